@@ -1,0 +1,1 @@
+"""One module a subcommand: its arguments, and the wiring of the parts that do the work."""

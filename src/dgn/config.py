@@ -1,0 +1,258 @@
+"""What a run is made of: frozen dataclasses, their defaults the paper's (Table 4) or, where it is silent, the authors' code.
+
+A recipe is a YAML file that holds only what differs from these defaults; `--set section.key=value` changes single
+values. An unknown key names the nearest known one; a wrong value says which values are right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
+
+import yaml
+
+from dgn.errors import UserError
+
+Steps = Tuple[Tuple[int, float], ...]  # ((from_epoch, value), ...): a value that changes in steps
+
+
+def number(default: Any, low: float = float("-inf"), high: float = float("inf"), *, above: Optional[float] = None):
+    """A field with the range low <= value <= high (value > above)."""
+    return field(default=default, metadata={"low": low, "high": high, "above": above})
+
+
+def choice(default: str, *options: str):
+    """A field that takes one of `options`."""
+    return field(default=default, metadata={"options": options})
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the images come from and how they are cut."""
+
+    path: Optional[str] = None  # folder of images, or MindRecord file; none: generated faces
+    size: int = number(64, 16, 1024)  # pixels; 4 x a power of two
+    grey: bool = False
+    crop: Optional[Tuple[int, int, int, int]] = None  # left, top, right, bottom before resizing; none: the central square
+    limit: Optional[int] = number(None, 1)  # use this many training images; none: all (generated faces: 1000)
+    held_out: int = number(200, 0)  # the last images of the set, kept from training for evaluation
+    corrupt: str = choice("error", "error", "skip")  # an image that cannot be read stops the run, or is left out
+    cache_mb: int = number(256, 0)  # decoded images kept in memory
+    seed: int = number(1, 0)  # of the generated faces
+
+
+@dataclass(frozen=True)
+class Model:
+    """Table 4 and its natural form at other sizes."""
+
+    z_app: int = number(64, 1)  # dimensions of Z^a
+    z_geo: int = number(64, 1)  # dimensions of Z^g
+    width: int = number(128, 8)  # channels of the geometry generator at 4x4; halved at every doubling of the size
+    alpha: float = number(0.625, above=0, high=4)  # scheme 1: appearance channels / geometry channels (5.7)
+    scaling: str = choice("none", "none", "he")  # scheme 2: weights scaled at run time by He's constant
+    beta: float = number(0.3, above=0, high=10)  # scheme 2: and the geometry generator's also by this
+    max_displacement: float = number(0.3125, above=0, high=1)  # of the width: 20 pixels at 64
+    appearance_filter: str = choice("none", "none", "binomial")  # binomial: removes the checkerboard of stride-2 deconvolutions
+    displacement_filter: str = choice("none", "none", "binomial")  # the same for the displacement
+    refine: bool = False  # the optional refining layer after the warp (Fig. 1)
+    warp: str = choice("auto", "auto", "reference", "grid_sample", "native")
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Langevin dynamics on the latents, Eq. 7 and 8."""
+
+    step_size: float = number(0.1, above=0, high=10)  # delta
+    steps: int = number(20, 1)  # l, for each visit of a sample
+    sigma: Steps = ((0, 1.5), (100, 1.0))  # standard deviation of the residual, on the sum over a [0, 1] image
+    order: str = choice("alternating", "alternating", "simultaneous")  # the paper alternates; the authors' code does not
+    smoothness: float = number(0.0, 0)  # prior on the displacement: this / 2 times the sum of its squared differences
+
+
+@dataclass(frozen=True)
+class Training:
+    """Algorithm 1."""
+
+    epochs: int = number(1000, 1)
+    batch_size: int = number(100, 1)
+    learning_rate: Steps = ((0, 1e-3), (400, 5e-4), (700, 2e-4), (900, 1e-4))  # Adam's, falling in steps
+    adam_beta1: float = number(0.9, 0, 0.999)
+    adam_beta2: float = number(0.999, 0, 0.99999)
+    seed: int = number(1, 0)  # of weights, latents, noise and order
+    checkpoint_every: int = number(10, 1)  # epochs
+    checkpoints_kept: int = number(3, 1)
+    figures_every: int = number(0, 0)  # epochs; 0: only at the end
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a run is measured when it ends, and by `dgn evaluate`."""
+
+    images: int = number(200, 1)  # unseen images, at most
+    steps: int = number(300, 1)  # Langevin steps for an unseen image (5.3)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    data: Data = Data()
+    model: Model = Model()
+    inference: Inference = Inference()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    def __post_init__(self) -> None:
+        for section in dataclasses.fields(self):
+            _check_section(section.name, getattr(self, section.name))
+        side = self.data.size
+        if side & (side - 1):
+            raise UserError(f"data.size is {side}; the generators double 4x4 pixels, so it must be 16, 32, 64, 128, 256 ...")
+        if self.data.crop and not (self.data.crop[0] < self.data.crop[2] and self.data.crop[1] < self.data.crop[3]):
+            raise UserError(f"data.crop is {list(self.data.crop)}; it must be [left, top, right, bottom] with left < right, top < bottom")
+
+
+def at_epoch(steps: Steps, epoch: int) -> float:
+    """The value that a stepped schedule has at `epoch`, counted from 0."""
+    return [value for start, value in steps if start <= epoch][-1]
+
+
+def load(path: Optional[Union[str, Path]] = None, settings: Sequence[str] = ()) -> Config:
+    """The config of a YAML file with `section.key=value` settings on top.
+
+    Raises UserError for a missing or malformed file, an unknown key or a value out of range.
+    """
+    values = _read_yaml(Path(path)) if path else {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot):
+            raise UserError(f"--set {setting}: write it as section.key=value, such as --set training.epochs=20")
+        if not isinstance(values.get(section) or {}, dict):
+            raise UserError(f"{path}: {section} must hold keys and values")
+        try:
+            values[section] = {**(values.get(section) or {}), name: yaml.safe_load(text)}
+        except yaml.YAMLError:
+            raise UserError(f"--set {setting}: {text!r} is not a YAML value") from None
+    return from_dict(values, str(path) if path else "--set")
+
+
+def from_dict(values: Dict[str, Any], where: str) -> Config:
+    """A checked Config from nested dictionaries; `where` names their origin in error messages."""
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: a config holds sections with keys and values")
+    sections = {f.name: type(f.default) for f in dataclasses.fields(Config)}
+    built = {}
+    for name, content in values.items():
+        if name not in sections:
+            raise UserError(f"{where}: unknown section {name!r}{_nearest(name, sections)}")
+        built[name] = _build_section(sections[name], name, content or {}, where)
+    return Config(**built)
+
+
+def to_dict(config: Config) -> Dict[str, Any]:
+    """Nested dictionaries of plain values, as they are written to config.yaml."""
+    def plain(value):
+        return [plain(v) for v in value] if isinstance(value, tuple) else value
+    return {name: {key: plain(value) for key, value in section.items()}
+            for name, section in dataclasses.asdict(config).items()}
+
+
+def dump(config: Config) -> str:
+    """YAML text of every value, that `load` reads back."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None)
+
+
+def _read_yaml(path: Path) -> Dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no config file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read config {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if values is not None and not isinstance(values, dict):
+        raise UserError(f"{path}: a config holds sections with keys and values, this file holds {type(values).__name__}")
+    return values or {}
+
+
+def _build_section(kind: type, section: str, content: Any, where: str):
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: {section} must hold keys and values, not {content!r}")
+    hints = typing.get_type_hints(kind)
+    for key in content:
+        if key not in hints:
+            raise UserError(f"{where}: unknown key {section}.{key}{_nearest(str(key), hints)}")
+    return kind(**{key: _convert(value, hints[key], f"{section}.{key}", where) for key, value in content.items()})
+
+
+def _nearest(word: str, known) -> str:
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(known)}"
+
+
+def _convert(value: Any, hint: Any, key: str, where: str) -> Any:
+    """The YAML value as the type that the field declares; nothing is guessed beyond number notation."""
+    def wrong(expected: str) -> UserError:
+        return UserError(f"{where}: {key} is {value!r}; it must be {expected}")
+
+    if typing.get_origin(hint) is Union:  # Optional[...]
+        return None if value is None else _convert(value, typing.get_args(hint)[0], key, where)
+    if hint is Steps:
+        return _convert_steps(value, key, where)
+    if typing.get_origin(hint) is tuple:
+        size = len(typing.get_args(hint))
+        if not isinstance(value, (list, tuple)) or len(value) != size:
+            raise wrong(f"a list of {size} whole numbers")
+        return tuple(_convert(v, int, key, where) for v in value)
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise wrong("true or false")
+        return value
+    if hint is int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise wrong("a whole number")
+        return value
+    if hint is float:
+        try:  # YAML 1.1 reads 1e-3 as text
+            if isinstance(value, bool):
+                raise TypeError
+            return float(value)
+        except (TypeError, ValueError):
+            raise wrong("a number") from None
+    if not isinstance(value, str):
+        raise wrong("text")
+    return value
+
+
+def _convert_steps(value: Any, key: str, where: str) -> Steps:
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        value = [[0, value]]
+    try:
+        steps = tuple((_convert(epoch, int, key, where), _convert(v, float, key, where)) for epoch, v in value)
+    except (TypeError, ValueError):
+        steps = ()
+    epochs = [epoch for epoch, _ in steps]
+    if not epochs or epochs[0] != 0 or epochs != sorted(set(epochs)):
+        raise UserError(f"{where}: {key} is {value!r}; it must be a number, or [[0, value], [epoch, value], ...] with rising epochs")
+    return steps
+
+
+def _check_section(section: str, values: Any) -> None:
+    for f in dataclasses.fields(values):
+        key, value, rule = f"{section}.{f.name}", getattr(values, f.name), f.metadata
+        if value is None:
+            continue
+        if "options" in rule and value not in rule["options"]:
+            raise UserError(f"{key} is {value!r}; it must be one of {', '.join(rule['options'])}")
+        if "low" in rule and not (rule["low"] <= value <= rule["high"] and (rule["above"] is None or value > rule["above"])):
+            low = f"above {rule['above']}" if rule["above"] is not None else f"at least {rule['low']}"
+            high = "" if rule["high"] == float("inf") else f" and at most {rule['high']}"
+            raise UserError(f"{key} is {value}; it must be {low}{high}")
+        if f.name in ("sigma", "learning_rate") and not all(0 < v < float("inf") for _, v in value):
+            raise UserError(f"{key} is {value}; every value must be above 0")

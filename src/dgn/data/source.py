@@ -1,0 +1,60 @@
+"""What every data set looks like to the rest of the program: samples by index."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Iterable, Iterator, Protocol, Tuple
+
+import numpy as np
+
+
+class Source(Protocol):
+    """Samples by index; nothing is held in memory beyond a bounded cache.
+
+    shape: shape of one sample, (channels, height, width) for an image.
+    """
+
+    shape: Tuple[int, ...]
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The samples at `indices`, (n, *shape) float32 in [0, 1]."""
+
+
+class Subset:
+    """The samples first <= index < last of another source, counted from 0."""
+
+    def __init__(self, source: Source, first: int, last: int) -> None:
+        self.source, self.first, self.count, self.shape = source, first, last - first, source.shape
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        return self.source.read(np.asarray(indices) + self.first)
+
+
+def batches(source: Source, order: Iterable[np.ndarray]) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """(indices, samples) for every index array of `order`, the next batch read while the present one is used."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = None
+        for indices in order:
+            following = (indices, reader.submit(source.read, indices))
+            if waiting:
+                yield waiting[0], waiting[1].result()
+            waiting = following
+        if waiting:
+            yield waiting[0], waiting[1].result()
+
+
+def epoch_order(count: int, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """A random division of 0..count-1 into batches; a last smaller batch is filled up from the start of the order.
+
+    Every compiled graph sees one batch size, and every sample is visited each epoch (a few of them twice).
+    """
+    order = rng.permutation(count)
+    short = -count % batch_size
+    if short:
+        order = np.concatenate([order, np.resize(order, short)])
+    return list(order.reshape(-1, batch_size))

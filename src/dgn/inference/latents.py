@@ -1,0 +1,79 @@
+"""The persistent chains: every sample's latents, by sample index, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, Iterable, Tuple
+
+import numpy as np
+
+from dgn.errors import RunFailed, UserError
+from dgn.nets.deformable import LatentGroup
+from dgn.randomness import generator
+
+_BLOCK = 4096  # samples whose first latents come from one generator
+
+
+class LatentBank:
+    """One memory-mapped array (count, *shape) float32 for each latent group: millions of chains need no memory.
+
+    The files are the working state between checkpoints; a checkpoint keeps a copy.
+    """
+
+    def __init__(self, arrays: Dict[str, np.ndarray]) -> None:
+        self.arrays = arrays
+
+    @classmethod
+    def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int) -> "LatentBank":
+        """New chains in `folder`, each started from the prior; a sample's start depends on seed and index alone."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {}
+        for number, group in enumerate(groups):
+            array = np.lib.format.open_memmap(folder / f"{group.name}.npy", "w+", np.float32, (count, *group.shape))
+            for start in range(0, count, _BLOCK):
+                block = generator(seed, "first latents", number, start).standard_normal((_BLOCK, *group.shape), np.float32)
+                array[start:start + _BLOCK] = block[:count - start]
+            arrays[group.name] = array
+        return cls(arrays)
+
+    @classmethod
+    def open(cls, folder: Path, groups: Iterable[LatentGroup], mode: str = "r") -> "LatentBank":
+        """The chains stored in `folder`; mode "r" to read, "r+" to go on with them.
+
+        Raises UserError if a file is missing or belongs to another model.
+        """
+        arrays = {}
+        for group in groups:
+            path = folder / f"{group.name}.npy"
+            try:
+                array = np.load(path, mmap_mode=mode, allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise UserError(f"cannot read the latents {path}: {error}") from None
+            if array.shape[1:] != group.shape:
+                raise UserError(f"{path} holds latents of shape {array.shape[1:]}, this model's {group.name} has {group.shape}")
+            arrays[group.name] = array
+        return cls(arrays)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def read(self, indices: np.ndarray) -> Tuple[np.ndarray, ...]:
+        """Latents of the samples at `indices`, (n, *shape) for each group."""
+        return tuple(np.asarray(array[indices]) for array in self.arrays.values())
+
+    def write(self, indices: np.ndarray, latents: Tuple[np.ndarray, ...]) -> None:
+        """Keeps the new state of the chains at `indices`."""
+        for array, values in zip(self.arrays.values(), latents):
+            array[indices] = values
+
+    def save(self, folder: Path) -> None:
+        """A copy of every array in `folder`, as <group>.npy."""
+        for name, array in self.arrays.items():
+            try:
+                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            except OSError as error:
+                raise RunFailed(f"cannot write the latents to {folder}: {error.strerror or error}") from None
+
+    def moments(self) -> Dict[str, Tuple[float, float]]:
+        """Mean and standard deviation of each group over samples and dimensions; near (0, 1) if prior and posterior agree."""
+        return {name: (float(array.mean()), float(array.std())) for name, array in self.arrays.items()}

@@ -1,0 +1,86 @@
+"""Layers shared by all generators."""
+
+from __future__ import annotations
+
+import math
+from typing import Tuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+INIT_STD = 0.1
+
+
+def truncated_normal(shape: Tuple[int, ...], rng: np.random.Generator, std: float = INIT_STD) -> np.ndarray:
+    """Normal values beyond two standard deviations drawn again; the authors' initial weights and biases."""
+    values = rng.standard_normal(shape)
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = rng.standard_normal(int(outside.sum()))
+    return (std * values).astype(np.float32)
+
+
+class _Scaled(nn.Cell):
+    """A layer with weight and bias; scheme 2 (5.7) multiplies the weight at run time.
+
+    gain: None for scheme 1 (weights as they are, std 0.1); else weights are standard normal and the layer uses
+    gain * sqrt(2 / fan_in) * weight: He's constant, and the balance beta of the geometry generator.
+    """
+
+    def __init__(self, shape: Tuple[int, ...], outputs: int, fan_in: float, gain: float | None,
+                 rng: np.random.Generator) -> None:
+        super().__init__()
+        self.scale = 1.0 if gain is None else gain * math.sqrt(2 / fan_in)
+        std = INIT_STD if gain is None else 1.0
+        self.weight = Parameter(Tensor(truncated_normal(shape, rng, std)), name="weight")
+        bias = truncated_normal((outputs,), rng) if gain is None else np.zeros(outputs, np.float32)
+        self.bias = Parameter(Tensor(bias), name="bias")
+
+    def scaled_weight(self) -> Tensor:
+        return self.weight if self.scale == 1.0 else self.weight * self.scale
+
+
+class Dense(_Scaled):
+    """(N, inputs) -> (N, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, gain: float | None = None) -> None:
+        super().__init__((inputs, outputs), outputs, inputs, gain, rng)
+        self.matmul = ops.MatMul()
+        self.bias_add = ops.BiasAdd()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.bias_add(self.matmul(x, self.scaled_weight()), self.bias)
+
+
+class Deconv(_Scaled):
+    """Transposed convolution, (N, inputs, H, W) -> (N, outputs, stride * H, stride * W), cropped as TensorFlow's SAME."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, rng: np.random.Generator,
+                 gain: float | None = None) -> None:
+        # an output pixel is reached by kernel^2 / stride^2 input pixels on average
+        super().__init__((inputs, outputs, kernel, kernel), outputs, inputs * kernel ** 2 / stride ** 2, gain, rng)
+        self.outputs, self.stride = outputs, stride
+        # out_channel is, in this operator's terms, the number of channels of the convolution that it transposes
+        self.deconv = ops.Conv2DTranspose(out_channel=inputs, kernel_size=kernel, pad_mode="same", stride=stride)
+        self.bias_add = ops.BiasAdd()
+
+    def construct(self, x: Tensor) -> Tensor:
+        n, _, height, width = x.shape
+        shape = (n, self.outputs, height * self.stride, width * self.stride)
+        return self.bias_add(self.deconv(x, self.scaled_weight(), shape), self.bias)
+
+
+class BinomialFilter(nn.Cell):
+    """[1 2 1] / 4 along rows and columns, borders repeated: exactly 0 at the Nyquist frequency, 1 for a constant.
+
+    A stride-2 deconvolution favours some pixel phases over others and so paints checkerboards; this takes them out.
+    """
+
+    def construct(self, x: Tensor) -> Tensor:
+        x = 0.5 * x + 0.25 * (ops.concat((x[:, :, :1], x[:, :, :-1]), 2) + ops.concat((x[:, :, 1:], x[:, :, -1:]), 2))
+        return 0.5 * x + 0.25 * (ops.concat((x[..., :1], x[..., :-1]), 3) + ops.concat((x[..., 1:], x[..., -1:]), 3))
+
+
+def parameter_count(cell: nn.Cell) -> int:
+    """Number of trainable scalars."""
+    return sum(int(np.prod(p.shape)) for p in cell.trainable_params())

@@ -1,0 +1,67 @@
+"""Builds the C++ operators of this package with the machine's compiler, once, into a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
+
+
+class BuildError(Exception):
+    """The native operator could not be built; the message is the reason, in one line."""
+
+
+def cache_folder() -> Path:
+    """$DGN_CACHE, else the user's cache folder, else a private folder among the temporary files."""
+    chosen = os.environ.get("DGN_CACHE")
+    if chosen:
+        return Path(chosen)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dgn"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.gettempdir()) / f"dgn-{os.getuid()}"
+    return home if os.access(home, os.W_OK) else Path(tempfile.gettempdir()) / f"dgn-{os.getuid()}"
+
+
+def _processor() -> str:
+    """What -march=native depends on: a library built on another machine must not be reused here."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+def build(source: Path) -> Path:
+    """The shared library for `source`, from the cache or compiled now.
+
+    Raises BuildError if there is no compiler, it refuses, or the cache cannot be written.
+    """
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if not compiler:
+        raise BuildError("no C++ compiler (g++ or clang++) on PATH")
+    key = hashlib.sha256()
+    for part in (source.read_text(), " ".join(FLAGS), compiler, platform.platform(), _processor()):
+        key.update(part.encode())
+    library = cache_folder() / f"{source.stem}-{key.hexdigest()[:16]}.so"
+    if library.exists():
+        return library
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+            fresh = Path(scratch) / library.name
+            built = subprocess.run([compiler, *FLAGS, str(source), "-o", str(fresh)], capture_output=True, text=True)
+            if built.returncode:
+                reason = built.stderr.strip().splitlines() or ["no message"]
+                raise BuildError(f"{compiler} failed: {reason[0]}")
+            os.replace(fresh, library)  # whole or not at all, also when two processes build at once
+    except OSError as error:
+        raise BuildError(str(error)) from error
+    return library

@@ -1,0 +1,131 @@
+"""The differentiable warp F_w of Eq. 2-4, three ways with one meaning.
+
+All take image (N, C, H, W) and displacement (N, 2, H, W) in pixels, channel 0 horizontal (dx), channel 1 vertical (dy),
+and return (N, C, H, W): X(x, y) = X_a(x + dx, y + dy), bilinear, coordinates clamped to the image.
+Where a coordinate is clamped its derivative is 0.
+
+  reference    gather and elementwise operators: runs, differentiates and exports everywhere
+  grid_sample  one operator, for Ascend and GPU
+  native       a C++ kernel with its own backward, for CPU
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn, ops
+
+from dgn.errors import UserError
+from dgn.nets.native import BuildError, build
+
+KINDS = ("auto", "reference", "grid_sample", "native")
+log = logging.getLogger(__name__)
+
+
+def coordinates(height: int, width: int) -> np.ndarray:
+    """The regular grid, (1, 2, height, width) float32: x in channel 0, y in channel 1."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x, y])[None].astype(np.float32)
+
+
+class ReferenceWarp(nn.Cell):
+    """The definition, from gathers: what the other two are compared with, and what is exported."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+        self.grid = ms.Tensor(coordinates(height, width))
+        self.floor = ops.Floor()
+        self.cast = ops.Cast()
+
+    def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
+        n, channels = image.shape[0], image.shape[1]
+        source = self.grid + displacement
+        u = self.clamp(source[:, 0:1], self.width - 1)
+        v = self.clamp(source[:, 1:2], self.height - 1)
+        # the last column and row have no right or lower neighbour: reach them from the one before
+        left = ops.minimum(self.floor(ops.stop_gradient(u)), float(max(self.width - 2, 0)))
+        top = ops.minimum(self.floor(ops.stop_gradient(v)), float(max(self.height - 2, 0)))
+        a, b = u - left, v - top
+
+        pixels = image.transpose(0, 2, 3, 1).reshape(-1, channels)
+        first = ops.arange(0, n).reshape(n, 1, 1, 1) * (self.height * self.width)
+        corner = first + self.cast(top, ms.int32) * self.width + self.cast(left, ms.int32)
+        right = 1 if self.width > 1 else 0
+        down = self.width if self.height > 1 else 0
+
+        def neighbour(step: int) -> ms.Tensor:
+            rows = ops.gather(pixels, (corner + step).reshape(-1), 0)
+            return rows.reshape(n, self.height, self.width, channels).transpose(0, 3, 1, 2)
+
+        upper = neighbour(0) * (1 - a) + neighbour(right) * a
+        lower = neighbour(down) * (1 - a) + neighbour(down + right) * a
+        return upper * (1 - b) + lower * b
+
+    def clamp(self, coordinate: ms.Tensor, last: int) -> ms.Tensor:
+        clamped = ops.minimum(ops.maximum(coordinate, 0.0), float(last))
+        inside = ops.logical_and(coordinate > 0, coordinate < last)
+        return ops.select(inside, coordinate, ops.stop_gradient(clamped))
+
+
+class GridSampleWarp(nn.Cell):
+    """ops.grid_sample on normalised coordinates; align_corners, so that -1 and 1 are the centres of border pixels."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.grid = ms.Tensor(coordinates(height, width))
+        half = np.array([max(width - 1, 1) / 2, max(height - 1, 1) / 2], np.float32).reshape(1, 2, 1, 1)
+        self.centre, self.scale = ms.Tensor(half), ms.Tensor(1 / half)
+
+    def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
+        grid = ((self.grid + displacement - self.centre) * self.scale).transpose(0, 2, 3, 1)
+        return ops.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+class NativeWarp(nn.Cell):
+    """The C++ kernels of warp_cpu.cc; each of the two gradients is an operator of its own, so an unused one is not run."""
+
+    def __init__(self, library: Path) -> None:
+        super().__init__()
+
+        def kernel(name: str, like: int) -> ops.Custom:
+            def result(*inputs):
+                return inputs[like]
+            return ops.Custom(f"{library}:{name}", out_shape=result, out_dtype=result, func_type="aot")
+
+        self.forward = kernel("WarpForward", like=0)
+        self.image_gradient = kernel("WarpImageGradient", like=1)
+        self.displacement_gradient = kernel("WarpDisplacementGradient", like=1)
+
+    def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
+        return self.forward(image, displacement)
+
+    def bprop(self, image, displacement, out, dout):
+        return self.image_gradient(displacement, dout), self.displacement_gradient(image, displacement, dout)
+
+
+def make_warp(kind: str, height: int, width: int, device: str = "CPU") -> nn.Cell:
+    """The warp named by `kind`; "auto" is native on CPU (reference if it cannot be built), grid_sample elsewhere."""
+    if kind not in KINDS:
+        raise UserError(f"model.warp is {kind!r}; it must be one of {', '.join(KINDS)}")
+    if kind == "auto":
+        kind = "native" if device == "CPU" else "grid_sample"
+        if kind == "native":
+            try:
+                return NativeWarp(build(Path(__file__).with_name("warp_cpu.cc")))
+            except BuildError as error:
+                log.warning("warp: the native kernel is not available (%s); using the reference, which is slower", error)
+                kind = "reference"
+    if kind == "reference":
+        return ReferenceWarp(height, width)
+    if kind == "grid_sample":
+        return GridSampleWarp(height, width)
+    if device != "CPU":
+        raise UserError(f"model.warp native is a CPU kernel; on {device} use grid_sample or auto")
+    try:
+        return NativeWarp(build(Path(__file__).with_name("warp_cpu.cc")))
+    except BuildError as error:
+        raise UserError(f"model.warp native cannot be built here: {error}. Use reference or auto") from error

@@ -1,0 +1,81 @@
+"""The run folder: everything needed to go on, to evaluate, to draw and to export, with no other argument.
+
+  config.yaml     every value of the config
+  metrics.jsonl   one line an epoch
+  metrics.json    the last evaluation
+  checkpoints/    weights, optimiser, latents, position; see dgn.training.checkpoint
+  latents/        the chains as they are between checkpoints
+  figures/        pictures
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+from dgn import config as cfg
+from dgn.errors import RunFailed, UserError
+from dgn.files import write_text
+
+
+class RunFolder:
+    """Paths of one run, its config and its log."""
+
+    def __init__(self, path: Path, config: cfg.Config) -> None:
+        self.path, self.config = path, config
+        self.checkpoints, self.figures, self.latents = path / "checkpoints", path / "figures", path / "latents"
+        self.metrics, self.results = path / "metrics.jsonl", path / "metrics.json"
+
+    @classmethod
+    def create(cls, path: Path, config: cfg.Config) -> "RunFolder":
+        """A new run in `path`. Raises UserError if that holds a run or other files, or cannot be written."""
+        if (path / "config.yaml").exists():
+            raise UserError(f"{path} already holds a run: --resume goes on with it, another --output starts a new one")
+        try:
+            if path.is_dir() and any(p.name != "train.log" for p in path.iterdir()):
+                raise UserError(f"{path} is not empty and holds no run; choose another --output")
+            path.mkdir(parents=True, exist_ok=True)
+            run = cls(path, config)
+            for folder in (run.checkpoints, run.figures, run.latents):
+                folder.mkdir()
+            (path / "config.yaml").write_text(cfg.dump(config), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write to the output folder {path}: {error.strerror or error}") from None
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The run in `path`. Raises UserError if there is none."""
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training")
+        return cls(path, cfg.load(path / "config.yaml"))
+
+    def change_config(self, config: cfg.Config) -> None:
+        """Keeps a changed config, for the rest of the run."""
+        self.config = config
+        write_text(self.path / "config.yaml", cfg.dump(config))
+
+    def log(self, record: Dict[str, Any]) -> None:
+        """Adds a line to metrics.jsonl."""
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise RunFailed(f"cannot write {self.metrics}: {error.strerror or error}") from None
+
+    def records(self) -> List[Dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line that a killed process left unfinished is dropped."""
+        records = []
+        if self.metrics.exists():
+            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+                try:
+                    records.append(json.loads(line))
+                except ValueError:
+                    break
+        return records
+
+    def rewind(self, epoch: int) -> None:
+        """Drops the lines of `epoch` and later: they will be written again."""
+        kept = [json.dumps(record) for record in self.records() if record["epoch"] < epoch]
+        write_text(self.metrics, "".join(line + "\n" for line in kept))

@@ -1,0 +1,109 @@
+"""The only place with global state of MindSpore: version, environment, device, mode.
+
+MindSpore is imported inside the functions, after the version was checked and the environment set.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+
+from dgn.errors import UserError
+
+MINDSPORE = (2, 10)
+NUMPY_BELOW = 2
+DEVICES = ("Ascend", "GPU", "CPU")  # in the order in which they are looked for
+
+
+def check_versions() -> None:
+    """Raises UserError, saying what to do, if MindSpore or NumPy is missing or of a version that does not fit."""
+    wanted = ".".join(map(str, MINDSPORE))
+    remedy = f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which makes its own .venv"
+    try:
+        found = metadata.version("mindspore")
+    except metadata.PackageNotFoundError:
+        raise UserError(f"MindSpore {wanted} is needed and none is installed: {remedy}") from None
+    if tuple(int(part) for part in found.split(".")[:2]) != MINDSPORE:
+        raise UserError(f"MindSpore {wanted} is needed, {found} is installed: {remedy}")
+    numpy_version = metadata.version("numpy")
+    if int(numpy_version.split(".")[0]) >= NUMPY_BELOW:
+        raise UserError(f"MindSpore {wanted} computes wrongly with NumPy {numpy_version}: install numpy>=1.25,<2; {remedy}")
+
+
+def set_environment() -> None:
+    """Environment that must stand before MindSpore is first imported; what the user has set stays."""
+    os.environ.setdefault("GLOG_v", "3")  # errors only: its warnings are not about what the user does
+    if platform.machine() == "x86_64":
+        # With AVX-512 the oneDNN inside MindSpore 2.10 runs convolutions on plain layouts by its reference code, up to
+        # 30 times slower than the matrix products that it uses with AVX2.
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+
+
+def start(device: str = "auto") -> str:
+    """Chooses the device ("auto": Ascend, then GPU, then CPU), sets graph mode, and returns the device's name.
+
+    Raises UserError if the device is unknown or not there.
+    """
+    check_versions()
+    set_environment()
+    import mindspore as ms
+
+    if device == "auto":
+        device = next(name for name in DEVICES if available(name))
+    elif device not in DEVICES:
+        raise UserError(f"unknown device {device!r}; it must be one of auto, {', '.join(DEVICES)}")
+    elif not available(device):
+        raise UserError(f"no {device} here: MindSpore {ms.__version__} finds no such device or its driver; use auto or CPU")
+    ms.set_device(device)
+    ms.set_context(mode=ms.GRAPH_MODE)
+    return device
+
+
+def available(device: str) -> bool:
+    """Whether MindSpore can use `device` on this machine."""
+    if device == "CPU":
+        return True
+    import mindspore as ms
+
+    # an attempt to load an absent driver writes to standard output and error below Python
+    with _silenced():
+        return bool(ms.hal.is_available(device))
+
+
+class _silenced:
+    """Sends what C++ code writes to the two standard streams to nowhere."""
+
+    def __enter__(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.saved = [os.dup(1), os.dup(2)]
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
+    def __exit__(self, *_) -> None:
+        for number, saved in zip((1, 2), self.saved):
+            os.dup2(saved, number)
+            os.close(saved)
+
+
+def versions() -> dict:
+    """Versions that belong beside every number."""
+    import mindspore as ms
+
+    from dgn import __version__
+
+    return {"dgn": __version__, "mindspore": ms.__version__, "numpy": metadata.version("numpy"),
+            "python": platform.python_version(), "processor": _processor()}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as info:
+            names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"

@@ -1,0 +1,153 @@
+"""Checkpoints that are whole or absent.
+
+A checkpoint is a folder with weights.ckpt, optimizer.ckpt (MindSpore's protobuf), one <group>.npy of chains a latent
+group, state.json (position and running sums; all randomness follows from the position) and manifest.json with the
+SHA-256 of every other file. It is written in a hidden folder, flushed, and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from dgn.errors import RunFailed, UserError
+from dgn.files import sha256, sync, write_json
+from dgn.inference.latents import LatentBank
+
+log = logging.getLogger(__name__)
+_UNFINISHED = ".unfinished-"
+
+
+class Position(NamedTuple):
+    """Where a training stands: `step` batches of `epoch` are done."""
+
+    epoch: int
+    step: int
+
+    @property
+    def name(self) -> str:
+        return f"epoch_{self.epoch:05d}" + (f"_step_{self.step:06d}" if self.step else "")
+
+
+def save(folder: Path, position: Position, state: Dict[str, Any], model: nn.Cell, optimizer: Optional[nn.Cell],
+         bank: LatentBank, keep: int) -> Path:
+    """Writes a checkpoint below `folder`, removes all but the newest `keep`, returns its path.
+
+    Raises RunFailed if it cannot be written (a full disk); older checkpoints are then untouched.
+    """
+    final = folder / position.name
+    if final.exists():
+        if damage(final) is None:  # a run stopped again where it was resumed
+            return final
+        shutil.rmtree(final)
+    fresh = folder / (_UNFINISHED + position.name)
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir()
+        _save_parameters(fresh / "weights.ckpt", model)
+        if optimizer is not None:
+            _save_parameters(fresh / "optimizer.ckpt", optimizer)
+        bank.save(fresh)
+        write_json(fresh / "state.json", {**state, "epoch": position.epoch, "step": position.step})
+        files = sorted(fresh.iterdir())
+        write_json(fresh / "manifest.json", {file.name: sha256(file) for file in files})
+        for file in files:
+            sync(file)
+        os.replace(fresh, final)
+        sync(folder)
+    except (OSError, RuntimeError, ValueError) as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().splitlines()[0]
+        raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
+    prune(folder, keep)
+    return final
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Removes unfinished folders and all but the newest `keep` checkpoints."""
+    for path in [*folder.glob(_UNFINISHED + "*"), *listed(folder)[keep:]]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def listed(folder: Path) -> List[Path]:
+    """Checkpoints, the newest first, whole or not."""
+    return sorted((p for p in folder.glob("epoch_*") if p.is_dir()), reverse=True)
+
+
+def damage(checkpoint: Path) -> Optional[str]:
+    """What is wrong with a checkpoint; None if every file is there and as it was written."""
+    try:
+        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+        for name, digest in manifest.items():
+            if sha256(checkpoint / name) != digest:
+                return f"{name} is not as it was written"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError, AttributeError) as error:
+        return f"manifest.json cannot be read ({error})"
+    return None
+
+
+def newest_whole(folder: Path) -> Path:
+    """The newest undamaged checkpoint; damaged ones are named in the log and passed over. Raises UserError if none."""
+    for checkpoint in listed(folder):
+        reason = damage(checkpoint)
+        if reason is None:
+            return checkpoint
+        log.warning("checkpoint %s is damaged and passed over: %s", checkpoint, reason)
+    raise UserError(f"no usable checkpoint in {folder}")
+
+
+def read_state(checkpoint: Path) -> Dict[str, Any]:
+    """state.json of a checkpoint."""
+    return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+
+
+def load_weights(checkpoint: Path, model: nn.Cell) -> None:
+    """Fills `model` from a checkpoint: before its first compiled call, which may not see a later change.
+
+    Raises UserError if the checkpoint is of another model.
+    """
+    _load_parameters(checkpoint / "weights.ckpt", model)
+
+
+def load_optimizer(checkpoint: Path, optimizer: nn.Cell) -> None:
+    """Fills the optimiser's moments and counters from a checkpoint."""
+    _load_parameters(checkpoint / "optimizer.ckpt", optimizer)
+
+
+def restore_bank(checkpoint: Path, folder: Path, groups) -> LatentBank:
+    """The chains of a checkpoint as working files in `folder`."""
+    for group in groups:
+        shutil.copyfile(checkpoint / f"{group.name}.npy", folder / f"{group.name}.npy")
+    return LatentBank.open(folder, groups, "r+")
+
+
+def _named(cell: nn.Cell) -> Dict[str, ms.Parameter]:
+    """Parameters by their place in the Cell: Parameter.name changes with whatever holds the Cell."""
+    return dict(cell.parameters_and_names())
+
+
+def _save_parameters(path: Path, cell: nn.Cell) -> None:
+    ms.save_checkpoint([{"name": name, "data": p} for name, p in _named(cell).items()], str(path))
+
+
+def _load_parameters(path: Path, cell: nn.Cell) -> None:
+    stored, wanted = ms.load_checkpoint(str(path)), _named(cell)
+    for name, parameter in wanted.items():
+        if name not in stored or stored[name].shape != parameter.shape:
+            found = f"has shape {tuple(stored[name].shape)} there" if name in stored else "is not there"
+            raise UserError(f"{path} is of another model: {name} {tuple(parameter.shape)} {found}")
+    extra = [name for name in stored if name not in wanted]
+    if extra:
+        raise UserError(f"{path} is of another model: it holds {extra[0]}, which this config has not")
+    for name, parameter in wanted.items():
+        parameter.set_data(ms.Tensor(np.ascontiguousarray(stored[name].asnumpy())))

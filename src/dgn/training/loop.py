@@ -1,0 +1,141 @@
+"""Algorithm 1 (and 2): infer the latents of a batch, then learn from them. The only epoch loop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any, Callable, Dict, NamedTuple, Optional
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from dgn import config as cfg
+from dgn.data.source import Source, batches, epoch_order
+from dgn.inference import langevin
+from dgn.inference.latents import LatentBank
+from dgn.randomness import generator
+from dgn.run_folder import RunFolder
+from dgn.training import checkpoint
+from dgn.training.checkpoint import Position
+from dgn.training.progress import Progress
+
+
+class Learner(NamedTuple):
+    """The compiled parts of a training and its state."""
+
+    model: nn.Cell
+    sampler: langevin.Langevin
+    step: nn.Cell  # (x, sigma, rate, *latents) -> loss, squared errors; holds `optimizer`
+    bank: LatentBank
+
+
+class Interrupted(Exception):
+    """Ctrl-C (or SIGTERM): the position is saved in `checkpoint`."""
+
+    def __init__(self, checkpoint_path) -> None:
+        super().__init__(str(checkpoint_path))
+        self.checkpoint = checkpoint_path
+
+
+class Sums(NamedTuple):
+    """Running sums over the batches of an epoch; kept in checkpoints, so that a resumed epoch reports the same."""
+
+    batches: int = 0
+    images: int = 0
+    loss: float = 0.0
+    squared_error: float = 0.0
+    gradient: float = 0.0  # norm of the energy's gradient, averaged over steps and groups
+    energy_drop: float = 0.0  # of the chains, from the first to the last Langevin step
+    non_finite: float = 0.0  # share of the chains' energies that are no numbers
+
+    def add(self, count: int, loss: float, errors: np.ndarray, diagnostics: langevin.Diagnostics) -> "Sums":
+        energy = diagnostics.energy
+        return Sums(self.batches + 1, self.images + count, self.loss + loss, self.squared_error + float(errors.sum()),
+                    self.gradient + float(diagnostics.gradient.mean()),
+                    self.energy_drop + float((energy[0] - energy[-1]).mean()),
+                    self.non_finite + float((~np.isfinite(energy)).mean()))
+
+    def means(self) -> Dict[str, float]:
+        n = max(self.batches, 1)
+        return {"loss": self.loss / n, "msre": self.squared_error / max(self.images, 1), "gradient": self.gradient / n,
+                "energy_drop": self.energy_drop / n, "non_finite": self.non_finite / n}
+
+
+def train(run: RunFolder, learner: Learner, source: Source, progress: Progress, start: Position = Position(0, 0),
+          sums: Sums = Sums(), after_epoch: Optional[Callable[[int], None]] = None) -> None:
+    """Runs the epochs from `start` to the config's last and leaves a checkpoint there.
+
+    after_epoch(epoch) is called with the number of finished epochs (for figures).
+    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges.
+    """
+    config = run.config
+    size = min(config.training.batch_size, len(source))
+    with _Interrupt() as interrupt:
+        for epoch in range(start.epoch, config.training.epochs):
+            order = epoch_order(len(source), size, generator(config.training.seed, "order", epoch))
+            first = start.step if epoch == start.epoch else 0
+            sums = sums if first else Sums()
+            sigma = cfg.at_epoch(config.inference.sigma, epoch)
+            rate = cfg.at_epoch(config.training.learning_rate, epoch)
+            began = time.monotonic()
+            for step, (indices, x) in enumerate(batches(source, order[first:]), first):
+                sums = visit(learner, config, Position(epoch, step), indices, x, sigma, rate, sums)
+                progress.step(epoch, step + 1, len(order), sums.means())
+                if interrupt.asked and step + 1 < len(order):
+                    raise Interrupted(_save(run, learner, Position(epoch, step + 1), sums))
+            seconds = time.monotonic() - began
+            record = {"epoch": epoch, **sums.means(), "sigma": sigma, "learning_rate": rate,
+                      **{f"{name}_{moment}": value for name, pair in learner.bank.moments().items()
+                         for moment, value in zip(("mean", "std"), pair)},
+                      "images_per_second": (len(order) - first) * size / seconds, "seconds": seconds}
+            run.log(record)
+            progress.epoch(record, len(order))
+            done = epoch + 1
+            if done % config.training.checkpoint_every == 0 or done == config.training.epochs or interrupt.asked:
+                saved = _save(run, learner, Position(done, 0), Sums())
+            if interrupt.asked:
+                raise Interrupted(saved)
+            if after_epoch:
+                after_epoch(done)
+
+
+def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.ndarray, x: np.ndarray, sigma: float,
+          rate: float, sums: Sums) -> Sums:
+    """One iteration of Algorithm 1 on the samples at `indices`: steps 3 and 4."""
+    noise = langevin.draw_noise(learner.model, config.inference.steps, len(indices), config.training.seed, "noise", *position)
+    latents, diagnostics = langevin.run(learner.sampler, x, learner.bank.read(indices), noise, sigma)
+    where = f"epoch {position.epoch}, batch {position.step}"
+    langevin.check_chains(diagnostics, where, lambda row: f"sample {indices[row]}")
+    learner.bank.write(indices, latents)
+    loss, errors = learner.step(ms.Tensor(x), ms.Tensor(sigma, ms.float32), ms.Tensor(rate, ms.float32),
+                                *langevin.as_tensors(latents))
+    errors = errors.asnumpy()
+    langevin.check_errors(errors, where)
+    return sums.add(len(indices), float(loss.asnumpy()), errors, diagnostics)
+
+
+def _save(run: RunFolder, learner: Learner, position: Position, sums: Sums):
+    state: Dict[str, Any] = {"sums": sums._asdict()}
+    return checkpoint.save(run.checkpoints, position, state, learner.model, learner.step.optimizer, learner.bank,
+                           run.config.training.checkpoints_kept)
+
+
+class _Interrupt:
+    """Turns the first SIGINT or SIGTERM into a wish to stop after this batch; a second one acts at once."""
+
+    def __enter__(self) -> "_Interrupt":
+        self.asked = False
+        self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _note(self, number: int, frame) -> None:
+        self.asked = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def __exit__(self, *_) -> None:
+        self._restore()
