@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 from mindspore import nn
 
@@ -13,7 +14,7 @@ from dgn.errors import UserError
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin
 from dgn.inference.latents import LatentBank
-from dgn.nets.deformable import DeformableGenerator
+from dgn.nets.deformable import Decoded, DeformableGenerator, decode
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from dgn.training.abp import LearningStep
@@ -28,18 +29,20 @@ class Sources(NamedTuple):
 
 
 def make_sources(data: cfg.Data) -> Sources:
-    """Training and held-out images. Raises UserError if there are too few."""
-    if data.path is None:
-        from dgn.data.faces import FaceSource
-        count = data.limit or 1000
-        whole = FaceSource(count + data.held_out, data.size, data.seed, grey=data.grey)
-    elif data.path.endswith(".mindrecord"):
+    """Training and held-out images of a config. Raises UserError if there are too few."""
+    if data.path is not None:
+        return split(open_images(data, data.path), data)
+    from dgn.data.faces import FaceSource
+    return split(FaceSource((data.limit or 1000) + data.held_out, data.size, data.seed, grey=data.grey), data)
+
+
+def open_images(data: cfg.Data, path: str) -> Source:
+    """All images of a folder or MindRecord file, cut as the config says."""
+    if path.endswith(".mindrecord"):
         from dgn.data.records import RecordImages
-        whole = RecordImages(data.path)
-    else:
-        from dgn.data.images import ImageFolder
-        whole = ImageFolder(data.path, data.size, data.crop, data.grey, corrupt=data.corrupt, cache_mb=data.cache_mb)
-    return split(whole, data)
+        return RecordImages(path)
+    from dgn.data.images import ImageFolder
+    return ImageFolder(path, data.size, data.crop, data.grey, corrupt=data.corrupt, cache_mb=data.cache_mb)
 
 
 def split(whole: Source, data: cfg.Data) -> Sources:
@@ -62,6 +65,11 @@ def make_energy(model: nn.Cell, config: cfg.Config) -> Energy:
     return Energy(model, config.inference.smoothness)
 
 
+def decoder(model: nn.Cell) -> Callable[..., Decoded]:
+    """The model as a function of NumPy latents."""
+    return functools.partial(decode, model)
+
+
 def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:
     """The compiled sampler of a config."""
     return Langevin(energy, config.inference.step_size, config.inference.steps, config.inference.order)
@@ -81,3 +89,25 @@ def make_learner(config: cfg.Config, device: str, folder: RunFolder, count: int,
         if len(bank) != count:
             raise UserError(f"{saved} holds chains of {len(bank)} images, the data are {count}; resume with the same images")
     return Learner(model, make_sampler(energy, config), step, bank)
+
+
+class Trained(NamedTuple):
+    """A run as its newest whole checkpoint has it, for evaluation, figures and inference."""
+
+    folder: RunFolder
+    checkpoint: Path
+    model: nn.Cell
+    sampler: Langevin
+    bank: LatentBank  # the chains of the training images, read-only
+    sources: Sources
+
+
+def load_run(path: Path, device: str) -> Trained:
+    """Opens a run folder. Raises UserError if it holds no whole checkpoint."""
+    folder = RunFolder.open(path)
+    config = folder.config
+    saved = checkpoint.newest_whole(folder.checkpoints)
+    model = make_model(config, device)
+    checkpoint.load_weights(saved, model)
+    sampler = make_sampler(make_energy(model, config), config)
+    return Trained(folder, saved, model, sampler, LatentBank.open(saved, model.groups), make_sources(config.data))

@@ -5,23 +5,62 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
-from dgn.errors import RunFailed
+import numpy as np
+
+from dgn.errors import RunFailed, UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, which takes its place when the block ends well.
+
+    Raises RunFailed naming the path if the disk refuses; what stood there before is then untouched.
+    """
+    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        sync(beside)
+        os.replace(beside, path)
+    except OSError as error:
+        raise RunFailed(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def new_folder(path: Path) -> Path:
+    """Makes a folder for results. Raises UserError if it holds files already or cannot be made."""
+    try:
+        if path.is_dir() and any(path.iterdir()):
+            raise UserError(f"{path} is not empty; choose another output folder")
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the output folder {path}: {error.strerror or error}") from None
+    return path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text`. Raises RunFailed naming the path if the disk refuses."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Replaces `path` by `text`."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Replaces `path` by an .npz of `arrays`."""
+    with replacing(path) as beside, open(beside, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a text file. Raises RunFailed naming the path if the disk refuses."""
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise RunFailed(f"cannot write {path}: {error.strerror or error}") from None
 
 

@@ -2,6 +2,7 @@
 
   config.yaml     every value of the config
   metrics.jsonl   one line an epoch
+  train.log       what the training printed
   metrics.json    the last evaluation
   checkpoints/    weights, optimiser, latents, position; see dgn.training.checkpoint
   latents/        the chains as they are between checkpoints
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from dgn import config as cfg
-from dgn.errors import RunFailed, UserError
-from dgn.files import write_text
+from dgn.errors import UserError
+from dgn.files import append_line, new_folder, write_text
 
 
 class RunFolder:
@@ -25,18 +26,15 @@ class RunFolder:
     def __init__(self, path: Path, config: cfg.Config) -> None:
         self.path, self.config = path, config
         self.checkpoints, self.figures, self.latents = path / "checkpoints", path / "figures", path / "latents"
-        self.metrics, self.results = path / "metrics.jsonl", path / "metrics.json"
+        self.metrics, self.results, self.text_log = path / "metrics.jsonl", path / "metrics.json", path / "train.log"
 
     @classmethod
     def create(cls, path: Path, config: cfg.Config) -> "RunFolder":
         """A new run in `path`. Raises UserError if that holds a run or other files, or cannot be written."""
         if (path / "config.yaml").exists():
             raise UserError(f"{path} already holds a run: --resume goes on with it, another --output starts a new one")
+        run = cls(new_folder(path), config)
         try:
-            if path.is_dir() and any(p.name != "train.log" for p in path.iterdir()):
-                raise UserError(f"{path} is not empty and holds no run; choose another --output")
-            path.mkdir(parents=True, exist_ok=True)
-            run = cls(path, config)
             for folder in (run.checkpoints, run.figures, run.latents):
                 folder.mkdir()
             (path / "config.yaml").write_text(cfg.dump(config), encoding="utf-8")
@@ -58,11 +56,7 @@ class RunFolder:
 
     def log(self, record: Dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
-        try:
-            with open(self.metrics, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise RunFailed(f"cannot write {self.metrics}: {error.strerror or error}") from None
+        append_line(self.metrics, json.dumps(record))
 
     def records(self) -> List[Dict[str, Any]]:
         """The lines of metrics.jsonl; a last line that a killed process left unfinished is dropped."""

@@ -10,12 +10,13 @@ The run folder holds all that later commands need. Ctrl-C saves and says how to 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+from typing import Callable, Optional
 
 from dgn import config as cfg
 from dgn import runtime
-from dgn.errors import UserError
+from dgn.errors import RunFailed, UserError
+from dgn.files import append_line
 from dgn.run_folder import RunFolder
 
 
@@ -56,27 +57,54 @@ def run(args: argparse.Namespace) -> int:
         print(describe(config, build.make_model(config, device), len(sources.train), device))
         return 0
 
-    if args.resume:
-        folder = RunFolder.open(Path(args.output))
-        folder.change_config(config)
-        saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
-    else:
-        folder, saved = RunFolder.create(Path(args.output), config), None
-
+    folder = RunFolder.open(Path(args.output)) if args.resume else RunFolder.create(Path(args.output), config)
+    saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
     learner = build.make_learner(config, device, folder, len(sources.train), saved)
     start, sums = checkpoint.Position(0, 0), Sums()
     if saved:
         state = checkpoint.read_state(saved)
         start, sums = checkpoint.Position(state["epoch"], state["step"]), Sums(**state["sums"])
-        print(f"going on from {saved}", flush=True)
+    folder.change_config(config)
     folder.rewind(start.epoch)
 
-    progress = Progress(start.epoch, config.training.epochs)
+    trained = build.Trained(folder, saved, learner.model, learner.sampler, learner.bank, sources)
+    progress = Progress(start.epoch, config.training.epochs, folder.text_log)
+    progress.say(f"dgn train on {device}: {len(sources.train)} images, {config.training.epochs} epochs"
+                 + (f", going on from {saved}" if saved else "") + f"; run folder {args.output}")
     try:
-        train(folder, learner, sources.train, progress, start, sums)
+        train(folder, learner, sources.train, progress, start, sums, pictures_every(trained))
     except Interrupted as stopped:
-        print(f"\nstopped and saved {stopped.checkpoint}; to go on: dgn train --output {args.output} --resume", file=sys.stderr)
+        progress.say(f"stopped and saved {stopped.checkpoint}; to go on: dgn train --output {args.output} --resume")
         return 130
+    except RunFailed as failed:
+        append_line(folder.text_log, f"dgn: {failed}")
+        raise
     finally:
         progress.close()
+    finish(trained._replace(checkpoint=checkpoint.newest_whole(folder.checkpoints)), progress)
     return 0
+
+
+def pictures_every(trained) -> Optional[Callable[[int], None]]:
+    """Draws the figures every training.figures_every epochs."""
+    training = trained.folder.config.training
+    if not training.figures_every:
+        return None
+
+    def draw(done: int) -> None:
+        if done % training.figures_every == 0 and done < training.epochs:
+            from dgn.cli import figures
+            figures.draw(trained, trained.folder.figures / f"epoch_{done:05d}")
+    return draw
+
+
+def finish(trained, progress) -> None:
+    """Evaluates and draws a finished training, and says what came of it and where it is."""
+    from dgn.cli import evaluate, figures
+
+    progress.say("measuring the run and drawing its pictures ...")
+    progress.say(evaluate.summary(evaluate.evaluate(trained)))
+    drawn = figures.draw(trained, trained.folder.figures)
+    progress.say(f"numbers           {trained.folder.results}")
+    for path in drawn:
+        progress.say(f"picture           {path}")

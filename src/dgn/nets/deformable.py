@@ -42,7 +42,7 @@ class DeconvStack(nn.Cell):
         super().__init__()
         self.start = (-1, channels[0], 4, 4)
         self.dense = Dense(latent, channels[0] * 16, rng, gain)
-        widths = [*channels, outputs]
+        self.widths = widths = [*channels, outputs]
         kernels = [3 if 8 * 2 ** k <= 16 else 5 for k in range(len(channels))]
         layers = [Deconv(a, b, k, 2, rng, gain) for a, b, k in zip(widths, widths[1:], kernels)]
         self.hidden = nn.CellList(layers[:-1])
@@ -93,6 +93,7 @@ class DeformableGenerator(nn.Cell):
 
     def __init__(self, model: cfg.Model, channels: int, size: int, seed: int, device: str = "CPU") -> None:
         super().__init__()
+        self.channels, self.size = channels, size
         self.groups = (LatentGroup("z_app", (model.z_app,)), LatentGroup("z_geo", (model.z_geo,)))
         doublings = int(np.log2(size)) - 2
         geometry = [max(model.width >> k, 4) for k in range(doublings)]

@@ -73,7 +73,9 @@ def save(folder: Path, position: Position, state: Dict[str, Any], model: nn.Cell
 
 def prune(folder: Path, keep: int) -> None:
     """Removes unfinished folders and all but the newest `keep` checkpoints."""
-    for path in [*folder.glob(_UNFINISHED + "*"), *listed(folder)[keep:]]:
+    for old in listed(folder)[keep:]:  # renamed first: a removal that is cut short must not look like a checkpoint
+        os.replace(old, folder / (_UNFINISHED + "removed-" + old.name))
+    for path in folder.glob(_UNFINISHED + "*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -150,4 +152,5 @@ def _load_parameters(path: Path, cell: nn.Cell) -> None:
     if extra:
         raise UserError(f"{path} is of another model: it holds {extra[0]}, which this config has not")
     for name, parameter in wanted.items():
-        parameter.set_data(ms.Tensor(np.ascontiguousarray(stored[name].asnumpy())))
+        # a scalar comes back with one dimension
+        parameter.set_data(ms.Tensor(np.ascontiguousarray(stored[name].asnumpy()).reshape(parameter.shape)))

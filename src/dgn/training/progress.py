@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Dict
+from pathlib import Path
+from typing import Any, Dict, Optional
 
 from tqdm import tqdm
+
+from dgn.files import append_line
 
 
 class Progress:
     """One line an epoch, `epoch: 3 step: 10, loss is 123.4, ...`, and on a terminal a bar with the time left."""
 
-    def __init__(self, first_epoch: int, epochs: int, stream=None) -> None:
-        self.stream = stream or sys.stdout
+    def __init__(self, first_epoch: int, epochs: int, log: Optional[Path] = None, stream=None) -> None:
+        self.stream, self.log = stream or sys.stdout, log
         self.epochs, self.first = epochs, first_epoch
         self.seconds = 0.0
         self.bar = None
@@ -37,9 +40,16 @@ class Progress:
                 f"{record['images_per_second']:.0f} images/s, {clock(left)} left")
         if self.bar is not None:
             self.bar.n = done
+        self.say(line)
+
+    def say(self, line: str) -> None:
+        """A line for the person and for the log."""
+        if self.bar is not None:
             self.bar.write(line, file=self.stream)
         else:
             print(line, file=self.stream, flush=True)
+        if self.log is not None:
+            append_line(self.log, line)
 
     def close(self) -> None:
         """Leaves the terminal on a line of its own."""

@@ -1,0 +1,1 @@
+"""Timings of this program on the machine it runs on."""

@@ -1,0 +1,92 @@
+"""The same sampler as a straightforward PyTorch program, to compare with. PyTorch is imported only here.
+
+  plain      each half-step runs the whole model and takes the gradient of one group
+  careful    keeps the other branch's output, as this project's sampler does
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, List
+
+import numpy as np
+from mindspore import nn
+
+from dgn.errors import UserError
+
+
+def programs(model: nn.Cell, x: np.ndarray, steps: int, step_size: float, sigma: float = 1.0) -> Dict[str, Callable[[], object]]:
+    """Both programs on the weights of `model`, a DeformableGenerator, each a function that runs `steps` steps.
+
+    Raises UserError if PyTorch is not installed.
+    """
+    try:
+        import torch
+        from torch.nn import functional as F
+    except ImportError:
+        raise UserError("--against torch needs PyTorch in this Python (it is not a requirement of dgn): pip install torch") from None
+
+    def layers(branch: nn.Cell) -> List:
+        stack = branch.stack
+        found = [(torch.tensor(stack.dense.weight.asnumpy()), torch.tensor(stack.dense.bias.asnumpy()))]
+        return found + [(torch.tensor(d.weight.asnumpy()), torch.tensor(d.bias.asnumpy())) for d in [*stack.hidden, stack.last]]
+
+    def generate(weights: List, z):
+        h = F.relu(z @ weights[0][0] + weights[0][1]).view(len(z), -1, 4, 4)
+        for k, (w, b) in enumerate(weights[1:], 1):
+            # output_padding makes the size an exact doubling; the crop differs from SAME by one pixel, the work does not
+            h = F.conv_transpose2d(h, w, b, stride=2, padding=w.shape[-1] // 2, output_padding=1)
+            h = F.relu(h) if k < len(weights) - 1 else torch.tanh(h)
+        return h
+
+    app, geo = (layers(branch) for branch in model.branches)
+    reach, size = model.branches[1].max_pixels, model.size
+    ys, xs = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    grid = torch.stack([xs, ys]).float()[None]
+    data = torch.tensor(x)
+    start = [torch.randn(len(x), *group.shape) for group in model.groups]
+
+    def appearance(z):
+        return 0.5 * generate(app, z) + 0.5
+
+    def displacement(z):
+        return reach * generate(geo, z)
+
+    def warp(image, field):
+        source = (grid + field) * (2 / (size - 1)) - 1
+        return F.grid_sample(image, source.permute(0, 2, 3, 1), padding_mode="border", align_corners=True)
+
+    def energy(image, z):
+        return ((data - image) ** 2).sum() / (2 * sigma ** 2) + 0.5 * (z ** 2).sum()
+
+    def moved(z, slope):
+        return (z - step_size ** 2 / 2 * slope + step_size * torch.randn_like(z)).detach()
+
+    def plain():
+        z_app, z_geo = start
+        for _ in range(steps):
+            z_app = z_app.requires_grad_()
+            slope, = torch.autograd.grad(energy(warp(appearance(z_app), displacement(z_geo)), z_app), z_app)
+            z_app = moved(z_app, slope)
+            z_geo = z_geo.requires_grad_()
+            slope, = torch.autograd.grad(energy(warp(appearance(z_app), displacement(z_geo)), z_geo), z_geo)
+            z_geo = moved(z_geo, slope)
+        return z_app, z_geo
+
+    def careful():
+        z_app, z_geo = start
+        with torch.no_grad():
+            field = displacement(z_geo)
+        for _ in range(steps):
+            z_app = z_app.requires_grad_()
+            slope, = torch.autograd.grad(energy(warp(appearance(z_app), field), z_app), z_app)
+            z_app = moved(z_app, slope)
+            with torch.no_grad():
+                face = appearance(z_app)
+            z_geo = z_geo.requires_grad_()
+            slope, = torch.autograd.grad(energy(warp(face, displacement(z_geo)), z_geo), z_geo)
+            z_geo = moved(z_geo, slope)
+            with torch.no_grad():
+                field = displacement(z_geo)
+        return z_app, z_geo
+
+    return {"PyTorch, plain": plain, "PyTorch, keeping the other branch": careful}

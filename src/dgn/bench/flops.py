@@ -1,0 +1,32 @@
+"""Arithmetic counted from the networks, in floating-point operations (a multiplication and an addition are two)."""
+
+from __future__ import annotations
+
+from mindspore import nn
+
+
+def forward(stack: nn.Cell) -> int:
+    """Operations of one sample's pass through a DeconvStack's dense and deconvolution layers."""
+    inputs, outputs = stack.dense.weight.shape
+    total, side = 2 * inputs * outputs, 4
+    for layer in [*stack.hidden, stack.last]:
+        taps = 1
+        for extent in layer.weight.shape:
+            taps *= extent
+        total += 2 * taps * side * side
+        side *= layer.stride
+    return total
+
+
+def langevin_step(model: nn.Cell) -> int:
+    """Operations of one step of one sample: each branch forward once and back to its latents once.
+
+    Going back to the input costs as much as going forward. The warp's own arithmetic is left out: it is bound by
+    memory, not by arithmetic.
+    """
+    return sum(2 * forward(branch.stack) for branch in model.branches)
+
+
+def learning_step(model: nn.Cell) -> int:
+    """Operations of one sample's share of a learning step: forward, back to the inputs, and to the weights."""
+    return sum(3 * forward(branch.stack) for branch in model.branches)

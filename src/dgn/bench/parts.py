@@ -1,0 +1,78 @@
+"""The parts of an iteration, each as a function that runs once and waits for its result."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Tuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from dgn import config as cfg
+from dgn.inference.energy import Energy
+from dgn.inference.langevin import Langevin, as_tensors, draw_noise
+from dgn.nets.warp import make_warp
+from dgn.training.abp import LearningStep
+
+
+class _Backward(nn.Cell):
+    def __init__(self, net: nn.Cell) -> None:
+        super().__init__()
+        self.net, self.gradient = net, ops.GradOperation(get_all=True, sens_param=True)
+
+    def construct(self, *inputs_and_dout: Tensor) -> Tuple[Tensor, ...]:
+        return self.gradient(self.net)(*inputs_and_dout)
+
+
+def _waiting(net: nn.Cell, *inputs: Tensor) -> Callable[[], None]:
+    def call() -> None:
+        out = net(*inputs)
+        while isinstance(out, tuple):
+            out = out[0]
+        out.asnumpy()
+    return call
+
+
+def sampler(model: nn.Cell, config: cfg.Config, x: np.ndarray, steps: int) -> Callable[[], None]:
+    """`steps` Langevin steps of a batch."""
+    noise = draw_noise(model, steps, len(x), 0, "bench")
+    latents = tuple(n[0] for n in noise)
+    net = Langevin(Energy(model, config.inference.smoothness), config.inference.step_size, steps, config.inference.order)
+    return _waiting(net, ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors((*latents, *noise)))
+
+
+def learning(model: nn.Cell, config: cfg.Config, x: np.ndarray) -> Callable[[], None]:
+    """One learning step of a batch, with a rate of nearly nothing so that the weights stay."""
+    latents = tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench"))
+    net = LearningStep(Energy(model, config.inference.smoothness))
+    return _waiting(net, ms.Tensor(x), ms.Tensor(1.0, ms.float32), ms.Tensor(1e-12, ms.float32), *as_tensors(latents))
+
+
+def generators(model: nn.Cell, batch: int, rng: np.random.Generator) -> Dict[str, Callable[[], None]]:
+    """Each generator forward, and forward with the gradient to its latents."""
+    calls = {}
+    for name, group, branch in zip(("appearance generator", "geometry generator"), model.groups, model.branches):
+        z = ms.Tensor(rng.standard_normal((batch, *group.shape), np.float32))
+        dout = ms.Tensor(rng.standard_normal(branch(z).shape, np.float32))
+        calls[f"{name}, forward"] = _waiting(branch, z)
+        calls[f"{name}, forward and to the latents"] = _waiting(_Backward(branch), z, dout)
+    return calls
+
+
+def warps(kinds: Tuple[str, ...], channels: int, size: int, batch: int, rng: np.random.Generator) -> Dict[str, Callable[[], None]]:
+    """Each warp forward, and with both gradients, for displacements of a few pixels."""
+    image = ms.Tensor(rng.random((batch, channels, size, size), np.float32))
+    field = ms.Tensor(0.05 * size * rng.standard_normal((batch, 2, size, size), np.float32))
+    dout = ms.Tensor(rng.standard_normal((batch, channels, size, size), np.float32))
+    calls = {}
+    for kind in kinds:
+        net = make_warp(kind, size, size)
+        calls[f"warp {kind}, forward"] = _waiting(net, image, field)
+        calls[f"warp {kind}, forward and both gradients"] = _waiting(_Backward(net), image, field, dout)
+    return calls
+
+
+def matrix_product(side: int, rng: np.random.Generator) -> Callable[[], None]:
+    """A product of two square matrices: what this machine's arithmetic can reach."""
+    a = ms.Tensor(rng.standard_normal((side, side), np.float32))
+    return _waiting(ops.MatMul(), a, a)

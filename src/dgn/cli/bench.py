@@ -1,0 +1,82 @@
+"""Time the sampler, a learning step and their parts on this machine.
+
+  dgn bench
+  dgn bench --against torch
+  dgn bench --batch 25 --set data.size=128 --json timings.json
+
+Candidates take turns and ratios are taken within a turn, so a machine whose speed drifts is still fair. The share is that
+of the rate which a matrix product reaches here; the arithmetic is counted from the networks' layers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Dict, List
+
+import numpy as np
+
+from dgn import config as cfg
+from dgn import runtime
+from dgn.files import write_json
+
+MATRIX = 1536  # side of the matrices of the reference product
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="YAML", help="recipe; without it the paper's model (Table 4)")
+    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
+                        help="change one value of the config; may be repeated")
+    parser.add_argument("--batch", type=int, default=100, help="samples (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=5, help="Langevin steps a call (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns (default %(default)s)")
+    parser.add_argument("--against", choices=["torch"], help="the same work as PyTorch programs, if PyTorch is installed")
+    parser.add_argument("--json", metavar="FILE", help="write the seconds of every call, too")
+    parser.add_argument("--device", default="auto", help="auto, Ascend, GPU or CPU (default %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    config = cfg.load(args.config, args.settings)
+    device = runtime.start(args.device)
+    from dgn import build
+    from dgn.bench import against_torch, flops, parts, timing
+
+    rng = np.random.default_rng(0)
+    model = build.make_model(config, device)
+    x = rng.random((args.batch, model.channels, model.size, model.size), np.float32)
+    ours = f"sampler, {args.steps} steps"
+    kinds = ("native", "grid_sample", "reference") if device == "CPU" else ("grid_sample", "reference")
+
+    seconds = timing.measure({"matrix product": parts.matrix_product(MATRIX, rng)}, args.rounds)
+    rivals = against_torch.programs(model, x, args.steps, config.inference.step_size) if args.against else {}
+    seconds.update(timing.measure({ours: parts.sampler(model, config, x, args.steps), **rivals}, args.rounds))
+    seconds.update(timing.measure({"learning step": parts.learning(model, config, x)}, args.rounds))
+    seconds.update(timing.measure(parts.generators(model, args.batch, rng), args.rounds))
+    seconds.update(timing.measure(parts.warps(kinds, model.channels, model.size, args.batch, rng), args.rounds))
+
+    rate = 2 * MATRIX ** 3 / statistics.median(seconds["matrix product"])
+    work = {ours: args.batch * args.steps * flops.langevin_step(model), "learning step": args.batch * flops.learning_step(model)}
+    print(f"{device}, batch {args.batch}, {model.channels}x{model.size}x{model.size}; "
+          + ", ".join(f"{key} {value}" for key, value in runtime.versions().items()))
+    print(f"matrix product {rate / 1e9:.0f} GFLOP/s")
+    print(table(seconds, work, rate))
+    speed = args.batch * args.steps / statistics.median(seconds[ours])
+    print(f"Langevin: {speed:.0f} image-steps a second; {flops.langevin_step(model) / 1e6:.1f} MFLOP each")
+    for rival in rivals:
+        print(f"ratio  {rival} / {ours}: {timing.ratio(seconds, rival, ours):.2f}")
+    if device == "CPU":
+        for what in ("forward", "forward and both gradients"):
+            print(f"ratio  warp grid_sample / native, {what}: {timing.ratio(seconds, f'warp grid_sample, {what}', f'warp native, {what}'):.1f}")
+    if args.json:
+        write_json(Path(args.json), {"versions": runtime.versions(), "device": device, "batch": args.batch, "seconds": seconds})
+    return 0
+
+
+def table(seconds: Dict[str, List[float]], work: Dict[str, int], rate: float) -> str:
+    """Median, fastest and slowest call, and the share of the matrix product's rate where the arithmetic is known."""
+    lines = [f"{'':48} {'median':>9} {'min':>9} {'max':>9}   share of the matrix product's rate"]
+    for name, times in seconds.items():
+        share = f"{100 * work[name] / statistics.median(times) / rate:6.0f} %" if name in work else ""
+        lines.append(f"{name:48} {1e3 * statistics.median(times):6.1f} ms {1e3 * min(times):6.1f} ms {1e3 * max(times):6.1f} ms {share}")
+    return "\n".join(lines)

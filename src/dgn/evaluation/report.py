@@ -1,0 +1,24 @@
+"""All measures of an image model's run in one dictionary."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Optional
+
+import numpy as np
+
+from dgn.evaluation import checkerboard, displacement, reconstruction
+
+
+def compute(decode: Callable, images: np.ndarray, latents, unseen: Optional[np.ndarray] = None,
+            unseen_latents=None) -> Dict[str, Any]:
+    """Reconstruction of training and unseen images; checkerboard and displacement of the training images.
+
+    decode: (z_app, z_geo) -> Decoded of NumPy arrays; latents: (z_app, z_geo) of `images`.
+    """
+    decoded = decode(*latents)
+    result = {"train": reconstruction.compute(images, decoded.image),
+              "appearance": checkerboard.compute(images, decoded.appearance),
+              "geometry": displacement.compute(decoded.displacement)}
+    if unseen is not None:
+        result["unseen"] = reconstruction.compute(unseen, decode(*unseen_latents).image)
+    return result

@@ -1,0 +1,44 @@
+"""Grids over faces: where the canonical grid goes when the displacement bends it (second and third row of Fig. 2)."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import cv2
+import numpy as np
+
+GREEN = np.array([0.1, 0.95, 0.3], np.float32)
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """(C, H, W) in [0, 1], grey or colour -> (H, W, 3)."""
+    picture = np.clip(image.transpose(1, 2, 0), 0, 1).astype(np.float32)
+    return np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture
+
+
+def enlarge(picture: np.ndarray, scale: int) -> np.ndarray:
+    """(H, W, ...) -> (scale * H, scale * W, ...), smooth."""
+    height, width = picture.shape[:2]
+    return cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_LINEAR)
+
+
+def with_grid(image: np.ndarray, displacement: Optional[np.ndarray] = None, scale: int = 3, lines: int = 10) -> np.ndarray:
+    """An image (C, H, W) with the canonical grid, bent by a displacement (2, H, W) in pixels; (scale H, scale W, 3).
+
+    A pixel of the warped image shows the canonical point (x + dx, y + dy), so a grid line is the set of pixels whose
+    canonical coordinate is a multiple of the spacing.
+    """
+    picture = enlarge(as_rgb(image), scale)
+    height, width = picture.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    canonical = np.stack([x, y], -1)
+    if displacement is not None:
+        canonical += scale * enlarge(np.ascontiguousarray(displacement.transpose(1, 2, 0)), scale)
+    cover = np.zeros((height, width), np.float32)
+    for axis, length in ((0, width), (1, height)):
+        phase = canonical[..., axis] * lines / (length - 1)
+        distance = np.abs(phase - np.round(phase))
+        # dividing by the slope keeps a line as thin where the map is stretched
+        slope = np.hypot(*np.gradient(phase)) + 1e-6
+        cover = np.maximum(cover, np.clip(1.2 - distance / slope, 0, 1))
+    return picture + 0.75 * cover[..., None] * (GREEN - picture)

@@ -1,0 +1,41 @@
+"""What a training would do, without doing it (`dgn train --dry-run`)."""
+
+from __future__ import annotations
+
+from mindspore import nn
+
+from dgn import config as cfg
+from dgn.nets.blocks import parameter_count
+
+MEBIBYTE = 2 ** 20
+FLOAT = 4  # bytes
+
+
+def activations(model: nn.Cell) -> int:
+    """Values that one sample's forward pass keeps: outputs of every layer of the generators and of the warp."""
+    size, total = model.size, 0
+    for branch in model.branches:
+        side = 4
+        for channels in branch.stack.widths:
+            total += channels * side * side
+            side *= 2
+    return total + 2 * model.channels * size * size
+
+
+def describe(config: cfg.Config, model: nn.Cell, count: int, device: str) -> str:
+    """Resolved config, parameter counts, memory and steps as text."""
+    batch = min(config.training.batch_size, count)
+    batches = -(-count // batch)
+    weights = [parameter_count(branch) for branch in model.branches]
+    latents = sum(group.shape[0] for group in model.groups)
+    # forward and gradient of every activation, live at once in the worst case; Adam keeps two moments a weight
+    step = 2 * FLOAT * batch * activations(model) / MEBIBYTE
+    state = 4 * FLOAT * parameter_count(model) / MEBIBYTE
+    chains = FLOAT * count * latents / MEBIBYTE
+    return (f"{cfg.dump(config)}\n"
+            f"device       {device}\n"
+            f"images       {count} of {model.channels}x{model.size}x{model.size}, {batches} batches of {batch} an epoch\n"
+            f"parameters   {parameter_count(model):,} (appearance {weights[0]:,}, geometry {weights[1]:,})\n"
+            f"steps        {config.training.epochs * batches:,} iterations, each {config.inference.steps} Langevin steps and one of Adam\n"
+            f"memory       about {step:.0f} MiB activations, {state:.0f} MiB weights and Adam, besides MindSpore's own (about 700 MiB)\n"
+            f"disk         {chains:.1f} MiB chains, as much again a checkpoint")

@@ -1,0 +1,37 @@
+"""Small models whose answers are known in closed form."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn, ops
+
+from dgn.nets.deformable import LatentGroup
+
+
+class LinearBranch(nn.Cell):
+    def __init__(self, weights: np.ndarray) -> None:
+        super().__init__()
+        self.weights = ms.Parameter(ms.Tensor(weights.astype(np.float32)), name="weights")
+
+    def construct(self, z):
+        return ops.matmul(z, self.weights)
+
+
+class LinearModel(nn.Cell):
+    """x = A z_app + B z_geo + noise: its posterior is Gaussian, with a known mean and covariance."""
+
+    def __init__(self, a: np.ndarray, b: np.ndarray) -> None:
+        super().__init__()
+        self.groups = (LatentGroup("z_app", (a.shape[0],)), LatentGroup("z_geo", (b.shape[0],)))
+        self.branches = nn.CellList([LinearBranch(a), LinearBranch(b)])
+
+    def compose(self, parts):
+        return parts[0] + parts[1]
+
+
+def linear_posterior(a: np.ndarray, b: np.ndarray, x: np.ndarray, sigma: float):
+    """Mean (d,) and covariance (d, d) of (z_app, z_geo) given x, for a standard normal prior."""
+    w = np.concatenate([a, b])  # x = w^T z
+    covariance = np.linalg.inv(np.eye(len(w)) + w @ w.T / sigma ** 2)
+    return covariance @ w @ x / sigma ** 2, covariance

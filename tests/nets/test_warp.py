@@ -1,0 +1,114 @@
+"""The three warps against a NumPy reference, forward and both gradients, at borders too."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+
+from dgn.errors import UserError
+from dgn.nets import native, warp
+from dgn.nets.warp import make_warp
+
+KINDS = ("reference", "grid_sample", "native")
+
+
+def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray):
+    """Eq. 2-4 in float64, pixel by pixel: the warped image and the gradients of sum(dout * warped)."""
+    n, channels, height, width = image.shape
+    out, dimage, dfield = np.zeros(image.shape), np.zeros(image.shape), np.zeros(displacement.shape)
+    for s in range(n):
+        for y in range(height):
+            for x in range(width):
+                u, v = x + float(displacement[s, 0, y, x]), y + float(displacement[s, 1, y, x])
+                uc, vc = min(max(u, 0), width - 1), min(max(v, 0), height - 1)
+                free = float(0 < u < width - 1), float(0 < v < height - 1)
+                for i in {int(np.floor(uc)), min(int(np.floor(uc)) + 1, width - 1)}:
+                    for j in {int(np.floor(vc)), min(int(np.floor(vc)) + 1, height - 1)}:
+                        wu, wv = max(0, 1 - abs(uc - i)), max(0, 1 - abs(vc - j))
+                        out[s, :, y, x] += image[s, :, j, i] * wu * wv
+                        dimage[s, :, j, i] += dout[s, :, y, x] * wu * wv
+                        pull = float(image[s, :, j, i] @ dout[s, :, y, x])
+                        # the slope of M(1 - |u - i|): towards a neighbour on the right it rises
+                        dfield[s, 0, y, x] += free[0] * pull * wv * (1 if i > uc else -1)
+                        dfield[s, 1, y, x] += free[1] * pull * wu * (1 if j > vc else -1)
+    return out, dimage, dfield
+
+
+class Gradients(nn.Cell):
+    def __init__(self, net: nn.Cell) -> None:
+        super().__init__()
+        self.net, self.gradient = net, ops.GradOperation(get_all=True, sens_param=True)
+
+    def construct(self, image, displacement, dout):
+        return self.gradient(self.net)(image, displacement, dout)
+
+
+def case(rng, reach: float, shape=(2, 3, 8, 8)):
+    n, _, height, width = shape
+    return [a.astype(np.float32) for a in (rng.random(shape), reach * rng.standard_normal((n, 2, height, width)),
+                                           rng.standard_normal(shape))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reach", [0.4, 3.0, 30.0])  # within a pixel, across the image, mostly beyond its borders
+def test_forward_and_gradients_agree_with_numpy(kind, reach, rng):
+    image, displacement, dout = case(rng, reach)
+    expected = numpy_warp(image, displacement, dout)
+    tensors = [ms.Tensor(a) for a in (image, displacement, dout)]
+    net = make_warp(kind, 8, 8)
+    found = [net(*tensors[:2]), *Gradients(net)(*tensors)]
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a.asnumpy(), b, atol=1e-5 * max(1, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_displacement_is_the_identity_and_whole_pixels_are_shifts(kind, rng):
+    image, _, _ = case(rng, 1, (1, 3, 16, 8))
+    net = make_warp(kind, 16, 8)
+    still = np.zeros((1, 2, 16, 8), np.float32)
+    np.testing.assert_allclose(net(ms.Tensor(image), ms.Tensor(still)).asnumpy(), image, atol=2e-6)
+    right = still.copy()
+    right[:, 0] = 2  # every pixel shows what lies two columns to its right; the border column repeats
+    expected = image[..., [*range(2, 8), 7, 7]]
+    np.testing.assert_allclose(net(ms.Tensor(image), ms.Tensor(right)).asnumpy(), expected, atol=2e-6)
+
+
+def test_native_kernel_is_bitwise_repeatable(rng):
+    arrays = [ms.Tensor(a) for a in case(rng, 3, (40, 3, 64, 64))]
+    net = Gradients(make_warp("native", 64, 64))
+    first = [g.asnumpy() for g in net(*arrays)]
+    for again in range(3):
+        for a, b in zip(first, net(*arrays)):
+            np.testing.assert_array_equal(a, b.asnumpy(), err_msg=str(again))
+
+
+def test_without_a_compiler_auto_falls_back_and_says_so(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    net = make_warp("auto", 8, 8, "CPU")
+    assert isinstance(net, warp.ReferenceWarp)
+    assert "no C++ compiler" in caplog.text and "slower" in caplog.text
+    with pytest.raises(UserError, match="native cannot be built"):
+        make_warp("native", 8, 8, "CPU")
+
+
+def test_devices_get_the_warp_made_for_them():
+    assert isinstance(make_warp("auto", 8, 8, "Ascend"), warp.GridSampleWarp)
+    assert isinstance(make_warp("auto", 8, 8, "GPU"), warp.GridSampleWarp)
+    assert isinstance(make_warp("auto", 8, 8, "CPU"), warp.NativeWarp)
+    with pytest.raises(UserError, match="CPU kernel"):
+        make_warp("native", 8, 8, "GPU")
+
+
+def test_a_library_is_built_once_and_a_broken_source_is_reported(monkeypatch, tmp_path):
+    monkeypatch.setenv("DGN_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "answer.cc"
+    source.write_text('extern "C" int Answer() { return 42; }\n')
+    library = native.build(source)
+    built = library.stat().st_mtime_ns
+    assert native.build(source) == library and library.stat().st_mtime_ns == built
+    source.write_text("not C++\n")
+    with pytest.raises(native.BuildError, match="failed"):
+        native.build(source)

@@ -1,0 +1,95 @@
+"""Checkpoints are whole or absent, and belong to one model."""
+
+from __future__ import annotations
+
+import resource
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from dgn import config as cfg
+from dgn.errors import RunFailed, UserError
+from dgn.inference.latents import LatentBank
+from dgn.nets.deformable import DeformableGenerator
+from dgn.training import checkpoint
+from dgn.training.checkpoint import Position
+
+MODEL = cfg.Model(z_app=4, z_geo=3, width=8)
+
+
+@pytest.fixture
+def state(tmp_path):
+    model = DeformableGenerator(MODEL, 3, 16, seed=1)
+    bank = LatentBank.create(tmp_path / "latents", model.groups, 6, seed=1)
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    return model, bank, folder
+
+
+def save(state, epoch, keep=3):
+    model, bank, folder = state
+    return checkpoint.save(folder, Position(epoch, 0), {}, model, None, bank, keep)
+
+
+def test_what_is_loaded_is_what_was_saved(state):
+    model, bank, folder = state
+    saved = save(state, 1)
+    other = DeformableGenerator(MODEL, 3, 16, seed=9)
+    checkpoint.load_weights(saved, other)
+    for (name, a), (_, b) in zip(model.parameters_and_names(), other.parameters_and_names()):
+        np.testing.assert_array_equal(a.asnumpy(), b.asnumpy(), err_msg=name)
+    z = [ms.Tensor(v) for v in bank.read(np.arange(6))]
+    np.testing.assert_array_equal(model(*z)[0].asnumpy(), other(*z)[0].asnumpy())
+    again = checkpoint.restore_bank(saved, folder, model.groups)
+    for a, b in zip(bank.read(np.arange(6)), again.read(np.arange(6))):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_only_the_newest_are_kept_and_unfinished_ones_swept_away(state):
+    (state[2] / ".unfinished-epoch_00009").mkdir()
+    for epoch in range(1, 6):
+        save(state, epoch, keep=2)
+    assert sorted(p.name for p in state[2].iterdir()) == ["epoch_00004", "epoch_00005"]
+
+
+@pytest.mark.parametrize("harm, reason", [
+    (lambda c: (c / "weights.ckpt").unlink(), "weights.ckpt is missing"),
+    (lambda c: (c / "manifest.json").unlink(), "manifest.json is missing"),
+    (lambda c: (c / "manifest.json").write_text("{"), "manifest.json cannot be read"),
+    (lambda c: (c / "z_app.npy").write_bytes((c / "z_app.npy").read_bytes()[:-4]), "z_app.npy is not as it was written"),
+])
+def test_damage_is_found_and_the_one_before_used(state, harm, reason, caplog):
+    first, second = save(state, 1), save(state, 2)
+    harm(second)
+    assert reason in checkpoint.damage(second)
+    assert checkpoint.newest_whole(state[2]) == first
+    assert second.name in caplog.text and reason in caplog.text
+    save(state, 2)
+    assert checkpoint.newest_whole(state[2]) == second  # written anew in its place
+
+
+def test_no_usable_checkpoint_is_said(state):
+    with pytest.raises(UserError, match="no usable checkpoint"):
+        checkpoint.newest_whole(state[2])
+
+
+@pytest.mark.parametrize("changed", [cfg.Model(z_app=5, z_geo=3, width=8), cfg.Model(z_app=4, z_geo=3, width=16),
+                                     cfg.Model(z_app=4, z_geo=3, width=8, refine=True)])
+def test_a_checkpoint_of_another_model_is_refused(state, changed):
+    saved = save(state, 1)
+    with pytest.raises(UserError, match="of another model"):
+        checkpoint.load_weights(saved, DeformableGenerator(changed, 3, 16, seed=1))
+
+
+def test_a_full_disk_is_an_error_and_the_older_checkpoint_stays(state):
+    first = save(state, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(RunFailed, match="cannot write the checkpoint .*epoch_00002"):
+            save(state, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.name for p in state[2].iterdir()] == [first.name]
+    assert checkpoint.damage(first) is None

@@ -1,0 +1,116 @@
+"""A training that was stopped, interrupted or killed ends bit for bit as the one that never was."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dgn.__main__ import main
+from dgn.training import checkpoint, loop
+from tests.training.tiny import arguments, final_state, write_images
+
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(images, tmp_path_factory) -> dict:
+    output = tmp_path_factory.mktemp("runs") / "unbroken"
+    assert main(arguments(images, output, EPOCHS)) == 0
+    return final_state(output)
+
+
+def resume(output: Path, *settings: str) -> int:
+    line = ["train", "--device", "CPU", "--output", str(output), "--resume"]
+    for setting in settings:
+        line += ["--set", setting]
+    return main(line)
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    assert found["name"] == expected["name"]
+    assert found["records"] == expected["records"]
+    assert {"weights.ckpt", "optimizer.ckpt", "z_app.npy", "z_geo.npy"} <= set(expected)
+    for name in expected:
+        assert found[name] == expected[name], f"{name} differs"
+
+
+def test_a_shorter_run_that_is_resumed_for_longer(images, unbroken, tmp_path):
+    output = tmp_path / "run"
+    assert main(arguments(images, output, 2)) == 0
+    assert resume(output, f"training.epochs={EPOCHS}") == 0
+    assert_same(final_state(output), unbroken)
+
+
+def test_ctrl_c_in_the_middle_of_an_epoch_saves_and_says_how_to_go_on(images, unbroken, tmp_path, monkeypatch, capsys):
+    output, visit = tmp_path / "run", loop.visit
+
+    def visit_and_press_ctrl_c(*args):
+        sums = visit(*args)
+        if args[2] == (1, 0):  # first batch of the second epoch
+            os.kill(os.getpid(), signal.SIGINT)
+        return sums
+
+    monkeypatch.setattr(loop, "visit", visit_and_press_ctrl_c)
+    assert main(arguments(images, output, EPOCHS)) == 130
+    said = capsys.readouterr().out
+    assert "--resume" in said and "epoch_00001_step_000001" in said
+    monkeypatch.setattr(loop, "visit", visit)
+    assert resume(output) == 0
+    assert_same(final_state(output), unbroken)
+
+
+def test_a_damaged_checkpoint_is_named_and_passed_over(images, unbroken, tmp_path, caplog):
+    output = tmp_path / "run"
+    assert main(arguments(images, output, 3)) == 0
+    newest = checkpoint.listed(output / "checkpoints")[0]
+    latents = bytearray((newest / "z_geo.npy").read_bytes())
+    latents[-1] ^= 1
+    (newest / "z_geo.npy").write_bytes(latents)
+    assert resume(output, f"training.epochs={EPOCHS}") == 0
+    assert newest.name in caplog.text and "z_geo.npy is not as it was written" in caplog.text
+    assert_same(final_state(output), unbroken)
+
+
+def test_killed_twenty_times_nothing_is_lost_or_wrong(images, tmp_path):
+    """kill -9 at random moments, most of them around the writing of a checkpoint."""
+    epochs, output, rng = 400, tmp_path / "run", random.Random(4)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    reached, kills = [0], 0
+    while kills < 20:
+        line = ["train", "--device", "CPU", "--output", str(output), "--resume"] if (output / "config.yaml").exists() else \
+            arguments(images, output, epochs)
+        with subprocess.Popen([sys.executable, "-m", "dgn", *line], env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True) as process:
+            for text in process.stdout:  # wait until it trains: an epoch, then a moment more
+                assert "Traceback" not in text, text + process.stdout.read()
+                if text.startswith("epoch:"):
+                    break
+            else:
+                pytest.fail("the training ended by itself")
+            time.sleep(rng.uniform(0, 0.25))
+            process.send_signal(signal.SIGKILL)
+        kills += 1
+        folders = checkpoint.listed(output / "checkpoints")
+        assert folders and all(checkpoint.damage(folder) is None for folder in folders)
+        assert int(folders[0].name[6:11]) >= reached[-1], "a checkpoint was lost"
+        reached.append(int(folders[0].name[6:11]))
+    assert reached[-1] > 20
+
+    # what it came to is what an unbroken run of as many epochs comes to
+    done = reached[-1] + 1
+    assert resume(output, f"training.epochs={done}") == 0
+    whole = tmp_path / "whole"
+    assert main(arguments(images, whole, done, "--set", "training.checkpoint_every=1000")) == 0
+    assert_same(final_state(output), final_state(whole))

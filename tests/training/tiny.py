@@ -1,0 +1,41 @@
+"""A training small enough for tests: 16x16 pictures, two batches an epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SETTINGS = ["data.size=16", "data.held_out=2", "model.z_app=4", "model.z_geo=3", "model.width=8", "inference.steps=2",
+            "training.batch_size=4", "training.checkpoint_every=1", "evaluation.steps=4", "evaluation.images=2"]
+
+
+def write_images(folder: Path, count: int = 10, size: int = 16, seed: int = 0) -> Path:
+    """Smooth random pictures as PNG files."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(count):
+        coarse = (255 * rng.random((4, 4, 3))).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{k:03d}.png"), cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR))
+    return folder
+
+
+def arguments(images: Path, output: Path, epochs: int, *extra: str) -> list:
+    """A `train` command line."""
+    line = ["train", "--device", "CPU", "--data", str(images), "--output", str(output), *extra]
+    for setting in [*SETTINGS, f"training.epochs={epochs}"]:
+        line += ["--set", setting]
+    return line
+
+
+def final_state(output: Path) -> dict:
+    """Bytes of every file of the newest checkpoint, and the training's records without the clock."""
+    import json
+
+    newest = sorted((output / "checkpoints").glob("epoch_*"))[-1]
+    records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        del record["seconds"], record["images_per_second"]
+    return {"name": newest.name, "records": records,
+            **{file.name: file.read_bytes() for file in newest.iterdir() if file.suffix in (".npy", ".ckpt")}}
