@@ -60,6 +60,7 @@ class Model:
     displacement_filter: str = choice("none", "none", "binomial")  # the same for the displacement
     refine: bool = False  # the optional refining layer after the warp (Fig. 1)
     warp: str = choice("auto", "auto", "reference", "grid_sample", "native")
+    deconv: str = choice("auto", "auto", "stock", "native")
 
 
 @dataclass(frozen=True)

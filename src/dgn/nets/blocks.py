@@ -9,6 +9,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from dgn.nets.deconv import make_deconv
+
 INIT_STD = 0.1
 
 
@@ -53,21 +55,18 @@ class Dense(_Scaled):
 
 
 class Deconv(_Scaled):
-    """Transposed convolution, (N, inputs, H, W) -> (N, outputs, stride * H, stride * W), cropped as TensorFlow's SAME."""
+    """Transposed convolution, (N, inputs, H, W) -> (N, outputs, stride * H, stride * W), cropped as TensorFlow's SAME,
+    with ReLU if `relu`; `kind` and `device` choose the operator (see dgn.nets.deconv)."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, rng: np.random.Generator,
-                 gain: float | None = None) -> None:
+                 gain: float | None = None, relu: bool = False, kind: str = "auto", device: str = "CPU") -> None:
         # an output pixel is reached by kernel^2 / stride^2 input pixels on average
         super().__init__((inputs, outputs, kernel, kernel), outputs, inputs * kernel ** 2 / stride ** 2, gain, rng)
-        self.outputs, self.stride = outputs, stride
-        # out_channel is, in this operator's terms, the number of channels of the convolution that it transposes
-        self.deconv = ops.Conv2DTranspose(out_channel=inputs, kernel_size=kernel, pad_mode="same", stride=stride)
-        self.bias_add = ops.BiasAdd()
+        self.stride = stride
+        self.deconv = make_deconv(kind, inputs, outputs, kernel, stride, relu, device)
 
     def construct(self, x: Tensor) -> Tensor:
-        n, _, height, width = x.shape
-        shape = (n, self.outputs, height * self.stride, width * self.stride)
-        return self.bias_add(self.deconv(x, self.scaled_weight(), shape), self.bias)
+        return self.deconv(x, self.scaled_weight(), self.bias)
 
 
 class BinomialFilter(nn.Cell):

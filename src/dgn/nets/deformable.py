@@ -38,22 +38,22 @@ class DeconvStack(nn.Cell):
     """
 
     def __init__(self, latent: int, channels: List[int], outputs: int, rng: np.random.Generator,
-                 gain: float | None = None, filtered: bool = False) -> None:
+                 gain: float | None = None, filtered: bool = False, deconv: str = "auto", device: str = "CPU") -> None:
         super().__init__()
         self.start = (-1, channels[0], 4, 4)
         self.dense = Dense(latent, channels[0] * 16, rng, gain)
         self.widths = widths = [*channels, outputs]
         kernels = [3 if 8 * 2 ** k <= 16 else 5 for k in range(len(channels))]
-        layers = [Deconv(a, b, k, 2, rng, gain) for a, b, k in zip(widths, widths[1:], kernels)]
-        self.hidden = nn.CellList(layers[:-1])
-        self.last = layers[-1]
+        common = {"stride": 2, "rng": rng, "gain": gain, "kind": deconv, "device": device}
+        self.hidden = nn.CellList([Deconv(a, b, k, relu=True, **common) for a, b, k in zip(channels, channels[1:], kernels)])
+        self.last = Deconv(channels[-1], outputs, kernels[-1], **common)
         self.filter = BinomialFilter() if filtered else None
         self.relu, self.tanh, self.reshape = ops.ReLU(), ops.Tanh(), ops.Reshape()
 
     def construct(self, z: Tensor) -> Tensor:
         x = self.reshape(self.relu(self.dense(z)), self.start)
         for layer in self.hidden:
-            x = self.relu(layer(x))
+            x = layer(x)
         x = self.last(x)
         if self.filter is not None:
             x = self.filter(x)
@@ -99,11 +99,12 @@ class DeformableGenerator(nn.Cell):
         geometry = [max(model.width >> k, 4) for k in range(doublings)]
         appearance = [max(round(c * model.alpha), 1) for c in geometry]
         he = model.scaling == "he"
+        common = {"deconv": model.deconv, "device": device}
         self.branches = nn.CellList([
             AppearanceGenerator(DeconvStack(model.z_app, appearance, channels, generator(seed, "appearance weights"),
-                                            1.0 if he else None, model.appearance_filter == "binomial")),
+                                            1.0 if he else None, model.appearance_filter == "binomial", **common)),
             GeometryGenerator(DeconvStack(model.z_geo, geometry, 2, generator(seed, "geometry weights"),
-                                          model.beta if he else None, model.displacement_filter == "binomial"),
+                                          model.beta if he else None, model.displacement_filter == "binomial", **common),
                               model.max_displacement * size),
         ])
         self.warp = make_warp(model.warp, size, size, device)

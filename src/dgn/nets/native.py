@@ -9,6 +9,9 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Callable
+
+from mindspore import ops
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
 
@@ -39,6 +42,15 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 
 
+def operator(source: str, name: str, result: Callable) -> ops.Custom:
+    """The function `name` of a C++ file of this package as an operator.
+
+    result(*inputs) picks, from the inputs' shapes or types, those of the outputs. Raises BuildError as `build` does.
+    """
+    library = build(Path(__file__).with_name(source))
+    return ops.Custom(f"{library}:{name}", out_shape=result, out_dtype=result, func_type="aot")
+
+
 def build(source: Path) -> Path:
     """The shared library for `source`, from the cache or compiled now.
 
@@ -48,7 +60,8 @@ def build(source: Path) -> Path:
     if not compiler:
         raise BuildError("no C++ compiler (g++ or clang++) on PATH")
     key = hashlib.sha256()
-    for part in (source.read_text(), " ".join(FLAGS), compiler, platform.platform(), _processor()):
+    headers = [header.read_text() for header in sorted(source.parent.glob("*.h"))]
+    for part in (source.read_text(), *headers, " ".join(FLAGS), compiler, platform.platform(), _processor()):
         key.update(part.encode())
     library = cache_folder() / f"{source.stem}-{key.hexdigest()[:16]}.so"
     if library.exists():

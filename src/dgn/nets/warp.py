@@ -12,14 +12,13 @@ Where a coordinate is clamped its derivative is 0.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
 from dgn.errors import UserError
-from dgn.nets.native import BuildError, build
+from dgn.nets.native import BuildError, operator
 
 KINDS = ("auto", "reference", "grid_sample", "native")
 log = logging.getLogger(__name__)
@@ -88,17 +87,12 @@ class GridSampleWarp(nn.Cell):
 class NativeWarp(nn.Cell):
     """The C++ kernels of warp_cpu.cc; each of the two gradients is an operator of its own, so an unused one is not run."""
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self) -> None:
         super().__init__()
-
-        def kernel(name: str, like: int) -> ops.Custom:
-            def result(*inputs):
-                return inputs[like]
-            return ops.Custom(f"{library}:{name}", out_shape=result, out_dtype=result, func_type="aot")
-
-        self.forward = kernel("WarpForward", like=0)
-        self.image_gradient = kernel("WarpImageGradient", like=1)
-        self.displacement_gradient = kernel("WarpDisplacementGradient", like=1)
+        self.forward = operator("warp_cpu.cc", "WarpForward", lambda image, displacement: image)
+        self.image_gradient = operator("warp_cpu.cc", "WarpImageGradient", lambda displacement, dout: dout)
+        self.displacement_gradient = operator("warp_cpu.cc", "WarpDisplacementGradient",
+                                              lambda image, displacement, dout: displacement)
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
         return self.forward(image, displacement)
@@ -111,21 +105,15 @@ def make_warp(kind: str, height: int, width: int, device: str = "CPU") -> nn.Cel
     """The warp named by `kind`; "auto" is native on CPU (reference if it cannot be built), grid_sample elsewhere."""
     if kind not in KINDS:
         raise UserError(f"model.warp is {kind!r}; it must be one of {', '.join(KINDS)}")
-    if kind == "auto":
-        kind = "native" if device == "CPU" else "grid_sample"
-        if kind == "native":
-            try:
-                return NativeWarp(build(Path(__file__).with_name("warp_cpu.cc")))
-            except BuildError as error:
-                log.warning("warp: the native kernel is not available (%s); using the reference, which is slower", error)
-                kind = "reference"
-    if kind == "reference":
-        return ReferenceWarp(height, width)
-    if kind == "grid_sample":
-        return GridSampleWarp(height, width)
-    if device != "CPU":
+    if kind == "native" and device != "CPU":
         raise UserError(f"model.warp native is a CPU kernel; on {device} use grid_sample or auto")
-    try:
-        return NativeWarp(build(Path(__file__).with_name("warp_cpu.cc")))
-    except BuildError as error:
-        raise UserError(f"model.warp native cannot be built here: {error}. Use reference or auto") from error
+    if kind == "grid_sample" or (kind == "auto" and device != "CPU"):
+        return GridSampleWarp(height, width)
+    if kind != "reference":
+        try:
+            return NativeWarp()
+        except BuildError as error:
+            if kind == "native":
+                raise UserError(f"model.warp native cannot be built here: {error}. Use reference or auto") from error
+            log.warning("warp: the native kernel is not available (%s); using the reference, which is slower", error)
+    return ReferenceWarp(height, width)

@@ -4,13 +4,12 @@
 //
 // image (N, C, H, W), displacement (N, 2, H, W) in pixels: channel 0 is dx (columns), channel 1 is dy (rows).
 // Where a coordinate is clamped, its derivative is 0.
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-#include <thread>
-#include <vector>
+#include "native_op.h"
 
 namespace {
+
+using dgn::Check;
+using dgn::kDone;
 
 struct Shape {
   int64_t n, c, h, w;
@@ -102,37 +101,23 @@ void DisplacementGradient(const float *image, const float *displacement, const f
   }
 }
 
-// Samples are independent: share them out over the cores (samples differ, so no two threads write one place).
+// Samples are independent: no two threads write one place.
 template <typename Work>
 void ForEachSample(const Shape &s, Work work) {
-  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
-  // a thread is worth its start only for some 100,000 pixels
-  const int64_t useful = s.n * s.c * s.plane() / 100000 + 1;
-  const int64_t threads = std::min({cores, useful, s.n});
-  auto range = [&](int64_t begin, int64_t end) {
+  constexpr int64_t kOperations = 10;  // a pixel and channel
+  dgn::ParallelFor(s.n, kOperations * s.n * s.c * s.plane(), [&](int64_t begin, int64_t end) {
     std::vector<Tap> taps(static_cast<size_t>(s.plane()));
     for (int64_t n = begin; n < end; ++n) work(n, &taps);
-  };
-  std::vector<std::thread> pool;
-  for (int64_t k = 1; k < threads; ++k) pool.emplace_back(range, s.n * k / threads, s.n * (k + 1) / threads);
-  range(0, s.n / std::max<int64_t>(threads, 1));
-  for (auto &thread : pool) thread.join();
+  });
 }
 
 Shape ShapeOf(const int64_t *image) { return Shape{image[0], image[1], image[2], image[3]}; }
-
-bool AllFloat32(int nparam, const char **dtypes) {
-  return std::all_of(dtypes, dtypes + nparam, [](const char *d) { return std::strcmp(d, "float32") == 0; });
-}
-
-constexpr int kWrongType = 1, kWrongCount = 2;
 
 }  // namespace
 
 // image, displacement -> out
 extern "C" int WarpForward(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *, void *) {
-  if (nparam != 3) return kWrongCount;
-  if (!AllFloat32(nparam, dtypes)) return kWrongType;
+  if (const int status = Check(nparam, 3, dtypes)) return status;
   const Shape s = ShapeOf(shapes[0]);
   const auto *image = static_cast<const float *>(params[0]);
   const auto *displacement = static_cast<const float *>(params[1]);
@@ -141,14 +126,13 @@ extern "C" int WarpForward(int nparam, void **params, int *, int64_t **shapes, c
     const int64_t at = n * s.c * s.plane();
     Forward(image + at, displacement + n * 2 * s.plane(), out + at, s, taps);
   });
-  return 0;
+  return kDone;
 }
 
 // displacement, dout -> dimage
 extern "C" int WarpImageGradient(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *,
                                  void *) {
-  if (nparam != 3) return kWrongCount;
-  if (!AllFloat32(nparam, dtypes)) return kWrongType;
+  if (const int status = Check(nparam, 3, dtypes)) return status;
   const Shape s = ShapeOf(shapes[1]);
   const auto *displacement = static_cast<const float *>(params[0]);
   const auto *dout = static_cast<const float *>(params[1]);
@@ -157,14 +141,13 @@ extern "C" int WarpImageGradient(int nparam, void **params, int *, int64_t **sha
     const int64_t at = n * s.c * s.plane();
     ImageGradient(displacement + n * 2 * s.plane(), dout + at, dimage + at, s, taps);
   });
-  return 0;
+  return kDone;
 }
 
 // image, displacement, dout -> ddisplacement
 extern "C" int WarpDisplacementGradient(int nparam, void **params, int *, int64_t **shapes, const char **dtypes,
                                         void *, void *) {
-  if (nparam != 4) return kWrongCount;
-  if (!AllFloat32(nparam, dtypes)) return kWrongType;
+  if (const int status = Check(nparam, 4, dtypes)) return status;
   const Shape s = ShapeOf(shapes[0]);
   const auto *image = static_cast<const float *>(params[0]);
   const auto *displacement = static_cast<const float *>(params[1]);
@@ -174,5 +157,5 @@ extern "C" int WarpDisplacementGradient(int nparam, void **params, int *, int64_
     const int64_t at = n * s.c * s.plane(), field = n * 2 * s.plane();
     DisplacementGradient(image + at, displacement + field, dout + at, ddisplacement + field, s, taps);
   });
-  return 0;
+  return kDone;
 }

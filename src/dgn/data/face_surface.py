@@ -1,0 +1,272 @@
+"""The surface of a drawn head: its shape, how geometry factors move it, and what each pixel's ray meets.
+
+Coordinates are (x, y, z) = (image right, down, towards the viewer) for a frontal head; the frame spans [-1, 1] in x
+and y. *Material* coordinates are those of the undeformed neutral head: colours depend on nothing else, so that a
+change of geometry moves colours and never changes them.
+
+The deformations are written as maps from the deformed head back to material coordinates, which is the direction that
+a ray needs; the few landmarks that need the other direction invert them by iteration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from dgn.data.face_factors import Factors
+
+# Neutral head: a rounded superquadric around CENTRE with bumps on its front.
+RADII = (0.67, 0.93, 0.74)
+CENTRE_Y = -0.09
+PIVOT_Z = 0.15  # the head turns about an axis in front of its middle, so that a turned face stays in the frame
+
+# Features, in material coordinates of the image-right half (the other half mirrors it).
+EYE = (0.27, -0.05)
+EYE_HALF_WIDTH = 0.135
+UPPER_LID, LOWER_LID = 0.062, 0.042  # neutral distance of the lid edges from the eye's axis
+BROW = (0.27, -0.25)
+NOSE_TIP = (0.0, 0.215)
+MOUTH_Y = 0.47
+MOUTH_HALF_WIDTH = 0.205
+
+_LID_REACH = 0.15  # skin moves with a lid edge up to this distance
+_LIP_REACH = 0.30
+_TABLE_STEP = 1 / 160
+_TABLE_TOP = -1.1
+
+
+def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
+    """0 below `low`, 1 above `high`, smooth between."""
+    t = np.clip((value - low) * (1 / (high - low)), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def bell(x: np.ndarray, y: np.ndarray, at: tuple[float, float], spread: tuple[float, float]) -> np.ndarray:
+    """Gaussian bump of height 1 around `at` with standard deviations `spread`."""
+    u, v = (x - at[0]) * (0.7071 / spread[0]), (y - at[1]) * (0.7071 / spread[1])
+    return np.exp(-(u * u + v * v))
+
+
+@lru_cache(maxsize=1)
+def _relief() -> np.ndarray:
+    """Height of the features over the superquadric and its slopes in x and y, (rows, columns, 3) over (y, |x|)."""
+    x = np.arange(0, 1.0, _TABLE_STEP)[None, :]
+    y = np.arange(_TABLE_TOP, 1.1, _TABLE_STEP)[:, None]
+    along = smoothstep(-0.24, 0.20, y)  # 0 at the root of the nose .. 1 at its tip
+    ridge = (0.05 * smoothstep(-0.3, -0.1, y) + 0.125 * along**1.5) * (1 - smoothstep(0.20, 0.33, y))
+    height = ridge * np.exp(-0.5 * (x / (0.05 + 0.035 * along)) ** 2)
+    height = height + 0.055 * bell(x, y, (0.095, 0.225), (0.04, 0.05))  # wings of the nose
+    height += 0.030 * bell(x, y, (0.26, -0.24), (0.14, 0.06))  # brow ridge
+    height -= 0.045 * bell(x, y, (0.25, -0.08), (0.10, 0.07))  # eye socket
+    height += 0.035 * bell(x, y, EYE, (0.09, 0.06))  # eyeball
+    height += 0.030 * bell(x, y, (0.38, 0.14), (0.12, 0.12))  # cheekbone
+    height += 0.075 * bell(x, y, (0.0, 0.47), (0.17, 0.11))  # muzzle
+    height += 0.020 * bell(x, y, (0.0, 0.52), (0.11, 0.03))  # lower lip
+    height += 0.110 * bell(x, y, (0.0, 0.74), (0.15, 0.11))  # chin
+    slope_y, slope_x = np.gradient(height, _TABLE_STEP)
+    return np.ascontiguousarray(np.stack([height, slope_x, slope_y], -1), np.float32)
+
+
+def _sample_relief(x: np.ndarray, y: np.ndarray, channels: int) -> np.ndarray:
+    """The first `channels` of the relief at material (x, y), shape (..., channels) or (...) for one channel."""
+    table = _relief()
+    table = np.ascontiguousarray(table[..., 0]) if channels == 1 else table
+    columns, rows = np.abs(x) * (1 / _TABLE_STEP), (y - _TABLE_TOP) * (1 / _TABLE_STEP)
+    return cv2.remap(table, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR,
+                     borderMode=cv2.BORDER_REPLICATE)
+
+
+def _level(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Approximate signed distance of a material point from the neutral surface, positive outside."""
+    qx, qy, qz = x * (1 / RADII[0]), np.abs(y - CENTRE_Y) * (1 / RADII[1]), z * (1 / RADII[2])
+    radius = np.sqrt(qx * qx + qy * qy * np.sqrt(qy) + qz * qz)
+    front = np.clip(qz * 2, 0, 1)
+    return (radius - 1) * 0.72 - _sample_relief(x, y, 1) * front
+
+
+def normals(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Unit normals (3, ...) of the neutral surface at material points on it."""
+    qy = (y - CENTRE_Y) * (1 / RADII[1])
+    front = np.clip(z * (2 / RADII[2]), 0, 1)
+    relief = _sample_relief(x, y, 3)
+    n = np.stack([
+        x * (0.72 / RADII[0] ** 2) - relief[..., 1] * np.sign(x) * front,
+        qy * np.sqrt(np.abs(qy)) * (0.72 * 1.25 / RADII[1]) - relief[..., 2] * front,
+        z * (0.72 / RADII[2] ** 2),
+    ])
+    return n * (1 / np.sqrt((n * n).sum(0) + 1e-12))
+
+
+def rotation(factors: Factors) -> np.ndarray:
+    """(3, 3) matrix from head to camera coordinates: yaw first, then pitch, then roll."""
+    yaw, pitch, roll = np.radians([factors.yaw, factors.pitch, factors.roll])
+    about_y = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
+    about_x = [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
+    about_z = [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
+    return np.array(about_z) @ np.array(about_x) @ np.array(about_y)
+
+
+@dataclass(frozen=True)
+class Rays:
+    """Parallel rays of a square of pixels, in the coordinates of the turned (not yet undeformed) head.
+
+    origin: (3, size, size), where a ray crosses the plane through the pivot; towards: (3,), unit vector to the
+    viewer; frame: (2, size, size), image coordinates in [-1, 1]; pixel: side of a pixel.
+    """
+
+    origin: np.ndarray
+    towards: np.ndarray
+    frame: np.ndarray
+    pixel: float
+
+    def at(self, depth: np.ndarray) -> np.ndarray:
+        """The points (3, size, size) at `depth` towards the viewer."""
+        return self.origin + self.towards[:, None, None] * depth
+
+
+def cast(factors: Factors, size: int) -> Rays:
+    """The rays of a size x size image (orthographic projection)."""
+    centres = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
+    frame = np.stack(np.broadcast_arrays(centres[None, :], centres[:, None]))
+    turn = rotation(factors).astype(np.float32)
+    origin = turn[0, :, None, None] * frame[0] + turn[1, :, None, None] * frame[1]
+    origin[2] += PIVOT_Z
+    return Rays(origin, turn[2], frame, 2 / size)
+
+
+def meet_ellipsoid(rays: Rays, centre: tuple, radii: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """(depth, coverage) of the near side of an ellipsoid; coverage falls from 1 to 0 over a pixel at its edge.
+
+    Rays that miss get the depth of their closest approach.
+    """
+    inverse = (1 / np.asarray(radii, np.float32))
+    start = (rays.origin - np.asarray(centre, np.float32)[:, None, None]) * inverse[:, None, None]
+    step = rays.towards * inverse
+    a = float(step @ step)
+    b = np.tensordot(step, start, 1) * (1 / a)
+    nearest = (start * start).sum(0) - a * b * b  # squared distance of closest approach, in radii
+    depth = np.sqrt(np.maximum(1 - nearest, 0) * (1 / a)) - b
+    inside = (1 - np.sqrt(np.maximum(nearest, 0))) * (min(radii[:2]) / rays.pixel)
+    return depth, np.clip(inside + 0.5, 0, 1)
+
+
+def _undeform(point: np.ndarray, factors: Factors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Take back what moves the bones: the dropped jaw, and the widths of head and jaw."""
+    x, y, z = point
+    y = y - _jaw_drop(y, factors)
+    return x / _width(y, factors), y, z
+
+
+def _jaw_drop(y: np.ndarray, factors: Factors) -> np.ndarray:
+    """How far the point of the deformed head at height y has come down with the jaw."""
+    return 0.11 * factors.mouth_open * smoothstep(0.42, 0.85, y)
+
+
+def _width(y: np.ndarray, factors: Factors) -> np.ndarray:
+    """Factor by which x is stretched at material height y."""
+    return factors.head_width * (1 + factors.jaw_width * smoothstep(-0.1, 0.7, y))
+
+
+@dataclass(frozen=True)
+class Skin:
+    """What the rays see of the head's surface, all (size, size).
+
+    x, y, z: material coordinates of the skin; open_x, open_y: the same without the movements of lids and lips, which
+    is where eyeballs and mouth cavity are seen; eye, mouth: distance inside the opening of lids or lips, negative on
+    skin; coverage: 0 off the head .. 1 on it; depth: towards the viewer.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    open_x: np.ndarray
+    open_y: np.ndarray
+    eye: np.ndarray
+    mouth: np.ndarray
+    coverage: np.ndarray
+    depth: np.ndarray
+
+
+def _unmove(x: np.ndarray, y: np.ndarray, factors: Factors) -> tuple:
+    """Take back what moves the skin: (x, y, open_x, open_y, eye, mouth) as in `Skin`."""
+    side = np.abs(x)
+    # Mouth corners go out and up when smiling.
+    corner = factors.smile * bell(side, y, (0.24, MOUTH_Y), (0.10, 0.13))
+    open_side = side - 0.04 * corner * np.clip(side * 8, 0, 1)
+    open_y = y + 0.085 * corner
+
+    across = np.clip(1 - (open_side * (1 / MOUTH_HALF_WIDTH)) ** 2, -1, 1)
+    gap = factors.mouth_open * np.sqrt(np.maximum(across, 0))
+    from_line = open_y - MOUTH_Y
+    upper, lower = 0.05 * gap, 0.17 * gap
+    mouth = np.where(across > 0, np.minimum(from_line + upper, lower - from_line), -1)
+    above, below = np.clip((-from_line - upper) / _LIP_REACH, 0, 1), np.clip((from_line - lower) / _LIP_REACH, 0, 1)
+    moved_y = open_y + np.where(from_line < 0.5 * (lower - upper), upper * (1 - above) ** 2, -lower * (1 - below) ** 2)
+
+    # Lid edges are parabolas over the eye's axis, flatter or higher with the opening.
+    lens = 1 - ((side - EYE[0]) * (1 / EYE_HALF_WIDTH)) ** 2
+    from_axis = open_y - EYE[1]
+    upper_edge, lower_edge = UPPER_LID * factors.eye_open, LOWER_LID * (0.4 + 0.6 * factors.eye_open)
+    eye = np.minimum(from_axis + upper_edge * lens, lower_edge * lens - from_axis)
+    lens = np.maximum(lens, 0)
+    above = np.clip((-from_axis - upper_edge * lens) / _LID_REACH, 0, 1)
+    below = np.clip((from_axis - lower_edge * lens) / _LID_REACH, 0, 1)
+    middle = 0.5 * (lower_edge - upper_edge) * lens
+    moved_y += lens * np.where(from_axis < middle, (upper_edge - UPPER_LID) * (1 - above) ** 2,
+                               (LOWER_LID - lower_edge) * (1 - below) ** 2)
+
+    # Brows: a frown pulls the inner ends most, a raise lifts the whole brow.
+    focus = (0.14, 0.13) if factors.brow_raise < 0 else (0.27, 0.20)
+    lift = bell(side, open_y, (focus[0], BROW[1] - 0.04 * factors.brow_raise), (focus[1], 0.12))
+    moved_y += 0.085 * factors.brow_raise * lift * smoothstep(-0.08, -0.18, open_y)
+    sign = np.sign(x)
+    return sign * open_side, moved_y, sign * open_side, open_y, eye, mouth
+
+
+def _settle(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The depth z at which a front point (x, y) lies on the neutral surface, from a z close to it."""
+    for _ in range(2):
+        slope = np.maximum(z * (0.72 / RADII[2] ** 2), 0.4)
+        z = z - _level(x, y, z) / slope
+    return z
+
+
+def trace(rays: Rays, factors: Factors, steps: int = 9) -> Skin:
+    """March the rays from a bounding shape onto the deformed head."""
+    wide = factors.head_width * (1 + max(factors.jaw_width, 0)) * 1.08
+    hull = (RADII[0] * wide, (RADII[1] + 0.11 * factors.mouth_open) * 1.08, RADII[2] * 1.14)
+    depth = meet_ellipsoid(rays, (0, CENTRE_Y + 0.03, 0), hull)[0]
+    nose_depth, nose = meet_ellipsoid(rays, (0, 0.16, 0.66), (0.3, 0.34, 0.3))
+    depth = np.where(nose > 0, np.maximum(depth, nose_depth), depth)
+    best, closest = depth, np.full_like(depth, np.inf)
+    for _ in range(steps):
+        level = _level(*_undeform(rays.at(depth), factors))
+        nearer = level < closest
+        best, closest = np.where(nearer, depth, best), np.where(nearer, level, closest)
+        depth = depth - 0.85 * level
+    x, y, z = _undeform(rays.at(best), factors)
+    moved_x, moved_y, open_x, open_y, eye, mouth = _unmove(x, y, factors)
+    z = np.where((moved_y == y) & (moved_x == x), z, _settle(moved_x, moved_y, z))
+    coverage = np.clip(1.25 - closest * (1 / rays.pixel), 0, 1)
+    return Skin(moved_x, moved_y, z, open_x, open_y, eye, mouth, coverage, best)
+
+
+def place_landmarks(factors: Factors, size: int) -> np.ndarray:
+    """Pixel (x, y) of left eye, right eye, nose tip, left and right mouth corner, (5, 2) float32."""
+    target = np.array([(-EYE[0], EYE[1]), EYE, NOSE_TIP, (-MOUTH_HALF_WIDTH, MOUTH_Y), (MOUTH_HALF_WIDTH, MOUTH_Y)])
+    x, y = target.T.copy()
+    for _ in range(30):  # eyeballs stay where they are; the skin's map is inverted by fixed-point iteration
+        moved = np.stack(_unmove(x[2:], y[2:], factors)[:2])
+        x[2:], y[2:] = np.stack([x[2:], y[2:]]) + target[2:].T - moved
+    z = np.full_like(x, RADII[2])
+    for _ in range(6):
+        z = _settle(x[None], y[None], z[None])[0]
+    x = x * _width(y, factors)
+    material_y = y
+    for _ in range(30):
+        y = material_y + _jaw_drop(y, factors)
+    seen = rotation(factors)[:2] @ np.stack([x, y, z - PIVOT_Z])
+    return ((seen.T + 1) * (size / 2) - 0.5).astype(np.float32)

@@ -1,0 +1,77 @@
+"""Transposed convolution with bias and optional ReLU: MindSpore's operators, or a C++ kernel on CPU.
+
+x (N, inputs, H, W), weight (inputs, outputs, K, K), bias (outputs) -> (N, outputs, S * H, S * W), cropped as
+TensorFlow's SAME. MindSpore's convolutions on CPU multiply matrices image by image; at the small sizes of these
+generators the kernel of deconv_cpu.cc is several times faster (`python -m dgn bench`).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Tuple
+
+from mindspore import Tensor, nn, ops
+
+from dgn.errors import UserError
+from dgn.nets.native import BuildError, operator
+
+KINDS = ("auto", "stock", "native")
+log = logging.getLogger(__name__)
+
+
+class StockDeconv(nn.Cell):
+    """ops.Conv2DTranspose, BiasAdd and ReLU: for Ascend and GPU, for export, and the definition."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> None:
+        super().__init__()
+        self.outputs, self.stride = outputs, stride
+        # out_channel is, in this operator's terms, the number of channels of the convolution that it transposes
+        self.deconv = ops.Conv2DTranspose(out_channel=inputs, kernel_size=kernel, pad_mode="same", stride=stride)
+        self.bias_add = ops.BiasAdd()
+        self.relu = ops.ReLU() if relu else None
+
+    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        n, _, height, width = x.shape
+        x = self.bias_add(self.deconv(x, weight, (n, self.outputs, height * self.stride, width * self.stride)), bias)
+        return x if self.relu is None else self.relu(x)
+
+
+class NativeDeconv(nn.Cell):
+    """The kernels of deconv_cpu.cc. The gradients to the input and to the weights are operators of their own, so that
+    Langevin dynamics, which needs only the first, runs only that."""
+
+    def __init__(self, outputs: int, stride: int, relu: bool) -> None:
+        super().__init__()
+        name = "DeconvRelu" if relu else "Deconv"
+
+        def grown(x, weight, bias):
+            # called with shapes, and with types
+            return [x[0], outputs, x[2] * stride, x[3] * stride] if isinstance(x, (list, tuple)) else x
+
+        self.forward = operator("deconv_cpu.cc", f"{name}Forward", grown)
+        self.input_gradient = operator("deconv_cpu.cc", f"{name}InputGradient", lambda x, weight, out, dout: x)
+        self.weight_gradient = operator("deconv_cpu.cc", f"{name}WeightGradient", lambda x, weight, out, dout: (
+            weight, [weight[1]] if isinstance(weight, (list, tuple)) else weight))
+
+    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.forward(x, weight, bias)
+
+    def bprop(self, x, weight, bias, out, dout) -> Tuple[Tensor, Tensor, Tensor]:
+        dweight, dbias = self.weight_gradient(x, weight, out, dout)
+        return self.input_gradient(x, weight, out, dout), dweight, dbias
+
+
+def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool, device: str = "CPU") -> nn.Cell:
+    """The operator named by `kind`; "auto" is native on CPU (stock if it cannot be built), stock elsewhere."""
+    if kind not in KINDS:
+        raise UserError(f"model.deconv is {kind!r}; it must be one of {', '.join(KINDS)}")
+    if kind == "native" and device != "CPU":
+        raise UserError(f"model.deconv native is a CPU kernel; on {device} use stock or auto")
+    if kind != "stock" and device == "CPU":
+        try:
+            return NativeDeconv(outputs, stride, relu)
+        except BuildError as error:
+            if kind == "native":
+                raise UserError(f"model.deconv native cannot be built here: {error}. Use stock or auto") from error
+            log.warning("deconvolution: the native kernel is not available (%s); using MindSpore's, which is slower", error)
+    return StockDeconv(inputs, outputs, kernel, stride, relu)

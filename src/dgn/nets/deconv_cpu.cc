@@ -1,0 +1,389 @@
+// Transposed convolution with bias and optional ReLU, and its gradients, as MindSpore "aot" operators for CPU.
+//
+// x (N, Ci, H, W), weight (Ci, Co, K, K), bias (Co) -> out (N, Co, S*H, S*W), cropped as TensorFlow's SAME:
+//
+//   out[o] = bias + sum over inputs i and taps t with S*i + t - crop = o of weight[t] * x[i]   (in rows and columns)
+//
+// Outputs of one phase (o mod S) are sums of shifted input planes. Copied into planes with zero margins, a shift is one
+// constant offset, and the whole layer becomes  out[m][p] = sum_j w[m][j] * source[offset_j + p]  over long runs of p:
+// one register-blocked kernel (Multiply) serves the forward pass and the gradient to the input.
+#include "native_op.h"
+
+namespace {
+
+using dgn::Check;
+using dgn::kDone;
+using dgn::kWrongShape;
+using dgn::ParallelFor;
+
+// kRows x kVectors sums, the kVectors inputs and a weight must fit the registers (32 of AVX-512 and NEON, 16 of AVX).
+#if defined(__AVX512F__)
+constexpr int kWidth = 16, kVectors = 2, kRows = 8;
+#elif defined(__AVX__)
+constexpr int kWidth = 8, kVectors = 2, kRows = 4;
+#else
+constexpr int kWidth = 4, kVectors = 3, kRows = 4;
+#endif
+typedef float Vec __attribute__((vector_size(kWidth * sizeof(float))));
+constexpr int64_t kRun = kWidth * kVectors;  // positions of a block
+constexpr int64_t kGroupPositions = 384;     // small planes of several samples are joined up to about this length
+
+Vec Load(const float *p) {
+  Vec v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+void Store(float *p, Vec v) { std::memcpy(p, &v, sizeof v); }
+
+int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+// One tap of one axis: output phase `phase` takes weight `tap` from the input shifted by `shift`.
+struct Tap {
+  int64_t phase, tap, shift;
+};
+
+struct Layer {
+  int64_t n, ci, co, h, w, k, s;
+  std::vector<Tap> taps;
+  int64_t low = 0, high = 0;      // smallest and largest shift
+  int64_t pitch, rows, group, length;  // of the padded planes, joined `group` samples at a time
+
+  Layer(const int64_t *x, int64_t outputs, int64_t kernel, int64_t stride)
+      : n(x[0]), ci(x[1]), co(outputs), h(x[2]), w(x[3]), k(kernel), s(stride) {
+    const int64_t crop = std::max<int64_t>(k - s, 0) / 2;
+    for (int64_t phase = 0; phase < s; ++phase) {
+      for (int64_t tap = (phase + crop) % s; tap < k; tap += s) {
+        taps.push_back({phase, tap, (phase + crop - tap) / s});
+        low = std::min(low, taps.back().shift);
+        high = std::max(high, taps.back().shift);
+      }
+    }
+    pitch = w + high - low;
+    rows = h + high - low;
+    group = std::max<int64_t>(1, std::min(n, kGroupPositions / (rows * pitch)));
+    length = RoundUp((group - 1) * rows * pitch + (h - 1) * pitch + w, kRun);
+  }
+
+  int64_t groups() const { return (n + group - 1) / group; }
+  int64_t phases() const { return s * s; }
+  int64_t plane() const { return h * w; }
+  int64_t margin() const { return RoundUp(std::max(high, -low) * (pitch + 1), kWidth); }
+  int64_t operations() const { return 2 * n * ci * co * k * k * plane(); }
+  // positions run from the first pixel of the first sample of a group to the last of its last, and a source plane
+  // may be read `margin` before and after
+  int64_t stretch() const { return length + 2 * margin(); }
+};
+
+// out[m][p] = sum_j weights[j][m] * source[offsets[j] + p] for M rows and `length` positions.
+template <int M>
+void MultiplyRows(const float *weights, const std::vector<int64_t> &offsets, const float *source, float *out, int64_t length) {
+  for (int64_t p = 0; p < length; p += kRun) {
+    Vec sum[M][kVectors] = {};
+    const float *weight = weights;
+    for (const int64_t offset : offsets) {
+      Vec x[kVectors];
+      for (int v = 0; v < kVectors; ++v) x[v] = Load(source + offset + p + v * kWidth);
+      for (int m = 0; m < M; ++m, ++weight) {
+        for (int v = 0; v < kVectors; ++v) sum[m][v] += *weight * x[v];
+      }
+    }
+    for (int m = 0; m < M; ++m) {
+      for (int v = 0; v < kVectors; ++v) Store(out + m * length + p + v * kWidth, sum[m][v]);
+    }
+  }
+}
+
+// MultiplyRows for `rows` <= M rows.
+template <int M>
+void MultiplyBlock(int64_t rows, const float *weights, const std::vector<int64_t> &offsets, const float *source, float *out,
+                   int64_t length) {
+  if constexpr (M > 1) {
+    if (rows < M) return MultiplyBlock<M - 1>(rows, weights, offsets, source, out, length);
+  }
+  MultiplyRows<M>(weights, offsets, source, out, length);
+}
+
+// The same for any number of rows; weights are packed as `Pack` leaves them.
+void Multiply(const std::vector<float> &weights, const std::vector<int64_t> &offsets, int64_t rows, const float *source,
+              float *out, int64_t length) {
+  for (int64_t m = 0; m < rows; m += kRows) {
+    MultiplyBlock<kRows>(std::min<int64_t>(kRows, rows - m), weights.data() + m * static_cast<int64_t>(offsets.size()), offsets,
+                         source, out + m * length, length);
+  }
+}
+
+// Weights by blocks of kRows rows (the last one smaller): [block][term][row].
+template <typename At>
+std::vector<float> Pack(int64_t rows, int64_t terms, At at) {
+  std::vector<float> packed(static_cast<size_t>(rows * terms));
+  float *to = packed.data();
+  for (int64_t first = 0; first < rows; first += kRows) {
+    for (int64_t j = 0; j < terms; ++j) {
+      for (int64_t m = first; m < std::min(first + kRows, rows); ++m) *to++ = at(m, j);
+    }
+  }
+  return packed;
+}
+
+// Two-dimensional taps of all phases, or of one.
+struct Tap2 {
+  int64_t phase, weight, dy, dx;  // weight: index in a K x K kernel
+};
+
+std::vector<Tap2> Taps(const Layer &a, int64_t only = -1) {
+  std::vector<Tap2> all;
+  for (const Tap &y : a.taps) {
+    for (const Tap &x : a.taps) {
+      const int64_t phase = y.phase * a.s + x.phase;
+      if (only < 0 || phase == only) all.push_back({phase, y.tap * a.k + x.tap, y.shift, x.shift});
+    }
+  }
+  return all;
+}
+
+// Where sample `g` of a group begins in a padded plane.
+int64_t Origin(const Layer &a, int64_t g) { return g * a.rows * a.pitch; }
+
+// Copies the planes of up to `group` samples into zeroed, padded planes.
+void PadInput(const Layer &a, const float *x, int64_t first, float *planes) {
+  for (int64_t g = 0; g < std::min(a.group, a.n - first); ++g) {
+    for (int64_t c = 0; c < a.ci; ++c) {
+      const float *from = x + ((first + g) * a.ci + c) * a.plane();
+      float *to = planes + c * a.stretch() + a.margin() + Origin(a, g);
+      for (int64_t y = 0; y < a.h; ++y) std::memcpy(to + y * a.pitch, from + y * a.w, sizeof(float) * a.w);
+    }
+  }
+}
+
+// Takes every S-th value of a row of W * S, from the first, second ... on, to rows that lie `apart`.
+void Deal(const float *row, int64_t w, int64_t s, float *to, int64_t apart) {
+  if (s == 2) {  // the usual case, in a form that compilers turn into shuffles
+    float *even = to, *odd = to + apart;
+    for (int64_t x = 0; x < w; ++x) {
+      even[x] = row[2 * x];
+      odd[x] = row[2 * x + 1];
+    }
+    return;
+  }
+  for (int64_t px = 0; px < s; ++px) {
+    for (int64_t x = 0; x < w; ++x) to[px * apart + x] = row[x * s + px];
+  }
+}
+
+// Splits the gradient of the outputs into phases, [phase][channel] padded planes, masked where ReLU was off.
+template <bool kRelu>
+void PadGradient(const Layer &a, const float *out, const float *dout, int64_t first, float *planes) {
+  const int64_t width = a.w * a.s;
+  std::vector<float> masked(static_cast<size_t>(width));
+  for (int64_t g = 0; g < std::min(a.group, a.n - first); ++g) {
+    for (int64_t c = 0; c < a.co; ++c) {
+      const int64_t at = ((first + g) * a.co + c) * a.plane() * a.phases();
+      for (int64_t row = 0; row < a.h * a.s; ++row) {
+        const float *slope = dout + at + row * width, *gate = out + at + row * width;
+        for (int64_t o = 0; o < width; ++o) masked[o] = kRelu && !(gate[o] > 0) ? 0.0f : slope[o];
+        float *to = planes + ((row % a.s) * a.s * a.co + c) * a.stretch() + a.margin() + Origin(a, g) + (row / a.s) * a.pitch;
+        Deal(masked.data(), a.w, a.s, to, a.co * a.stretch());
+      }
+    }
+  }
+}
+
+template <bool kRelu>
+void Forward(const Layer &a, const float *x, const float *weight, const float *bias, float *out) {
+  std::vector<std::vector<float>> weights;
+  std::vector<std::vector<int64_t>> offsets;
+  for (int64_t phase = 0; phase < a.phases(); ++phase) {
+    const std::vector<Tap2> taps = Taps(a, phase);
+    const int64_t count = static_cast<int64_t>(taps.size());
+    weights.push_back(Pack(a.co, a.ci * count, [&](int64_t m, int64_t j) {
+      return weight[((j / count) * a.co + m) * a.k * a.k + taps[j % count].weight];
+    }));
+    offsets.emplace_back();
+    for (int64_t c = 0; c < a.ci; ++c) {
+      for (const Tap2 &t : taps) offsets.back().push_back(c * a.stretch() + a.margin() + t.dy * a.pitch + t.dx);
+    }
+  }
+  ParallelFor(a.groups(), a.operations(), [&](int64_t begin, int64_t end) {
+    std::vector<float> planes(static_cast<size_t>(a.ci * a.stretch())), sums(static_cast<size_t>(a.phases() * a.co * a.length));
+    for (int64_t group = begin; group < end; ++group) {
+      PadInput(a, x, group * a.group, planes.data());
+      for (int64_t phase = 0; phase < a.phases(); ++phase) {
+        Multiply(weights[phase], offsets[phase], a.co, planes.data(), sums.data() + phase * a.co * a.length, a.length);
+      }
+      for (int64_t g = 0; g < std::min(a.group, a.n - group * a.group); ++g) {
+        for (int64_t c = 0; c < a.co; ++c) {
+          float *to = out + ((group * a.group + g) * a.co + c) * a.plane() * a.phases();
+          for (int64_t row = 0; row < a.h * a.s; ++row, to += a.w * a.s) {
+            for (int64_t px = 0; px < a.s; ++px) {
+              const int64_t phase = (row % a.s) * a.s + px;
+              const float *from = sums.data() + (phase * a.co + c) * a.length + Origin(a, g) + (row / a.s) * a.pitch;
+              for (int64_t i = 0; i < a.w; ++i) {
+                const float value = from[i] + bias[c];
+                to[i * a.s + px] = kRelu ? std::max(value, 0.0f) : value;
+              }
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+template <bool kRelu>
+void InputGradient(const Layer &a, const float *weight, const float *out, const float *dout, float *dx) {
+  const std::vector<Tap2> taps = Taps(a);
+  const int64_t count = static_cast<int64_t>(taps.size());
+  const std::vector<float> weights = Pack(a.ci, a.co * count, [&](int64_t m, int64_t j) {
+    return weight[(m * a.co + j / count) * a.k * a.k + taps[j % count].weight];
+  });
+  std::vector<int64_t> offsets;
+  for (int64_t c = 0; c < a.co; ++c) {
+    for (const Tap2 &t : taps) offsets.push_back((t.phase * a.co + c) * a.stretch() + a.margin() - t.dy * a.pitch - t.dx);
+  }
+  ParallelFor(a.groups(), a.operations(), [&](int64_t begin, int64_t end) {
+    std::vector<float> planes(static_cast<size_t>(a.phases() * a.co * a.stretch())), sums(static_cast<size_t>(a.ci * a.length));
+    for (int64_t group = begin; group < end; ++group) {
+      PadGradient<kRelu>(a, out, dout, group * a.group, planes.data());
+      Multiply(weights, offsets, a.ci, planes.data(), sums.data(), a.length);
+      for (int64_t g = 0; g < std::min(a.group, a.n - group * a.group); ++g) {
+        for (int64_t c = 0; c < a.ci; ++c) {
+          float *to = dx + ((group * a.group + g) * a.ci + c) * a.plane();
+          const float *from = sums.data() + c * a.length + Origin(a, g);
+          for (int64_t y = 0; y < a.h; ++y) std::memcpy(to + y * a.w, from + y * a.pitch, sizeof(float) * a.w);
+        }
+      }
+    }
+  });
+}
+
+// The sum of a vector's elements, halving it, so that the additions of one level run side by side.
+float Sum(Vec v) {
+  float part[kWidth];
+  std::memcpy(part, &v, sizeof v);
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) part[i] += part[i + half];
+  }
+  return part[0];
+}
+
+// Adds the products of A input planes with B shifted gradient planes to sums[a][b].
+template <int A, int B>
+void Products(const float *const *x, const float *const *d, int64_t length, float *const *sums) {
+  Vec sum[A][B] = {};
+  for (int64_t p = 0; p < length; p += kWidth) {
+    Vec left[A], right[B];
+    for (int i = 0; i < A; ++i) left[i] = Load(x[i] + p);
+    for (int i = 0; i < B; ++i) right[i] = Load(d[i] + p);
+    for (int i = 0; i < A; ++i) {
+      for (int j = 0; j < B; ++j) sum[i][j] += left[i] * right[j];
+    }
+  }
+  for (int i = 0; i < A; ++i) {
+    for (int j = 0; j < B; ++j) *sums[i * B + j] += Sum(sum[i][j]);
+  }
+}
+
+template <bool kRelu>
+void WeightGradient(const Layer &a, const float *x, const float *out, const float *dout, float *dweight, float *dbias) {
+  constexpr int kInputs = 4, kTerms = 4;
+  const std::vector<Tap2> taps = Taps(a);
+  const int64_t count = static_cast<int64_t>(taps.size()), terms = a.co * count, size = a.ci * terms;
+  // samples are summed in a fixed number of parts, so the result does not depend on the number of threads
+  const int64_t parts = std::min<int64_t>(8, a.groups());
+  std::vector<float> partial(static_cast<size_t>(parts * (size + a.co)));
+  ParallelFor(parts, a.operations(), [&](int64_t begin, int64_t end) {
+    std::vector<float> planes(static_cast<size_t>(a.ci * a.stretch())), slopes(static_cast<size_t>(a.phases() * a.co * a.stretch()));
+    for (int64_t part = begin; part < end; ++part) {
+      float *sums = partial.data() + part * (size + a.co);
+      for (int64_t group = a.groups() * part / parts; group < a.groups() * (part + 1) / parts; ++group) {
+        if ((group + 1) * a.group > a.n) {  // the last group may be smaller: nothing of the one before may stay
+          std::fill(planes.begin(), planes.end(), 0.0f);
+          std::fill(slopes.begin(), slopes.end(), 0.0f);
+        }
+        PadInput(a, x, group * a.group, planes.data());
+        PadGradient<kRelu>(a, out, dout, group * a.group, slopes.data());
+        for (int64_t c = 0; c < a.ci; c += kInputs) {
+          for (int64_t j = 0; j < terms; j += kTerms) {
+            const float *left[kInputs], *right[kTerms];
+            float *to[kInputs * kTerms], unused = 0;
+            for (int i = 0; i < kInputs; ++i) left[i] = planes.data() + std::min(c + i, a.ci - 1) * a.stretch() + a.margin();
+            for (int i = 0; i < kTerms; ++i) {
+              const int64_t term = std::min(j + i, terms - 1), channel = term / count;
+              const Tap2 &t = taps[term % count];
+              right[i] = slopes.data() + (t.phase * a.co + channel) * a.stretch() + a.margin() - t.dy * a.pitch - t.dx;
+              for (int m = 0; m < kInputs; ++m) {
+                const bool real = c + m < a.ci && j + i < terms;
+                to[m * kTerms + i] = real ? sums + ((c + m) * a.co + channel) * a.k * a.k + t.weight : &unused;
+              }
+            }
+            Products<kInputs, kTerms>(left, right, a.length, to);
+          }
+        }
+        for (int64_t phase = 0; phase < a.phases(); ++phase) {
+          for (int64_t c = 0; c < a.co; ++c) {
+            const float *slope = slopes.data() + (phase * a.co + c) * a.stretch() + a.margin();
+            Vec sum = {};
+            for (int64_t p = 0; p < a.length; p += kWidth) sum += Load(slope + p);
+            sums[size + c] += Sum(sum);
+          }
+        }
+      }
+    }
+  });
+  for (int64_t i = 0; i < size + a.co; ++i) {
+    float total = 0;
+    for (int64_t part = 0; part < parts; ++part) total += partial[part * (size + a.co) + i];
+    (i < size ? dweight[i] : dbias[i - size]) = total;
+  }
+}
+
+bool Fits(const int64_t *x, const int64_t *weight, const int64_t *out) {
+  const int64_t s = x[2] > 0 ? out[2] / x[2] : 0;
+  return s > 0 && out[0] == x[0] && out[1] == weight[1] && x[1] == weight[0] && out[2] == s * x[2] && out[3] == s * x[3] &&
+         weight[2] == weight[3];
+}
+
+template <bool kRelu>
+int RunForward(int nparam, void **params, int64_t **shapes, const char **dtypes) {
+  if (const int status = Check(nparam, 4, dtypes)) return status;
+  if (!Fits(shapes[0], shapes[1], shapes[3])) return kWrongShape;
+  auto f = reinterpret_cast<float **>(params);
+  Forward<kRelu>(Layer(shapes[0], shapes[1][1], shapes[1][2], shapes[3][2] / shapes[0][2]), f[0], f[1], f[2], f[3]);
+  return kDone;
+}
+
+template <bool kRelu>
+int RunInputGradient(int nparam, void **params, int64_t **shapes, const char **dtypes) {
+  if (const int status = Check(nparam, 5, dtypes)) return status;
+  if (!Fits(shapes[0], shapes[1], shapes[2])) return kWrongShape;
+  auto f = reinterpret_cast<float **>(params);
+  InputGradient<kRelu>(Layer(shapes[0], shapes[1][1], shapes[1][2], shapes[2][2] / shapes[0][2]), f[1], f[2], f[3], f[4]);
+  return kDone;
+}
+
+template <bool kRelu>
+int RunWeightGradient(int nparam, void **params, int64_t **shapes, const char **dtypes) {
+  if (const int status = Check(nparam, 6, dtypes)) return status;
+  if (!Fits(shapes[0], shapes[1], shapes[2])) return kWrongShape;
+  auto f = reinterpret_cast<float **>(params);
+  WeightGradient<kRelu>(Layer(shapes[0], shapes[1][1], shapes[1][2], shapes[2][2] / shapes[0][2]), f[0], f[2], f[3], f[4], f[5]);
+  return kDone;
+}
+
+}  // namespace
+
+#define DGN_OPERATOR(name, run)                                                                                        \
+  extern "C" int name(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *, void *) {       \
+    return run(nparam, params, shapes, dtypes);                                                                        \
+  }
+
+// x, weight, bias -> out
+DGN_OPERATOR(DeconvForward, RunForward<false>)
+DGN_OPERATOR(DeconvReluForward, RunForward<true>)
+// x, weight, out, dout -> dx (of x only the shape is used)
+DGN_OPERATOR(DeconvInputGradient, RunInputGradient<false>)
+DGN_OPERATOR(DeconvReluInputGradient, RunInputGradient<true>)
+// x, weight, out, dout -> dweight, dbias (of weight only the shape is used)
+DGN_OPERATOR(DeconvWeightGradient, RunWeightGradient<false>)
+DGN_OPERATOR(DeconvReluWeightGradient, RunWeightGradient<true>)

@@ -1,0 +1,41 @@
+"""The exchange measure on models that are known to separate, to mix, and to ignore."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dgn.evaluation import exchange
+from dgn.nets.deformable import Decoded
+
+
+def picture(brightness, place):
+    """A bright bar at a place on a grey ground: its place is geometry, the ground's brightness appearance."""
+    x = np.arange(32)
+    bar = np.exp(-0.5 * ((x - 16 - 6 * place[:, None]) / 3) ** 2)
+    return (0.5 + 0.2 * brightness[:, None, None, None] + 0.2 * bar[:, None, None, :]).repeat(32, 2)
+
+
+def run(decode, rng):
+    train = rng.uniform(-1, 1, (800, 2))
+    predict = exchange.probe(picture(train[:, 0], train[:, 1]), train, 1e-3)
+    factors = rng.uniform(-1, 1, (300, 2))
+    return exchange.compute(decode, predict, ("brightness", "place"), factors, factors[:, :1], factors[:, 1:])
+
+
+def test_a_model_that_separates(rng):
+    def decode(z_app, z_geo):
+        image = picture(z_app[:, 0], z_geo[:, 0])
+        return Decoded(image, image, None)
+    result = run(decode, rng)
+    assert result["place"]["own"] > 0.95 and result["brightness"]["own"] > 0.95
+    assert result["place"]["geometry_donor"] > 0.95 and abs(result["place"]["appearance_donor"]) < 0.2
+    assert result["brightness"]["appearance_donor"] > 0.95 and abs(result["brightness"]["geometry_donor"]) < 0.2
+
+
+def test_a_model_whose_picture_ignores_the_latents_follows_nobody(rng):
+    def decode(z_app, z_geo):
+        image = picture(np.zeros(len(z_app)), np.zeros(len(z_app)))
+        return Decoded(image, image, None)
+    for donors in run(decode, rng).values():
+        assert donors == pytest.approx({"own": 0, "appearance_donor": 0, "geometry_donor": 0}, abs=1e-6)
