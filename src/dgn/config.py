@@ -56,8 +56,8 @@ class Model:
     scaling: str = choice("none", "none", "he")  # scheme 2: weights scaled at run time by He's constant
     beta: float = number(0.3, above=0, high=10)  # scheme 2: and the geometry generator's also by this
     max_displacement: float = number(0.3125, above=0, high=1)  # of the width: 20 pixels at 64
-    appearance_filter: str = choice("none", "none", "binomial")  # binomial: removes the checkerboard of stride-2 deconvolutions
-    displacement_filter: str = choice("none", "none", "binomial")  # the same for the displacement
+    smooth_appearance: bool = False  # beyond the paper: the last layer's kernel smoothed, against checkerboards
+    control_grid: int = number(0, 0, 256)  # beyond the paper: the displacement as a spline over this many points a side; 0: per pixel
     refine: bool = False  # the optional refining layer after the warp (Fig. 1)
     warp: str = choice("auto", "auto", "reference", "grid_sample", "native")
     deconv: str = choice("auto", "auto", "stock", "native")
@@ -113,6 +113,9 @@ class Config:
         side = self.data.size
         if side & (side - 1):
             raise UserError(f"data.size is {side}; the generators double 4x4 pixels, so it must be 16, 32, 64, 128, 256 ...")
+        grid = self.model.control_grid
+        if grid and (grid < 8 or grid & (grid - 1) or grid > side):
+            raise UserError(f"model.control_grid is {grid}; it must be 0, or 8, 16, 32 ... up to data.size")
         if self.data.crop and not (self.data.crop[0] < self.data.crop[2] and self.data.crop[1] < self.data.crop[3]):
             raise UserError(f"data.crop is {list(self.data.crop)}; it must be [left, top, right, bottom] with left < right, top < bottom")
 

@@ -52,9 +52,29 @@ def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None)
     if held_out is not None and len(held_out):
         new = held_out.read(np.arange(min(len(held_out), config.evaluation.images)))
         new_latents = unseen.infer(trained.sampler, new, steps or config.evaluation.steps, sigma, config.training.seed)
-    result = report.compute(build.decoder(trained.model), sources.train.read(known), trained.bank.read(known), new, new_latents)
+    decode = build.decoder(trained.model)
+    result = report.compute(decode, sources.train.read(known), trained.bank.read(known), new, new_latents)
+    if config.data.path is None and not images:
+        result["exchange"] = exchanged(trained, decode, known)
     write_json(trained.folder.results, {**result, "checkpoint": trained.checkpoint.name, "versions": runtime.versions()})
     return result
+
+
+PROBED = ("yaw", "pitch", "roll", "skin", "hair_colour", "background_light", "light")  # factors that a linear probe reads
+PROBE_FACES = 600
+
+
+def exchanged(trained, decode, known: np.ndarray) -> Dict[str, Any]:
+    """For generated faces: which donor's factors a picture with exchanged geometry shows."""
+    from dgn.data.faces import FaceSource
+    from dgn.evaluation import exchange
+
+    data = trained.folder.config.data
+    faces = FaceSource(len(trained.sources.train), data.size, data.seed, grey=data.grey)
+    fresh = FaceSource(PROBE_FACES, data.size, data.seed + 1, grey=data.grey)
+    everyone = np.arange(PROBE_FACES)
+    predict = exchange.probe(fresh.read(everyone), fresh.factor_table(everyone, PROBED))
+    return exchange.compute(decode, predict, PROBED, faces.factor_table(known, PROBED), *trained.bank.read(known))
 
 
 def summary(result: Dict[str, Any]) -> str:
@@ -67,4 +87,7 @@ def summary(result: Dict[str, Any]) -> str:
     geometry = result["geometry"]
     lines.append(f"displacement      {geometry['displacement_rms']:.2f} pixels rms, neighbours differ by {geometry['stretch_rms']:.2f}, "
                  f"{100 * geometry['folded']:.1f}% folded")
+    for name, donors in result.get("exchange", {}).items():
+        lines.append(f"{name:17} follows the geometry donor {donors['geometry_donor']:+.2f}, the appearance donor "
+                     f"{donors['appearance_donor']:+.2f} (own picture {donors['own']:+.2f})")
     return "\n".join(lines)

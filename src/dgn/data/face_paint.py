@@ -73,7 +73,7 @@ def _sample_complexion(identity: int, azimuth: np.ndarray, y: np.ndarray) -> tup
 def _background(rays: Rays, factors: Factors) -> np.ndarray:
     """A plain wall with a brightness slope."""
     phase = 2 * np.pi * (factors.background_hue - np.arange(3) / 3)
-    wall = (0.25 + 0.6 * factors.background_light) * (0.72 + 0.28 * np.cos(phase))
+    wall = (0.25 + 0.6 * factors.background_light) * (0.88 + 0.12 * np.cos(phase))
     slope = 1 + 0.28 * factors.background_gradient * rays.frame[0] - 0.06 * rays.frame[1]
     return wall.astype(np.float32)[:, None, None] * slope
 
@@ -243,10 +243,12 @@ def _meet_hair(rays: Rays, centre: tuple, radii: tuple, factors: Factors) -> tup
 
 def _paint_mane(image: np.ndarray, rays: Rays, factors: Factors) -> None:
     """Long hair that hangs behind head and neck."""
-    point, normal, cover, _ = _meet_hair(rays, _MANE_CENTRE, _MANE_RADII, factors)
-    end = 0.1 + 1.3 * np.clip(factors.hair_length - 0.3, 0, 1)
-    alpha = cover * _edge(end - point[1], 0.12) * smoothstep(0.3, 0.4, np.float32(factors.hair_length))
-    _mix(image, 0.82 * _hair_colour(point, normal, factors), alpha)
+    # short hair ends behind the ears, out of sight
+    grown = float(smoothstep(0.25, 0.6, np.float32(factors.hair_length)))
+    radii = ((0.8 + 0.2 * grown) * _MANE_RADII[0], *_MANE_RADII[1:])
+    point, normal, cover, _ = _meet_hair(rays, _MANE_CENTRE, radii, factors)
+    end = -0.2 + 1.2 * np.clip(factors.hair_length, 0, 1)
+    _mix(image, 0.82 * _hair_colour(point, normal, factors), cover * _edge(end - point[1], 0.12))
 
 
 def _hair_over_face(rays: Rays, skin: Skin, factors: Factors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

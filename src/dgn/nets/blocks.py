@@ -56,28 +56,34 @@ class Dense(_Scaled):
 
 class Deconv(_Scaled):
     """Transposed convolution, (N, inputs, H, W) -> (N, outputs, stride * H, stride * W), cropped as TensorFlow's SAME,
-    with ReLU if `relu`; `kind` and `device` choose the operator (see dgn.nets.deconv)."""
+    with ReLU if `relu`; `kind` and `device` choose the operator (see dgn.nets.deconv).
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, rng: np.random.Generator,
-                 gain: float | None = None, relu: bool = False, kind: str = "auto", device: str = "CPU") -> None:
+    smooth: the kernel is used convolved with [1 2 1] / 4 in both directions, two taps wider. The output then has no
+    energy at the Nyquist frequency of either axis: a stride-2 deconvolution favours some pixel phases over others and
+    so paints checkerboards, and this takes them out for the price of the wider kernel.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, rng: np.random.Generator, gain: float | None = None,
+                 relu: bool = False, smooth: bool = False, kind: str = "auto", device: str = "CPU") -> None:
         # an output pixel is reached by kernel^2 / stride^2 input pixels on average
         super().__init__((inputs, outputs, kernel, kernel), outputs, inputs * kernel ** 2 / stride ** 2, gain, rng)
         self.stride = stride
-        self.deconv = make_deconv(kind, inputs, outputs, kernel, stride, relu, device)
+        self.spread = Tensor(binomial_spread(kernel)) if smooth else None
+        self.deconv = make_deconv(kind, inputs, outputs, kernel + 2 if smooth else kernel, stride, relu, device)
 
     def construct(self, x: Tensor) -> Tensor:
-        return self.deconv(x, self.scaled_weight(), self.bias)
+        weight = self.scaled_weight()
+        if self.spread is not None:
+            weight = ops.matmul(ops.matmul(self.spread, weight), self.spread.T)
+        return self.deconv(x, weight, self.bias)
 
 
-class BinomialFilter(nn.Cell):
-    """[1 2 1] / 4 along rows and columns, borders repeated: exactly 0 at the Nyquist frequency, 1 for a constant.
-
-    A stride-2 deconvolution favours some pixel phases over others and so paints checkerboards; this takes them out.
-    """
-
-    def construct(self, x: Tensor) -> Tensor:
-        x = 0.5 * x + 0.25 * (ops.concat((x[:, :, :1], x[:, :, :-1]), 2) + ops.concat((x[:, :, 1:], x[:, :, -1:]), 2))
-        return 0.5 * x + 0.25 * (ops.concat((x[..., :1], x[..., :-1]), 3) + ops.concat((x[..., 1:], x[..., -1:]), 3))
+def binomial_spread(kernel: int) -> np.ndarray:
+    """(kernel + 2, kernel) matrix that convolves a column of `kernel` values with [1 2 1] / 4."""
+    spread = np.zeros((kernel + 2, kernel), np.float32)
+    for k in range(kernel):
+        spread[k:k + 3, k] = 0.25, 0.5, 0.25
+    return spread
 
 
 def parameter_count(cell: nn.Cell) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import config as cfg
-from dgn.nets.blocks import BinomialFilter, Deconv, Dense
+from dgn.nets.blocks import Deconv, Dense
 from dgn.nets.warp import make_warp
 from dgn.randomness import generator
 
@@ -34,11 +34,11 @@ class DeconvStack(nn.Cell):
     """(N, latent) -> (N, outputs, size, size): dense to 4x4, then deconvolutions that double the size (Table 4).
 
     channels: at 4x4 and after each deconvolution but the last. Kernels are 3 up to 16x16 and 5 beyond.
-    ReLU after all but the last deconvolution, which is followed by an optional binomial filter and tanh.
+    ReLU after all but the last deconvolution, which is followed by tanh; `smooth` is that layer's.
     """
 
     def __init__(self, latent: int, channels: List[int], outputs: int, rng: np.random.Generator,
-                 gain: float | None = None, filtered: bool = False, deconv: str = "auto", device: str = "CPU") -> None:
+                 gain: float | None = None, smooth: bool = False, deconv: str = "auto", device: str = "CPU") -> None:
         super().__init__()
         self.start = (-1, channels[0], 4, 4)
         self.dense = Dense(latent, channels[0] * 16, rng, gain)
@@ -46,18 +46,14 @@ class DeconvStack(nn.Cell):
         kernels = [3 if 8 * 2 ** k <= 16 else 5 for k in range(len(channels))]
         common = {"stride": 2, "rng": rng, "gain": gain, "kind": deconv, "device": device}
         self.hidden = nn.CellList([Deconv(a, b, k, relu=True, **common) for a, b, k in zip(channels, channels[1:], kernels)])
-        self.last = Deconv(channels[-1], outputs, kernels[-1], **common)
-        self.filter = BinomialFilter() if filtered else None
+        self.last = Deconv(channels[-1], outputs, kernels[-1], smooth=smooth, **common)
         self.relu, self.tanh, self.reshape = ops.ReLU(), ops.Tanh(), ops.Reshape()
 
     def construct(self, z: Tensor) -> Tensor:
         x = self.reshape(self.relu(self.dense(z)), self.start)
         for layer in self.hidden:
             x = layer(x)
-        x = self.last(x)
-        if self.filter is not None:
-            x = self.filter(x)
-        return self.tanh(x)
+        return self.tanh(self.last(x))
 
 
 class AppearanceGenerator(nn.Cell):
@@ -72,14 +68,39 @@ class AppearanceGenerator(nn.Cell):
 
 
 class GeometryGenerator(nn.Cell):
-    """F_g: Z^g (N, d_g) -> displacement (N, 2, H, W) in pixels, each at most max_pixels."""
+    """F_g: Z^g (N, d_g) -> displacement (N, 2, H, W) in pixels, each at most max_pixels.
 
-    def __init__(self, stack: DeconvStack, max_pixels: float) -> None:
+    spline: None, or a (H, points) matrix of spline weights: the stack then gives displacements of a coarse grid of
+    control points, and the field is the smooth surface over them. A field that is smooth by construction cannot
+    choose single pixels of the appearance, so geometry cannot paint (5.7).
+    """
+
+    def __init__(self, stack: DeconvStack, max_pixels: float, spline: Optional[np.ndarray] = None) -> None:
         super().__init__()
         self.stack, self.max_pixels = stack, max_pixels
+        self.spline = None if spline is None else Tensor(spline)
 
     def construct(self, z_geo: Tensor) -> Tensor:
-        return self.max_pixels * self.stack(z_geo)
+        field = self.max_pixels * self.stack(z_geo)
+        if self.spline is not None:
+            field = ops.matmul(ops.matmul(self.spline, field), self.spline.T)
+        return field
+
+
+def spline_weights(size: int, points: int) -> np.ndarray:
+    """(size, points) weights of a uniform cubic B-spline: pixels' values from those of evenly spaced control points.
+
+    Rows are not negative and sum to 1, so the field stays within the control points' range; at the borders the last
+    points are repeated.
+    """
+    position = (np.arange(size) + 0.5) * points / size - 0.5
+    first = np.floor(position).astype(int)
+    t = position - first
+    basis = np.stack([(1 - t) ** 3, 3 * t ** 3 - 6 * t ** 2 + 4, -3 * t ** 3 + 3 * t ** 2 + 3 * t + 1, t ** 3], 1) / 6
+    weights = np.zeros((size, points), np.float32)
+    for k in range(4):
+        np.add.at(weights, (np.arange(size), np.clip(first - 1 + k, 0, points - 1)), basis[:, k])
+    return weights
 
 
 class DeformableGenerator(nn.Cell):
@@ -95,17 +116,16 @@ class DeformableGenerator(nn.Cell):
         super().__init__()
         self.channels, self.size = channels, size
         self.groups = (LatentGroup("z_app", (model.z_app,)), LatentGroup("z_geo", (model.z_geo,)))
-        doublings = int(np.log2(size)) - 2
-        geometry = [max(model.width >> k, 4) for k in range(doublings)]
-        appearance = [max(round(c * model.alpha), 1) for c in geometry]
+        grid = model.control_grid or size
         he = model.scaling == "he"
         common = {"deconv": model.deconv, "device": device}
         self.branches = nn.CellList([
-            AppearanceGenerator(DeconvStack(model.z_app, appearance, channels, generator(seed, "appearance weights"),
-                                            1.0 if he else None, model.appearance_filter == "binomial", **common)),
-            GeometryGenerator(DeconvStack(model.z_geo, geometry, 2, generator(seed, "geometry weights"),
-                                          model.beta if he else None, model.displacement_filter == "binomial", **common),
-                              model.max_displacement * size),
+            AppearanceGenerator(DeconvStack(model.z_app, channels_by_level(model.width * model.alpha, size), channels,
+                                            generator(seed, "appearance weights"), 1.0 if he else None,
+                                            model.smooth_appearance, **common)),
+            GeometryGenerator(DeconvStack(model.z_geo, channels_by_level(model.width, grid), 2,
+                                          generator(seed, "geometry weights"), model.beta if he else None, **common),
+                              model.max_displacement * size, spline_weights(size, grid) if grid < size else None),
         ])
         self.warp = make_warp(model.warp, size, size, device)
         self.refine = nn.Conv2d(channels, channels, 3, pad_mode="same", has_bias=True, weight_init="zeros",
@@ -122,6 +142,11 @@ class DeformableGenerator(nn.Cell):
         """The three fields of Decoded."""
         appearance, displacement = self.branches[0](z_app), self.branches[1](z_geo)
         return self.compose((appearance, displacement)), appearance, displacement
+
+
+def channels_by_level(width: float, size: int) -> List[int]:
+    """Channels at 4x4, 8x8 ... up to half of `size`: `width`, halved at every level (Table 4)."""
+    return [max(round(width / 2 ** level), 1) for level in range(int(np.log2(size)) - 2)]
 
 
 def decode(model: nn.Cell, *latents: np.ndarray, batch_size: int = 100) -> Decoded:

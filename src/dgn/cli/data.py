@@ -1,0 +1,80 @@
+"""Make or prepare images.
+
+  dgn data faces OUT --count 1000 --size 64               generated faces with labels.csv (factors, landmarks)
+  dgn data faces OUT --kind views --count 100             each subject at -30, -15, 0, 15, 30 degrees
+  dgn data crop PHOTOS OUT --size 64                      the largest face of each photograph, cut out and resized
+  dgn data pack IMAGES OUT.mindrecord --set data.size=64   a folder as one MindRecord file
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dgn import config as cfg
+from dgn.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="job")
+    faces = jobs.add_parser("faces", help="write generated faces")
+    faces.add_argument("out", help="new folder")
+    faces.add_argument("--count", type=int, default=1000, help="faces, or subjects (default %(default)s)")
+    faces.add_argument("--size", type=int, default=64, help="pixels (default %(default)s)")
+    faces.add_argument("--kind", choices=["random", "views", "expressions"], default="random")
+    faces.add_argument("--grey", action="store_true")
+    faces.add_argument("--seed", type=int, default=1)
+    faces.set_defaults(job_run=_faces)
+
+    crop = jobs.add_parser("crop", help="cut faces out of photographs")
+    crop.add_argument("photos", help="folder of photographs")
+    crop.add_argument("out", help="new folder")
+    crop.add_argument("--size", type=int, default=64, help="pixels (default %(default)s)")
+    crop.add_argument("--margin", type=float, default=0.0, help="widen the square by this share of it on each side")
+    crop.add_argument("--detector", metavar="FILE", help="cascade (.xml) or YuNet model (.onnx); default OpenCV's Haar cascade")
+    crop.set_defaults(job_run=_crop)
+
+    pack = jobs.add_parser("pack", help="write a folder of images as a MindRecord file")
+    pack.add_argument("images", help="folder of images")
+    pack.add_argument("out", help="file, ending in .mindrecord")
+    pack.add_argument("--config", metavar="YAML", help="cut the images as this recipe says")
+    pack.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
+                      help="change one value, such as data.size=128; may be repeated")
+    pack.set_defaults(job_run=_pack)
+
+
+def run(args: argparse.Namespace) -> int:
+    for name in ("count", "size"):
+        if getattr(args, name, 1) < 1:
+            raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
+    return args.job_run(args)
+
+
+def _faces(args: argparse.Namespace) -> int:
+    from dgn.data.faces import write_folder
+    written = write_folder(Path(args.out), args.kind, args.count, args.size, args.seed, args.grey)
+    print(f"{written} faces of {args.size}x{args.size} pixels and labels.csv written to {args.out}")
+    return 0
+
+
+def _crop(args: argparse.Namespace) -> int:
+    from dgn.data.prepare import crop_faces, open_detector
+    report = crop_faces(Path(args.photos), Path(args.out), args.size, open_detector(args.detector), args.margin)
+    total = len(report.found) + len(report.not_found) + len(report.unreadable)
+    print(f"{len(report.found)} of {total} photographs: face found, written to {args.out}")
+    for name in report.not_found:
+        print(f"no face found: {name}")
+    for name, reason in report.unreadable:
+        print(f"cannot be read: {name}: {reason}")
+    if not report.found:
+        raise UserError(f"no face found in any of {total} photographs in {args.photos}")
+    return 0
+
+
+def _pack(args: argparse.Namespace) -> int:
+    from dgn import build
+    from dgn.data.records import pack
+    source = build.open_images(cfg.load(args.config, args.settings).data, args.images)
+    written = pack(source, Path(args.out))
+    print(f"{written} images of {'x'.join(map(str, source.shape))} written to {args.out}")
+    return 0

@@ -1,0 +1,115 @@
+"""Faces cut out of photographs: what the paper does with OpenFace before it trains."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Callable, List, NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dgn.data.images import decode, find_images, fit, write_image
+from dgn.errors import UserError
+from dgn.files import new_folder
+
+Box = Tuple[int, int, int, int]  # left, top, width, height in pixels
+Detector = Callable[[np.ndarray], List[Box]]  # (H, W, 3) RGB uint8 -> boxes of faces
+
+SEARCHED = 320  # pixels: smaller pictures are enlarged to this before a cascade looks at them
+
+
+class Report(NamedTuple):
+    """What became of the photographs, by their relative paths."""
+
+    found: List[str]
+    not_found: List[str]
+    unreadable: List[Tuple[str, str]]  # path, reason
+
+
+def open_detector(path: Optional[str] = None) -> Detector:
+    """A face detector: OpenCV's own frontal Haar cascade, another cascade (.xml), or a YuNet model (.onnx) by path.
+
+    Raises UserError if the file is missing or cannot be used.
+    """
+    if path is not None and not Path(path).is_file():
+        raise UserError(f"no detector file {path}")
+    if path is not None and path.endswith(".onnx"):
+        return _yunet(path)
+    cascade = cv2.CascadeClassifier()
+    file = path or str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml")
+    try:
+        loaded = cascade.load(file)
+    except cv2.error:
+        loaded = False
+    if not loaded:
+        raise UserError(f"{file} is not a cascade that OpenCV can use; give a .xml cascade or a YuNet .onnx")
+
+    def detect(picture: np.ndarray) -> List[Box]:
+        scale = max(1.0, SEARCHED / min(picture.shape[:2]))
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        grey = cv2.equalizeHist(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
+        boxes = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=4, minSize=(SEARCHED // 6,) * 2)
+        return [tuple(int(round(v / scale)) for v in box) for box in boxes]
+    return detect
+
+
+def _yunet(path: str) -> Detector:
+    try:
+        network = cv2.FaceDetectorYN.create(path, "", (SEARCHED, SEARCHED))
+    except cv2.error as error:
+        raise UserError(f"{path} is not a YuNet model that OpenCV can use: {error.err}") from None
+
+    def detect(picture: np.ndarray) -> List[Box]:
+        network.setInputSize((picture.shape[1], picture.shape[0]))
+        _, faces = network.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        return [] if faces is None else [tuple(int(round(v)) for v in face[:4]) for face in faces]
+    return detect
+
+
+def square(box: Box, margin: float) -> Tuple[int, int, int]:
+    """(left, top, side) of the square around a box, `margin` of its size wider on every side."""
+    left, top, width, height = box
+    side = int(round(max(width, height) * (1 + 2 * margin)))
+    return left + width // 2 - side // 2, top + height // 2 - side // 2, side
+
+
+def cut_square(picture: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
+    """A square of a picture (H, W, 3); where it reaches outside, the border is repeated."""
+    rows = np.clip(np.arange(top, top + side), 0, picture.shape[0] - 1)
+    columns = np.clip(np.arange(left, left + side), 0, picture.shape[1] - 1)
+    return picture[rows][:, columns]
+
+
+def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: float = 0.0) -> Report:
+    """Cuts the largest face out of every photograph below `source` into `target`, as PNG of size x size pixels.
+
+    Names are kept. `target`/crops.csv says for each photograph where its face was found.
+    Raises UserError if `source` holds no images or `target` holds files.
+    """
+    names = find_images(source)
+    new_folder(target)
+    report = Report([], [], [])
+    with open(target / "crops.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "found", "left", "top", "side"])
+        for name in tqdm(names, unit="photo", disable=not sys.stderr.isatty()):
+            try:
+                picture = decode(source / name)
+            except ValueError as reason:
+                report.unreadable.append((name, str(reason)))
+                continue
+            picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
+            boxes = detect(picture)
+            if not boxes:
+                report.not_found.append(name)
+                table.writerow([name, 0, "", "", ""])
+                continue
+            left, top, side = square(max(boxes, key=lambda box: box[2] * box[3]), margin)
+            face = fit(cut_square(picture, left, top, side), size)
+            write_image((target / name).with_suffix(".png"), face.transpose(2, 0, 1) / np.float32(255))
+            report.found.append(name)
+            table.writerow([name, 1, left, top, side])
+    return report

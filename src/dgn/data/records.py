@@ -1,0 +1,88 @@
+"""MindRecord files: many images in few files, for large sets and shared file systems."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Iterable, Iterator, Tuple
+
+import mindspore.dataset as ds
+import numpy as np
+from mindspore import mindrecord
+from tqdm import tqdm
+
+from dgn.data.images import to_unit
+from dgn.data.source import Source
+from dgn.errors import RunFailed, UserError
+
+_SCHEMA = {"image": {"type": "bytes"}, "shape": {"type": "int32", "shape": [-1]}, "name": {"type": "string"}}
+_CHUNK = 256  # images written at once
+
+
+def pack(source: Source, path: Path) -> int:
+    """Writes every image of `source` to the MindRecord file `path` (and path.db, its index); returns their number.
+
+    Pixels are stored as uint8 (C, H, W), so the same images come back bit for bit. Written beside, then renamed.
+    Raises UserError if `path` exists or does not end in .mindrecord, RunFailed if it cannot be written.
+    """
+    if path.suffix != ".mindrecord":
+        raise UserError(f"{path}: the name of a MindRecord file must end in .mindrecord")
+    if path.exists():
+        raise UserError(f"{path} already exists; choose another name")
+    # in a folder beside, under its own name: the index holds the name of the file that it belongs to
+    beside = path.parent / f".unfinished-{path.name}"
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        writer = mindrecord.FileWriter(str(beside / path.name), shard_num=1)
+        writer.add_schema(_SCHEMA, "images of dgn")
+        for start in tqdm(range(0, len(source), _CHUNK), unit=f"{_CHUNK} images", disable=not sys.stderr.isatty()):
+            indices = np.arange(start, min(start + _CHUNK, len(source)))
+            pixels = np.rint(255 * source.read(indices)).astype(np.uint8)
+            writer.write_raw_data([{"image": image.tobytes(), "shape": np.array(image.shape, np.int32), "name": source.name(int(index))}
+                                   for index, image in zip(indices, pixels)])
+        writer.commit()
+        for name in (f"{path.name}.db", path.name):
+            os.replace(beside / name, path.with_name(name))
+    except (OSError, RuntimeError) as error:
+        raise RunFailed(f"cannot write {path}: {str(error).strip().splitlines()[0]}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return len(source)
+
+
+class RecordImages:
+    """The images of a MindRecord file as a Source; each read opens only the rows it asks for.
+
+    Raises UserError if the file is missing or was not written by `pack`.
+    """
+
+    def __init__(self, path: str) -> None:
+        if not Path(path).is_file():
+            raise UserError(f"no MindRecord file {path}")
+        self.path = str(path)
+        try:
+            self.count = ds.MindDataset(self.path, num_parallel_workers=1).get_dataset_size()
+            first = next(self._rows(np.array([0])))
+        except (RuntimeError, ValueError, StopIteration, KeyError) as error:
+            reason = (str(error).strip().splitlines() or ["it is empty"])[0]
+            raise UserError(f"{path} is not a MindRecord file of images written by `dgn data pack`: {reason}") from None
+        self.shape: Tuple[int, ...] = tuple(int(extent) for extent in first["shape"])
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        """The name that the image had where it was packed."""
+        return str(next(self._rows(np.array([index])))["name"])
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The images at `indices`, (n, *shape) float32 in [0, 1]."""
+        return to_unit(np.stack([row["image"].view(np.uint8).reshape(self.shape) for row in self._rows(np.asarray(indices))]))
+
+    def _rows(self, indices: Iterable[int]) -> Iterator[dict]:
+        sampler = ds.SubsetSampler([int(index) for index in indices])
+        rows = ds.MindDataset(self.path, num_parallel_workers=1, sampler=sampler)
+        return rows.create_dict_iterator(num_epochs=1, output_numpy=True)

@@ -1,0 +1,129 @@
+"""Each command as its user runs it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dgn.__main__ import COMMANDS, main
+from tests.training.tiny import SETTINGS, arguments, write_images
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "run"
+    assert main(arguments(images, output, 2, "--set", "training.figures_every=1")) == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def learned(images, tmp_path_factory):
+    """A run that has learned something."""
+    output = tmp_path_factory.mktemp("runs") / "run"
+    assert main(arguments(images, output, 150, "--set", "training.learning_rate=0.005", "--set", "training.checkpoint_every=150")) == 0
+    return output
+
+
+PICTURES = {"reconstruction.png", "appearance_bases.png", "geometry_bases.png", "applied_bases.png", "recombination.png",
+            "samples.png", "curves.png"}
+
+
+def test_a_training_leaves_a_run_folder_with_everything(trained):
+    assert {p.name for p in trained.iterdir()} == {"config.yaml", "metrics.jsonl", "metrics.json", "train.log", "checkpoints",
+                                                   "latents", "figures"}
+    assert {p.name for p in (trained / "figures").glob("*.png")} == PICTURES
+    assert {p.name for p in (trained / "figures" / "epoch_00001").iterdir()} == PICTURES
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [r["epoch"] for r in records] == [0, 1]
+    assert {"loss", "msre", "z_app_mean", "z_app_std", "gradient", "energy_drop", "non_finite", "images_per_second"} <= set(records[0])
+    log = (trained / "train.log").read_text()
+    assert "epoch: 2 step: 2, loss is" in log and "picture" in log and "MSRE" in log
+
+
+def test_evaluate_prints_and_stores_the_result(trained, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    line = capsys.readouterr().out.strip().splitlines()[-1]
+    assert line.startswith("result: {") and f"ckpt={trained / 'checkpoints' / 'epoch_00002'}" in line
+    result = json.loads(line[len("result: "):line.index(" ckpt=")])
+    stored = json.loads((trained / "metrics.json").read_text())
+    assert stored["train"] == result["train"] and stored["versions"]["mindspore"].startswith("2.10")
+    assert result["train"]["images"] == 8 and result["unseen"]["images"] == 2
+    assert {"nyquist_ratio"} <= set(result["appearance"]) and {"displacement_rms", "stretch_rms"} <= set(result["geometry"])
+
+
+def test_infer_writes_latents_and_pictures(trained, images, tmp_path, capsys):
+    assert main(["infer", str(trained), "--images", str(images), "--steps", "5", "--output", str(tmp_path / "out")]) == 0
+    assert "10 images, 5 steps: MSRE" in capsys.readouterr().out
+    found = np.load(tmp_path / "out" / "latents.npz", allow_pickle=False)
+    assert found["z_app"].shape == (10, 4) and found["z_geo"].shape == (10, 3) and found["names"][3] == "003.png"
+    assert np.load(tmp_path / "out" / "displacement.npz", allow_pickle=False)["displacement"].shape == (10, 2, 16, 16)
+    for kind in ("reconstruction", "appearance"):
+        assert len(list((tmp_path / "out" / kind).glob("*.png"))) == 10
+    assert main(["infer", str(trained), "--images", str(images), "--steps", "5", "--output", str(tmp_path / "again")]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "again" / "latents.npz")["z_app"], found["z_app"])
+
+
+def test_inference_lowers_the_error_of_new_chains(learned, images, tmp_path, capsys):
+    errors = []
+    for steps in (2, 200):
+        main(["infer", str(learned), "--images", str(images), "--steps", str(steps), "--output", str(tmp_path / str(steps))])
+        errors.append(float(capsys.readouterr().out.split("MSRE ")[1].split(",")[0]))
+    assert errors[1] < errors[0]
+
+
+def test_dry_run_says_what_would_be_done_and_does_nothing(images, tmp_path, capsys):
+    assert main(arguments(images, tmp_path / "run", 7, "--dry-run")) == 0
+    said = capsys.readouterr().out
+    for part in ("epochs: 7", "8 of 3x16x16, 2 batches of 4", "14 iterations", "parameters", "MiB"):
+        assert part in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_generated_faces_are_the_default_and_known_factors_are_measured(tmp_path):
+    line = ["train", "--device", "CPU", "--output", str(tmp_path / "run")]
+    for setting in [*SETTINGS, "data.limit=8", "training.epochs=1"]:
+        line += ["--set", setting]
+    assert main(line) == 0
+    exchange = json.loads((tmp_path / "run" / "metrics.json").read_text())["exchange"]
+    assert set(exchange["yaw"]) == {"own", "appearance_donor", "geometry_donor"} and "skin" in exchange
+
+
+def test_packed_images_train_as_the_folder_does(images, tmp_path):
+    packed = tmp_path / "set.mindrecord"
+    assert main(["data", "pack", str(images), str(packed), "--set", "data.size=16"]) == 0
+    runs = []
+    for data in (images, packed):
+        assert main(arguments(data, tmp_path / f"run_{data.name}", 1)) == 0
+        runs.append(json.loads((tmp_path / f"run_{data.name}" / "metrics.jsonl").read_text())["loss"])
+    assert runs[0] == runs[1]
+
+
+def test_data_faces_and_crop(tmp_path, capsys):
+    assert main(["data", "faces", str(tmp_path / "faces"), "--count", "4", "--size", "128", "--kind", "expressions"]) == 0
+    assert main(["data", "crop", str(tmp_path / "faces"), str(tmp_path / "crops"), "--size", "32"]) == 0
+    said = capsys.readouterr().out
+    assert "28 faces of 128x128" in said and "of 28 photographs: face found" in said
+
+
+def test_bench_reports_times_ratios_and_share(tmp_path, capsys):
+    assert main(["bench", "--batch", "4", "--steps", "2", "--rounds", "2", "--set", "data.size=16", "--json", str(tmp_path / "t.json")]) == 0
+    said = capsys.readouterr().out
+    for part in ("image-steps a second", "warp grid_sample / native", "GFLOP/s", "learning step"):
+        assert part in said
+    assert len(json.loads((tmp_path / "t.json").read_text())["seconds"]["learning step"]) == 2
+
+
+@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS], ["data", "faces"], ["data", "crop"], ["data", "pack"]])
+def test_help_explains_every_command(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) > 5 and "usage: dgn" in said

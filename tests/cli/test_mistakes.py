@@ -1,0 +1,125 @@
+"""Every mistake that a user can make ends with a clear message and exit code 2 (1 for a run that failed), no traceback."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from dgn.__main__ import main
+from dgn.training import checkpoint
+from tests.training.tiny import SETTINGS, arguments, write_images
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "run"
+    assert main(arguments(images, output, 1)) == 0
+    return output
+
+
+def check(line, code, capsys, *parts) -> None:
+    assert main([str(word) for word in line]) == code
+    said = capsys.readouterr().err
+    assert said.startswith("dgn: ") and "Traceback" not in said
+    for part in parts:
+        assert str(part) in said
+
+
+def train(tmp_path, *extra):
+    line = ["train", "--device", "CPU", "--output", tmp_path / "run"]
+    for setting in [*SETTINGS, "training.epochs=1"]:
+        line += ["--set", setting]
+    return [*line, *extra]
+
+
+def test_wrong_key_type_and_value(tmp_path, images, capsys):
+    for setting, part in (("training.epoch=2", "did you mean 'epochs'"), ("training.epochs=soon", "a whole number"),
+                          ("model.alpha=9", "at most 4"), ("data.size=50", "16, 32, 64")):
+        check(train(tmp_path, "--data", images, "--set", setting), 2, capsys, part)
+
+
+def test_missing_config_data_and_device(tmp_path, images, capsys):
+    check(train(tmp_path, "--config", tmp_path / "no.yaml"), 2, capsys, "no config file", "no.yaml")
+    check(train(tmp_path, "--data", tmp_path / "nowhere"), 2, capsys, "nowhere", "no such folder")
+    check(["train", "--device", "TPU", "--output", tmp_path / "run"], 2, capsys, "unknown device 'TPU'", "Ascend")
+    check(["train", "--device", "Ascend", "--output", tmp_path / "run"], 2, capsys, "no Ascend here")
+    check(train(tmp_path, "--data", images, "--set", "data.held_out=10"), 2, capsys, "10 images", "leave none")
+
+
+def test_unusable_images(tmp_path, capsys):
+    folder = write_images(tmp_path / "images", 6)
+    (folder / "000.jpg").write_text("dear reader")
+    check(train(tmp_path, "--data", folder), 2, capsys, "000.jpg", "not an image")
+    (folder / "000.jpg").unlink()
+    png = (folder / "001.png").read_bytes()
+    (folder / "001.png").write_bytes(png[:-30])
+    check(train(tmp_path / "b", "--data", folder), 2, capsys, "001.png", "cut short")
+    check(train(tmp_path / "c", "--data", folder, "--set", "data.crop=[0,0,99,99]"), 2, capsys, "crop", "16 x 16")
+
+
+def test_output_folders_that_are_taken_or_closed(tmp_path, images, trained, capsys, monkeypatch):
+    check(arguments(images, trained, 1), 2, capsys, "already holds a run", "--resume")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    check(arguments(images, tmp_path / "mine", 1), 2, capsys, "not empty")
+    (tmp_path / "file").write_text("")
+    check(arguments(images, tmp_path / "file" / "run", 1), 2, capsys, "cannot make the output folder")
+    if os.geteuid() == 0:  # root may write anywhere: a kernel folder refuses root too
+        closed = "/proc/dgn-run"
+    else:
+        closed = tmp_path / "closed"
+        closed.mkdir()
+        closed.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    check(arguments(images, closed, 1), 2, capsys, "cannot make the output folder", closed)
+
+
+def test_nothing_to_resume_or_evaluate(tmp_path, capsys):
+    for line in (["train", "--resume", "--output", tmp_path / "none"], ["evaluate", tmp_path / "none"], ["figures", tmp_path / "none"],
+                 ["infer", tmp_path / "none", "--images", tmp_path]):
+        check(line, 2, capsys, "holds no run")
+
+
+def test_a_checkpoint_of_another_config_and_other_images(tmp_path, trained, capsys):
+    check(["train", "--resume", "--output", trained, "--set", "model.z_app=9"], 2, capsys, "of another model", "branches.0.stack.dense")
+    check(["train", "--resume", "--output", trained, "--data", write_images(tmp_path / "more", 13)], 2, capsys,
+          "chains of 8 images", "11")
+    check(["train", "--resume", "--output", trained, "--config", "x.yaml"], 2, capsys, "--config")
+
+
+def test_a_run_whose_checkpoints_are_all_damaged(tmp_path, images, capsys):
+    output = tmp_path / "run"
+    assert main(arguments(images, output, 1)) == 0
+    for folder in checkpoint.listed(output / "checkpoints"):
+        (folder / "weights.ckpt").write_bytes(b"")
+    check(["evaluate", output], 2, capsys, "no usable checkpoint")
+
+
+def test_a_run_that_diverges_fails_with_advice(tmp_path, images, capsys):
+    line = arguments(images, tmp_path / "run", 3, "--set", "inference.step_size=9", "--set", "inference.sigma=0.001")
+    check(line, 1, capsys, "Langevin step", "step_size", "sample")
+    assert "Langevin step" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_inference_and_data_jobs(tmp_path, images, trained, capsys):
+    check(["infer", trained, "--images", tmp_path / "none"], 2, capsys, "no such folder")
+    check(["infer", trained, "--images", images, "--steps", 0], 2, capsys, "--steps is 0")
+    check(["infer", trained, "--images", images, "--output", images], 2, capsys, "not empty")
+    check(["data", "faces", images], 2, capsys, "not empty")
+    check(["data", "faces", tmp_path / "f", "--count", 0], 2, capsys, "--count is 0")
+    check(["data", "crop", tmp_path / "none", tmp_path / "c"], 2, capsys, "no such folder")
+    check(["data", "pack", images, tmp_path / "x.bin"], 2, capsys, ".mindrecord")
+
+
+@pytest.mark.parametrize("line", [[], ["trian"], ["train", "--epochs", "3"], ["evaluate"]])
+def test_wrong_arguments_exit_with_2(line, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(line)
+    assert stopped.value.code == 2
+    assert "usage: dgn" in capsys.readouterr().err

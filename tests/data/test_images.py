@@ -1,0 +1,122 @@
+"""Folders of images: what is read, bit for bit, and how each unusable file is named."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from dgn.data.images import ImageFolder, write_image
+from dgn.errors import UserError
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A random RGB picture (H, W, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def write(path, pixels) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels[..., ::-1] if pixels.ndim == 3 and pixels.shape[2] == 3 else pixels)
+
+
+def test_images_come_sorted_cropped_and_in_rgb(tmp_path):
+    for k, name in enumerate(("b/2.png", "a.png", "b/1.png")):
+        write(tmp_path / name, picture(40, 30, k))
+    source = ImageFolder(tmp_path, 16, (3, 5, 19, 21), grey=False)
+    assert [source.name(k) for k in range(3)] == ["a.png", "b/1.png", "b/2.png"] and source.shape == (3, 16, 16)
+    expected = picture(40, 30, 1)[5:21, 3:19].transpose(2, 0, 1) / np.float32(255)
+    np.testing.assert_array_equal(source.read(np.array([0]))[0], expected)
+    np.testing.assert_array_equal(source.read(np.array([2, 0, 2])), source.read(np.arange(3))[[2, 0, 2]])
+
+
+def test_without_a_crop_the_central_square_is_resized(tmp_path):
+    flat = np.zeros((20, 60, 3), np.uint8)
+    flat[:, 20:40] = (200, 100, 50)
+    write(tmp_path / "wide.png", flat)
+    image = ImageFolder(tmp_path, 32, None, grey=False).read(np.array([0]))[0]
+    np.testing.assert_allclose(image.mean((1, 2)) * 255, (200, 100, 50), atol=0.5)
+
+
+def test_grey_colour_alpha_and_16_bit(tmp_path):
+    colour = picture(16, 16)
+    grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
+    write(tmp_path / "1.png", colour)
+    write(tmp_path / "2.png", grey)
+    write(tmp_path / "3.png", (grey.astype(np.uint16) * 257))
+    clear = np.dstack([colour[..., ::-1], np.zeros((16, 16), np.uint8)])
+    cv2.imwrite(str(tmp_path / "4.png"), clear)
+    as_grey = ImageFolder(tmp_path, 16, None, grey=True).read(np.arange(4))
+    np.testing.assert_array_equal(as_grey[0], as_grey[1])
+    np.testing.assert_array_equal(as_grey[1], as_grey[2])
+    assert (as_grey[3] == 1).all()  # wholly transparent: white
+    in_colour = ImageFolder(tmp_path, 16, None, grey=False).read(np.array([1]))[0]
+    assert (in_colour[0] == in_colour[1]).all()
+
+
+def harm(tmp_path) -> dict:
+    """Unusable files by name, with a part of what should be said of each."""
+    good = tmp_path / "a_good.png"
+    write(good, picture(32, 32))
+    jpg = cv2.imencode(".jpg", picture(64, 64))[1].tobytes()
+    png = good.read_bytes()
+    (tmp_path / "b_text.jpg").write_text("this is a letter, not a picture\n" * 40)
+    (tmp_path / "c_short.jpg").write_bytes(jpg[:len(jpg) // 2])
+    (tmp_path / "d_short.png").write_bytes(png[:len(png) // 2])
+    (tmp_path / "e_empty.png").write_bytes(b"")
+    return {"b_text.jpg": "not an image", "c_short.jpg": "cut short", "d_short.png": "cut short", "e_empty.png": "empty"}
+
+
+def test_each_unusable_file_is_named_with_the_reason(tmp_path):
+    reasons = harm(tmp_path)
+    source = ImageFolder(tmp_path, 16, None, grey=False)
+    source.read(np.array([0]))
+    for index, (name, reason) in enumerate(reasons.items(), 1):
+        with pytest.raises(UserError, match=f"{name}.*{reason}"):
+            source.read(np.array([index]))
+
+
+def test_skip_leaves_the_unusable_ones_out_from_the_start(tmp_path):
+    reasons = harm(tmp_path)
+    source = ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip")
+    assert len(source) == 1 and source.name(0) == "a_good.png"
+    assert {name for name, _ in source.skipped} == set(reasons)
+    (tmp_path / "a_good.png").unlink()
+    with pytest.raises(UserError, match="none of 4 images can be used"):
+        ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip")
+
+
+def test_a_crop_beyond_an_image_is_named_with_its_size(tmp_path):
+    write(tmp_path / "small.png", picture(20, 30))
+    with pytest.raises(UserError, match=r"small.png.*right 40.*30 x 20"):
+        ImageFolder(tmp_path, 16, (0, 0, 40, 20), grey=False).read(np.array([0]))
+
+
+def test_wrong_folders(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        ImageFolder(tmp_path / "nowhere", 16, None, grey=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        ImageFolder(tmp_path / "file", 16, None, grey=False)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no images.*\.jpg"):
+        ImageFolder(tmp_path / "empty", 16, None, grey=False)
+
+
+def test_the_cache_is_bounded_and_changes_nothing(tmp_path):
+    for k in range(12):
+        write(tmp_path / f"{k:02d}.png", picture(300, 300, k))
+    bounded = ImageFolder(tmp_path, 256, None, grey=False, cache_mb=1)  # 1 MiB holds 5 of 192 KiB
+    assert bounded._cache.nbytes <= 2 ** 20
+    free = ImageFolder(tmp_path, 256, None, grey=False, cache_mb=0)
+    for _ in range(2):
+        np.testing.assert_array_equal(bounded.read(np.arange(12)), free.read(np.arange(12)))
+
+
+def test_written_images_come_back(tmp_path):
+    image = picture(16, 16).transpose(2, 0, 1) / np.float32(255)
+    write_image(tmp_path / "new" / "x.png", image)
+    write_image(tmp_path / "new" / "y.png", image[:1])
+    source = ImageFolder(tmp_path / "new", 16, None, grey=False)
+    np.testing.assert_array_equal(source.read(np.array([0]))[0], image)
+    np.testing.assert_array_equal(source.read(np.array([1]))[0], image[:1].repeat(3, 0))

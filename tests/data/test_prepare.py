@@ -1,0 +1,57 @@
+"""Faces are found in photographs and cut out of them; what was not found is reported."""
+
+from __future__ import annotations
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from dgn.data import prepare
+from dgn.data.faces import render, subject_factors
+from dgn.errors import UserError
+
+
+def photograph(path, at=None, size=160) -> None:
+    """A grey wall of 400 x 300 pixels with a drawn face at (left, top), or without."""
+    wall = np.full((300, 400, 3), 128, np.uint8)
+    if at:
+        face = np.rint(255 * render(subject_factors(1, 12), size).image.transpose(1, 2, 0)).astype(np.uint8)
+        wall[at[1]:at[1] + size, at[0]:at[0] + size] = face[..., ::-1]
+    assert cv2.imwrite(str(path), wall)
+
+
+def test_the_haar_cascade_finds_a_drawn_face_and_the_rest_is_reported(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    photograph(photos / "a.png", (200, 90))
+    photograph(photos / "b.png")
+    (photos / "c.png").write_text("no picture")
+    report = prepare.crop_faces(photos, tmp_path / "out", 64, prepare.open_detector())
+    assert (report.found, report.not_found, [name for name, _ in report.unreadable]) == (["a.png"], ["b.png"], ["c.png"])
+    assert cv2.imread(str(tmp_path / "out" / "a.png")).shape == (64, 64, 3)
+    row = next(csv.DictReader(open(tmp_path / "out" / "crops.csv", encoding="utf-8")))
+    centre = int(row["left"]) + int(row["side"]) / 2, int(row["top"]) + int(row["side"]) / 2
+    np.testing.assert_allclose(centre, (280, 170), atol=25)
+
+
+def test_the_largest_face_is_cut_with_its_margin_and_borders_are_repeated(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    ramp = np.tile(np.arange(100, dtype=np.uint8)[:, None, None], (1, 100, 3))
+    cv2.imwrite(str(photos / "x.png"), ramp)
+    prepare.crop_faces(photos, tmp_path / "out", 40, lambda picture: [(50, 50, 4, 4), (-10, 20, 20, 20)], margin=0.5)
+    cut = cv2.imread(str(tmp_path / "out" / "x.png"))
+    np.testing.assert_array_equal(cut[:, 0, 0], np.arange(10, 50))  # rows 10..49: 20 high, widened by 10 on both sides
+
+
+def test_detectors_and_folders_that_do_not_fit(tmp_path):
+    with pytest.raises(UserError, match="no detector file"):
+        prepare.open_detector(str(tmp_path / "none.xml"))
+    (tmp_path / "bad.xml").write_text("<xml>")
+    with pytest.raises(UserError, match="not a cascade"):
+        prepare.open_detector(str(tmp_path / "bad.xml"))
+    (tmp_path / "bad.onnx").write_text("x")
+    with pytest.raises(UserError, match="not a YuNet"):
+        prepare.open_detector(str(tmp_path / "bad.onnx"))

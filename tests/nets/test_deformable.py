@@ -1,0 +1,106 @@
+"""The generators are those of Table 4, and each option does what it says."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from dgn import config as cfg
+from dgn.nets.blocks import Deconv, parameter_count, truncated_normal
+from dgn.nets.deformable import DeformableGenerator, decode, spline_weights
+
+
+def build(size=64, channels=3, seed=1, **model) -> DeformableGenerator:
+    return DeformableGenerator(cfg.Model(**model), channels, size, seed)
+
+
+def latents(count, rng, sizes=(64, 64)):
+    return [rng.standard_normal((count, size)).astype(np.float32) for size in sizes]
+
+
+def layer_shapes(branch):
+    stack = branch.stack
+    return [stack.dense.weight.shape, *(layer.weight.shape for layer in [*stack.hidden, stack.last])]
+
+
+def test_table_4():
+    model = build()
+    assert layer_shapes(model.branches[0]) == [(64, 16 * 80), (80, 40, 3, 3), (40, 20, 3, 3), (20, 10, 5, 5), (10, 3, 5, 5)]
+    assert layer_shapes(model.branches[1]) == [(64, 16 * 128), (128, 64, 3, 3), (64, 32, 3, 3), (32, 16, 5, 5), (16, 2, 5, 5)]
+    assert all(layer.stride == 2 for layer in model.branches[0].stack.hidden)
+    weights = 64 * 1280 + 80 * 40 * 9 + 40 * 20 * 9 + 20 * 10 * 25 + 10 * 3 * 25 + 1280 + 40 + 20 + 10 + 3
+    assert parameter_count(model.branches[0]) == weights
+    assert model.branches[1].max_pixels == 20
+
+
+@pytest.mark.parametrize("size, channels", [(16, 1), (32, 3), (64, 3), (128, 1)])
+def test_shapes_and_ranges_at_every_size(size, channels, rng):
+    model = build(size, channels, width=32)
+    decoded = decode(model, *latents(2, rng))
+    assert decoded.image.shape == decoded.appearance.shape == (2, channels, size, size)
+    assert decoded.displacement.shape == (2, 2, size, size)
+    assert 0 <= decoded.appearance.min() and decoded.appearance.max() <= 1
+    assert 0 <= decoded.image.min() and decoded.image.max() <= 1
+    assert np.abs(decoded.displacement).max() <= 0.3125 * size
+
+
+def test_geometry_only_moves_pixels(rng):
+    """Without displacement the image is the appearance; with any, its values stay within the appearance's."""
+    model = build()
+    z_app, z_geo = latents(3, rng)
+    decoded = decode(model, z_app, z_geo)
+    for image, appearance in zip(decoded.image, decoded.appearance):
+        assert image.min() >= appearance.min() - 1e-6 and image.max() <= appearance.max() + 1e-6
+    still = model.compose((ms.Tensor(decoded.appearance), ms.Tensor(np.zeros_like(decoded.displacement)))).asnumpy()
+    np.testing.assert_allclose(still, decoded.appearance, atol=1e-6)
+
+
+def test_seeds_give_weights_and_padding_changes_nothing(rng):
+    z = latents(5, rng)
+    same = decode(build(32, seed=3, width=16), *z).image
+    np.testing.assert_array_equal(decode(build(32, seed=3, width=16), *z).image, same)
+    assert np.abs(decode(build(32, seed=4, width=16), *z).image - same).max() > 0.01
+    np.testing.assert_allclose(decode(build(32, seed=3, width=16), *z, batch_size=2).image, same, atol=1e-6)
+
+
+def test_truncated_normal_stays_within_two_deviations():
+    values = truncated_normal((20000,), np.random.default_rng(0), 0.1)
+    assert np.abs(values).max() <= 0.2 and values.std() == pytest.approx(0.088, abs=0.002)
+
+
+def test_scheme_2_scales_weights_by_he_and_the_geometry_by_beta():
+    model = build(scaling="he", beta=0.3)
+    app, geo = (branch.stack.hidden[0] for branch in model.branches)
+    np.testing.assert_allclose(app.scaled_weight().asnumpy(), app.weight.asnumpy() * np.sqrt(2 / (80 * 9 / 4)), rtol=1e-6)
+    np.testing.assert_allclose(geo.scaled_weight().asnumpy(), geo.weight.asnumpy() * 0.3 * np.sqrt(2 / (128 * 9 / 4)), rtol=1e-6)
+    assert isinstance(app, Deconv) and build().branches[0].stack.hidden[0].scale == 1.0
+
+
+def test_alpha_is_the_ratio_of_channels():
+    assert layer_shapes(build(alpha=0.25).branches[0])[1:] == [(32, 16, 3, 3), (16, 8, 3, 3), (8, 4, 5, 5), (4, 3, 5, 5)]
+
+
+def test_the_refining_layer_starts_as_the_identity_and_is_learned(rng):
+    z = latents(2, rng)
+    plain, refined = build(32, width=16), build(32, width=16, refine=True)
+    np.testing.assert_allclose(decode(refined, *z).image, decode(plain, *z).image, atol=1e-6)
+    assert parameter_count(refined) == parameter_count(plain) + 3 * 3 * 9 + 3
+
+
+def test_splines_reproduce_constants_and_are_smooth():
+    weights = spline_weights(64, 8)
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
+    assert weights.min() >= 0
+    # a straight line over the control points is a straight line over the pixels, away from the repeated borders
+    line = weights @ np.arange(8)
+    np.testing.assert_allclose(np.diff(line)[16:-16], 1 / 8, rtol=1e-4)
+    bumps = weights @ np.random.default_rng(0).standard_normal(8)
+    assert np.abs(np.diff(bumps, 2)).max() < 0.1
+
+
+def test_a_control_grid_gives_fewer_layers_and_a_smooth_field(rng):
+    model = build(control_grid=8)
+    assert layer_shapes(model.branches[1]) == [(64, 2048), (128, 2, 3, 3)]
+    rough, smooth = (decode(m, *latents(4, rng)).displacement for m in (build(), model))
+    assert np.abs(np.diff(smooth, axis=3)).mean() < 0.3 * np.abs(np.diff(rough, axis=3)).mean()
