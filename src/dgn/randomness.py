@@ -17,5 +17,6 @@ def generator(seed: int, purpose: str, *place: int) -> np.random.Generator:
     >>> generator(1, "noise", 3, 0).integers(10) == generator(1, "noise", 3, 0).integers(10)
     True
     """
-    entropy = [seed, zlib.crc32(purpose.encode()), *place]
+    # the length counts too: NumPy takes a place (3,) and a place (3, 0) for the same
+    entropy = [seed, zlib.crc32(purpose.encode()), len(place), *place]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))

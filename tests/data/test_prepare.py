@@ -17,7 +17,7 @@ def photograph(path, at=None, size=160) -> None:
     """A grey wall of 400 x 300 pixels with a drawn face at (left, top), or without."""
     wall = np.full((300, 400, 3), 128, np.uint8)
     if at:
-        face = np.rint(255 * render(subject_factors(1, 12), size).image.transpose(1, 2, 0)).astype(np.uint8)
+        face = np.rint(255 * render(subject_factors(1, 3), size).image.transpose(1, 2, 0)).astype(np.uint8)
         wall[at[1]:at[1] + size, at[0]:at[0] + size] = face[..., ::-1]
     assert cv2.imwrite(str(path), wall)
 

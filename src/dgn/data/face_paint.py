@@ -49,7 +49,8 @@ def _edge(distance: np.ndarray, width: float) -> np.ndarray:
 def _lighting(normal: np.ndarray, light: float) -> np.ndarray:
     """Brightness factor of a surface with head-frame normals (3, ...) under soft light from side `light`."""
     source = np.array([0.85 * light, -0.40, 0.80], np.float32)
-    facing = np.tensordot(source / np.linalg.norm(source), normal, 1)
+    x, y, z = source / np.linalg.norm(source)
+    facing = x * normal[0] + y * normal[1] + z * normal[2]
     return 0.52 + 0.56 * np.clip(0.5 + 0.5 * facing, 0, 1) ** 1.5
 
 

@@ -146,7 +146,7 @@ def meet_ellipsoid(rays: Rays, centre: tuple, radii: tuple) -> tuple[np.ndarray,
     start = (rays.origin - np.asarray(centre, np.float32)[:, None, None]) * inverse[:, None, None]
     step = rays.towards * inverse
     a = float(step @ step)
-    b = np.tensordot(step, start, 1) * (1 / a)
+    b = (step[0] * start[0] + step[1] * start[1] + step[2] * start[2]) * (1 / a)  # quicker than BLAS on three rows
     nearest = (start * start).sum(0) - a * b * b  # squared distance of closest approach, in radii
     depth = np.sqrt(np.maximum(1 - nearest, 0) * (1 / a)) - b
     inside = (1 - np.sqrt(np.maximum(nearest, 0))) * (min(radii[:2]) / rays.pixel)

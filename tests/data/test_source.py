@@ -1,0 +1,65 @@
+"""Order and batches: every sample is visited, the next batch is read ahead, errors arrive where they belong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dgn.data.source import Subset, batches, epoch_order
+from dgn.errors import UserError
+from dgn.randomness import generator
+
+
+class Numbers:
+    shape = (1,)
+
+    def __init__(self, count):
+        self.count, self.asked = count, []
+
+    def __len__(self):
+        return self.count
+
+    def read(self, indices):
+        self.asked.append(list(indices))
+        if 13 in indices:
+            raise UserError("13 is corrupt")
+        return np.asarray(indices, np.float32)[:, None]
+
+
+@pytest.mark.parametrize("count, size", [(12, 4), (10, 4), (3, 3), (7, 5)])
+def test_every_sample_is_visited_in_batches_of_one_size(count, size):
+    order = epoch_order(count, size, generator(1, "order", 0))
+    assert all(len(batch) == size for batch in order) and len(order) == -(-count // size)
+    assert set(np.concatenate(order)) == set(range(count))
+    again = epoch_order(count, size, generator(1, "order", 0))
+    assert all((a == b).all() for a, b in zip(order, again))
+
+
+def test_batches_come_in_order_with_the_next_one_read_ahead():
+    source = Numbers(9)
+    order = [np.array([3, 1]), np.array([0, 8]), np.array([5, 5])]
+    seen = []
+    for indices, values in batches(source, order):
+        seen.append(values[:, 0].tolist())
+        assert values[:, 0].tolist() == list(indices)
+    assert seen == [[3, 1], [0, 8], [5, 5]] == source.asked
+
+
+def test_an_error_arrives_with_its_batch():
+    stream = batches(Numbers(20), [np.array([1]), np.array([13])])
+    assert next(stream)[1] == 1
+    with pytest.raises(UserError, match="13 is corrupt"):
+        next(stream)
+
+
+def test_subsets_count_from_their_first():
+    subset = Subset(Numbers(10), 7, 10)
+    assert len(subset) == 3 and subset.read(np.array([2]))[0, 0] == 9
+
+
+def test_random_numbers_depend_on_purpose_and_place_only():
+    def draw(*key):
+        return generator(*key).standard_normal(3)
+    np.testing.assert_array_equal(draw(1, "noise", 3, 0), draw(1, "noise", 3, 0))
+    keys = [(1, "noise", 3, 0), (1, "noise", 0, 3), (1, "order", 3, 0), (2, "noise", 3, 0), (1, "noise", 3)]
+    assert len({tuple(draw(*key)) for key in keys}) == len(keys)

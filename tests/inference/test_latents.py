@@ -1,0 +1,56 @@
+"""The chains on disk: started from the prior by index, read and written by index, flat in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dgn.errors import UserError
+from dgn.inference.latents import LatentBank
+from dgn.nets.deformable import LatentGroup
+
+GROUPS = (LatentGroup("z_app", (4,)), LatentGroup("z_geo", (3, 2)))
+
+
+def test_chains_start_from_the_prior_and_do_not_depend_on_how_many_there_are(tmp_path):
+    few, many = (LatentBank.create(tmp_path / str(n), GROUPS, n, seed=1) for n in (10, 9000))
+    for a, b in zip(few.read(np.arange(10)), many.read(np.arange(10))):
+        np.testing.assert_array_equal(a, b)
+    for mean, std in many.moments().values():
+        assert mean == pytest.approx(0, abs=0.02) and std == pytest.approx(1, abs=0.02)
+    other = LatentBank.create(tmp_path / "other", GROUPS, 10, seed=2)
+    assert np.abs(other.read(np.arange(10))[0] - few.read(np.arange(10))[0]).max() > 0.1
+
+
+def test_what_is_written_is_read_and_survives(tmp_path):
+    bank = LatentBank.create(tmp_path, GROUPS, 6, seed=1)
+    before = bank.read(np.array([0]))
+    values = np.full((2, 4), 7, np.float32), np.full((2, 3, 2), 8, np.float32)
+    bank.write(np.array([5, 2]), values)
+    del bank
+    again = LatentBank.open(tmp_path, GROUPS)
+    np.testing.assert_array_equal(again.read(np.array([2, 5]))[1], values[1])
+    np.testing.assert_array_equal(again.read(np.array([0]))[0], before[0])
+
+
+def test_files_of_another_model_and_missing_files_are_named(tmp_path):
+    LatentBank.create(tmp_path, GROUPS, 6, seed=1)
+    with pytest.raises(UserError, match=r"z_app.npy holds latents of shape \(4,\), this model's z_app has \(5,\)"):
+        LatentBank.open(tmp_path, (LatentGroup("z_app", (5,)),))
+    with pytest.raises(UserError, match="z_other.npy"):
+        LatentBank.open(tmp_path, (LatentGroup("z_other", (5,)),))
+
+
+def private_memory() -> int:
+    """KiB that this process alone holds and that are not pages of a file."""
+    with open("/proc/self/smaps_rollup", encoding="utf-8") as rollup:
+        return sum(int(line.split()[1]) for line in rollup if line.startswith(("Anonymous:", "Swap:")))
+
+
+def test_half_a_million_chains_stay_on_disk(tmp_path):
+    before = private_memory()
+    bank = LatentBank.create(tmp_path, (LatentGroup("z", (64,)),), 500_000, seed=1)
+    rows = np.arange(0, 500_000, 5000)
+    bank.write(rows, (bank.read(rows)[0] + 1,))
+    assert (tmp_path / "z.npy").stat().st_size > 120 * 2 ** 20
+    assert private_memory() - before < 30 * 1024
