@@ -28,12 +28,12 @@ class StockDeconv(nn.Cell):
         # out_channel is, in this operator's terms, the number of channels of the convolution that it transposes
         self.deconv = ops.Conv2DTranspose(out_channel=inputs, kernel_size=kernel, pad_mode="same", stride=stride)
         self.bias_add = ops.BiasAdd()
-        self.relu = ops.ReLU() if relu else None
+        self.relu = relu
 
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         n, _, height, width = x.shape
         x = self.bias_add(self.deconv(x, weight, (n, self.outputs, height * self.stride, width * self.stride)), bias)
-        return x if self.relu is None else self.relu(x)
+        return ops.relu(x) if self.relu else x
 
 
 class NativeDeconv(nn.Cell):

@@ -47,13 +47,12 @@ class DeconvStack(nn.Cell):
         common = {"stride": 2, "rng": rng, "gain": gain, "kind": deconv, "device": device}
         self.hidden = nn.CellList([Deconv(a, b, k, relu=True, **common) for a, b, k in zip(channels, channels[1:], kernels)])
         self.last = Deconv(channels[-1], outputs, kernels[-1], smooth=smooth, **common)
-        self.relu, self.tanh, self.reshape = ops.ReLU(), ops.Tanh(), ops.Reshape()
 
     def construct(self, z: Tensor) -> Tensor:
-        x = self.reshape(self.relu(self.dense(z)), self.start)
+        x = ops.relu(self.dense(z)).reshape(self.start)
         for layer in self.hidden:
             x = layer(x)
-        return self.tanh(self.last(x))
+        return ops.tanh(self.last(x))
 
 
 class AppearanceGenerator(nn.Cell):

@@ -37,8 +37,6 @@ class ReferenceWarp(nn.Cell):
         super().__init__()
         self.height, self.width = height, width
         self.grid = ms.Tensor(coordinates(height, width))
-        self.floor = ops.Floor()
-        self.cast = ops.Cast()
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
         n, channels = image.shape[0], image.shape[1]
@@ -46,13 +44,13 @@ class ReferenceWarp(nn.Cell):
         u = self.clamp(source[:, 0:1], self.width - 1)
         v = self.clamp(source[:, 1:2], self.height - 1)
         # the last column and row have no right or lower neighbour: reach them from the one before
-        left = ops.minimum(self.floor(ops.stop_gradient(u)), float(max(self.width - 2, 0)))
-        top = ops.minimum(self.floor(ops.stop_gradient(v)), float(max(self.height - 2, 0)))
+        left = ops.minimum(ops.floor(ops.stop_gradient(u)), float(max(self.width - 2, 0)))
+        top = ops.minimum(ops.floor(ops.stop_gradient(v)), float(max(self.height - 2, 0)))
         a, b = u - left, v - top
 
         pixels = image.transpose(0, 2, 3, 1).reshape(-1, channels)
         first = ops.arange(0, n).reshape(n, 1, 1, 1) * (self.height * self.width)
-        corner = first + self.cast(top, ms.int32) * self.width + self.cast(left, ms.int32)
+        corner = first + ops.cast(top, ms.int32) * self.width + ops.cast(left, ms.int32)
         right = 1 if self.width > 1 else 0
         down = self.width if self.height > 1 else 0
 
