@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("GLOG_v", "3")
 
@@ -10,11 +11,18 @@ import numpy as np
 import pytest
 
 from dgn import runtime
+from tests.training.tiny import write_images
 
 
 @pytest.fixture(scope="session", autouse=True)
 def device() -> str:
     return runtime.start("CPU")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """A folder of ten small pictures."""
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture

@@ -49,6 +49,12 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Replaces `path` by an .npy of `array`."""
+    with replacing(path) as beside, open(beside, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Replaces `path` by an .npz of `arrays`."""
     with replacing(path) as beside, open(beside, "wb") as file:

@@ -14,14 +14,9 @@ import pytest
 
 from dgn.__main__ import main
 from dgn.training import checkpoint, loop
-from tests.training.tiny import arguments, final_state, write_images
+from tests.training.tiny import arguments, final_state
 
 EPOCHS = 4
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory) -> Path:
-    return write_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import runtime
+from dgn.cli import add_device, positive
 from dgn.files import write_json
 
 MATRIX = 1536  # side of the matrices of the reference product
@@ -28,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="YAML", help="recipe; without it the paper's model (Table 4)")
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
                         help="change one value of the config; may be repeated")
-    parser.add_argument("--batch", type=int, default=100, help="samples (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=5, help="Langevin steps a call (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="turns (default %(default)s)")
+    parser.add_argument("--batch", type=positive, default=100, help="samples (default %(default)s)")
+    parser.add_argument("--steps", type=positive, default=5, help="Langevin steps a call (default %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=7, help="turns (default %(default)s)")
     parser.add_argument("--against", choices=["torch"], help="the same work as PyTorch programs, if PyTorch is installed")
     parser.add_argument("--json", metavar="FILE", help="write the seconds of every call, too")
-    parser.add_argument("--device", default="auto", help="auto, Ascend, GPU or CPU (default %(default)s)")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from dgn import config as cfg
+from dgn.cli import positive
 from dgn.errors import UserError
 
 
@@ -19,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="job")
     faces = jobs.add_parser("faces", help="write generated faces")
     faces.add_argument("out", help="new folder")
-    faces.add_argument("--count", type=int, default=1000, help="faces, or subjects (default %(default)s)")
-    faces.add_argument("--size", type=int, default=64, help="pixels (default %(default)s)")
+    faces.add_argument("--count", type=positive, default=1000, help="faces, or subjects (default %(default)s)")
+    faces.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     faces.add_argument("--kind", choices=["random", "views", "expressions"], default="random")
     faces.add_argument("--grey", action="store_true")
     faces.add_argument("--seed", type=int, default=1)
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop = jobs.add_parser("crop", help="cut faces out of photographs")
     crop.add_argument("photos", help="folder of photographs")
     crop.add_argument("out", help="new folder")
-    crop.add_argument("--size", type=int, default=64, help="pixels (default %(default)s)")
+    crop.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     crop.add_argument("--margin", type=float, default=0.0, help="widen the square by this share of it on each side")
     crop.add_argument("--detector", metavar="FILE", help="cascade (.xml) or YuNet model (.onnx); default OpenCV's Haar cascade")
     crop.set_defaults(job_run=_crop)
@@ -44,9 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    for name in ("count", "size"):
-        if getattr(args, name, 1) < 1:
-            raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
     return args.job_run(args)
 
 

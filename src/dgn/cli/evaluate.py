@@ -18,14 +18,15 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from dgn import runtime
+from dgn.cli import add_device, positive
 from dgn.files import write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("--images", metavar="PATH", help="unseen images; without it the run's held-out ones")
-    parser.add_argument("--steps", type=int, help="Langevin steps for an unseen image (default: the config's)")
-    parser.add_argument("--device", default="auto", help="auto, Ascend, GPU or CPU (default %(default)s)")
+    parser.add_argument("--steps", type=positive, help="Langevin steps for an unseen image (default: the config's)")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

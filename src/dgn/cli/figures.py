@@ -20,13 +20,14 @@ from typing import List
 import numpy as np
 
 from dgn import runtime
+from dgn.cli import add_device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("--gamma", type=float, default=10.0, help="bases go from -gamma to gamma (5: default %(default)s)")
     parser.add_argument("--output", metavar="DIR", help="default: figures in the run folder")
-    parser.add_argument("--device", default="auto", help="auto, Ascend, GPU or CPU (default %(default)s)")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from typing import Callable, Optional
 
 from dgn import config as cfg
 from dgn import runtime
+from dgn.cli import add_device
 from dgn.errors import RunFailed, UserError
 from dgn.files import append_line
 from dgn.run_folder import RunFolder
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="change one value of the config; may be repeated")
     parser.add_argument("--data", metavar="PATH", help="folder of images or .mindrecord file (data.path)")
     parser.add_argument("--output", metavar="DIR", default="runs/default", help="run folder (default %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, Ascend, GPU or CPU (default %(default)s)")
+    add_device(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output from its newest checkpoint")
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes, memory and steps; train nothing")
 

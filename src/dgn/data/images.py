@@ -91,7 +91,7 @@ class ImageFolder:
         try:
             return self._prepare(path)
         except ValueError as reason:
-            raise UserError(f"{path}: {reason}; replace or remove the file, or set corrupt='skip'") from None
+            raise UserError(f"{path}: {reason}; replace or remove the file, or leave such files out with data.corrupt=skip") from None
 
     def _prepare(self, path: Path) -> np.ndarray:
         pixels = decode(path)

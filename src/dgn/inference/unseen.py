@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Tuple
+from typing import Tuple
 
 import numpy as np
 
 from dgn.inference import langevin
 
 
-def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: float, seed: int, batch_size: int = 100,
-          noisy: bool = True, on_progress: Optional[Callable[[int], None]] = None) -> Tuple[np.ndarray, ...]:
+def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: float, seed: int, first: int = 0,
+          batch_size: int = 100, noisy: bool = True) -> Tuple[np.ndarray, ...]:
     """Latents of images (N, ...), one (N, *shape) for each group, after at least `steps` Langevin steps (5.3: 300).
 
     The sampler's graph holds a fixed number of steps; it is called as often as needed. With noisy=False the chains
-    descend to a mode of the posterior. on_progress is called with the number of images done.
+    descend to a mode of the posterior. first: number of images inferred before these in the same job, for their noise.
     """
     model, found = sampler.energy.model, []
     calls = -(-steps // sampler.steps)
@@ -25,12 +25,10 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: flo
             x = np.concatenate([x, x[:1].repeat(batch_size - count, 0)])
         latents = tuple(np.zeros((len(x), *group.shape), np.float32) for group in model.groups)
         for call in range(calls):
-            noise = langevin.draw_noise(model, sampler.steps, len(x), seed, "inference noise", start, call)
+            noise = langevin.draw_noise(model, sampler.steps, len(x), seed, "inference noise", first + start, call)
             if not noisy:
                 noise = tuple(np.zeros_like(n) for n in noise)
             latents, diagnostics = langevin.run(sampler, x, latents, noise, sigma)
-            langevin.check_chains(diagnostics, f"inference, call {call}", lambda row, at=start: f"image {at + row}")
+            langevin.check_chains(diagnostics, f"inference, call {call}", lambda row, at=first + start: f"image {at + row}")
         found.append([z[:count] for z in latents])
-        if on_progress:
-            on_progress(start + count)
     return tuple(np.concatenate(group) for group in zip(*found))
