@@ -10,7 +10,7 @@ fits() {
 import re, sys
 from importlib import metadata
 
-if not (3, 9) <= sys.version_info[:2] <= (3, 12):
+if not (3, 10) <= sys.version_info[:2] <= (3, 12):
     sys.exit(1)
 
 def numbers(text):
@@ -48,15 +48,15 @@ setup_python() {
         fi
     done
     local base=""
-    for candidate in python3 python3.12 python3.11 python3.10 python3.9 python; do
+    for candidate in python3 python3.12 python3.11 python3.10 python; do
         if command -v "$candidate" >/dev/null &&
-            "$candidate" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
             base=$candidate
             break
         fi
     done
     if [ -z "$base" ]; then
-        echo "No Python 3.9 to 3.12 found; MindSpore 2.10 needs one. Install it, or name it in DGN_PYTHON." >&2
+        echo "No Python 3.10 to 3.12 found; MindSpore 2.10 has wheels for these only. Install it, or name it in DGN_PYTHON." >&2
         exit 2
     fi
     echo "No Python here has what requirements.txt asks for: making $ROOT/.venv with $("$base" --version) (about 2 minutes, once)"

@@ -95,6 +95,7 @@ class Evaluation:
 
     images: int = number(200, 1)  # unseen images, at most
     steps: int = number(300, 1)  # Langevin steps for an unseen image (5.3)
+    gamma: float = number(10.0, above=0, high=1000)  # pictures of bases go from -gamma to gamma (5)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ def test_shapes_and_ranges_at_every_size(size, channels, rng):
     decoded = decode(model, *latents(2, rng))
     assert decoded.image.shape == decoded.appearance.shape == (2, channels, size, size)
     assert decoded.displacement.shape == (2, 2, size, size)
-    assert 0 <= decoded.appearance.min() and decoded.appearance.max() <= 1
-    assert 0 <= decoded.image.min() and decoded.image.max() <= 1
+    assert decoded.appearance.min() >= 0 and decoded.appearance.max() <= 1
+    assert decoded.image.min() >= 0 and decoded.image.max() <= 1
     assert np.abs(decoded.displacement).max() <= 0.3125 * size
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from dgn.cli import add_device
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("--gamma", type=float, default=10.0, help="bases go from -gamma to gamma (5: default %(default)s)")
+    parser.add_argument("--gamma", type=float, help="bases go from -gamma to gamma (default: evaluation.gamma of the run)")
     parser.add_argument("--output", metavar="DIR", help="default: figures in the run folder")
     add_device(parser)
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def draw(trained, folder: Path, gamma: float = 10.0, shown: int = 10) -> List[Path]:
+def draw(trained, folder: Path, gamma: Optional[float] = None, shown: int = 10) -> List[Path]:
     """Writes every picture of a loaded run; returns their paths."""
     from dgn import build
     from dgn.figures import bases, pictures, sheet
@@ -49,16 +49,19 @@ def draw(trained, folder: Path, gamma: float = 10.0, shown: int = 10) -> List[Pa
 
     decode = build.decoder(trained.model)
     config = trained.folder.config
+    gamma = gamma or config.evaluation.gamma
     rng = generator(config.training.seed, "figures")
     chosen = np.sort(rng.choice(len(trained.bank), min(shown, len(trained.bank)), replace=False))
     images, (z_app, z_geo) = trained.sources.train.read(chosen), trained.bank.read(chosen)
     sizes = config.model.z_app, config.model.z_geo
-    face = np.zeros(sizes[0], np.float32)
+    decoded = decode(z_app, z_geo)
+    best = np.square(images - decoded.image).sum((1, 2, 3)).argmin()
+    face = z_app[best]  # the fixed Z^a of the geometric bases: the face that the model knows best
     appearance = bases.rank_appearance(decode, *sizes, gamma)
     geometry = bases.rank_geometry(decode, face, sizes[1], gamma)
     prior = [rng.standard_normal((33, size), np.float32) for size in sizes]
     return [
-        pictures.reconstruction(folder / "reconstruction.png", images, decode(z_app, z_geo), "Training images"),
+        pictures.reconstruction(folder / "reconstruction.png", images, decoded, "Training images"),
         pictures.appearance_bases(folder / "appearance_bases.png", decode, appearance, sizes[1], gamma),
         pictures.geometry_bases(folder / "geometry_bases.png", decode, geometry, face, gamma),
         pictures.applied_bases(folder / "applied_bases.png", decode, appearance, geometry, gamma),

@@ -13,8 +13,25 @@ import cv2
 import numpy as np
 
 from dgn.data.face_factors import Factors
-from dgn.data.face_surface import (BROW, EYE, EYE_HALF_WIDTH, LOWER_LID, MOUTH_HALF_WIDTH, MOUTH_Y, NOSE_TIP,
-                                   UPPER_LID, Rays, Skin, bell, cast, meet_ellipsoid, normals, rotation, smoothstep, trace)
+from dgn.data.face_surface import (
+    BROW,
+    EYE,
+    EYE_HALF_WIDTH,
+    LOWER_LID,
+    MOUTH_HALF_WIDTH,
+    MOUTH_Y,
+    NOSE_TIP,
+    UPPER_LID,
+    Rays,
+    Skin,
+    bell,
+    cast,
+    meet_ellipsoid,
+    normals,
+    rotation,
+    smoothstep,
+    trace,
+)
 from dgn.randomness import generator
 
 # Piecewise linear palettes over a factor in [0, 1]: (position, RGB in 0..255).

@@ -11,12 +11,10 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dgn.data.face_factors import (APPEARANCE, EXPRESSIONS, GEOMETRY, Factors, sample_factors, subject_factors,
-                                   with_expression)
+from dgn.data.face_factors import APPEARANCE, EXPRESSIONS, GEOMETRY, Factors, sample_factors, subject_factors, with_expression
 from dgn.data.face_paint import material_coordinates, paint
 from dgn.data.face_surface import place_landmarks
 from dgn.data.images import to_unit, write_image

@@ -32,12 +32,12 @@ def appearance_bases(path: Path, decode: Decode, ranked: bases.Bases, z_geo: int
 
 
 def geometry_bases(path: Path, decode: Decode, ranked: bases.Bases, face: np.ndarray, gamma: float, rows: int = 6) -> Path:
-    """Fig. 4, with the bent grids below each row."""
+    """Fig. 4; the first row again with its bent grids."""
     pictures, fields = bases.geometry_rows(decode, ranked, face, gamma, rows)
-    lines, names = [], []
-    for k, (row, field) in enumerate(zip(pictures, fields)):
-        lines += [list(row)] if k else [[with_grid(p, d) for p, d in zip(row, field)], list(row)]
-        names += [f"{_names(ranked, rows)[k]}"] if k else [f"{_names(ranked, rows)[0]}\nwith grid", _names(ranked, rows)[0]]
+    gridded = [with_grid(picture, field) for picture, field in zip(pictures[0], fields[0])]
+    lines = [gridded, *(list(row) for row in pictures)]
+    names = _names(ranked, rows)
+    names = [f"{names[0]}\nwith grid", *names]
     return save_sheet(path, lines, "Geometric bases: one dimension of Z^g from -gamma to gamma, Z^a fixed", names, _ends(gamma),
                       note="Pose and shape should change; colour and light should not.")
 

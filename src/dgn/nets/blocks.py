@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Tuple
 
-import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 

@@ -42,7 +42,7 @@ class DeconvStack(nn.Cell):
         super().__init__()
         self.start = (-1, channels[0], 4, 4)
         self.dense = Dense(latent, channels[0] * 16, rng, gain)
-        self.widths = widths = [*channels, outputs]
+        self.widths = [*channels, outputs]
         kernels = [3 if 8 * 2 ** k <= 16 else 5 for k in range(len(channels))]
         common = {"stride": 2, "rng": rng, "gain": gain, "kind": deconv, "device": device}
         self.hidden = nn.CellList([Deconv(a, b, k, relu=True, **common) for a, b, k in zip(channels, channels[1:], kernels)])
