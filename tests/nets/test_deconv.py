@@ -68,7 +68,7 @@ def test_results_do_not_depend_on_threads_or_repetition(rng, monkeypatch):
     net = Gradients(NativeDeconv(10, 2, True))
     results = []
     for threads in ("1", "2", "5", "2"):
-        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        monkeypatch.setenv("DGN_THREADS", threads)
         results.append([g.asnumpy() for g in net(*tensors)])
     for other in results[1:]:
         for a, b in zip(results[0], other):

@@ -2,16 +2,14 @@
 #pragma once
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <mutex>
 #include <thread>
 #include <vector>
-
-#ifdef __linux__
-#include <sched.h>
-#include <unistd.h>
-#endif
 
 namespace dgn {
 
@@ -24,36 +22,79 @@ inline Status Check(int nparam, int wanted, const char **dtypes) {
   return floats ? kDone : kWrongType;
 }
 
-// OMP_NUM_THREADS if it is set, as for the other operators of the program, else one a core.
+// DGN_THREADS if it is set, else one a core. (Not OMP_NUM_THREADS: MindSpore sets that to 1 for itself.)
 inline int64_t Threads() {
-  const char *wish = std::getenv("OMP_NUM_THREADS");
+  const char *wish = std::getenv("DGN_THREADS");
   const int64_t asked = wish ? std::atoll(wish) : 0;
   return asked > 0 ? asked : std::max<int64_t>(1, std::thread::hardware_concurrency());
 }
 
-// MindSpore binds its own threads to single cores, and a thread inherits the cores of the one that started it: gives the
-// calling thread back all that the process may use, else all parts of an operator would run on one core.
-inline void UseAllCores() {
-#ifdef __linux__
-  cpu_set_t cores;
-  if (sched_getaffinity(getpid(), sizeof cores, &cores) == 0) sched_setaffinity(0, sizeof cores, &cores);
-#endif
-}
+// Threads that wait for parts of an operator's work. They live as long as the program: an operator takes a few
+// milliseconds, and a thread that is started anew often shares the core of the one that started it for that long.
+class Workers {
+ public:
+  static Workers &All() {
+    static Workers *workers = new Workers;  // never destroyed: its threads may still wait when the program ends
+    return *workers;
+  }
 
-// Calls work(begin, end) on parts of 0..count-1, in threads if there is enough work for that (`operations` in all;
-// starting a thread takes as long as some 100,000 of them).
+  // Calls part(0) ... part(parts - 1), the caller taking parts like every worker; returns when all are done.
+  void Run(int64_t parts, const std::function<void(int64_t)> &part) {
+    const std::unique_lock<std::mutex> alone(running_, std::try_to_lock);
+    if (parts < 2 || !alone.owns_lock()) {  // another operator has the workers
+      for (int64_t p = 0; p < parts; ++p) part(p);
+      return;
+    }
+    Grow(std::min(Threads(), parts) - 1);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      part_ = &part;
+      next_ = 0;
+      parts_ = left_ = parts;
+    }
+    wake_.notify_all();
+    std::unique_lock<std::mutex> lock(mutex_);
+    TakeParts(&lock);
+    done_.wait(lock, [this] { return left_ == 0; });
+  }
+
+ private:
+  void Grow(int64_t wanted) {
+    for (; count_ < wanted; ++count_) {
+      std::thread([this] {
+        std::unique_lock<std::mutex> lock(mutex_);
+        for (;;) {
+          wake_.wait(lock, [this] { return next_ < parts_; });
+          TakeParts(&lock);
+        }
+      }).detach();
+    }
+  }
+
+  void TakeParts(std::unique_lock<std::mutex> *lock) {
+    while (next_ < parts_) {
+      const int64_t p = next_++;
+      lock->unlock();
+      (*part_)(p);
+      lock->lock();
+      if (--left_ == 0) done_.notify_one();
+    }
+  }
+
+  std::mutex running_, mutex_;
+  std::condition_variable wake_, done_;
+  const std::function<void(int64_t)> *part_ = nullptr;
+  int64_t next_ = 0, parts_ = 0, left_ = 0, count_ = 0;
+};
+
+// Calls work(begin, end) on parts of 0..count-1, by several threads if there is enough to do for that (`operations` in
+// all; waking a thread takes as long as some 100,000 of them).
 template <typename Work>
 void ParallelFor(int64_t count, int64_t operations, Work work) {
-  const int64_t threads = std::min({Threads(), operations / 100000 + 1, std::max<int64_t>(count, 1)});
-  std::vector<std::thread> pool;
-  for (int64_t t = 1; t < threads; ++t) {
-    pool.emplace_back([=, &work] {
-      UseAllCores();
-      work(count * t / threads, count * (t + 1) / threads);
-    });
-  }
-  work(int64_t{0}, count / threads);
-  for (auto &thread : pool) thread.join();
+  constexpr int64_t kPartsEach = 2;  // so that a thread that comes late leaves less to wait for
+  const bool worth = operations > 200000 && Threads() > 1;
+  const int64_t parts = worth ? std::min(count, kPartsEach * Threads()) : 1;
+  Workers::All().Run(parts, [&](int64_t p) { work(count * p / parts, count * (p + 1) / parts); });
 }
 
 }  // namespace dgn
