@@ -101,7 +101,9 @@ def test_packed_images_train_as_the_folder_does(images, tmp_path):
 
 
 def test_data_faces_and_crop(tmp_path, capsys):
-    assert main(["data", "faces", str(tmp_path / "faces"), "--count", "4", "--size", "128", "--kind", "expressions"]) == 0
+    assert main(["data", "faces", str(tmp_path / "faces"), "--count", "4", "--size", "128", "--kind", "expressions",
+                 "--sheet", str(tmp_path / "sheet.png")]) == 0
+    assert (tmp_path / "sheet.png").is_file()
     assert main(["data", "crop", str(tmp_path / "faces"), str(tmp_path / "crops"), "--size", "32"]) == 0
     said = capsys.readouterr().out
     assert "28 faces of 128x128" in said and "of 28 photographs: face found" in said

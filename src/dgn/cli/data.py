@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faces.add_argument("--kind", choices=["random", "views", "expressions"], default="random")
     faces.add_argument("--grey", action="store_true")
     faces.add_argument("--seed", type=int, default=1)
+    faces.add_argument("--sheet", metavar="PNG", help="also draw the first 30 on one sheet")
     faces.set_defaults(job_run=_faces)
 
     crop = jobs.add_parser("crop", help="cut faces out of photographs")
@@ -49,9 +50,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _faces(args: argparse.Namespace) -> int:
+    import numpy as np
+
     from dgn.data.faces import write_folder
+    from dgn.data.images import ImageFolder
+    from dgn.figures.sheet import save_sheet
     written = write_folder(Path(args.out), args.kind, args.count, args.size, args.seed, args.grey)
     print(f"{written} faces of {args.size}x{args.size} pixels and labels.csv written to {args.out}")
+    if args.sheet:
+        shown = ImageFolder(args.out, args.size, None, args.grey, limit=30).read(np.arange(min(written, 30)))
+        save_sheet(Path(args.sheet), [list(shown[k:k + 10]) for k in range(0, len(shown), 10)], "Generated faces", [""] * -(-len(shown) // 10))
     return 0
 
 
