@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from dgn import config as cfg
-from dgn.errors import UserError
+from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, new_folder, write_text
 
 
@@ -35,11 +35,9 @@ class RunFolder:
             raise UserError(f"{path} already holds a run: --resume goes on with it, another --output starts a new one")
         run = cls(new_folder(path), config)
         try:
-            for folder in (run.checkpoints, run.figures, run.latents):
-                folder.mkdir()
-            (path / "config.yaml").write_text(cfg.dump(config), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write to the output folder {path}: {error.strerror or error}") from None
+            run.change_config(config)
+        except RunFailed as error:  # nothing has run yet: the choice of the folder is what is wrong
+            raise UserError(f"{error}; choose another --output") from None
         return run
 
     @classmethod

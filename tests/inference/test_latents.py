@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 import pytest
 
-from dgn.errors import UserError
+from dgn.errors import RunFailed, UserError
 from dgn.inference.latents import LatentBank
 from dgn.nets.deformable import LatentGroup
 
@@ -54,3 +56,20 @@ def test_half_a_million_chains_stay_on_disk(tmp_path):
     bank.write(rows, (bank.read(rows)[0] + 1,))
     assert (tmp_path / "z.npy").stat().st_size > 120 * 2 ** 20
     assert private_memory() - before < 30 * 1024
+
+
+def test_a_full_disk_is_an_error_at_the_start(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(RunFailed, match="cannot write the latents .*z_app.npy"):
+            LatentBank.create(tmp_path, GROUPS, 1000, seed=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_moments_are_those_of_all_values(tmp_path):
+    bank = LatentBank.create(tmp_path, GROUPS, 5000, seed=1)
+    everything = bank.read(np.arange(5000))
+    for (mean, std), values in zip(bank.moments().values(), everything):
+        assert mean == pytest.approx(values.mean(), abs=1e-5) and std == pytest.approx(values.std(), rel=1e-5)

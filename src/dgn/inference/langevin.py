@@ -106,15 +106,15 @@ def check_chains(diagnostics: Diagnostics, where: str, names, limit: float = 1e8
     what = "is not a number" if not np.isfinite(energy[step, samples[0]]) else f"reached {energy[step, samples[0]]:.3g}"
     raise RunFailed(
         f"{where}, Langevin step {step}: the energy of {len(samples)} of {energy.shape[1]} chains {what} ({shown}). "
-        "The chains run away: lower inference.step_size, raise inference.sigma, or lower training.learning_rate; "
-        "the last checkpoint is good, so --resume goes on from there")
+        "The chains run away: lower inference.step_size, raise inference.sigma, or lower training.learning_rate. "
+        "Checkpoints were written before this; --resume goes on from the last one")
 
 
 def check_errors(errors: np.ndarray, where: str) -> None:
     """Raises RunFailed if a reconstruction is not a number although its chain was good: the weights have gone."""
     if not np.isfinite(errors).all():
         raise RunFailed(f"{where}: the weights give reconstructions that are no numbers; lower training.learning_rate. "
-                        "The last checkpoint is good, so --resume goes on from there")
+                        "Checkpoints were written before this; --resume goes on from the last one")
 
 
 def as_tensors(arrays: Tuple[np.ndarray, ...]) -> Tuple[Tensor, ...]:

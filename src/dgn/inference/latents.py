@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Dict, Iterable, Tuple
 
@@ -26,10 +27,9 @@ class LatentBank:
     @classmethod
     def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int) -> "LatentBank":
         """New chains in `folder`, each started from the prior; a sample's start depends on seed and index alone."""
-        folder.mkdir(parents=True, exist_ok=True)
         arrays = {}
         for number, group in enumerate(groups):
-            array = np.lib.format.open_memmap(folder / f"{group.name}.npy", "w+", np.float32, (count, *group.shape))
+            array = _allocate(folder / f"{group.name}.npy", (count, *group.shape))
             for start in range(0, count, _BLOCK):
                 block = generator(seed, "first latents", number, start).standard_normal((_BLOCK, *group.shape), np.float32)
                 array[start:start + _BLOCK] = block[:count - start]
@@ -76,4 +76,26 @@ class LatentBank:
 
     def moments(self) -> Dict[str, Tuple[float, float]]:
         """Mean and standard deviation of each group over samples and dimensions; near (0, 1) if prior and posterior agree."""
-        return {name: (float(array.mean()), float(array.std())) for name, array in self.arrays.items()}
+        return {name: _moments(array) for name, array in self.arrays.items()}
+
+
+def _allocate(path: Path, shape: Tuple[int, ...]) -> np.ndarray:
+    """A mapped file whose disk space is reserved now: a full disk is an error here, not a crash at a later write."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        raise RunFailed(f"cannot write the latents {path}: {error.strerror or error}") from None
+    return array
+
+
+def _moments(array: np.ndarray) -> Tuple[float, float]:
+    """Mean and standard deviation, block by block, so that a mapped array need not fit into memory."""
+    total, squares = 0.0, 0.0
+    for start in range(0, len(array), _BLOCK):
+        block = array[start:start + _BLOCK].astype(np.float64)
+        total, squares = total + block.sum(), squares + np.square(block).sum()
+    mean = total / array.size
+    return float(mean), float(np.sqrt(max(squares / array.size - mean ** 2, 0.0)))

@@ -51,7 +51,7 @@ def save(folder: Path, position: Position, state: Dict[str, Any], model: nn.Cell
     fresh = folder / (_UNFINISHED + position.name)
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        fresh.mkdir()
+        fresh.mkdir(parents=True)
         _save_parameters(fresh / "weights.ckpt", model)
         if optimizer is not None:
             _save_parameters(fresh / "optimizer.ckpt", optimizer)
