@@ -41,7 +41,14 @@ PY
 
 setup_python() {
     local candidate
-    for candidate in "${DGN_PYTHON:-}" "$ROOT/.venv/bin/python" python3 python; do
+    if [ -n "${DGN_PYTHON:-}" ]; then
+        PYTHON=$(command -v "$DGN_PYTHON") || { echo "DGN_PYTHON is $DGN_PYTHON, and there is no such program" >&2; exit 2; }
+        PYTHON=$(cd "$(dirname "$PYTHON")" && pwd)/$(basename "$PYTHON")
+        fits "$PYTHON" && return
+        echo "DGN_PYTHON is $PYTHON, which has not what requirements.txt asks for: $PYTHON -m pip install -r $ROOT/requirements.txt" >&2
+        exit 2
+    fi
+    for candidate in "$ROOT/.venv/bin/python" python3 python; do
         if [ -n "$candidate" ] && command -v "$candidate" >/dev/null && fits "$candidate"; then
             PYTHON=$(command -v "$candidate")
             return

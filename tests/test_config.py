@@ -64,6 +64,7 @@ def test_every_recipe_of_the_project_is_valid_and_holds_only_differences(path):
     ("inference: {sigma: [[5, 1.0]]}", r"inference.sigma is .*\[\[0, value\]"),
     ("inference: {sigma: -1}", r"inference.sigma .* above 0"),
     ("inference: 3", r"inference must hold keys and values"),
+    ("1: {a: 2}", r"unknown section 1"),
     ("- a\n- b", r"a config holds sections"),
     ("a: b: c", r"is not valid YAML"),
     ("data: !!python/object/apply:os.system [ls]", r"is not valid YAML"),

@@ -22,13 +22,15 @@ class Pictures:
     shape = (3, 16, 16)
     def __init__(self, count): self.count = count
     def __len__(self): return self.count
+    def identity(self): return "pictures"
+    def name(self, index): return str(index)
     def read(self, indices): return np.random.default_rng(indices).random((len(indices), *self.shape), np.float32)
 
 count = int(sys.argv[1])
 config = cfg.load(None, ["data.size=16", "model.width=8", "inference.steps=1", "training.epochs=1", "training.batch_size=500"])
 run = RunFolder.create(Path(sys.argv[2]), config)
-learner = build.make_learner(config, "CPU", run, count, None)
-train(run, learner, Pictures(count), Progress(0, 1))
+learner = build.make_learner(config, "CPU", run, Pictures(count), None)
+train(run, learner, Progress(0, 1))
 with open("/proc/self/smaps_rollup") as rollup:  # anonymous memory: pages of the mapped chains can be dropped at any time
     print("anonymous", next(line.split()[1] for line in rollup if line.startswith("Anonymous:")))
 """

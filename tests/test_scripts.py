@@ -95,6 +95,13 @@ def test_only_a_python_with_fitting_versions_is_used(changed, fits, tmp_path):
     assert (judged.returncode == 0) == fits
 
 
+def test_a_python_that_was_asked_for_and_does_not_fit_is_named(tmp_path):
+    python = fake_python(tmp_path, **{**FITTING, "numpy": "2.1.0"})
+    for asked, said in ((str(python), "has not what requirements.txt asks for"), ("no-such-python", "no such program")):
+        refused = run("run_eval.sh", "x", cwd=tmp_path, DGN_PYTHON=asked)
+        assert refused.returncode == 2 and said in refused.stderr
+
+
 def test_a_wrong_version_is_said_at_start(monkeypatch, capsys):
     from importlib import metadata
 

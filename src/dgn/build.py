@@ -40,7 +40,11 @@ def open_images(data: cfg.Data, path: str) -> Source:
     """All images of a folder or MindRecord file, cut as the config says."""
     if path.endswith(".mindrecord"):
         from dgn.data.records import RecordImages
-        return RecordImages(path)
+        packed, wanted = RecordImages(path), (1 if data.grey else 3, data.size, data.size)
+        if packed.shape != wanted:
+            raise UserError(f"{path} holds images of {packed.shape} (channels, height, width), the config asks for {wanted}; "
+                            "pack them anew, or change data.size and data.grey")
+        return packed
     from dgn.data.images import ImageFolder
     return ImageFolder(path, data.size, data.crop, data.grey, corrupt=data.corrupt, cache_mb=data.cache_mb)
 
@@ -75,20 +79,24 @@ def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:
     return Langevin(energy, config.inference.step_size, config.inference.steps, config.inference.order)
 
 
-def make_learner(config: cfg.Config, device: str, folder: RunFolder, count: int, saved: Optional[Path]) -> Learner:
-    """All that a training moves, new or as the checkpoint `saved` has it."""
+def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Source, saved: Optional[Path]) -> Learner:
+    """All that a training moves, new or as the checkpoint `saved` has it.
+
+    Raises UserError if the checkpoint is of another model or of other images.
+    """
     model = make_model(config, device)
     energy = make_energy(model, config)
     step = LearningStep(energy, config.training.adam_beta1, config.training.adam_beta2)
     if saved is None:
-        bank = LatentBank.create(folder.latents, model.groups, count, config.training.seed)
+        bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed)
     else:
         checkpoint.load_weights(saved, model)
         checkpoint.load_optimizer(saved, step.optimizer)
         bank = checkpoint.restore_bank(saved, folder.latents, model.groups)
-        if len(bank) != count:
-            raise UserError(f"{saved} holds chains of {len(bank)} images, the data are {count}; resume with the same images")
-    return Learner(model, make_sampler(energy, config), step, bank)
+        if len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity():
+            raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in another order; "
+                            "resume with the same images")
+    return Learner(model, make_sampler(energy, config), step, bank, source)
 
 
 class Trained(NamedTuple):
@@ -99,7 +107,7 @@ class Trained(NamedTuple):
     model: nn.Cell
     sampler: Langevin
     bank: LatentBank  # the chains of the training images, read-only
-    sources: Sources
+    open_sources: Callable[[], Sources]  # not opened before they are needed: inference on new images does without
 
 
 def load_run(path: Path, device: str) -> Trained:
@@ -110,4 +118,5 @@ def load_run(path: Path, device: str) -> Trained:
     model = make_model(config, device)
     checkpoint.load_weights(saved, model)
     sampler = make_sampler(make_energy(model, config), config)
-    return Trained(folder, saved, model, sampler, LatentBank.open(saved, model.groups), make_sources(config.data))
+    return Trained(folder, saved, model, sampler, LatentBank.open(saved, model.groups),
+                   functools.lru_cache(maxsize=None)(lambda: make_sources(config.data)))

@@ -154,9 +154,24 @@ def from_dict(values: Dict[str, Any], where: str) -> Config:
     built = {}
     for name, content in values.items():
         if name not in sections:
-            raise UserError(f"{where}: unknown section {name!r}{_nearest(name, sections)}")
+            raise UserError(f"{where}: unknown section {name!r}{_nearest(str(name), sections)}")
         built[name] = _build_section(sections[name], name, content or {}, where)
     return Config(**built)
+
+
+# what a resumed run may not change: its weights, chains and batches would no longer be those of the run
+FIXED = {"data": ("size", "grey", "crop", "limit", "held_out", "seed"), "model": None, "training": ("batch_size", "seed")}
+FREE = {"model": ("warp", "deconv")}
+
+
+def check_resumable(old: Config, new: Config) -> None:
+    """Raises UserError naming the first value that a resumed run may not change."""
+    for section, keys in FIXED.items():
+        before, after = getattr(old, section), getattr(new, section)
+        for key in keys or [f.name for f in dataclasses.fields(before) if f.name not in FREE.get(section, ())]:
+            if getattr(before, key) != getattr(after, key):
+                raise UserError(f"{section}.{key} is {getattr(before, key)!r} in this run and cannot become {getattr(after, key)!r} "
+                                "when it is resumed; start a new run in another --output")
 
 
 def to_dict(config: Config) -> Dict[str, Any]:

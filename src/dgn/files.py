@@ -15,6 +15,15 @@ from dgn.errors import RunFailed, UserError
 
 
 @contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns what the disk refuses within the block into RunFailed naming the path."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFailed(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place when the block ends well.
 
@@ -22,12 +31,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        sync(beside)
-        os.replace(beside, path)
-    except OSError as error:
-        raise RunFailed(f"cannot write {path}: {error.strerror or error}") from None
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield beside
+            sync(beside)
+            os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -41,6 +49,14 @@ def new_folder(path: Path) -> Path:
     except OSError as error:
         raise UserError(f"cannot make the output folder {path}: {error.strerror or error}") from None
     return path
+
+
+def png_name(name: str) -> str:
+    """The name of the PNG file made from an image: kept if it ends in .png, else with .png added, so that a.jpg and a.png
+    stay apart. Raises UserError if the name would lead out of its folder."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"the image name {name!r} leads out of the output folder")
+    return name if name.lower().endswith(".png") else f"{name}.png"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,11 +79,8 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 def append_line(path: Path, line: str) -> None:
     """Adds a line to a text file. Raises RunFailed naming the path if the disk refuses."""
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
-    except OSError as error:
-        raise RunFailed(f"cannot write {path}: {error.strerror or error}") from None
+    with disk_errors(path), open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
 
 
 def write_json(path: Path, value: Any) -> None:

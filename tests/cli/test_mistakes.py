@@ -83,9 +83,13 @@ def test_nothing_to_resume_or_evaluate(tmp_path, capsys):
 
 
 def test_a_checkpoint_of_another_config_and_other_images(tmp_path, trained, capsys):
-    check(["train", "--resume", "--output", trained, "--set", "model.z_app=9"], 2, capsys, "of another model", "branches.0.stack.dense")
+    check(["train", "--resume", "--output", trained, "--set", "model.z_app=9"], 2, capsys, "model.z_app is 4 in this run", "cannot become 9")
+    check(["train", "--resume", "--output", trained, "--set", "training.batch_size=3"], 2, capsys, "training.batch_size")
     check(["train", "--resume", "--output", trained, "--data", write_images(tmp_path / "more", 13)], 2, capsys,
           "chains of 8 images", "11")
+    other = write_images(tmp_path / "other", 10)
+    (other / "003.png").rename(other / "renamed.png")
+    check(["train", "--resume", "--output", trained, "--data", other], 2, capsys, "others, or in another order")
     check(["train", "--resume", "--output", trained, "--config", "x.yaml"], 2, capsys, "--config")
 
 
@@ -99,7 +103,7 @@ def test_a_run_whose_checkpoints_are_all_damaged(tmp_path, images, capsys):
 
 def test_a_run_that_diverges_fails_with_advice(tmp_path, images, capsys):
     line = arguments(images, tmp_path / "run", 3, "--set", "inference.step_size=9", "--set", "inference.sigma=0.001")
-    check(line, 1, capsys, "Langevin step", "step_size", "sample")
+    check(line, 1, capsys, "Langevin step", "step_size", ".png")
     assert "Langevin step" in (tmp_path / "run" / "train.log").read_text()
 
 
@@ -109,10 +113,23 @@ def test_inference_and_data_jobs(tmp_path, images, trained, capsys):
     check(["data", "faces", images], 2, capsys, "not empty")
     check(["data", "crop", tmp_path / "none", tmp_path / "c"], 2, capsys, "no such folder")
     check(["data", "pack", images, tmp_path / "x.bin"], 2, capsys, ".mindrecord")
+    check(["data", "crop", images, tmp_path / "d", "--margin", "-0.5"], 2, capsys, "margin is -0.5")
+    check(["figures", trained, "--gamma", "0"], 2, capsys, "--gamma is 0")
+
+
+def test_weights_that_explode_end_the_run_with_advice(tmp_path, images, capsys):
+    check(arguments(images, tmp_path / "run", 3, "--set", "training.learning_rate=1.0e+20"), 1, capsys, "not", "number")
+
+
+def test_records_of_another_size_or_colour(tmp_path, images, capsys):
+    packed = tmp_path / "set.mindrecord"
+    assert main(["data", "pack", str(images), str(packed), "--set", "data.size=32"]) == 0
+    check(train(tmp_path, "--data", packed), 2, capsys, "(3, 32, 32)", "(3, 16, 16)")
+    check(train(tmp_path, "--data", packed, "--set", "data.size=32", "--set", "data.grey=true"), 2, capsys, "(1, 32, 32)")
 
 
 @pytest.mark.parametrize("line", [[], ["trian"], ["train", "--epochs", "3"], ["evaluate"], ["evaluate", "run", "--steps", "0"],
-                                  ["bench", "--batch", "-1"], ["data", "faces", "out", "--count", "few"]])
+                                  ["bench", "--batch", "-1"], ["infer", "run", "--images", "x", "--seed", "-1"], ["data", "faces", "out", "--count", "few"]])
 def test_wrong_arguments_exit_with_2(line, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(line)

@@ -75,6 +75,18 @@ def test_no_displacement_is_the_identity_and_whole_pixels_are_shifts(kind, rng):
     np.testing.assert_allclose(net(ms.Tensor(image), ms.Tensor(right)).asnumpy(), expected, atol=2e-6)
 
 
+def test_what_is_no_number_shows_and_stays_in_its_pixels(rng):
+    image, displacement, dout = case(rng, 3)
+    displacement[0, 0, 2, 3] = np.nan
+    displacement[1, 1, 5, 5] = np.inf
+    tensors = [ms.Tensor(a) for a in (image, displacement, dout)]
+    net = make_warp("native", 8, 8)
+    out = net(*tensors[:2]).asnumpy()
+    assert np.isnan(out[0, :, 2, 3]).all() and np.isnan(out).sum() == 6 - np.isfinite(out[1, :, 5, 5]).sum()
+    for gradient in Gradients(net)(*tensors):
+        assert np.isnan(gradient.asnumpy()).any()
+
+
 def test_native_kernel_is_bitwise_repeatable(rng):
     arrays = [ms.Tensor(a) for a in case(rng, 3, (40, 3, 64, 64))]
     net = Gradients(make_warp("native", 64, 64))

@@ -53,6 +53,14 @@ def test_only_the_newest_are_kept_and_unfinished_ones_swept_away(state):
     assert sorted(p.name for p in state[2].iterdir()) == ["epoch_00004", "epoch_00005"]
 
 
+def test_damaged_newer_ones_never_push_out_the_one_just_written(state):
+    save(state, 2)
+    damaged = save(state, 3)
+    (damaged / "weights.ckpt").write_bytes(b"")
+    written = save(state, 2, keep=1)  # resumed from before, and asked to keep one
+    assert [p.name for p in state[2].iterdir()] == [written.name] and checkpoint.damage(written) is None
+
+
 @pytest.mark.parametrize("harm, reason", [
     (lambda c: (c / "weights.ckpt").unlink(), "weights.ckpt is missing"),
     (lambda c: (c / "manifest.json").unlink(), "manifest.json is missing"),

@@ -1,7 +1,7 @@
 """The same sampler as a straightforward PyTorch program, to compare with. PyTorch is imported only here.
 
   plain      each half-step runs the whole model and takes the gradient of one group
-  careful    keeps the other branch's output, as this project's sampler does
+  careful    runs each branch once for each new value of its latents, as this project's sampler does
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from typing import Callable, Dict, List
 import numpy as np
 from mindspore import nn
 
+from dgn import config as cfg
 from dgn.errors import UserError
 
 
-def programs(model: nn.Cell, x: np.ndarray, steps: int, step_size: float, sigma: float = 1.0) -> Dict[str, Callable[[], object]]:
+def programs(model: nn.Cell, options: cfg.Model, x: np.ndarray, steps: int, step_size: float, sigma: float = 1.0) -> Dict[str, Callable[[], object]]:
     """Both programs on the weights of `model`, a DeformableGenerator, each a function that runs `steps` steps.
 
-    Raises UserError if PyTorch is not installed.
+    Raises UserError if PyTorch is not installed, or if the model has an option that these programs do not know.
     """
+    plain = cfg.Model()
+    for key in ("scaling", "smooth_appearance", "control_grid", "refine"):
+        if getattr(options, key) != getattr(plain, key):
+            raise UserError(f"--against torch compares the paper's model; model.{key} must be {getattr(plain, key)!r}")
     try:
         import torch
         from torch.nn import functional as F
@@ -73,20 +78,15 @@ def programs(model: nn.Cell, x: np.ndarray, steps: int, step_size: float, sigma:
         return z_app, z_geo
 
     def careful():
-        z_app, z_geo = start
-        with torch.no_grad():
-            field = displacement(z_geo)
+        z_app, z_geo = (z.clone().requires_grad_() for z in start)
+        face, field = appearance(z_app), displacement(z_geo)
         for _ in range(steps):
-            z_app = z_app.requires_grad_()
-            slope, = torch.autograd.grad(energy(warp(appearance(z_app), field), z_app), z_app)
-            z_app = moved(z_app, slope)
-            with torch.no_grad():
-                face = appearance(z_app)
-            z_geo = z_geo.requires_grad_()
-            slope, = torch.autograd.grad(energy(warp(face, displacement(z_geo)), z_geo), z_geo)
-            z_geo = moved(z_geo, slope)
-            with torch.no_grad():
-                field = displacement(z_geo)
+            slope, = torch.autograd.grad(energy(warp(face, field.detach()), z_app), z_app)
+            z_app = moved(z_app, slope).requires_grad_()
+            face = appearance(z_app)
+            slope, = torch.autograd.grad(energy(warp(face.detach(), field), z_geo), z_geo)
+            z_geo = moved(z_geo, slope).requires_grad_()
+            field = displacement(z_geo)
         return z_app, z_geo
 
     return {"PyTorch, plain": plain, "PyTorch, keeping the other branch": careful}

@@ -42,15 +42,17 @@ def run(args: argparse.Namespace) -> int:
     device = runtime.start(args.device)
     from dgn import build
     from dgn.bench import against_torch, flops, parts, timing
+    from dgn.nets.warp import NativeWarp, make_warp
 
     rng = np.random.default_rng(0)
     model = build.make_model(config, device)
     x = rng.random((args.batch, model.channels, model.size, model.size), np.float32)
     ours = f"sampler, {args.steps} steps"
-    kinds = ("native", "grid_sample", "reference") if device == "CPU" else ("grid_sample", "reference")
+    native = device == "CPU" and isinstance(make_warp("auto", model.size, model.size, device), NativeWarp)
+    kinds = (*(("native",) if native else ()), "grid_sample", "reference")
 
     seconds = timing.measure({"matrix product": parts.matrix_product(MATRIX, rng)}, args.rounds)
-    rivals = against_torch.programs(model, x, args.steps, config.inference.step_size) if args.against else {}
+    rivals = against_torch.programs(model, config.model, x, args.steps, config.inference.step_size) if args.against else {}
     seconds.update(timing.measure({ours: parts.sampler(model, config, x, args.steps), **rivals}, args.rounds))
     seconds.update(timing.measure({"learning step": parts.learning(model, config, x)}, args.rounds))
     seconds.update(timing.measure(parts.generators(model, args.batch, rng), args.rounds))
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"Langevin: {speed:.0f} image-steps a second; {flops.langevin_step(model) / 1e6:.1f} MFLOP each")
     for rival in rivals:
         print(f"ratio  {rival} / {ours}: {timing.ratio(seconds, rival, ours):.2f}")
-    if device == "CPU":
+    if native:
         for what in ("forward", "forward and both gradients"):
             print(f"ratio  warp grid_sample / native, {what}: {timing.ratio(seconds, f'warp grid_sample, {what}', f'warp native, {what}'):.1f}")
     if args.json:

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from dgn import config as cfg
-from dgn.cli import positive
+from dgn.cli import natural, positive
 from dgn.errors import UserError
 
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faces.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     faces.add_argument("--kind", choices=["random", "views", "expressions"], default="random")
     faces.add_argument("--grey", action="store_true")
-    faces.add_argument("--seed", type=int, default=1)
+    faces.add_argument("--seed", type=natural, default=1)
     faces.add_argument("--sheet", metavar="PNG", help="also draw the first 30 on one sheet")
     faces.set_defaults(job_run=_faces)
 

@@ -17,9 +17,13 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
+from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import add_device, positive
 from dgn.files import write_json
+
+MEASURED = 1000  # training images, at most
+MEASURED_VALUES = 2 ** 26  # and values in them: the spectra of the images are held in memory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +44,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None) -> Dict[str, Any]:
-    """Computes all measures of a loaded run, writes metrics.json, returns them."""
+    """Computes all measures of a loaded run and returns them; those of the run's own images are written to metrics.json."""
     from dgn import build
     from dgn.evaluation import report
     from dgn.inference import unseen
 
-    config, sources = trained.folder.config, trained.sources
-    sigma = config.inference.sigma[-1][1]
-    known = np.arange(min(len(trained.bank), 1000))
+    config, sources = trained.folder.config, trained.open_sources()
+    sigma = cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)
+    known = np.arange(min(len(trained.bank), MEASURED, max(MEASURED_VALUES // int(np.prod(sources.train.shape)), 1)))
     held_out = build.open_images(config.data, images) if images else sources.held_out
     new, new_latents = None, None
     if held_out is not None and len(held_out):
@@ -55,7 +59,9 @@ def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None)
         new_latents = unseen.infer(trained.sampler, new, steps or config.evaluation.steps, sigma, config.training.seed)
     decode = build.decoder(trained.model)
     result = report.compute(decode, sources.train.read(known), trained.bank.read(known), new, new_latents)
-    if config.data.path is None and not images:
+    if images:  # the run's own measures stay as they are
+        return {**result, "images": images}
+    if config.data.path is None:
         result["exchange"] = exchanged(trained, decode, known)
     write_json(trained.folder.results, {**result, "checkpoint": trained.checkpoint.name, "versions": runtime.versions()})
     return result
@@ -71,7 +77,7 @@ def exchanged(trained, decode, known: np.ndarray) -> Dict[str, Any]:
     from dgn.evaluation import exchange
 
     data = trained.folder.config.data
-    faces = FaceSource(len(trained.sources.train), data.size, data.seed, grey=data.grey)
+    faces = FaceSource(len(trained.bank), data.size, data.seed, grey=data.grey)
     fresh = FaceSource(PROBE_FACES, data.size, data.seed + 1, grey=data.grey)
     everyone = np.arange(PROBE_FACES)
     predict = exchange.probe(fresh.read(everyone), fresh.factor_table(everyone, PROBED))
@@ -80,7 +86,7 @@ def exchanged(trained, decode, known: np.ndarray) -> Dict[str, Any]:
 
 def summary(result: Dict[str, Any]) -> str:
     """The numbers for a person."""
-    lines = [f"training images   MSRE {result['train']['msre']:.1f}, PSNR {result['train']['psnr']:.1f} dB"]
+    lines = [f"{result['train']['images']} training images  MSRE {result['train']['msre']:.1f}, PSNR {result['train']['psnr']:.1f} dB"]
     if "unseen" in result:
         lines.append(f"unseen images     MSRE {result['unseen']['msre']:.1f}, PSNR {result['unseen']['psnr']:.1f} dB")
     lines.append(f"appearance        {result['appearance']['nyquist_ratio']:.2f} times the images' energy near the Nyquist frequency "

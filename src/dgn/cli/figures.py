@@ -21,6 +21,7 @@ import numpy as np
 
 from dgn import runtime
 from dgn.cli import add_device
+from dgn.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     device = runtime.start(args.device)
     from dgn import build
 
+    if args.gamma is not None and not 0 < args.gamma < 1000:
+        raise UserError(f"--gamma is {args.gamma}; it must be above 0 and below 1000")
     trained = build.load_run(Path(args.run_folder), device)
     folder = Path(args.output) if args.output else trained.folder.figures
     for path in draw(trained, folder, args.gamma):
@@ -52,7 +55,7 @@ def draw(trained, folder: Path, gamma: Optional[float] = None, shown: int = 10) 
     gamma = gamma or config.evaluation.gamma
     rng = generator(config.training.seed, "figures")
     chosen = np.sort(rng.choice(len(trained.bank), min(shown, len(trained.bank)), replace=False))
-    images, (z_app, z_geo) = trained.sources.train.read(chosen), trained.bank.read(chosen)
+    images, (z_app, z_geo) = trained.open_sources().train.read(chosen), trained.bank.read(chosen)
     sizes = config.model.z_app, config.model.z_geo
     decoded = decode(z_app, z_geo)
     best = np.square(images - decoded.image).sum((1, 2, 3)).argmin()

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from dgn import config as cfg
 from dgn import runtime
-from dgn.cli import add_device, positive
+from dgn.cli import add_device, natural, positive
 
 CHUNK = 500  # images inferred and written at a time
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", metavar="PATH", required=True, help="folder of images, or .mindrecord file")
     parser.add_argument("--steps", type=positive, default=300, help="Langevin steps (default %(default)s)")
     parser.add_argument("--output", metavar="DIR", default="inferred", help="new folder for the results (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the chains' noise (default %(default)s)")
+    parser.add_argument("--seed", type=natural, default=1, help="of the chains' noise (default %(default)s)")
     add_device(parser)
 
 
@@ -41,24 +42,25 @@ def run(args: argparse.Namespace) -> int:
     from dgn.data.images import write_image
     from dgn.evaluation import reconstruction
     from dgn.figures import pictures
-    from dgn.files import new_folder, write_array, write_arrays
+    from dgn.files import new_folder, png_name, write_array, write_arrays
     from dgn.inference import unseen
 
     trained = build.load_run(Path(args.run_folder), device)
     config = trained.folder.config
     source = build.open_images(config.data, args.images)
+    sigma = cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)
     decode = build.decoder(trained.model)
     output = new_folder(Path(args.output))
     names, latents, errors = [source.name(index) for index in range(len(source))], [], []
     with tqdm(total=len(source), unit="image", disable=not sys.stderr.isatty()) as bar:
         for first in range(0, len(source), CHUNK):  # memory does not grow with the number of images
             images = source.read(np.arange(first, min(first + CHUNK, len(source))))
-            found = unseen.infer(trained.sampler, images, args.steps, config.inference.sigma[-1][1], args.seed, first)
+            found = unseen.infer(trained.sampler, images, args.steps, sigma, args.seed, first)
             decoded = decode(*found)
             for name, image, appearance, displacement in zip(names[first:], *decoded):
-                write_image((output / "reconstruction" / name).with_suffix(".png"), image)
-                write_image((output / "appearance" / name).with_suffix(".png"), appearance)
-                write_array((output / "displacement" / name).with_suffix(".npy"), displacement)
+                write_image(output / "reconstruction" / png_name(name), image)
+                write_image(output / "appearance" / png_name(name), appearance)
+                write_array(output / "displacement" / f"{name}.npy", displacement)
             if first == 0:
                 few = min(10, len(images))
                 pictures.reconstruction(output / "overview.png", images[:few], type(decoded)(*[part[:few] for part in decoded]),

@@ -10,6 +10,8 @@ The run folder holds all that later commands need. Ctrl-C saves and says how to 
 from __future__ import annotations
 
 import argparse
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -34,13 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def resolve_config(args: argparse.Namespace) -> cfg.Config:
     """The run's own config with --resume, else that of --config; --data and --set on top."""
-    base = args.config
-    if args.resume:
-        if args.config:
-            raise UserError("--resume goes on with the run's own config; leave --config out (--set may change values)")
-        base = RunFolder.open(Path(args.output)).path / "config.yaml"
-    settings = ([f"data.path={args.data}"] if args.data else []) + args.settings
-    return cfg.load(base, settings)
+    if args.resume and args.config:
+        raise UserError("--resume goes on with the run's own config; leave --config out (--set may change values)")
+    base = RunFolder.open(Path(args.output)).path / "config.yaml" if args.resume else args.config
+    config = cfg.load(base, args.settings)
+    path = args.data or config.data.path
+    # whole, so that the run folder can be used from anywhere
+    return config if path is None else replace(config, data=replace(config.data, path=str(Path(path).resolve())))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,9 +50,6 @@ def run(args: argparse.Namespace) -> int:
     device = runtime.start(args.device)
 
     from dgn import build
-    from dgn.training import checkpoint
-    from dgn.training.loop import Interrupted, Sums, train
-    from dgn.training.progress import Progress
 
     sources = build.make_sources(config.data)
     if args.dry_run:
@@ -59,8 +58,24 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     folder = RunFolder.open(Path(args.output)) if args.resume else RunFolder.create(Path(args.output), config)
+    cfg.check_resumable(folder.config, config)
+    logging.getLogger().addHandler(logging.FileHandler(folder.text_log, encoding="utf-8"))
+    try:
+        return learn(folder, config, device, sources, args.output)
+    except (RunFailed, UserError) as error:
+        append_line(folder.text_log, f"dgn: {error}")
+        raise
+
+
+def learn(folder: RunFolder, config: cfg.Config, device: str, sources, output: str) -> int:
+    """Trains from the newest whole checkpoint, or from the start; then measures and draws. Returns the exit code."""
+    from dgn import build
+    from dgn.training import checkpoint
+    from dgn.training.loop import Interrupted, Sums, train
+    from dgn.training.progress import Progress
+
     saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
-    learner = build.make_learner(config, device, folder, len(sources.train), saved)
+    learner = build.make_learner(config, device, folder, sources.train, saved)
     start, sums = checkpoint.Position(0, 0), Sums()
     if saved:
         state = checkpoint.read_state(saved)
@@ -68,18 +83,21 @@ def run(args: argparse.Namespace) -> int:
     folder.change_config(config)
     folder.rewind(start.epoch)
 
-    trained = build.Trained(folder, saved, learner.model, learner.sampler, learner.bank, sources)
+    trained = build.Trained(folder, saved, learner.model, learner.sampler, learner.bank, lambda: sources)
     progress = Progress(start.epoch, config.training.epochs, folder.text_log)
     progress.say(f"dgn train on {device}: {len(sources.train)} images, {config.training.epochs} epochs"
-                 + (f", going on from {saved}" if saved else "") + f"; run folder {args.output}")
+                 + (f", going on from {saved}" if saved else "") + f"; run folder {output}")
     try:
-        train(folder, learner, sources.train, progress, start, sums, pictures_every(trained))
+        train(folder, learner, progress, start, sums, pictures_every(trained))
     except Interrupted as stopped:
-        progress.say(f"stopped and saved {stopped.checkpoint}; to go on: dgn train --output {args.output} --resume")
+        progress.say(f"stopped and saved {stopped.checkpoint}; to go on: dgn train --output {output} --resume")
         return 130
     except RunFailed as failed:
-        append_line(folder.text_log, f"dgn: {failed}")
-        raise
+        last = next(iter(checkpoint.listed(folder.checkpoints)), None)
+        if last is None:
+            raise
+        raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {output} --resume with such a "
+                        "--set goes on from there") from None
     finally:
         progress.close()
     finish(trained._replace(checkpoint=checkpoint.newest_whole(folder.checkpoints)), progress)

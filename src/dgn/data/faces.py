@@ -18,7 +18,7 @@ from dgn.data.face_factors import APPEARANCE, EXPRESSIONS, GEOMETRY, Factors, sa
 from dgn.data.face_paint import material_coordinates, paint
 from dgn.data.face_surface import place_landmarks
 from dgn.data.images import to_unit, write_image
-from dgn.files import new_folder
+from dgn.files import disk_errors, new_folder
 
 __all__ = ["APPEARANCE", "EXPRESSIONS", "GEOMETRY", "Face", "FaceSource", "Factors", "clip", "correspondence", "render",
            "sample_factors", "subject_factors", "with_expression", "write_folder"]
@@ -99,6 +99,10 @@ class FaceSource:
         """How a face is called in files and messages."""
         return f"face_{self.first + int(index):06d}.png"
 
+    def identity(self) -> str:
+        """The seed and the first index decide every face."""
+        return f"faces of seed {self.seed} from {self.first}, view {self.view}"
+
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The faces at `indices`, (n, C, size, size) float32 in [0, 1]."""
         return to_unit(np.stack([self._draw(int(index)) for index in indices]))
@@ -128,7 +132,7 @@ def write_folder(out: Path, kind: str, count: int, size: int, seed: int, grey: b
     """
     new_folder(out)
     members = list(_members(kind, count, seed))
-    with open(out / "labels.csv", "w", newline="", encoding="utf-8") as file:
+    with disk_errors(out / "labels.csv"), open(out / "labels.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         names = list(asdict(Factors()))
         table.writerow(["file", "subject", "expression", "view", *names, *(f"{mark}_{axis}" for mark in LANDMARKS for axis in "xy")])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +15,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dgn.errors import RunFailed, UserError
+from dgn.errors import UserError
+from dgn.files import disk_errors
 
 Crop = Tuple[int, int, int, int]
+log = logging.getLogger(__name__)
+_CHECKED_AT_ONCE = 512
 
 EXTENSIONS = (".bmp", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".tif", ".tiff",
               ".webp")
@@ -73,6 +79,10 @@ class ImageFolder:
         """The path of a sample's file relative to the folder, with forward slashes."""
         return self._names[index]
 
+    def identity(self) -> str:
+        """A digest of the files' names, in order."""
+        return f"folder {hashlib.sha256(chr(10).join(self._names).encode()).hexdigest()[:16]}"
+
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, (n, C, size, size) float32 in [0, 1], RGB; UserError names a file that is unusable."""
         indices = np.asarray(indices)
@@ -111,11 +121,14 @@ class ImageFolder:
                 self._filled += 1
 
     def _leave_out_unusable(self) -> None:
-        reasons = self._workers.map(self._fault, self._names)
         level = cv2.getLogLevel()
         cv2.setLogLevel(0)
         try:
-            reasons = list(tqdm(reasons, total=len(self._names), desc="checking images", unit="file"))
+            reasons = []
+            with tqdm(total=len(self._names), desc="checking images", unit="file", disable=not sys.stderr.isatty()) as bar:
+                for start in range(0, len(self._names), _CHECKED_AT_ONCE):  # a map submits all its tasks at once
+                    reasons += self._workers.map(self._fault, self._names[start:start + _CHECKED_AT_ONCE])
+                    bar.update(len(reasons) - bar.n)
         finally:
             cv2.setLogLevel(level)
         self.skipped = [(name, reason) for name, reason in zip(self._names, reasons) if reason]
@@ -123,6 +136,8 @@ class ImageFolder:
         if not self._names:
             name, reason = self.skipped[0]
             raise UserError(f"{self._folder}: none of {len(self.skipped)} images can be used; the first, {name}: {reason}")
+        for name, reason in self.skipped:
+            log.warning("left out: %s: %s", self._folder / name, reason)
 
     def _fault(self, name: str) -> Optional[str]:
         try:
@@ -220,8 +235,6 @@ def write_image(path: Path, image: np.ndarray) -> None:
     pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
     pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.shape[2] == 3 else pixels
     data = cv2.imencode(".png", pixels)[1]
-    try:
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise RunFailed(f"cannot write {path}: {error.strerror or error}") from None

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dgn.data.images import decode, find_images, fit, write_image
 from dgn.errors import UserError
-from dgn.files import new_folder
+from dgn.files import disk_errors, new_folder, png_name
 
 Box = Tuple[int, int, int, int]  # left, top, width, height in pixels
 Detector = Callable[[np.ndarray], List[Box]]  # (H, W, 3) RGB uint8 -> boxes of faces
@@ -87,12 +87,14 @@ def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: 
     """Cuts the largest face out of every photograph below `source` into `target`, as PNG of size x size pixels.
 
     Names are kept. `target`/crops.csv says for each photograph where its face was found.
-    Raises UserError if `source` holds no images or `target` holds files.
+    Raises UserError if `source` holds no images, `target` holds files, or the margin leaves nothing of a face.
     """
+    if not -0.4 <= margin <= 10:
+        raise UserError(f"margin is {margin}; it must be from -0.4 (less than the face) to 10 (much around it)")
     names = find_images(source)
     new_folder(target)
     report = Report([], [], [])
-    with open(target / "crops.csv", "w", newline="", encoding="utf-8") as file:
+    with disk_errors(target / "crops.csv"), open(target / "crops.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["file", "found", "left", "top", "side"])
         for name in tqdm(names, unit="photo", disable=not sys.stderr.isatty()):
@@ -100,6 +102,7 @@ def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: 
                 picture = decode(source / name)
             except ValueError as reason:
                 report.unreadable.append((name, str(reason)))
+                table.writerow([name, 0, "", "", ""])
                 continue
             picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
             boxes = detect(picture)
@@ -109,7 +112,7 @@ def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: 
                 continue
             left, top, side = square(max(boxes, key=lambda box: box[2] * box[3]), margin)
             face = fit(cut_square(picture, left, top, side), size)
-            write_image((target / name).with_suffix(".png"), face.transpose(2, 0, 1) / np.float32(255))
+            write_image(target / png_name(name), face.transpose(2, 0, 1) / np.float32(255))
             report.found.append(name)
             table.writerow([name, 1, left, top, side])
     return report

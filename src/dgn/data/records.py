@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Iterable, Iterator, Tuple
+from typing import Iterable, Iterator, List, Tuple
 
 import mindspore.dataset as ds
 import numpy as np
@@ -76,7 +78,16 @@ class RecordImages:
 
     def name(self, index: int) -> str:
         """The name that the image had where it was packed."""
-        return str(next(self._rows(np.array([index])))["name"])
+        return self._names[index]
+
+    def identity(self) -> str:
+        """A digest of the images' names, in order."""
+        return f"records {hashlib.sha256(chr(10).join(self._names).encode()).hexdigest()[:16]}"
+
+    @functools.cached_property
+    def _names(self) -> List[str]:
+        rows = ds.MindDataset(self.path, columns_list=["name"], num_parallel_workers=1, shuffle=False)
+        return [str(row["name"]) for row in rows.create_dict_iterator(num_epochs=1, output_numpy=True)]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, (n, *shape) float32 in [0, 1]."""

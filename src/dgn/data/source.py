@@ -21,6 +21,12 @@ class Source(Protocol):
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices`, (n, *shape) float32 in [0, 1]."""
 
+    def name(self, index: int) -> str:
+        """How a sample is called in messages and files."""
+
+    def identity(self) -> str:
+        """Changes when an index stands for another sample: chains belong to samples by index."""
+
 
 class Subset:
     """The samples first <= index < last of another source, counted from 0."""
@@ -33,6 +39,12 @@ class Subset:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         return self.source.read(np.asarray(indices) + self.first)
+
+    def name(self, index: int) -> str:
+        return self.source.name(int(index) + self.first)
+
+    def identity(self) -> str:
+        return f"{self.first}+{self.count} of {self.source.identity()}"
 
 
 def batches(source: Source, order: Iterable[np.ndarray]) -> Iterator[Tuple[np.ndarray, np.ndarray]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple
+from typing import Callable, NamedTuple, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -90,31 +90,33 @@ def draw_noise(model: nn.Cell, steps: int, count: int, seed: int, purpose: str, 
     return tuple(rng.standard_normal((steps, count, *group.shape), np.float32) for group in model.groups)
 
 
-def check_chains(diagnostics: Diagnostics, where: str, names, limit: float = 1e8) -> None:
+def check_chains(diagnostics: Diagnostics, latents: Tuple[np.ndarray, ...], where: str, names: Callable[[int], str],
+                 limit: float = 1e8) -> None:
     """Stops the run if a chain is no longer a number or ran away.
 
-    where: the epoch and step, for the message; names: sample index -> how to call the sample.
+    latents: those after the last step; where: the epoch and step, for the message; names: row -> how to call the sample.
     Raises RunFailed with the step of the chain, the samples, and what to change.
     """
     energy = diagnostics.energy
     bad = ~np.isfinite(energy) | (energy > limit) | ~np.isfinite(diagnostics.gradient).all(1)
+    for z in latents:  # what the last step led to; its energy is not known yet
+        bad[-1] |= ~np.isfinite(z.reshape(len(z), -1)).all(1)
     if not bad.any():
         return
     step = int(np.argmax(bad.any(1)))
     samples = np.flatnonzero(bad[step])
     shown = ", ".join(names(s) for s in samples[:5]) + (" ..." if len(samples) > 5 else "")
-    what = "is not a number" if not np.isfinite(energy[step, samples[0]]) else f"reached {energy[step, samples[0]]:.3g}"
+    value = energy[step, samples[0]]
+    what = f"reached {value:.3g}" if value > limit and np.isfinite(value) else "is not a number"
     raise RunFailed(
         f"{where}, Langevin step {step}: the energy of {len(samples)} of {energy.shape[1]} chains {what} ({shown}). "
-        "The chains run away: lower inference.step_size, raise inference.sigma, or lower training.learning_rate. "
-        "Checkpoints were written before this; --resume goes on from the last one")
+        "The chains run away: lower inference.step_size, raise inference.sigma, or lower training.learning_rate")
 
 
 def check_errors(errors: np.ndarray, where: str) -> None:
     """Raises RunFailed if a reconstruction is not a number although its chain was good: the weights have gone."""
     if not np.isfinite(errors).all():
-        raise RunFailed(f"{where}: the weights give reconstructions that are no numbers; lower training.learning_rate. "
-                        "Checkpoints were written before this; --resume goes on from the last one")
+        raise RunFailed(f"{where}: the weights give reconstructions that are no numbers; lower training.learning_rate")
 
 
 def as_tensors(arrays: Tuple[np.ndarray, ...]) -> Tuple[Tensor, ...]:

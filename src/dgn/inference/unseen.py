@@ -10,25 +10,23 @@ from dgn.inference import langevin
 
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: float, seed: int, first: int = 0,
-          batch_size: int = 100, noisy: bool = True) -> Tuple[np.ndarray, ...]:
+          batch_size: int = 100) -> Tuple[np.ndarray, ...]:
     """Latents of images (N, ...), one (N, *shape) for each group, after at least `steps` Langevin steps (5.3: 300).
 
-    The sampler's graph holds a fixed number of steps; it is called as often as needed. With noisy=False the chains
-    descend to a mode of the posterior. first: number of images inferred before these in the same job, for their noise.
+    The sampler's graph holds a fixed number of steps; it is called as often as needed. first: number of
+    images inferred before these in the same job, for their noise.
     """
     model, found = sampler.energy.model, []
     calls = -(-steps // sampler.steps)
     for start in range(0, len(images), batch_size):
         x = images[start:start + batch_size]
         count = len(x)
-        if count < min(batch_size, len(images)):  # a smaller last batch would compile anew
+        if count < batch_size and (start or first):  # a smaller last batch would compile anew
             x = np.concatenate([x, x[:1].repeat(batch_size - count, 0)])
         latents = tuple(np.zeros((len(x), *group.shape), np.float32) for group in model.groups)
         for call in range(calls):
             noise = langevin.draw_noise(model, sampler.steps, len(x), seed, "inference noise", first + start, call)
-            if not noisy:
-                noise = tuple(np.zeros_like(n) for n in noise)
             latents, diagnostics = langevin.run(sampler, x, latents, noise, sigma)
-            langevin.check_chains(diagnostics, f"inference, call {call}", lambda row, at=first + start: f"image {at + row}")
+            langevin.check_chains(diagnostics, latents, f"inference, call {call}", lambda row, at=first + start: f"image {at + row}")
         found.append([z[:count] for z in latents])
     return tuple(np.concatenate(group) for group in zip(*found))

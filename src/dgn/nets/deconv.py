@@ -7,16 +7,14 @@ generators the kernel of deconv_cpu.cc is several times faster (`python -m dgn b
 
 from __future__ import annotations
 
-import logging
 from typing import Tuple
 
 from mindspore import Tensor, nn, ops
 
 from dgn.errors import UserError
-from dgn.nets.native import BuildError, operator
+from dgn.nets.native import BuildError, operator, warn_once
 
 KINDS = ("auto", "stock", "native")
-log = logging.getLogger(__name__)
 
 
 class StockDeconv(nn.Cell):
@@ -73,5 +71,5 @@ def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, 
         except BuildError as error:
             if kind == "native":
                 raise UserError(f"model.deconv native cannot be built here: {error}. Use stock or auto") from error
-            log.warning("deconvolution: the native kernel is not available (%s); using MindSpore's, which is slower", error)
+            warn_once(f"deconvolution: the native kernel is not available ({error}); using MindSpore's, which is slower")
     return StockDeconv(inputs, outputs, kernel, stride, relu)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional, Tuple, Union
 
 from mindspore import ops
+
+log = logging.getLogger(__name__)
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
 
@@ -21,7 +25,7 @@ class BuildError(Exception):
 
 
 def cache_folder() -> Path:
-    """$DGN_CACHE, else the user's cache folder, else a private folder among the temporary files."""
+    """$DGN_CACHE, else the user's cache folder, else a new private folder."""
     chosen = os.environ.get("DGN_CACHE")
     if chosen:
         return Path(chosen)
@@ -29,8 +33,14 @@ def cache_folder() -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return Path(tempfile.gettempdir()) / f"dgn-{os.getuid()}"
-    return home if os.access(home, os.W_OK) else Path(tempfile.gettempdir()) / f"dgn-{os.getuid()}"
+        return _private_folder()
+    return home if os.access(home, os.W_OK) else _private_folder()
+
+
+@functools.lru_cache(maxsize=None)
+def _private_folder() -> Path:
+    """A folder that nobody else could have put a library into: new for this program."""
+    return Path(tempfile.mkdtemp(prefix="dgn-"))
 
 
 def _processor() -> str:
@@ -56,14 +66,36 @@ def build(source: Path) -> Path:
 
     Raises BuildError if there is no compiler, it refuses, or the cache cannot be written.
     """
+    texts = tuple(path.read_text() for path in (source, *sorted(source.parent.glob("*.h"))))
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    built = _build(source, texts, compiler, cache_folder())
+    if isinstance(built, BuildError):
+        raise built
+    return built
+
+
+@functools.lru_cache(maxsize=None)
+def warn_once(message: str) -> None:
+    """A warning that is not repeated for every layer."""
+    log.warning(message)
+
+
+@functools.lru_cache(maxsize=None)
+def _build(source: Path, texts: Tuple[str, ...], compiler: Optional[str], cache: Path) -> Union[Path, BuildError]:
+    """One attempt for each source, compiler and cache, whether it succeeds or not."""
+    try:
+        return _compile(source, texts, compiler, cache)
+    except BuildError as error:
+        return error
+
+
+def _compile(source: Path, texts: Tuple[str, ...], compiler: Optional[str], cache: Path) -> Path:
     if not compiler:
         raise BuildError("no C++ compiler (g++ or clang++) on PATH")
     key = hashlib.sha256()
-    headers = [header.read_text() for header in sorted(source.parent.glob("*.h"))]
-    for part in (source.read_text(), *headers, " ".join(FLAGS), compiler, platform.platform(), _processor()):
+    for part in (*texts, " ".join(FLAGS), compiler, platform.platform(), _processor()):
         key.update(part.encode())
-    library = cache_folder() / f"{source.stem}-{key.hexdigest()[:16]}.so"
+    library = cache / f"{source.stem}-{key.hexdigest()[:16]}.so"
     if library.exists():
         return library
     try:

@@ -11,17 +11,14 @@ Where a coordinate is clamped its derivative is 0.
 
 from __future__ import annotations
 
-import logging
-
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
 from dgn.errors import UserError
-from dgn.nets.native import BuildError, operator
+from dgn.nets.native import BuildError, operator, warn_once
 
 KINDS = ("auto", "reference", "grid_sample", "native")
-log = logging.getLogger(__name__)
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -113,5 +110,5 @@ def make_warp(kind: str, height: int, width: int, device: str = "CPU") -> nn.Cel
         except BuildError as error:
             if kind == "native":
                 raise UserError(f"model.warp native cannot be built here: {error}. Use reference or auto") from error
-            log.warning("warp: the native kernel is not available (%s); using the reference, which is slower", error)
+            warn_once(f"warp: the native kernel is not available ({error}); using the reference, which is slower")
     return ReferenceWarp(height, width)

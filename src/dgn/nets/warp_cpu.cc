@@ -27,14 +27,15 @@ struct Tap {
 Tap Locate(int64_t x, int64_t y, float dx, float dy, const Shape &s) {
   const float right = static_cast<float>(s.w - 1), bottom = static_cast<float>(s.h - 1);
   const float u = static_cast<float>(x) + dx, v = static_cast<float>(y) + dy;
-  const float uc = std::min(std::max(u, 0.0f), right), vc = std::min(std::max(v, 0.0f), bottom);
+  const float uc = u > 0.0f ? std::min(u, right) : 0.0f, vc = v > 0.0f ? std::min(v, bottom) : 0.0f;  // 0 for NaN
   const int32_t i = static_cast<int32_t>(uc), j = static_cast<int32_t>(vc);
   Tap t;
   t.corner = static_cast<int32_t>(j * s.w + i);
   t.right = i + 1 < s.w ? 1 : 0;
   t.down = j + 1 < s.h ? static_cast<int32_t>(s.w) : 0;
-  t.a = uc - static_cast<float>(i);
-  t.b = vc - static_cast<float>(j);
+  // u - u is 0, or NaN where u is: what is not a number must show in the result, not read beyond the image
+  t.a = uc - static_cast<float>(i) + (u - u);
+  t.b = vc - static_cast<float>(j) + (v - v);
   t.dx = u > 0.0f && u < right ? 1.0f : 0.0f;
   t.dy = v > 0.0f && v < bottom ? 1.0f : 0.0f;
   return t;

@@ -19,7 +19,7 @@ import numpy as np
 from mindspore import nn
 
 from dgn.errors import RunFailed, UserError
-from dgn.files import sha256, sync, write_json
+from dgn.files import disk_errors, sha256, sync, write_json
 from dgn.inference.latents import LatentBank
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def save(folder: Path, position: Position, state: Dict[str, Any], model: nn.Cell
         write_json(fresh / "state.json", {**state, "epoch": position.epoch, "step": position.step})
         files = sorted(fresh.iterdir())
         write_json(fresh / "manifest.json", {file.name: sha256(file) for file in files})
-        for file in files:
+        for file in [*files, fresh / "manifest.json", fresh]:
             sync(file)
         os.replace(fresh, final)
         sync(folder)
@@ -67,6 +67,9 @@ def save(folder: Path, position: Position, state: Dict[str, Any], model: nn.Cell
         shutil.rmtree(fresh, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().splitlines()[0]
         raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
+    for stale in listed(folder):  # damaged ones that this run passed over and has not reached again
+        if stale.name > final.name:
+            os.replace(stale, folder / (_UNFINISHED + "stale-" + stale.name))
     prune(folder, keep)
     return final
 
@@ -128,8 +131,10 @@ def load_optimizer(checkpoint: Path, optimizer: nn.Cell) -> None:
 
 def restore_bank(checkpoint: Path, folder: Path, groups) -> LatentBank:
     """The chains of a checkpoint as working files in `folder`."""
-    for group in groups:
-        shutil.copyfile(checkpoint / f"{group.name}.npy", folder / f"{group.name}.npy")
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for group in groups:
+            shutil.copyfile(checkpoint / f"{group.name}.npy", folder / f"{group.name}.npy")
     return LatentBank.open(folder, groups, "r+")
 
 

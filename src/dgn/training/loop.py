@@ -28,6 +28,7 @@ class Learner(NamedTuple):
     sampler: langevin.Langevin
     step: nn.Cell  # (x, sigma, rate, *latents) -> loss, squared errors; holds `optimizer`
     bank: LatentBank
+    source: Source  # the images that the chains of the bank belong to
 
 
 class Interrupted(Exception):
@@ -62,14 +63,14 @@ class Sums(NamedTuple):
                 "energy_drop": self.energy_drop / n, "non_finite": self.non_finite / n}
 
 
-def train(run: RunFolder, learner: Learner, source: Source, progress: Progress, start: Position = Position(0, 0),
+def train(run: RunFolder, learner: Learner, progress: Progress, start: Position = Position(0, 0),
           sums: Sums = Sums(), after_epoch: Optional[Callable[[int], None]] = None) -> None:
     """Runs the epochs from `start` to the config's last and leaves a checkpoint there.
 
     after_epoch(epoch) is called with the number of finished epochs (for figures).
     Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges.
     """
-    config = run.config
+    config, source = run.config, learner.source
     size = min(config.training.batch_size, len(source))
     with _Interrupt() as interrupt:
         for epoch in range(start.epoch, config.training.epochs):
@@ -106,7 +107,7 @@ def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.
     noise = langevin.draw_noise(learner.model, config.inference.steps, len(indices), config.training.seed, "noise", *position)
     latents, diagnostics = langevin.run(learner.sampler, x, learner.bank.read(indices), noise, sigma)
     where = f"epoch {position.epoch}, batch {position.step}"
-    langevin.check_chains(diagnostics, where, lambda row: f"sample {indices[row]}")
+    langevin.check_chains(diagnostics, latents, where, lambda row: learner.source.name(indices[row]))
     learner.bank.write(indices, latents)
     loss, errors = learner.step(ms.Tensor(x), ms.Tensor(sigma, ms.float32), ms.Tensor(rate, ms.float32),
                                 *langevin.as_tensors(latents))
@@ -116,7 +117,7 @@ def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.
 
 
 def _save(run: RunFolder, learner: Learner, position: Position, sums: Sums):
-    state: Dict[str, Any] = {"sums": sums._asdict()}
+    state: Dict[str, Any] = {"sums": sums._asdict(), "images": learner.source.identity()}
     return checkpoint.save(run.checkpoints, position, state, learner.model, learner.step.optimizer, learner.bank,
                            run.config.training.checkpoints_kept)
 
