@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -84,6 +87,50 @@ def test_skip_leaves_the_unusable_ones_out_from_the_start(tmp_path):
     (tmp_path / "a_good.png").unlink()
     with pytest.raises(UserError, match="none of 4 images can be used"):
         ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip")
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A PNG chunk."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_an_image_beyond_the_decoders_limit_is_named(tmp_path):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0))
+    content = chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + content)
+    with pytest.raises(UserError, match="huge.png.*refuses"):
+        ImageFolder(tmp_path, 16, None, grey=False).read(np.array([0]))
+
+
+def test_orientation_tags_are_followed_and_trailing_bytes_ignored(tmp_path):
+    upright = np.zeros((40, 40, 3), np.uint8)
+    upright[:20] = 255  # white above
+    jpg = cv2.imencode(".jpg", np.rot90(upright))[1].tobytes()  # white at the left; tag 6: turn right by 90 degrees
+    tag = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x112, 3, 1, 6, 0, 0)
+    segment = b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag
+    (tmp_path / "turned.jpg").write_bytes(jpg[:2] + segment + jpg[2:] + bytes(64))
+    image = ImageFolder(tmp_path, 40, None, grey=True).read(np.array([0]))[0, 0]
+    assert image[:16].min() > 0.9 and image[24:].max() < 0.1
+
+
+def test_a_range_is_chosen_before_files_are_skipped(tmp_path):
+    for k in range(6):
+        write(tmp_path / f"{k}.png", picture(16, 16, k))
+    (tmp_path / "1.png").write_bytes(b"")
+    train = ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip", limit=-2)
+    held_out = ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip", first=-2)
+    assert [train.name(k) for k in range(len(train))] == ["0.png", "2.png", "3.png"]
+    assert [held_out.name(k) for k in range(len(held_out))] == ["4.png", "5.png"]
+    with pytest.raises(UserError, match="selects none of its 6"):
+        ImageFolder(tmp_path, 16, None, grey=False, first=6)
+
+
+def test_wrong_arguments(tmp_path):
+    write(tmp_path / "x.png", picture(16, 16))
+    for arguments, said in ((dict(size=0, crop=None), "image size 0"), (dict(size=8, crop=(5, 0, 5, 9)), "left < right"),
+                            (dict(size=8, crop=None, corrupt="maybe"), "'error' or 'skip'")):
+        with pytest.raises(UserError, match=said):
+            ImageFolder(tmp_path, grey=False, **arguments)
 
 
 def test_a_crop_beyond_an_image_is_named_with_its_size(tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
+from mindspore import mindrecord
 
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages, pack
@@ -51,3 +54,30 @@ def test_wrong_files_are_refused(tmp_path):
     (tmp_path / "text.mindrecord").write_text("hello " * 100)
     with pytest.raises(UserError, match="is not a MindRecord file"):
         RecordImages(str(tmp_path / "text.mindrecord"))
+    writer = mindrecord.FileWriter(str(tmp_path / "foreign.mindrecord"), 1)
+    writer.add_schema({"label": {"type": "int32"}}, "numbers")
+    writer.write_raw_data([{"label": 3}])
+    writer.commit()
+    with pytest.raises(UserError, match="foreign.mindrecord is not a MindRecord file"):
+        RecordImages(str(tmp_path / "foreign.mindrecord"))
+
+
+def test_a_file_that_was_cut_short_is_named(tmp_path):
+    path = tmp_path / "short.mindrecord"
+    pack(ImageFolder(write_images(tmp_path / "images", 20), 16, None, grey=False), path)
+    os.truncate(path, path.stat().st_size - 100)  # the rows at the end go first
+    records = RecordImages(str(path))
+    assert records.read(np.array([0])).shape == (1, 3, 16, 16)
+    with pytest.raises(UserError, match="short.mindrecord is damaged"):
+        records.read(np.array([19]))
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(UserError, match="short.mindrecord is not .* or it is damaged"):
+        RecordImages(str(path))
+
+
+def test_an_index_outside_is_refused(tmp_path):
+    pack(ImageFolder(write_images(tmp_path / "images", 3), 16, None, grey=False), tmp_path / "set.mindrecord")
+    records = RecordImages(str(tmp_path / "set.mindrecord"))
+    for index in (-1, 3):
+        with pytest.raises(IndexError, match="images 0 to 2"):
+            records.read(np.array([index]))

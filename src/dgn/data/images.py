@@ -185,7 +185,10 @@ def decode(path: Path) -> np.ndarray:
     buffer = np.frombuffer(data, np.uint8)
     oriented = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
     # OpenCV gives either alpha or orientation; only a JPEG is known beforehand to have no alpha.
-    pixels = cv2.imdecode(buffer, oriented if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
+    try:
+        pixels = cv2.imdecode(buffer, oriented if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV refuses to decode it ({error.err})") from None
     if pixels is None:
         raise ValueError("not an image that OpenCV can decode: damaged, or another kind of file under this name")
     transparent = pixels.ndim == 3 and pixels.shape[2] == 4

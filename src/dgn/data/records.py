@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Iterable, Iterator, List, Tuple
+from typing import Iterable, Iterator, List, Optional, Tuple
 
 import mindspore.dataset as ds
 import numpy as np
@@ -58,7 +58,7 @@ def pack(source: Source, path: Path) -> int:
 class RecordImages:
     """The images of a MindRecord file as a Source; each read opens only the rows it asks for.
 
-    Raises UserError if the file is missing or was not written by `pack`.
+    Raises UserError if the file is missing or was not written by `pack`; `read` and `name` raise it if it is damaged.
     """
 
     def __init__(self, path: str) -> None:
@@ -67,10 +67,9 @@ class RecordImages:
         self.path = str(path)
         try:
             self.count = ds.MindDataset(self.path, num_parallel_workers=1).get_dataset_size()
-            first = next(self._rows(np.array([0])))
-        except (RuntimeError, ValueError, StopIteration, KeyError) as error:
-            reason = (str(error).strip().splitlines() or ["it is empty"])[0]
-            raise UserError(f"{path} is not a MindRecord file of images written by `dgn data pack`: {reason}") from None
+            first = next(_rows(self.path, ["image", "shape", "name"], [0]))
+        except (RuntimeError, ValueError, StopIteration) as error:
+            raise UserError(f"{path} is not a MindRecord file of images written by `dgn data pack`, or it is damaged: {_reason(error)}") from None
         self.shape: Tuple[int, ...] = tuple(int(extent) for extent in first["shape"])
 
     def __len__(self) -> int:
@@ -86,14 +85,30 @@ class RecordImages:
 
     @functools.cached_property
     def _names(self) -> List[str]:
-        rows = ds.MindDataset(self.path, columns_list=["name"], num_parallel_workers=1, shuffle=False)
-        return [str(row["name"]) for row in rows.create_dict_iterator(num_epochs=1, output_numpy=True)]
+        return [str(name) for name in self._column("name")]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, (n, *shape) float32 in [0, 1]."""
-        return to_unit(np.stack([row["image"].view(np.uint8).reshape(self.shape) for row in self._rows(np.asarray(indices))]))
+        if any(not 0 <= index < self.count for index in indices):  # MindSpore would give some other row
+            raise IndexError(f"{self.path} has images 0 to {self.count - 1}")
+        return to_unit(np.stack([image.view(np.uint8).reshape(self.shape) for image in self._column("image", indices)]))
 
-    def _rows(self, indices: Iterable[int]) -> Iterator[dict]:
-        sampler = ds.SubsetSampler([int(index) for index in indices])
-        rows = ds.MindDataset(self.path, num_parallel_workers=1, sampler=sampler)
-        return rows.create_dict_iterator(num_epochs=1, output_numpy=True)
+    def _column(self, field: str, indices: Optional[Iterable[int]] = None) -> List[np.ndarray]:
+        try:
+            return [row[field] for row in _rows(self.path, [field], indices)]
+        except RuntimeError as error:
+            raise UserError(f"{self.path} is damaged ({_reason(error)}); pack it again") from None
+
+
+def _rows(path: str, fields: List[str], indices: Optional[Iterable[int]] = None) -> Iterator[dict]:
+    """The rows at `indices`, or all in order."""
+    place = {"shuffle": False} if indices is None else {"sampler": ds.SubsetSampler([int(index) for index in indices])}
+    rows = ds.MindDataset(path, columns_list=fields, num_parallel_workers=1, **place)
+    return rows.create_dict_iterator(num_epochs=1, output_numpy=True)
+
+
+def _reason(error: Exception) -> str:
+    """The line of a MindSpore message that says what happened; the first lines only point at it."""
+    lines = str(error).strip().splitlines()
+    telling = [line.split("ERROR]")[-1].strip(" .") for line in lines if "ERROR]" in line]
+    return next(filter(None, telling + lines), "it is empty")
