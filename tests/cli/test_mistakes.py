@@ -129,7 +129,8 @@ def test_records_of_another_size_or_colour(tmp_path, images, capsys):
 
 
 @pytest.mark.parametrize("line", [[], ["trian"], ["train", "--epochs", "3"], ["evaluate"], ["evaluate", "run", "--steps", "0"],
-                                  ["bench", "--batch", "-1"], ["infer", "run", "--images", "x", "--seed", "-1"], ["data", "faces", "out", "--count", "few"]])
+                                  ["bench", "--batch", "-1"],
+                                  ["infer", "run", "--images", "x", "--seed", "-1"], ["data", "faces", "out", "--count", "few"]])
 def test_wrong_arguments_exit_with_2(line, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(line)

@@ -12,7 +12,7 @@ from dgn.inference import langevin
 from dgn.inference.energy import Energy
 from dgn.nets.deformable import DeformableGenerator
 from tests.models import LinearModel, linear_posterior
-from tests.nets.test_warp import numpy_warp
+from tests.reference import numpy_deconv, numpy_warp
 
 
 def chains(model, x, sigma, step_size, steps, calls, seed=3, latents=None, order="alternating"):
@@ -72,25 +72,19 @@ def test_alternating_lets_the_second_group_see_the_first_ones_new_value(rng):
         np.testing.assert_allclose(found_geo, step(z_geo, b, seen @ a, e_geo), rtol=1e-5)
 
 
-def numpy_deconv(x, w, b, stride):
-    """Transposed convolution with TensorFlow's SAME crop, float64."""
-    n, _, height, width = x.shape
-    kernel, crop = w.shape[-1], max(w.shape[-1] - stride, 0) // 2
-    full = np.zeros((n, w.shape[1], height * stride + kernel, width * stride + kernel))
-    for i in range(height):
-        for j in range(width):
-            full[:, :, i * stride:i * stride + kernel, j * stride:j * stride + kernel] += np.einsum("nc,cokl->nokl", x[:, :, i, j], w)
-    return full[:, :, crop:crop + height * stride, crop:crop + width * stride] + b[:, None, None]
-
-
 def numpy_stack(weights, prefix, z):
     """A DeconvStack in float64."""
+    def deconv(x, name, relu):
+        weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        dout = np.zeros((len(x), weight.shape[1], 2 * x.shape[2], 2 * x.shape[3]))
+        return numpy_deconv(x, weight, bias, dout, 2, relu)[0]
+
     x = np.maximum(z @ weights[f"{prefix}.dense.weight"] + weights[f"{prefix}.dense.bias"], 0)
     x = x.reshape(len(z), -1, 4, 4)
     names = sorted({k.rsplit(".", 1)[0] for k in weights if k.startswith(f"{prefix}.hidden")})
     for name in names:
-        x = np.maximum(numpy_deconv(x, weights[f"{name}.weight"], weights[f"{name}.bias"], 2), 0)
-    return np.tanh(numpy_deconv(x, weights[f"{prefix}.last.weight"], weights[f"{prefix}.last.bias"], 2))
+        x = deconv(x, name, relu=True)
+    return np.tanh(deconv(x, f"{prefix}.last", relu=False))
 
 
 def numpy_energy(weights, x, z_app, z_geo, sigma, reach):

@@ -5,51 +5,21 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import nn, ops
 
 from dgn.errors import UserError
 from dgn.nets import deconv
 from dgn.nets.blocks import Deconv, binomial_spread
 from dgn.nets.deconv import NativeDeconv, StockDeconv, make_deconv
+from tests.reference import Gradients, numpy_deconv
 
 # samples, inputs, outputs, kernel, stride, height, width
 CASES = [(3, 5, 3, 3, 2, 4, 4), (7, 2, 17, 5, 2, 6, 3), (1, 3, 2, 4, 4, 5, 7), (2, 4, 5, 3, 4, 3, 3), (3, 3, 3, 5, 1, 8, 8),
          (2, 1, 1, 7, 2, 8, 8), (101, 9, 10, 3, 2, 4, 4)]
 
 
-class Gradients(nn.Cell):
-    def __init__(self, net: nn.Cell) -> None:
-        super().__init__()
-        self.net, self.gradient = net, ops.GradOperation(get_all=True, sens_param=True)
-
-    def construct(self, *inputs_and_dout):
-        return self.gradient(self.net)(*inputs_and_dout)
-
-
 def draw(rng, n, inputs, outputs, kernel, stride, height, width):
     shapes = (n, inputs, height, width), (inputs, outputs, kernel, kernel), (outputs,), (n, outputs, height * stride, width * stride)
     return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
-
-
-def numpy_deconv(x, weight, bias, dout, stride, relu):
-    """Output and the gradients of sum(dout * output) to x, weight and bias in float64, tap by tap."""
-    x, weight, bias, dout = (a.astype(np.float64) for a in (x, weight, bias, dout))
-    n, inputs, height, width = x.shape
-    kernel, crop = weight.shape[-1], max(weight.shape[-1] - stride, 0) // 2
-    full = np.zeros((n, weight.shape[1], height * stride + kernel, width * stride + kernel))
-    windows = [(k, l, np.s_[:, :, k:k + height * stride:stride, l:l + width * stride:stride]) for k in range(kernel) for l in range(kernel)]
-    for k, l, window in windows:
-        full[window] += np.einsum("nchw,co->nohw", x, weight[:, :, k, l])
-    inside = np.s_[:, :, crop:crop + height * stride, crop:crop + width * stride]
-    out = full[inside] + bias[:, None, None]
-    if relu:
-        dout, out = dout * (out > 0), np.maximum(out, 0)
-    slope, dx, dweight = np.zeros_like(full), np.zeros_like(x), np.zeros_like(weight)
-    slope[inside] = dout
-    for k, l, window in windows:
-        dx += np.einsum("nohw,co->nchw", slope[window], weight[:, :, k, l])
-        dweight[:, :, k, l] = np.einsum("nchw,nohw->co", x, slope[window])
-    return out, dx, dweight, dout.sum((0, 2, 3))
 
 
 @pytest.mark.parametrize("relu", [False, True])

@@ -5,44 +5,13 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import nn, ops
 
 from dgn.errors import UserError
 from dgn.nets import native, warp
 from dgn.nets.warp import make_warp
+from tests.reference import Gradients, numpy_warp
 
 KINDS = ("reference", "grid_sample", "native")
-
-
-def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray):
-    """Eq. 2-4 in float64, pixel by pixel: the warped image and the gradients of sum(dout * warped)."""
-    n, channels, height, width = image.shape
-    out, dimage, dfield = np.zeros(image.shape), np.zeros(image.shape), np.zeros(displacement.shape)
-    for s in range(n):
-        for y in range(height):
-            for x in range(width):
-                u, v = x + float(displacement[s, 0, y, x]), y + float(displacement[s, 1, y, x])
-                uc, vc = min(max(u, 0), width - 1), min(max(v, 0), height - 1)
-                free = float(0 < u < width - 1), float(0 < v < height - 1)
-                for i in {int(np.floor(uc)), min(int(np.floor(uc)) + 1, width - 1)}:
-                    for j in {int(np.floor(vc)), min(int(np.floor(vc)) + 1, height - 1)}:
-                        wu, wv = max(0, 1 - abs(uc - i)), max(0, 1 - abs(vc - j))
-                        out[s, :, y, x] += image[s, :, j, i] * wu * wv
-                        dimage[s, :, j, i] += dout[s, :, y, x] * wu * wv
-                        pull = float(image[s, :, j, i] @ dout[s, :, y, x])
-                        # the slope of M(1 - |u - i|): towards a neighbour on the right it rises
-                        dfield[s, 0, y, x] += free[0] * pull * wv * (1 if i > uc else -1)
-                        dfield[s, 1, y, x] += free[1] * pull * wu * (1 if j > vc else -1)
-    return out, dimage, dfield
-
-
-class Gradients(nn.Cell):
-    def __init__(self, net: nn.Cell) -> None:
-        super().__init__()
-        self.net, self.gradient = net, ops.GradOperation(get_all=True, sens_param=True)
-
-    def construct(self, image, displacement, dout):
-        return self.gradient(self.net)(image, displacement, dout)
 
 
 def case(rng, reach: float, shape=(2, 3, 8, 8)):

@@ -15,7 +15,8 @@ from dgn import config as cfg
 from dgn.errors import UserError
 
 
-def programs(model: nn.Cell, options: cfg.Model, x: np.ndarray, steps: int, step_size: float, sigma: float = 1.0) -> Dict[str, Callable[[], object]]:
+def programs(model: nn.Cell, options: cfg.Model, x: np.ndarray, steps: int, step_size: float,
+             sigma: float = 1.0) -> Dict[str, Callable[[], object]]:
     """Both programs on the weights of `model`, a DeformableGenerator, each a function that runs `steps` steps.
 
     Raises UserError if PyTorch is not installed, or if the model has an option that these programs do not know.

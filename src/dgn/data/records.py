@@ -69,7 +69,8 @@ class RecordImages:
             self.count = ds.MindDataset(self.path, num_parallel_workers=1).get_dataset_size()
             first = next(_rows(self.path, ["image", "shape", "name"], [0]))
         except (RuntimeError, ValueError, StopIteration) as error:
-            raise UserError(f"{path} is not a MindRecord file of images written by `dgn data pack`, or it is damaged: {_reason(error)}") from None
+            raise UserError(f"{path} is not a MindRecord file of images written by `dgn data pack`, or it is damaged: "
+                            f"{_reason(error)}") from None
         self.shape: Tuple[int, ...] = tuple(int(extent) for extent in first["shape"])
 
     def __len__(self) -> int:
