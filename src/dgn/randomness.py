@@ -1,7 +1,7 @@
 """Random numbers that are a function of what they are for, not of what was drawn before.
 
-Every draw names its purpose and its place (epoch, step, sample ...), so a resumed run, another number of processes
-or another order of calls sees the same values, and there is no generator state to save.
+Every draw names its purpose and its place (epoch, batch, image ...), so a resumed run or another order of calls sees the
+same values, and there is no generator state to save.
 """
 
 from __future__ import annotations

@@ -44,11 +44,15 @@ def save(folder: Path, position: Position, state: Dict[str, Any], model: nn.Cell
     Raises RunFailed if it cannot be written (a full disk); older checkpoints are then untouched.
     """
     final = folder / position.name
-    if final.exists():
-        if damage(final) is None:  # a run stopped again where it was resumed
-            return final
-        shutil.rmtree(final)
-    fresh = folder / (_UNFINISHED + position.name)
+    if not (final.exists() and damage(final) is None):  # else a run stopped again where it was resumed
+        shutil.rmtree(final, ignore_errors=True)
+        _write(folder, final, {**state, "epoch": position.epoch, "step": position.step}, model, optimizer, bank)
+    prune(folder, final, keep)
+    return final
+
+
+def _write(folder: Path, final: Path, state: Dict[str, Any], model: nn.Cell, optimizer: Optional[nn.Cell], bank: LatentBank) -> None:
+    fresh = folder / (_UNFINISHED + final.name)
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(parents=True)
@@ -56,7 +60,7 @@ def save(folder: Path, position: Position, state: Dict[str, Any], model: nn.Cell
         if optimizer is not None:
             _save_parameters(fresh / "optimizer.ckpt", optimizer)
         bank.save(fresh)
-        write_json(fresh / "state.json", {**state, "epoch": position.epoch, "step": position.step})
+        write_json(fresh / "state.json", state)
         files = sorted(fresh.iterdir())
         write_json(fresh / "manifest.json", {file.name: sha256(file) for file in files})
         for file in [*files, fresh / "manifest.json", fresh]:
@@ -67,17 +71,20 @@ def save(folder: Path, position: Position, state: Dict[str, Any], model: nn.Cell
         shutil.rmtree(fresh, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().splitlines()[0]
         raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
-    for stale in listed(folder):  # damaged ones that this run passed over and has not reached again
-        if stale.name > final.name:
-            os.replace(stale, folder / (_UNFINISHED + "stale-" + stale.name))
-    prune(folder, keep)
-    return final
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Removes unfinished folders and all but the newest `keep` checkpoints."""
-    for old in listed(folder)[keep:]:  # renamed first: a removal that is cut short must not look like a checkpoint
-        os.replace(old, folder / (_UNFINISHED + "removed-" + old.name))
+def prune(folder: Path, written: Path, keep: int) -> None:
+    """Removes unfinished folders, checkpoints named later than the one just `written` (damaged ones that this run passed
+    over and has not reached again), and all but the newest `keep`."""
+    _sweep(folder)
+    found = listed(folder)
+    later = [path for path in found if path.name > written.name]
+    for old in later + found[len(later):][keep:]:  # renamed first: a removal that is cut short must not look like a checkpoint
+        os.replace(old, folder / (_UNFINISHED + old.name))
+    _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
     for path in folder.glob(_UNFINISHED + "*"):
         shutil.rmtree(path, ignore_errors=True)
 
