@@ -90,10 +90,13 @@ def test_a_checkpoint_of_another_model_is_refused(state, changed):
         checkpoint.load_weights(saved, DeformableGenerator(changed, 3, 16, seed=1))
 
 
-def test_a_full_disk_is_an_error_and_the_older_checkpoint_stays(state):
+@pytest.mark.parametrize("room", [1000, 200_000])  # bytes a file: not enough for the weights, and for the latents
+def test_a_full_disk_is_an_error_and_the_older_checkpoint_stays(state, room, tmp_path):
+    model, _, folder = state
+    state = model, LatentBank.create(tmp_path / "many", model.groups, 20_000, seed=1), folder
     first = save(state, 1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:
         with pytest.raises(RunFailed, match="cannot write the checkpoint .*epoch_00002"):
             save(state, 2)

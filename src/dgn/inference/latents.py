@@ -67,12 +67,9 @@ class LatentBank:
             array[indices] = values
 
     def save(self, folder: Path) -> None:
-        """A copy of every array in `folder`, as <group>.npy."""
+        """A copy of every array in `folder`, as <group>.npy. Raises OSError if the disk refuses."""
         for name, array in self.arrays.items():
-            try:
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
-            except OSError as error:
-                raise RunFailed(f"cannot write the latents to {folder}: {error.strerror or error}") from None
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
     def moments(self) -> Dict[str, Tuple[float, float]]:
         """Mean and standard deviation of each group over samples and dimensions; near (0, 1) if prior and posterior agree."""

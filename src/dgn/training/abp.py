@@ -18,7 +18,6 @@ class LearningStep(nn.Cell):
 
     def __init__(self, energy: Energy, beta1: float = 0.9, beta2: float = 0.999) -> None:
         super().__init__()
-        self.energy, self.branches = energy, energy.model.branches
         self.objective = _Objective(energy)
         self.weights = ms.ParameterTuple(energy.model.trainable_params())
         # the rate is a tensor of every call, so a schedule needs no new graph

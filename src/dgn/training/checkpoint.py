@@ -67,7 +67,7 @@ def _write(folder: Path, final: Path, state: Dict[str, Any], model: nn.Cell, opt
             sync(file)
         os.replace(fresh, final)
         sync(folder)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, RunFailed) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().splitlines()[0]
         raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
