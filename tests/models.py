@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from dgn.nets.deformable import LatentGroup
+from dgn.nets.model import LatentGroup
 
 
 class LinearBranch(nn.Cell):

@@ -13,7 +13,7 @@ from pathlib import Path
 from dgn import config as cfg, runtime
 runtime.start("CPU")
 from dgn import build
-from dgn.nets.deformable import LatentGroup
+from dgn.nets.model import LatentGroup
 from dgn.run_folder import RunFolder
 from dgn.training.loop import train
 from dgn.training.progress import Progress

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
+import numpy as np
 from mindspore import nn
 
 from dgn import config as cfg
-from dgn.data.source import Source, Subset
+from dgn.data.source import Source, Subset, one_hot
 from dgn.errors import UserError
+from dgn.inference import unseen
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin
 from dgn.inference.latents import LatentBank
-from dgn.nets.deformable import Decoded, DeformableGenerator, decode
+from dgn.nets.deformable import DeformableGenerator
+from dgn.nets.encoder import Encoder
+from dgn.nets.model import Decoded, decode
+from dgn.nets.plain import PlainGenerator
+from dgn.nets.stack import channels_by_level
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
-from dgn.training.abp import LearningStep
+from dgn.training.abp import AlternatingBackPropagation, LearningStep
 from dgn.training.loop import Learner
+from dgn.training.method import Method
+from dgn.training.vae import ElboStep, Variational
 
 
 class Sources(NamedTuple):
@@ -32,12 +40,20 @@ def make_sources(data: cfg.Data) -> Sources:
     """Training and held-out images of a config. Raises UserError if there are too few."""
     if data.path is not None:
         return split(open_images(data, data.path), data)
+    return split(make_faces(data, (data.limit or 1000) + data.held_out), data)
+
+
+def make_faces(data: cfg.Data, count: int, seed: Optional[int] = None):
+    """`count` generated faces of the config's population; of another seed they are other people."""
     from dgn.data.faces import FaceSource
-    return split(FaceSource((data.limit or 1000) + data.held_out, data.size, data.seed, grey=data.grey), data)
+    return FaceSource(count, data.size, data.seed if seed is None else seed, grey=data.grey, population=data.population)
 
 
 def open_images(data: cfg.Data, path: str) -> Source:
-    """All images of a folder or MindRecord file, cut as the config says."""
+    """All images of a folder, MindRecord file or official set, cut as the config says."""
+    if data.format != "images":
+        from dgn.data import formats
+        return formats.open_set(data.format, path, data.part, data.category, data.size, data.grey)
     if path.endswith(".mindrecord"):
         from dgn.data.records import RecordImages
         packed, wanted = RecordImages(path), (1 if data.grey else 3, data.size, data.size)
@@ -46,7 +62,7 @@ def open_images(data: cfg.Data, path: str) -> Source:
                             "pack them anew, or change data.size and data.grey")
         return packed
     from dgn.data.images import ImageFolder
-    return ImageFolder(path, data.size, data.crop, data.grey, corrupt=data.corrupt, cache_mb=data.cache_mb)
+    return ImageFolder(path, data.size, data.crop, data.grey, pattern=data.files, corrupt=data.corrupt, cache_mb=data.cache_mb)
 
 
 def split(whole: Source, data: cfg.Data) -> Sources:
@@ -59,19 +75,20 @@ def split(whole: Source, data: cfg.Data) -> Sources:
 
 
 def make_model(config: cfg.Config, device: str) -> nn.Cell:
-    """The generator of a config, with its initial weights."""
+    """The generator of a config, with its initial weights; the frozen part of it takes no gradient."""
     channels = 1 if config.data.grey else 3
-    return DeformableGenerator(config.model, channels, config.data.size, config.training.seed, device)
+    kind = {"deformable": DeformableGenerator, "plain": PlainGenerator}[config.model.kind]
+    model = kind(config.model, channels, config.data.size, config.training.seed, device)
+    for name, branch in zip(model.branch_names, model.branches):
+        if name == config.training.frozen:
+            for parameter in branch.get_parameters():
+                parameter.requires_grad = False
+    return model
 
 
 def make_energy(model: nn.Cell, config: cfg.Config) -> Energy:
     """The energy of a model under a config."""
-    return Energy(model, config.inference.smoothness)
-
-
-def decoder(model: nn.Cell) -> Callable[..., Decoded]:
-    """The model as a function of NumPy latents."""
-    return functools.partial(decode, model)
+    return Energy(model, config.inference.smoothness if config.model.kind == "deformable" else 0.0)
 
 
 def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:
@@ -79,24 +96,54 @@ def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:
     return Langevin(energy, config.inference.step_size, config.inference.steps, config.inference.order)
 
 
+def make_method(config: cfg.Config, model: nn.Cell) -> Method:
+    """The learning method of a config for a model."""
+    energy, training = make_energy(model, config), config.training
+    if training.method == "vae":
+        encoder = Encoder(model.groups, channels_by_level(config.model.width, model.size), model.channels, training.seed)
+        return Variational(ElboStep(energy, encoder, training.adam_beta1, training.adam_beta2))
+    return AlternatingBackPropagation(make_sampler(energy, config), LearningStep(energy, training.adam_beta1, training.adam_beta2))
+
+
 def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Source, saved: Optional[Path]) -> Learner:
     """All that a training moves, new or as the checkpoint `saved` has it.
 
-    Raises UserError if the checkpoint is of another model or of other images.
+    Raises UserError if the checkpoint, or the run to start from, is of another model or of other images.
     """
     model = make_model(config, device)
-    energy = make_energy(model, config)
-    step = LearningStep(energy, config.training.adam_beta1, config.training.adam_beta2)
+    method = make_method(config, model)
     if saved is None:
-        bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed)
+        if config.training.start:
+            first = RunFolder.open(Path(config.training.start))
+            checkpoint.load(checkpoint.newest_whole(first.checkpoints), without(method.cells, "optimizer"), spread_channels=True)
+        bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed, given_latents(model, source))
     else:
-        checkpoint.load_weights(saved, model)
-        checkpoint.load_optimizer(saved, step.optimizer)
+        checkpoint.load(saved, method.cells)
         bank = checkpoint.restore_bank(saved, folder.latents, model.groups)
         if len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity():
             raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in another order; "
                             "resume with the same images")
-    return Learner(model, make_sampler(energy, config), step, bank, source)
+    return Learner(model, method, bank, source)
+
+
+def without(cells: Dict[str, nn.Cell], name: str) -> Dict[str, nn.Cell]:
+    """The other cells."""
+    return {key: cell for key, cell in cells.items() if key != name}
+
+
+def given_latents(model: nn.Cell, source: Source) -> Dict[str, np.ndarray]:
+    """Latents that come with the data, (len(source), *shape) for each group that is not sampled: one-hot labels.
+
+    Raises UserError if the images have no labels, or more kinds than the latents have dimensions.
+    """
+    given = {}
+    for group in model.groups:
+        if not group.sampled:
+            labels = getattr(source, "labels", lambda indices: None)(np.arange(len(source)))
+            if labels is None:
+                raise UserError("model.appearance is label, but these images have no labels; data.format mnist and cifar10 have them")
+            given[group.name] = one_hot(labels, group.shape[0])
+    return given
 
 
 class Trained(NamedTuple):
@@ -106,8 +153,30 @@ class Trained(NamedTuple):
     checkpoint: Path
     model: nn.Cell
     sampler: Langevin
-    bank: LatentBank  # the chains of the training images, read-only
+    encoder: Optional[nn.Cell]  # of a run that was learned by VAE
+    bank: LatentBank  # the latents of the training images, read-only
     open_sources: Callable[[], Sources]  # not opened before they are needed: inference on new images does without
+
+    @property
+    def config(self) -> cfg.Config:
+        return self.folder.config
+
+    @property
+    def decode(self) -> Callable[..., Decoded]:
+        """The model as a function of NumPy latents."""
+        return functools.partial(decode, self.model)
+
+    def infer(self, images: np.ndarray, steps: Optional[int] = None, given: Optional[Dict[str, np.ndarray]] = None,
+              first: int = 0, by_langevin: bool = False, seed: Optional[int] = None, settle: int = 0) -> Tuple[np.ndarray, ...]:
+        """Latents of images (N, C, H, W), by the encoder if the run has one, else by `steps` Langevin steps (default: the
+        config's); by_langevin: even if it has one. seed: of the noise (default: the config's); the rest: see
+        dgn.inference.unseen."""
+        if self.encoder is not None and not by_langevin:
+            return unseen.encode(self.encoder, self.model.groups, images, given or {})
+        inference, training = self.config.inference, self.config.training
+        sigma = cfg.at_epoch(inference.sigma, training.epochs - 1)
+        return unseen.infer(self.sampler, images, steps or self.config.evaluation.steps, sigma,
+                            training.seed if seed is None else seed, first, given or {}, settle)
 
 
 def load_run(path: Path, device: str) -> Trained:
@@ -116,7 +185,7 @@ def load_run(path: Path, device: str) -> Trained:
     config = folder.config
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config, device)
-    checkpoint.load_weights(saved, model)
-    sampler = make_sampler(make_energy(model, config), config)
-    return Trained(folder, saved, model, sampler, LatentBank.open(saved, model.groups),
-                   functools.lru_cache(maxsize=None)(lambda: make_sources(config.data)))
+    method = make_method(config, model)
+    checkpoint.load(saved, without(method.cells, "optimizer"))
+    return Trained(folder, saved, model, make_sampler(make_energy(model, config), config), method.encoder,
+                   LatentBank.open(saved, model.groups), functools.lru_cache(maxsize=None)(lambda: make_sources(config.data)))

@@ -34,7 +34,12 @@ def choice(default: str, *options: str):
 class Data:
     """Where the images come from and how they are cut."""
 
-    path: Optional[str] = None  # folder of images, or MindRecord file; none: generated faces
+    path: Optional[str] = None  # folder of images, MindRecord file, or folder of an official set; none: generated faces
+    format: str = choice("images", "images", "mnist", "cifar10")  # of what is at `path`
+    part: str = choice("all", "all", "train", "test")  # of MNIST and CIFAR-10
+    category: Optional[str] = None  # of MNIST and CIFAR-10, only these images: 0..9, airplane .. truck
+    files: Optional[str] = None  # only the images whose path below the folder matches this pattern, such as *-11.jpg
+    population: str = choice("random", "random", "frontal", "expressions")  # of the generated faces
     size: int = number(64, 16, 1024)  # pixels; 4 x a power of two
     grey: bool = False
     crop: Optional[Tuple[int, int, int, int]] = None  # left, top, right, bottom before resizing; none: the central square
@@ -49,12 +54,15 @@ class Data:
 class Model:
     """Table 4 and its natural form at other sizes."""
 
+    kind: str = choice("deformable", "deformable", "plain")  # plain: one generator of as many parameters and latents (Table 1)
+    appearance: str = choice("sampled", "sampled", "label")  # label: Z^a is the one-hot label of the image, given (5.4)
     z_app: int = number(64, 1)  # dimensions of Z^a
     z_geo: int = number(64, 1)  # dimensions of Z^g
     width: int = number(128, 8)  # channels of the geometry generator at 4x4; halved at every doubling of the size
     alpha: float = number(0.625, above=0, high=4)  # scheme 1: appearance channels / geometry channels (5.7)
     scaling: str = choice("none", "none", "he")  # scheme 2: weights scaled at run time by He's constant
     beta: float = number(0.3, above=0, high=10)  # scheme 2: and the geometry generator's also by this
+    geometry_init: float = number(1.0, 0, 10)  # times the initial weights of the geometry's last layer (5.7: a head start)
     max_displacement: float = number(0.3125, above=0, high=1)  # of the width: 20 pixels at 64
     smooth_appearance: bool = False  # beyond the paper: the last layer's kernel smoothed, against checkerboards
     control_grid: int = number(0, 0, 256)  # beyond the paper: the displacement as a spline over this many points a side; 0: per pixel
@@ -78,6 +86,9 @@ class Inference:
 class Training:
     """Algorithm 1."""
 
+    method: str = choice("abp", "abp", "vae")  # alternating back-propagation, or an encoder and the ELBO (Table 1)
+    start: Optional[str] = None  # run folder whose weights are the initial ones (5.2)
+    frozen: str = choice("none", "none", "appearance", "geometry")  # generator that keeps its weights (5.2)
     epochs: int = number(1000, 1)
     batch_size: int = number(100, 1)
     learning_rate: Steps = ((0, 1e-3), (400, 5e-4), (700, 2e-4), (900, 1e-4))  # Adam's, falling in steps
@@ -117,6 +128,8 @@ class Config:
         grid = self.model.control_grid
         if grid and (grid < 8 or grid & (grid - 1) or grid > side):
             raise UserError(f"model.control_grid is {grid}; it must be 0, or 8, 16, 32 ... up to data.size")
+        if self.model.kind == "plain" and (self.model.appearance == "label" or self.training.frozen != "none"):
+            raise UserError("model.kind is plain: it has no appearance to be given (model.appearance) and no part to be frozen (training.frozen)")
         if self.data.crop and not (self.data.crop[0] < self.data.crop[2] and self.data.crop[1] < self.data.crop[3]):
             raise UserError(f"data.crop is {list(self.data.crop)}; it must be [left, top, right, bottom] with left < right, top < bottom")
 
@@ -160,7 +173,8 @@ def from_dict(values: Dict[str, Any], where: str) -> Config:
 
 
 # what a resumed run may not change: its weights, chains and batches would no longer be those of the run
-FIXED = {"data": ("size", "grey", "crop", "limit", "held_out", "seed"), "model": None, "training": ("batch_size", "seed")}
+FIXED = {"data": ("size", "grey", "crop", "limit", "held_out", "seed", "format", "part", "category", "files", "population"),
+         "model": None, "training": ("method", "frozen", "batch_size", "seed")}
 FREE = {"model": ("warp", "deconv")}
 
 
@@ -180,6 +194,14 @@ def to_dict(config: Config) -> Dict[str, Any]:
         return [plain(v) for v in value] if isinstance(value, tuple) else value
     return {name: {key: plain(value) for key, value in section.items()}
             for name, section in dataclasses.asdict(config).items()}
+
+
+def with_whole_paths(config: Config) -> Config:
+    """With paths from the root on, so that the run folder can be used from anywhere."""
+    def whole(path: Optional[str]) -> Optional[str]:
+        return path and str(Path(path).resolve())
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, path=whole(config.data.path)),
+                               training=dataclasses.replace(config.training, start=whole(config.training.start)))
 
 
 def dump(config: Config) -> str:

@@ -13,3 +13,11 @@ class RunFailed(Exception):
     """A correct start came to a bad end (a chain diverged, the disk is full). Exit code 1."""
 
     exit_code = 1
+
+
+class Interrupted(Exception):
+    """Ctrl-C (or SIGTERM): the position is saved in `checkpoint`."""
+
+    def __init__(self, checkpoint_path) -> None:
+        super().__init__(str(checkpoint_path))
+        self.checkpoint = checkpoint_path

@@ -3,7 +3,7 @@
   config.yaml     every value of the config
   metrics.jsonl   one line an epoch
   train.log       what the training printed
-  metrics.json    the last evaluation
+  metrics.json    what evaluation and experiments measured, a section each
   checkpoints/    weights, optimiser, latents, position; see dgn.training.checkpoint
   latents/        the chains as they are between checkpoints
   figures/        pictures
@@ -17,7 +17,7 @@ from typing import Any, Dict, List
 
 from dgn import config as cfg
 from dgn.errors import RunFailed, UserError
-from dgn.files import append_line, new_folder, write_text
+from dgn.files import append_line, new_folder, write_json, write_text
 
 
 class RunFolder:
@@ -51,6 +51,19 @@ class RunFolder:
         """Keeps a changed config, for the rest of the run."""
         self.config = config
         write_text(self.path / "config.yaml", cfg.dump(config))
+
+    def say(self, line: str) -> None:
+        """A line for the person and for the log."""
+        print(line, flush=True)
+        append_line(self.text_log, line)
+
+    def add_results(self, **sections: Any) -> None:
+        """Writes sections of metrics.json; the others stay as they are."""
+        try:
+            known = json.loads(self.results.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            known = {}
+        write_json(self.results, {**known, **sections})
 
     def log(self, record: Dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""

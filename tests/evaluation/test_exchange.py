@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dgn.evaluation import exchange
-from dgn.nets.deformable import Decoded
+from dgn.nets.model import Decoded
 
 
 def picture(brightness, place):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dgn.figures import bases, grids, sheet
-from dgn.nets.deformable import Decoded
+from dgn.nets.model import Decoded
 
 
 def test_canonical_grid_is_regular_and_a_shift_moves_it():
@@ -30,9 +30,9 @@ def toy_decode(z_app, z_geo):
 
 
 def test_bases_are_ranked_by_their_effect():
-    appearance = bases.rank_appearance(toy_decode, 4, 3, 2.0)
+    appearance = bases.rank(toy_decode, [None, None], 0, [4, 3], 2.0)
     assert list(appearance.order[:2]) == [2, 0] and appearance.effect[2] == pytest.approx(0.4)
-    geometry = bases.rank_geometry(toy_decode, np.zeros(4, np.float32), 3, 2.0)
+    geometry = bases.rank(toy_decode, [None, None], 1, [4, 3], 2.0)
     assert geometry.order[0] == 1 and geometry.effect[0] == geometry.effect[2] == 0
 
 
@@ -40,13 +40,13 @@ def test_traversal_goes_from_minus_gamma_to_gamma_in_eleven_steps():
     z = bases.sweep(2, 4, 10.0)
     np.testing.assert_allclose(z[:, 2], np.arange(-10, 11, 2))
     assert (np.delete(z, 2, 1) == 0).all()
-    rows = bases.appearance_rows(toy_decode, bases.rank_appearance(toy_decode, 4, 3, 2.0), 3, 10.0, 2)
+    rows = bases.appearance_rows(toy_decode, bases.rank(toy_decode, [None, None], 0, [4, 3], 2.0), 3, 10.0, 2)
     assert rows.shape == (2, 11, 1, 16, 16)
     np.testing.assert_allclose(np.diff(rows[0].mean((1, 2, 3))), 0.2, rtol=1e-4)
 
 
 def test_applied_bases_pair_the_two_bends_of_each_appearance():
-    ranked_a, ranked_g = bases.rank_appearance(toy_decode, 4, 3, 2.0), bases.rank_geometry(toy_decode, np.zeros(4), 3, 2.0)
+    ranked_a, ranked_g = (bases.rank(toy_decode, [None, None], group, [4, 3], 2.0) for group in (0, 1))
     rows = bases.applied_rows(toy_decode, ranked_a, ranked_g, 10.0, 2, 3.0)
     assert rows.shape == (4, 11, 1, 16, 16)
     for a in (0, 2):  # the two rows of a pair: the same brightness, shifted by -3 and 3

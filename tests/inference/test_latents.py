@@ -9,7 +9,7 @@ import pytest
 
 from dgn.errors import RunFailed, UserError
 from dgn.inference.latents import LatentBank
-from dgn.nets.deformable import LatentGroup
+from dgn.nets.model import LatentGroup
 
 GROUPS = (LatentGroup("z_app", (4,)), LatentGroup("z_geo", (3, 2)))
 

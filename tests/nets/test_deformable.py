@@ -8,7 +8,8 @@ import pytest
 
 from dgn import config as cfg
 from dgn.nets.blocks import Deconv, parameter_count, truncated_normal
-from dgn.nets.deformable import DeformableGenerator, decode, spline_weights
+from dgn.nets.deformable import DeformableGenerator, spline_weights
+from dgn.nets.model import decode
 
 
 def build(size=64, channels=3, seed=1, **model) -> DeformableGenerator:

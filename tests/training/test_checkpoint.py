@@ -29,14 +29,14 @@ def state(tmp_path):
 
 def save(state, epoch, keep=3):
     model, bank, folder = state
-    return checkpoint.save(folder, Position(epoch, 0), {}, model, None, bank, keep)
+    return checkpoint.save(folder, Position(epoch, 0), {}, {"weights": model}, bank, keep)
 
 
 def test_what_is_loaded_is_what_was_saved(state):
     model, bank, folder = state
     saved = save(state, 1)
     other = DeformableGenerator(MODEL, 3, 16, seed=9)
-    checkpoint.load_weights(saved, other)
+    checkpoint.load(saved, {"weights": other})
     for (name, a), (_, b) in zip(model.parameters_and_names(), other.parameters_and_names()):
         np.testing.assert_array_equal(a.asnumpy(), b.asnumpy(), err_msg=name)
     z = [ms.Tensor(v) for v in bank.read(np.arange(6))]
@@ -87,7 +87,7 @@ def test_no_usable_checkpoint_is_said(state):
 def test_a_checkpoint_of_another_model_is_refused(state, changed):
     saved = save(state, 1)
     with pytest.raises(UserError, match="of another model"):
-        checkpoint.load_weights(saved, DeformableGenerator(changed, 3, 16, seed=1))
+        checkpoint.load(saved, {"weights": DeformableGenerator(changed, 3, 16, seed=1)})
 
 
 @pytest.mark.parametrize("room", [1000, 200_000])  # bytes a file: not enough for the weights, and for the latents

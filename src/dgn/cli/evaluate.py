@@ -17,10 +17,8 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import add_device, positive
-from dgn.files import write_json
 
 MEASURED = 1000  # training images, at most
 MEASURED_VALUES = 2 ** 26  # and values in them: the spectra of the images are held in memory
@@ -47,23 +45,21 @@ def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None)
     """Computes all measures of a loaded run and returns them; those of the run's own images are written to metrics.json."""
     from dgn import build
     from dgn.evaluation import report
-    from dgn.inference import unseen
 
-    config, sources = trained.folder.config, trained.open_sources()
-    sigma = cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)
+    config, sources = trained.config, trained.open_sources()
     known = np.arange(min(len(trained.bank), MEASURED, max(MEASURED_VALUES // int(np.prod(sources.train.shape)), 1)))
     held_out = build.open_images(config.data, images) if images else sources.held_out
     new, new_latents = None, None
     if held_out is not None and len(held_out):
         new = held_out.read(np.arange(min(len(held_out), config.evaluation.images)))
-        new_latents = unseen.infer(trained.sampler, new, steps or config.evaluation.steps, sigma, config.training.seed)
-    decode = build.decoder(trained.model)
-    result = report.compute(decode, sources.train.read(known), trained.bank.read(known), new, new_latents)
+        given = build.given_latents(trained.model, held_out)
+        new_latents = trained.infer(new, steps, {name: z[:len(new)] for name, z in given.items()})
+    result = report.compute(trained.decode, sources.train.read(known), trained.bank.read(known), new, new_latents)
     if images:  # the run's own measures stay as they are
         return {**result, "images": images}
-    if config.data.path is None:
-        result["exchange"] = exchanged(trained, decode, known)
-    write_json(trained.folder.results, {**result, "checkpoint": trained.checkpoint.name, "versions": runtime.versions()})
+    if config.data.path is None and config.model.kind == "deformable":
+        result["exchange"] = exchanged(trained, known)
+    trained.folder.add_results(**result, checkpoint=trained.checkpoint.name, versions=runtime.versions())
     return result
 
 
@@ -71,17 +67,17 @@ PROBED = ("yaw", "pitch", "roll", "skin", "hair_colour", "background_light", "li
 PROBE_FACES = 600
 
 
-def exchanged(trained, decode, known: np.ndarray) -> Dict[str, Any]:
+def exchanged(trained, known: np.ndarray) -> Dict[str, Any]:
     """For generated faces: which donor's factors a picture with exchanged geometry shows."""
-    from dgn.data.faces import FaceSource
+    from dgn import build
     from dgn.evaluation import exchange
 
-    data = trained.folder.config.data
-    faces = FaceSource(len(trained.bank), data.size, data.seed, grey=data.grey)
-    fresh = FaceSource(PROBE_FACES, data.size, data.seed + 1, grey=data.grey)
+    data = trained.config.data
+    faces = build.make_faces(data, len(trained.bank))
+    fresh = build.make_faces(data, PROBE_FACES, data.seed + 1)
     everyone = np.arange(PROBE_FACES)
     predict = exchange.probe(fresh.read(everyone), fresh.factor_table(everyone, PROBED))
-    return exchange.compute(decode, predict, PROBED, faces.factor_table(known, PROBED), *trained.bank.read(known))
+    return exchange.compute(trained.decode, predict, PROBED, faces.factor_table(known, PROBED), *trained.bank.read(known))
 
 
 def summary(result: Dict[str, Any]) -> str:
@@ -89,11 +85,12 @@ def summary(result: Dict[str, Any]) -> str:
     lines = [f"{result['train']['images']} training images  MSRE {result['train']['msre']:.1f}, PSNR {result['train']['psnr']:.1f} dB"]
     if "unseen" in result:
         lines.append(f"unseen images     MSRE {result['unseen']['msre']:.1f}, PSNR {result['unseen']['psnr']:.1f} dB")
-    lines.append(f"appearance        {result['appearance']['nyquist_ratio']:.2f} times the images' energy near the Nyquist frequency "
-                 "(above 2: a checkerboard)")
-    geometry = result["geometry"]
-    lines.append(f"displacement      {geometry['displacement_rms']:.2f} pixels rms, neighbours differ by {geometry['stretch_rms']:.2f}, "
-                 f"{100 * geometry['folded']:.1f}% folded")
+    if "geometry" in result:
+        lines.append(f"appearance        {result['appearance']['nyquist_ratio']:.2f} times the images' energy near the Nyquist frequency "
+                     "(above 2: a checkerboard)")
+        geometry = result["geometry"]
+        lines.append(f"displacement      {geometry['displacement_rms']:.2f} pixels rms, neighbours differ by {geometry['stretch_rms']:.2f}, "
+                     f"{100 * geometry['folded']:.1f}% folded")
     for name, donors in result.get("exchange", {}).items():
         lines.append(f"{name:17} follows the geometry donor {donors['geometry_donor']:+.2f}, the appearance donor "
                      f"{donors['appearance_donor']:+.2f} (own picture {donors['own']:+.2f})")

@@ -7,7 +7,9 @@
   geometry_bases.png       one dimension of Z^g along each row (Fig. 4)
   applied_bases.png        appearance bases bent by a geometric basis (Fig. 5)
   recombination.png        appearance of one face with the geometry of others, and the reverse (Fig. 11)
-  samples.png              faces from the prior
+  latent_bases.png         of a plain model: one dimension of Z along each row
+  labels_1.png, _2.png     of a model with given labels: every label bent by a geometric basis (Fig. 13)
+  samples.png              pictures from the prior
   curves.png               the training
 """
 
@@ -45,33 +47,46 @@ def run(args: argparse.Namespace) -> int:
 
 
 def draw(trained, folder: Path, gamma: Optional[float] = None, shown: int = 10) -> List[Path]:
-    """Writes every picture of a loaded run; returns their paths."""
-    from dgn import build
-    from dgn.figures import bases, pictures, sheet
+    """Writes every picture that a loaded run's model has; returns their paths."""
+    from dgn.figures import pictures, sheet
     from dgn.randomness import generator
 
-    decode = build.decoder(trained.model)
-    config = trained.folder.config
-    gamma = gamma or config.evaluation.gamma
+    config, model = trained.config, trained.model
     rng = generator(config.training.seed, "figures")
     chosen = np.sort(rng.choice(len(trained.bank), min(shown, len(trained.bank)), replace=False))
-    images, (z_app, z_geo) = trained.open_sources().train.read(chosen), trained.bank.read(chosen)
-    sizes = config.model.z_app, config.model.z_geo
-    decoded = decode(z_app, z_geo)
-    best = np.square(images - decoded.image).sum((1, 2, 3)).argmin()
-    face = z_app[best]  # the fixed Z^a of the geometric bases: the face that the model knows best
-    appearance = bases.rank_appearance(decode, *sizes, gamma)
-    geometry = bases.rank_geometry(decode, face, sizes[1], gamma)
-    prior = [rng.standard_normal((33, size), np.float32) for size in sizes]
+    images, latents = trained.open_sources().train.read(chosen), trained.bank.read(chosen)
+    decoded = trained.decode(*latents)
+    best = int(np.square(images - decoded.image).sum((1, 2, 3)).argmin())
+    prior = [rng.standard_normal((33, *group.shape), np.float32) if group.sampled else np.resize(np.eye(*group.shape, dtype=np.float32), (33, *group.shape))
+             for group in model.groups]
     return [
         pictures.reconstruction(folder / "reconstruction.png", images, decoded, "Training images"),
+        *_bases(trained, folder, gamma or config.evaluation.gamma, images, latents, best),
+        pictures.samples(folder / "samples.png", trained.decode, *prior),
+        sheet.save_curves(folder / "curves.png", trained.folder.records(), {
+            "MSRE of the training images": {"msre": "MSRE"},
+            "Latents (prior: 1)": {f"{group.name}_std": f"std of {pictures.symbol(group.name)}" for group in model.groups if group.sampled},
+            "Gradient of the energy": {"gradient": "norm"}, "Divergence of q from the prior": {"kl": "KL"}}),
+    ]
+
+
+def _bases(trained, folder: Path, gamma: float, images: np.ndarray, latents, best: int) -> List[Path]:
+    """What the dimensions of the latents do; `best`: the row of `latents` whose image the model knows best."""
+    from dgn.figures import bases, pictures
+
+    decode, sizes = trained.decode, [group.shape[0] for group in trained.model.groups]
+    if len(sizes) == 1:
+        return [pictures.latent_bases(folder / "latent_bases.png", decode, bases.rank(decode, [None], 0, sizes, gamma), gamma)]
+    if not trained.model.groups[0].sampled:
+        ranked = bases.rank(decode, [np.eye(sizes[0], dtype=np.float32)[0], None], 1, sizes, gamma)
+        return [pictures.labels(folder / f"labels_{place}.png", decode, sizes, ranked, place - 1, gamma) for place in (1, 2)]
+    z_app, z_geo = latents
+    face = z_app[best]  # the fixed Z^a of the geometric bases
+    appearance = bases.rank(decode, [None, None], 0, sizes, gamma)
+    geometry = bases.rank(decode, [face, None], 1, sizes, gamma)
+    return [
         pictures.appearance_bases(folder / "appearance_bases.png", decode, appearance, sizes[1], gamma),
         pictures.geometry_bases(folder / "geometry_bases.png", decode, geometry, face, gamma),
         pictures.applied_bases(folder / "applied_bases.png", decode, appearance, geometry, gamma),
         pictures.recombination(folder / "recombination.png", decode, images, z_app, z_geo, "Recombination of training images"),
-        pictures.samples(folder / "samples.png", decode, *prior),
-        sheet.save_curves(folder / "curves.png", trained.folder.records(), {
-            "MSRE of the training images": {"msre": "MSRE"},
-            "Latents (prior: 1)": {"z_app_std": "std of Z^a", "z_geo_std": "std of Z^g"},
-            "Gradient of the energy": {"gradient": "norm"}}),
     ]

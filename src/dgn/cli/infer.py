@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import add_device, natural, positive
 
@@ -43,28 +42,24 @@ def run(args: argparse.Namespace) -> int:
     from dgn.evaluation import reconstruction
     from dgn.figures import pictures
     from dgn.files import new_folder, png_name, write_array, write_arrays
-    from dgn.inference import unseen
-
+    from dgn.nets.model import rows
     trained = build.load_run(Path(args.run_folder), device)
-    config = trained.folder.config
-    source = build.open_images(config.data, args.images)
-    sigma = cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)
-    decode = build.decoder(trained.model)
+    source = build.open_images(trained.config.data, args.images)
+    given = build.given_latents(trained.model, source)
     output = new_folder(Path(args.output))
     names, latents, errors = [source.name(index) for index in range(len(source))], [], []
     with tqdm(total=len(source), unit="image", disable=not sys.stderr.isatty()) as bar:
         for first in range(0, len(source), CHUNK):  # memory does not grow with the number of images
             images = source.read(np.arange(first, min(first + CHUNK, len(source))))
-            found = unseen.infer(trained.sampler, images, args.steps, sigma, args.seed, first)
-            decoded = decode(*found)
-            for name, image, appearance, displacement in zip(names[first:], *decoded):
-                write_image(output / "reconstruction" / png_name(name), image)
-                write_image(output / "appearance" / png_name(name), appearance)
-                write_array(output / "displacement" / f"{name}.npy", displacement)
+            found = trained.infer(images, args.steps, {name: z[first:first + CHUNK] for name, z in given.items()}, first, seed=args.seed)
+            decoded = trained.decode(*found)
+            for row, name in enumerate(names[first:first + len(images)]):
+                write_image(output / "reconstruction" / png_name(name), decoded.image[row])
+                if decoded.appearance is not None:
+                    write_image(output / "appearance" / png_name(name), decoded.appearance[row])
+                    write_array(output / "displacement" / f"{name}.npy", decoded.displacement[row])
             if first == 0:
-                few = min(10, len(images))
-                pictures.reconstruction(output / "overview.png", images[:few], type(decoded)(*[part[:few] for part in decoded]),
-                                        "Inferred images")
+                pictures.reconstruction(output / "overview.png", images[:10], rows(decoded, slice(10)), "Inferred images")
             latents.append(found)
             errors.append(reconstruction.compute(images, decoded.image))
             bar.update(len(images))

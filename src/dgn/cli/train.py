@@ -10,7 +10,6 @@ The run folder holds all that later commands need. Ctrl-C saves and says how to 
 from __future__ import annotations
 
 import argparse
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Optional
@@ -18,8 +17,7 @@ from typing import Callable, Optional
 from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import add_device
-from dgn.errors import RunFailed, UserError
-from dgn.files import append_line
+from dgn.errors import Interrupted, RunFailed, UserError
 from dgn.run_folder import RunFolder
 
 
@@ -40,16 +38,16 @@ def resolve_config(args: argparse.Namespace) -> cfg.Config:
         raise UserError("--resume goes on with the run's own config; leave --config out (--set may change values)")
     base = RunFolder.open(Path(args.output)).path / "config.yaml" if args.resume else args.config
     config = cfg.load(base, args.settings)
-    path = args.data or config.data.path
-    # whole, so that the run folder can be used from anywhere
-    return config if path is None else replace(config, data=replace(config.data, path=str(Path(path).resolve())))
+    if args.data:
+        config = replace(config, data=replace(config.data, path=args.data))
+    return cfg.with_whole_paths(config)
 
 
 def run(args: argparse.Namespace) -> int:
     config = resolve_config(args)
     device = runtime.start(args.device)
 
-    from dgn import build
+    from dgn import build, runs
 
     sources = build.make_sources(config.data)
     if args.dry_run:
@@ -59,71 +57,38 @@ def run(args: argparse.Namespace) -> int:
 
     folder = RunFolder.open(Path(args.output)) if args.resume else RunFolder.create(Path(args.output), config)
     cfg.check_resumable(folder.config, config)
-    logging.getLogger().addHandler(logging.FileHandler(folder.text_log, encoding="utf-8"))
     try:
-        return learn(folder, config, device, sources, args.output)
-    except (RunFailed, UserError) as error:
-        append_line(folder.text_log, f"dgn: {error}")
-        raise
-
-
-def learn(folder: RunFolder, config: cfg.Config, device: str, sources, output: str) -> int:
-    """Trains from the newest whole checkpoint, or from the start; then measures and draws. Returns the exit code."""
-    from dgn import build
-    from dgn.training import checkpoint
-    from dgn.training.loop import Interrupted, Sums, train
-    from dgn.training.progress import Progress
-
-    saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
-    learner = build.make_learner(config, device, folder, sources.train, saved)
-    start, sums = checkpoint.Position(0, 0), Sums()
-    if saved:
-        state = checkpoint.read_state(saved)
-        start, sums = checkpoint.Position(state["epoch"], state["step"]), Sums(**state["sums"])
-    folder.change_config(config)
-    folder.rewind(start.epoch)
-
-    trained = build.Trained(folder, saved, learner.model, learner.sampler, learner.bank, lambda: sources)
-    progress = Progress(start.epoch, config.training.epochs, folder.text_log)
-    progress.say(f"dgn train on {device}: {len(sources.train)} images, {config.training.epochs} epochs"
-                 + (f", going on from {saved}" if saved else "") + f"; run folder {output}")
-    try:
-        train(folder, learner, progress, start, sums, pictures_every(trained))
+        trained = runs.learn(folder, config, device, sources, pictures_every(config.training.figures_every))
     except Interrupted as stopped:
-        progress.say(f"stopped and saved {stopped.checkpoint}; to go on: dgn train --output {output} --resume")
+        folder.say(f"stopped and saved {stopped.checkpoint}; to go on: dgn train --output {args.output} --resume")
         return 130
     except RunFailed as failed:
-        last = next(iter(checkpoint.listed(folder.checkpoints)), None)
+        last = next(iter(sorted(folder.checkpoints.glob("epoch_*"), reverse=True)), None)
         if last is None:
             raise
-        raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {output} --resume with such a "
+        raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} --resume with such a "
                         "--set goes on from there") from None
-    finally:
-        progress.close()
-    finish(trained._replace(checkpoint=checkpoint.newest_whole(folder.checkpoints)), progress)
+    finish(trained)
     return 0
 
 
-def pictures_every(trained) -> Optional[Callable[[int], None]]:
-    """Draws the figures every training.figures_every epochs."""
-    training = trained.folder.config.training
-    if not training.figures_every:
-        return None
-
-    def draw(done: int) -> None:
-        if done % training.figures_every == 0 and done < training.epochs:
+def pictures_every(epochs: int) -> Optional[Callable]:
+    """Draws the figures every so many epochs; 0: never."""
+    def draw(trained, done: int) -> None:
+        if done % epochs == 0 and done < trained.config.training.epochs:
             from dgn.cli import figures
             figures.draw(trained, trained.folder.figures / f"epoch_{done:05d}")
-    return draw
+    return draw if epochs else None
 
 
-def finish(trained, progress) -> None:
+def finish(trained) -> None:
     """Evaluates and draws a finished training, and says what came of it and where it is."""
     from dgn.cli import evaluate, figures
 
-    progress.say("measuring the run and drawing its pictures ...")
-    progress.say(evaluate.summary(evaluate.evaluate(trained)))
-    drawn = figures.draw(trained, trained.folder.figures)
-    progress.say(f"numbers           {trained.folder.results}")
+    folder = trained.folder
+    folder.say("measuring the run and drawing its pictures ...")
+    folder.say(evaluate.summary(evaluate.evaluate(trained)))
+    drawn = figures.draw(trained, folder.figures)
+    folder.say(f"numbers           {folder.results}")
     for path in drawn:
-        progress.say(f"picture           {path}")
+        folder.say(f"picture           {path}")

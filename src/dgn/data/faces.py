@@ -71,9 +71,13 @@ class FaceSource:
     """`count` drawn faces as a Source, from index `first` on; drawn when first read, kept in 8 bits up to 256 MB.
 
     view: a fixed yaw in degrees, with pitch and roll 0; none: the poses of the population.
+    population: "random" (any pose, moderate expressions), "frontal" (the same people, view 0), "expressions" (frontal
+        people, each with a neutral face and every one of EXPRESSIONS: face 7 k + e is person k).
     """
 
-    def __init__(self, count: int, size: int, seed: int, grey: bool = False, first: int = 0, view: float | None = None) -> None:
+    def __init__(self, count: int, size: int, seed: int, grey: bool = False, first: int = 0, view: float | None = None,
+                 population: str = "random") -> None:
+        self.population, view = population, 0.0 if population == "frontal" and view is None else view
         self.shape = (1 if grey else 3, size, size)
         self.count, self.size, self.seed, self.grey, self.first, self.view = count, size, seed, grey, first, view
         kept = min(count, CACHE_BYTES // int(np.prod(self.shape)))
@@ -84,7 +88,12 @@ class FaceSource:
 
     def factors(self, index: int) -> Factors:
         """The factors of a face."""
-        found = sample_factors(self.seed, self.first + int(index))
+        place = self.first + int(index)
+        if self.population == "expressions":
+            person, which = divmod(place, 1 + len(EXPRESSIONS))
+            neutral = subject_factors(self.seed, person)
+            return with_expression(neutral, EXPRESSIONS[which - 1], 1.0) if which else neutral
+        found = sample_factors(self.seed, place)
         return found if self.view is None else replace(found, yaw=self.view, pitch=0.0, roll=0.0)
 
     def factor_table(self, indices: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
@@ -101,7 +110,7 @@ class FaceSource:
 
     def identity(self) -> str:
         """The seed and the first index decide every face."""
-        return f"faces of seed {self.seed} from {self.first}, view {self.view}"
+        return f"{self.population} faces of seed {self.seed} from {self.first}, view {self.view}"
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The faces at `indices`, (n, C, size, size) float32 in [0, 1]."""

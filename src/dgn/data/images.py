@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Optional, Tuple
 
 import cv2
@@ -40,13 +40,14 @@ class ImageFolder:
     grey: one channel instead of RGB; images of the other kind are converted.
     corrupt: "error" stops at the read of a file that cannot be used; "skip" decodes every file now, and leaves the
         unusable ones out: `skipped` lists them as (relative path, reason).
+    pattern: only the files whose relative path, or its last part, matches, such as "*-11.jpg".
     first, limit: the part files[first:][:limit] of the sorted files, as slices, before any are skipped: the last 200
         are first=-200, all others limit=-200.
     Raises UserError where the folder or the arguments are wrong; `read` raises it where a file is.
     """
 
     def __init__(self, folder: str | Path, size: int, crop: Crop | None, grey: bool, corrupt: str = "error",
-                 limit: int | None = None, first: int = 0, cache_mb: int = 256) -> None:
+                 limit: int | None = None, first: int = 0, cache_mb: int = 256, pattern: str | None = None) -> None:
         if size < 1:
             raise UserError(f"image size {size}: must be at least 1 pixel")
         if crop is not None and not (0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
@@ -60,6 +61,10 @@ class ImageFolder:
         self._workers = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
 
         found = find_images(self._folder)
+        if pattern is not None:
+            every, found = len(found), [name for name in found if PurePosixPath(name).match(pattern)]
+            if not found:
+                raise UserError(f"{folder}: none of its {every} images matches data.files = {pattern!r}")
         self._names = found[first:][:limit]
         if not self._names:
             raise UserError(f"{folder}: first={first}, limit={limit} selects none of its {len(found)} images")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterable, Iterator, Protocol, Tuple
+from typing import Iterable, Iterator, Optional, Protocol, Tuple
 
 import numpy as np
+
+from dgn.errors import UserError
 
 
 class Source(Protocol):
@@ -45,6 +47,18 @@ class Subset:
 
     def identity(self) -> str:
         return f"{self.first}+{self.count} of {self.source.identity()}"
+
+    def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
+        """Labels of the samples at `indices`, (n,); None if the source has none."""
+        labels = getattr(self.source, "labels", None)
+        return labels(np.asarray(indices) + self.first) if labels else None
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """(n,) labels 0 <= label < classes -> (n, classes) float32. Raises UserError for others."""
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise UserError(f"labels go from {labels.min()} to {labels.max()}, and model.z_app is {classes}; it must be the number of labels")
+    return np.eye(classes, dtype=np.float32)[labels]
 
 
 def batches(source: Source, order: Iterable[np.ndarray]) -> Iterator[Tuple[np.ndarray, np.ndarray]]:

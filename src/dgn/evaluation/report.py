@@ -11,14 +11,16 @@ from dgn.evaluation import checkerboard, displacement, reconstruction
 
 def compute(decode: Callable, images: np.ndarray, latents, unseen: Optional[np.ndarray] = None,
             unseen_latents=None) -> Dict[str, Any]:
-    """Reconstruction of training and unseen images; checkerboard and displacement of the training images.
+    """Reconstruction of training and unseen images; checkerboard and displacement of the training images, if the model
+    has them.
 
-    decode: (z_app, z_geo) -> Decoded of NumPy arrays; latents: (z_app, z_geo) of `images`.
+    decode: latents of each group -> Decoded of NumPy arrays; latents: those of `images`.
     """
     decoded = decode(*latents)
-    result = {"train": reconstruction.compute(images, decoded.image),
-              "appearance": checkerboard.compute(images, decoded.appearance),
-              "geometry": displacement.compute(decoded.displacement)}
+    result = {"train": reconstruction.compute(images, decoded.image)}
+    if decoded.displacement is not None:
+        result["appearance"] = checkerboard.compute(images, decoded.appearance)
+        result["geometry"] = displacement.compute(decoded.displacement)
     if unseen is not None:
         result["unseen"] = reconstruction.compute(unseen, decode(*unseen_latents).image)
     return result

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Tuple
+from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-Decode = Callable[[np.ndarray, np.ndarray], "Decoded"]  # (z_app, z_geo) -> Decoded of NumPy arrays  # noqa: F821
+Decode = Callable[..., "Decoded"]  # latents of each group -> Decoded of NumPy arrays  # noqa: F821
 
 
 class Bases(NamedTuple):
@@ -23,23 +23,31 @@ def sweep(dimension: int, size: int, gamma: float, steps: int = 11) -> np.ndarra
     return z
 
 
-def rank_appearance(decode: Decode, z_app: int, z_geo: int, gamma: float) -> Bases:
-    """Appearance dimensions by how much they change the picture, with Z^g = 0."""
-    ends = np.concatenate([sweep(k, z_app, gamma, 2) for k in range(z_app)])
-    pictures = decode(ends, np.zeros((len(ends), z_geo), np.float32)).image
-    return _ranked(pictures)
-
-
-def rank_geometry(decode: Decode, face: np.ndarray, z_geo: int, gamma: float) -> Bases:
-    """Geometry dimensions by how much they change the picture of one appearance, `face` (d_a,)."""
-    ends = np.concatenate([sweep(k, z_geo, gamma, 2) for k in range(z_geo)])
-    return _ranked(decode(face[None].repeat(len(ends), 0), ends).image)
+def rank(decode: Decode, held: Sequence[Optional[np.ndarray]], moving: int, sizes: Sequence[int], gamma: float) -> Bases:
+    """Dimensions of latent group `moving` by how much they change the picture; the other groups are `held`, (d,) or None
+    for zeros."""
+    ends = np.concatenate([sweep(k, sizes[moving], gamma, 2) for k in range(sizes[moving])])
+    latents = [np.zeros((len(ends), size), np.float32) if z is None else z[None].repeat(len(ends), 0) for z, size in zip(held, sizes)]
+    latents[moving] = ends
+    return _ranked(decode(*latents).image)
 
 
 def _ranked(pictures: np.ndarray) -> Bases:
     pairs = pictures.reshape(-1, 2, pictures[0].size)
     effect = np.sqrt(np.square(pairs[:, 1] - pairs[:, 0]).mean(1))
     return Bases(np.argsort(-effect, kind="stable"), effect)
+
+
+def latent_rows(decode: Decode, bases: Bases, gamma: float, rows: int) -> np.ndarray:
+    """Pictures (rows, 11, C, H, W) of the first bases of a model with one latent group."""
+    return _rows(decode(_sweeps(bases, gamma, rows)).image)
+
+
+def label_rows(decode: Decode, label: int, sizes: Sequence[int], dimension: int, gamma: float) -> Tuple[np.ndarray, np.ndarray]:
+    """A label's picture before the warp (C, H, W), and pictures (11, C, H, W) of one geometric basis bending it (Fig. 13)."""
+    z_geo = sweep(dimension, sizes[1], gamma)
+    decoded = decode(np.eye(sizes[0], dtype=np.float32)[[label] * len(z_geo)], z_geo)
+    return decoded.appearance[0], decoded.image
 
 
 def appearance_rows(decode: Decode, bases: Bases, z_geo: int, gamma: float, rows: int) -> np.ndarray:

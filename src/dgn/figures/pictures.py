@@ -14,7 +14,10 @@ from dgn.figures.sheet import save_sheet
 
 
 def reconstruction(path: Path, images: np.ndarray, decoded, title: str) -> Path:
-    """Fig. 2: images, their appearance before the warp with the canonical grid, reconstructions with the bent grid."""
+    """Fig. 2: images, their appearance before the warp with the canonical grid, reconstructions with the bent grid; for a
+    model without a warp images and reconstructions."""
+    if decoded.displacement is None:
+        return save_sheet(path, [list(images), list(decoded.image)], title, ["input", "reconstruction"])
     rows = [list(images), list(decoded.image),
             [with_grid(a) for a in decoded.appearance],
             [with_grid(i, d) for i, d in zip(decoded.image, decoded.displacement)],
@@ -42,6 +45,22 @@ def geometry_bases(path: Path, decode: Decode, ranked: bases.Bases, face: np.nda
                       note="Pose and shape should change; colour and light should not.")
 
 
+def latent_bases(path: Path, decode: Decode, ranked: bases.Bases, gamma: float, rows: int = 6) -> Path:
+    """The strongest dimensions of a plain model, which has no Fig. 3 and 4 of its own."""
+    return save_sheet(path, list(bases.latent_rows(decode, ranked, gamma, rows)), "Bases of a plain generator: one dimension of Z from -gamma to gamma",
+                      _names(ranked, rows), _ends(gamma), note="Nothing keeps appearance and geometry apart here.")
+
+
+def labels(path: Path, decode: Decode, sizes, ranked: bases.Bases, place: int, gamma: float) -> Path:
+    """Fig. 13: each label's picture before the warp, then bent by the `place`-th strongest geometric basis."""
+    rows = []
+    for label in range(sizes[0]):
+        plain, bent = bases.label_rows(decode, label, sizes, int(ranked.order[place]), gamma)
+        rows.append([plain, *bent])
+    return save_sheet(path, rows, f"Z^a is the label; dimension {ranked.order[place]} of Z^g from -gamma to gamma", [str(k) for k in range(sizes[0])],
+                      ["before warp", *_ends(gamma)], note="Along a row shape changes; the label stays.")
+
+
 def applied_bases(path: Path, decode: Decode, appearance: bases.Bases, geometry: bases.Bases, gamma: float, rows: int = 3) -> Path:
     """Fig. 5: appearance bases bent by the strongest geometric basis."""
     bend = 0.6 * gamma
@@ -61,11 +80,16 @@ def recombination(path: Path, decode: Decode, images: np.ndarray, z_app: np.ndar
                       note="Third row: one face's colours and light in everyone's pose and shape. Fourth row: everyone's in one pose and shape.")
 
 
-def samples(path: Path, decode: Decode, z_app: np.ndarray, z_geo: np.ndarray, columns: int = 11) -> Path:
-    """Faces decoded from the prior."""
-    pictures = decode(z_app, z_geo).image
+def samples(path: Path, decode: Decode, *latents: np.ndarray, columns: int = 11) -> Path:
+    """Pictures decoded from the prior."""
+    pictures = decode(*latents).image
     rows = [list(pictures[k:k + columns]) for k in range(0, len(pictures), columns)]
-    return save_sheet(path, rows, "Samples: Z^a and Z^g from the prior", [""] * len(rows))
+    return save_sheet(path, rows, "Samples: latents from the prior", [""] * len(rows))
+
+
+def symbol(group: str) -> str:
+    """A latent group's name as the paper writes it."""
+    return {"z_app": "Z^a", "z_geo": "Z^g", "z": "Z"}[group]
 
 
 def _names(ranked: bases.Bases, rows: int) -> List[str]:

@@ -51,7 +51,9 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
 
 
 def save_curves(path: Path, records: List[Dict], panels: Dict[str, Dict[str, str]]) -> Path:
-    """Curves over epochs: for each panel's title the keys of `records` to draw and their names."""
+    """Curves over epochs: for each panel's title the keys of `records` to draw and their names; a panel of which the
+    records hold nothing is left out."""
+    panels = {title: keys for title, keys in panels.items() if records and keys and all(key in records[0] for key in keys)}
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), dpi=100, squeeze=False)
     for ax, (title, keys) in zip(axes[0], panels.items()):
         for key, name in keys.items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Iterable, Tuple
+from typing import Dict, Iterable, Optional, Tuple
 
 import numpy as np
 
 from dgn.errors import RunFailed, UserError
-from dgn.nets.deformable import LatentGroup
+from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
 
 _BLOCK = 4096  # samples whose first latents come from one generator
@@ -25,11 +25,19 @@ class LatentBank:
         self.arrays = arrays
 
     @classmethod
-    def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int) -> "LatentBank":
-        """New chains in `folder`, each started from the prior; a sample's start depends on seed and index alone."""
+    def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int,
+               given: Optional[Dict[str, np.ndarray]] = None) -> "LatentBank":
+        """New chains in `folder`, each started from the prior; a sample's start depends on seed and index alone.
+
+        given: the latents (count, *shape) of the groups that are not sampled.
+        """
         arrays = {}
         for number, group in enumerate(groups):
             array = _allocate(folder / f"{group.name}.npy", (count, *group.shape))
+            if not group.sampled:
+                array[:] = given[group.name]
+                arrays[group.name] = array
+                continue
             for start in range(0, count, _BLOCK):
                 block = generator(seed, "first latents", number, start).standard_normal((_BLOCK, *group.shape), np.float32)
                 array[start:start + _BLOCK] = block[:count - start]

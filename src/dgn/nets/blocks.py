@@ -26,15 +26,16 @@ class _Scaled(nn.Cell):
 
     gain: None for scheme 1 (weights as they are, std 0.1); else weights are standard normal and the layer uses
     gain * sqrt(2 / fan_in) * weight: He's constant, and the balance beta of the geometry generator.
+    init: the initial weight and bias are multiplied by this.
     """
 
     def __init__(self, shape: Tuple[int, ...], outputs: int, fan_in: float, gain: float | None,
-                 rng: np.random.Generator) -> None:
+                 rng: np.random.Generator, init: float = 1.0) -> None:
         super().__init__()
         self.scale = 1.0 if gain is None else gain * math.sqrt(2 / fan_in)
         std = INIT_STD if gain is None else 1.0
-        self.weight = Parameter(Tensor(truncated_normal(shape, rng, std)), name="weight")
-        bias = truncated_normal((outputs,), rng) if gain is None else np.zeros(outputs, np.float32)
+        self.weight = Parameter(Tensor(truncated_normal(shape, rng, init * std)), name="weight")
+        bias = truncated_normal((outputs,), rng, init * INIT_STD) if gain is None else np.zeros(outputs, np.float32)
         self.bias = Parameter(Tensor(bias), name="bias")
 
     def scaled_weight(self) -> Tensor:
@@ -63,9 +64,9 @@ class Deconv(_Scaled):
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, rng: np.random.Generator, gain: float | None = None,
-                 relu: bool = False, smooth: bool = False, kind: str = "auto", device: str = "CPU") -> None:
+                 relu: bool = False, smooth: bool = False, init: float = 1.0, kind: str = "auto", device: str = "CPU") -> None:
         # an output pixel is reached by kernel^2 / stride^2 input pixels on average
-        super().__init__((inputs, outputs, kernel, kernel), outputs, inputs * kernel ** 2 / stride ** 2, gain, rng)
+        super().__init__((inputs, outputs, kernel, kernel), outputs, inputs * kernel ** 2 / stride ** 2, gain, rng, init)
         self.stride = stride
         self.spread = Tensor(binomial_spread(kernel)) if smooth else None
         self.deconv = make_deconv(kind, inputs, outputs, kernel + 2 if smooth else kernel, stride, relu, device)

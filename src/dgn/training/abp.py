@@ -1,13 +1,37 @@
-"""The learning step of alternating back-propagation: Eq. 9 (and 19), with the latents held."""
+"""Alternating back-propagation (Algorithm 1): Langevin dynamics, then Eq. 9 (and 19) with the latents held."""
 
 from __future__ import annotations
 
 from typing import Tuple
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn, ops
 
+from dgn.inference import langevin
 from dgn.inference.energy import Energy
+from dgn.training.method import Check, Latents, Visit
+
+
+class AlternatingBackPropagation:
+    """Steps 3 and 4 of Algorithm 1 (a Method)."""
+
+    encoder = None
+
+    def __init__(self, sampler: langevin.Langevin, step: "LearningStep") -> None:
+        self.sampler, self.step, self.draws = sampler, step, sampler.steps
+        self.cells = {"weights": sampler.energy.model, "optimizer": step.optimizer}
+
+    def visit(self, x: np.ndarray, latents: Latents, noise: Latents, sigma: float, rate: float, check: Check) -> Visit:
+        """See Method."""
+        latents, diagnostics = langevin.run(self.sampler, x, latents, noise, sigma)
+        check(diagnostics, latents)
+        loss, errors = self.step(ms.Tensor(x), ms.Tensor(sigma, ms.float32), ms.Tensor(rate, ms.float32), *langevin.as_tensors(latents))
+        energy = diagnostics.energy
+        return Visit(latents, float(loss.asnumpy()), errors.asnumpy(), {
+            "gradient": float(diagnostics.gradient.mean()),  # norm of the energy's, averaged over steps and groups
+            "energy_drop": float((energy[0] - energy[-1]).mean()),  # of the chains, from the first to the last step
+            "non_finite": float((~np.isfinite(energy)).mean())})  # share of the energies that are no numbers
 
 
 class LearningStep(nn.Cell):
@@ -18,7 +42,7 @@ class LearningStep(nn.Cell):
 
     def __init__(self, energy: Energy, beta1: float = 0.9, beta2: float = 0.999) -> None:
         super().__init__()
-        self.objective = _Objective(energy)
+        self.objective = MeanEnergy(energy)
         self.weights = ms.ParameterTuple(energy.model.trainable_params())
         # the rate is a tensor of every call, so a schedule needs no new graph
         self.optimizer = nn.Adam(self.weights, learning_rate=1e-3, beta1=beta1, beta2=beta2)
@@ -38,7 +62,9 @@ class LearningStep(nn.Cell):
         return ops.depend((loss, error), self.optimizer(slopes))
 
 
-class _Objective(nn.Cell):
+class MeanEnergy(nn.Cell):
+    """The part of the energy that depends on the weights, averaged over a batch, as a function of latents."""
+
     def __init__(self, energy: Energy) -> None:
         super().__init__()
         self.energy, self.branches = energy, energy.model.branches

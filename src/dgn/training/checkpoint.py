@@ -1,7 +1,7 @@
 """Checkpoints that are whole or absent.
 
-A checkpoint is a folder with weights.ckpt, optimizer.ckpt (MindSpore's protobuf), one <group>.npy of chains a latent
-group, state.json (position and running sums; all randomness follows from the position) and manifest.json with the
+A checkpoint is a folder with weights.ckpt, optimizer.ckpt and whatever other Cells the method has (MindSpore's
+protobuf), one <group>.npy of chains a latent group, state.json (position and running sums; all randomness follows from the position) and manifest.json with the
 SHA-256 of every other file. It is written in a hidden folder, flushed, and renamed.
 """
 
@@ -37,28 +37,27 @@ class Position(NamedTuple):
         return f"epoch_{self.epoch:05d}" + (f"_step_{self.step:06d}" if self.step else "")
 
 
-def save(folder: Path, position: Position, state: Dict[str, Any], model: nn.Cell, optimizer: Optional[nn.Cell],
-         bank: LatentBank, keep: int) -> Path:
-    """Writes a checkpoint below `folder`, removes all but the newest `keep`, returns its path.
+def save(folder: Path, position: Position, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank,
+         keep: int) -> Path:
+    """Writes a checkpoint of `cells`, by file name, below `folder`, removes all but the newest `keep`, returns its path.
 
     Raises RunFailed if it cannot be written (a full disk); older checkpoints are then untouched.
     """
     final = folder / position.name
     if not (final.exists() and damage(final) is None):  # else a run stopped again where it was resumed
         shutil.rmtree(final, ignore_errors=True)
-        _write(folder, final, {**state, "epoch": position.epoch, "step": position.step}, model, optimizer, bank)
+        _write(folder, final, {**state, "epoch": position.epoch, "step": position.step}, cells, bank)
     prune(folder, final, keep)
     return final
 
 
-def _write(folder: Path, final: Path, state: Dict[str, Any], model: nn.Cell, optimizer: Optional[nn.Cell], bank: LatentBank) -> None:
+def _write(folder: Path, final: Path, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank) -> None:
     fresh = folder / (_UNFINISHED + final.name)
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(parents=True)
-        _save_parameters(fresh / "weights.ckpt", model)
-        if optimizer is not None:
-            _save_parameters(fresh / "optimizer.ckpt", optimizer)
+        for name, cell in cells.items():
+            _save_parameters(fresh / f"{name}.ckpt", cell)
         bank.save(fresh)
         write_json(fresh / "state.json", state)
         files = sorted(fresh.iterdir())
@@ -123,17 +122,15 @@ def read_state(checkpoint: Path) -> Dict[str, Any]:
     return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
 
 
-def load_weights(checkpoint: Path, model: nn.Cell) -> None:
-    """Fills `model` from a checkpoint: before its first compiled call, which may not see a later change.
+def load(checkpoint: Path, cells: Dict[str, nn.Cell], spread_channels: bool = False) -> None:
+    """Fills `cells` from a checkpoint, by file name: before their first compiled call, which may not see a later change.
 
+    spread_channels: what was learned for grey images may fill a Cell for colour: each channel gets the grey one's
+    weights (5.2: grey expressions to colour faces).
     Raises UserError if the checkpoint is of another model.
     """
-    _load_parameters(checkpoint / "weights.ckpt", model)
-
-
-def load_optimizer(checkpoint: Path, optimizer: nn.Cell) -> None:
-    """Fills the optimiser's moments and counters from a checkpoint."""
-    _load_parameters(checkpoint / "optimizer.ckpt", optimizer)
+    for name, cell in cells.items():
+        _load_parameters(checkpoint / f"{name}.ckpt", cell, spread_channels)
 
 
 def restore_bank(checkpoint: Path, folder: Path, groups) -> LatentBank:
@@ -154,15 +151,20 @@ def _save_parameters(path: Path, cell: nn.Cell) -> None:
     ms.save_checkpoint([{"name": name, "data": p} for name, p in _named(cell).items()], str(path))
 
 
-def _load_parameters(path: Path, cell: nn.Cell) -> None:
+def _load_parameters(path: Path, cell: nn.Cell, spread_channels: bool) -> None:
+    if not path.is_file():
+        raise UserError(f"{path.parent} holds no {path.name}; it is of another learning method")
     stored, wanted = ms.load_checkpoint(str(path)), _named(cell)
-    for name, parameter in wanted.items():
-        if name not in stored or stored[name].shape != parameter.shape:
-            found = f"has shape {tuple(stored[name].shape)} there" if name in stored else "is not there"
-            raise UserError(f"{path} is of another model: {name} {tuple(parameter.shape)} {found}")
     extra = [name for name in stored if name not in wanted]
     if extra:
         raise UserError(f"{path} is of another model: it holds {extra[0]}, which this config has not")
     for name, parameter in wanted.items():
-        # a scalar comes back with one dimension
-        parameter.set_data(ms.Tensor(np.ascontiguousarray(stored[name].asnumpy()).reshape(parameter.shape)))
+        if name not in stored:
+            raise UserError(f"{path} is of another model: {name} {tuple(parameter.shape)} is not there")
+        values, shape = stored[name].asnumpy(), tuple(parameter.shape)
+        for axis, (have, want) in enumerate(zip(values.shape, shape) if spread_channels else ()):
+            if (have, want) == (1, 3):
+                values = values.repeat(3, axis)
+        if values.size != parameter.size or (values.shape != shape and shape):  # a scalar comes back with one dimension
+            raise UserError(f"{path} is of another model: {name} {shape} has shape {tuple(stored[name].shape)} there")
+        parameter.set_data(ms.Tensor(np.ascontiguousarray(values).reshape(shape)))

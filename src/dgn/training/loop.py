@@ -1,4 +1,4 @@
-"""Algorithm 1 (and 2): infer the latents of a batch, then learn from them. The only epoch loop."""
+"""Epochs of visits: infer the latents of a batch, then learn from them (Algorithm 1 and 2). The only epoch loop."""
 
 from __future__ import annotations
 
@@ -6,37 +6,29 @@ import signal
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
-import mindspore as ms
 import numpy as np
 from mindspore import nn
 
 from dgn import config as cfg
 from dgn.data.source import Source, batches, epoch_order
+from dgn.errors import Interrupted
 from dgn.inference import langevin
 from dgn.inference.latents import LatentBank
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from dgn.training.checkpoint import Position
+from dgn.training.method import Method, Visit
 from dgn.training.progress import Progress
 
 
 class Learner(NamedTuple):
-    """The compiled parts of a training and its state."""
+    """A training: what is learned, how, and from what."""
 
     model: nn.Cell
-    sampler: langevin.Langevin
-    step: nn.Cell  # (x, sigma, rate, *latents) -> loss, squared errors; holds `optimizer`
+    method: Method
     bank: LatentBank
     source: Source  # the images that the chains of the bank belong to
-
-
-class Interrupted(Exception):
-    """Ctrl-C (or SIGTERM): the position is saved in `checkpoint`."""
-
-    def __init__(self, checkpoint_path) -> None:
-        super().__init__(str(checkpoint_path))
-        self.checkpoint = checkpoint_path
 
 
 class Sums(NamedTuple):
@@ -46,21 +38,17 @@ class Sums(NamedTuple):
     images: int = 0
     loss: float = 0.0
     squared_error: float = 0.0
-    gradient: float = 0.0  # norm of the energy's gradient, averaged over steps and groups
-    energy_drop: float = 0.0  # of the chains, from the first to the last Langevin step
-    non_finite: float = 0.0  # share of the chains' energies that are no numbers
+    measures: Dict[str, float] = {}  # never changed in place
 
-    def add(self, count: int, loss: float, errors: np.ndarray, diagnostics: langevin.Diagnostics) -> "Sums":
-        energy = diagnostics.energy
-        return Sums(self.batches + 1, self.images + count, self.loss + loss, self.squared_error + float(errors.sum()),
-                    self.gradient + float(diagnostics.gradient.mean()),
-                    self.energy_drop + float((energy[0] - energy[-1]).mean()),
-                    self.non_finite + float((~np.isfinite(energy)).mean()))
+    def add(self, visit: Visit) -> "Sums":
+        return Sums(self.batches + 1, self.images + len(visit.errors), self.loss + visit.loss,
+                    self.squared_error + float(visit.errors.sum()),
+                    {key: self.measures.get(key, 0.0) + value for key, value in visit.measures.items()})
 
     def means(self) -> Dict[str, float]:
         n = max(self.batches, 1)
-        return {"loss": self.loss / n, "msre": self.squared_error / max(self.images, 1), "gradient": self.gradient / n,
-                "energy_drop": self.energy_drop / n, "non_finite": self.non_finite / n}
+        return {"loss": self.loss / n, "msre": self.squared_error / max(self.images, 1),
+                **{key: value / n for key, value in self.measures.items()}}
 
 
 def train(run: RunFolder, learner: Learner, progress: Progress, start: Position = Position(0, 0),
@@ -103,22 +91,22 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
 
 def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.ndarray, x: np.ndarray, sigma: float,
           rate: float, sums: Sums) -> Sums:
-    """One iteration of Algorithm 1 on the samples at `indices`: steps 3 and 4."""
-    noise = langevin.draw_noise(learner.model, config.inference.steps, len(indices), config.training.seed, "noise", *position)
-    latents, diagnostics = langevin.run(learner.sampler, x, learner.bank.read(indices), noise, sigma)
+    """One iteration on the samples at `indices`; their new latents go into the bank."""
     where = f"epoch {position.epoch}, batch {position.step}"
-    langevin.check_chains(diagnostics, latents, where, lambda row: learner.source.name(indices[row]))
-    learner.bank.write(indices, latents)
-    loss, errors = learner.step(ms.Tensor(x), ms.Tensor(sigma, ms.float32), ms.Tensor(rate, ms.float32),
-                                *langevin.as_tensors(latents))
-    errors = errors.asnumpy()
-    langevin.check_errors(errors, where)
-    return sums.add(len(indices), float(loss.asnumpy()), errors, diagnostics)
+
+    def check(diagnostics: langevin.Diagnostics, latents) -> None:
+        langevin.check_chains(diagnostics, latents, where, lambda row: learner.source.name(indices[row]))
+
+    noise = langevin.draw_noise(learner.model, learner.method.draws, len(indices), config.training.seed, "noise", *position)
+    done = learner.method.visit(x, learner.bank.read(indices), noise, sigma, rate, check)
+    learner.bank.write(indices, done.latents)
+    langevin.check_errors(done.errors, where)
+    return sums.add(done)
 
 
 def _save(run: RunFolder, learner: Learner, position: Position, sums: Sums):
     state: Dict[str, Any] = {"sums": sums._asdict(), "images": learner.source.identity()}
-    return checkpoint.save(run.checkpoints, position, state, learner.model, learner.step.optimizer, learner.bank,
+    return checkpoint.save(run.checkpoints, position, state, learner.method.cells, learner.bank,
                            run.config.training.checkpoints_kept)
 
 

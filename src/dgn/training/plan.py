@@ -26,7 +26,8 @@ def describe(config: cfg.Config, model: nn.Cell, count: int, device: str) -> str
     """Resolved config, parameter counts, memory and steps as text."""
     batch = min(config.training.batch_size, count)
     batches = -(-count // batch)
-    weights = [parameter_count(branch) for branch in model.branches]
+    weights = ", ".join(f"{name} {parameter_count(branch):,}" for name, branch in zip(model.branch_names, model.branches))
+    inference = f"{config.inference.steps} Langevin steps" if config.training.method == "abp" else "a pass through the encoder"
     latents = sum(group.shape[0] for group in model.groups)
     # forward and gradient of every activation, live at once in the worst case; Adam keeps two moments a weight
     step = 2 * FLOAT * batch * activations(model) / MEBIBYTE
@@ -35,7 +36,7 @@ def describe(config: cfg.Config, model: nn.Cell, count: int, device: str) -> str
     return (f"{cfg.dump(config)}\n"
             f"device       {device}\n"
             f"images       {count} of {model.channels}x{model.size}x{model.size}, {batches} batches of {batch} an epoch\n"
-            f"parameters   {parameter_count(model):,} (appearance {weights[0]:,}, geometry {weights[1]:,})\n"
-            f"steps        {config.training.epochs * batches:,} iterations, each {config.inference.steps} Langevin steps and one of Adam\n"
+            f"parameters   {parameter_count(model):,} ({weights})\n"
+            f"steps        {config.training.epochs * batches:,} iterations, each {inference} and one step of Adam\n"
             f"memory       about {step:.0f} MiB activations, {state:.0f} MiB weights and Adam, besides MindSpore's own (about 700 MiB)\n"
             f"disk         {chains:.1f} MiB chains, as much again a checkpoint")

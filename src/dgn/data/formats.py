@@ -1,0 +1,114 @@
+"""Official files of MNIST (idx) and CIFAR-10 (binary version), read by mindspore.dataset; both fit into memory."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from dgn.data.images import fit, to_unit
+from dgn.errors import UserError
+
+CATEGORIES = {
+    "mnist": tuple("0123456789"),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}
+_FILES = {"mnist": ("*-images*idx3-ubyte*", "train-images-idx3-ubyte, t10k-labels-idx1-ubyte ... (also .gz)"),
+          "cifar10": ("*_batch*.bin", "data_batch_1.bin ... test_batch.bin")}
+
+
+class LabelledImages:
+    """Images in memory with labels (a Source).
+
+    pixels: (n, C, H, W) uint8; kinds: (n,) labels; called: what the set is, for names and identity.
+    """
+
+    def __init__(self, pixels: np.ndarray, kinds: np.ndarray, called: str) -> None:
+        self.pixels, self.kinds, self.called, self.shape = pixels, kinds, called, pixels.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The images at `indices`, (n, C, H, W) float32 in [0, 1]."""
+        return to_unit(self.pixels[np.asarray(indices)])
+
+    def labels(self, indices: np.ndarray) -> np.ndarray:
+        """Their labels, (n,) int64."""
+        return self.kinds[np.asarray(indices)]
+
+    def name(self, index: int) -> str:
+        """How an image is called in files and messages."""
+        return f"{self.called.replace(' ', '_')}_{int(index):05d}.png"
+
+    def identity(self) -> str:
+        """The set, and what was taken from it."""
+        return f"{self.called}, {len(self)} images"
+
+
+def open_set(kind: str, folder: str, part: str, category: Optional[str], size: int, grey: bool) -> LabelledImages:
+    """The images of an official set in `folder`, of one `category` if given, as size x size pixels.
+
+    28x28 digits are laid in the middle of 32x32 (the generators double 4x4) before they are resized.
+    Raises UserError if the files are missing or wrong, or the category is unknown.
+    """
+    known = CATEGORIES[kind]
+    if category is not None and category not in known:
+        raise UserError(f"data.category is {category!r}; {kind} has {', '.join(known)}")
+    pixels, labels = _read(kind, Path(folder), part)
+    if category is not None:
+        pixels, labels = (a[labels == known.index(category)] for a in (pixels, labels))
+    if pixels.shape[1] == 28:
+        pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    pixels = np.stack([fit(image, size).reshape(size, size, -1) for image in pixels])
+    channels = 1 if grey else 3
+    if pixels.shape[3] == 1 and channels == 3:
+        pixels = pixels.repeat(3, 3)
+    elif pixels.shape[3] == 3 and channels == 1:
+        pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
+    called = " ".join(filter(None, (kind, part, category)))
+    return LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels, called)
+
+
+def _read(kind: str, folder: Path, part: str):
+    """(n, H, W, C) uint8 and (n,) int64."""
+    import mindspore.dataset as ds
+
+    pattern, expected = _FILES[kind]
+    if not folder.is_dir() or not any(folder.glob(pattern)):
+        raise UserError(f"{folder}: no {kind} files in it; looked for {expected}")
+    reader = {"mnist": ds.MnistDataset, "cifar10": ds.Cifar10Dataset}[kind]
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = _unpacked(folder, Path(scratch))
+        try:
+            rows = list(reader(str(plain), usage=part, shuffle=False, num_parallel_workers=1).create_tuple_iterator(num_epochs=1, output_numpy=True))
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{folder}: {kind}, part {part}, cannot be read: {_reason(error)}") from None
+    return np.stack([image for image, _ in rows]), np.array([int(label) for _, label in rows])
+
+
+def _unpacked(folder: Path, scratch: Path) -> Path:
+    """`folder`, or a copy of it in `scratch` with its .gz files unpacked, which mindspore.dataset wants."""
+    packed = sorted(folder.glob("*.gz"))
+    if not packed:
+        return folder
+    for path in packed:
+        try:
+            with gzip.open(path) as source, open(scratch / path.name[:-3], "wb") as target:
+                shutil.copyfileobj(source, target)
+        except (OSError, EOFError) as error:
+            raise UserError(f"{path} cannot be unpacked: {error}") from None
+    for path in folder.glob("*-ubyte"):
+        shutil.copyfile(path, scratch / path.name)
+    return scratch
+
+
+def _reason(error: Exception) -> str:
+    """The sentence about the file in MindSpore's long error text."""
+    lines = [line.strip(" -").removeprefix("[ERROR] ") for line in str(error).splitlines()]
+    lines = [line for line in lines if line and "Dataset Pipeline Error" not in line]
+    return lines[0] if lines else type(error).__name__

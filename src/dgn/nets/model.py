@@ -1,0 +1,46 @@
+"""What every model here is made of: latent groups, branches that decode them, and a composition.
+
+A model is a Cell with `groups`, `branches` (one for each group), `compose(parts)` which makes the image of what the
+branches give, and `construct(*latents)` which gives the fields of Decoded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Tuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+
+class Decoded(NamedTuple):
+    """What latents decode to, arrays of N samples."""
+
+    image: Tensor  # (N, C, H, W) in [0, 1], after the warp
+    appearance: Optional[Tensor] = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
+    displacement: Optional[Tensor] = None  # (N, 2, H, W) in pixels: (dx, dy)
+
+
+def rows(decoded: Decoded, chosen: slice) -> Decoded:
+    """Some of the samples."""
+    return Decoded(*[part if part is None else part[chosen] for part in decoded])
+
+
+class LatentGroup(NamedTuple):
+    """One group of latents of a model, a standard normal under the prior."""
+
+    name: str
+    shape: Tuple[int, ...]
+    sampled: bool = True  # False: given with the data (a label), never moved by the sampler
+
+
+def decode(model: nn.Cell, *latents: np.ndarray, batch_size: int = 100) -> Decoded:
+    """NumPy latents -> Decoded of NumPy arrays, in batches of one compiled size."""
+    count = len(latents[0])
+    parts = []
+    for start in range(0, count, batch_size):
+        rows = [z[start:start + batch_size] for z in latents]
+        short = batch_size - len(rows[0]) if count > batch_size else 0  # a last smaller batch would compile anew
+        padded = [np.concatenate([z, z[:1].repeat(short, 0)]) if short else z for z in rows]
+        parts.append([t.asnumpy()[:len(rows[0])] for t in model(*[ms.Tensor(np.ascontiguousarray(z)) for z in padded])])
+    return Decoded(*[np.concatenate(p) for p in zip(*parts)])

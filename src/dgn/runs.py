@@ -1,0 +1,75 @@
+"""From a config to a trained run, anew or from where it stands."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+from typing import Callable, Optional
+
+from dgn import build
+from dgn import config as cfg
+from dgn.build import Sources, Trained
+from dgn.errors import RunFailed, UserError
+from dgn.files import append_line
+from dgn.run_folder import RunFolder
+from dgn.training import checkpoint
+from dgn.training.loop import Sums, train
+from dgn.training.progress import Progress
+
+AfterEpoch = Callable[[Trained, int], None]  # the run as it stands, number of finished epochs
+
+
+def learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, after_epoch: Optional[AfterEpoch] = None) -> Trained:
+    """Trains from the newest whole checkpoint, or from the start, to the config's last epoch.
+
+    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk refuses; what is
+    raised is also in the run's log.
+    """
+    handler = logging.FileHandler(folder.text_log, encoding="utf-8")
+    logging.getLogger().addHandler(handler)
+    try:
+        return _learn(folder, config, device, sources, after_epoch)
+    except (RunFailed, UserError) as error:
+        append_line(folder.text_log, f"dgn: {error}")
+        raise
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, after_epoch: Optional[AfterEpoch]) -> Trained:
+    saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
+    learner = build.make_learner(config, device, folder, sources.train, saved)
+    start, sums = checkpoint.Position(0, 0), Sums()
+    if saved:
+        state = checkpoint.read_state(saved)
+        start, sums = checkpoint.Position(state["epoch"], state["step"]), Sums(**state["sums"])
+    folder.change_config(config)
+    folder.rewind(start.epoch)
+    sampler = getattr(learner.method, "sampler", None) or build.make_sampler(build.make_energy(learner.model, config), config)
+    trained = Trained(folder, saved, learner.model, sampler, learner.method.encoder, learner.bank, lambda: sources)
+    progress = Progress(start.epoch, config.training.epochs, folder.text_log)
+    progress.say(f"dgn train on {device}: {len(sources.train)} images, {config.training.epochs} epochs"
+                 + (f", going on from {saved}" if saved else "") + f"; run folder {folder.path}")
+    try:
+        train(folder, learner, progress, start, sums, after_epoch and functools.partial(after_epoch, trained))
+    finally:
+        progress.close()
+    return trained._replace(checkpoint=checkpoint.newest_whole(folder.checkpoints))
+
+
+def finished(path: Path, config: cfg.Config, device: str) -> Trained:
+    """The run of `config` in `path`: as it is if it has ended, trained on if it has not, begun if there is none.
+
+    Raises UserError if the folder holds a run of another config.
+    """
+    if not (path / "config.yaml").exists():
+        return learn(RunFolder.create(path, config), config, device, build.make_sources(config.data))
+    folder = RunFolder.open(path)
+    if folder.config != config:
+        raise UserError(f"{path} holds a run of other settings; remove it, or choose another --output")
+    saved = checkpoint.listed(folder.checkpoints)
+    if saved and checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))["epoch"] >= config.training.epochs:
+        return build.load_run(path, device)
+    return learn(folder, config, device, build.make_sources(config.data))
