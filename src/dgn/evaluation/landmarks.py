@@ -1,0 +1,123 @@
+"""Landmarks read off displacement fields by a small network (5.5, Table 2), and the error of any such reading."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from dgn.nets.blocks import Dense
+from dgn.randomness import generator
+
+HIDDEN = 100
+EYES = (0, 1)  # places of the two eyes among the landmarks
+BATCH = 100
+
+
+def error(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Mean distance of predicted landmarks (n, 5, 2) from the true ones, in per cent of each image's inter-ocular distance."""
+    eyes = np.linalg.norm(truth[:, EYES[0]] - truth[:, EYES[1]], axis=1)
+    distance = np.linalg.norm(predicted - truth, axis=2).mean(1)
+    return float(100 * (distance / eyes).mean())
+
+
+def compute(features: Dict[str, np.ndarray], landmarks: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int, epochs: int = 200,
+            progress: Callable[[str], None] = lambda text: None) -> Dict[str, float]:
+    """Test errors in per cent of the inter-ocular distance: of a regressor on each kind of features, and of the mean shape.
+
+    features: name -> (n, ...) arrays, flattened here; landmarks: (n, 5, 2) in pixels; train, test: indices.
+    """
+    result = {}
+    for name, values in features.items():
+        progress(name)
+        predict = fit(values[train], landmarks[train], seed, epochs)
+        result[name] = error(predict(values[test]), landmarks[test])
+        result[f"{name}_train"] = error(predict(values[train]), landmarks[train])
+    mean = landmarks[train].mean(0)
+    result["mean_shape"] = error(np.broadcast_to(mean, landmarks[test].shape), landmarks[test])
+    return result
+
+
+def fit(features: np.ndarray, landmarks: np.ndarray, seed: int, epochs: int = 200, held: float = 0.1,
+        weight_decay: float = 1e-4) -> Callable[[np.ndarray], np.ndarray]:
+    """The paper's regressor: dense 100, ReLU, dense 10, L1 loss; returns features (n, ...) -> landmarks (n, 5, 2).
+
+    Features are centred and scaled by one number, landmarks by theirs. Adam's rate falls along a cosine; the weights of
+    the epoch with the least error on a share `held` of the samples are kept.
+    """
+    rng = generator(seed, "landmark regressor")
+    order = rng.permutation(len(features))
+    kept_out = order[:max(int(held * len(order)), 1)]
+    used = order[len(kept_out):]
+    flat = features.reshape(len(features), -1).astype(np.float32)
+    centre, scale = flat[used].mean(0), max(float(flat[used].std(0).mean()), 1e-6)
+    target = landmarks.reshape(len(landmarks), -1).astype(np.float32)
+    middle, spread = target[used].mean(0), max(float(target[used].std()), 1e-6)
+    x, y = (flat - centre) / scale, (target - middle) / spread
+
+    net = Regressor(flat.shape[1], target.shape[1], rng)
+    step = _Step(net, weight_decay)
+    size = min(BATCH, len(used))
+    best, weights = np.inf, None
+    for epoch in range(epochs):
+        rate = ms.Tensor(0.5e-3 * (1 + np.cos(np.pi * epoch / epochs)) + 1e-6, ms.float32)
+        shuffled = rng.permutation(used)
+        for start in range(0, len(shuffled) - size + 1, size):
+            rows = shuffled[start:start + size]
+            step(ms.Tensor(x[rows]), ms.Tensor(y[rows]), rate)
+        loss = float(np.abs(_apply(net, x[kept_out]) - y[kept_out]).mean())
+        if loss < best:
+            best, weights = loss, [p.asnumpy().copy() for p in net.trainable_params()]
+    first, first_bias, second, second_bias = weights
+
+    def predict(values: np.ndarray) -> np.ndarray:
+        x = (values.reshape(len(values), -1) - centre) / scale
+        return ((np.maximum(x @ first + first_bias, 0) @ second + second_bias) * spread + middle).reshape(len(values), -1, 2)
+
+    return predict
+
+
+class Regressor(nn.Cell):
+    """(N, inputs) -> (N, outputs) by one hidden layer of 100 with ReLU (5.5)."""
+
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        # He's constant at the start, as plain weights: Adam's steps then have the size of the weights
+        self.hidden, self.out = Dense(inputs, HIDDEN, rng), Dense(HIDDEN, outputs, rng)
+        for layer, fan_in in ((self.hidden, inputs), (self.out, HIDDEN)):
+            layer.weight.set_data(ms.Tensor((rng.standard_normal(layer.weight.shape) * np.sqrt(2 / fan_in)).astype(np.float32)))
+            layer.bias.set_data(ms.Tensor(np.zeros(layer.bias.shape, np.float32)))
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.out(ops.relu(self.hidden(x)))
+
+
+class _Step(nn.Cell):
+    """One Adam step on the mean absolute error."""
+
+    def __init__(self, net: nn.Cell, weight_decay: float) -> None:
+        super().__init__()
+        self.loss = _AbsoluteError(net)
+        self.weights = ms.ParameterTuple(net.trainable_params())
+        self.optimizer = nn.AdamWeightDecay(self.weights, learning_rate=1e-3, weight_decay=weight_decay)
+        self.gradient = ops.GradOperation(get_by_list=True)
+
+    def construct(self, x: Tensor, y: Tensor, rate: Tensor) -> Tensor:
+        slopes = self.gradient(self.loss, self.weights)(x, y)
+        ops.assign(self.optimizer.learning_rate, rate)
+        return self.optimizer(slopes)
+
+
+class _AbsoluteError(nn.Cell):
+    def __init__(self, net: nn.Cell) -> None:
+        super().__init__()
+        self.net = net
+
+    def construct(self, x: Tensor, y: Tensor) -> Tensor:
+        return ops.reduce_mean(ops.abs(self.net(x) - y))
+
+
+def _apply(net: nn.Cell, x: np.ndarray) -> np.ndarray:
+    return net(ms.Tensor(x)).asnumpy()

@@ -1,0 +1,37 @@
+"""How each latent dimension varies with the viewing angle: Eq. 21, Fig. 6 and 7."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Sequence
+
+import numpy as np
+
+
+def responses(means: np.ndarray, views: Sequence[float]) -> np.ndarray:
+    """R_i = |Z(i) . theta| of Eq. 21 for every dimension, (d,).
+
+    means: (V, d), the latents of each view averaged over its images; views: V angles, scaled here to unit norm.
+    """
+    theta = np.asarray(views, np.float64)
+    return np.abs(theta / np.linalg.norm(theta) @ means)
+
+
+def compute(latents: Dict[str, np.ndarray], views: Sequence[float]) -> Dict[str, Any]:
+    """For latents (V, n, d) of each group, n images of each of V views:
+
+    means: (V, d) of each group, as lists; r: R of each dimension; largest: the largest R of each group, with its
+    dimension; noise: the largest R to be expected of dimensions that do not depend on the view at all, from the
+    scatter of the images (their mean over n has a standard error of std / sqrt(n), and the largest of d such values
+    is about sqrt(2 log d) times that).
+    """
+    result: Dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
+    for name, z in latents.items():
+        means = z.astype(np.float64).mean(1)
+        r = responses(means, views)
+        error = np.sqrt(z.astype(np.float64).var(1).mean() / z.shape[1])
+        result["groups"][name] = {"means": means.tolist(), "r": r.tolist(), "largest": float(r.max()), "dimension": int(r.argmax()),
+                                  "noise": float(error * np.sqrt(2 * np.log(max(z.shape[2], 2))))}
+    if {"z_app", "z_geo"} <= set(latents):
+        groups = result["groups"]
+        result["ratio"] = groups["z_geo"]["largest"] / max(groups["z_app"]["largest"], 1e-12)
+    return result
