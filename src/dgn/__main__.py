@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "measure a run: reconstruction of training and unseen images, checkerboard, displacement",
     "infer": "infer the latents of new images with a run's model",
     "figures": "draw a run's pictures: canonical faces, bases, recombination, samples",
+    "experiment": "the paper's experiments: baselines, views, transfer, landmarks, balance ...",
     "bench": "time the sampler and its parts on this machine",
     "data": "make or prepare images: generated faces, face crops, MindRecord",
 }

@@ -21,6 +21,7 @@ from dgn.nets.encoder import Encoder
 from dgn.nets.model import Decoded, decode
 from dgn.nets.plain import PlainGenerator
 from dgn.nets.stack import channels_by_level
+from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from dgn.training.abp import AlternatingBackPropagation, LearningStep
@@ -114,8 +115,7 @@ def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Sou
     method = make_method(config, model)
     if saved is None:
         if config.training.start:
-            first = RunFolder.open(Path(config.training.start))
-            checkpoint.load(checkpoint.newest_whole(first.checkpoints), without(method.cells, "optimizer"), spread_channels=True)
+            start_from(RunFolder.open(Path(config.training.start)), config.training.start_with, model, method)
         bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed, given_latents(model, source))
     else:
         checkpoint.load(saved, method.cells)
@@ -123,7 +123,21 @@ def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Sou
         if len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity():
             raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in another order; "
                             "resume with the same images")
-    return Learner(model, method, bank, source)
+    return Learner(model, method, bank, source, lambda number: make_model(reseeded(config, number), device))
+
+
+def reseeded(config: cfg.Config, number: int) -> cfg.Config:
+    """The config with the seed of a renewal: a function of the run's own and its number."""
+    return cfg.changed(config, training={"seed": int(generator(config.training.seed, "renewal", number).integers(2 ** 31))})
+
+
+def start_from(run: RunFolder, part: str, model: nn.Cell, method: Method) -> None:
+    """Initial weights from another run: all of them, or those of one generator."""
+    first = checkpoint.newest_whole(run.checkpoints)
+    if part == "all":
+        checkpoint.load(first, without(method.cells, "optimizer"), spread_channels=True)
+    else:
+        checkpoint.load(first, {"weights": model}, spread_channels=True, part=f"branches.{model.branch_names.index(part)}.")
 
 
 def without(cells: Dict[str, nn.Cell], name: str) -> Dict[str, nn.Cell]:
@@ -162,6 +176,11 @@ class Trained(NamedTuple):
         return self.folder.config
 
     @property
+    def last_sigma(self) -> float:
+        """Sigma of the last epoch."""
+        return cfg.at_epoch(self.config.inference.sigma, self.config.training.epochs - 1)
+
+    @property
     def decode(self) -> Callable[..., Decoded]:
         """The model as a function of NumPy latents."""
         return functools.partial(decode, self.model)
@@ -172,11 +191,9 @@ class Trained(NamedTuple):
         config's); by_langevin: even if it has one. seed: of the noise (default: the config's); the rest: see
         dgn.inference.unseen."""
         if self.encoder is not None and not by_langevin:
-            return unseen.encode(self.encoder, self.model.groups, images, given or {})
-        inference, training = self.config.inference, self.config.training
-        sigma = cfg.at_epoch(inference.sigma, training.epochs - 1)
-        return unseen.infer(self.sampler, images, steps or self.config.evaluation.steps, sigma,
-                            training.seed if seed is None else seed, first, given or {}, settle)
+            return unseen.encode(self.encoder, self.model.groups, images, given)
+        return unseen.infer(self.sampler, images, steps or self.config.evaluation.steps, self.last_sigma,
+                            self.config.training.seed if seed is None else seed, first, given, settle)
 
 
 def load_run(path: Path, device: str) -> Trained:

@@ -88,7 +88,9 @@ class Training:
 
     method: str = choice("abp", "abp", "vae")  # alternating back-propagation, or an encoder and the ELBO (Table 1)
     start: Optional[str] = None  # run folder whose weights are the initial ones (5.2)
+    start_with: str = choice("all", "all", "appearance", "geometry")  # of that run, only this generator's weights
     frozen: str = choice("none", "none", "appearance", "geometry")  # generator that keeps its weights (5.2)
+    renew_appearance: Tuple[int, ...] = ()  # beyond the paper: epochs at whose start the appearance generator begins anew
     epochs: int = number(1000, 1)
     batch_size: int = number(100, 1)
     learning_rate: Steps = ((0, 1e-3), (400, 5e-4), (700, 2e-4), (900, 1e-4))  # Adam's, falling in steps
@@ -128,8 +130,11 @@ class Config:
         grid = self.model.control_grid
         if grid and (grid < 8 or grid & (grid - 1) or grid > side):
             raise UserError(f"model.control_grid is {grid}; it must be 0, or 8, 16, 32 ... up to data.size")
-        if self.model.kind == "plain" and (self.model.appearance == "label" or self.training.frozen != "none"):
-            raise UserError("model.kind is plain: it has no appearance to be given (model.appearance) and no part to be frozen (training.frozen)")
+        if self.model.kind == "plain" and (self.model.appearance, self.training.frozen, self.training.start_with) != ("sampled", "none", "all"):
+            raise UserError("model.kind is plain: it has no appearance to be given (model.appearance) and no part to be frozen or "
+                            "started with (training.frozen, training.start_with)")
+        if self.training.renew_appearance and (self.model.kind, self.training.method, self.training.frozen) != ("deformable", "abp", "none"):
+            raise UserError("training.renew_appearance is for the deformable model learned by abp, nothing frozen")
         if self.data.crop and not (self.data.crop[0] < self.data.crop[2] and self.data.crop[1] < self.data.crop[3]):
             raise UserError(f"data.crop is {list(self.data.crop)}; it must be [left, top, right, bottom] with left < right, top < bottom")
 
@@ -174,7 +179,7 @@ def from_dict(values: Dict[str, Any], where: str) -> Config:
 
 # what a resumed run may not change: its weights, chains and batches would no longer be those of the run
 FIXED = {"data": ("size", "grey", "crop", "limit", "held_out", "seed", "format", "part", "category", "files", "population"),
-         "model": None, "training": ("method", "frozen", "batch_size", "seed")}
+         "model": None, "training": ("method", "frozen", "renew_appearance", "batch_size", "seed")}
 FREE = {"model": ("warp", "deconv")}
 
 
@@ -196,12 +201,21 @@ def to_dict(config: Config) -> Dict[str, Any]:
             for name, section in dataclasses.asdict(config).items()}
 
 
+def changed(config: Config, **sections: Dict[str, Any]) -> Config:
+    """The config with other values: changed(config, model={"kind": "plain"}). Raises UserError for a value out of range."""
+    return dataclasses.replace(config, **{name: dataclasses.replace(getattr(config, name), **values) for name, values in sections.items()})
+
+
+def cut(data: Data, crop: Optional[Tuple[int, int, int, int]]) -> Data:
+    """Data with another crop; none: as it is."""
+    return data if crop is None else dataclasses.replace(data, crop=crop)
+
+
 def with_whole_paths(config: Config) -> Config:
     """With paths from the root on, so that the run folder can be used from anywhere."""
     def whole(path: Optional[str]) -> Optional[str]:
         return path and str(Path(path).resolve())
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, path=whole(config.data.path)),
-                               training=dataclasses.replace(config.training, start=whole(config.training.start)))
+    return changed(config, data={"path": whole(config.data.path)}, training={"start": whole(config.training.start)})
 
 
 def dump(config: Config) -> str:
@@ -247,6 +261,10 @@ def _convert(value: Any, hint: Any, key: str, where: str) -> Any:
         return None if value is None else _convert(value, typing.get_args(hint)[0], key, where)
     if hint is Steps:
         return _convert_steps(value, key, where)
+    if typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint):
+        if not isinstance(value, (list, tuple)):
+            raise wrong("a list of whole numbers")
+        return tuple(_convert(v, int, key, where) for v in value)
     if typing.get_origin(hint) is tuple:
         size = len(typing.get_args(hint))
         if not isinstance(value, (list, tuple)) or len(value) != size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Tuple
 
 
 def positive(text: str) -> int:
@@ -17,6 +18,17 @@ def natural(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
+
+
+def crop(text: str) -> Tuple[int, int, int, int]:
+    """An argument left,top,right,bottom in pixels."""
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not left,top,right,bottom in whole pixels, such as 17,36,72,91")
+    left, top, right, bottom = map(int, parts)
+    if not (left < right and top < bottom):
+        raise argparse.ArgumentTypeError(f"{text!r}: left must be below right, and top below bottom")
+    return left, top, right, bottom
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

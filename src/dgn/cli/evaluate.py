@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("--images", metavar="PATH", help="unseen images; without it the run's held-out ones")
     parser.add_argument("--steps", type=positive, help="Langevin steps for an unseen image (default: the config's)")
+    parser.add_argument("--by-langevin", action="store_true", help="of a VAE: infer unseen images by Langevin dynamics, not by its encoder")
     add_device(parser)
 
 
@@ -36,13 +37,16 @@ def run(args: argparse.Namespace) -> int:
     from dgn import build
 
     trained = build.load_run(Path(args.run_folder), device)
-    result = evaluate(trained, args.images, args.steps)
+    result = evaluate(trained, args.images, args.steps, args.by_langevin)
     print(f"result: {json.dumps(result)} ckpt={trained.checkpoint}")
     return 0
 
 
-def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None) -> Dict[str, Any]:
-    """Computes all measures of a loaded run and returns them; those of the run's own images are written to metrics.json."""
+def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None, by_langevin: bool = False) -> Dict[str, Any]:
+    """Computes all measures of a loaded run and returns them; those of the run's own images are written to metrics.json.
+
+    by_langevin: unseen images are inferred by Langevin dynamics although the run has an encoder; nothing is written.
+    """
     from dgn import build
     from dgn.evaluation import report
 
@@ -53,9 +57,9 @@ def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None)
     if held_out is not None and len(held_out):
         new = held_out.read(np.arange(min(len(held_out), config.evaluation.images)))
         given = build.given_latents(trained.model, held_out)
-        new_latents = trained.infer(new, steps, {name: z[:len(new)] for name, z in given.items()})
+        new_latents = trained.infer(new, steps, {name: z[:len(new)] for name, z in given.items()}, by_langevin=by_langevin)
     result = report.compute(trained.decode, sources.train.read(known), trained.bank.read(known), new, new_latents)
-    if images:  # the run's own measures stay as they are
+    if images or by_langevin:  # the run's own measures stay as they are
         return {**result, "images": images}
     if config.data.path is None and config.model.kind == "deformable":
         result["exchange"] = exchanged(trained, known)

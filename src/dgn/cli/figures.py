@@ -57,8 +57,8 @@ def draw(trained, folder: Path, gamma: Optional[float] = None, shown: int = 10) 
     images, latents = trained.open_sources().train.read(chosen), trained.bank.read(chosen)
     decoded = trained.decode(*latents)
     best = int(np.square(images - decoded.image).sum((1, 2, 3)).argmin())
-    prior = [rng.standard_normal((33, *group.shape), np.float32) if group.sampled else np.resize(np.eye(*group.shape, dtype=np.float32), (33, *group.shape))
-             for group in model.groups]
+    prior = [rng.standard_normal((33, *group.shape), np.float32) if group.sampled
+             else np.resize(np.eye(*group.shape, dtype=np.float32), (33, *group.shape)) for group in model.groups]
     return [
         pictures.reconstruction(folder / "reconstruction.png", images, decoded, "Training images"),
         *_bases(trained, folder, gamma or config.evaluation.gamma, images, latents, best),

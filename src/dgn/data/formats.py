@@ -85,7 +85,8 @@ def _read(kind: str, folder: Path, part: str):
     with tempfile.TemporaryDirectory() as scratch:
         plain = _unpacked(folder, Path(scratch))
         try:
-            rows = list(reader(str(plain), usage=part, shuffle=False, num_parallel_workers=1).create_tuple_iterator(num_epochs=1, output_numpy=True))
+            found = reader(str(plain), usage=part, shuffle=False, num_parallel_workers=1)
+            rows = list(found.create_tuple_iterator(num_epochs=1, output_numpy=True))
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{folder}: {kind}, part {part}, cannot be read: {_reason(error)}") from None
     return np.stack([image for image, _ in rows]), np.array([int(label) for _, label in rows])

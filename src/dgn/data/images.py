@@ -41,13 +41,15 @@ class ImageFolder:
     corrupt: "error" stops at the read of a file that cannot be used; "skip" decodes every file now, and leaves the
         unusable ones out: `skipped` lists them as (relative path, reason).
     pattern: only the files whose relative path, or its last part, matches, such as "*-11.jpg".
+    names: these files, in this order, instead of all.
     first, limit: the part files[first:][:limit] of the sorted files, as slices, before any are skipped: the last 200
         are first=-200, all others limit=-200.
     Raises UserError where the folder or the arguments are wrong; `read` raises it where a file is.
     """
 
     def __init__(self, folder: str | Path, size: int, crop: Crop | None, grey: bool, corrupt: str = "error",
-                 limit: int | None = None, first: int = 0, cache_mb: int = 256, pattern: str | None = None) -> None:
+                 limit: int | None = None, first: int = 0, cache_mb: int = 256, pattern: str | None = None,
+                 names: list[str] | None = None) -> None:
         if size < 1:
             raise UserError(f"image size {size}: must be at least 1 pixel")
         if crop is not None and not (0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
@@ -60,7 +62,7 @@ class ImageFolder:
         self._folder, self._crop = Path(folder), crop
         self._workers = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
 
-        found = find_images(self._folder)
+        found = find_images(self._folder) if names is None else names
         if pattern is not None:
             every, found = len(found), [name for name in found if PurePosixPath(name).match(pattern)]
             if not found:

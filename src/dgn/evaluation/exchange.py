@@ -41,10 +41,14 @@ def compute(decode: Callable, predict: Predict, names: Sequence[str], factors: n
     """
     other = np.roll(np.arange(len(factors)), -1)
     own = predict(decode(z_app, z_geo).image)
-    exchanged = predict(decode(z_app, z_geo[other]).image)
-    return {name: {"own": correlation(own[:, k], factors[:, k]),
-                   "appearance_donor": correlation(exchanged[:, k], factors[:, k]),
-                   "geometry_donor": correlation(exchanged[:, k], factors[other, k])} for k, name in enumerate(names)}
+    exchanged = follow(predict(decode(z_app, z_geo[other]).image), names, factors, factors[other])
+    return {name: {"own": correlation(own[:, k], factors[:, k]), **exchanged[name]} for k, name in enumerate(names)}
+
+
+def follow(shown: np.ndarray, names: Sequence[str], appearance: np.ndarray, geometry: np.ndarray) -> Dict[str, Dict[str, float]]:
+    """Correlations of factors (n, k) read off pictures with those of the appearance's and of the geometry's donors."""
+    return {name: {"appearance_donor": correlation(shown[:, k], appearance[:, k]),
+                   "geometry_donor": correlation(shown[:, k], geometry[:, k])} for k, name in enumerate(names)}
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -23,21 +23,19 @@ def error(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(100 * (distance / eyes).mean())
 
 
-def compute(features: Dict[str, np.ndarray], landmarks: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int, epochs: int = 200,
-            progress: Callable[[str], None] = lambda text: None) -> Dict[str, float]:
-    """Test errors in per cent of the inter-ocular distance: of a regressor on each kind of features, and of the mean shape.
+def compute(predicted: Dict[str, np.ndarray], truth: np.ndarray) -> Dict[str, float]:
+    """The error of each prediction (n, 5, 2), by name."""
+    return {name: error(points, truth) for name, points in predicted.items()}
+
+
+def predict(features: Dict[str, np.ndarray], landmarks: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int,
+            epochs: int = 200) -> Dict[str, np.ndarray]:
+    """Predicted landmarks (n_test, 5, 2) of a regressor on each kind of features, and of the mean shape.
 
     features: name -> (n, ...) arrays, flattened here; landmarks: (n, 5, 2) in pixels; train, test: indices.
     """
-    result = {}
-    for name, values in features.items():
-        progress(name)
-        predict = fit(values[train], landmarks[train], seed, epochs)
-        result[name] = error(predict(values[test]), landmarks[test])
-        result[f"{name}_train"] = error(predict(values[train]), landmarks[train])
-    mean = landmarks[train].mean(0)
-    result["mean_shape"] = error(np.broadcast_to(mean, landmarks[test].shape), landmarks[test])
-    return result
+    found = {name: fit(values[train], landmarks[train], seed, epochs)(values[test]) for name, values in features.items()}
+    return {**found, "mean_shape": np.broadcast_to(landmarks[train].mean(0), landmarks[test].shape)}
 
 
 def fit(features: np.ndarray, landmarks: np.ndarray, seed: int, epochs: int = 200, held: float = 0.1,
@@ -72,11 +70,11 @@ def fit(features: np.ndarray, landmarks: np.ndarray, seed: int, epochs: int = 20
             best, weights = loss, [p.asnumpy().copy() for p in net.trainable_params()]
     first, first_bias, second, second_bias = weights
 
-    def predict(values: np.ndarray) -> np.ndarray:
+    def read(values: np.ndarray) -> np.ndarray:
         x = (values.reshape(len(values), -1) - centre) / scale
         return ((np.maximum(x @ first + first_bias, 0) @ second + second_bias) * spread + middle).reshape(len(values), -1, 2)
 
-    return predict
+    return read
 
 
 class Regressor(nn.Cell):

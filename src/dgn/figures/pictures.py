@@ -31,7 +31,7 @@ def appearance_bases(path: Path, decode: Decode, ranked: bases.Bases, z_geo: int
     """Fig. 3."""
     pictures = bases.appearance_rows(decode, ranked, z_geo, gamma, rows)
     return save_sheet(path, list(pictures), "Appearance bases: one dimension of Z^a from -gamma to gamma, Z^g = 0",
-                      _names(ranked, rows), _ends(gamma), note="Light, colour and identity should change; pose and shape should not.")
+                      _names(ranked, rows), ends(gamma), note="Light, colour and identity should change; pose and shape should not.")
 
 
 def geometry_bases(path: Path, decode: Decode, ranked: bases.Bases, face: np.ndarray, gamma: float, rows: int = 6) -> Path:
@@ -41,14 +41,15 @@ def geometry_bases(path: Path, decode: Decode, ranked: bases.Bases, face: np.nda
     lines = [gridded, *(list(row) for row in pictures)]
     names = _names(ranked, rows)
     names = [f"{names[0]}\nwith grid", *names]
-    return save_sheet(path, lines, "Geometric bases: one dimension of Z^g from -gamma to gamma, Z^a fixed", names, _ends(gamma),
+    return save_sheet(path, lines, "Geometric bases: one dimension of Z^g from -gamma to gamma, Z^a fixed", names, ends(gamma),
                       note="Pose and shape should change; colour and light should not.")
 
 
 def latent_bases(path: Path, decode: Decode, ranked: bases.Bases, gamma: float, rows: int = 6) -> Path:
     """The strongest dimensions of a plain model, which has no Fig. 3 and 4 of its own."""
-    return save_sheet(path, list(bases.latent_rows(decode, ranked, gamma, rows)), "Bases of a plain generator: one dimension of Z from -gamma to gamma",
-                      _names(ranked, rows), _ends(gamma), note="Nothing keeps appearance and geometry apart here.")
+    return save_sheet(path, list(bases.latent_rows(decode, ranked, gamma, rows)),
+                      "Bases of a plain generator: one dimension of Z from -gamma to gamma", _names(ranked, rows), ends(gamma),
+                      note="Nothing keeps appearance and geometry apart here.")
 
 
 def labels(path: Path, decode: Decode, sizes, ranked: bases.Bases, place: int, gamma: float) -> Path:
@@ -57,8 +58,8 @@ def labels(path: Path, decode: Decode, sizes, ranked: bases.Bases, place: int, g
     for label in range(sizes[0]):
         plain, bent = bases.label_rows(decode, label, sizes, int(ranked.order[place]), gamma)
         rows.append([plain, *bent])
-    return save_sheet(path, rows, f"Z^a is the label; dimension {ranked.order[place]} of Z^g from -gamma to gamma", [str(k) for k in range(sizes[0])],
-                      ["before warp", *_ends(gamma)], note="Along a row shape changes; the label stays.")
+    return save_sheet(path, rows, f"Z^a is the label; dimension {ranked.order[place]} of Z^g from -gamma to gamma",
+                      [str(k) for k in range(sizes[0])], ["before warp", *ends(gamma)], note="Along a row shape changes; the label stays.")
 
 
 def applied_bases(path: Path, decode: Decode, appearance: bases.Bases, geometry: bases.Bases, gamma: float, rows: int = 3) -> Path:
@@ -66,7 +67,7 @@ def applied_bases(path: Path, decode: Decode, appearance: bases.Bases, geometry:
     bend = 0.6 * gamma
     pictures = bases.applied_rows(decode, appearance, geometry, gamma, rows, bend)
     names = [f"Z^a {k}\nZ^g {geometry.order[0]} = {amount:+g}" for k in appearance.order[:rows] for amount in (-bend, bend)]
-    return save_sheet(path, list(pictures), "The strongest geometric basis applied to appearance bases", names, _ends(gamma),
+    return save_sheet(path, list(pictures), "The strongest geometric basis applied to appearance bases", names, ends(gamma),
                       note="Along a row appearance changes; the two rows of a pair differ in geometry alone.")
 
 
@@ -96,5 +97,6 @@ def _names(ranked: bases.Bases, rows: int) -> List[str]:
     return [f"dimension {k}" for k in ranked.order[:rows]]
 
 
-def _ends(gamma: float, steps: int = 11) -> List[str]:
+def ends(gamma: float, steps: int = 11) -> List[str]:
+    """Names of the columns of a traversal."""
     return [f"{v:+g}" for v in np.linspace(-gamma, gamma, steps)]

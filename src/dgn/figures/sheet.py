@@ -47,7 +47,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
         spine.set_visible(False)
     figure.text(0.02, 1 - 0.1 / size[1], title, va="top", fontsize=12, weight="bold")
     figure.text(0.02, 0.1 / size[1], note, va="bottom", fontsize=8.5, color="0.3")
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def save_curves(path: Path, records: List[Dict], panels: Dict[str, Dict[str, str]]) -> Path:
@@ -64,10 +64,11 @@ def save_curves(path: Path, records: List[Dict], panels: Dict[str, Dict[str, str
         if len(keys) > 1:
             ax.legend(fontsize=8)
     figure.tight_layout()
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
-def _write(figure, path: Path) -> Path:
+def write_figure(figure, path: Path) -> Path:
+    """Writes a matplotlib figure as PNG and closes it."""
     try:
         with replacing(path) as beside:
             figure.savefig(beside, format="png")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, Sequence, Tuple
+from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -15,7 +15,7 @@ Given = Dict[str, np.ndarray]  # latents (N, *shape) of the groups that are not 
 
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: float, seed: int, first: int = 0,
-          given: Given = {}, settle: int = 0, batch_size: int = 100) -> Tuple[np.ndarray, ...]:
+          given: Optional[Given] = None, settle: int = 0, batch_size: int = 100) -> Tuple[np.ndarray, ...]:
     """Latents of images (N, ...), one (N, *shape) for each group, after at least `steps` Langevin steps (5.3: 300) from the
     prior's mean.
 
@@ -36,7 +36,7 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: flo
     return tuple(np.concatenate(group) for group in zip(*found))
 
 
-def encode(encoder: nn.Cell, groups: Sequence[LatentGroup], images: np.ndarray, given: Given = {},
+def encode(encoder: nn.Cell, groups: Sequence[LatentGroup], images: np.ndarray, given: Optional[Given] = None,
            batch_size: int = 100) -> Tuple[np.ndarray, ...]:
     """Means of the encoder's q(z | x) for images (N, C, H, W), one (N, *shape) for each group."""
     found = []
@@ -46,9 +46,10 @@ def encode(encoder: nn.Cell, groups: Sequence[LatentGroup], images: np.ndarray, 
     return tuple(np.concatenate(group) for group in zip(*found))
 
 
-def _batches(groups: Sequence[LatentGroup], images: np.ndarray, given: Given, batch_size: int,
+def _batches(groups: Sequence[LatentGroup], images: np.ndarray, given: Optional[Given], batch_size: int,
              padded: bool = False) -> Iterator[Tuple[int, int, np.ndarray, Tuple[np.ndarray, ...]]]:
     """(start, count, images, first latents) of each batch; a smaller last one is filled up, as it would compile anew."""
+    given = given or {}
     for start in range(0, len(images), batch_size):
         x = images[start:start + batch_size]
         latents = tuple(given[group.name][start:start + batch_size] if group.name in given else np.zeros((len(x), *group.shape), np.float32)

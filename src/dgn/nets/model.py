@@ -6,7 +6,7 @@ branches give, and `construct(*latents)` which gives the fields of Decoded.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple, Union
 
 import mindspore as ms
 import numpy as np
@@ -21,7 +21,7 @@ class Decoded(NamedTuple):
     displacement: Optional[Tensor] = None  # (N, 2, H, W) in pixels: (dx, dy)
 
 
-def rows(decoded: Decoded, chosen: slice) -> Decoded:
+def rows(decoded: Decoded, chosen: Union[slice, np.ndarray]) -> Decoded:
     """Some of the samples."""
     return Decoded(*[part if part is None else part[chosen] for part in decoded])
 

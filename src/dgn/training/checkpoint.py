@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent.
 
 A checkpoint is a folder with weights.ckpt, optimizer.ckpt and whatever other Cells the method has (MindSpore's
-protobuf), one <group>.npy of chains a latent group, state.json (position and running sums; all randomness follows from the position) and manifest.json with the
-SHA-256 of every other file. It is written in a hidden folder, flushed, and renamed.
+protobuf), one <group>.npy of chains a latent group, state.json (position and running sums; all randomness follows from
+the position) and manifest.json with the SHA-256 of every other file. It is written in a hidden folder, flushed, and renamed.
 """
 
 from __future__ import annotations
@@ -122,15 +122,16 @@ def read_state(checkpoint: Path) -> Dict[str, Any]:
     return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
 
 
-def load(checkpoint: Path, cells: Dict[str, nn.Cell], spread_channels: bool = False) -> None:
+def load(checkpoint: Path, cells: Dict[str, nn.Cell], spread_channels: bool = False, part: str = "") -> None:
     """Fills `cells` from a checkpoint, by file name: before their first compiled call, which may not see a later change.
 
     spread_channels: what was learned for grey images may fill a Cell for colour: each channel gets the grey one's
     weights (5.2: grey expressions to colour faces).
+    part: only parameters whose place in the Cell begins so, the others stay as they are.
     Raises UserError if the checkpoint is of another model.
     """
     for name, cell in cells.items():
-        _load_parameters(checkpoint / f"{name}.ckpt", cell, spread_channels)
+        _load_parameters(checkpoint / f"{name}.ckpt", cell, spread_channels, part)
 
 
 def restore_bank(checkpoint: Path, folder: Path, groups) -> LatentBank:
@@ -151,10 +152,10 @@ def _save_parameters(path: Path, cell: nn.Cell) -> None:
     ms.save_checkpoint([{"name": name, "data": p} for name, p in _named(cell).items()], str(path))
 
 
-def _load_parameters(path: Path, cell: nn.Cell, spread_channels: bool) -> None:
+def _load_parameters(path: Path, cell: nn.Cell, spread_channels: bool, part: str) -> None:
     if not path.is_file():
         raise UserError(f"{path.parent} holds no {path.name}; it is of another learning method")
-    stored, wanted = ms.load_checkpoint(str(path)), _named(cell)
+    stored, wanted = ({name: p for name, p in found.items() if name.startswith(part)} for found in (ms.load_checkpoint(str(path)), _named(cell)))
     extra = [name for name in stored if name not in wanted]
     if extra:
         raise UserError(f"{path} is of another model: it holds {extra[0]}, which this config has not")

@@ -20,6 +20,7 @@ from dgn.training import checkpoint
 from dgn.training.checkpoint import Position
 from dgn.training.method import Method, Visit
 from dgn.training.progress import Progress
+from dgn.training.renewal import Fresh, renew_appearance
 
 
 class Learner(NamedTuple):
@@ -29,6 +30,7 @@ class Learner(NamedTuple):
     method: Method
     bank: LatentBank
     source: Source  # the images that the chains of the bank belong to
+    fresh: Fresh  # number of a renewal -> a model with initial weights
 
 
 class Sums(NamedTuple):
@@ -65,6 +67,8 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
             order = epoch_order(len(source), size, generator(config.training.seed, "order", epoch))
             first = start.step if epoch == start.epoch else 0
             sums = sums if first else Sums()
+            if epoch in config.training.renew_appearance and not first:
+                renew_appearance(learner.model, learner.fresh, learner.method.cells["optimizer"], learner.bank, config.training.seed, epoch)
             sigma = cfg.at_epoch(config.inference.sigma, epoch)
             rate = cfg.at_epoch(config.training.learning_rate, epoch)
             began = time.monotonic()

@@ -1,0 +1,106 @@
+"""The deformable model against ABP and VAE of the same size, and against itself learned by VAE, on generated faces.
+
+  dgn experiment baselines --output runs/baselines
+
+Four models are trained by one recipe; each is then measured by the same code: reconstruction of training and unseen
+faces, and, as every factor of a generated face is known: linear regression from each block of latents to each group of
+factors, DCI, MIG and SAP, and how near the learned displacement comes to the true motion. The plain models have no
+blocks of their own; they get the split that is best for them. Written to --output: metrics.json, figures/, and a run
+folder for each model.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Dict
+
+import numpy as np
+
+from dgn import config as cfg
+from dgn import runtime
+from dgn.cli import positive
+from dgn.errors import UserError
+from dgn.experiments.models import MODELS, config_of, experiment_folder, folder_name, table
+from dgn.experiments.views import OTHER_PEOPLE
+from dgn.files import write_json
+
+PAIRS = 200  # faces whose displacement is compared with the next one's
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="YAML", required=True, help="recipe of all four; generated faces")
+    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings", help="change one value of it")
+    parser.add_argument("--output", metavar="DIR", default="runs/baselines", help="(default %(default)s)")
+    parser.add_argument("--faces", type=positive, default=1000, help="unseen faces whose latents are measured (default %(default)s)")
+
+
+def run(args: argparse.Namespace, device: str) -> None:
+    from dgn import runs
+    from dgn.cli import evaluate
+    from dgn.figures import experiments as figures
+    from dgn.nets.blocks import parameter_count
+
+    config = cfg.load(args.config, args.settings)
+    if config.data.path is not None:
+        raise UserError("the factors of these images are not known; leave data.path out, faces are then generated")
+    folder = experiment_folder(args.output)
+    result: Dict[str, Any] = {}
+    for name in MODELS:
+        print(f"--- {name}")
+        trained = runs.finished(folder / folder_name(name), config_of(name, config), device)
+        measured = evaluate.evaluate(trained)
+        result[name] = {"parameters": parameter_count(trained.model), "train": measured["train"], "unseen": measured["unseen"],
+                        **known_factors(trained, args.faces)}
+        if name == "VAE":
+            result[name]["unseen_by_langevin"] = evaluate.evaluate(trained, by_langevin=True)["unseen"]
+    write_json(folder / "metrics.json", {"models": result, "faces": args.faces, "versions": runtime.versions()})
+    print(summary(result))
+    print(figures.disentanglement(folder / "figures" / "disentanglement.png", result))
+
+
+def known_factors(trained, faces: int) -> Dict[str, Any]:
+    """Disentanglement and correspondence of a run on generated faces that it has not seen."""
+    from dgn import build
+    from dgn.data.faces import APPEARANCE, GEOMETRY, correspondence
+    from dgn.evaluation import correspondence as endpoint
+    from dgn.evaluation import disentanglement
+
+    data = trained.config.data
+    source, everyone = build.make_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
+    latents = trained.infer(source.read(everyone), settle=SETTLE)
+    names = (*APPEARANCE, *GEOMETRY)
+    kinds = [0] * len(APPEARANCE) + [1] * len(GEOMETRY)
+    blocks = np.repeat(np.arange(len(latents)), [z.shape[1] for z in latents]) if len(latents) == 2 else None
+    measured = disentanglement.compute(np.concatenate(latents, 1), source.factor_table(everyone, names), kinds, blocks,
+                                       seed=trained.config.training.seed)
+    some = everyone[:PAIRS]
+    decoded = trained.decode(*(z[some] for z in latents))
+    field = decoded.displacement if decoded.displacement is not None else np.zeros((len(some), 2, data.size, data.size), np.float32)
+    material, mask = (np.stack(parts) for parts in zip(*(correspondence(source.factors(k), data.size) for k in some)))
+    return {"disentanglement": measured, "correspondence": endpoint.compute(field, material, mask)}
+
+
+SETTLE = 100  # noiseless steps after the chain: a representation is measured without its posterior's noise
+
+
+def summary(result: Dict[str, Any]) -> str:
+    """The table of the README."""
+    def r2(r, group: str, *blocks: str) -> str:
+        return " / ".join(f"{r['disentanglement']['r2'][f'{group}_from_z_{block}']:.2f}" for block in blocks)
+
+    rows = {
+        "MSRE, training": lambda r: f"{r['train']['msre']:.1f}",
+        "MSRE, unseen": lambda r: f"{r['unseen']['msre']:.1f}",
+        "geometry from Z^g / Z^a (R2)": lambda r: r2(r, "geometry", "geometry", "appearance"),
+        "appearance from Z^a / Z^g (R2)": lambda r: r2(r, "appearance", "appearance", "geometry"),
+        "R2 gap": lambda r: f"{r['disentanglement']['r2_gap']:.3f}",
+        "DCI disentanglement": lambda r: f"{r['disentanglement']['dci_disentanglement']:.3f}",
+        "DCI completeness": lambda r: f"{r['disentanglement']['dci_completeness']:.3f}",
+        "DCI informativeness": lambda r: f"{r['disentanglement']['dci_informativeness']:.3f}",
+        "MIG": lambda r: f"{r['disentanglement']['mig']:.3f}",
+        "SAP": lambda r: f"{r['disentanglement']['sap']:.3f}",
+        "end-point error (pixels)": lambda r: f"{r['correspondence']['endpoint_error']:.2f}",
+        "  relative to no displacement": lambda r: f"{r['correspondence']['endpoint_ratio']:.2f}",
+        "parameters of the generator": lambda r: f"{r['parameters']:,}",
+    }
+    return table("", list(result), {name: [show(r) for r in result.values()] for name, show in rows.items()})

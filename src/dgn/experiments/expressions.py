@@ -1,0 +1,105 @@
+"""Expressions learned from grey faces and transferred to colour faces (5.2, Fig. 8).
+
+  dgn experiment expressions --config config/expressions.yaml --output runs/expressions
+  dgn experiment expressions --config config/expressions.yaml --data ckplus48/ --target fei/ --frontal '*-11.jpg' \\
+      --target-crop 5,2,23,20 --output runs/expressions_ck
+
+The deformable model learns grey faces with expressions; its appearance generator, given three channels, is then tuned on
+neutral colour faces with the geometry frozen; and the geometric latents of the grey faces bend the colour ones. Without
+--data and --target the faces are generated, and known factors tell whether mouth and brows follow the grey donor, skin and
+hair the colour donor. Written to --output: metrics.json, figures/expressions.png and two run folders with their own figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict
+
+import numpy as np
+
+from dgn import config as cfg
+from dgn import runtime
+from dgn.cli import crop, positive
+from dgn.errors import UserError
+from dgn.experiments.models import experiment_folder, table
+from dgn.files import write_json
+
+MOVED = ("mouth_open", "smile", "brow_raise", "eye_open")
+STAYING = ("skin", "hair_colour", "background_light")
+DONORS = 300
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="YAML", required=True, help="recipe of the grey faces")
+    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings", help="change one value of it")
+    parser.add_argument("--data", metavar="FOLDER", help="faces with expressions (data.path)")
+    parser.add_argument("--target", metavar="FOLDER", help="colour faces")
+    parser.add_argument("--frontal", metavar="PATTERN", help="which files of --target (default: all)")
+    parser.add_argument("--target-crop", type=crop, metavar="L,T,R,B", help="how the images of --target are cut")
+    parser.add_argument("--output", metavar="DIR", default="runs/expressions", help="(default %(default)s)")
+    parser.add_argument("--tune-faces", type=positive, default=300, help="colour faces to tune on (default %(default)s)")
+    parser.add_argument("--tune-epochs", type=positive, default=100, help="epochs of that (default %(default)s)")
+
+
+def run(args: argparse.Namespace, device: str) -> None:
+    from dgn import runs
+    from dgn.figures import experiments as figures
+
+    config = cfg.load(args.config, args.settings)
+    config = cfg.with_whole_paths(cfg.changed(config, data={"path": args.data or config.data.path}))
+    if not config.data.grey:
+        raise UserError("the recipe's faces are in colour; data.grey: true makes them grey")
+    if (config.data.path is None) != (args.target is None):
+        raise UserError("--data and --target go together: both folders, or both generated")
+    folder = experiment_folder(args.output)
+    grey = runs.finished(folder / "grey", config, device)
+    target: Dict[str, Any] = {"grey": False, "path": args.target, "population": "frontal", "limit": args.tune_faces, "held_out": 0,
+                              "seed": config.data.seed + 1, "files": args.frontal, "crop": args.target_crop}
+    training = {"renew_appearance": (), "start": str(folder / "grey"), "frozen": "geometry", "epochs": args.tune_epochs, "checkpoint_every": args.tune_epochs,
+                "learning_rate": ((0, 1e-3), (int(0.7 * args.tune_epochs) or 1, 3e-4))}
+    colour = runs.finished(folder / "colour", cfg.with_whole_paths(cfg.changed(config, data=target, training=training)), device)
+    from dgn.cli import evaluate
+    from dgn.cli import figures as pictures
+    for trained in (grey, colour):
+        evaluate.evaluate(trained)
+        pictures.draw(trained, trained.folder.figures)
+
+    result: Dict[str, Any] = {"versions": runtime.versions()}
+    if config.data.path is None:
+        result["transfer"] = followed(grey, colour)
+        print(table("correlation with", ["grey donor (geometry)", "colour donor (appearance)"], {
+            name: [f"{donors['geometry_donor']:+.2f}", f"{donors['appearance_donor']:+.2f}"] for name, donors in result["transfer"].items()}))
+    write_json(folder / "metrics.json", result)
+    print(draw(figures, folder, grey, colour))
+
+
+def followed(grey, colour) -> Dict[str, Dict[str, float]]:
+    """Which donor's factors the colour faces show that grey faces' geometric latents bend."""
+    from dgn import build
+    from dgn.evaluation import exchange
+
+    count = min(DONORS, len(grey.bank), len(colour.bank))
+    faces = np.arange(count)
+    expressive, neutral = build.make_faces(grey.config.data, count), build.make_faces(colour.config.data, count)
+    names = (*MOVED, *STAYING)
+    fresh = build.make_faces(cfg.changed(colour.config, data={"population": "expressions"}).data, 700, colour.config.data.seed + 1)
+    predict = exchange.probe(fresh.read(np.arange(700)), fresh.factor_table(np.arange(700), names))
+    z_app, z_geo = colour.bank.read(faces)[0], grey.bank.read(faces)[1]
+    return exchange.follow(predict(colour.decode(z_app, z_geo).image), names, neutral.factor_table(faces, names),
+                           expressive.factor_table(faces, names))
+
+
+def draw(figures, folder: Path, grey, colour, columns: int = 10, rows: int = 4) -> Path:
+    """Fig. 8c: grey donors above, colour faces with their expressions below."""
+    donors = np.linspace(0, len(grey.bank) - 1, columns).astype(int)
+    people = np.linspace(0, len(colour.bank) - 1, rows).astype(int)
+    images, z_geo = grey.open_sources().train.read(donors), grey.bank.read(donors)[1]
+    z_app = colour.bank.read(people)[0]
+    faces = colour.open_sources().train.read(people)
+    sheet = {"donor of the\nexpression": np.concatenate([np.ones((1, *images.shape[1:]), np.float32), images])}
+    for k in range(rows):
+        bent = colour.decode(z_app[k][None].repeat(columns, 0), z_geo).image
+        sheet[f"face {k + 1}"] = np.concatenate([faces[k][None], bent])
+    return figures.reconstructions(folder / "figures" / "expressions.png", sheet, ["own image", *[""] * columns],
+                                   "Expressions learned from grey faces, on colour faces")

@@ -1,0 +1,149 @@
+"""Geometry learned on general faces, put to use on others (5.2, Table 1).
+
+  dgn experiment transfer --config config/transfer_faces.yaml --output runs/transfer
+  dgn experiment transfer --config config/transfer_celeba.yaml --data celeba/ --target fei/ --frontal '*-1[12].jpg' \\
+      --target-crop 5,2,23,20 --output runs/transfer_fei
+
+Ours, ABP and VAE learn general faces (the recipe), then are tuned on frontal faces of other people: ours with its geometry
+frozen, so that only the appearance generator learns. Then people that nobody saw are reconstructed at five views. MSRE
+per view and over all, mean and deviation over --runs independent runs. VAE reconstructs by its encoder, the other two by
+Langevin dynamics; VAE's decoder with Langevin dynamics in the encoder's place is given as well.
+
+Without --data and --target all faces are generated. --target: a folder whose labels tell views (labels.csv, or the FEI
+set); --frontal: which of its files are tuned on; the subjects of the last --held-out of these are the unseen ones.
+Written to --output: metrics.json, figures/transfer.png, and two run folders for each model and run. A call that was
+stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+
+from dgn import config as cfg
+from dgn import runtime
+from dgn.cli import crop, natural, positive
+from dgn.errors import UserError
+from dgn.experiments.models import config_of, experiment_folder, folder_name, table
+from dgn.experiments.views import images_by_view, read_files
+from dgn.files import write_json
+
+COMPARED = ("VAE", "ABP", "ours")
+BY_LANGEVIN = "VAE, Langevin"  # the VAE's decoder, its latents found by the sampler
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="YAML", required=True, help="recipe of the general faces")
+    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings", help="change one value of it")
+    parser.add_argument("--data", metavar="PATH", help="general faces (data.path)")
+    parser.add_argument("--target", metavar="FOLDER", help="faces with known views")
+    parser.add_argument("--frontal", metavar="PATTERN", help="files of --target to tune on, such as '*-1[12].jpg'")
+    parser.add_argument("--target-crop", type=crop, metavar="L,T,R,B", help="how the images of --target are cut")
+    parser.add_argument("--held-out", type=positive, default=100, help="the last frontal files of --target, whose subjects stay unseen "
+                        "(default %(default)s)")
+    parser.add_argument("--output", metavar="DIR", default="runs/transfer", help="(default %(default)s)")
+    parser.add_argument("--runs", type=positive, default=3, help="independent runs (default %(default)s; the paper: 10)")
+    parser.add_argument("--tune-faces", type=positive, default=1000, help="frontal faces to tune on (default %(default)s, as the paper)")
+    parser.add_argument("--tune-epochs", type=positive, default=30, help="epochs of that (default %(default)s)")
+    parser.add_argument("--unseen", type=positive, default=100, help="unseen people (default %(default)s; the paper: 1000)")
+    parser.add_argument("--first-run", type=natural, default=0, help="continue the counting of runs from here (default %(default)s)")
+
+
+def run(args: argparse.Namespace, device: str) -> None:
+    from dgn.figures import experiments as figures
+
+    general = cfg.load(args.config, args.settings)
+    general = cfg.with_whole_paths(cfg.changed(general, data={"path": args.data or general.data.path}))
+    if args.target and not args.frontal:
+        raise UserError("--target needs --frontal: which of its files show frontal faces")
+    folder = experiment_folder(args.output)
+    errors: Dict[str, List[Dict[float, float]]] = {name: [] for name in (*COMPARED, BY_LANGEVIN)}
+    shown: Dict[str, np.ndarray] = {}
+    for number in range(args.first_run, args.first_run + args.runs):
+        for name in COMPARED:
+            print(f"--- run {number + 1} of {args.runs}, {name}", flush=True)
+            config = cfg.changed(config_of(name, general), training={"seed": general.training.seed + number})
+            tuned = tune(folder / f"run_{number + 1}" / folder_name(name), config, args, device)
+            images = unseen_images(tuned, args)
+            for label, by_langevin in ((name, False), (BY_LANGEVIN, True)) if name == "VAE" else ((name, False),):
+                found, pictures = reconstruct(tuned, images, by_langevin)
+                errors[label].append(found)
+                shown[label] = pictures
+    result = table_of(errors)
+    write_json(folder / "metrics.json", {**result, "runs": args.runs, "versions": runtime.versions()})
+    print(summary(result))
+    rows = {"input": np.stack([x[0] for x in images.values()]), **shown}
+    print(figures.reconstructions(folder / "figures" / "transfer.png", rows, [f"{view:+g} deg" for view in images],
+                                  "An unseen face at five views, reconstructed after tuning on frontal faces"))
+
+
+def tune(folder: Path, config: cfg.Config, args: argparse.Namespace, device: str):
+    """A model learned on general faces, then on frontal ones; the deformable model's geometry stays as it was."""
+    from dgn import runs
+
+    runs.finished(folder / "general", config, device)
+    data: Dict[str, Any] = {"limit": args.tune_faces, "held_out": 0, "population": "frontal", "seed": config.data.seed + 1}
+    if args.target:
+        data = {"path": args.target, "files": args.frontal, "crop": args.target_crop, "held_out": args.held_out, "limit": args.tune_faces}
+    rate = cfg.at_epoch(config.training.learning_rate, 0)
+    training = {"renew_appearance": (), "start": str(folder / "general"), "epochs": args.tune_epochs, "checkpoint_every": args.tune_epochs,
+                "learning_rate": ((0, rate), (int(0.7 * args.tune_epochs) or 1, 0.3 * rate)),
+                "frozen": "geometry" if config.model.kind == "deformable" else "none"}
+    # the model as it was last learned: its sigma is that of the last epochs
+    inference = {"sigma": ((0, cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)),)}
+    tuned = cfg.with_whole_paths(cfg.changed(config, data=data, training=training, inference=inference))
+    return runs.finished(folder / "frontal", tuned, device)
+
+
+def unseen_images(tuned, args: argparse.Namespace) -> Dict[float, np.ndarray]:
+    """People that neither training saw, at every view."""
+    data = tuned.config.data
+    if not args.target:
+        return images_by_view(cfg.changed(tuned.config, data={"population": "random"}).data, None, args.unseen)
+    from dgn.data import labels
+
+    folder, held_out = Path(data.path), tuned.open_sources().held_out
+    members = labels.read(folder)
+    last = {held_out.name(k) for k in range(len(held_out))}
+    people = sorted({label.subject for label in members if label.file in last})[:args.unseen]
+    if not people:
+        raise UserError(f"{folder}: its labels name none of the files of --frontal")
+    return {view: read_files(folder, [label.file for label in found if label.subject in people], data)
+            for view, found in labels.by_view(members, folder).items()}
+
+
+def reconstruct(tuned, images: Dict[float, np.ndarray], by_langevin: bool):
+    """MSRE of each view, and the first face's reconstruction at each."""
+    from dgn.evaluation import reconstruction
+
+    everything = np.concatenate(list(images.values()))
+    decoded = tuned.decode(*tuned.infer(everything, by_langevin=by_langevin)).image
+    bounds = np.cumsum([len(x) for x in images.values()])[:-1]
+    parts = dict(zip(images, np.split(decoded, bounds)))
+    errors = {view: reconstruction.compute(images[view], part)["msre"] for view, part in parts.items()}
+    return errors, np.stack([part[0] for part in parts.values()])
+
+
+def table_of(errors: Dict[str, List[Dict[float, float]]]) -> Dict[str, Any]:
+    """Mean and standard deviation over runs, per view and over all; and our mean relative to each other model's."""
+    result: Dict[str, Any] = {"msre": {}}
+    for name, found in errors.items():
+        per_view = {f"{view:g}": [run[view] for run in found] for view in found[0]}
+        per_view["all"] = [float(np.mean(list(run.values()))) for run in found]
+        result["msre"][name] = {view: {"mean": float(np.mean(values)), "std": float(np.std(values)), "runs": values}
+                                for view, values in per_view.items()}
+    ours = result["msre"]["ours"]["all"]["mean"]
+    result["ratio"] = {name: ours / found["all"]["mean"] for name, found in result["msre"].items() if name != "ours"}
+    return result
+
+
+def summary(result: Dict[str, Any]) -> str:
+    """Table 1."""
+    models = result["msre"]
+    rows = {("all views" if view == "all" else f"{float(view):+g} degrees"):
+            [f"{models[name][view]['mean']:.2f} +- {models[name][view]['std']:.2f}" for name in models] for view in models["ours"]}
+    ratios = ", ".join(f"{ratio:.2f} of {name}'s" for name, ratio in result["ratio"].items())
+    return f"{table('MSRE', list(models), rows)}\nours over all views: {ratios}"

@@ -1,0 +1,55 @@
+"""A renewed appearance starts from nothing, geometry goes on, and a resumed run renews alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mindspore as ms
+from dgn.__main__ import main
+from dgn.training import checkpoint
+from tests.training.tiny import arguments, final_state
+
+OPTIONS = ["--set", "training.learning_rate=0.01", "--set", "training.checkpoint_every=30", "--set", "training.checkpoints_kept=9"]
+
+
+@pytest.fixture(scope="module")
+def renewed(images, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "run"
+    assert main(arguments(images, output, 60, *OPTIONS, "--set", "training.renew_appearance=[59]")) == 0
+    return output
+
+
+def weights(folder) -> dict:
+    return {name: p.asnumpy() for name, p in ms.load_checkpoint(str(folder / "weights.ckpt")).items()}
+
+
+def test_the_compiled_graphs_see_the_new_weights_and_the_error_is_that_of_a_beginner(renewed):
+    records = final_state(renewed)["records"]
+    assert records[58]["msre"] < 0.6 * records[0]["msre"]
+    assert records[59]["msre"] > 0.8 * records[0]["msre"]
+    assert records[59]["z_app_std"] == pytest.approx(1, abs=0.35)
+
+
+def test_geometry_goes_on_and_appearance_is_anew(images, renewed, tmp_path):
+    """Against the same run without a renewal: after one more epoch geometry has moved by two Adam steps at most."""
+    assert main(arguments(images, tmp_path / "plain", 59, *OPTIONS)) == 0
+    before = weights(checkpoint.listed(tmp_path / "plain" / "checkpoints")[0])
+    after = weights(checkpoint.listed(renewed / "checkpoints")[0])
+    for name in before:
+        moved = np.abs(after[name] - before[name]).max()
+        assert moved < 0.05 if name.startswith("branches.1.") else moved > 0.05, (name, moved)
+
+
+def test_a_resumed_run_renews_alike(images, tmp_path):
+    settings = [*OPTIONS, "--set", "training.renew_appearance=[2, 4]", "--set", "training.checkpoint_every=1"]
+    assert main(arguments(images, tmp_path / "whole", 6, *settings)) == 0
+    assert main(arguments(images, tmp_path / "short", 4, *settings)) == 0
+    assert main(["train", "--device", "CPU", "--output", str(tmp_path / "short"), "--resume", "--set", "training.epochs=6"]) == 0
+    assert final_state(tmp_path / "short") == final_state(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("setting", ["model.kind=plain", "training.method=vae", "training.frozen=geometry"])
+def test_where_it_has_no_meaning_it_is_refused(images, tmp_path, setting, capsys):
+    assert main(arguments(images, tmp_path / "run", 2, "--set", "training.renew_appearance=[1]", "--set", setting)) == 2
+    assert "training.renew_appearance is for the deformable model" in capsys.readouterr().err
