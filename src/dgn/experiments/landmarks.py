@@ -6,7 +6,7 @@
 The run's model infers every image; its flattened displacement fields go to a network of 100 hidden units that is trained
 on landmarks of a part of the images and tested on the rest. Two controls: the same network on raw pixels, and the mean
 shape. Without --data the faces are generated. --data: a folder whose labels tell landmarks (labels.csv, or MTFL's
-index.tsv); a share --test of it, the last images, tests. Written to the run folder: section "landmarks" of metrics.json,
+index.tsv); the images that the run held out test, else the last fifth. Written to the run folder: section "landmarks" of metrics.json,
 figures/landmarks.png.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from dgn.errors import UserError
 from dgn.experiments.views import OTHER_PEOPLE
 
 TEST_SHARE = 0.2
+GENERATED = 2500
 SETTLE = 100  # noiseless steps after the chain
 
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training of the deformable model")
     parser.add_argument("--data", metavar="FOLDER", help="images with landmarks (default: generated faces)")
     parser.add_argument("--crop", type=crop, metavar="L,T,R,B", help="how these are cut (default: as the run's)")
-    parser.add_argument("--faces", type=positive, default=2500, help="images, at most; one in five tests (default %(default)s)")
+    parser.add_argument("--faces", type=positive, help=f"images, at most; one in five tests (default: all, or {GENERATED} generated ones)")
     parser.add_argument("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run)")
     parser.add_argument("--epochs", type=positive, default=200, help="of the regressor (default %(default)s)")
 
@@ -45,14 +46,13 @@ def run(args: argparse.Namespace, device: str) -> None:
     trained = build.load_run(Path(args.run_folder), device)
     if len(trained.model.groups) != 2:
         raise UserError(f"{args.run_folder} has no displacement; give a run of the deformable model")
-    images, truth = faces_with_landmarks(trained.config.data, args.data, args.faces, args.crop)
+    images, truth, unseen = faces_with_landmarks(trained, args.data, args.faces, args.crop)
     if len(images) < 20:
         raise UserError(f"{len(images)} images are too few for a regressor; at least 20 are needed")
     print(f"inferring {len(images)} images ...", flush=True)
     latents = trained.infer(images, args.steps, settle=SETTLE)
     decoded = trained.decode(*latents)
-    first_test = int(round(len(images) * (1 - TEST_SHARE)))
-    train, test = np.arange(first_test), np.arange(first_test, len(images))
+    train, test = np.flatnonzero(~unseen), np.flatnonzero(unseen)
     seed = trained.config.training.seed
     print("training the regressors ...", flush=True)
     predicted = landmarks.predict({"displacement": decoded.displacement, "pixels": images}, truth, train, test, seed, args.epochs)
@@ -65,15 +65,30 @@ def run(args: argparse.Namespace, device: str) -> None:
                             predicted["displacement"][:8]))
 
 
-def faces_with_landmarks(data: cfg.Data, folder: str | None, count: int, crop=None) -> Tuple[np.ndarray, np.ndarray]:
-    """Images (n, C, H, W) and their landmarks (n, 5, 2) in pixels."""
+def faces_with_landmarks(trained, folder: Optional[str], count: Optional[int], crop=None) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images (n, C, H, W), their landmarks (n, 5, 2) in pixels, and which of them are to test (n,)."""
+    data = trained.config.data
     if folder is None:
         from dgn import build
+        count = count or GENERATED
         source, everyone = build.make_faces(data, count, data.seed + OTHER_PEOPLE), np.arange(count)
-        return source.read(everyone), source.landmarks(everyone)
+        return source.read(everyone), source.landmarks(everyone), last_ones(count)
     from dgn.data import labels
     from dgn.experiments.views import read_files
 
-    data, path = cfg.cut(data, crop), Path(folder)
+    path, cut = Path(folder), cfg.cut(data, crop)
     members = labels.read(path)[:count]
-    return read_files(path, [label.file for label in members], data), labels.cut_landmarks(path, members, data)
+    files = [label.file for label in members]
+    unseen = last_ones(len(files))
+    if data.path is not None and path.resolve() == Path(data.path):  # the regressor's test images must be new to the model too
+        held_out = trained.open_sources().held_out
+        names = {held_out.name(k) for k in range(len(held_out))} if held_out else set()
+        unseen = np.array([file in names for file in files])
+        if not 0 < unseen.sum() < len(files):
+            raise UserError(f"{unseen.sum()} of these {len(files)} images were held out by the run; some must be, to test on, and others not")
+    return read_files(path, files, cut), labels.cut_landmarks(path, members, cut), unseen
+
+
+def last_ones(count: int) -> np.ndarray:
+    """True for the last fifth of so many."""
+    return np.arange(count) >= int(round(count * (1 - TEST_SHARE)))
