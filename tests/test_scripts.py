@@ -70,6 +70,16 @@ def test_usage(script, usage, tmp_path):
     assert wrong.returncode == 2 and usage in wrong.stdout
 
 
+def test_experiment(recipe):
+    assert run("run_experiment.sh", "--help", cwd=recipe).returncode == 0
+    assert run("run_experiment.sh", cwd=recipe).returncode == 2
+    wrong = run("run_experiment.sh", "landmark", "runs/small", cwd=recipe)
+    assert wrong.returncode == 2 and "landmarks" in wrong.stderr
+    run("run_train.sh", "CPU", "small.yaml", "", "runs/faces", cwd=recipe, DGN_OPTIONS="--set data.limit=8")
+    shown = run("run_experiment.sh", "views", "runs/faces", "--faces", 2, "--device", "CPU", cwd=recipe)
+    assert shown.returncode == 0 and "largest R" in shown.stdout, shown.stderr
+
+
 def fake_python(folder: Path, **versions: str) -> Path:
     """A Python whose installed packages have the given versions."""
     site = folder / "site"
@@ -84,7 +94,7 @@ def fake_python(folder: Path, **versions: str) -> Path:
 
 
 FITTING = {"mindspore": "2.10.1", "numpy": "1.26.4", "opencv_python": "4.9.0.80", "PyYAML": "6.0.1", "tqdm": "4.66.0",
-           "matplotlib": "3.8.0", "pytest": "8.0.0"}
+           "matplotlib": "3.8.0", "scikit_learn": "1.4.0", "pytest": "8.0.0"}
 
 
 @pytest.mark.parametrize("changed, fits", [({}, True), ({"mindspore": "2.7.0"}, False), ({"mindspore": "2.11.0"}, False),

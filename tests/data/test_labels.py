@@ -25,8 +25,9 @@ def test_fei_names(tmp_path):
         for view in (1, 4, 5, 6, 7, 11, 12, 14):
             cv2.imwrite(str(tmp_path / f"{subject}-{view:02d}.jpg"), np.full((28, 28, 3), 100, np.uint8))
     views = labels.by_view(labels.read(tmp_path), tmp_path)
+    numbers = {-30: "04", -10: "05", 0: "11", 10: "06", 30: "07"}
     assert {view: [label.file for label in found] for view, found in views.items()} == {
-        view: [f"{subject}-{name}.jpg" for subject in (1, 10, 2)] for view, name in ((-30, "04"), (-10, "05"), (0, "11"), (10, "06"), (30, "07"))}
+        view: [f"{subject}-{number}.jpg" for subject in (1, 10, 2)] for view, number in numbers.items()}
     with pytest.raises(UserError, match="tell no landmarks"):
         labels.cut_landmarks(tmp_path, labels.read(tmp_path), cfg.Data(size=32))
 

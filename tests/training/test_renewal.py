@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import mindspore as ms
 import numpy as np
 import pytest
 
-import mindspore as ms
 from dgn.__main__ import main
 from dgn.training import checkpoint
 from tests.training.tiny import arguments, final_state

@@ -97,12 +97,13 @@ def test_the_step_descends_the_gradient_of_encoder_and_model(rng):
 
 @pytest.mark.parametrize("kind", ["plain", "deformable"])
 def test_every_model_learns_by_vae_and_resumes_bit_for_bit(images, tmp_path, kind):
-    settings = ["--set", "training.method=vae", "--set", f"model.kind={kind}", "--set", "training.learning_rate=0.01", "--set", "inference.sigma=0.2"]
-    assert main(arguments(images, tmp_path / "whole", 100, *settings, "--set", "training.checkpoint_every=50")) == 0
+    settings = ["--set", "training.method=vae", "--set", f"model.kind={kind}", "--set", "training.learning_rate=0.01",
+                "--set", "inference.sigma=0.2", "--set", "training.checkpoint_every=50"]
+    assert main(arguments(images, tmp_path / "whole", 100, *settings)) == 0
     whole = final_state(tmp_path / "whole")
     assert whole["records"][-1]["msre"] < 0.8 * whole["records"][0]["msre"] and whole["records"][-1]["kl"] > 0
     assert {"encoder.ckpt", "weights.ckpt", "optimizer.ckpt"} <= set(whole)
-    assert main(arguments(images, tmp_path / "short", 50, *settings, "--set", "training.checkpoint_every=50")) == 0
+    assert main(arguments(images, tmp_path / "short", 50, *settings)) == 0
     assert main(["train", "--device", "CPU", "--output", str(tmp_path / "short"), "--resume", "--set", "training.epochs=100"]) == 0
     assert final_state(tmp_path / "short") == whole
     result = json.loads((tmp_path / "whole" / "metrics.json").read_text())

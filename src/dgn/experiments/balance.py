@@ -21,8 +21,7 @@ import numpy as np
 from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import positive
-from dgn.errors import UserError
-from dgn.experiments.models import experiment_folder, table
+from dgn.experiments.models import add_recipe, experiment_folder, generated_only, table
 from dgn.files import write_json
 
 POSE = ("yaw", "pitch", "roll")
@@ -38,9 +37,7 @@ TITLES = {"alpha": "alpha: appearance / geometry channels (scheme 1)", "beta": "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="YAML", required=True, help="recipe; generated faces")
-    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings", help="change one value of it")
-    parser.add_argument("--output", metavar="DIR", default="runs/balance", help="(default %(default)s)")
+    add_recipe(parser, "runs/balance")
     parser.add_argument("--sweep", choices=list(SWEEPS), action="append", help="only this one; may be repeated (default: all)")
     parser.add_argument("--shown", type=positive, default=5, help="faces of the picture (default %(default)s)")
 
@@ -50,9 +47,7 @@ def run(args: argparse.Namespace, device: str) -> None:
     from dgn.cli import evaluate
     from dgn.figures import experiments as figures
 
-    config = cfg.load(args.config, args.settings)
-    if config.data.path is not None:
-        raise UserError("the factors of these images are not known; leave data.path out, faces are then generated")
+    config = generated_only(args)
     folder = experiment_folder(args.output)
     chosen = [sweep for sweep in SWEEPS if not args.sweep or sweep in args.sweep]
     result: Dict[str, Dict[str, Any]] = {}

@@ -16,11 +16,9 @@ from typing import Any, Dict
 
 import numpy as np
 
-from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import positive
-from dgn.errors import UserError
-from dgn.experiments.models import MODELS, config_of, experiment_folder, folder_name, table
+from dgn.experiments.models import MODELS, add_recipe, config_of, experiment_folder, folder_name, generated_only, table
 from dgn.experiments.views import OTHER_PEOPLE
 from dgn.files import write_json
 
@@ -28,9 +26,7 @@ PAIRS = 200  # faces whose displacement is compared with the next one's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="YAML", required=True, help="recipe of all four; generated faces")
-    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings", help="change one value of it")
-    parser.add_argument("--output", metavar="DIR", default="runs/baselines", help="(default %(default)s)")
+    add_recipe(parser, "runs/baselines")
     parser.add_argument("--faces", type=positive, default=1000, help="unseen faces whose latents are measured (default %(default)s)")
 
 
@@ -40,9 +36,7 @@ def run(args: argparse.Namespace, device: str) -> None:
     from dgn.figures import experiments as figures
     from dgn.nets.blocks import parameter_count
 
-    config = cfg.load(args.config, args.settings)
-    if config.data.path is not None:
-        raise UserError("the factors of these images are not known; leave data.path out, faces are then generated")
+    config = generated_only(args)
     folder = experiment_folder(args.output)
     result: Dict[str, Any] = {}
     for name in MODELS:

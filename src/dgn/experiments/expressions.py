@@ -20,9 +20,8 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import runtime
-from dgn.cli import crop, positive
 from dgn.errors import UserError
-from dgn.experiments.models import experiment_folder, table
+from dgn.experiments.models import add_recipe, add_target, experiment_folder, first_config, table, tuning_config
 from dgn.files import write_json
 
 MOVED = ("mouth_open", "smile", "brow_raise", "eye_open")
@@ -31,34 +30,22 @@ DONORS = 300
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="YAML", required=True, help="recipe of the grey faces")
-    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings", help="change one value of it")
-    parser.add_argument("--data", metavar="FOLDER", help="faces with expressions (data.path)")
-    parser.add_argument("--target", metavar="FOLDER", help="colour faces")
-    parser.add_argument("--frontal", metavar="PATTERN", help="which files of --target (default: all)")
-    parser.add_argument("--target-crop", type=crop, metavar="L,T,R,B", help="how the images of --target are cut")
-    parser.add_argument("--output", metavar="DIR", default="runs/expressions", help="(default %(default)s)")
-    parser.add_argument("--tune-faces", type=positive, default=300, help="colour faces to tune on (default %(default)s)")
-    parser.add_argument("--tune-epochs", type=positive, default=100, help="epochs of that (default %(default)s)")
+    add_recipe(parser, "runs/expressions")
+    add_target(parser, faces=300, epochs=100)
 
 
 def run(args: argparse.Namespace, device: str) -> None:
     from dgn import runs
     from dgn.figures import experiments as figures
 
-    config = cfg.load(args.config, args.settings)
-    config = cfg.with_whole_paths(cfg.changed(config, data={"path": args.data or config.data.path}))
+    config = first_config(args)
     if not config.data.grey:
         raise UserError("the recipe's faces are in colour; data.grey: true makes them grey")
     if (config.data.path is None) != (args.target is None):
         raise UserError("--data and --target go together: both folders, or both generated")
     folder = experiment_folder(args.output)
     grey = runs.finished(folder / "grey", config, device)
-    target: Dict[str, Any] = {"grey": False, "path": args.target, "population": "frontal", "limit": args.tune_faces, "held_out": 0,
-                              "seed": config.data.seed + 1, "files": args.frontal, "crop": args.target_crop}
-    training = {"renew_appearance": (), "start": str(folder / "grey"), "frozen": "geometry", "epochs": args.tune_epochs, "checkpoint_every": args.tune_epochs,
-                "learning_rate": ((0, 1e-3), (int(0.7 * args.tune_epochs) or 1, 3e-4))}
-    colour = runs.finished(folder / "colour", cfg.with_whole_paths(cfg.changed(config, data=target, training=training)), device)
+    colour = runs.finished(folder / "colour", tuning_config(config, folder / "grey", args, grey=False), device)
     from dgn.cli import evaluate
     from dgn.cli import figures as pictures
     for trained in (grey, colour):

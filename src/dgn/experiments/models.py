@@ -1,11 +1,14 @@
-"""The four models that the experiments compare, trained where they are not yet."""
+"""What experiments that train have in common: the models that they compare, their arguments, and tuning on other images."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any, Dict, Sequence
 
 from dgn import config as cfg
+from dgn.cli import crop, positive
+from dgn.errors import UserError
 
 # learning method and model are independent: the paper's model, its two baselines (Table 1), and the fourth combination
 MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
@@ -26,6 +29,54 @@ def folder_name(name: str) -> str:
     return name.lower().replace(" ", "_")
 
 
+def add_recipe(parser: argparse.ArgumentParser, output: str) -> None:
+    """--config, --set and --output of an experiment that trains."""
+    parser.add_argument("--config", metavar="YAML", required=True, help="recipe of the trainings")
+    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings", help="change one value of it")
+    parser.add_argument("--output", metavar="DIR", default=output, help="(default %(default)s)")
+
+
+def add_target(parser: argparse.ArgumentParser, faces: int, epochs: int) -> None:
+    """The images that a learned model is tuned on."""
+    parser.add_argument("--data", metavar="PATH", help="images that are learned first (data.path)")
+    parser.add_argument("--target", metavar="FOLDER", help="images that are tuned on")
+    parser.add_argument("--frontal", metavar="PATTERN", help="which files of --target, such as '*-1[12].jpg'")
+    parser.add_argument("--target-crop", type=crop, metavar="L,T,R,B", help="how the images of --target are cut")
+    parser.add_argument("--tune-faces", type=positive, default=faces, help="how many, at most (default %(default)s)")
+    parser.add_argument("--tune-epochs", type=positive, default=epochs, help="epochs of the tuning (default %(default)s)")
+
+
+def generated_only(args: argparse.Namespace) -> cfg.Config:
+    """The recipe of an experiment that needs the faces' factors. Raises UserError if it names other images."""
+    config = cfg.load(args.config, args.settings)
+    if config.data.path is not None:
+        raise UserError("the factors of these images are not known; leave data.path out, faces are then generated")
+    return config
+
+
+def first_config(args: argparse.Namespace) -> cfg.Config:
+    """The recipe with --data."""
+    config = cfg.load(args.config, args.settings)
+    return cfg.with_whole_paths(cfg.changed(config, data={"path": args.data or config.data.path}))
+
+
+def tuning_config(config: cfg.Config, start: Path, args: argparse.Namespace, **generated: Any) -> cfg.Config:
+    """The config of a run that goes on from `start` on the target's images, or on frontal generated faces of other people:
+    a deformable model's geometry is frozen, sigma and the rate are what they were at the end and at the start.
+
+    generated: changes of the data section for generated faces.
+    """
+    data = {"limit": args.tune_faces, "held_out": 0, "population": "frontal", "seed": config.data.seed + 1, **generated}
+    if args.target:
+        data = {**data, "path": args.target, "files": args.frontal, "crop": args.target_crop}
+    rate, epochs = cfg.at_epoch(config.training.learning_rate, 0), args.tune_epochs
+    training = {"start": str(start), "start_with": "all", "frozen": "geometry" if config.model.kind == "deformable" else "none",
+                "renew_appearance": (), "epochs": epochs, "checkpoint_every": epochs,
+                "learning_rate": ((0, rate), (max(int(0.7 * epochs), 1), 0.3 * rate))}
+    sigma = ((0, cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)),)
+    return cfg.with_whole_paths(cfg.changed(config, data=data, training=training, inference={"sigma": sigma}))
+
+
 def table(corner: str, columns: Sequence[str], rows: Dict[str, Sequence[str]]) -> str:
     """Rows of text in aligned columns."""
     lines = [[corner, *columns], *([name, *cells] for name, cells in rows.items())]
@@ -35,8 +86,6 @@ def table(corner: str, columns: Sequence[str], rows: Dict[str, Sequence[str]]) -
 
 def experiment_folder(path: str) -> Path:
     """The output folder of an experiment that trains; what an earlier, unfinished call left in it is gone on with."""
-    from dgn.errors import UserError
-
     folder = Path(path)
     if (folder / "config.yaml").exists():
         raise UserError(f"{folder} holds a single run; choose another --output")

@@ -25,9 +25,9 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import runtime
-from dgn.cli import crop, natural, positive
+from dgn.cli import natural, positive
 from dgn.errors import UserError
-from dgn.experiments.models import config_of, experiment_folder, folder_name, table
+from dgn.experiments.models import add_recipe, add_target, config_of, experiment_folder, first_config, folder_name, table, tuning_config
 from dgn.experiments.views import images_by_view, read_files
 from dgn.files import write_json
 
@@ -36,18 +36,11 @@ BY_LANGEVIN = "VAE, Langevin"  # the VAE's decoder, its latents found by the sam
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="YAML", required=True, help="recipe of the general faces")
-    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings", help="change one value of it")
-    parser.add_argument("--data", metavar="PATH", help="general faces (data.path)")
-    parser.add_argument("--target", metavar="FOLDER", help="faces with known views")
-    parser.add_argument("--frontal", metavar="PATTERN", help="files of --target to tune on, such as '*-1[12].jpg'")
-    parser.add_argument("--target-crop", type=crop, metavar="L,T,R,B", help="how the images of --target are cut")
+    add_recipe(parser, "runs/transfer")
+    add_target(parser, faces=1000, epochs=30)
     parser.add_argument("--held-out", type=positive, default=100, help="the last frontal files of --target, whose subjects stay unseen "
                         "(default %(default)s)")
-    parser.add_argument("--output", metavar="DIR", default="runs/transfer", help="(default %(default)s)")
     parser.add_argument("--runs", type=positive, default=3, help="independent runs (default %(default)s; the paper: 10)")
-    parser.add_argument("--tune-faces", type=positive, default=1000, help="frontal faces to tune on (default %(default)s, as the paper)")
-    parser.add_argument("--tune-epochs", type=positive, default=30, help="epochs of that (default %(default)s)")
     parser.add_argument("--unseen", type=positive, default=100, help="unseen people (default %(default)s; the paper: 1000)")
     parser.add_argument("--first-run", type=natural, default=0, help="continue the counting of runs from here (default %(default)s)")
 
@@ -55,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, device: str) -> None:
     from dgn.figures import experiments as figures
 
-    general = cfg.load(args.config, args.settings)
-    general = cfg.with_whole_paths(cfg.changed(general, data={"path": args.data or general.data.path}))
+    general = first_config(args)
     if args.target and not args.frontal:
         raise UserError("--target needs --frontal: which of its files show frontal faces")
     folder = experiment_folder(args.output)
@@ -85,17 +77,8 @@ def tune(folder: Path, config: cfg.Config, args: argparse.Namespace, device: str
     from dgn import runs
 
     runs.finished(folder / "general", config, device)
-    data: Dict[str, Any] = {"limit": args.tune_faces, "held_out": 0, "population": "frontal", "seed": config.data.seed + 1}
-    if args.target:
-        data = {"path": args.target, "files": args.frontal, "crop": args.target_crop, "held_out": args.held_out, "limit": args.tune_faces}
-    rate = cfg.at_epoch(config.training.learning_rate, 0)
-    training = {"renew_appearance": (), "start": str(folder / "general"), "epochs": args.tune_epochs, "checkpoint_every": args.tune_epochs,
-                "learning_rate": ((0, rate), (int(0.7 * args.tune_epochs) or 1, 0.3 * rate)),
-                "frozen": "geometry" if config.model.kind == "deformable" else "none"}
-    # the model as it was last learned: its sigma is that of the last epochs
-    inference = {"sigma": ((0, cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)),)}
-    tuned = cfg.with_whole_paths(cfg.changed(config, data=data, training=training, inference=inference))
-    return runs.finished(folder / "frontal", tuned, device)
+    held_out = {"held_out": args.held_out} if args.target else {}
+    return runs.finished(folder / "frontal", tuning_config(config, folder / "general", args, **held_out), device)
 
 
 def unseen_images(tuned, args: argparse.Namespace) -> Dict[float, np.ndarray]:
