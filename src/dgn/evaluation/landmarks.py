@@ -14,6 +14,9 @@ from dgn.randomness import generator
 HIDDEN = 100
 EYES = (0, 1)  # places of the two eyes among the landmarks
 BATCH = 100
+# Inputs are scaled to this Euclidean norm whatever their number: a step of Adam moves each of 12,288 weights by the rate, and
+# with inputs of unit size the output would jump (raw pixels were then read no better than by the mean shape: 38 %, 14 % so)
+INPUT_NORM = 3.0
 
 
 def error(predicted: np.ndarray, truth: np.ndarray) -> float:
@@ -42,7 +45,7 @@ def fit(features: np.ndarray, landmarks: np.ndarray, seed: int, epochs: int = 20
         weight_decay: float = 1e-4) -> Callable[[np.ndarray], np.ndarray]:
     """The paper's regressor: dense 100, ReLU, dense 10, L1 loss; returns features (n, ...) -> landmarks (n, 5, 2).
 
-    Features are centred and scaled by one number, landmarks by theirs. Adam's rate falls along a cosine; the weights of
+    Features are centred and scaled to a mean norm of INPUT_NORM, landmarks to unit variance. Adam's rate falls along a cosine; the weights of
     the epoch with the least error on a share `held` of the samples are kept.
     """
     rng = generator(seed, "landmark regressor")
@@ -50,7 +53,8 @@ def fit(features: np.ndarray, landmarks: np.ndarray, seed: int, epochs: int = 20
     kept_out = order[:max(int(held * len(order)), 1)]
     used = order[len(kept_out):]
     flat = features.reshape(len(features), -1).astype(np.float32)
-    centre, scale = flat[used].mean(0), max(float(flat[used].std(0).mean()), 1e-6)
+    centre = flat[used].mean(0)
+    scale = max(float(np.linalg.norm(flat[used] - centre, axis=1).mean()), 1e-6) / INPUT_NORM
     target = landmarks.reshape(len(landmarks), -1).astype(np.float32)
     middle, spread = target[used].mean(0), max(float(target[used].std()), 1e-6)
     x, y = (flat - centre) / scale, (target - middle) / spread
@@ -82,10 +86,10 @@ class Regressor(nn.Cell):
 
     def __init__(self, inputs: int, outputs: int, rng: np.random.Generator) -> None:
         super().__init__()
-        # He's constant at the start, as plain weights: Adam's steps then have the size of the weights
         self.hidden, self.out = Dense(inputs, HIDDEN, rng), Dense(HIDDEN, outputs, rng)
-        for layer, fan_in in ((self.hidden, inputs), (self.out, HIDDEN)):
-            layer.weight.set_data(ms.Tensor((rng.standard_normal(layer.weight.shape) * np.sqrt(2 / fan_in)).astype(np.float32)))
+        # He's constant, as plain weights, for inputs of that norm
+        for layer, norm in ((self.hidden, INPUT_NORM), (self.out, np.sqrt(HIDDEN))):
+            layer.weight.set_data(ms.Tensor((rng.standard_normal(layer.weight.shape) * np.sqrt(2) / norm).astype(np.float32)))
             layer.bias.set_data(ms.Tensor(np.zeros(layer.bias.shape, np.float32)))
 
     def construct(self, x: Tensor) -> Tensor:
