@@ -15,6 +15,7 @@ from dgn.errors import UserError
 from dgn.inference import unseen
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin
+from dgn.inference.langevin import run as run_sampler
 from dgn.inference.latents import LatentBank
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.encoder import Encoder
@@ -52,16 +53,21 @@ def make_faces(data: cfg.Data, count: int, seed: Optional[int] = None):
 
 def open_images(data: cfg.Data, path: str) -> Source:
     """All images of a folder, MindRecord file or official set, cut as the config says."""
+    packed = path.endswith(".mindrecord")
+    if data.files is not None and (packed or data.format != "images"):
+        raise UserError(f"data.files chooses among the files of a folder, and {path} is none")
+    if data.format == "images" and (data.category is not None or data.part != "all"):
+        raise UserError("data.category and data.part are for data.format mnist and cifar10")
     if data.format != "images":
         from dgn.data import formats
         return formats.open_set(data.format, path, data.part, data.category, data.size, data.grey)
-    if path.endswith(".mindrecord"):
+    if packed:
         from dgn.data.records import RecordImages
-        packed, wanted = RecordImages(path), (1 if data.grey else 3, data.size, data.size)
-        if packed.shape != wanted:
-            raise UserError(f"{path} holds images of {packed.shape} (channels, height, width), the config asks for {wanted}; "
+        records, wanted = RecordImages(path), (1 if data.grey else 3, data.size, data.size)
+        if records.shape != wanted:
+            raise UserError(f"{path} holds images of {records.shape} (channels, height, width), the config asks for {wanted}; "
                             "pack them anew, or change data.size and data.grey")
-        return packed
+        return records
     from dgn.data.images import ImageFolder
     return ImageFolder(path, data.size, data.crop, data.grey, pattern=data.files, corrupt=data.corrupt, cache_mb=data.cache_mb)
 
@@ -194,6 +200,12 @@ class Trained(NamedTuple):
             return unseen.encode(self.encoder, self.model.groups, images, given)
         return unseen.infer(self.sampler, images, steps or self.config.evaluation.steps, self.last_sigma,
                             self.config.training.seed if seed is None else seed, first, given, settle)
+
+
+    def energy(self, images: np.ndarray, latents: Tuple[np.ndarray, ...]) -> np.ndarray:
+        """E(x, z) of Eq. 8 at the last sigma, (N,)."""
+        noise = tuple(np.zeros((self.sampler.steps, *z.shape), np.float32) for z in latents)
+        return run_sampler(self.sampler, images, latents, noise, self.last_sigma)[1].energy[0]
 
 
 def load_run(path: Path, device: str) -> Trained:

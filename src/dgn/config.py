@@ -39,7 +39,7 @@ class Data:
     part: str = choice("all", "all", "train", "test")  # of MNIST and CIFAR-10
     category: Optional[str] = None  # of MNIST and CIFAR-10, only these images: 0..9, airplane .. truck
     files: Optional[str] = None  # only the images whose path below the folder matches this pattern, such as *-11.jpg
-    population: str = choice("random", "random", "frontal", "expressions")  # of the generated faces
+    population: str = choice("random", "random", "frontal", "neutral", "expressions")  # of the generated faces
     size: int = number(64, 16, 1024)  # pixels; 4 x a power of two
     grey: bool = False
     crop: Optional[Tuple[int, int, int, int]] = None  # left, top, right, bottom before resizing; none: the central square
@@ -78,6 +78,7 @@ class Inference:
     step_size: float = number(0.1, above=0, high=10)  # delta
     steps: int = number(20, 1)  # l, for each visit of a sample
     sigma: Steps = ((0, 1.5), (100, 1.0))  # standard deviation of the residual, on the sum over a [0, 1] image
+    restart_every: int = number(0, 0)  # beyond the paper: epochs after which all chains begin again at the prior's mean; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # the paper alternates; the authors' code does not
     smoothness: float = number(0.0, 0)  # prior on the displacement: this / 2 times the sum of its squared differences
 
@@ -191,6 +192,19 @@ def check_resumable(old: Config, new: Config) -> None:
             if getattr(before, key) != getattr(after, key):
                 raise UserError(f"{section}.{key} is {getattr(before, key)!r} in this run and cannot become {getattr(after, key)!r} "
                                 "when it is resumed; start a new run in another --output")
+
+
+_NO_TRAINING = {"data": ("cache_mb",), "model": ("warp", "deconv"), "training": ("checkpoints_kept", "figures_every")}
+
+
+def first_difference(old: Config, new: Config) -> Optional[str]:
+    """The first setting in which two trainings differ, as text; None if they would give the same."""
+    for section in ("data", "model", "inference", "training"):
+        before, after = getattr(old, section), getattr(new, section)
+        for f in dataclasses.fields(before):
+            if f.name not in _NO_TRAINING.get(section, ()) and getattr(before, f.name) != getattr(after, f.name):
+                return f"{section}.{f.name} is {getattr(before, f.name)!r} there, {getattr(after, f.name)!r} here"
+    return None
 
 
 def to_dict(config: Config) -> Dict[str, Any]:

@@ -11,7 +11,7 @@ from dgn import build
 from dgn import config as cfg
 from dgn.build import Sources, Trained
 from dgn.errors import RunFailed, UserError
-from dgn.files import append_line
+from dgn.files import append_line, sha256, write_text
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from dgn.training.loop import Sums, train
@@ -62,14 +62,30 @@ def _learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources,
 def finished(path: Path, config: cfg.Config, device: str) -> Trained:
     """The run of `config` in `path`: as it is if it has ended, trained on if it has not, begun if there is none.
 
-    Raises UserError if the folder holds a run of another config.
+    What does not change a training (evaluation, caches) may differ and is taken from `config`.
+    Raises UserError if the folder holds a run of another config, or one that started from weights that have changed since.
     """
+    sources = build.make_sources(config.data)  # first: a mistake in the data should leave no folder behind
     if not (path / "config.yaml").exists():
-        return learn(RunFolder.create(path, config), config, device, build.make_sources(config.data))
+        folder = RunFolder.create(path, config)
+        if config.training.start:
+            write_text(path / START, _start_digest(config))
+        return learn(folder, config, device, sources)
     folder = RunFolder.open(path)
-    if folder.config != config:
-        raise UserError(f"{path} holds a run of other settings; remove it, or choose another --output")
+    different = cfg.first_difference(folder.config, config)
+    if different:
+        raise UserError(f"{path} holds a run of other settings ({different}); remove it, or choose another --output")
+    if config.training.start and (path / START).read_text(encoding="utf-8") != _start_digest(config):
+        raise UserError(f"{path} was begun from {config.training.start} as it was before; remove it, so that it is trained anew")
+    folder.change_config(config)
     saved = checkpoint.listed(folder.checkpoints)
     if saved and checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))["epoch"] >= config.training.epochs:
         return build.load_run(path, device)
-    return learn(folder, config, device, build.make_sources(config.data))
+    return learn(folder, config, device, sources)
+
+
+START = "start.sha256"  # in a run folder: of the manifest of the checkpoint that the run began with
+
+
+def _start_digest(config: cfg.Config) -> str:
+    return sha256(checkpoint.newest_whole(RunFolder.open(Path(config.training.start)).checkpoints) / "manifest.json")

@@ -50,7 +50,13 @@ def test_exchanged_blocks_count_against_the_model(factors):
 def test_a_constant_and_noise_score_near_zero(factors, rng, blocks):
     for latents in (np.zeros((600, 5)), rng.standard_normal((600, 5))):
         found = disentanglement.compute(latents, factors, KINDS, blocks)
-        assert all(abs(found[score]) < 0.1 for score in ("r2_gap", "dci_completeness", "dci_informativeness", "mig", "sap")), found
+        assert all(abs(found[score]) < 0.1 for score in SCORES), found
+
+
+def test_a_model_that_knows_nothing_of_geometry_has_separated_half_at_most(factors, rng):
+    latents = np.concatenate([factors[:, :3], rng.standard_normal((600, 2))], 1)
+    found = disentanglement.compute(latents, factors, KINDS, BLOCKS)
+    assert all(found[score] < 0.6 for score in SCORES), found
 
 
 def test_constant_factors_are_told_by_nobody(factors):

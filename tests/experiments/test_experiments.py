@@ -89,7 +89,9 @@ def test_baselines_compare_four_models_and_train_none_twice(recipe, tmp_path, ca
     assert experiment(*line) == 0
     assert "epoch:" not in capsys.readouterr().out and results(tmp_path / "out")["models"] == found
     assert experiment(*line, "--set", "training.epochs=3") == 2
-    assert "holds a run of other settings" in capsys.readouterr().err
+    assert "holds a run of other settings (training.epochs is 2 there, 3 here)" in capsys.readouterr().err
+    assert experiment(*line, "--set", "evaluation.gamma=2") == 0  # trains nothing
+    assert experiment(*line, "--set", "data.held_out=0") == 2 and "held out" in capsys.readouterr().err
 
 
 def test_transfer_on_generated_faces_and_on_a_folder(recipe, images, tmp_path, capsys):
@@ -105,8 +107,40 @@ def test_transfer_on_generated_faces_and_on_a_folder(recipe, images, tmp_path, c
     assert experiment(*common, "--set", "data.held_out=2", "--data", images, "--target", fei, "--frontal", "*-1[12].jpg", "--held-out", 4,
                       "--target-crop", "5,2,23,20", "--output", tmp_path / "real", "--runs", 1) == 0
     assert set(results(tmp_path / "real")["msre"]["ours"]) == {"-30", "-10", "0", "10", "30", "all"}
-    assert experiment(*common, "--target", fei, "--output", tmp_path / "other") == 2
-    assert "--frontal" in capsys.readouterr().err
+    # mistakes are told before anything is trained, and leave nothing behind
+    for line, said in ((["--data", images, "--target", fei], "--frontal"), (["--data", images], "--data and --target go together"),
+                       (["--data", images, "--target", fei, "--frontal", "*-19.jpg"], "none of its"),
+                       (["--data", images, "--target", images, "--frontal", "*"], "no labels"),
+                       (["--set", "model.kind=plain"], "starts from the deformable model")):
+        assert experiment(*common, *line, "--output", tmp_path / "other") == 2
+        assert said in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_people_who_are_tuned_on_are_never_tested(tmp_path, recipe):
+    """An odd number of held-out files cuts a person's two in half: that person belongs to neither."""
+    from argparse import Namespace
+
+    from dgn import config as cfg
+    from dgn.data.images import ImageFolder
+    from dgn.experiments import transfer
+
+    fei = fei_like(tmp_path / "fei")
+    args = Namespace(target=str(fei), frontal="*-1[12].jpg", target_crop=None, held_out=3, tune_faces=100, tune_epochs=1, unseen=100,
+                     output=str(tmp_path / "out"))
+    images = transfer.unseen_images(cfg.load(recipe), args)
+    assert all(len(x) == 1 for x in images.values())  # 6-11 and 6-12 are held out, of person 5 only 5-12
+    np.testing.assert_array_equal(images[30.0][0], ImageFolder(fei, 16, None, False, names=["6-07.jpg"]).read(np.array([0]))[0])
+
+
+def test_a_tuned_run_is_not_reused_when_what_it_began_with_has_changed(recipe, tmp_path, capsys):
+    import shutil
+
+    line = ["expressions", "--config", recipe, "--set", "data.grey=true", "--tune-faces", 4, "--tune-epochs", 1, "--output", tmp_path / "out"]
+    assert experiment(*line) == 0
+    shutil.rmtree(tmp_path / "out" / "grey")
+    capsys.readouterr()
+    assert experiment(*line, "--set", "training.epochs=1") == 2
+    assert "was begun from" in capsys.readouterr().err
 
 
 def assert_frozen(before, after) -> None:

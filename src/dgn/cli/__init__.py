@@ -20,6 +20,17 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def gamma(text: str) -> float:
+    """An argument for the reach of a traversal."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and below 1000")
+    return value
+
+
 def crop(text: str) -> Tuple[int, int, int, int]:
     """An argument left,top,right,bottom in pixels."""
     parts = text.split(",")

@@ -22,13 +22,12 @@ from typing import List, Optional
 import numpy as np
 
 from dgn import runtime
-from dgn.cli import add_device
-from dgn.errors import UserError
+from dgn.cli import add_device, gamma
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("--gamma", type=float, help="bases go from -gamma to gamma (default: evaluation.gamma of the run)")
+    parser.add_argument("--gamma", type=gamma, help="bases go from -gamma to gamma (default: evaluation.gamma of the run)")
     parser.add_argument("--output", metavar="DIR", help="default: figures in the run folder")
     add_device(parser)
 
@@ -37,8 +36,6 @@ def run(args: argparse.Namespace) -> int:
     device = runtime.start(args.device)
     from dgn import build
 
-    if args.gamma is not None and not 0 < args.gamma < 1000:
-        raise UserError(f"--gamma is {args.gamma}; it must be above 0 and below 1000")
     trained = build.load_run(Path(args.run_folder), device)
     folder = Path(args.output) if args.output else trained.folder.figures
     for path in draw(trained, folder, args.gamma):
@@ -46,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def draw(trained, folder: Path, gamma: Optional[float] = None, shown: int = 10) -> List[Path]:
+def draw(trained, folder: Path, reach: Optional[float] = None, shown: int = 10) -> List[Path]:
     """Writes every picture that a loaded run's model has; returns their paths."""
     from dgn.figures import pictures, sheet
     from dgn.randomness import generator
@@ -61,7 +58,7 @@ def draw(trained, folder: Path, gamma: Optional[float] = None, shown: int = 10) 
              else np.resize(np.eye(*group.shape, dtype=np.float32), (33, *group.shape)) for group in model.groups]
     return [
         pictures.reconstruction(folder / "reconstruction.png", images, decoded, "Training images"),
-        *_bases(trained, folder, gamma or config.evaluation.gamma, images, latents, best),
+        *_bases(trained, folder, reach or config.evaluation.gamma, images, latents, best),
         pictures.samples(folder / "samples.png", trained.decode, *prior),
         sheet.save_curves(folder / "curves.png", trained.folder.records(), {
             "MSRE of the training images": {"msre": "MSRE"},
@@ -79,7 +76,7 @@ def _bases(trained, folder: Path, gamma: float, images: np.ndarray, latents, bes
         return [pictures.latent_bases(folder / "latent_bases.png", decode, bases.rank(decode, [None], 0, sizes, gamma), gamma)]
     if not trained.model.groups[0].sampled:
         ranked = bases.rank(decode, [np.eye(sizes[0], dtype=np.float32)[0], None], 1, sizes, gamma)
-        return [pictures.labels(folder / f"labels_{place}.png", decode, sizes, ranked, place - 1, gamma) for place in (1, 2)]
+        return [pictures.labels(folder / f"labels_{place}.png", decode, sizes, ranked, place - 1, gamma) for place in (1, 2)[:sizes[1]]]
     z_app, z_geo = latents
     face = z_app[best]  # the fixed Z^a of the geometric bases
     appearance = bases.rank(decode, [None, None], 0, sizes, gamma)

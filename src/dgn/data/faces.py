@@ -71,8 +71,9 @@ class FaceSource:
     """`count` drawn faces as a Source, from index `first` on; drawn when first read, kept in 8 bits up to 256 MB.
 
     view: a fixed yaw in degrees, with pitch and roll 0; none: the poses of the population.
-    population: "random" (any pose, moderate expressions), "frontal" (the same people, view 0), "expressions" (frontal
-        people, each with a neutral face and every one of EXPRESSIONS: face 7 k + e is person k).
+    population: "random" (any pose, moderate expressions), "frontal" (the same faces at view 0), "neutral" (frontal people
+        without expression), "expressions" (those people, each neutral and with every one of EXPRESSIONS: face 7 k + e is
+        person k).
     """
 
     def __init__(self, count: int, size: int, seed: int, grey: bool = False, first: int = 0, view: float | None = None,
@@ -89,6 +90,8 @@ class FaceSource:
     def factors(self, index: int) -> Factors:
         """The factors of a face."""
         place = self.first + int(index)
+        if self.population == "neutral":
+            return subject_factors(self.seed, place)
         if self.population == "expressions":
             person, which = divmod(place, 1 + len(EXPRESSIONS))
             neutral = subject_factors(self.seed, person)

@@ -62,6 +62,8 @@ def open_set(kind: str, folder: str, part: str, category: Optional[str], size: i
     pixels, labels = _read(kind, Path(folder), part)
     if category is not None:
         pixels, labels = (a[labels == known.index(category)] for a in (pixels, labels))
+        if not len(pixels):
+            raise UserError(f"{folder}: no image of {category} in part {part}")
     if pixels.shape[1] == 28:
         pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2), (0, 0)))
     pixels = np.stack([fit(image, size).reshape(size, size, -1) for image in pixels])
@@ -94,7 +96,7 @@ def _read(kind: str, folder: Path, part: str):
 
 def _unpacked(folder: Path, scratch: Path) -> Path:
     """`folder`, or a copy of it in `scratch` with its .gz files unpacked, which mindspore.dataset wants."""
-    packed = sorted(folder.glob("*.gz"))
+    packed = sorted(folder.glob("*-ubyte.gz"))
     if not packed:
         return folder
     for path in packed:

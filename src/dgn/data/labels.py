@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Optional
 import numpy as np
 
 from dgn import config as cfg
-from dgn.data.images import ImageFolder, decode
+from dgn.data.images import Crop, ImageFolder, decode
 from dgn.errors import UserError
 
 # FEI: positions 04 to 07 of its sweep from profile to profile are about these yaws, 11 is frontal and neutral
@@ -43,18 +43,26 @@ def read(folder: Path) -> List[Label]:
     if (folder / "index.tsv").is_file():
         return _table(folder / "index.tsv", "\t", _from_mtfl)
     found = [(path.name, _FEI_NAME.fullmatch(path.name)) for path in sorted(folder.iterdir())]
-    labels = [Label(name, match[1], _FEI_VIEWS[match[2]]) for name, match in found if match and match[2] in _FEI_VIEWS]
+    labels = [Label(name, match[1], _FEI_VIEWS.get(match[2])) for name, match in found if match]
     if not labels:
         raise UserError(f"{folder}: no labels in it; looked for labels.csv (dgn data faces), index.tsv (MTFL) and names such as 12-04.jpg (FEI)")
     return labels
 
 
-def by_view(labels: List[Label], folder: Path) -> Dict[float, List[Label]]:
-    """The images of each view, the views in order. Raises UserError if fewer than two are known."""
-    views = sorted({label.view for label in labels if label.view is not None})
-    if len(views) < 2:
+def by_view(labels: List[Label], folder: Path) -> Dict[float, Dict[str, str]]:
+    """The file of each subject at each view, view -> subject -> file: views in order, the same subjects in the same order at
+    each; of several images of a subject at a view the first. Raises UserError if fewer than two views are known, or nobody
+    is there at all of them."""
+    found: Dict[float, Dict[str, str]] = {}
+    for label in labels:
+        if label.view is not None:
+            found.setdefault(label.view, {}).setdefault(label.subject, label.file)
+    if len(found) < 2:
         raise UserError(f"{folder}: its labels tell no views; labels.csv with a column view, or the FEI set, does")
-    return {view: [label for label in labels if label.view == view] for view in views}
+    subjects = sorted(set.intersection(*map(set, found.values())))
+    if not subjects:
+        raise UserError(f"{folder}: no subject is there at every view")
+    return {view: {subject: found[view][subject] for subject in subjects} for view in sorted(found)}
 
 
 def open_files(folder: Path, files: List[str], data: cfg.Data) -> ImageFolder:
@@ -65,15 +73,29 @@ def open_files(folder: Path, files: List[str], data: cfg.Data) -> ImageFolder:
 def cut_landmarks(folder: Path, labels: List[Label], data: cfg.Data) -> np.ndarray:
     """Landmarks (n, 5, 2) in pixels of the images as `open_files` gives them; pixel centres at whole numbers.
 
-    All files are taken to have the first one's size. Raises UserError if landmarks are missing.
+    Raises UserError if landmarks are missing, or a file that must be looked at for its size cannot be read.
     """
-    if any(label.landmarks is None for label in labels):
-        raise UserError(f"{folder}: its labels tell no landmarks; labels.csv of dgn data faces, or MTFL's index.tsv, does")
-    height, width = decode(folder / labels[0].file).shape[:2]
+    for label in labels:
+        if label.landmarks is None or not np.isfinite(label.landmarks).all():
+            raise UserError(f"{folder}: the landmarks of {label.file} are not known; labels.csv of dgn data faces, or MTFL's index.tsv, "
+                            "tells them")
+    return np.stack([_cut(label.landmarks, data.crop or _centre(folder / label.file), data.size) for label in labels])
+
+
+def _cut(points: np.ndarray, crop: Crop, size: int) -> np.ndarray:
+    left, top, right, bottom = crop
+    return (points + 0.5 - (left, top)) * (size / np.array([right - left, bottom - top])) - 0.5
+
+
+def _centre(path: Path) -> Crop:
+    """The largest centred square of an image, which is what is cut where no crop is given."""
+    try:
+        height, width = decode(path).shape[:2]
+    except ValueError as reason:
+        raise UserError(f"{path}: {reason}") from None
     side = min(height, width)
-    left, top, right, bottom = data.crop or ((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2)
-    scale = data.size / np.array([right - left, bottom - top])
-    return (np.stack([label.landmarks for label in labels]) + 0.5 - (left, top)) * scale - 0.5
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
 
 
 def _table(path: Path, delimiter: str, row_to_label) -> List[Label]:

@@ -17,33 +17,40 @@ NEIGHBOURS = 6
 STRIDE = 2  # every second pixel of an image is carried over
 
 
-def compute(displacement: np.ndarray, material: np.ndarray, mask: np.ndarray, tolerance: float = 0.03) -> Dict[str, float]:
+def compute(displacement: np.ndarray, material: np.ndarray, mask: np.ndarray, tolerance: float = 2.0) -> Dict[str, float]:
     """End-point errors over the pairs (image, next image).
 
     displacement: (n, 2, H, W) in pixels; material: (n, H, W, 3), which point of the head a pixel shows; mask: (n, H, W),
-    pixels on the head; tolerance: in units of `material`: nearer than this is the same point, else it is hidden in the
-    other image and not counted.
+    pixels on the head; tolerance: in pixels (a picture is 2 units of `material` wide): nearer than this is the same point,
+    else it is hidden in the other image and not counted.
 
     endpoint_error: mean, in pixels; without_displacement: the same if nothing were displaced, which is the size of the
-    true motion; endpoint_ratio: of the two (1: no better than nothing).
+    true motion; endpoint_ratio: of the two (1: no better than nothing); counted: share of the head's pixels that are seen
+    in both images.
     """
     count, _, height, width = displacement.shape
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2).astype(np.float64)
     canonical = pixels + displacement.transpose(0, 2, 3, 1).reshape(count, -1, 2)
     points, inside = material.reshape(count, -1, 3), mask.reshape(count, -1)
     chosen = ((pixels % STRIDE) == 0).all(1)
-    errors, motions = [], []
+    errors, motions, shares = [], [], []
     for i in range(count):
         j = (i + 1) % count
         start = chosen & inside[i]
         distance, place = _carried(points[j][inside[j]], pixels[inside[j]], points[i][start])
-        seen = distance < tolerance
+        seen = distance < tolerance * 2 / width
         truth = place[seen]
+        shares.append(seen.mean())
+        if not seen.any():
+            continue
         _, found = _carried(canonical[j], pixels, canonical[i][start][seen])
         errors.append(np.linalg.norm(found - truth, axis=1))
         motions.append(np.linalg.norm(pixels[start][seen] - truth, axis=1))
+    if not errors:
+        raise ValueError("no point of the head is seen in two images")
     error, motion = float(np.concatenate(errors).mean()), float(np.concatenate(motions).mean())
-    return {"endpoint_error": error, "without_displacement": motion, "endpoint_ratio": error / max(motion, 1e-12)}
+    return {"endpoint_error": error, "without_displacement": motion, "endpoint_ratio": error / max(motion, 1e-12),
+            "counted": float(np.mean(shares))}
 
 
 def _carried(keys: np.ndarray, places: np.ndarray, wanted: np.ndarray):

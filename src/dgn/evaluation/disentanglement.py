@@ -29,6 +29,7 @@ GROUPS = ("appearance", "geometry")
 FOLDS = 5
 BINS = 20
 TREES = 50
+TOLD = 0.05
 
 
 def compute(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int], blocks: Optional[Sequence[int]] = None,
@@ -49,7 +50,8 @@ def compute(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int], bloc
     result = {
         "r2": {f"{GROUPS[group]}_from_z_{GROUPS[block]}": float(r2[block, kinds == group].mean()) for group in (0, 1) for block in (0, 1)},
         "r2_gap": balanced(own_minus_other(r2, kinds), kinds),
-        "dci_disentanglement": disentanglement(by_group), "dci_completeness": completeness(importance, informed, blocks, kinds),
+        "dci_disentanglement": disentanglement(by_group, np.array([informed[kinds == group].mean() for group in (0, 1)])),
+        "dci_completeness": completeness(importance, informed, blocks, kinds),
         "dci_informativeness": balanced(informed, kinds),
         "mig": balanced(own_minus_other(best_of_block(information, blocks), kinds), kinds),
         "sap": balanced(own_minus_other(best_of_block(linear, blocks), kinds), kinds),
@@ -102,9 +104,11 @@ def shares_by_group(importance: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     return sums / np.maximum(sums.sum(0), 1e-12)
 
 
-def disentanglement(by_group: np.ndarray) -> float:
-    """1 - entropy (in bits) of each dimension's two shares, weighted by what the dimension serves at all."""
-    return float((by_group.sum(1) * _purity(by_group.T)).sum() / max(by_group.sum(), 1e-12))
+def disentanglement(by_group: np.ndarray, told: np.ndarray) -> float:
+    """1 - entropy (in bits) of each dimension's two shares, averaged for each group with its shares as weights, then over
+    the two groups. told: (2,) mean R2 of each group's factors: one that is not told at all (below TOLD) counts as 0, so that
+    a model that knows of one group alone has separated nothing from nothing."""
+    return float((_purity(by_group.T) @ by_group * (told >= TOLD)).mean())
 
 
 def completeness(importance: np.ndarray, informed: np.ndarray, blocks: np.ndarray, kinds: np.ndarray) -> float:

@@ -20,15 +20,16 @@ def compute(latents: Dict[str, np.ndarray], views: Sequence[float]) -> Dict[str,
     """For latents (V, n, d) of each group, n images of each of V views:
 
     means: (V, d) of each group, as lists; r: R of each dimension; largest: the largest R of each group, with its
-    dimension; noise: the largest R to be expected of dimensions that do not depend on the view at all, from the
-    scatter of the images (their mean over n has a standard error of std / sqrt(n), and the largest of d such values
-    is about sqrt(2 log d) times that).
+    dimension; noise: the largest R to be expected of d dimensions that do not depend on the view at all: each person's
+    own Z . theta scatters, their mean over n people has a standard error of std / sqrt(n), and the largest of d such values
+    is about sqrt(2 log d) times that. (The same people are in every view, so what differs between people cancels.)
     """
     result: Dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
     for name, z in latents.items():
         means = z.astype(np.float64).mean(1)
         r = responses(means, views)
-        error = np.sqrt(z.astype(np.float64).var(1).mean() / z.shape[1])
+        own = np.tensordot(np.asarray(views) / np.linalg.norm(views), z.astype(np.float64), 1)  # (n, d)
+        error = np.sqrt(own.var(0).mean() / z.shape[1])
         result["groups"][name] = {"means": means.tolist(), "r": r.tolist(), "largest": float(r.max()), "dimension": int(r.argmax()),
                                   "noise": float(error * np.sqrt(2 * np.log(max(z.shape[2], 2))))}
     if {"z_app", "z_geo"} <= set(latents):

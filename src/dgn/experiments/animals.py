@@ -14,10 +14,10 @@ import argparse
 from pathlib import Path
 from typing import Optional
 
-import mindspore as ms
 import numpy as np
 
-from dgn.errors import UserError
+from dgn.cli import gamma
+from dgn.experiments.models import need_deformable
 
 DIMENSIONS = 2
 SHOWN = 6  # images of --images, at most
@@ -26,7 +26,7 @@ SHOWN = 6  # images of --images, at most
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training of the deformable model")
     parser.add_argument("--images", metavar="FOLDER", help="animal faces (default: drawn ones)")
-    parser.add_argument("--gamma", type=float, help="from -gamma to gamma (default: evaluation.gamma of the run)")
+    parser.add_argument("--gamma", type=gamma, help="from -gamma to gamma (default: evaluation.gamma of the run)")
 
 
 def run(args: argparse.Namespace, device: str) -> None:
@@ -36,21 +36,20 @@ def run(args: argparse.Namespace, device: str) -> None:
 
     trained = build.load_run(Path(args.run_folder), device)
     model, sizes = trained.model, [group.shape[0] for group in trained.model.groups]
-    if len(sizes) != 2:
-        raise UserError(f"{args.run_folder} has no displacement; give a run of the deformable model")
-    gamma = args.gamma or trained.config.evaluation.gamma
+    need_deformable(trained, args.run_folder)
+    reach = args.gamma or trained.config.evaluation.gamma
     animals = animal_faces(trained.config.data, args.images)
     # the dimensions that move most, measured on the field itself: no picture has a say in it
-    effect = [np.square(np.diff(_fields(trained, bases.sweep(k, sizes[1], gamma, 2)), axis=0)).mean() for k in range(sizes[1])]
+    effect = [np.square(np.diff(_fields(trained, bases.sweep(k, sizes[1], reach, 2)), axis=0)).mean() for k in range(sizes[1])]
     strongest = np.argsort(effect)[::-1][:DIMENSIONS]
     rows, names = [], []
     for name, animal in animals.items():
         for dimension in strongest:
-            fields = _fields(trained, bases.sweep(int(dimension), sizes[1], gamma))
+            fields = _fields(trained, bases.sweep(int(dimension), sizes[1], reach))
             rows.append([animal, *apply(model, animal, fields)])
             names.append(f"{name}\nZ^g {dimension}")
     print(save_sheet(trained.folder.figures / "animals.png", rows, "Geometry learned from faces, applied to animals", names,
-                     ["as drawn", *pictures.ends(gamma)], note="Pose and shape change as they do for faces; colours are the animal's own."))
+                     ["as drawn", *pictures.ends(reach)], note="Pose and shape change as they do for faces; colours are the animal's own."))
 
 
 def animal_faces(data, folder: Optional[str]):
@@ -62,7 +61,7 @@ def animal_faces(data, folder: Optional[str]):
     from dgn.data.images import ImageFolder
     source = ImageFolder(folder, data.size, None, data.grey)
     shown = np.arange(min(len(source), SHOWN))
-    return {Path(source.name(k)).stem: image for k, image in zip(shown, source.read(shown))}
+    return {source.name(k): image for k, image in zip(shown, source.read(shown))}
 
 
 def _fields(trained, z_geo: np.ndarray) -> np.ndarray:
@@ -71,5 +70,7 @@ def _fields(trained, z_geo: np.ndarray) -> np.ndarray:
 
 def apply(model, image: np.ndarray, fields: np.ndarray) -> np.ndarray:
     """An image (C, H, W) bent by displacements (n, 2, H, W), by the model's own warp."""
+    import mindspore as ms
+
     copies = np.ascontiguousarray(image[None].repeat(len(fields), 0), np.float32)
     return model.warp(ms.Tensor(copies), ms.Tensor(fields)).asnumpy()

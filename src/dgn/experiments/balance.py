@@ -58,13 +58,13 @@ def run(args: argparse.Namespace, device: str) -> None:
             print(f"--- {sweep} {name}", flush=True)
             trained = runs.finished(folder / f"{sweep}_{name}", cfg.changed(config, model=model), device)
             result[sweep][name] = balance(evaluate.evaluate(trained))
-            few = np.arange(args.shown)
+            few = np.arange(min(args.shown, len(trained.bank)))
             decoded = trained.decode(*trained.bank.read(few))
             faces[f"{sweep} {name}"] = [*trained.open_sources().train.read(few), *decoded.image, *decoded.appearance]
         print(summary(sweep, result[sweep]), flush=True)
     write_json(folder / "metrics.json", {**result, "versions": runtime.versions()})
     print(figures.balance(folder / "figures" / "balance.png", {TITLES[sweep]: found for sweep, found in result.items()}))
-    print(figures.balance_faces(folder / "figures" / "balance_faces.png", faces, args.shown))
+    print(figures.balance_faces(folder / "figures" / "balance_faces.png", faces))
 
 
 def balance(measured: Dict[str, Any]) -> Dict[str, float]:

@@ -1,12 +1,14 @@
 """The deformable model against ABP and VAE of the same size, and against itself learned by VAE, on generated faces.
 
-  dgn experiment baselines --output runs/baselines
+  dgn experiment baselines --config config/faces.yaml --output runs/baselines
 
 Four models are trained by one recipe; each is then measured by the same code: reconstruction of training and unseen
 faces, and, as every factor of a generated face is known: linear regression from each block of latents to each group of
 factors, DCI, MIG and SAP, and how near the learned displacement comes to the true motion. The plain models have no
-blocks of their own; they get the split that is best for them. Written to --output: metrics.json, figures/, and a run
-folder for each model.
+blocks of their own; they get the split that is best for them. Langevin dynamics gives a sample of the latents, an encoder
+their mean: reconstructions are of these as they are, measures of the latents follow 100 steps without noise. A recipe's
+training.renew_appearance acts on ours alone; the others have no appearance, or no chains, to begin anew. Written to
+--output: metrics.json, figures/, and a run folder for each model.
 """
 
 from __future__ import annotations
@@ -18,10 +20,21 @@ import numpy as np
 
 from dgn import runtime
 from dgn.cli import positive
-from dgn.experiments.models import MODELS, add_recipe, config_of, experiment_folder, folder_name, generated_only, table
-from dgn.experiments.views import OTHER_PEOPLE
+from dgn.errors import UserError
+from dgn.experiments.models import (
+    MODELS,
+    OTHER_PEOPLE,
+    SETTLE,
+    add_recipe,
+    config_of,
+    experiment_folder,
+    folder_name,
+    generated_only,
+    table,
+)
 from dgn.files import write_json
 
+FEWEST = 20
 PAIRS = 200  # faces whose displacement is compared with the next one's
 
 
@@ -37,6 +50,8 @@ def run(args: argparse.Namespace, device: str) -> None:
     from dgn.nets.blocks import parameter_count
 
     config = generated_only(args)
+    if args.faces < FEWEST:
+        raise UserError(f"--faces is {args.faces}; a regression with cross-validation needs at least {FEWEST}")
     folder = experiment_folder(args.output)
     result: Dict[str, Any] = {}
     for name in MODELS:
@@ -72,9 +87,6 @@ def known_factors(trained, faces: int) -> Dict[str, Any]:
     field = decoded.displacement if decoded.displacement is not None else np.zeros((len(some), 2, data.size, data.size), np.float32)
     material, mask = (np.stack(parts) for parts in zip(*(correspondence(source.factors(k), data.size) for k in some)))
     return {"disentanglement": measured, "correspondence": endpoint.compute(field, material, mask)}
-
-
-SETTLE = 100  # noiseless steps after the chain: a representation is measured without its posterior's noise
 
 
 def summary(result: Dict[str, Any]) -> str:

@@ -41,11 +41,9 @@ def run(args: argparse.Namespace, device: str) -> None:
     config = first_config(args)
     if not config.data.grey:
         raise UserError("the recipe's faces are in colour; data.grey: true makes them grey")
-    if (config.data.path is None) != (args.target is None):
-        raise UserError("--data and --target go together: both folders, or both generated")
     folder = experiment_folder(args.output)
     grey = runs.finished(folder / "grey", config, device)
-    colour = runs.finished(folder / "colour", tuning_config(config, folder / "grey", args, grey=False), device)
+    colour = runs.finished(folder / "colour", tuning_config(config, folder / "grey", args, grey=False, population="neutral"), device)
     from dgn.cli import evaluate
     from dgn.cli import figures as pictures
     for trained in (grey, colour):

@@ -42,6 +42,8 @@ def run(args: argparse.Namespace, device: str) -> None:
         raise UserError(f"{args.run_folder} held no images out; train with data.held_out above 0")
     chosen = np.arange(min(len(held_out), args.images))
     images, labels = held_out.read(chosen), held_out.labels(chosen)
+    if len(set(labels)) < 2:
+        raise UserError(f"all held-out images of {args.run_folder} have the label {labels[0]}; at least two are needed")
     guessed = least_energy(trained, images, args.steps)
     result = {"images": len(chosen), "analysis_accuracy": float((guessed == labels).mean()), **synthesis(trained, images, labels)}
     trained.folder.add_results(labels=result)
@@ -51,15 +53,13 @@ def run(args: argparse.Namespace, device: str) -> None:
 
 
 def least_energy(trained, images: np.ndarray, steps: int) -> np.ndarray:
-    """The label of least energy after inference under each, (n,)."""
+    """The label under which the inferred Z^g has the least energy (Eq. 8), for each image, (n,)."""
     classes, energies = trained.model.groups[0].shape[0], []
-    sigma = trained.last_sigma
     for label in range(classes):
         print(f"inferring {len(images)} images as {label} ...", flush=True)
         given = np.eye(classes, dtype=np.float32)[[label] * len(images)]
-        z_app, z_geo = trained.infer(images, steps, {"z_app": given}, settle=steps)
-        residual = np.square(images - trained.decode(z_app, z_geo).image).sum((1, 2, 3))
-        energies.append(residual / (2 * sigma ** 2) + 0.5 * np.square(z_geo).sum(1))
+        latents = trained.infer(images, steps, {"z_app": given}, settle=steps, by_langevin=True)
+        energies.append(trained.energy(images, latents))
     return np.argmin(energies, 0)
 
 

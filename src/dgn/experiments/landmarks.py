@@ -1,31 +1,30 @@
 """Landmarks read off the displacement fields by a small network (5.5, Table 2, Fig. 14).
 
   dgn experiment landmarks runs/faces_demo
-  dgn experiment landmarks runs/mtfl --data mtfl/ --crop 16,18,66,68
+  dgn experiment landmarks runs/mtfl --data mtfl/ --crop 15,17,67,69
 
 The run's model infers every image; its flattened displacement fields go to a network of 100 hidden units that is trained
 on landmarks of a part of the images and tested on the rest. Two controls: the same network on raw pixels, and the mean
 shape. Without --data the faces are generated. --data: a folder whose labels tell landmarks (labels.csv, or MTFL's
-index.tsv); the images that the run held out test, else the last fifth. Written to the run folder: section "landmarks" of metrics.json,
-figures/landmarks.png.
+index.tsv); images that the run did not learn from test, or, if it learned from none of them, the last fifth. Written to
+the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Optional, Set, Tuple
 
 import numpy as np
 
 from dgn import config as cfg
 from dgn.cli import crop, positive
 from dgn.errors import UserError
-from dgn.experiments.views import OTHER_PEOPLE
+from dgn.experiments.models import OTHER_PEOPLE, SETTLE, need_deformable
 
 TEST_SHARE = 0.2
 GENERATED = 2500
-SETTLE = 100  # noiseless steps after the chain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +43,7 @@ def run(args: argparse.Namespace, device: str) -> None:
     from dgn.nets.model import rows
 
     trained = build.load_run(Path(args.run_folder), device)
-    if len(trained.model.groups) != 2:
-        raise UserError(f"{args.run_folder} has no displacement; give a run of the deformable model")
+    need_deformable(trained, args.run_folder)
     images, truth, unseen = faces_with_landmarks(trained, args.data, args.faces, args.crop)
     if len(images) < 20:
         raise UserError(f"{len(images)} images are too few for a regressor; at least 20 are needed")
@@ -77,16 +75,26 @@ def faces_with_landmarks(trained, folder: Optional[str], count: Optional[int], c
     from dgn.experiments.views import read_files
 
     path, cut = Path(folder), cfg.cut(data, crop)
-    members = labels.read(path)[:count]
+    members = labels.read(path)
+    if count:  # some of all, not the first ones
+        members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, count).astype(int))]
     files = [label.file for label in members]
+    known = trained_files(trained)
     unseen = last_ones(len(files))
-    if data.path is not None and path.resolve() == Path(data.path):  # the regressor's test images must be new to the model too
-        held_out = trained.open_sources().held_out
-        names = {held_out.name(k) for k in range(len(held_out))} if held_out else set()
-        unseen = np.array([file in names for file in files])
+    if any((path / file).resolve() in known for file in files):  # the regressor's test images must be new to the model too
+        unseen = np.array([(path / file).resolve() not in known for file in files])
         if not 0 < unseen.sum() < len(files):
-            raise UserError(f"{unseen.sum()} of these {len(files)} images were held out by the run; some must be, to test on, and others not")
+            raise UserError("the run was trained on all of these images; it must have held some out, to test on")
     return read_files(path, files, cut), labels.cut_landmarks(path, members, cut), unseen
+
+
+def trained_files(trained) -> Set[Path]:
+    """The files that a run learned from, where it learned from a folder."""
+    data = trained.config.data
+    if data.path is None or data.format != "images" or not Path(data.path).is_dir():
+        return set()
+    source = trained.open_sources().train
+    return {(Path(data.path) / source.name(k)).resolve() for k in range(len(source))}
 
 
 def last_ones(count: int) -> np.ndarray:

@@ -10,6 +10,9 @@ from dgn import config as cfg
 from dgn.cli import crop, positive
 from dgn.errors import UserError
 
+OTHER_PEOPLE = 100  # added to the seed of the generated faces: people that no training saw
+SETTLE = 100  # noiseless steps after a chain, where a representation is measured: without its posterior's noise
+
 # learning method and model are independent: the paper's model, its two baselines (Table 1), and the fourth combination
 MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp"}},
@@ -47,34 +50,54 @@ def add_target(parser: argparse.ArgumentParser, faces: int, epochs: int) -> None
 
 
 def generated_only(args: argparse.Namespace) -> cfg.Config:
-    """The recipe of an experiment that needs the faces' factors. Raises UserError if it names other images."""
-    config = cfg.load(args.config, args.settings)
+    """The recipe of an experiment that needs the faces' factors, and unseen faces. Raises UserError if it gives none, or is
+    not one of the deformable model."""
+    config = deformable_recipe(args)
     if config.data.path is not None:
         raise UserError("the factors of these images are not known; leave data.path out, faces are then generated")
+    if config.data.held_out < 1:
+        raise UserError("data.held_out is 0; some faces must be held out, to be measured unseen")
+    return config
+
+
+def deformable_recipe(args: argparse.Namespace) -> cfg.Config:
+    """The recipe of an experiment that sets model and method itself where it needs others."""
+    config = cfg.load(args.config, args.settings)
+    if (config.model.kind, config.model.appearance) != ("deformable", "sampled"):
+        raise UserError(f"{args.config}: the experiment starts from the deformable model with Z^a sampled (model.kind, model.appearance)")
     return config
 
 
 def first_config(args: argparse.Namespace) -> cfg.Config:
-    """The recipe with --data."""
-    config = cfg.load(args.config, args.settings)
-    return cfg.with_whole_paths(cfg.changed(config, data={"path": args.data or config.data.path}))
+    """The recipe with --data. Raises UserError where what is learned first and what is tuned on do not go together."""
+    config = deformable_recipe(args)
+    config = cfg.with_whole_paths(cfg.changed(config, data={"path": args.data or config.data.path}))
+    if (config.data.path is None) != (args.target is None):
+        raise UserError("--data and --target go together: both folders, or both generated")
+    return config
 
 
-def tuning_config(config: cfg.Config, start: Path, args: argparse.Namespace, **generated: Any) -> cfg.Config:
-    """The config of a run that goes on from `start` on the target's images, or on frontal generated faces of other people:
-    a deformable model's geometry is frozen, sigma and the rate are what they were at the end and at the start.
+def tuning_config(config: cfg.Config, start: Path, args: argparse.Namespace, **more: Any) -> cfg.Config:
+    """The config of a run that goes on from `start` on the target's images, or on generated faces of other people: a
+    deformable model's geometry is frozen, sigma and the rate are what they were at the end and at the start.
 
-    generated: changes of the data section for generated faces.
+    more: further changes of the data section.
     """
-    data = {"limit": args.tune_faces, "held_out": 0, "population": "frontal", "seed": config.data.seed + 1, **generated}
+    data = {"limit": args.tune_faces, "held_out": 0, "seed": config.data.seed + 1, "path": args.target, "files": args.frontal, **more}
     if args.target:
-        data = {**data, "path": args.target, "files": args.frontal, "crop": args.target_crop}
+        data.update(crop=args.target_crop, format="images", category=None, part="all")
     rate, epochs = cfg.at_epoch(config.training.learning_rate, 0), args.tune_epochs
     training = {"start": str(start), "start_with": "all", "frozen": "geometry" if config.model.kind == "deformable" else "none",
                 "renew_appearance": (), "epochs": epochs, "checkpoint_every": epochs,
                 "learning_rate": ((0, rate), (max(int(0.7 * epochs), 1), 0.3 * rate))}
     sigma = ((0, cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)),)
     return cfg.with_whole_paths(cfg.changed(config, data=data, training=training, inference={"sigma": sigma}))
+
+
+def need_deformable(trained, path: str) -> None:
+    """Raises UserError for a run that has no inferred Z^a and Z^g."""
+    if len(trained.model.groups) != 2 or not trained.model.groups[0].sampled:
+        raise UserError(f"{path} has no Z^a and Z^g that are both inferred; give a run of the deformable model")
 
 
 def table(corner: str, columns: Sequence[str], rows: Dict[str, Sequence[str]]) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import runtime
-from dgn.cli import natural, positive
+from dgn.cli import positive
 from dgn.errors import UserError
 from dgn.experiments.models import add_recipe, add_target, config_of, experiment_folder, first_config, folder_name, table, tuning_config
 from dgn.experiments.views import images_by_view, read_files
@@ -42,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "(default %(default)s)")
     parser.add_argument("--runs", type=positive, default=3, help="independent runs (default %(default)s; the paper: 10)")
     parser.add_argument("--unseen", type=positive, default=100, help="unseen people (default %(default)s; the paper: 1000)")
-    parser.add_argument("--first-run", type=natural, default=0, help="continue the counting of runs from here (default %(default)s)")
 
 
 def run(args: argparse.Namespace, device: str) -> None:
@@ -51,15 +50,15 @@ def run(args: argparse.Namespace, device: str) -> None:
     general = first_config(args)
     if args.target and not args.frontal:
         raise UserError("--target needs --frontal: which of its files show frontal faces")
+    images = unseen_images(general, args)  # first: a mistake in the target should not show after the trainings
     folder = experiment_folder(args.output)
     errors: Dict[str, List[Dict[float, float]]] = {name: [] for name in (*COMPARED, BY_LANGEVIN)}
     shown: Dict[str, np.ndarray] = {}
-    for number in range(args.first_run, args.first_run + args.runs):
+    for number in range(args.runs):
         for name in COMPARED:
             print(f"--- run {number + 1} of {args.runs}, {name}", flush=True)
             config = cfg.changed(config_of(name, general), training={"seed": general.training.seed + number})
             tuned = tune(folder / f"run_{number + 1}" / folder_name(name), config, args, device)
-            images = unseen_images(tuned, args)
             for label, by_langevin in ((name, False), (BY_LANGEVIN, True)) if name == "VAE" else ((name, False),):
                 found, pictures = reconstruct(tuned, images, by_langevin)
                 errors[label].append(found)
@@ -77,25 +76,32 @@ def tune(folder: Path, config: cfg.Config, args: argparse.Namespace, device: str
     from dgn import runs
 
     runs.finished(folder / "general", config, device)
-    held_out = {"held_out": args.held_out} if args.target else {}
-    return runs.finished(folder / "frontal", tuning_config(config, folder / "general", args, **held_out), device)
+    return runs.finished(folder / "frontal", tuned_config(config, folder / "general", args), device)
 
 
-def unseen_images(tuned, args: argparse.Namespace) -> Dict[float, np.ndarray]:
-    """People that neither training saw, at every view."""
-    data = tuned.config.data
+def tuned_config(config: cfg.Config, start: Path, args: argparse.Namespace) -> cfg.Config:
+    """The config of a tuning on frontal faces."""
+    return tuning_config(config, start, args, population="frontal", held_out=args.held_out if args.target else 0)
+
+
+def unseen_images(general: cfg.Config, args: argparse.Namespace) -> Dict[float, np.ndarray]:
+    """People that neither training sees, at every view: view -> (n, C, H, W)."""
+    data = tuned_config(general, Path(args.output), args).data
     if not args.target:
-        return images_by_view(cfg.changed(tuned.config, data={"population": "random"}).data, None, args.unseen)
+        return images_by_view(data, None, args.unseen)
+    from dgn import build
     from dgn.data import labels
 
-    folder, held_out = Path(data.path), tuned.open_sources().held_out
+    folder, sources = Path(data.path), build.make_sources(data)
     members = labels.read(folder)
-    last = {held_out.name(k) for k in range(len(held_out))}
-    people = sorted({label.subject for label in members if label.file in last})[:args.unseen]
+    subject = {label.file: label.subject for label in members}
+    tuned, last = ({subject.get(source.name(k)) for k in range(len(source))} for source in (sources.train, sources.held_out))
+    found = labels.by_view(members, folder)
+    people = [person for person in next(iter(found.values())) if person in last - tuned][:args.unseen]
     if not people:
-        raise UserError(f"{folder}: its labels name none of the files of --frontal")
-    return {view: read_files(folder, [label.file for label in found if label.subject in people], data)
-            for view, found in labels.by_view(members, folder).items()}
+        raise UserError(f"{folder}: none of the people in the last {args.held_out} files of --frontal is there at every view, and in no "
+                        "file that is tuned on")
+    return {view: read_files(folder, [files[person] for person in people], data) for view, files in found.items()}
 
 
 def reconstruct(tuned, images: Dict[float, np.ndarray], by_langevin: bool):
@@ -116,8 +122,8 @@ def table_of(errors: Dict[str, List[Dict[float, float]]]) -> Dict[str, Any]:
     for name, found in errors.items():
         per_view = {f"{view:g}": [run[view] for run in found] for view in found[0]}
         per_view["all"] = [float(np.mean(list(run.values()))) for run in found]
-        result["msre"][name] = {view: {"mean": float(np.mean(values)), "std": float(np.std(values)), "runs": values}
-                                for view, values in per_view.items()}
+        result["msre"][name] = {view: {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+                                       "runs": values} for view, values in per_view.items()}
     ours = result["msre"]["ours"]["all"]["mean"]
     result["ratio"] = {name: ours / found["all"]["mean"] for name, found in result["msre"].items() if name != "ours"}
     return result

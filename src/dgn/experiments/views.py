@@ -18,9 +18,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn.cli import crop, positive
-from dgn.errors import UserError
-
-OTHER_PEOPLE = 100  # added to the seed of the generated faces: none of them was trained on
+from dgn.experiments.models import OTHER_PEOPLE, need_deformable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +35,7 @@ def run(args: argparse.Namespace, device: str) -> None:
     from dgn.figures import experiments as figures
 
     trained = build.load_run(Path(args.run_folder), device)
-    if len(trained.model.groups) != 2 or not trained.model.groups[0].sampled:
-        raise UserError(f"{args.run_folder} has no Z^a and Z^g to compare; give a run of the deformable model")
+    need_deformable(trained, args.run_folder)
     images = images_by_view(trained.config.data, args.data, args.faces, args.crop)
     latents = infer_views(trained, images, args.steps)
     result = view_covariance.compute(latents, list(images))
@@ -60,13 +57,8 @@ def images_by_view(data: cfg.Data, folder: Optional[str], people: int, crop=None
         return {view: FaceSource(people, data.size, data.seed + OTHER_PEOPLE, data.grey, view=view).read(np.arange(people)) for view in VIEWS}
     from dgn.data import labels
 
-    found = labels.by_view(labels.read(Path(folder)), Path(folder))
-    subjects = sorted(set.intersection(*({label.subject for label in members} for members in found.values())))[:people]
-    if not subjects:
-        raise UserError(f"{folder}: no subject is there at every view")
-    data = cfg.cut(data, crop)
-    return {view: read_files(Path(folder), [label.file for label in members if label.subject in subjects], data)
-            for view, members in found.items()}
+    path, data = Path(folder), cfg.cut(data, crop)
+    return {view: read_files(path, list(files.values())[:people], data) for view, files in labels.by_view(labels.read(path), path).items()}
 
 
 def read_files(folder: Path, files, data: cfg.Data) -> np.ndarray:

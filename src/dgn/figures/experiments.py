@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 from dgn.figures import bases
-from dgn.figures.grids import as_rgb, enlarge, with_grid
+from dgn.figures.grids import GREEN, as_rgb, enlarge, with_grid
 from dgn.figures.pictures import ends, symbol
 from dgn.figures.sheet import plt, save_sheet, write_figure
 
 SCALE = 3
-GREEN, RED = (0.1, 0.95, 0.3), (1.0, 0.1, 0.1)
+TRUE, FOUND = tuple(map(float, GREEN)), (1.0, 0.1, 0.1)
 
 
 def view_bars(path: Path, result: Dict[str, Any]) -> Path:
@@ -34,8 +34,9 @@ def view_bars(path: Path, result: Dict[str, Any]) -> Path:
 
 def view_lines(path: Path, result: Dict[str, Any]) -> Path:
     """Fig. 7a: mean latents over view of the two largest dimensions of Z^g and the largest of Z^a."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3), dpi=100, sharey=True)
-    for ax, (name, dimension) in zip(axes, _largest(result)):
+    chosen = _largest(result)
+    figure, axes = plt.subplots(1, len(chosen), figsize=(3.7 * len(chosen), 3), dpi=100, sharey=True)
+    for ax, (name, dimension) in zip(axes, chosen):
         group = result["groups"][name]
         ax.plot(result["views"], np.array(group["means"])[:, dimension], "o-", color="tab:blue" if name == "z_geo" else "tab:orange")
         ax.set_title(f"{symbol(name)} dimension {dimension}, R = {group['r'][dimension]:.3f}", fontsize=10)
@@ -61,11 +62,11 @@ def view_traversals(path: Path, decode: bases.Decode, result: Dict[str, Any], fa
 
 def _largest(result: Dict[str, Any]) -> List:
     geometry = np.argsort(result["groups"]["z_geo"]["r"])[::-1]
-    return [("z_geo", int(geometry[0])), ("z_geo", int(geometry[1])), ("z_app", result["groups"]["z_app"]["dimension"])]
+    return [*(("z_geo", int(dimension)) for dimension in geometry[:2]), ("z_app", result["groups"]["z_app"]["dimension"])]
 
 
 SCORES = {"r2_gap": "R2 gap", "dci_disentanglement": "DCI dis-\nentanglement", "dci_completeness": "DCI com-\npleteness",
-          "dci_informativeness": "DCI infor-\nmativeness", "mig": "MIG", "sap": "SAP"}
+          "mig": "MIG", "sap": "SAP"}
 
 
 def disentanglement(path: Path, models: Dict[str, Dict[str, Any]]) -> Path:
@@ -87,7 +88,7 @@ def landmarks(path: Path, images: np.ndarray, decoded, truth: np.ndarray, predic
     """Fig. 14: test images, the bent grid, the canonical grid on the appearance, true (green) and predicted (red) landmarks."""
     rows = [list(images), [with_grid(i, d, SCALE) for i, d in zip(decoded.image, decoded.displacement)],
             [with_grid(a, None, SCALE) for a in decoded.appearance],
-            [with_points(i, {GREEN: t, RED: p}) for i, t, p in zip(images, truth, predicted)]]
+            [with_points(i, {TRUE: t, FOUND: p}) for i, t, p in zip(images, truth, predicted)]]
     return save_sheet(path, rows, "Landmarks from displacement fields",
                       ["test image", "reconstruction,\nbent grid", "appearance,\ncanonical grid", "landmarks"],
                       note="Green: true; red: read off the displacement.")
@@ -136,8 +137,9 @@ def balance(path: Path, sweeps: Dict[str, Dict[str, Dict[str, float]]]) -> Path:
     return write_figure(figure, path)
 
 
-def balance_faces(path: Path, rows: Dict[str, List[np.ndarray]], each: int) -> Path:
-    """For each value of a sweep images, reconstructions, and appearances before the warp."""
+def balance_faces(path: Path, rows: Dict[str, List[np.ndarray]]) -> Path:
+    """For each value of a sweep images, then as many reconstructions, and appearances before the warp."""
+    each = len(next(iter(rows.values()))) // 3
     names = [kind if k == 0 else "" for kind in ("input", "reconstruction", "before the warp") for k in range(each)]
     return save_sheet(path, list(rows.values()), "The balance of appearance and geometry", list(rows), names,
                       note="A good appearance before the warp is a face in front view; a lattice of dots is the degenerate solution.")

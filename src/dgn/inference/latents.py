@@ -36,9 +36,10 @@ class LatentBank:
             array = _allocate(folder / f"{group.name}.npy", (count, *group.shape))
             if not group.sampled:
                 array[:] = given[group.name]
-                arrays[group.name] = array
-                continue
-            _draw(array, seed, "first latents", number)
+            else:
+                for start in range(0, count, _BLOCK):
+                    block = generator(seed, "first latents", number, start).standard_normal((_BLOCK, *group.shape), np.float32)
+                    array[start:start + _BLOCK] = block[:count - start]
             arrays[group.name] = array
         return cls(arrays)
 
@@ -72,9 +73,11 @@ class LatentBank:
         for array, values in zip(self.arrays.values(), latents):
             array[indices] = values
 
-    def renew(self, group: LatentGroup, seed: int, number: int) -> None:
-        """New chains from the prior for one group; number: of the renewal, for another draw each time."""
-        _draw(self.arrays[group.name], seed, "renewed latents", number)
+    def restart(self, groups: Iterable[LatentGroup]) -> None:
+        """The chains of these groups begin again at the prior's mean, where inference of unseen images begins too."""
+        for group in groups:
+            if group.sampled:
+                self.arrays[group.name][:] = 0
 
     def save(self, folder: Path) -> None:
         """A copy of every array in `folder`, as <group>.npy. Raises OSError if the disk refuses."""
@@ -96,13 +99,6 @@ def _allocate(path: Path, shape: Tuple[int, ...]) -> np.ndarray:
     except OSError as error:
         raise RunFailed(f"cannot write the latents {path}: {error.strerror or error}") from None
     return array
-
-
-def _draw(array: np.ndarray, seed: int, purpose: str, number: int) -> None:
-    """Fills an array with standard normal values, each a function of seed and index alone."""
-    for start in range(0, len(array), _BLOCK):
-        block = generator(seed, purpose, number, start).standard_normal((_BLOCK, *array.shape[1:]), np.float32)
-        array[start:start + _BLOCK] = block[:len(array) - start]
 
 
 def _moments(array: np.ndarray) -> Tuple[float, float]:

@@ -50,6 +50,9 @@ def _batches(groups: Sequence[LatentGroup], images: np.ndarray, given: Optional[
              padded: bool = False) -> Iterator[Tuple[int, int, np.ndarray, Tuple[np.ndarray, ...]]]:
     """(start, count, images, first latents) of each batch; a smaller last one is filled up, as it would compile anew."""
     given = given or {}
+    for group in groups:
+        if not group.sampled and group.name not in given:
+            raise ValueError(f"{group.name} is not sampled and must be given")
     for start in range(0, len(images), batch_size):
         x = images[start:start + batch_size]
         latents = tuple(given[group.name][start:start + batch_size] if group.name in given else np.zeros((len(x), *group.shape), np.float32)

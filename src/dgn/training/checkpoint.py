@@ -24,6 +24,7 @@ from dgn.inference.latents import LatentBank
 
 log = logging.getLogger(__name__)
 _UNFINISHED = ".unfinished-"
+CHANNELS = "branches.0.stack.last."  # the layer whose outputs are the channels of the image
 
 
 class Position(NamedTuple):
@@ -163,9 +164,10 @@ def _load_parameters(path: Path, cell: nn.Cell, spread_channels: bool, part: str
         if name not in stored:
             raise UserError(f"{path} is of another model: {name} {tuple(parameter.shape)} is not there")
         values, shape = stored[name].asnumpy(), tuple(parameter.shape)
-        for axis, (have, want) in enumerate(zip(values.shape, shape) if spread_channels else ()):
-            if (have, want) == (1, 3):
-                values = values.repeat(3, axis)
+        if spread_channels and name.startswith(CHANNELS):
+            for axis, (have, want) in enumerate(zip(values.shape, shape)):
+                if (have, want) == (1, 3):
+                    values = values.repeat(3, axis)
         if values.size != parameter.size or (values.shape != shape and shape):  # a scalar comes back with one dimension
             raise UserError(f"{path} is of another model: {name} {shape} has shape {tuple(stored[name].shape)} there")
         parameter.set_data(ms.Tensor(np.ascontiguousarray(values).reshape(shape)))

@@ -68,7 +68,10 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
             first = start.step if epoch == start.epoch else 0
             sums = sums if first else Sums()
             if epoch in config.training.renew_appearance and not first:
-                renew_appearance(learner.model, learner.fresh, learner.method.cells["optimizer"], learner.bank, config.training.seed, epoch)
+                renew_appearance(learner.model, learner.fresh, learner.method.cells["optimizer"], config.training.adam_beta1,
+                                 config.training.adam_beta2, learner.bank, epoch)
+            if not first and epoch and config.inference.restart_every and epoch % config.inference.restart_every == 0:
+                learner.bank.restart(learner.model.groups)
             sigma = cfg.at_epoch(config.inference.sigma, epoch)
             rate = cfg.at_epoch(config.training.learning_rate, epoch)
             began = time.monotonic()

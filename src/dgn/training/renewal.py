@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from typing import Callable
 
-import mindspore as ms
-import numpy as np
-from mindspore import nn
+from mindspore import Tensor, nn, ops
 
 from dgn.inference.latents import LatentBank
 
 Fresh = Callable[[int], nn.Cell]  # number of a renewal -> a model with initial weights of its own
 
 
-def renew_appearance(model: nn.Cell, fresh: Fresh, optimizer: nn.Cell, bank: LatentBank, seed: int, number: int) -> None:
-    """New initial weights and new chains from the prior for the appearance; the optimiser forgets what it knew of these weights."""
+def renew_appearance(model: nn.Cell, fresh: Fresh, optimizer: nn.Cell, beta1: float, beta2: float, bank: LatentBank,
+                     number: int) -> None:
+    """New initial weights for the appearance, whose chains begin again at the prior's mean; the optimiser starts anew as well.
+
+    (Its correction of the first steps is one number for all weights, so it cannot start anew for some of them.)
+    """
     place = model.branch_names.index("appearance")
     start = dict(fresh(number).branches[place].parameters_and_names())
-    renewed = set()
     for name, parameter in model.branches[place].parameters_and_names():
-        parameter.set_data(ms.Tensor(start[name].asnumpy()))
-        renewed.add(id(parameter))
-    for weight, *moments in zip(optimizer.parameters, optimizer.moment1, optimizer.moment2):
-        if id(weight) in renewed:
-            for moment in moments:
-                moment.set_data(ms.Tensor(np.zeros(moment.shape, np.float32)))
-    bank.renew(model.groups[place], seed, number)
+        ops.assign(parameter, Tensor(start[name].asnumpy()))
+    for moment in (*optimizer.moment1, *optimizer.moment2):
+        ops.assign(moment, ops.zeros_like(moment))
+    for power, beta in ((optimizer.beta1_power, beta1), (optimizer.beta2_power, beta2)):
+        ops.assign(power, Tensor(beta, power.dtype))
+    bank.restart([model.groups[place]])
