@@ -110,7 +110,7 @@ def test_transfer_on_generated_faces_and_on_a_folder(recipe, images, tmp_path, c
     # mistakes are told before anything is trained, and leave nothing behind
     for line, said in ((["--data", images, "--target", fei], "--frontal"), (["--data", images], "--data and --target go together"),
                        (["--data", images, "--target", fei, "--frontal", "*-19.jpg"], "none of its"),
-                       (["--data", images, "--target", images, "--frontal", "*"], "no labels"),
+                       (["--data", images, "--target", images, "--frontal", "*", "--held-out", 2], "no labels"),
                        (["--set", "model.kind=plain"], "starts from the deformable model")):
         assert experiment(*common, *line, "--output", tmp_path / "other") == 2
         assert said in capsys.readouterr().err and not (tmp_path / "other").exists()

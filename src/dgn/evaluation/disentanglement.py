@@ -92,7 +92,7 @@ def forest_importance(latents: np.ndarray, factors: np.ndarray, seed: int):
     """(d, k) shares of each dimension in what a random forest makes of a factor, and (k,) its R2 out of bag, at least 0."""
     importance, informed = np.zeros((latents.shape[1], factors.shape[1])), np.zeros(factors.shape[1])
     for k in range(factors.shape[1]):
-        forest = RandomForestRegressor(TREES, min_samples_leaf=3, oob_score=True, n_jobs=-1, random_state=seed)
+        forest = RandomForestRegressor(TREES, min_samples_leaf=3, oob_score=True, random_state=seed)
         forest.fit(latents, factors[:, k])
         importance[:, k], informed[k] = forest.feature_importances_, max(forest.oob_score_, 0.0) if factors[:, k].std() > 1e-9 else 0.0
     return importance, informed
