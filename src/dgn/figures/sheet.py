@@ -34,7 +34,8 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
     picture = tile(rows, scale)
     height, width = picture.shape[:2]
     dpi, left, above, below = 100, 1.9, 0.75, 0.45
-    size = (width / dpi + left + 0.15, height / dpi + above + below)
+    words = max(0.105 * len(title), 0.062 * len(note)) + 0.1  # inches that a line of text takes, at most
+    size = (max(width / dpi + left + 0.15, words), height / dpi + above + below)
     figure = plt.figure(figsize=size, dpi=dpi)
     axes = figure.add_axes((left / size[0], below / size[1], width / dpi / size[0], height / dpi / size[1]))
     axes.imshow(picture, interpolation="nearest")
