@@ -114,7 +114,10 @@ def test_inference_and_data_jobs(tmp_path, images, trained, capsys):
     check(["data", "crop", tmp_path / "none", tmp_path / "c"], 2, capsys, "no such folder")
     check(["data", "pack", images, tmp_path / "x.bin"], 2, capsys, ".mindrecord")
     check(["data", "crop", images, tmp_path / "d", "--margin", "-0.5"], 2, capsys, "margin is -0.5")
-    check(["figures", trained, "--gamma", "0"], 2, capsys, "--gamma is 0")
+    for gamma in ("0", "-3", "nan", "much"):
+        with pytest.raises(SystemExit) as stopped:
+            main(["figures", str(trained), "--gamma", gamma])
+        assert stopped.value.code == 2 and f"'{gamma}' is not above 0" in capsys.readouterr().err
 
 
 def test_weights_that_explode_end_the_run_with_advice(tmp_path, images, capsys):
