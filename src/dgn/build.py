@@ -106,10 +106,11 @@ def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:
 def make_method(config: cfg.Config, model: nn.Cell) -> Method:
     """The learning method of a config for a model."""
     energy, training = make_energy(model, config), config.training
+    sampler = make_sampler(energy, config)
     if training.method == "vae":
         encoder = Encoder(model.groups, channels_by_level(config.model.width, model.size), model.channels, training.seed)
-        return Variational(ElboStep(energy, encoder, training.adam_beta1, training.adam_beta2))
-    return AlternatingBackPropagation(make_sampler(energy, config), LearningStep(energy, training.adam_beta1, training.adam_beta2))
+        return Variational(sampler, ElboStep(energy, encoder, training.adam_beta1, training.adam_beta2))
+    return AlternatingBackPropagation(sampler, LearningStep(energy, training.adam_beta1, training.adam_beta2))
 
 
 def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Source, saved: Optional[Path]) -> Learner:
@@ -201,7 +202,6 @@ class Trained(NamedTuple):
         return unseen.infer(self.sampler, images, steps or self.config.evaluation.steps, self.last_sigma,
                             self.config.training.seed if seed is None else seed, first, given, settle)
 
-
     def energy(self, images: np.ndarray, latents: Tuple[np.ndarray, ...]) -> np.ndarray:
         """E(x, z) of Eq. 8 at the last sigma, (N,)."""
         noise = tuple(np.zeros((self.sampler.steps, *z.shape), np.float32) for z in latents)
@@ -216,5 +216,5 @@ def load_run(path: Path, device: str) -> Trained:
     model = make_model(config, device)
     method = make_method(config, model)
     checkpoint.load(saved, without(method.cells, "optimizer"))
-    return Trained(folder, saved, model, make_sampler(make_energy(model, config), config), method.encoder,
+    return Trained(folder, saved, model, method.sampler, method.encoder,
                    LatentBank.open(saved, model.groups), functools.lru_cache(maxsize=None)(lambda: make_sources(config.data)))

@@ -47,8 +47,7 @@ def _learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources,
         start, sums = checkpoint.Position(state["epoch"], state["step"]), Sums(**state["sums"])
     folder.change_config(config)
     folder.rewind(start.epoch)
-    sampler = getattr(learner.method, "sampler", None) or build.make_sampler(build.make_energy(learner.model, config), config)
-    trained = Trained(folder, saved, learner.model, sampler, learner.method.encoder, learner.bank, lambda: sources)
+    trained = Trained(folder, saved, learner.model, learner.method.sampler, learner.method.encoder, learner.bank, lambda: sources)
     progress = Progress(start.epoch, config.training.epochs, folder.text_log)
     progress.say(f"dgn train on {device}: {len(sources.train)} images, {config.training.epochs} epochs"
                  + (f", going on from {saved}" if saved else "") + f"; run folder {folder.path}")
@@ -80,7 +79,7 @@ def finished(path: Path, config: cfg.Config, device: str) -> Trained:
     folder.change_config(config)
     saved = checkpoint.listed(folder.checkpoints)
     if saved and checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))["epoch"] >= config.training.epochs:
-        return build.load_run(path, device)
+        return build.load_run(path, device)._replace(open_sources=lambda: sources)
     return learn(folder, config, device, sources)
 
 

@@ -1,8 +1,8 @@
 """Expressions learned from grey faces and transferred to colour faces (5.2, Fig. 8).
 
   dgn experiment expressions --config config/expressions.yaml --output runs/expressions
-  dgn experiment expressions --config config/expressions.yaml --data ckplus48/ --target fei/ --frontal '*-11.jpg' \\
-      --target-crop 5,2,23,20 --output runs/expressions_ck
+  dgn experiment expressions --config config/expressions.yaml --set data.limit=null --set data.held_out=0 --data ckplus48/ \\
+      --target fei/ --frontal '*-11.jpg' --target-crop 5,2,23,20 --output runs/expressions_ck
 
 The deformable model learns grey faces with expressions; its appearance generator, given three channels, is then tuned on
 neutral colour faces with the geometry frozen; and the geometric latents of the grey faces bend the colour ones. Without

@@ -25,8 +25,8 @@ class Variational:
 
     draws = 1
 
-    def __init__(self, step: "ElboStep") -> None:
-        self.step = step
+    def __init__(self, sampler: langevin.Langevin, step: "ElboStep") -> None:
+        self.sampler, self.step = sampler, step
         self.encoder: Optional[nn.Cell] = step.elbo.encoder
         self.cells = {"weights": step.elbo.objective.energy.model, "encoder": self.encoder, "optimizer": step.optimizer}
 
