@@ -21,14 +21,15 @@ from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.encoder import Encoder
 from dgn.nets.model import Decoded, decode
 from dgn.nets.plain import PlainGenerator
-from dgn.nets.stack import channels_by_level
+from dgn.nets.stack import NETWORKS
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
+from dgn.step import Learning
 from dgn.training import checkpoint
-from dgn.training.abp import AlternatingBackPropagation, LearningStep
+from dgn.training.abp import AlternatingBackPropagation, learning_step
 from dgn.training.loop import Learner
 from dgn.training.method import Method
-from dgn.training.vae import ElboStep, Variational
+from dgn.training.vae import Variational, elbo_step
 
 
 class Sources(NamedTuple):
@@ -100,7 +101,7 @@ def make_energy(model: nn.Cell, config: cfg.Config) -> Energy:
 
 def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:
     """The compiled sampler of a config."""
-    return Langevin(energy, config.inference.step_size, config.inference.steps, config.inference.order)
+    return Langevin(energy, config.inference.step_size, config.inference.compiled or config.inference.steps, config.inference.order)
 
 
 def make_method(config: cfg.Config, model: nn.Cell) -> Method:
@@ -108,9 +109,12 @@ def make_method(config: cfg.Config, model: nn.Cell) -> Method:
     energy, training = make_energy(model, config), config.training
     sampler = make_sampler(energy, config)
     if training.method == "vae":
-        encoder = Encoder(model.groups, channels_by_level(config.model.width, model.size), model.channels, training.seed)
-        return Variational(sampler, ElboStep(energy, encoder, training.adam_beta1, training.adam_beta2))
-    return AlternatingBackPropagation(sampler, LearningStep(energy, training.adam_beta1, training.adam_beta2))
+        plan = NETWORKS[config.model.network][0](config.model.width, model.size, model.channels)
+        encoder = Encoder(model.groups, plan, model.channels, training.seed)
+        step = elbo_step(energy, encoder, training.adam_beta1, training.adam_beta2)
+        return Variational(sampler, Learning(step, training.parts))
+    step = learning_step(energy, training.adam_beta1, training.adam_beta2)
+    return AlternatingBackPropagation(sampler, Learning(step, training.parts), config.inference.steps)
 
 
 def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Source, saved: Optional[Path]) -> Learner:

@@ -58,7 +58,10 @@ class Model:
     appearance: str = choice("sampled", "sampled", "label")  # label: Z^a is the one-hot label of the image, given (5.4)
     z_app: int = number(64, 1)  # dimensions of Z^a
     z_geo: int = number(64, 1)  # dimensions of Z^g
-    width: int = number(128, 8)  # channels of the geometry generator at 4x4; halved at every doubling of the size
+    xi_app: int = number(3, 1)  # of clips: dimensions of xi^a, the noise that drives Z^a from frame to frame (Table 5)
+    xi_geo: int = number(10, 1)  # and of xi^g
+    network: str = choice("table4", "table4", "table5")  # layers: Table 4's (images) or Table 5's (video: width 256, alpha 2)
+    width: int = number(128, 8)  # channels of the geometry generator's first map
     alpha: float = number(0.625, above=0, high=4)  # scheme 1: appearance channels / geometry channels (5.7)
     scaling: str = choice("none", "none", "he")  # scheme 2: weights scaled at run time by He's constant
     beta: float = number(0.3, above=0, high=10)  # scheme 2: and the geometry generator's also by this
@@ -77,6 +80,7 @@ class Inference:
 
     step_size: float = number(0.1, above=0, high=10)  # delta
     steps: int = number(20, 1)  # l, for each visit of a sample
+    compiled: int = number(0, 0)  # steps of one compiled graph, a divisor of `steps`; 0: all. Long clips compile sooner with few
     sigma: Steps = ((0, 1.5), (100, 1.0))  # standard deviation of the residual, on the sum over a [0, 1] image
     restart_every: int = number(0, 0)  # beyond the paper: epochs after which all chains begin again at the prior's mean; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # the paper alternates; the authors' code does not
@@ -94,6 +98,7 @@ class Training:
     renew_appearance: Tuple[int, ...] = ()  # beyond the paper: epochs at whose start the appearance generator begins anew
     epochs: int = number(1000, 1)
     batch_size: int = number(100, 1)
+    parts: int = number(1, 1)  # a batch is run in so many parts, whose gradients are summed: less memory, the same step
     learning_rate: Steps = ((0, 1e-3), (400, 5e-4), (700, 2e-4), (900, 1e-4))  # Adam's, falling in steps
     adam_beta1: float = number(0.9, 0, 0.999)
     adam_beta2: float = number(0.999, 0, 0.99999)
@@ -136,6 +141,10 @@ class Config:
                             "started with (training.frozen, training.start_with)")
         if self.training.renew_appearance and (self.model.kind, self.training.method, self.training.frozen) != ("deformable", "abp", "none"):
             raise UserError("training.renew_appearance is for the deformable model learned by abp, nothing frozen")
+        if self.training.batch_size % self.training.parts:
+            raise UserError(f"training.parts is {self.training.parts}; it must divide training.batch_size, {self.training.batch_size}")
+        if self.inference.compiled and self.inference.steps % self.inference.compiled:
+            raise UserError(f"inference.compiled is {self.inference.compiled}; it must divide inference.steps, {self.inference.steps}")
         if self.data.crop and not (self.data.crop[0] < self.data.crop[2] and self.data.crop[1] < self.data.crop[3]):
             raise UserError(f"data.crop is {list(self.data.crop)}; it must be [left, top, right, bottom] with left < right, top < bottom")
 

@@ -177,12 +177,12 @@ def test_given_latents_are_never_moved(rng):
 
 def test_the_compiled_sampler_sees_weights_that_the_optimizer_changed(small):
     model, _, x, z_app, z_geo = small
-    from dgn.training.abp import LearningStep
+    from dgn.training.abp import learning_step
     energy = Energy(model)
-    sampler, step = langevin.Langevin(energy, 0.1, 1), LearningStep(energy)
+    sampler, step = langevin.Langevin(energy, 0.1, 1), learning_step(energy)
     silence = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))
     _, before = langevin.run(sampler, x, (z_app, z_geo), silence, 1.0)
     for _ in range(20):
-        step(ms.Tensor(x), ms.Tensor(1.0, ms.float32), ms.Tensor(1e-2, ms.float32), *langevin.as_tensors((z_app, z_geo)))
+        step(ms.Tensor(1e-2, ms.float32), ms.Tensor(x), ms.Tensor(1.0, ms.float32), *langevin.as_tensors((z_app, z_geo)))
     _, after = langevin.run(sampler, x, (z_app, z_geo), silence, 1.0)
     assert (after.energy < before.energy).all()

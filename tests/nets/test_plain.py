@@ -10,7 +10,7 @@ from dgn import config as cfg
 from dgn.errors import UserError
 from dgn.nets.blocks import parameter_count
 from dgn.nets.model import decode
-from dgn.nets.stack import channels_by_level, stack_parameters
+from dgn.nets.stack import table4
 
 
 @pytest.mark.parametrize("settings", [[], ["data.size=32", "model.z_app=16", "model.z_geo=16", "model.control_grid=8"],
@@ -24,7 +24,7 @@ def test_as_many_parameters_and_latents_as_the_deformable_model_within_five_per_
 
 def test_parameters_are_counted_right():
     model = build.make_model(cfg.load(None, ["data.size=32"]), "CPU")
-    assert stack_parameters(64, channels_by_level(80, 32), 3) == parameter_count(model.branches[0])
+    assert table4(80, 32, 3).parameters(64) == parameter_count(model.branches[0])
 
 
 def test_it_decodes_to_an_image_and_nothing_else(rng):

@@ -11,7 +11,7 @@ import pytest
 from dgn.__main__ import main
 from dgn.inference.energy import Energy, roughness
 from dgn.inference.langevin import as_tensors
-from dgn.training.abp import LearningStep
+from dgn.training.abp import learning_step
 from dgn.training.progress import clock
 from tests.models import LinearModel
 from tests.training.tiny import arguments, write_images
@@ -31,8 +31,8 @@ def test_the_learning_step_follows_eq_9(rng):
     a, b = rng.standard_normal((2, 5)), rng.standard_normal((3, 5))
     model = LinearModel(a, b)
     x, z_app, z_geo = (rng.standard_normal((8, d)).astype(np.float32) for d in (5, 2, 3))
-    step = LearningStep(Energy(model))
-    loss, errors = step(ms.Tensor(x), ms.Tensor(0.7, ms.float32), ms.Tensor(0.01, ms.float32), *as_tensors((z_app, z_geo)))
+    step = learning_step(Energy(model))
+    loss, errors = step(ms.Tensor(0.01, ms.float32), ms.Tensor(x), ms.Tensor(0.7, ms.float32), *as_tensors((z_app, z_geo)))
     residual = x - z_app @ a - z_geo @ b
     np.testing.assert_allclose(errors.asnumpy(), np.square(residual).sum(1), rtol=1e-4)
     assert float(loss.asnumpy()) == pytest.approx(np.square(residual).sum(1).mean() / (2 * 0.7 ** 2), rel=1e-4)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from mindspore import nn
 
 
 def forward(stack: nn.Cell) -> int:
     """Operations of one sample's pass through a DeconvStack's dense and deconvolution layers."""
     inputs, outputs = stack.dense.weight.shape
-    total, side = 2 * inputs * outputs, 4
-    for layer in [*stack.hidden, stack.last]:
-        taps = 1
-        for extent in layer.weight.shape:
-            taps *= extent
-        total += 2 * taps * side * side
-        side *= layer.stride
+    total = 2 * inputs * outputs
+    for layer, (_, side) in zip([*stack.hidden, stack.last], stack.plan.maps):
+        total += 2 * math.prod(layer.weight.shape) * side ** 2
     return total
 
 

@@ -12,7 +12,7 @@ from dgn import config as cfg
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin, as_tensors, draw_noise
 from dgn.nets.warp import make_warp
-from dgn.training.abp import LearningStep
+from dgn.training.abp import learning_step
 
 
 class _Backward(nn.Cell):
@@ -42,8 +42,8 @@ def sampler(model: nn.Cell, config: cfg.Config, x: np.ndarray, steps: int) -> Ca
 def learning(model: nn.Cell, config: cfg.Config, x: np.ndarray) -> Callable[[], None]:
     """One learning step of a batch, with a rate of nearly nothing so that the weights stay."""
     latents = tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench"))
-    net = LearningStep(Energy(model, config.inference.smoothness))
-    return _waiting(net, ms.Tensor(x), ms.Tensor(1.0, ms.float32), ms.Tensor(1e-12, ms.float32), *as_tensors(latents))
+    net = learning_step(Energy(model, config.inference.smoothness))
+    return _waiting(net, ms.Tensor(1e-12, ms.float32), ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors(latents))
 
 
 def generators(model: nn.Cell, batch: int, rng: np.random.Generator) -> Dict[str, Callable[[], None]]:

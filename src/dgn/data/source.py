@@ -9,11 +9,28 @@ import numpy as np
 
 from dgn.errors import UserError
 
+MISSING = -1.0  # every value of a frame that a clip does not have
+
+
+def observed(samples: np.ndarray) -> np.ndarray:
+    """Which frames the clips (n, F, C, H, W) have, (n, F)."""
+    return samples[:, :, 0, 0, 0] >= 0
+
+
+def as_images(samples: np.ndarray) -> np.ndarray:
+    """Images (n, C, H, W) as they are; of clips (n, F, C, H, W) all frames that they have, one after the other."""
+    return samples if samples.ndim == 4 else samples[observed(samples)]
+
+
+def count_images(samples: np.ndarray) -> int:
+    """How many images the samples hold."""
+    return len(samples) if samples.ndim == 4 else int(observed(samples).sum())
+
 
 class Source(Protocol):
     """Samples by index; nothing is held in memory beyond a bounded cache.
 
-    shape: shape of one sample, (channels, height, width) for an image.
+    shape: of one sample: (channels, height, width) for an image, (frames, channels, height, width) for a clip.
     """
 
     shape: Tuple[int, ...]
@@ -21,7 +38,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The samples at `indices`, (n, *shape) float32 in [0, 1]."""
+        """The samples at `indices`, (n, *shape) float32 in [0, 1]; the frames after a shorter clip's end are MISSING."""
 
     def name(self, index: int) -> str:
         """How a sample is called in messages and files."""

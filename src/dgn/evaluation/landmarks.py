@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict
+from typing import Callable, Dict, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -10,6 +10,7 @@ from mindspore import Tensor, nn, ops
 
 from dgn.nets.blocks import Dense
 from dgn.randomness import generator
+from dgn.step import Step
 
 HIDDEN = 100
 EYES = (0, 1)  # places of the two eyes among the landmarks
@@ -61,7 +62,7 @@ def fit(features: np.ndarray, landmarks: np.ndarray, seed: int, epochs: int = 20
     x, y = (flat - centre) / scale, (target - middle) / spread
 
     net = Regressor(flat.shape[1], target.shape[1], rng)
-    step = _Step(net, weight_decay)
+    step = Step(_AbsoluteError(net), nn.AdamWeightDecay(net.trainable_params(), learning_rate=1e-3, weight_decay=weight_decay))
     size = min(BATCH, len(used))
     best, weights = np.inf, None
     for epoch in range(epochs):
@@ -69,7 +70,7 @@ def fit(features: np.ndarray, landmarks: np.ndarray, seed: int, epochs: int = 20
         shuffled = rng.permutation(used)
         for start in range(0, len(shuffled) - size + 1, size):
             rows = shuffled[start:start + size]
-            step(ms.Tensor(x[rows]), ms.Tensor(y[rows]), rate)
+            step(rate, ms.Tensor(x[rows]), ms.Tensor(y[rows]))
         loss = float(np.abs(_apply(net, x[kept_out]) - y[kept_out]).mean())
         if loss < best:
             best, weights = loss, [p.asnumpy().copy() for p in net.trainable_params()]
@@ -97,29 +98,16 @@ class Regressor(nn.Cell):
         return self.out(ops.relu(self.hidden(x)))
 
 
-class _Step(nn.Cell):
-    """One Adam step on the mean absolute error."""
-
-    def __init__(self, net: nn.Cell, weight_decay: float) -> None:
-        super().__init__()
-        self.loss = _AbsoluteError(net)
-        self.weights = ms.ParameterTuple(net.trainable_params())
-        self.optimizer = nn.AdamWeightDecay(self.weights, learning_rate=1e-3, weight_decay=weight_decay)
-        self.gradient = ops.GradOperation(get_by_list=True)
-
-    def construct(self, x: Tensor, y: Tensor, rate: Tensor) -> Tensor:
-        slopes = self.gradient(self.loss, self.weights)(x, y)
-        ops.assign(self.optimizer.learning_rate, rate)
-        return self.optimizer(slopes)
-
-
 class _AbsoluteError(nn.Cell):
+    """(x, y) -> mean absolute error, and that of each sample."""
+
     def __init__(self, net: nn.Cell) -> None:
         super().__init__()
         self.net = net
 
-    def construct(self, x: Tensor, y: Tensor) -> Tensor:
-        return ops.reduce_mean(ops.abs(self.net(x) - y))
+    def construct(self, x: Tensor, y: Tensor) -> Tuple[Tensor, Tensor]:
+        errors = ops.reduce_mean(ops.abs(self.net(x) - y), 1)
+        return ops.reduce_mean(errors), errors
 
 
 def _apply(net: nn.Cell, x: np.ndarray) -> np.ndarray:

@@ -126,6 +126,11 @@ def as_tensors(arrays: Tuple[np.ndarray, ...]) -> Tuple[Tensor, ...]:
 
 def run(sampler: Langevin, x: np.ndarray, latents: Tuple[np.ndarray, ...], noise: Tuple[np.ndarray, ...],
         sigma: float) -> Tuple[Tuple[np.ndarray, ...], Diagnostics]:
-    """One call of the compiled sampler, NumPy in and out."""
-    moved, energy, norms = sampler(ms.Tensor(x), ms.Tensor(sigma, ms.float32), *as_tensors((*latents, *noise)))
-    return tuple(z.asnumpy() for z in moved), Diagnostics(energy.asnumpy(), norms.asnumpy())
+    """As many steps as there is noise for, a multiple of those that are compiled, NumPy in and out."""
+    images, width, told = ms.Tensor(x), ms.Tensor(sigma, ms.float32), []
+    moved = as_tensors(latents)
+    for start in range(0, len(noise[0]), sampler.steps):
+        now = as_tensors(tuple(n[start:start + sampler.steps] for n in noise))
+        moved, *measured = sampler(images, width, *moved, *now)
+        told.append([m.asnumpy() for m in measured])
+    return tuple(z.asnumpy() for z in moved), Diagnostics(*(np.concatenate(values) for values in zip(*told)))

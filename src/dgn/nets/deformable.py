@@ -9,7 +9,7 @@ from mindspore import Tensor, nn, ops
 
 from dgn import config as cfg
 from dgn.nets.model import LatentGroup
-from dgn.nets.stack import DeconvStack, ImageGenerator, channels_by_level
+from dgn.nets.stack import NETWORKS, DeconvStack, ImageGenerator
 from dgn.nets.warp import make_warp
 from dgn.randomness import generator
 
@@ -63,12 +63,13 @@ class DeformableGenerator(nn.Cell):
         self.groups = (LatentGroup("z_app", (model.z_app,), sampled=model.appearance == "sampled"), LatentGroup("z_geo", (model.z_geo,)))
         grid = model.control_grid or size
         he = model.scaling == "he"
+        appearance_plan, geometry_plan = NETWORKS[model.network]
         common = {"deconv": model.deconv, "device": device}
         self.branches = nn.CellList([
-            ImageGenerator(DeconvStack(model.z_app, channels_by_level(model.width * model.alpha, size), channels,
+            ImageGenerator(DeconvStack(model.z_app, appearance_plan(model.width * model.alpha, size, channels),
                                        generator(seed, "appearance weights"), 1.0 if he else None,
                                        model.smooth_appearance, **common)),
-            GeometryGenerator(DeconvStack(model.z_geo, channels_by_level(model.width, grid), 2,
+            GeometryGenerator(DeconvStack(model.z_geo, geometry_plan(model.width, grid, 2),
                                           generator(seed, "geometry weights"), model.beta if he else None,
                                           last_init=model.geometry_init, **common),
                               model.max_displacement * size, spline_weights(size, grid) if grid < size else None),
@@ -78,8 +79,12 @@ class DeformableGenerator(nn.Cell):
                                 bias_init="zeros") if model.refine else None
 
     def compose(self, parts: Tuple[Tensor, Tensor]) -> Tensor:
-        """The image of (appearance, displacement)."""
-        image = self.warp(parts[0], parts[1])
+        """The images of (appearance, displacement)."""
+        return self.bend(parts[0], parts[1])
+
+    def bend(self, appearance: Tensor, displacement: Tensor) -> Tensor:
+        """Appearances (N, C, H, W) moved by displacements (N, 2, H, W)."""
+        image = self.warp(appearance, displacement)
         if self.refine is not None:
             image = image + self.refine(image)
         return image

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Tuple
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from dgn.nets.blocks import Dense, truncated_normal
 from dgn.nets.model import LatentGroup
-from dgn.nets.stack import kernels_by_level
+from dgn.nets.stack import Plan
 from dgn.randomness import generator
 
 
 class Encoder(nn.Cell):
     """Images (N, C, H, W) -> mean and log-variance of q(z | x), each (N, d), for every sampled latent group in turn.
 
-    channels: of the generators' levels, from 4x4 up; the encoder has the same, from the image down.
+    plan: of a generator; the encoder has its layers, from the image down.
     """
 
-    def __init__(self, groups: Tuple[LatentGroup, ...], channels: List[int], inputs: int, seed: int) -> None:
+    def __init__(self, groups: Tuple[LatentGroup, ...], plan: Plan, inputs: int, seed: int) -> None:
         super().__init__()
         rng = generator(seed, "encoder weights")
-        widths = [inputs, *reversed(channels)]
-        kernels = reversed(kernels_by_level(len(channels)))
+        widths = [inputs, *(channels for channels, _ in reversed(plan.maps[:-1]))]
         self.convolutions = nn.CellList([
-            nn.Conv2d(a, b, k, stride=2, pad_mode="same", has_bias=True, bias_init="zeros",
+            nn.Conv2d(a, b, k, stride=stride, pad_mode="same", has_bias=True, bias_init="zeros",
                       weight_init=ms.Tensor(truncated_normal((b, a, k, k), rng, (2 / (a * k * k)) ** 0.5)))
-            for a, b, k in zip(widths, widths[1:], kernels)])
-        flat = channels[0] * 16
+            for a, b, (_, k, stride) in zip(widths, widths[1:], reversed(plan.layers))])
+        flat = plan.channels * plan.side ** 2
         self.flat = (-1, flat)
         self.heads = nn.CellList([Dense(flat, 2 * group.shape[0], rng, gain=0.5) for group in groups if group.sampled])
 

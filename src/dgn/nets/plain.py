@@ -10,7 +10,7 @@ from dgn import config as cfg
 from dgn.nets.blocks import parameter_count
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.model import LatentGroup
-from dgn.nets.stack import DeconvStack, ImageGenerator, channels_by_level, stack_parameters
+from dgn.nets.stack import DeconvStack, ImageGenerator, table4
 from dgn.randomness import generator
 
 
@@ -27,7 +27,7 @@ class PlainGenerator(nn.Cell):
         self.groups = (LatentGroup("z", (latent,)),)
         width = matching_width(parameter_count(DeformableGenerator(model, channels, size, seed, device)), latent, channels, size)
         self.branches = nn.CellList([ImageGenerator(DeconvStack(
-            latent, channels_by_level(width, size), channels, generator(seed, "plain weights"),
+            latent, table4(width, size, channels), generator(seed, "plain weights"),
             1.0 if model.scaling == "he" else None, model.smooth_appearance, deconv=model.deconv, device=device))])
 
     def compose(self, parts: Tuple[Tensor]) -> Tensor:
@@ -41,4 +41,4 @@ class PlainGenerator(nn.Cell):
 
 def matching_width(parameters: int, latent: int, channels: int, size: int) -> int:
     """The width at 4x4 whose stack has the number of parameters nearest to `parameters`."""
-    return min(range(4, 4096), key=lambda width: abs(stack_parameters(latent, channels_by_level(width, size), channels) - parameters))
+    return min(range(4, 4096), key=lambda width: abs(table4(width, size, channels).parameters(latent) - parameters))

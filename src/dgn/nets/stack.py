@@ -1,8 +1,8 @@
-"""The deconvolution stack that every generator is (Table 4)."""
+"""The deconvolution stack that every generator is, and the paper's networks as plans of it (Table 4, Table 5)."""
 
 from __future__ import annotations
 
-from typing import List
+from typing import NamedTuple, Tuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -10,24 +10,78 @@ from mindspore import Tensor, nn, ops
 from dgn.nets.blocks import Deconv, Dense
 
 
-class DeconvStack(nn.Cell):
-    """(N, latent) -> (N, outputs, size, size): dense to 4x4, then deconvolutions that double the size (Table 4).
+class Layer(NamedTuple):
+    """A deconvolution."""
 
-    channels: at 4x4 and after each deconvolution but the last. Kernels are 3 up to 16x16 and 5 beyond.
+    outputs: int
+    kernel: int
+    stride: int
+
+
+class Plan(NamedTuple):
+    """A stack: a dense layer to `channels` maps of side x side pixels, then deconvolutions."""
+
+    side: int
+    channels: int
+    layers: Tuple[Layer, ...]
+
+    @property
+    def maps(self) -> Tuple[Tuple[int, int], ...]:
+        """(channels, side) of every layer's output, the dense layer's first."""
+        found = [(self.channels, self.side)]
+        for layer in self.layers:
+            found.append((layer.outputs, found[-1][1] * layer.stride))
+        return tuple(found)
+
+    def parameters(self, latent: int) -> int:
+        """Trainable scalars of the DeconvStack."""
+        dense = (latent + 1) * self.channels * self.side ** 2
+        inputs = (self.channels, *(layer.outputs for layer in self.layers))
+        return dense + sum((a * layer.kernel ** 2 + 1) * layer.outputs for a, layer in zip(inputs, self.layers))
+
+
+def table4(width: float, size: int, outputs: int) -> Plan:
+    """Table 4 at `size` pixels: `width` maps of 4x4, doubled in size and halved in number by every layer but the last.
+    Kernels are 3 up to 16x16 and 5 beyond."""
+    levels = int(np.log2(size)) - 2
+    channels = [max(round(width / 2 ** level), 1) for level in range(levels)]
+    return Plan(4, channels[0], tuple(Layer(after, 3 if 8 * 2 ** level <= 16 else 5, 2)
+                                      for level, after in enumerate([*channels[1:], outputs])))
+
+
+def table5_appearance(width: float, size: int, outputs: int) -> Plan:
+    """Table 5 at `size` pixels, a multiple of 16: four doublings of size / 16, then a layer that keeps the size."""
+    channels = [max(round(width / 2 ** level), 1) for level in (0, 0, 1, 2, 3)]
+    return Plan(size // 16, channels[0], (*(Layer(after, 3, 2) for after in channels[1:]), Layer(outputs, 5, 1)))
+
+
+def table5_geometry(width: float, size: int, outputs: int) -> Plan:
+    """Table 5 at `size` pixels, a multiple of 16: size / 16 made four times larger twice, then a layer that keeps the size."""
+    channels = [max(round(width / 2 ** level), 1) for level in range(3)]
+    return Plan(size // 16, channels[0], (*(Layer(after, 4, 4) for after in channels[1:]), Layer(outputs, 5, 1)))
+
+
+# plans of (appearance, geometry) by the name that model.network gives them
+NETWORKS = {"table4": (table4, table4), "table5": (table5_appearance, table5_geometry)}
+
+
+class DeconvStack(nn.Cell):
+    """(N, latent) -> (N, outputs, size, size) as `plan` says.
+
     ReLU after all but the last deconvolution, which is followed by tanh; `smooth` is that layer's, and its initial
     weights are multiplied by `last_init`.
     """
 
-    def __init__(self, latent: int, channels: List[int], outputs: int, rng: np.random.Generator, gain: float | None = None,
+    def __init__(self, latent: int, plan: Plan, rng: np.random.Generator, gain: float | None = None,
                  smooth: bool = False, last_init: float = 1.0, deconv: str = "auto", device: str = "CPU") -> None:
         super().__init__()
-        self.start = (-1, channels[0], 4, 4)
-        self.dense = Dense(latent, channels[0] * 16, rng, gain)
-        self.widths = [*channels, outputs]
-        kernels = kernels_by_level(len(channels))
-        common = {"stride": 2, "rng": rng, "gain": gain, "kind": deconv, "device": device}
-        self.hidden = nn.CellList([Deconv(a, b, k, relu=True, **common) for a, b, k in zip(channels, channels[1:], kernels)])
-        self.last = Deconv(channels[-1], outputs, kernels[-1], smooth=smooth, init=last_init, **common)
+        self.plan = plan
+        self.start = (-1, plan.channels, plan.side, plan.side)
+        self.dense = Dense(latent, plan.channels * plan.side ** 2, rng, gain)
+        common = {"rng": rng, "gain": gain, "kind": deconv, "device": device}
+        inputs = (plan.channels, *(layer.outputs for layer in plan.layers))
+        self.hidden = nn.CellList([Deconv(a, *layer, relu=True, **common) for a, layer in zip(inputs, plan.layers[:-1])])
+        self.last = Deconv(inputs[-2], *plan.layers[-1], smooth=smooth, init=last_init, **common)
 
     def construct(self, z: Tensor) -> Tensor:
         x = ops.relu(self.dense(z)).reshape(self.start)
@@ -45,20 +99,3 @@ class ImageGenerator(nn.Cell):
 
     def construct(self, z: Tensor) -> Tensor:
         return 0.5 * self.stack(z) + 0.5
-
-
-def channels_by_level(width: float, size: int) -> List[int]:
-    """Channels at 4x4, 8x8 ... up to half of `size`: `width`, halved at every level (Table 4)."""
-    return [max(round(width / 2 ** level), 1) for level in range(int(np.log2(size)) - 2)]
-
-
-def kernels_by_level(levels: int) -> List[int]:
-    """Kernel sizes of the layers between 4x4 and 8x8, 8x8 and 16x16, ...: 3 up to 16x16, 5 beyond (Table 4)."""
-    return [3 if 8 * 2 ** level <= 16 else 5 for level in range(levels)]
-
-
-def stack_parameters(latent: int, channels: List[int], outputs: int) -> int:
-    """Trainable scalars of such a DeconvStack."""
-    widths, kernels = [*channels, outputs], kernels_by_level(len(channels))
-    dense = (latent + 1) * channels[0] * 16
-    return dense + sum(a * b * k ** 2 + b for a, b, k in zip(widths, widths[1:], kernels))

@@ -13,13 +13,8 @@ FLOAT = 4  # bytes
 
 def activations(model: nn.Cell) -> int:
     """Values that one sample's forward pass keeps: outputs of every layer of the generators and of the warp."""
-    size, total = model.size, 0
-    for branch in model.branches:
-        side = 4
-        for channels in branch.stack.widths:
-            total += channels * side * side
-            side *= 2
-    return total + 2 * model.channels * size * size
+    layers = sum(channels * side ** 2 for branch in model.branches for channels, side in branch.stack.plan.maps)
+    return layers + 2 * model.channels * model.size ** 2
 
 
 def describe(config: cfg.Config, model: nn.Cell, count: int, device: str) -> str:

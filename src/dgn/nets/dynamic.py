@@ -1,0 +1,100 @@
+"""The dynamic deformable generator of video: Eq. 10-12, Table 5.
+
+A clip is T + 1 frames. The latents of a group, (Z_0, xi_1 .. xi_T), are one vector: the sampler, the bank and the energy's
+prior then need to know nothing of time.
+"""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from dgn import config as cfg
+from dgn.nets.blocks import Dense
+from dgn.nets.deformable import DeformableGenerator
+from dgn.nets.model import LatentGroup
+from dgn.randomness import generator
+
+HIDDEN = 20  # units of both hidden layers of a transition (Table 5)
+
+
+class Transition(nn.Cell):
+    """s_{t+1} = f(s_t, xi_{t+1}), s_0 = 0 (Eq. 11): dense 20, dense 20, dense d with tanh.
+
+    (N, T, k) noise -> (N, T + 1, d) states. Only what depends on s_t runs over time.
+    """
+
+    def __init__(self, states: int, noise: int, rng: np.random.Generator, gain: float | None = None) -> None:
+        super().__init__()
+        self.states, self.noise = states, noise
+        self.first = Dense(states + noise, HIDDEN, rng, gain)
+        self.second, self.third = Dense(HIDDEN, HIDDEN, rng, gain), Dense(HIDDEN, states, rng, gain)
+        self.matmul = ops.MatMul()
+
+    def construct(self, xi: Tensor) -> Tensor:
+        samples, steps, _ = xi.shape
+        weight = self.first.scaled_weight()
+        of_state, of_noise = weight[:self.states], weight[self.states:]
+        driven = self.first.bias_add(self.matmul(xi.reshape((samples * steps, self.noise)), of_noise), self.first.bias)
+        driven = driven.reshape((samples, steps, HIDDEN))
+        state = ops.zeros((samples, self.states), xi.dtype)
+        states = (state,)
+        for t in range(steps):
+            hidden = ops.relu(self.second(ops.relu(self.matmul(state, of_state) + driven[:, t])))
+            state = ops.tanh(self.third(hidden))
+            states = states + (state,)
+        return ops.stack(states, 1)
+
+
+class OverTime(nn.Cell):
+    """A branch of an image model, run on every frame of a clip: (Z_0, xi_1 .. xi_T) as (N, d + T k) -> (N, T + 1, ...).
+
+    The frames of all clips go through the emission network as one batch.
+    """
+
+    def __init__(self, emission: nn.Cell, transition: Transition) -> None:
+        super().__init__()
+        self.emission, self.transition = emission, transition
+        self.states, self.noise = transition.states, transition.noise
+
+    def frame_latents(self, z: Tensor) -> Tensor:
+        """Z_t = Z_0 + s_t (Eq. 10), (N, T + 1, d)."""
+        samples, length = z.shape
+        steps = (length - self.states) // self.noise
+        first = z[:, :self.states].reshape((samples, 1, self.states))
+        if steps == 0:
+            return first
+        return first + self.transition(z[:, self.states:].reshape((samples, steps, self.noise)))
+
+    def construct(self, z: Tensor) -> Tensor:
+        latents = self.frame_latents(z)
+        samples, frames, _ = latents.shape
+        out = self.emission(latents.reshape((samples * frames, self.states)))
+        return out.reshape((samples, frames) + out.shape[1:])
+
+
+class DynamicGenerator(DeformableGenerator):
+    """X_t = F_w(F_a(Z_t^a), F_g(Z_t^g)), Eq. 12: the image model with both branches over time. A clip of one frame is an
+    image.
+
+    frames: T + 1. Images, appearances and displacements have a dimension of frames after that of samples.
+    """
+
+    def __init__(self, model: cfg.Model, channels: int, size: int, frames: int, seed: int, device: str = "CPU") -> None:
+        super().__init__(model, channels, size, seed, device)
+        self.frames = frames
+        gain = 1.0 if model.scaling == "he" else None
+        sizes = ((group.shape[0], noise) for group, noise in zip(self.groups, (model.xi_app, model.xi_geo)))
+        self.branches = nn.CellList([
+            OverTime(branch, Transition(states, noise, generator(seed, f"{name} transition"), gain))
+            for name, branch, (states, noise) in zip(self.branch_names, self.branches, sizes)])
+        self.groups = tuple(LatentGroup(group.name, (branch.states + (frames - 1) * branch.noise,))
+                            for group, branch in zip(self.groups, self.branches))
+
+    def compose(self, parts: Tuple[Tensor, Tensor]) -> Tensor:
+        """The clips (N, T + 1, C, H, W) of (appearance, displacement)."""
+        shape = parts[0].shape
+        images = shape[0] * shape[1]
+        return self.bend(parts[0].reshape((images,) + shape[2:]), parts[1].reshape((images,) + parts[1].shape[2:])).reshape(shape)
