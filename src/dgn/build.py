@@ -18,6 +18,7 @@ from dgn.inference.langevin import Langevin
 from dgn.inference.langevin import run as run_sampler
 from dgn.inference.latents import LatentBank
 from dgn.nets.deformable import DeformableGenerator
+from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.encoder import Encoder
 from dgn.nets.model import Decoded, decode
 from dgn.nets.plain import PlainGenerator
@@ -43,6 +44,9 @@ def make_sources(data: cfg.Data) -> Sources:
     """Training and held-out images of a config. Raises UserError if there are too few."""
     if data.path is not None:
         return split(open_images(data, data.path), data)
+    if data.frames:
+        from dgn.data.face_clips import CLIPS
+        return split(make_clips(data, (data.limit or CLIPS) + data.held_out), data)
     return split(make_faces(data, (data.limit or 1000) + data.held_out), data)
 
 
@@ -52,8 +56,18 @@ def make_faces(data: cfg.Data, count: int, seed: Optional[int] = None):
     return FaceSource(count, data.size, data.seed if seed is None else seed, grey=data.grey, population=data.population)
 
 
+def make_clips(data: cfg.Data, count: int, seed: Optional[int] = None):
+    """`count` generated clips; of another seed they are of other people."""
+    from dgn.data.face_clips import FaceClips
+    return FaceClips(count, data.frames, data.size, data.seed if seed is None else seed, data.grey)
+
+
 def open_images(data: cfg.Data, path: str) -> Source:
-    """All images of a folder, MindRecord file or official set, cut as the config says."""
+    """All images of a folder, MindRecord file or official set, or all clips of a folder, cut as the config says."""
+    if data.frames:
+        from dgn.data.clips import ClipFolder
+        return ClipFolder(path, data.format, data.frames, data.size, data.crop, data.grey, data.resample, data.corrupt, data.cache_mb,
+                          pattern=data.files)
     packed = path.endswith(".mindrecord")
     if data.files is not None and (packed or data.format != "images"):
         raise UserError(f"data.files chooses among the files of a folder, and {path} is none")
@@ -84,9 +98,13 @@ def split(whole: Source, data: cfg.Data) -> Sources:
 
 def make_model(config: cfg.Config, device: str) -> nn.Cell:
     """The generator of a config, with its initial weights; the frozen part of it takes no gradient."""
-    channels = 1 if config.data.grey else 3
-    kind = {"deformable": DeformableGenerator, "plain": PlainGenerator}[config.model.kind]
-    model = kind(config.model, channels, config.data.size, config.training.seed, device)
+    data, seed = config.data, config.training.seed
+    channels = 1 if data.grey else 3
+    if data.frames:
+        model = DynamicGenerator(config.model, channels, data.size, data.frames, seed, device)
+    else:
+        kind = {"deformable": DeformableGenerator, "plain": PlainGenerator}[config.model.kind]
+        model = kind(config.model, channels, data.size, seed, device)
     for name, branch in zip(model.branch_names, model.branches):
         if name == config.training.frozen:
             for parameter in branch.get_parameters():
@@ -96,7 +114,7 @@ def make_model(config: cfg.Config, device: str) -> nn.Cell:
 
 def make_energy(model: nn.Cell, config: cfg.Config) -> Energy:
     """The energy of a model under a config."""
-    return Energy(model, config.inference.smoothness if config.model.kind == "deformable" else 0.0)
+    return Energy(model, config.inference.smoothness if config.model.kind == "deformable" else 0.0, clips=config.data.frames > 0)
 
 
 def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:

@@ -34,8 +34,10 @@ def choice(default: str, *options: str):
 class Data:
     """Where the images come from and how they are cut."""
 
-    path: Optional[str] = None  # folder of images, MindRecord file, or folder of an official set; none: generated faces
-    format: str = choice("images", "images", "mnist", "cifar10")  # of what is at `path`
+    path: Optional[str] = None  # folder of images or clips, MindRecord file, or folder of an official set; none: generated faces
+    format: str = choice("images", "images", "mnist", "cifar10", "videos", "frames", "strips")  # of what is at `path`; see data.clips
+    frames: int = number(0, 0, 1000)  # 0: samples are images; else clips of so many frames, T + 1
+    resample: bool = False  # every clip as exactly `frames` frames; else its first, and a shorter one is filled up
     part: str = choice("all", "all", "train", "test")  # of MNIST and CIFAR-10
     category: Optional[str] = None  # of MNIST and CIFAR-10, only these images: 0..9, airplane .. truck
     files: Optional[str] = None  # only the images whose path below the folder matches this pattern, such as *-11.jpg
@@ -130,12 +132,8 @@ class Config:
     def __post_init__(self) -> None:
         for section in dataclasses.fields(self):
             _check_section(section.name, getattr(self, section.name))
-        side = self.data.size
-        if side & (side - 1):
-            raise UserError(f"data.size is {side}; the generators double 4x4 pixels, so it must be 16, 32, 64, 128, 256 ...")
-        grid = self.model.control_grid
-        if grid and (grid < 8 or grid & (grid - 1) or grid > side):
-            raise UserError(f"model.control_grid is {grid}; it must be 0, or 8, 16, 32 ... up to data.size")
+        self._check_sizes()
+        self._check_clips()
         if self.model.kind == "plain" and (self.model.appearance, self.training.frozen, self.training.start_with) != ("sampled", "none", "all"):
             raise UserError("model.kind is plain: it has no appearance to be given (model.appearance) and no part to be frozen or "
                             "started with (training.frozen, training.start_with)")
@@ -147,6 +145,28 @@ class Config:
             raise UserError(f"inference.compiled is {self.inference.compiled}; it must divide inference.steps, {self.inference.steps}")
         if self.data.crop and not (self.data.crop[0] < self.data.crop[2] and self.data.crop[1] < self.data.crop[3]):
             raise UserError(f"data.crop is {list(self.data.crop)}; it must be [left, top, right, bottom] with left < right, top < bottom")
+
+    def _check_sizes(self) -> None:
+        side, grid = self.data.size, self.model.control_grid
+        if self.model.network == "table5":
+            if side % 16 or grid % 16 or grid > side:
+                raise UserError(f"data.size is {side}, model.control_grid {grid}; the networks of Table 5 need multiples of 16 (the grid 0, or "
+                                "up to data.size)")
+            return
+        if side & (side - 1):
+            raise UserError(f"data.size is {side}; the generators double 4x4 pixels, so it must be 16, 32, 64, 128, 256 ...")
+        if grid and (grid < 8 or grid & (grid - 1) or grid > side):
+            raise UserError(f"model.control_grid is {grid}; it must be 0, or 8, 16, 32 ... up to data.size")
+
+    def _check_clips(self) -> None:
+        of_clips = self.data.format in ("videos", "frames", "strips")
+        if self.data.frames == 0 and (of_clips or self.data.resample):
+            raise UserError(f"data.format {self.data.format} and data.resample are for clips; data.frames says of how many frames")
+        if self.data.frames and self.data.path and not of_clips:
+            raise UserError(f"data.frames is {self.data.frames}, so {self.data.path} must hold clips: data.format videos, frames or strips")
+        if self.data.frames and (self.model.kind, self.model.appearance, self.training.method) != ("deformable", "sampled", "abp"):
+            raise UserError("clips (data.frames) are for the deformable model, Z^a sampled, learned by abp (model.kind, model.appearance, "
+                            "training.method)")
 
 
 def at_epoch(steps: Steps, epoch: int) -> float:
@@ -188,7 +208,8 @@ def from_dict(values: Dict[str, Any], where: str) -> Config:
 
 
 # what a resumed run may not change: its weights, chains and batches would no longer be those of the run
-FIXED = {"data": ("size", "grey", "crop", "limit", "held_out", "seed", "format", "part", "category", "files", "population"),
+FIXED = {"data": ("frames", "resample", "size", "grey", "crop", "limit", "held_out", "seed", "format", "part", "category", "files",
+                  "population"),
          "model": None, "training": ("method", "frozen", "renew_appearance", "batch_size", "seed")}
 FREE = {"model": ("warp", "deconv")}
 

@@ -92,15 +92,12 @@ def test_expressions_move_what_they_should():
     happy = faces.render(faces.with_expression(FACE, "happiness", 1.0), SIZE).landmarks
     sad = faces.render(faces.with_expression(FACE, "sadness", 1.0), SIZE).landmarks
     assert (happy[3:, 1] < sad[3:, 1] - 1).all()  # corners of the mouth up, and down
-    frames = faces.clip(1, 3, "surprise", 5, 32)
-    change = [np.abs(frame.image - frames[0].image).mean() for frame in frames]
-    assert change[0] == 0 and (np.diff(change) > 0).all()
 
 
 def test_a_source_reads_any_order_in_bounded_memory(monkeypatch):
-    monkeypatch.setattr(faces, "CACHE_BYTES", 3 * 3 * 16 * 16)
+    monkeypatch.setattr(faces, "CACHE_MB", 3 * 3 * 16 * 16 / 2 ** 20)
     source = faces.FaceSource(6, 16, 1)
-    assert source._cache.nbytes <= faces.CACHE_BYTES
+    assert source._cache.nbytes <= 3 * 3 * 16 * 16
     everything = source.read(np.arange(6))
     np.testing.assert_array_equal(source.read(np.array([5, 0, 3])), everything[[5, 0, 3]])
     np.testing.assert_array_equal(faces.FaceSource(2, 16, 1, first=4).read(np.arange(2)), everything[4:])

@@ -85,7 +85,7 @@ def test_skip_leaves_the_unusable_ones_out_from_the_start(tmp_path):
     assert len(source) == 1 and source.name(0) == "a_good.png"
     assert {name for name, _ in source.skipped} == set(reasons)
     (tmp_path / "a_good.png").unlink()
-    with pytest.raises(UserError, match="none of 4 images can be used"):
+    with pytest.raises(UserError, match="none of 4 files can be used"):
         ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip")
 
 

@@ -6,6 +6,8 @@ import math
 
 from mindspore import nn
 
+from dgn.training.plan import stacks
+
 
 def forward(stack: nn.Cell) -> int:
     """Operations of one sample's pass through a DeconvStack's dense and deconvolution layers."""
@@ -22,9 +24,9 @@ def langevin_step(model: nn.Cell) -> int:
     Going back to the input costs as much as going forward. The warp's own arithmetic is left out: it is bound by
     memory, not by arithmetic.
     """
-    return sum(2 * forward(branch.stack) for branch in model.branches)
+    return sum(2 * forward(stack) for stack in stacks(model))
 
 
 def learning_step(model: nn.Cell) -> int:
     """Operations of one sample's share of a learning step: forward, back to the inputs, and to the weights."""
-    return sum(3 * forward(branch.stack) for branch in model.branches)
+    return sum(3 * forward(stack) for stack in stacks(model))

@@ -20,7 +20,7 @@ import numpy as np
 from dgn import runtime
 from dgn.cli import add_device, positive
 
-MEASURED = 1000  # training images, at most
+MEASURED = 1000  # training samples, at most
 MEASURED_VALUES = 2 ** 26  # and values in them: the spectra of the images are held in memory
 
 
@@ -61,7 +61,7 @@ def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None,
     result = report.compute(trained.decode, sources.train.read(known), trained.bank.read(known), new, new_latents)
     if images or by_langevin:  # the run's own measures stay as they are
         return {**result, "images": images}
-    if config.data.path is None and config.model.kind == "deformable":
+    if config.data.path is None and config.model.kind == "deformable" and not config.data.frames:
         result["exchange"] = exchanged(trained, known)
     trained.folder.add_results(**result, checkpoint=trained.checkpoint.name, versions=runtime.versions())
     return result

@@ -45,10 +45,12 @@ def run(args: argparse.Namespace) -> int:
 
 def draw(trained, folder: Path, reach: Optional[float] = None, shown: int = 10) -> List[Path]:
     """Writes every picture that a loaded run's model has; returns their paths."""
-    from dgn.figures import pictures, sheet
+    from dgn.figures import pictures
     from dgn.randomness import generator
 
     config, model = trained.config, trained.model
+    if config.data.frames:
+        return _draw_clips(trained, folder, reach or config.evaluation.gamma)
     rng = generator(config.training.seed, "figures")
     chosen = np.sort(rng.choice(len(trained.bank), min(shown, len(trained.bank)), replace=False))
     images, latents = trained.open_sources().train.read(chosen), trained.bank.read(chosen)
@@ -60,10 +62,42 @@ def draw(trained, folder: Path, reach: Optional[float] = None, shown: int = 10) 
         pictures.reconstruction(folder / "reconstruction.png", images, decoded, "Training images"),
         *_bases(trained, folder, reach or config.evaluation.gamma, images, latents, best),
         pictures.samples(folder / "samples.png", trained.decode, *prior),
-        sheet.save_curves(folder / "curves.png", trained.folder.records(), {
-            "MSRE of the training images": {"msre": "MSRE"},
-            "Latents (prior: 1)": {f"{group.name}_std": f"std of {pictures.symbol(group.name)}" for group in model.groups if group.sampled},
-            "Gradient of the energy": {"gradient": "norm"}, "Divergence of q from the prior": {"kl": "KL"}}),
+        _curves(trained, folder),
+    ]
+
+
+def _curves(trained, folder: Path) -> Path:
+    from dgn.figures import pictures, sheet
+
+    return sheet.save_curves(folder / "curves.png", trained.folder.records(), {
+        "MSRE of the training images": {"msre": "MSRE"},
+        "Latents (prior: 1)": {f"{group.name}_std": f"std of {pictures.symbol(group.name)}" for group in trained.model.groups if group.sampled},
+        "Gradient of the energy": {"gradient": "norm"}, "Divergence of q from the prior": {"kl": "KL"}})
+
+
+def _draw_clips(trained, folder: Path, gamma: float, shown: int = 3) -> List[Path]:
+    """Reconstructions, bases of the first frame (Fig. 17), grids over time (Fig. 19) and new clips of a video model."""
+    from dgn.data.source import observed
+    from dgn.figures import bases, clips, pictures
+    from dgn.randomness import generator
+
+    model, source = trained.model, trained.open_sources().train
+    rng = generator(trained.config.training.seed, "figures")
+    chosen = np.sort(rng.choice(len(trained.bank), min(shown, len(trained.bank)), replace=False))
+    samples, latents, names = source.read(chosen), trained.bank.read(chosen), [source.name(int(k)) for k in chosen]
+    decoded = trained.decode(*latents)
+    sizes = [branch.states for branch in model.branches]
+    first = clips.first_frames(trained.decode)
+    face = latents[0][0, :sizes[0]]
+    appearance = bases.rank(first, [None, None], 0, sizes, gamma)
+    geometry = bases.rank(first, [face, None], 1, sizes, gamma)
+    return [
+        clips.reconstruction(folder / "reconstruction.png", samples, decoded, names, "Training clips"),
+        pictures.appearance_bases(folder / "appearance_bases.png", first, appearance, sizes[1], gamma),
+        pictures.geometry_bases(folder / "geometry_bases.png", first, geometry, face, gamma),
+        pictures.applied_bases(folder / "applied_bases.png", first, appearance, geometry, gamma),
+        clips.grids(folder / "grids.png", decoded, observed(samples).sum(1), names),
+        _curves(trained, folder),
     ]
 
 

@@ -17,16 +17,17 @@ from tqdm import tqdm
 from dgn.data.face_factors import APPEARANCE, EXPRESSIONS, GEOMETRY, Factors, sample_factors, subject_factors, with_expression
 from dgn.data.face_paint import material_coordinates, paint
 from dgn.data.face_surface import place_landmarks
-from dgn.data.images import to_unit, write_image
+from dgn.data.folder import PixelCache, to_unit
+from dgn.data.images import write_image
 from dgn.files import disk_errors, new_folder
 
-__all__ = ["APPEARANCE", "EXPRESSIONS", "GEOMETRY", "Face", "FaceSource", "Factors", "clip", "correspondence", "render",
+__all__ = ["APPEARANCE", "EXPRESSIONS", "GEOMETRY", "Face", "FaceSource", "Factors", "correspondence", "draw", "render",
            "sample_factors", "subject_factors", "with_expression", "write_folder"]
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # left is the image's left
 VIEWS = (-30.0, -15.0, 0.0, 15.0, 30.0)  # degrees of yaw, as in the paper's 5.1
 SUPERSAMPLING_BELOW = 128  # pixels: smaller images are drawn at twice the size and averaged
-CACHE_BYTES = 256 * 2 ** 20
+CACHE_MB = 256
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Face:
 
 def render(factors: Factors, size: int, grey: bool = False) -> Face:
     """Draws a face of size x size pixels."""
-    return Face(to_unit(_pixels(factors, size, grey)), place_landmarks(factors, size))
+    return Face(to_unit(draw(factors, size, grey)), place_landmarks(factors, size))
 
 
-def _pixels(factors: Factors, size: int, grey: bool) -> np.ndarray:
-    """The image as uint8 (C, size, size)."""
+def draw(factors: Factors, size: int, grey: bool) -> np.ndarray:
+    """A face as uint8 (C, size, size)."""
     fine = 2 if size < SUPERSAMPLING_BELOW else 1
     image = paint(factors, size * fine)
     if fine > 1:
@@ -81,8 +82,7 @@ class FaceSource:
         self.population, view = population, 0.0 if population == "frontal" and view is None else view
         self.shape = (1 if grey else 3, size, size)
         self.count, self.size, self.seed, self.grey, self.first, self.view = count, size, seed, grey, first, view
-        kept = min(count, CACHE_BYTES // int(np.prod(self.shape)))
-        self._cache, self._drawn = np.empty((kept, *self.shape), np.uint8), np.zeros(kept, bool)
+        self._cache = PixelCache(CACHE_MB)
 
     def __len__(self) -> int:
         return self.count
@@ -120,19 +120,11 @@ class FaceSource:
         return to_unit(np.stack([self._draw(int(index)) for index in indices]))
 
     def _draw(self, index: int) -> np.ndarray:
-        if index < len(self._drawn) and self._drawn[index]:
-            return self._cache[index]
-        pixels = _pixels(self.factors(index), self.size, self.grey)
-        if index < len(self._drawn):
-            self._cache[index], self._drawn[index] = pixels, True
+        pixels = self._cache.get(index)
+        if pixels is None:
+            pixels = draw(self.factors(index), self.size, self.grey)
+            self._cache.keep(index, pixels)
         return pixels
-
-
-def clip(seed: int, subject: int, expression: str, frames: int, size: int) -> list[Face]:
-    """A subject's face from neutral to the apex of an expression, with a smooth start and end."""
-    neutral = subject_factors(seed, subject)
-    amounts = 0.5 - 0.5 * np.cos(np.pi * np.arange(frames) / max(frames - 1, 1))
-    return [render(with_expression(neutral, expression, float(amount)), size) for amount in amounts]
 
 
 def write_folder(out: Path, kind: str, count: int, size: int, seed: int, grey: bool = False) -> int:

@@ -10,7 +10,8 @@ from typing import Optional
 
 import numpy as np
 
-from dgn.data.images import fit, to_unit
+from dgn.data.folder import to_unit
+from dgn.data.images import fit
 from dgn.errors import UserError
 
 CATEGORIES = {

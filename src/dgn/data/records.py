@@ -15,7 +15,7 @@ import numpy as np
 from mindspore import mindrecord
 from tqdm import tqdm
 
-from dgn.data.images import to_unit
+from dgn.data.folder import to_unit
 from dgn.data.source import Source
 from dgn.errors import RunFailed, UserError
 

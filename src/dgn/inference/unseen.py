@@ -9,13 +9,13 @@ import numpy as np
 from mindspore import nn
 
 from dgn.inference import langevin
-from dgn.nets.model import LatentGroup
+from dgn.nets.model import LatentGroup, samples_at_once
 
 Given = Dict[str, np.ndarray]  # latents (N, *shape) of the groups that are not sampled
 
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: float, seed: int, first: int = 0,
-          given: Optional[Given] = None, settle: int = 0, batch_size: int = 100) -> Tuple[np.ndarray, ...]:
+          given: Optional[Given] = None, settle: int = 0, batch_size: Optional[int] = None) -> Tuple[np.ndarray, ...]:
     """Latents of images (N, ...), one (N, *shape) for each group, after at least `steps` Langevin steps (5.3: 300) from the
     prior's mean.
 
@@ -24,6 +24,7 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: flo
     mode that the chain is near: for measures of a representation, whose posterior noise would only blur them.
     """
     model, found = sampler.energy.model, []
+    batch_size = batch_size or samples_at_once(model)
     calls, quiet = -(-steps // sampler.steps), -(-settle // sampler.steps)
     for start, count, x, latents in _batches(model.groups, images, given, batch_size, padded=bool(first)):
         for call in range(calls + quiet):

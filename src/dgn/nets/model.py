@@ -12,9 +12,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+IMAGES_AT_ONCE = 100
+
 
 class Decoded(NamedTuple):
-    """What latents decode to, arrays of N samples."""
+    """What latents decode to, arrays of N samples; those of clips have their frames as a second dimension."""
 
     image: Tensor  # (N, C, H, W) in [0, 1], after the warp
     appearance: Optional[Tensor] = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
@@ -34,9 +36,14 @@ class LatentGroup(NamedTuple):
     sampled: bool = True  # False: given with the data (a label), never moved by the sampler
 
 
-def decode(model: nn.Cell, *latents: np.ndarray, batch_size: int = 100) -> Decoded:
+def samples_at_once(model: nn.Cell) -> int:
+    """How many samples make a batch of about 100 images."""
+    return max(IMAGES_AT_ONCE // getattr(model, "frames", 1), 1)
+
+
+def decode(model: nn.Cell, *latents: np.ndarray, batch_size: Optional[int] = None) -> Decoded:
     """NumPy latents -> Decoded of NumPy arrays, in batches of one compiled size."""
-    count = len(latents[0])
+    count, batch_size = len(latents[0]), batch_size or samples_at_once(model)
     parts = []
     for start in range(0, count, batch_size):
         rows = [z[start:start + batch_size] for z in latents]

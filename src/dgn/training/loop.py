@@ -10,7 +10,7 @@ import numpy as np
 from mindspore import nn
 
 from dgn import config as cfg
-from dgn.data.source import Source, batches, epoch_order
+from dgn.data.source import Source, batches, count_images, epoch_order
 from dgn.errors import Interrupted
 from dgn.inference import langevin
 from dgn.inference.latents import LatentBank
@@ -42,8 +42,8 @@ class Sums(NamedTuple):
     squared_error: float = 0.0
     measures: Dict[str, float] = {}  # never changed in place
 
-    def add(self, visit: Visit) -> "Sums":
-        return Sums(self.batches + 1, self.images + len(visit.errors), self.loss + visit.loss,
+    def add(self, visit: Visit, images: int) -> "Sums":
+        return Sums(self.batches + 1, self.images + images, self.loss + visit.loss,
                     self.squared_error + float(visit.errors.sum()),
                     {key: self.measures.get(key, 0.0) + value for key, value in visit.measures.items()})
 
@@ -74,7 +74,7 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
                 learner.bank.restart(learner.model.groups)
             sigma = cfg.at_epoch(config.inference.sigma, epoch)
             rate = cfg.at_epoch(config.training.learning_rate, epoch)
-            began = time.monotonic()
+            began, before = time.monotonic(), sums.images
             for step, (indices, x) in enumerate(batches(source, order[first:]), first):
                 sums = visit(learner, config, Position(epoch, step), indices, x, sigma, rate, sums)
                 progress.step(epoch, step + 1, len(order), sums.means())
@@ -84,7 +84,7 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
             record = {"epoch": epoch, **sums.means(), "sigma": sigma, "learning_rate": rate,
                       **{f"{name}_{moment}": value for name, pair in learner.bank.moments().items()
                          for moment, value in zip(("mean", "std"), pair)},
-                      "images_per_second": (len(order) - first) * size / seconds, "seconds": seconds}
+                      "images_per_second": (sums.images - before) / seconds, "seconds": seconds}
             run.log(record)
             progress.epoch(record, len(order))
             done = epoch + 1
@@ -108,7 +108,7 @@ def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.
     done = learner.method.visit(x, learner.bank.read(indices), noise, sigma, rate, check)
     learner.bank.write(indices, done.latents)
     langevin.check_errors(done.errors, where)
-    return sums.add(done)
+    return sums.add(done, count_images(x))
 
 
 def _save(run: RunFolder, learner: Learner, position: Position, sums: Sums):

@@ -1,0 +1,132 @@
+"""Video as a Source of clips: video files, numbered frames, or strips of frames side by side."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Dict, List, Optional
+
+import cv2
+import numpy as np
+
+from dgn.data.folder import Folder, find_files, quiet_opencv, to_unit
+from dgn.data.images import Crop, check_cut, decode, find_images, is_image, matching, prepare
+from dgn.data.source import MISSING
+from dgn.errors import UserError
+
+LAYOUTS = ("videos", "frames", "strips")
+VIDEO_EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_NUMBERED = re.compile(r"(.*?)_?(\d+)\.[^.]+$")  # path with what is before a file's last number
+
+
+class ClipFolder(Folder):
+    """The clips under a folder (a Source), each of at most `frames` frames of size x size pixels.
+
+    layout: "videos", each video file is a clip; "frames", the image files of a folder whose names differ in their last
+        number alone are one, in the order of these numbers (walk/001.png, or anger/S010_004_00000017.png); "strips",
+        each image file is a row of square frames.
+    resample: every clip as exactly `frames` frames, evenly spaced from its first to its last; else the first `frames`, and
+        what a shorter clip lacks is MISSING.
+    crop, grey: of each frame, as for images; corrupt, cache_mb: see Folder; pattern: only clips whose name matches.
+    """
+
+    def __init__(self, folder: str | Path, layout: str, frames: int, size: int, crop: Optional[Crop] = None, grey: bool = False,
+                 resample: bool = False, corrupt: str = "error", cache_mb: int = 256, pattern: Optional[str] = None) -> None:
+        check_cut(size, crop)
+        self._layout, self._crop, self._resample = layout, crop, resample
+        self._members: Dict[str, List[str]] = {}
+        if layout == "videos":
+            names = find_files(Path(folder), lambda name: name.lower().endswith(VIDEO_EXTENSIONS),
+                               f"video files in it or its subfolders; looked for {' '.join(VIDEO_EXTENSIONS)}")
+        elif layout == "strips":
+            names = find_images(Path(folder))
+        else:
+            self._members = numbered(find_files(Path(folder), is_image, "image files in it or its subfolders"))
+            names = list(self._members)
+            if not names:
+                raise UserError(f"{folder}: none of its image files has a number in its name, by which frames would be put in order")
+        names = names if pattern is None else matching(names, pattern, folder)
+        super().__init__(Path(folder), names, (frames, 1 if grey else 3, size, size), corrupt, cache_mb)
+
+    def decode(self, name: str) -> np.ndarray:
+        """The frames that the clip has, at most self.shape[0] of them, (f, C, size, size) uint8."""
+        frames, channels, size = self.shape[:3]
+        if self._layout == "videos":
+            pictures = read_video(self._folder / name, frames, self._resample)
+        elif self._layout == "strips":
+            strip = split_strip(decode(self._folder / name))
+            pictures = [strip[k] for k in chosen(len(strip), frames, self._resample)]
+        else:
+            files = self._members[name]
+            pictures = [decode(self._folder / files[k]) for k in chosen(len(files), frames, self._resample)]
+        return np.stack([prepare(picture, self._crop, channels, size) for picture in pictures])
+
+    def together(self, samples: List[np.ndarray]) -> np.ndarray:
+        clips = np.full((len(samples), *self.shape), MISSING, np.float32)
+        for clip, pixels in zip(clips, samples):
+            clip[:len(pixels)] = to_unit(pixels)
+        return clips
+
+    def identity(self) -> str:
+        """Names, and which of their frames are taken."""
+        return f"{self._layout} of {super().identity()}, {self.shape[0]} frames, resample {self._resample}"
+
+
+def chosen(length: int, frames: int, resample: bool) -> np.ndarray:
+    """Which of `length` frames are taken: the nearest to `frames` evenly spaced ones, or the first."""
+    if resample:
+        return np.rint(np.linspace(0, length - 1, frames)).astype(int)
+    return np.arange(min(length, frames))
+
+
+def numbered(names: List[str]) -> Dict[str, List[str]]:
+    """Clip name -> its files in order: those in one folder whose names differ in their last number alone."""
+    found: Dict[str, list] = {}
+    for name in names:
+        match = _NUMBERED.fullmatch(name)
+        if match:
+            found.setdefault(match[1].rstrip("/") or "clip", []).append((int(match[2]), name))
+    return {clip: [name for _, name in sorted(files)] for clip, files in sorted(found.items())}
+
+
+def split_strip(pixels: np.ndarray) -> List[np.ndarray]:
+    """The square frames of a strip, left to right; ValueError if its width is no multiple of its height."""
+    height, width = pixels.shape[:2]
+    if width % height:
+        raise ValueError("a strip of square frames must be a multiple of its height wide; this image is "
+                         f"{width} x {height} pixels (width x height)")
+    return np.split(pixels, width // height, axis=1)
+
+
+def read_video(path: Path, frames: int, resample: bool) -> List[np.ndarray]:
+    """Frames (H, W, 3) RGB uint8 of a video file, as `chosen` says; ValueError if it cannot be read to its end.
+
+    The number of frames in a file's head is often wrong, so they are counted; memory holds the chosen ones only.
+    """
+    if not path.is_file():
+        raise ValueError("cannot be read (no such file)")
+    with quiet_opencv():
+        length = _walk(path, lambda index: False)[0] if resample else frames
+        if length < 1:
+            raise ValueError("not a video that OpenCV can decode: damaged, or of a codec that this OpenCV has not")
+        wanted = chosen(length, frames, resample)
+        found = _walk(path, set(wanted.tolist()).__contains__, last=int(wanted.max()))[1]
+    if not found:
+        raise ValueError("not a video that OpenCV can decode: damaged, or of a codec that this OpenCV has not")
+    return [found[index] for index in wanted if index in found]
+
+
+def _walk(path: Path, wanted, last: Optional[int] = None):
+    """(number of frames passed, those wanted) of a video, from its first frame to `last` or its end."""
+    video, passed, found = cv2.VideoCapture(str(path)), 0, {}
+    try:
+        while (last is None or passed <= last) and video.grab():
+            if wanted(passed):
+                read, picture = video.retrieve()
+                if not read:
+                    break
+                found[passed] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            passed += 1
+    finally:
+        video.release()
+    return passed, found

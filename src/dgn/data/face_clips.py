@@ -1,0 +1,82 @@
+"""Drawn clips of faces with known person, expression, factors and landmarks: the embedded data of the dynamic model.
+
+Each clip goes from a neutral face to the apex of an expression and back. People differ in how far and how fast they go,
+and the head moves a little, so that no two clips of an expression are alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import List, Tuple
+
+import numpy as np
+
+from dgn.data.face_factors import EXPRESSIONS, Factors, subject_factors, with_expression
+from dgn.data.face_surface import place_landmarks
+from dgn.data.faces import CACHE_MB, draw
+from dgn.data.folder import PixelCache, to_unit
+from dgn.randomness import generator
+
+CLIPS = 86 * len(EXPRESSIONS)  # as many people and expressions as the MUG set has (5.6)
+
+
+class FaceClips:
+    """`count` drawn clips as a Source: clip k shows person k // 6 with expression k % 6, in `frames` frames."""
+
+    def __init__(self, count: int, frames: int, size: int, seed: int, grey: bool = False, first: int = 0) -> None:
+        self.shape = (frames, 1 if grey else 3, size, size)
+        self.count, self.seed, self.first = count, seed, first
+        self._cache = PixelCache(CACHE_MB)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def label(self, index: int) -> Tuple[int, str]:
+        """(person, expression) of a clip."""
+        person, which = divmod(self.first + int(index), len(EXPRESSIONS))
+        return person, EXPRESSIONS[which]
+
+    def factors(self, index: int) -> List[Factors]:
+        """The factors of every frame."""
+        person, expression = self.label(index)
+        rng, frames = generator(self.seed, "face clips", self.first + int(index)), self.shape[0]
+        strength, peak, sharpness = rng.uniform(0.7, 1.0), rng.uniform(0.4, 0.6), rng.uniform(0.8, 1.4)
+        yaw, pitch, roll = rng.uniform(-6, 6), rng.uniform(-4, 4), rng.uniform(-3, 3)
+        turn, nod, tilt = rng.uniform(-4, 4), rng.uniform(-3, 3), rng.uniform(-2, 2)
+        neutral = subject_factors(self.seed, person)
+        found = []
+        for time in np.linspace(0, 1, frames) if frames > 1 else [peak]:
+            # 0 at both ends, 1 at the peak, smooth everywhere
+            phase = 0.5 * time / peak if time <= peak else 0.5 + 0.5 * (time - peak) / (1 - peak)
+            amount = strength * np.sin(np.pi * phase) ** (2 * sharpness)
+            face = with_expression(neutral, expression, float(amount))
+            found.append(replace(face, yaw=yaw + turn * time, pitch=pitch + nod * time, roll=roll + tilt * time))
+        return found
+
+    def factor_table(self, indices: np.ndarray, names: Tuple[str, ...]) -> np.ndarray:
+        """The named factors of clips, (n, F, names) float64."""
+        return np.array([[[getattr(frame, name) for name in names] for frame in self.factors(index)] for index in indices])
+
+    def landmarks(self, indices: np.ndarray) -> np.ndarray:
+        """Landmarks of clips, (n, F, 5, 2) in pixels."""
+        return np.array([[place_landmarks(frame, self.shape[-1]) for frame in self.factors(index)] for index in indices])
+
+    def name(self, index: int) -> str:
+        """How a clip is called in files and messages."""
+        person, expression = self.label(index)
+        return f"{expression}/person_{person:03d}"
+
+    def identity(self) -> str:
+        """The seed and the first index decide every clip."""
+        return f"clips of faces of seed {self.seed} from {self.first}, {self.shape[0]} frames"
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The clips at `indices`, (n, F, C, size, size) float32 in [0, 1]."""
+        return to_unit(np.stack([self._draw(int(index)) for index in indices]))
+
+    def _draw(self, index: int) -> np.ndarray:
+        pixels = self._cache.get(index)
+        if pixels is None:
+            pixels = np.stack([draw(frame, self.shape[-1], self.shape[1] == 1) for frame in self.factors(index)])
+            self._cache.keep(index, pixels)
+        return pixels

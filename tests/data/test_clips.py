@@ -1,0 +1,102 @@
+"""Clips from video files, numbered frames and strips, and generated ones with what is known of them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from dgn.data.clips import ClipFolder, chosen, numbered
+from dgn.data.face_clips import FaceClips
+from dgn.data.face_factors import EXPRESSIONS
+from dgn.data.source import MISSING, as_images, count_images, observed
+from dgn.errors import UserError
+
+
+def picture(level: int, size: int = 16) -> np.ndarray:
+    """A plain grey picture, so that a frame is known by its level."""
+    return np.full((size, size, 3), level, np.uint8)
+
+
+def levels(clip: np.ndarray) -> np.ndarray:
+    return np.rint(255 * clip.mean((1, 2, 3)))
+
+
+def write_video(path, count, size=16):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (size, size))
+    assert writer.isOpened()
+    for k in range(count):
+        writer.write(picture(10 * k))
+    writer.release()
+
+
+def write_frames(folder, numbers, prefix=""):
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in numbers:
+        cv2.imwrite(str(folder / f"{prefix}{k}.png"), picture(10 * k))
+
+
+def test_a_video_file_is_a_clip_padded_cut_or_resampled(tmp_path):
+    write_video(tmp_path / "walk.avi", 7)
+    padded = ClipFolder(tmp_path, "videos", 9, 16).read(np.array([0]))
+    assert padded.shape == (1, 9, 3, 16, 16)
+    np.testing.assert_allclose(levels(padded[0, :7]), 10 * np.arange(7), atol=3)
+    assert (padded[0, 7:] == MISSING).all() and observed(padded)[0].tolist() == 7 * [True] + 2 * [False]
+    assert count_images(padded) == len(as_images(padded)) == 7
+    np.testing.assert_allclose(levels(ClipFolder(tmp_path, "videos", 3, 16).read(np.array([0]))[0]), [0, 10, 20], atol=3)
+    np.testing.assert_allclose(levels(ClipFolder(tmp_path, "videos", 4, 16, resample=True).read(np.array([0]))[0]), [0, 20, 40, 60], atol=3)
+    grey = ClipFolder(tmp_path, "videos", 4, 8, crop=(0, 0, 8, 8), grey=True).read(np.array([0]))
+    assert grey.shape == (1, 4, 1, 8, 8)
+
+
+def test_numbered_frames_are_put_in_the_order_of_their_numbers(tmp_path):
+    write_frames(tmp_path / "walk", [9, 10, 2])
+    write_frames(tmp_path / "ck", [1, 2], "S010_004_0000")
+    write_frames(tmp_path / "ck", [5], "S010_006_0000")
+    source = ClipFolder(tmp_path, "frames", 3, 16)
+    assert [source.name(k) for k in range(len(source))] == ["ck/S010_004", "ck/S010_006", "walk"]
+    clips = source.read(np.arange(3))
+    np.testing.assert_array_equal(levels(clips[2]), [20, 90, 100])
+    assert observed(clips).sum(1).tolist() == [2, 1, 3]
+    assert numbered(["a/1.png", "a/x.png", "b_7.png", "b_08.png"]) == {"a": ["a/1.png"], "b": ["b_7.png", "b_08.png"]}
+
+
+def test_a_strip_is_a_row_of_square_frames(tmp_path):
+    cv2.imwrite(str(tmp_path / "run.png"), np.concatenate([picture(10 * k) for k in range(5)], 1))
+    source = ClipFolder(tmp_path, "strips", 3, 16, resample=True)
+    np.testing.assert_array_equal(levels(source.read(np.array([0]))[0]), [0, 20, 40])
+    cv2.imwrite(str(tmp_path / "odd.png"), picture(0)[:, :13])
+    with pytest.raises(UserError, match="odd.png: a strip of square frames must be a multiple of its height wide"):
+        ClipFolder(tmp_path, "strips", 3, 16).read(np.arange(2))
+    left = ClipFolder(tmp_path, "strips", 3, 16, corrupt="skip")
+    assert len(left) == 1 and left.skipped[0][0] == "odd.png"
+
+
+def test_mistakes_are_told(tmp_path):
+    with pytest.raises(UserError, match="no video files in it"):
+        ClipFolder(tmp_path, "videos", 3, 16)
+    (tmp_path / "broken.mp4").write_bytes(b"this is no video")
+    for resample in (False, True):
+        with pytest.raises(UserError, match="broken.mp4: not a video that OpenCV can decode"):
+            ClipFolder(tmp_path, "videos", 3, 16, resample=resample).read(np.array([0]))
+    cv2.imwrite(str(tmp_path / "face.png"), picture(0))
+    with pytest.raises(UserError, match="none of its image files has a number"):
+        ClipFolder(tmp_path, "frames", 3, 16)
+
+
+def test_frames_are_spread_evenly():
+    assert chosen(5, 3, True).tolist() == [0, 2, 4] and chosen(2, 4, True).tolist() == [0, 0, 1, 1]
+    assert chosen(1, 3, True).tolist() == [0, 0, 0] and chosen(9, 3, False).tolist() == [0, 1, 2]
+
+
+def test_generated_clips_go_from_neutral_to_an_apex_and_back():
+    clips = FaceClips(12, 9, 32, seed=1)
+    assert [clips.label(k) for k in (0, 7)] == [(0, EXPRESSIONS[0]), (1, EXPRESSIONS[1])]
+    surprise = clips.factor_table(np.array([5]), ("mouth_open", "skin", "yaw"))[0]
+    assert surprise[0, 0] == pytest.approx(surprise[-1, 0], abs=1e-9) == 0 and surprise[:, 0].max() > 0.6 and 2 < surprise[:, 0].argmax() < 6
+    assert np.ptp(surprise[:, 1]) == 0 and 0 < np.ptp(surprise[:, 2]) < 5
+    images = clips.read(np.array([5, 0]))
+    assert images.shape == (2, 9, 3, 32, 32)
+    np.testing.assert_array_equal(FaceClips(2, 9, 32, seed=1, first=5).read(np.array([0])), images[:1])
+    assert clips.landmarks(np.array([5])).shape == (1, 9, 5, 2)
+    assert clips.identity() != FaceClips(12, 9, 32, seed=2).identity()
