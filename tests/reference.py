@@ -58,3 +58,14 @@ def numpy_deconv(x, weight, bias, dout, stride, relu):
         dx += np.einsum("nohw,co->nchw", slope[window], weight[:, :, k, l])
         dweight[:, :, k, l] = np.einsum("nchw,nohw->co", x, slope[window])
     return out, dx, dweight, dout.sum((0, 2, 3))
+
+
+def numpy_stack(weights, prefix, plan, z):
+    """A DeconvStack in float64; weights: parameters by name."""
+    x = np.maximum(z @ weights[f"{prefix}.dense.weight"] + weights[f"{prefix}.dense.bias"], 0)
+    x = x.reshape(len(z), plan.channels, plan.side, plan.side)
+    names = [f"{prefix}.hidden.{k}" for k in range(len(plan.layers) - 1)] + [f"{prefix}.last"]
+    for name, layer in zip(names, plan.layers):
+        dout = np.zeros((len(x), layer.outputs, layer.stride * x.shape[2], layer.stride * x.shape[3]))
+        x = numpy_deconv(x, weights[f"{name}.weight"], weights[f"{name}.bias"], dout, layer.stride, name != names[-1])[0]
+    return np.tanh(x)

@@ -33,6 +33,15 @@ def adam(weights: Iterable[ms.Parameter], beta1: float = 0.9, beta2: float = 0.9
     return nn.Adam(ms.ParameterTuple(weights), learning_rate=1e-3, beta1=beta1, beta2=beta2)
 
 
+def restart_adam(optimizer: nn.Optimizer, beta1: float = 0.9, beta2: float = 0.999) -> None:
+    """Adam as before its first step; compiled graphs see it. (Its correction of the first steps is one number for all
+    weights, so it cannot begin anew for some of them.)"""
+    for moment in (*optimizer.moment1, *optimizer.moment2):
+        ops.assign(moment, ops.zeros_like(moment))
+    for power, beta in ((optimizer.beta1_power, beta1), (optimizer.beta2_power, beta2)):
+        ops.assign(power, Tensor(beta, power.dtype))
+
+
 class _Sum(nn.Cell):
     """Gradients of one part of a batch, added to those of the parts before it."""
 

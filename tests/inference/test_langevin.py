@@ -11,8 +11,9 @@ from dgn.errors import RunFailed
 from dgn.inference import langevin
 from dgn.inference.energy import Energy
 from dgn.nets.deformable import DeformableGenerator
+from dgn.nets.stack import table4
 from tests.models import LinearModel, linear_posterior
-from tests.reference import numpy_deconv, numpy_warp
+from tests.reference import numpy_stack, numpy_warp
 
 
 def chains(model, x, sigma, step_size, steps, calls, seed=3, latents=None, order="alternating"):
@@ -72,25 +73,13 @@ def test_alternating_lets_the_second_group_see_the_first_ones_new_value(rng):
         np.testing.assert_allclose(found_geo, step(z_geo, b, seen @ a, e_geo), rtol=1e-5)
 
 
-def numpy_stack(weights, prefix, z):
-    """A DeconvStack in float64."""
-    def deconv(x, name, relu):
-        weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-        dout = np.zeros((len(x), weight.shape[1], 2 * x.shape[2], 2 * x.shape[3]))
-        return numpy_deconv(x, weight, bias, dout, 2, relu)[0]
-
-    x = np.maximum(z @ weights[f"{prefix}.dense.weight"] + weights[f"{prefix}.dense.bias"], 0)
-    x = x.reshape(len(z), -1, 4, 4)
-    names = sorted({k.rsplit(".", 1)[0] for k in weights if k.startswith(f"{prefix}.hidden")})
-    for name in names:
-        x = deconv(x, name, relu=True)
-    return np.tanh(deconv(x, f"{prefix}.last", relu=False))
+PLANS = table4(8 * 0.625, 16, 3), table4(8, 16, 2)
 
 
 def numpy_energy(weights, x, z_app, z_geo, sigma, reach):
     """Eq. 8 for the deformable model in float64, (N,)."""
-    appearance = 0.5 * numpy_stack(weights, "branches.0.stack", z_app) + 0.5
-    displacement = reach * numpy_stack(weights, "branches.1.stack", z_geo)
+    appearance = 0.5 * numpy_stack(weights, "branches.0.stack", PLANS[0], z_app) + 0.5
+    displacement = reach * numpy_stack(weights, "branches.1.stack", PLANS[1], z_geo)
     image, _, _ = numpy_warp(appearance, displacement, np.zeros_like(appearance))
     return (np.square(x - image).sum((1, 2, 3)) / (2 * sigma ** 2) + (np.square(z_app).sum(1) + np.square(z_geo).sum(1)) / 2)
 

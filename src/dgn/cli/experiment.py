@@ -24,6 +24,10 @@ EXPERIMENTS = {
     "animals": "learned geometry applied to drawn animal faces (5.4, Fig. 12a)",
     "labels": "how well the label that is given as appearance explains an image (5.4, MNIST)",
     "landmarks": "landmarks read off displacement fields (5.5, Table 2)",
+    "recombination": "appearance and geometry of two clips exchanged (5.6, Fig. 15 and 16)",
+    "shape": "the shape of a clip edited, its dynamics kept (5.6, Fig. 18)",
+    "sampling": "new clips, longer than those trained on (4)",
+    "recognition": "expressions recognised from latents and displacement fields of clips (5.6, Table 3)",
     "balance": "the explaining-away competition over alpha, beta and the geometry's start (5.7)",
 }
 

@@ -64,7 +64,7 @@ class FaceClips:
     def name(self, index: int) -> str:
         """How a clip is called in files and messages."""
         person, expression = self.label(index)
-        return f"{expression}/person_{person:03d}"
+        return f"{expression}/P{person:03d}_{self.first + int(index):04d}"
 
     def identity(self) -> str:
         """The seed and the first index decide every clip."""

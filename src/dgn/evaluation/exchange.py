@@ -22,12 +22,12 @@ def features(pictures: np.ndarray, side: int = FEATURES) -> np.ndarray:
     return np.concatenate([blocks.reshape(n, -1), np.ones((n, 1))], 1).astype(np.float64)
 
 
-def probe(pictures: np.ndarray, factors: np.ndarray, ridge: float = 1.0) -> Predict:
-    """Ridge regression from pictures (n, C, H, W) to factors (n, k)."""
-    x = features(pictures)
+def probe(pictures: np.ndarray, factors: np.ndarray, ridge: float = 1.0, side: int = FEATURES) -> Predict:
+    """Ridge regression from pictures (n, C, H, W), averaged to side x side pixels, to factors (n, k)."""
+    x = features(pictures, side)
     centre = factors.mean(0)
     weights = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (factors - centre))
-    return lambda shown: features(shown) @ weights + centre
+    return lambda shown: features(shown, side) @ weights + centre
 
 
 def compute(decode: Callable, predict: Predict, names: Sequence[str], factors: np.ndarray, z_app: np.ndarray,

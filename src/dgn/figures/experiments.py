@@ -143,3 +143,23 @@ def balance_faces(path: Path, rows: Dict[str, List[np.ndarray]]) -> Path:
     names = [kind if k == 0 else "" for kind in ("input", "reconstruction", "before the warp") for k in range(each)]
     return save_sheet(path, list(rows.values()), "The balance of appearance and geometry", list(rows), names,
                       note="A good appearance before the warp is a face in front view; a lattice of dots is the degenerate solution.")
+
+
+def confusions(path: Path, results: Dict[str, Dict[str, Any]]) -> Path:
+    """Confusion matrices side by side, in per cent of each true class."""
+    figure, axes = plt.subplots(1, len(results), figsize=(3.6 * len(results), 3.9), dpi=100, squeeze=False)
+    for ax, (name, result) in zip(axes[0], results.items()):
+        counts = np.array(result["confusion"], float)
+        shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        ax.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+        for row, column in np.ndindex(shares.shape):
+            if shares[row, column] >= 0.5:
+                ax.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=7,
+                        color="white" if shares[row, column] > 60 else "black")
+        ax.set_xticks(range(len(shares)), result["classes"], rotation=90, fontsize=7)
+        ax.set_yticks(range(len(shares)), result["classes"] if ax is axes[0][0] else [""] * len(shares), fontsize=7)
+        ax.set_title(f"{name}: {100 * result['accuracy']:.1f} %", fontsize=10)
+        ax.set_xlabel("recognised as", fontsize=8)
+    axes[0][0].set_ylabel("true class", fontsize=8)
+    figure.tight_layout()
+    return write_figure(figure, path)

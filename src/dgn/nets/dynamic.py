@@ -48,6 +48,23 @@ class Transition(nn.Cell):
         return ops.stack(states, 1)
 
 
+class FrameLatents(nn.Cell):
+    """Z_t = Z_0 + s_t (Eq. 10): (Z_0, xi_1 .. xi_T) as (N, d + T k) -> (N, T + 1, d)."""
+
+    def __init__(self, transition: Transition) -> None:
+        super().__init__()
+        self.transition = transition
+        self.states, self.noise = transition.states, transition.noise
+
+    def construct(self, z: Tensor) -> Tensor:
+        samples, length = z.shape
+        steps = (length - self.states) // self.noise
+        first = z[:, :self.states].reshape((samples, 1, self.states))
+        if steps == 0:
+            return first
+        return first + self.transition(z[:, self.states:].reshape((samples, steps, self.noise)))
+
+
 class OverTime(nn.Cell):
     """A branch of an image model, run on every frame of a clip: (Z_0, xi_1 .. xi_T) as (N, d + T k) -> (N, T + 1, ...).
 
@@ -56,20 +73,17 @@ class OverTime(nn.Cell):
 
     def __init__(self, emission: nn.Cell, transition: Transition) -> None:
         super().__init__()
-        self.emission, self.transition = emission, transition
+        self.emission = emission
         self.states, self.noise = transition.states, transition.noise
 
-    def frame_latents(self, z: Tensor) -> Tensor:
-        """Z_t = Z_0 + s_t (Eq. 10), (N, T + 1, d)."""
-        samples, length = z.shape
-        steps = (length - self.states) // self.noise
-        first = z[:, :self.states].reshape((samples, 1, self.states))
-        if steps == 0:
-            return first
-        return first + self.transition(z[:, self.states:].reshape((samples, steps, self.noise)))
+        self.latents = FrameLatents(transition)
+
+    def length(self, frames: int) -> int:
+        """Dimensions of the latents of a clip of so many frames."""
+        return self.states + (frames - 1) * self.noise
 
     def construct(self, z: Tensor) -> Tensor:
-        latents = self.frame_latents(z)
+        latents = self.latents(z)
         samples, frames, _ = latents.shape
         out = self.emission(latents.reshape((samples * frames, self.states)))
         return out.reshape((samples, frames) + out.shape[1:])
@@ -90,7 +104,7 @@ class DynamicGenerator(DeformableGenerator):
         self.branches = nn.CellList([
             OverTime(branch, Transition(states, noise, generator(seed, f"{name} transition"), gain))
             for name, branch, (states, noise) in zip(self.branch_names, self.branches, sizes)])
-        self.groups = tuple(LatentGroup(group.name, (branch.states + (frames - 1) * branch.noise,))
+        self.groups = tuple(LatentGroup(group.name, (branch.length(frames),))
                             for group, branch in zip(self.groups, self.branches))
 
     def compose(self, parts: Tuple[Tensor, Tensor]) -> Tensor:

@@ -12,22 +12,17 @@ from typing import Callable
 from mindspore import Tensor, nn, ops
 
 from dgn.inference.latents import LatentBank
+from dgn.step import restart_adam
 
 Fresh = Callable[[int], nn.Cell]  # number of a renewal -> a model with initial weights of its own
 
 
 def renew_appearance(model: nn.Cell, fresh: Fresh, optimizer: nn.Cell, beta1: float, beta2: float, bank: LatentBank,
                      number: int) -> None:
-    """New initial weights for the appearance, whose chains begin again at the prior's mean; the optimiser starts anew as well.
-
-    (Its correction of the first steps is one number for all weights, so it cannot start anew for some of them.)
-    """
+    """New initial weights for the appearance, whose chains begin again at the prior's mean; the optimiser starts anew as well."""
     place = model.branch_names.index("appearance")
     start = dict(fresh(number).branches[place].parameters_and_names())
     for name, parameter in model.branches[place].parameters_and_names():
         ops.assign(parameter, Tensor(start[name].asnumpy()))
-    for moment in (*optimizer.moment1, *optimizer.moment2):
-        ops.assign(moment, ops.zeros_like(moment))
-    for power, beta in ((optimizer.beta1_power, beta1), (optimizer.beta2_power, beta2)):
-        ops.assign(power, Tensor(beta, power.dtype))
+    restart_adam(optimizer, beta1, beta2)
     bank.restart([model.groups[place]])

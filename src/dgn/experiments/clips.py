@@ -1,0 +1,85 @@
+"""What the experiments on video have in common: a run of the dynamic model, probes that read motion, labels in names."""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, List, NamedTuple, Tuple
+
+import numpy as np
+
+from dgn.data.source import as_images
+from dgn.errors import UserError
+from dgn.experiments.models import OTHER_PEOPLE
+
+MOTION = ("mouth_open", "smile", "brow_raise", "eye_open")
+COLOUR = ("skin", "hair_colour", "background_light")
+SHAPE = ("head_width", "jaw_width")
+PROBED_CLIPS = 300  # of other people, whose frames teach the probe
+PROBED_FRAMES = 6  # of each clip
+
+_NAME = re.compile(r"([^/]+)/([^/_]+)_[^/]*")
+
+
+def need_clips(trained, path: str) -> None:
+    """Raises UserError for a run that is not one of the dynamic model."""
+    if not trained.config.data.frames:
+        raise UserError(f"{path} is a run on images; give one on clips (data.frames)")
+
+
+def label(name: str) -> Tuple[str, str]:
+    """(class, person) of a clip, from its name: class/person_anything. Raises UserError for another name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UserError(f"the clip {name} is not named class/person_..., such as anger/S010_004: its class is not known")
+    return match[1], match[2]
+
+
+class Probe(NamedTuple):
+    """Linear readings of frames (n, C, H, W): factors in the order of MOTION, COLOUR, SHAPE, and landmarks."""
+
+    factors: Callable[[np.ndarray], np.ndarray]  # -> (n, 9)
+    landmarks: Callable[[np.ndarray], np.ndarray]  # -> (n, 10) in pixels
+
+
+def probe(trained) -> Probe:
+    """Probes that learned from generated clips of people whom the model never saw."""
+    from dgn import build
+    from dgn.evaluation import exchange
+
+    data = trained.config.data
+    source = build.make_clips(data, PROBED_CLIPS, data.seed + OTHER_PEOPLE)
+    everyone = np.arange(PROBED_CLIPS)
+    at = np.unique(np.rint(np.linspace(0, data.frames - 1, PROBED_FRAMES)).astype(int))
+    frames = as_images(source.read(everyone)[:, at])
+    names = (*MOTION, *COLOUR, *SHAPE)
+
+    def read(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        return exchange.probe(frames, values[:, at].reshape(len(frames), -1), side=min(data.size, 32))
+    return Probe(read(source.factor_table(everyone, names)), read(source.landmarks(everyone).reshape(PROBED_CLIPS, data.frames, -1)))
+
+
+def over_time(read: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np.ndarray:
+    """A probe's readings of clips (n, F, C, H, W), (n, F, k)."""
+    found = read(clips.reshape(-1, *clips.shape[2:]))
+    return found.reshape(*clips.shape[:2], -1)
+
+
+def motion(values: np.ndarray) -> np.ndarray:
+    """(n, F, k) less their mean over time: what moves, without what stays."""
+    return values - values.mean(1, keepdims=True)
+
+
+def other_donors(names: List[str]) -> np.ndarray:
+    """For each clip another one of a different person and a different class, a permutation as even as possible.
+
+    Clips whose names tell no class get the next one.
+    """
+    try:
+        labels = [label(name) for name in names]
+    except UserError:
+        return np.roll(np.arange(len(names)), -1)
+    for shift in range(1, len(names)):
+        partner = np.roll(np.arange(len(names)), -shift)
+        if all(a[0] != labels[b][0] and a[1] != labels[b][1] for a, b in zip(labels, partner)):
+            return partner
+    return np.roll(np.arange(len(names)), -1)
