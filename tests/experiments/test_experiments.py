@@ -55,10 +55,15 @@ def test_views(trained, tmp_path, capsys):
     assert "ratio" in capsys.readouterr().out
     found = results(trained)
     assert found["train"] == before["train"]  # other sections stay
-    assert len(found["views"]["groups"]["z_geo"]["r"]) == 3 and np.shape(found["views"]["groups"]["z_app"]["means"]) == (5, 4)
+    for kind in ("as_learned", "principal"):
+        groups = found["views"][kind]["groups"]
+        assert len(groups["z_geo"]["r"]) == 3 and np.shape(groups["z_app"]["means"]) == (5, 4)
+    # turning the axes leaves the whole covariance with the view as it is
+    norms = [np.linalg.norm(found["views"][kind]["groups"]["z_geo"]["r"]) for kind in ("as_learned", "principal")]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     assert {"views_r.png", "views_lines.png", "views_traversals.png"} <= {p.name for p in (trained / "figures").iterdir()}
     assert experiment("views", trained, "--data", fei_like(tmp_path / "fei"), "--crop", "5,2,23,20") == 0
-    assert results(trained)["views"]["views"] == [-30, -10, 0, 10, 30]
+    assert results(trained)["views"]["principal"]["views"] == [-30, -10, 0, 10, 30]
 
 
 def test_landmarks(trained, tmp_path, capsys):

@@ -98,6 +98,12 @@ def split_strip(pixels: np.ndarray) -> List[np.ndarray]:
     return np.split(pixels, width // height, axis=1)
 
 
+def strip(clip: np.ndarray) -> np.ndarray:
+    """The frames of a clip (F, C, H, W) side by side, (C, H, F W)."""
+    frames, channels, height, width = clip.shape
+    return clip.transpose(1, 2, 0, 3).reshape(channels, height, frames * width)
+
+
 def read_video(path: Path, frames: int, resample: bool) -> List[np.ndarray]:
     """Frames (H, W, 3) RGB uint8 of a video file, as `chosen` says; ValueError if it cannot be read to its end.
 

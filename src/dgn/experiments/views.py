@@ -4,8 +4,12 @@
   dgn experiment views runs/celeba --data fei/ --crop 5,2,23,20
 
 Images of the same people at views from -30 to 30 degrees are inferred; R of Eq. 21 is computed for every dimension of
-Z^g and Z^a. Without --data the faces are generated (--faces people, five views). --data: a folder whose labels tell
-views (labels.csv, or the FEI set). Written to the run folder: section "views" of metrics.json, figures/views_*.png.
+Z^g and Z^a: along the dimensions as they were learned, and along the principal axes of what each group makes, which the
+pictures show. (The prior is the same in all directions, so the dimensions that a training ends with are a chance mixture
+of the model's own axes; see dgn.evaluation.axes.)
+
+Without --data the faces are generated (--faces people, five views). --data: a folder whose labels tell views (labels.csv,
+or the FEI set). Written to the run folder: section "views" of metrics.json, figures/views_*.png.
 """
 
 from __future__ import annotations
@@ -31,22 +35,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, device: str) -> None:
     from dgn import build
-    from dgn.evaluation import view_covariance
+    from dgn.evaluation import axes, view_covariance
     from dgn.figures import experiments as figures
 
     trained = build.load_run(Path(args.run_folder), device)
     need_deformable(trained, args.run_folder)
     images = images_by_view(trained.config.data, args.data, args.faces, args.crop)
     latents = infer_views(trained, images, args.steps)
-    result = view_covariance.compute(latents, list(images))
+    found = axes.both(trained.decode, [z.reshape(-1, z.shape[-1])[::7] for z in latents.values()])  # of some of all views and people
+    turned = {name: z @ own.directions for (name, z), own in zip(latents.items(), found)}
+    result = {kind: view_covariance.compute(z, list(images)) for kind, z in (("as_learned", latents), ("principal", turned))}
     trained.folder.add_results(views=result)
-    groups, folder = result["groups"], trained.folder.figures
-    print(f"largest R: Z^g {groups['z_geo']['largest']:.3f} (dimension {groups['z_geo']['dimension']}), "
-          f"Z^a {groups['z_app']['largest']:.3f} (dimension {groups['z_app']['dimension']}), ratio {result['ratio']:.2f}; "
-          f"a dimension without any part in the view would reach about {groups['z_geo']['noise']:.3f}")
-    face = latents["z_app"][len(images) // 2][0]
-    for path in (figures.view_bars(folder / "views_r.png", result), figures.view_lines(folder / "views_lines.png", result),
-                 figures.view_traversals(folder / "views_traversals.png", trained.decode, result, face, trained.config.evaluation.gamma)):
+    for kind, measured in result.items():
+        geometry, appearance = measured["groups"]["z_geo"], measured["groups"]["z_app"]
+        print(f"{kind.replace('_', ' ') + ' axes:':17} largest R of Z^g {geometry['largest']:.3f} (dimension {geometry['dimension']}), "
+              f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio {measured['ratio']:.2f}; "
+              f"without any part in the view about {geometry['noise']:.3f}")
+    shown, folder, face = result["principal"], trained.folder.figures, turned["z_app"][len(images) // 2][0]
+    decode, gamma = axes.seen_from(trained.decode, found), trained.config.evaluation.gamma
+    for path in (figures.view_bars(folder / "views_r.png", shown), figures.view_lines(folder / "views_lines.png", shown),
+                 figures.view_traversals(folder / "views_traversals.png", decode, shown, face, gamma)):
         print(path)
 
 

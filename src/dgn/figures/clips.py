@@ -7,7 +7,7 @@ from typing import Callable, List, Sequence
 
 import numpy as np
 
-from dgn.data.source import MISSING, observed
+from dgn.data.source import observed
 from dgn.figures.animation import save_animation
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
@@ -76,8 +76,3 @@ def first_frames(decode: Callable[..., Decoded]) -> Callable[..., Decoded]:
     def decode_first(*latents: np.ndarray) -> Decoded:
         return Decoded(*(part[:, 0] for part in decode(*latents)))
     return decode_first
-
-
-def blank(clips: np.ndarray) -> np.ndarray:
-    """Clips whose missing frames are white, for a picture."""
-    return np.where(clips == MISSING, np.float32(1), clips)

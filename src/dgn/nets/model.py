@@ -23,8 +23,8 @@ class Decoded(NamedTuple):
     displacement: Optional[Tensor] = None  # (N, 2, H, W) in pixels: (dx, dy)
 
 
-def rows(decoded: Decoded, chosen: Union[slice, np.ndarray]) -> Decoded:
-    """Some of the samples."""
+def rows(decoded: Decoded, chosen: Union[int, slice, np.ndarray]) -> Decoded:
+    """Some of the samples, or one."""
     return Decoded(*[part if part is None else part[chosen] for part in decoded])
 
 
