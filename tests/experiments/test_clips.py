@@ -1,0 +1,155 @@
+"""The dynamic model as its user runs it: training, resuming, pictures, inference and the experiments on video."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from dgn.__main__ import main
+from dgn.data.face_clips import FaceClips
+from dgn.errors import UserError
+from dgn.experiments.clips import label, motion, other_donors
+from tests.data.test_clips import write_video
+from tests.training.tiny import final_state
+
+SETTINGS = ["data.frames=5", "data.size=16", "data.limit=24", "data.held_out=3", "model.network=table5", "model.z_app=4", "model.z_geo=3",
+            "model.xi_app=2", "model.xi_geo=2", "model.width=8", "model.alpha=2", "inference.steps=2", "inference.sigma=0.5",
+            "training.batch_size=4", "training.checkpoint_every=1", "evaluation.steps=4", "evaluation.images=3", "evaluation.gamma=3"]
+
+
+def train(output, epochs, *extra) -> int:
+    line = ["train", "--device", "CPU", "--output", str(output)]
+    for setting in [*SETTINGS, f"training.epochs={epochs}", *extra]:
+        line += ["--set", setting]
+    return main(line)
+
+
+def experiment(*words) -> int:
+    return main(["experiment", *map(str, words), "--device", "CPU"])
+
+
+def results(folder) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "run"
+    assert train(output, 2) == 0
+    return output
+
+
+def test_a_training_on_clips_has_its_measures_and_pictures(trained):
+    found = results(trained)
+    assert found["train"]["images"] == 24 * 5 and found["unseen"]["images"] == 3 * 5  # frames
+    assert {"nyquist_ratio"} <= set(found["appearance"]) and "exchange" not in found
+    assert {p.name for p in (trained / "figures").iterdir()} == {
+        "reconstruction.png", "appearance_bases.png", "geometry_bases.png", "applied_bases.png", "grids.png", "curves.png"}
+    record = json.loads((trained / "metrics.jsonl").read_text().splitlines()[0])
+    assert record["msre"] > 0 and {"z_app_std", "z_geo_std"} <= set(record)
+
+
+def test_it_learns_and_a_resumed_run_is_the_run_that_was_never_stopped(tmp_path):
+    options = ["training.learning_rate=0.005", "training.parts=2", "inference.compiled=1", "inference.smoothness=0.01"]
+    assert train(tmp_path / "whole", 12, *options) == 0
+    whole = final_state(tmp_path / "whole")
+    assert whole["records"][-1]["msre"] < 0.8 * whole["records"][0]["msre"]
+    assert train(tmp_path / "short", 5, *options) == 0
+    assert main(["train", "--device", "CPU", "--output", str(tmp_path / "short"), "--resume", "--set", "training.epochs=12"]) == 0
+    assert final_state(tmp_path / "short") == whole
+
+
+def test_clips_of_unequal_length_train_and_are_inferred_as_strips(tmp_path, capsys):
+    (tmp_path / "videos").mkdir()
+    for k, count in enumerate((3, 5, 8, 4)):
+        write_video(tmp_path / "videos" / f"clip{k}.avi", count)
+    assert train(tmp_path / "run", 2, f"data.path={tmp_path / 'videos'}", "data.format=videos", "data.held_out=1", "data.limit=3",
+                 "training.batch_size=3") == 0
+    assert results(tmp_path / "run")["train"]["images"] == 3 + 5 + 5
+    capsys.readouterr()
+    assert main(["infer", str(tmp_path / "run"), "--images", str(tmp_path / "videos"), "--steps", "4", "--output", str(tmp_path / "out")]) == 0
+    assert "4 clips, 4 steps: MSRE" in capsys.readouterr().out
+    assert cv2.imread(str(tmp_path / "out" / "reconstruction" / "clip0.avi.png")).shape == (16, 3 * 16, 3)
+    assert np.load(tmp_path / "out" / "displacement" / "clip2.avi.npy", allow_pickle=False).shape == (5, 2, 16, 16)
+    with np.load(tmp_path / "out" / "latents.npz", allow_pickle=False) as found:
+        assert found["z_app"].shape == (4, 4 + 4 * 2) and list(found["names"])[0] == "clip0.avi"
+    for name in ("recombination", "shape", "sampling"):  # no labels, no known factors: pictures alone
+        assert experiment(name, tmp_path / "run") == 0
+    assert experiment("recognition", tmp_path / "run") == 2
+    assert "is not named class/person_" in capsys.readouterr().err
+
+
+def test_recombination(trained, capsys):
+    assert experiment("recombination", trained) == 0
+    assert "landmark motion" in capsys.readouterr().out
+    found = results(trained)["recombination"]
+    assert {"geometry_donor", "appearance_donor", "own"} == set(found["mouth_open"]) and "skin" in found
+    for suffix in ("png", "gif", "mp4"):
+        assert (trained / "figures" / f"recombination.{suffix}").stat().st_size > 0
+    video = cv2.VideoCapture(str(trained / "figures" / "recombination.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    assert experiment("recombination", trained, "--clips", 0, 24) == 2 and "clips 0 to 23" in capsys.readouterr().err
+
+
+def test_shape(trained, capsys):
+    assert experiment("shape", trained, "--clip", 3, "--dimension", 1) == 0
+    found = results(trained)["shape"]
+    assert found["dimension"] == 1 and -1 <= found["motion_kept"] <= 1 and found["landmarks_moved"] >= 0
+    assert experiment("shape", trained, "--dimension", 3) == 2 and "dimensions 0 to 2" in capsys.readouterr().err
+
+
+def test_sampling_beyond_the_trained_length(trained):
+    assert experiment("sampling", trained, "--frames", 12, "--count", 3) == 0
+    found = results(trained)["sampling"]
+    assert found["frames"] == 12 and found["change_beyond"] > 0
+    assert (trained / "figures" / "samples.gif").is_file()
+
+
+def test_recognition(trained, capsys):
+    assert experiment("recognition", trained, "--folds", 2, "--epochs", 2) == 0
+    found = results(trained)["recognition"]
+    assert found["people"] == 4 and found["clips"] == 24 and len(found["Ddf"]["confusion"]) == 6
+    assert {"Dglf", "Ddf", "appearance", "pixels"} <= set(found)
+    assert experiment("recognition", trained) == 2 and "as many people as folds" in capsys.readouterr().err
+
+
+def test_names_tell_class_and_person():
+    assert label("anger/S010_004") == ("anger", "S010") and label(FaceClips(1, 2, 16, 1).name(0)) == ("happiness", "P000")
+    with pytest.raises(UserError, match="not named"):
+        label("clip0.avi")
+
+
+def test_donors_differ_in_person_and_class():
+    names = [FaceClips(24, 2, 16, 1).name(k) for k in range(24)]
+    partner = other_donors(names)
+    assert sorted(partner) == list(range(24))
+    assert all(label(names[k])[0] != label(names[p])[0] and label(names[k])[1] != label(names[p])[1] for k, p in enumerate(partner))
+    assert other_donors(["a", "b", "c"]).tolist() == [1, 2, 0]
+
+
+def test_motion_is_what_changes_over_time(rng):
+    values = rng.standard_normal((2, 4, 3))
+    np.testing.assert_allclose(motion(values + rng.standard_normal((2, 1, 3))), motion(values), atol=1e-12)
+
+
+@pytest.mark.parametrize("settings, said", [
+    (["model.kind=plain"], "clips (data.frames) are for the deformable model"),
+    (["data.frames=0", "data.format=videos"], "data.frames says of how many frames"),
+    (["data.size=40"], "need multiples of 16"),
+    (["training.parts=3"], "training.parts is 3; it must divide"),
+    (["inference.steps=4", "inference.compiled=3"], "inference.compiled is 3; it must divide"),
+    (["data.path=/tmp"], "must hold clips")])
+def test_settings_that_do_not_go_together_are_refused(tmp_path, settings, said, capsys):
+    assert train(tmp_path / "run", 1, *settings) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["recombination", "shape", "sampling", "recognition"])
+def test_a_run_on_images_is_refused(name, images, tmp_path, capsys):
+    from tests.training.tiny import arguments
+
+    assert main(arguments(images, tmp_path / "run", 1)) == 0
+    assert experiment(name, tmp_path / "run") == 2 and "is a run on images" in capsys.readouterr().err
