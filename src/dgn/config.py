@@ -74,6 +74,7 @@ class Model:
     refine: bool = False  # the optional refining layer after the warp (Fig. 1)
     warp: str = choice("auto", "auto", "reference", "grid_sample", "native")
     deconv: str = choice("auto", "auto", "stock", "native")
+    recurrence: str = choice("auto", "auto", "stock", "native")
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def from_dict(values: Dict[str, Any], where: str) -> Config:
 FIXED = {"data": ("frames", "resample", "size", "grey", "crop", "limit", "held_out", "seed", "format", "part", "category", "files",
                   "population"),
          "model": None, "training": ("method", "frozen", "renew_appearance", "batch_size", "seed")}
-FREE = {"model": ("warp", "deconv")}
+FREE = {"model": ("warp", "deconv", "recurrence")}
 
 
 def check_resumable(old: Config, new: Config) -> None:
@@ -224,7 +225,7 @@ def check_resumable(old: Config, new: Config) -> None:
                                 "when it is resumed; start a new run in another --output")
 
 
-_NO_TRAINING = {"data": ("cache_mb",), "model": ("warp", "deconv"), "training": ("checkpoints_kept", "figures_every")}
+_NO_TRAINING = {"data": ("cache_mb",), "model": ("warp", "deconv", "recurrence"), "training": ("checkpoints_kept", "figures_every")}
 
 
 def first_difference(old: Config, new: Config) -> Optional[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import config as cfg
-from dgn.inference.energy import Energy
+from dgn.build import make_energy
 from dgn.inference.langevin import Langevin, as_tensors, draw_noise
 from dgn.nets.warp import make_warp
 from dgn.training.abp import learning_step
@@ -35,14 +35,14 @@ def sampler(model: nn.Cell, config: cfg.Config, x: np.ndarray, steps: int) -> Ca
     """`steps` Langevin steps of a batch."""
     noise = draw_noise(model, steps, len(x), 0, "bench")
     latents = tuple(n[0] for n in noise)
-    net = Langevin(Energy(model, config.inference.smoothness), config.inference.step_size, steps, config.inference.order)
+    net = Langevin(make_energy(model, config), config.inference.step_size, steps, config.inference.order)
     return _waiting(net, ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors((*latents, *noise)))
 
 
 def learning(model: nn.Cell, config: cfg.Config, x: np.ndarray) -> Callable[[], None]:
     """One learning step of a batch, with a rate of nearly nothing so that the weights stay."""
     latents = tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench"))
-    net = learning_step(Energy(model, config.inference.smoothness))
+    net = learning_step(make_energy(model, config))
     return _waiting(net, ms.Tensor(1e-12, ms.float32), ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors(latents))
 
 
@@ -55,6 +55,16 @@ def generators(model: nn.Cell, batch: int, rng: np.random.Generator) -> Dict[str
         calls[f"{name}, forward"] = _waiting(branch, z)
         calls[f"{name}, forward and to the latents"] = _waiting(_Backward(branch), z, dout)
     return calls
+
+
+def recurrence(model: nn.Cell, batch: int, frames: int, rng: np.random.Generator) -> Callable[[], None]:
+    """What a Langevin step of clips spends on time: Z_t of both groups forward, and back to the latents."""
+    calls = []
+    for branch in model.branches:
+        z = ms.Tensor(rng.standard_normal((batch, branch.length(frames)), np.float32))
+        dout = ms.Tensor(rng.standard_normal((batch, frames, branch.states), np.float32))
+        calls.append(_waiting(_Backward(branch.latents), z, dout))
+    return lambda: [call() for call in calls]
 
 
 def warps(kinds: Tuple[str, ...], channels: int, size: int, batch: int, rng: np.random.Generator) -> Dict[str, Callable[[], None]]:

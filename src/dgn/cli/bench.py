@@ -3,14 +3,17 @@
   dgn bench
   dgn bench --against torch
   dgn bench --batch 25 --set data.size=128 --json timings.json
+  dgn bench --config config/clips_table5.yaml --batch 1 --steps 1
 
 Candidates take turns and ratios are taken within a turn, so a machine whose speed drifts is still fair. The share is that
-of the rate which a matrix product reaches here; the arithmetic is counted from the networks' layers.
+of the rate which a matrix product reaches here; the arithmetic is counted from the networks' layers. Of a recipe for clips
+a sample is a clip, and the part that the recurrence over time takes of a Langevin step is given as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 from pathlib import Path
 from typing import Dict, List
@@ -23,6 +26,7 @@ from dgn.cli import add_device, positive
 from dgn.files import write_json
 
 MATRIX = 1536  # side of the matrices of the reference product
+RECURRENCE = "Z_t of both groups, forward and to the latents"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
 
     rng = np.random.default_rng(0)
     model = build.make_model(config, device)
-    x = rng.random((args.batch, model.channels, model.size, model.size), np.float32)
+    frames = config.data.frames or 1
+    clips = (frames,) if config.data.frames else ()
+    x = rng.random((args.batch, *clips, model.channels, model.size, model.size), np.float32)
     ours = f"sampler, {args.steps} steps"
     native = device == "CPU" and isinstance(make_warp("auto", model.size, model.size, device), NativeWarp)
     kinds = (*(("native",) if native else ()), "grid_sample", "reference")
@@ -56,16 +62,22 @@ def run(args: argparse.Namespace) -> int:
     seconds.update(timing.measure({ours: parts.sampler(model, config, x, args.steps), **rivals}, args.rounds))
     seconds.update(timing.measure({"learning step": parts.learning(model, config, x)}, args.rounds))
     seconds.update(timing.measure(parts.generators(model, args.batch, rng), args.rounds))
-    seconds.update(timing.measure(parts.warps(kinds, model.channels, model.size, args.batch, rng), args.rounds))
+    seconds.update(timing.measure(parts.warps(kinds, model.channels, model.size, args.batch * frames, rng), args.rounds))
+    if config.data.frames:
+        seconds.update(timing.measure({RECURRENCE: parts.recurrence(model, args.batch, frames, rng)}, args.rounds))
 
     rate = 2 * MATRIX ** 3 / statistics.median(seconds["matrix product"])
-    work = {ours: args.batch * args.steps * flops.langevin_step(model), "learning step": args.batch * flops.learning_step(model)}
-    print(f"{device}, batch {args.batch}, {model.channels}x{model.size}x{model.size}; "
+    images = args.batch * frames
+    work = {ours: images * args.steps * flops.langevin_step(model), "learning step": images * flops.learning_step(model)}
+    print(f"{device}, batch {args.batch}{f' clips of {frames} frames' if clips else ''}, {model.channels}x{model.size}x{model.size}; "
           + ", ".join(f"{key} {value}" for key, value in runtime.versions().items()))
     print(f"matrix product {rate / 1e9:.0f} GFLOP/s")
     print(table(seconds, work, rate))
-    speed = args.batch * args.steps / statistics.median(seconds[ours])
+    speed = images * args.steps / statistics.median(seconds[ours])
     print(f"Langevin: {speed:.0f} image-steps a second; {flops.langevin_step(model) / 1e6:.1f} MFLOP each")
+    if clips:
+        share = statistics.median(seconds[RECURRENCE]) * args.steps / statistics.median(seconds[ours])
+        print(f"recurrence: {100 * share:.1f} % of a Langevin step; most memory so far {peak_memory():.0f} MiB")
     for rival in rivals:
         print(f"ratio  {rival} / {ours}: {timing.ratio(seconds, rival, ours):.2f}")
     if native:
@@ -74,6 +86,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(Path(args.json), {"versions": runtime.versions(), "device": device, "batch": args.batch, "seconds": seconds})
     return 0
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def table(seconds: Dict[str, List[float]], work: Dict[str, int], rate: float) -> str:

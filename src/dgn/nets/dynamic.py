@@ -15,6 +15,7 @@ from dgn import config as cfg
 from dgn.nets.blocks import Dense
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.model import LatentGroup
+from dgn.nets.recurrence import make_recurrence
 from dgn.randomness import generator
 
 HIDDEN = 20  # units of both hidden layers of a transition (Table 5)
@@ -23,29 +24,24 @@ HIDDEN = 20  # units of both hidden layers of a transition (Table 5)
 class Transition(nn.Cell):
     """s_{t+1} = f(s_t, xi_{t+1}), s_0 = 0 (Eq. 11): dense 20, dense 20, dense d with tanh.
 
-    (N, T, k) noise -> (N, T + 1, d) states. Only what depends on s_t runs over time.
+    (N, T, k) noise -> (N, T + 1, d) states. Only what depends on s_t runs over time; `kind` and `device` choose how.
     """
 
-    def __init__(self, states: int, noise: int, rng: np.random.Generator, gain: float | None = None) -> None:
+    def __init__(self, states: int, noise: int, rng: np.random.Generator, gain: float | None = None, kind: str = "auto",
+                 device: str = "CPU") -> None:
         super().__init__()
         self.states, self.noise = states, noise
         self.first = Dense(states + noise, HIDDEN, rng, gain)
         self.second, self.third = Dense(HIDDEN, HIDDEN, rng, gain), Dense(HIDDEN, states, rng, gain)
-        self.matmul = ops.MatMul()
+        self.matmul, self.recurrence = ops.MatMul(), make_recurrence(kind, device)
 
     def construct(self, xi: Tensor) -> Tensor:
         samples, steps, _ = xi.shape
         weight = self.first.scaled_weight()
         of_state, of_noise = weight[:self.states], weight[self.states:]
         driven = self.first.bias_add(self.matmul(xi.reshape((samples * steps, self.noise)), of_noise), self.first.bias)
-        driven = driven.reshape((samples, steps, HIDDEN))
-        state = ops.zeros((samples, self.states), xi.dtype)
-        states = (state,)
-        for t in range(steps):
-            hidden = ops.relu(self.second(ops.relu(self.matmul(state, of_state) + driven[:, t])))
-            state = ops.tanh(self.third(hidden))
-            states = states + (state,)
-        return ops.stack(states, 1)
+        return self.recurrence(driven.reshape((samples, steps, HIDDEN)), of_state, self.second.scaled_weight(), self.second.bias,
+                               self.third.scaled_weight(), self.third.bias)
 
 
 class FrameLatents(nn.Cell):
@@ -102,7 +98,7 @@ class DynamicGenerator(DeformableGenerator):
         gain = 1.0 if model.scaling == "he" else None
         sizes = ((group.shape[0], noise) for group, noise in zip(self.groups, (model.xi_app, model.xi_geo)))
         self.branches = nn.CellList([
-            OverTime(branch, Transition(states, noise, generator(seed, f"{name} transition"), gain))
+            OverTime(branch, Transition(states, noise, generator(seed, f"{name} transition"), gain, model.recurrence, device))
             for name, branch, (states, noise) in zip(self.branch_names, self.branches, sizes)])
         self.groups = tuple(LatentGroup(group.name, (branch.length(frames),))
                             for group, branch in zip(self.groups, self.branches))
