@@ -80,7 +80,7 @@ def numpy_frame_latents(weights, branch, states, noise, z):
     for t in range(xi.shape[1]):
         h = np.concatenate([state, xi[:, t]], 1)
         for k, (weight, bias) in enumerate(layers):
-            h = h @ weight + bias
+            h = h @ weight * np.sqrt(2 / len(weight)) + bias
             h = np.maximum(h, 0) if k < 2 else np.tanh(h)
         state = h
         found.append(first + state)
@@ -106,7 +106,7 @@ def case():
     model = build()
     for name, p in model.parameters_and_names():  # transitions that matter
         if "transition" in name and name.endswith("weight"):
-            p.set_data(ms.Tensor(rng.standard_normal(p.shape).astype(np.float32) * 0.5))
+            p.set_data(ms.Tensor(rng.standard_normal(p.shape).astype(np.float32)))
     x = rng.random((2, FRAMES, 3, SIZE, SIZE)).astype(np.float32)
     x[1, 3] = MISSING
     return model, x, latents(model, 2, rng)

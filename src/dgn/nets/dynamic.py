@@ -19,20 +19,22 @@ from dgn.nets.recurrence import make_recurrence
 from dgn.randomness import generator
 
 HIDDEN = 20  # units of both hidden layers of a transition (Table 5)
+STILL = 0.3  # times the initial weights of a transition's last layer
 
 
 class Transition(nn.Cell):
     """s_{t+1} = f(s_t, xi_{t+1}), s_0 = 0 (Eq. 11): dense 20, dense 20, dense d with tanh.
 
     (N, T, k) noise -> (N, T + 1, d) states. Only what depends on s_t runs over time; `kind` and `device` choose how.
+    Weights are scaled by He's constant, whatever the generators' are: with plain ones of std 0.1 a state is 0.03 at first,
+    nothing moves, and no gradient finds the noise. The last ones start small, so that clips begin nearly still.
     """
 
-    def __init__(self, states: int, noise: int, rng: np.random.Generator, gain: float | None = None, kind: str = "auto",
-                 device: str = "CPU") -> None:
+    def __init__(self, states: int, noise: int, rng: np.random.Generator, kind: str = "auto", device: str = "CPU") -> None:
         super().__init__()
         self.states, self.noise = states, noise
-        self.first = Dense(states + noise, HIDDEN, rng, gain)
-        self.second, self.third = Dense(HIDDEN, HIDDEN, rng, gain), Dense(HIDDEN, states, rng, gain)
+        self.first, self.second = Dense(states + noise, HIDDEN, rng, 1.0), Dense(HIDDEN, HIDDEN, rng, 1.0)
+        self.third = Dense(HIDDEN, states, rng, 1.0, init=STILL)
         self.matmul, self.recurrence = ops.MatMul(), make_recurrence(kind, device)
 
     def construct(self, xi: Tensor) -> Tensor:
@@ -95,10 +97,9 @@ class DynamicGenerator(DeformableGenerator):
     def __init__(self, model: cfg.Model, channels: int, size: int, frames: int, seed: int, device: str = "CPU") -> None:
         super().__init__(model, channels, size, seed, device)
         self.frames = frames
-        gain = 1.0 if model.scaling == "he" else None
         sizes = ((group.shape[0], noise) for group, noise in zip(self.groups, (model.xi_app, model.xi_geo)))
         self.branches = nn.CellList([
-            OverTime(branch, Transition(states, noise, generator(seed, f"{name} transition"), gain, model.recurrence, device))
+            OverTime(branch, Transition(states, noise, generator(seed, f"{name} transition"), model.recurrence, device))
             for name, branch, (states, noise) in zip(self.branch_names, self.branches, sizes)])
         self.groups = tuple(LatentGroup(group.name, (branch.length(frames),))
                             for group, branch in zip(self.groups, self.branches))
