@@ -18,11 +18,11 @@ NOT_OPERATORS = {"nn.Cell", "nn.CellList", "ops.GradOperation"}
 def named_operators() -> dict:
     """ops.* and nn.* names in the code that becomes graphs, with the files that name them."""
     found: dict = {}
-    for folder in ("nets", "inference", "training", "evaluation"):
-        for path in sorted((SOURCE / folder).glob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("ops", "nn"):
-                    found.setdefault(f"{node.value.id}.{node.attr}", []).append(path.name)
+    for path in (SOURCE / "step.py", *(path for folder in ("nets", "inference", "training", "evaluation")
+                                       for path in sorted((SOURCE / folder).glob("*.py")))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("ops", "nn"):
+                found.setdefault(f"{node.value.id}.{node.attr}", []).append(path.name)
     return found
 
 

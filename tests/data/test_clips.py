@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+
 import cv2
 import numpy as np
 import pytest
 
 from dgn.data.clips import ClipFolder, chosen, numbered
-from dgn.data.face_clips import FaceClips
+from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import EXPRESSIONS
 from dgn.data.source import MISSING, as_images, count_images, observed
 from dgn.errors import UserError
@@ -100,3 +102,14 @@ def test_generated_clips_go_from_neutral_to_an_apex_and_back():
     np.testing.assert_array_equal(FaceClips(2, 9, 32, seed=1, first=5).read(np.array([0])), images[:1])
     assert clips.landmarks(np.array([5])).shape == (1, 9, 5, 2)
     assert clips.identity() != FaceClips(12, 9, 32, seed=2).identity()
+
+
+def test_written_clips_are_read_again(tmp_path):
+    write_clips(tmp_path / "out", 3, 4, 16, seed=1)
+    source = ClipFolder(tmp_path / "out", "frames", 4, 16)
+    clips = FaceClips(3, 4, 16, seed=1)
+    assert sorted(source.name(k) for k in range(3)) == sorted(clips.name(k) for k in range(3))
+    order = [[source.name(k) for k in range(3)].index(clips.name(j)) for j in range(3)]
+    np.testing.assert_array_equal(source.read(np.array(order)), clips.read(np.arange(3)))
+    rows = list(csv.DictReader(open(tmp_path / "out" / "labels.csv", encoding="utf-8")))
+    assert len(rows) == 12 and rows[0]["expression"] == "happiness" and float(rows[0]["mouth_open"]) == 0

@@ -55,3 +55,21 @@ def test_detectors_and_folders_that_do_not_fit(tmp_path):
     (tmp_path / "bad.onnx").write_text("x")
     with pytest.raises(UserError, match="not a YuNet"):
         prepare.open_detector(str(tmp_path / "bad.onnx"))
+
+
+def test_a_video_is_cut_by_one_square_and_its_frames_are_kept(tmp_path):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    writer = cv2.VideoWriter(str(videos / "talk.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (100, 100))
+    for k in range(12):
+        writer.write(np.full((100, 100, 3), 20 * k, np.uint8))
+    writer.release()
+    (videos / "broken.mp4").write_text("no video")
+    boxes = iter([[(30, 30, 20, 20)], [], [(32, 30, 20, 20), (0, 0, 4, 4)], [(34, 30, 20, 20)]] + 9 * [[]])
+    report = prepare.crop_videos(videos, tmp_path / "out", 16, lambda picture: next(boxes))
+    assert report.found == ["talk.avi"] and report.unreadable[0][0] == "broken.mp4"
+    frames = sorted((tmp_path / "out" / "talk.avi").iterdir())
+    assert [f.name for f in frames] == [f"{k + 1:06d}.png" for k in range(12)]
+    np.testing.assert_allclose([cv2.imread(str(f)).mean() for f in frames], 20 * np.arange(12), atol=3)
+    from dgn.data.clips import ClipFolder
+    assert ClipFolder(tmp_path / "out", "frames", 12, 16).read(np.array([0])).shape == (1, 12, 3, 16, 16)

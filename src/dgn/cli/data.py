@@ -1,8 +1,10 @@
-"""Make or prepare images.
+"""Make or prepare images and clips.
 
   dgn data faces OUT --count 1000 --size 64               generated faces with labels.csv (factors, landmarks)
   dgn data faces OUT --kind views --count 100             each subject at -30, -15, 0, 15, 30 degrees
   dgn data crop PHOTOS OUT --size 64                      the largest face of each photograph, cut out and resized
+  dgn data crop VIDEOS OUT --size 64 --videos              the face of each video, as a folder of numbered frames
+  dgn data clips OUT --count 24 --frames 16 --size 64      generated clips as folders of numbered frames
   dgn data pack IMAGES OUT.mindrecord --set data.size=64   a folder as one MindRecord file
 """
 
@@ -34,7 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     crop.add_argument("--margin", type=float, default=0.0, help="widen the square by this share of it on each side")
     crop.add_argument("--detector", metavar="FILE", help="cascade (.xml) or YuNet model (.onnx); default OpenCV's Haar cascade")
+    crop.add_argument("--videos", action="store_true", help="video files in place of photographs")
     crop.set_defaults(job_run=_crop)
+
+    clips = jobs.add_parser("clips", help="write generated clips")
+    clips.add_argument("out", help="new folder")
+    clips.add_argument("--count", type=positive, default=24, help="clips, six for each person (default %(default)s)")
+    clips.add_argument("--frames", type=positive, default=16, help="of each clip (default %(default)s)")
+    clips.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
+    clips.add_argument("--grey", action="store_true")
+    clips.add_argument("--seed", type=natural, default=1)
+    clips.set_defaults(job_run=_clips)
 
     pack = jobs.add_parser("pack", help="write a folder of images as a MindRecord file")
     pack.add_argument("images", help="folder of images")
@@ -64,16 +76,24 @@ def _faces(args: argparse.Namespace) -> int:
 
 
 def _crop(args: argparse.Namespace) -> int:
-    from dgn.data.prepare import crop_faces, open_detector
-    report = crop_faces(Path(args.photos), Path(args.out), args.size, open_detector(args.detector), args.margin)
+    from dgn.data.prepare import crop_faces, crop_videos, open_detector
+    cut, what = (crop_videos, "videos") if args.videos else (crop_faces, "photographs")
+    report = cut(Path(args.photos), Path(args.out), args.size, open_detector(args.detector), args.margin)
     total = len(report.found) + len(report.not_found) + len(report.unreadable)
-    print(f"{len(report.found)} of {total} photographs: face found, written to {args.out}")
+    print(f"{len(report.found)} of {total} {what}: face found, written to {args.out}")
     for name in report.not_found:
         print(f"no face found: {name}")
     for name, reason in report.unreadable:
         print(f"cannot be read: {name}: {reason}")
     if not report.found:
-        raise UserError(f"no face found in any of {total} photographs in {args.photos}")
+        raise UserError(f"no face found in any of {total} {what} in {args.photos}")
+    return 0
+
+
+def _clips(args: argparse.Namespace) -> int:
+    from dgn.data.face_clips import write_clips
+    write_clips(Path(args.out), args.count, args.frames, args.size, args.seed, args.grey)
+    print(f"{args.count} clips of {args.frames} frames of {args.size}x{args.size} pixels and labels.csv written to {args.out}")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -36,8 +36,7 @@ class ClipFolder(Folder):
         self._layout, self._crop, self._resample = layout, crop, resample
         self._members: Dict[str, List[str]] = {}
         if layout == "videos":
-            names = find_files(Path(folder), lambda name: name.lower().endswith(VIDEO_EXTENSIONS),
-                               f"video files in it or its subfolders; looked for {' '.join(VIDEO_EXTENSIONS)}")
+            names = find_videos(Path(folder))
         elif layout == "strips":
             names = find_images(Path(folder))
         else:
@@ -70,6 +69,12 @@ class ClipFolder(Folder):
     def identity(self) -> str:
         """Names, and which of their frames are taken."""
         return f"{self._layout} of {super().identity()}, {self.shape[0]} frames, resample {self._resample}"
+
+
+def find_videos(folder: Path) -> List[str]:
+    """The video files under `folder` by extension, as sorted relative paths with forward slashes; UserError if none."""
+    return find_files(folder, lambda name: name.lower().endswith(VIDEO_EXTENSIONS),
+                      f"video files in it or its subfolders; looked for {' '.join(VIDEO_EXTENSIONS)}")
 
 
 def chosen(length: int, frames: int, resample: bool) -> np.ndarray:
@@ -124,15 +129,26 @@ def read_video(path: Path, frames: int, resample: bool) -> List[np.ndarray]:
 
 def _walk(path: Path, wanted, last: Optional[int] = None):
     """(number of frames passed, those wanted) of a video, from its first frame to `last` or its end."""
-    video, passed, found = cv2.VideoCapture(str(path)), 0, {}
+    passed, found = 0, {}
+    for index, picture in each_frame(path, wanted, last):
+        passed = index + 1
+        if picture is not None:
+            found[index] = picture
+    return passed, found
+
+
+def each_frame(path: Path, wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Tuple[int, Optional[np.ndarray]]]:
+    """Every frame of a video from its first to `last` or its end: its number, and (H, W, 3) RGB uint8 if it is wanted."""
+    video, index = cv2.VideoCapture(str(path)), 0
     try:
-        while (last is None or passed <= last) and video.grab():
-            if wanted(passed):
+        while (last is None or index <= last) and video.grab():
+            picture = None
+            if wanted(index):
                 read, picture = video.retrieve()
                 if not read:
-                    break
-                found[passed] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-            passed += 1
+                    return
+                picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            yield index, picture
+            index += 1
     finally:
         video.release()
-    return passed, found

@@ -6,15 +6,21 @@ and the head moves a little, so that no two clips of an expression are alike.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import csv
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import List, Tuple
 
 import numpy as np
+from tqdm import tqdm
 
 from dgn.data.face_factors import EXPRESSIONS, Factors, subject_factors, with_expression
 from dgn.data.face_surface import place_landmarks
-from dgn.data.faces import CACHE_MB, draw
+from dgn.data.faces import CACHE_MB, LANDMARKS, draw
 from dgn.data.folder import PixelCache, to_unit
+from dgn.data.images import write_image
+from dgn.files import disk_errors, new_folder
 from dgn.randomness import generator
 
 CLIPS = 86 * len(EXPRESSIONS)  # as many people and expressions as the MUG set has (5.6)
@@ -80,3 +86,20 @@ class FaceClips:
             pixels = np.stack([draw(frame, self.shape[-1], self.shape[1] == 1) for frame in self.factors(index)])
             self._cache.keep(index, pixels)
         return pixels
+
+
+def write_clips(out: Path, count: int, frames: int, size: int, seed: int, grey: bool = False) -> None:
+    """Writes clips as PNG files, class/person_number/0001.png ..., with labels.csv (file, clip, person, expression, every
+    factor, every landmark's x and y). Raises UserError if `out` holds files; RunFailed if one cannot be written."""
+    source = FaceClips(count, frames, size, seed, grey)
+    new_folder(out)
+    with disk_errors(out / "labels.csv"), open(out / "labels.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "clip", "person", "expression", *asdict(Factors()), *(f"{mark}_{axis}" for mark in LANDMARKS for axis in "xy")])
+        for k in tqdm(range(count), unit="clip", disable=not sys.stderr.isatty()):
+            images, (person, expression) = source.read(np.array([k]))[0], source.label(k)
+            marks = source.landmarks(np.array([k]))[0]
+            for t, factors in enumerate(source.factors(k)):
+                name = f"{source.name(k)}/{t + 1:04d}.png"
+                write_image(out / name, images[t])
+                table.writerow([name, source.name(k), person, expression, *asdict(factors).values(), *marks[t].ravel().round(3)])

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dgn.data.clips import each_frame, find_videos
+from dgn.data.folder import quiet_opencv
 from dgn.data.images import decode, find_images, fit, write_image
 from dgn.errors import UserError
 from dgn.files import disk_errors, new_folder, png_name
@@ -18,6 +20,7 @@ from dgn.files import disk_errors, new_folder, png_name
 Box = Tuple[int, int, int, int]  # left, top, width, height in pixels
 Detector = Callable[[np.ndarray], List[Box]]  # (H, W, 3) RGB uint8 -> boxes of faces
 
+LOOKED_AT = 9  # frames of a video in which its face is looked for
 SEARCHED = 320  # pixels: smaller pictures are enlarged to this before a cascade looks at them
 
 
@@ -89,8 +92,7 @@ def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: 
     Names are kept. `target`/crops.csv says for each photograph where its face was found.
     Raises UserError if `source` holds no images, `target` holds files, or the margin leaves nothing of a face.
     """
-    if not -0.4 <= margin <= 10:
-        raise UserError(f"margin is {margin}; it must be from -0.4 (less than the face) to 10 (much around it)")
+    _check_margin(margin)
     names = find_images(source)
     new_folder(target)
     report = Report([], [], [])
@@ -110,9 +112,50 @@ def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: 
                 report.not_found.append(name)
                 table.writerow([name, 0, "", "", ""])
                 continue
-            left, top, side = square(max(boxes, key=lambda box: box[2] * box[3]), margin)
+            left, top, side = square(largest(boxes), margin)
             face = fit(cut_square(picture, left, top, side), size)
             write_image(target / png_name(name), face.transpose(2, 0, 1) / np.float32(255))
             report.found.append(name)
             table.writerow([name, 1, left, top, side])
     return report
+
+
+def crop_videos(source: Path, target: Path, size: int, detect: Detector, margin: float = 0.0) -> Report:
+    """Cuts the face out of every video below `source`: its frames as `target`/<video>/000001.png ..., size x size pixels.
+
+    One square serves a whole video, the median of the largest faces in some of its frames: a crop that followed the face
+    would take away its motion. Raises UserError as crop_faces does.
+    """
+    _check_margin(margin)
+    names = find_videos(source)
+    new_folder(target)
+    report = Report([], [], [])
+    for name in tqdm(names, unit="video", disable=not sys.stderr.isatty()):
+        path = source / name
+        with quiet_opencv():
+            length = sum(1 for _ in each_frame(path, lambda index: False))
+            if not length:
+                report.unreadable.append((name, "not a video that OpenCV can decode: damaged, or of a codec that this OpenCV has not"))
+                continue
+            looked_at = set(np.unique(np.rint(np.linspace(0, length - 1, LOOKED_AT)).astype(int)).tolist())
+            faces = [detect(picture) for _, picture in each_frame(path, looked_at.__contains__) if picture is not None]
+            boxes = [largest(found) for found in faces if found]
+            if not boxes:
+                report.not_found.append(name)
+                continue
+            left, top, side = square(tuple(int(v) for v in np.median(boxes, 0)), margin)
+            for index, picture in each_frame(path, lambda index: True):
+                face = fit(cut_square(picture, left, top, side), size)
+                write_image(target / name / f"{index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
+        report.found.append(name)
+    return report
+
+
+def largest(boxes: List[Box]) -> Box:
+    """The box of the largest area."""
+    return max(boxes, key=lambda box: box[2] * box[3])
+
+
+def _check_margin(margin: float) -> None:
+    if not -0.4 <= margin <= 10:
+        raise UserError(f"margin is {margin}; it must be from -0.4 (less than the face) to 10 (much around it)")
