@@ -18,6 +18,7 @@ from dgn.inference.langevin import Langevin
 from dgn.inference.langevin import run as run_sampler
 from dgn.inference.latents import LatentBank
 from dgn.nets.deformable import DeformableGenerator
+from dgn.nets.discriminator import Discriminator
 from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.encoder import Encoder
 from dgn.nets.model import Decoded, decode
@@ -25,9 +26,10 @@ from dgn.nets.plain import PlainGenerator
 from dgn.nets.stack import NETWORKS
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
-from dgn.step import Learning
+from dgn.step import Learning, Step, adam
 from dgn.training import checkpoint
 from dgn.training.abp import AlternatingBackPropagation, learning_step
+from dgn.training.adversarial import Actor, Adversarial, Critic
 from dgn.training.loop import Learner
 from dgn.training.method import Method
 from dgn.training.vae import Variational, elbo_step
@@ -131,8 +133,22 @@ def make_method(config: cfg.Config, model: nn.Cell) -> Method:
         encoder = Encoder(model.groups, plan, model.channels, training.seed)
         step = elbo_step(energy, encoder, training.adam_beta1, training.adam_beta2)
         return Variational(sampler, Learning(step, training.parts))
+    if training.adversarial != "none":
+        return _adversarial(config, sampler)
     step = learning_step(energy, training.adam_beta1, training.adam_beta2)
     return AlternatingBackPropagation(sampler, Learning(step, training.parts), config.inference.steps)
+
+
+def _adversarial(config: cfg.Config, sampler: Langevin) -> Adversarial:
+    """Eq. 22: the critic, and the steps of both."""
+    energy, training = sampler.energy, config.training
+    critic = Discriminator(energy.model.channels, energy.model.size, training.critic_width, training.seed)
+    betas = training.adam_beta1, training.adam_beta2
+    actor = Step(Actor(energy, critic, training.likelihood_weight, training.adversarial), adam(energy.model.trainable_params(), *betas))
+    optimizer = adam(critic.trainable_params(), *betas)
+    strict = Step(Critic(critic, training.r1_weight * training.r1_every), optimizer)
+    calm = Step(Critic(critic, 0.0), optimizer) if training.r1_every > 1 else None
+    return Adversarial(sampler, Learning(actor, training.parts), strict, calm, config.inference.steps, training.r1_every)
 
 
 def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Source, saved: Optional[Path]) -> Learner:
@@ -163,15 +179,16 @@ def reseeded(config: cfg.Config, number: int) -> cfg.Config:
 def start_from(run: RunFolder, part: str, model: nn.Cell, method: Method) -> None:
     """Initial weights from another run: all of them, or those of one generator."""
     first = checkpoint.newest_whole(run.checkpoints)
-    if part == "all":
-        checkpoint.load(first, without(method.cells, "optimizer"), spread_channels=True)
+    if part == "all":  # of a critic that the other run has not had, the initial weights stay
+        checkpoint.load(first, {name: cell for name, cell in learned(method.cells).items() if name == "weights" or
+                                (first / f"{name}.ckpt").is_file()}, spread_channels=True)
     else:
         checkpoint.load(first, {"weights": model}, spread_channels=True, part=f"branches.{model.branch_names.index(part)}.")
 
 
-def without(cells: Dict[str, nn.Cell], name: str) -> Dict[str, nn.Cell]:
-    """The other cells."""
-    return {key: cell for key, cell in cells.items() if key != name}
+def learned(cells: Dict[str, nn.Cell]) -> Dict[str, nn.Cell]:
+    """The networks among a method's cells: not the state of its optimisers, nor counters."""
+    return {name: cell for name, cell in cells.items() if not name.endswith("optimizer") and name != "visits"}
 
 
 def given_latents(model: nn.Cell, source: Source) -> Dict[str, np.ndarray]:
@@ -237,6 +254,6 @@ def load_run(path: Path, device: str) -> Trained:
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config, device)
     method = make_method(config, model)
-    checkpoint.load(saved, without(method.cells, "optimizer"))
+    checkpoint.load(saved, learned(method.cells))
     return Trained(folder, saved, model, method.sampler, method.encoder,
                    LatentBank.open(saved, model.groups), functools.lru_cache(maxsize=None)(lambda: make_sources(config.data)))

@@ -99,6 +99,11 @@ class Training:
     start_with: str = choice("all", "all", "appearance", "geometry")  # of that run, only this generator's weights
     frozen: str = choice("none", "none", "appearance", "geometry")  # generator that keeps its weights (5.2)
     renew_appearance: Tuple[int, ...] = ()  # beyond the paper: epochs at whose start the appearance generator begins anew
+    adversarial: str = choice("none", "none", "nonsaturating", "minimax")  # with a critic (5.3, Eq. 22); the form of the actor's loss
+    likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22
+    r1_weight: float = number(10.0, 0)  # lambda_2
+    r1_every: int = number(1, 1)  # R1 at every so many visits, with so many times its weight
+    critic_width: int = number(16, 1)  # channels of the critic at full size; doubled as the size halves
     epochs: int = number(1000, 1)
     batch_size: int = number(100, 1)
     parts: int = number(1, 1)  # a batch is run in so many parts, whose gradients are summed: less memory, the same step
@@ -133,6 +138,8 @@ class Config:
     def __post_init__(self) -> None:
         for section in dataclasses.fields(self):
             _check_section(section.name, getattr(self, section.name))
+        if self.training.adversarial != "none":
+            self._check_adversarial()
         self._check_sizes()
         self._check_clips()
         if self.model.kind == "plain" and (self.model.appearance, self.training.frozen, self.training.start_with) != ("sampled", "none", "all"):
@@ -158,6 +165,12 @@ class Config:
             raise UserError(f"data.size is {side}; the generators double 4x4 pixels, so it must be 16, 32, 64, 128, 256 ...")
         if grid and (grid < 8 or grid & (grid - 1) or grid > side):
             raise UserError(f"model.control_grid is {grid}; it must be 0, or 8, 16, 32 ... up to data.size")
+
+    def _check_adversarial(self) -> None:
+        if self.training.method != "abp" or self.model.appearance != "sampled" or self.data.frames:
+            raise UserError("training.adversarial goes with training.method abp, on images, with Z^a sampled")
+        if self.data.size & (self.data.size - 1):
+            raise UserError(f"data.size is {self.data.size}; the critic halves it down to 4, so it must be a power of two")
 
     def _check_clips(self) -> None:
         of_clips = self.data.format in ("videos", "frames", "strips")
@@ -211,7 +224,7 @@ def from_dict(values: Dict[str, Any], where: str) -> Config:
 # what a resumed run may not change: its weights, chains and batches would no longer be those of the run
 FIXED = {"data": ("frames", "resample", "size", "grey", "crop", "limit", "held_out", "seed", "format", "part", "category", "files",
                   "population"),
-         "model": None, "training": ("method", "frozen", "renew_appearance", "batch_size", "seed")}
+         "model": None, "training": ("method", "adversarial", "critic_width", "frozen", "renew_appearance", "batch_size", "seed")}
 FREE = {"model": ("warp", "deconv", "recurrence")}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Dict, List, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -28,23 +28,29 @@ class AlternatingBackPropagation:
 
     def visit(self, x: np.ndarray, latents: Latents, noise: Latents, sigma: float, rate: float, check: Check) -> Visit:
         """See Method."""
-        groups, moved, diagnostics = len(latents), [], []
-        parts = list(zip(*(np.split(a, self.learning.parts) for a in (x, *latents)),
-                         *(np.split(n, self.learning.parts, 1) for n in noise)))
-        for images, *state in parts:
-            found, told = langevin.run(self.sampler, images, tuple(state[:groups]), tuple(state[groups:]), sigma)
-            moved.append(found)
-            diagnostics.append(told)
+        latents, measures = self.infer(x, latents, noise, sigma, check)
+        losses, errors = zip(*self.learn(rate, sigma, x, *latents))
+        return Visit(latents, float(np.mean(losses)), np.concatenate(errors), measures)
+
+    def infer(self, x: np.ndarray, latents: Latents, noise: Latents, sigma: float, check: Check) -> Tuple[Latents, Dict[str, float]]:
+        """Step 3: the chains after `steps` steps, and what they did."""
+        groups, parts = len(latents), self.learning.parts
+        batch = zip(*(np.split(a, parts) for a in (x, *latents)), *(np.split(n, parts, 1) for n in noise))
+        moved, told = zip(*(langevin.run(self.sampler, images, tuple(state[:groups]), tuple(state[groups:]), sigma)
+                            for images, *state in batch))
         latents = tuple(map(np.concatenate, zip(*moved)))
-        told = langevin.Diagnostics(*(np.concatenate(values, -1) for values in zip(*diagnostics)))
-        check(told, latents)
+        done = langevin.Diagnostics(*(np.concatenate(values, -1) for values in zip(*told)))
+        check(done, latents)
+        return latents, {
+            "gradient": float(done.gradient.mean()),  # norm of the energy's, averaged over steps and groups
+            "energy_drop": float((done.energy[0] - done.energy[-1]).mean()),  # of the chains, from the first to the last step
+            "non_finite": float((~np.isfinite(done.energy)).mean())}  # share of the energies that are no numbers
+
+    def learn(self, rate: float, sigma: float, x: np.ndarray, *others: np.ndarray) -> List[Tuple[np.ndarray, ...]]:
+        """Step 4; what the objective gives for each part of the batch. others: latents, and whatever else the objective takes."""
         width = ms.Tensor(sigma, ms.float32)
-        losses, errors = zip(*self.learning(rate, [(ms.Tensor(part[0]), width, *langevin.as_tensors(found))
-                                                   for part, found in zip(parts, moved)]))
-        return Visit(latents, float(np.mean(losses)), np.concatenate(errors), {
-            "gradient": float(told.gradient.mean()),  # norm of the energy's, averaged over steps and groups
-            "energy_drop": float((told.energy[0] - told.energy[-1]).mean()),  # of the chains, from the first to the last step
-            "non_finite": float((~np.isfinite(told.energy)).mean())})  # share of the energies that are no numbers
+        return self.learning(rate, [(ms.Tensor(images), width, *langevin.as_tensors(tuple(own)))
+                                    for images, *own in zip(*(np.split(a, self.learning.parts) for a in (x, *others)))])
 
 
 def learning_step(energy: Energy, beta1: float = 0.9, beta2: float = 0.999) -> Step:

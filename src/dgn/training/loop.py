@@ -45,7 +45,7 @@ class Sums(NamedTuple):
     def add(self, visit: Visit, images: int) -> "Sums":
         return Sums(self.batches + 1, self.images + images, self.loss + visit.loss,
                     self.squared_error + float(visit.errors.sum()),
-                    {key: self.measures.get(key, 0.0) + value for key, value in visit.measures.items()})
+                    {**self.measures, **{key: self.measures.get(key, 0.0) + value for key, value in visit.measures.items()}})
 
     def means(self) -> Dict[str, float]:
         n = max(self.batches, 1)

@@ -1,0 +1,178 @@
+"""Eq. 22 against NumPy and finite differences, in the compiled form that training uses; resuming with a critic."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+
+from dgn.__main__ import main
+from dgn.inference.energy import Energy
+from dgn.nets.discriminator import Discriminator, activation, feature_maps, halve
+from dgn.training.adversarial import Actor, Critic
+from tests.models import LinearModel
+from tests.reference import Gradients
+from tests.training.tiny import arguments, final_state
+
+CRITIC = ["--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2"]
+
+
+class SmoothScore(nn.Cell):
+    """A score with second derivatives everywhere: v . tanh(x W)."""
+
+    def __init__(self, w: np.ndarray, v: np.ndarray) -> None:
+        super().__init__()
+        self.w, self.v = (ms.Parameter(ms.Tensor(a.astype(np.float32)), name=name) for a, name in ((w, "w"), (v, "v")))
+        self.matmul = ops.MatMul()
+
+    def construct(self, x):
+        return self.matmul(ops.tanh(self.matmul(x, self.w)), self.v).reshape((-1,))
+
+
+def numpy_score(w, v, x):
+    return (np.tanh(x @ w) @ v)[:, 0]
+
+
+def numpy_critic(w, v, x, made, penalty):
+    """-log D(x) - log(1 - D(made)) + penalty / 2 R1 in float64, D the sigmoid of the score."""
+    def sigmoid(score):
+        return 1 / (1 + np.exp(-score))
+    slope = (1 - np.tanh(x @ w) ** 2) * v[:, 0] @ w.T
+    r1 = np.square(slope).sum(1).mean()
+    loss = -np.log(sigmoid(numpy_score(w, v, x))).mean() - np.log(1 - sigmoid(numpy_score(w, v, made))).mean()
+    return loss + penalty / 2 * r1, r1
+
+
+@pytest.fixture
+def scored(rng):
+    w, v = rng.standard_normal((5, 7)), rng.standard_normal((7, 1))
+    return w, v, rng.standard_normal((6, 5)), rng.standard_normal((6, 5))
+
+
+def float32(*arrays):
+    return [ms.Tensor(a.astype(np.float32)) for a in arrays]
+
+
+def test_the_critics_loss_with_r1_and_its_slope_by_the_weights(scored):
+    w, v, x, made = scored
+    critic = Critic(SmoothScore(w, v), 10.0)
+    weights = ms.ParameterTuple(critic.trainable_params())
+    (loss, real, unreal, r1), slopes = ms.value_and_grad(critic, None, weights, has_aux=True)(*float32(x, made))
+    wanted, wanted_r1 = numpy_critic(w, v, x, made, 10.0)
+    assert float(loss.asnumpy()) == pytest.approx(wanted, rel=1e-4) and float(r1.asnumpy()) == pytest.approx(wanted_r1, rel=1e-4)
+    np.testing.assert_allclose(real.asnumpy(), numpy_score(w, v, x), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(unreal.asnumpy(), numpy_score(w, v, made), rtol=1e-3, atol=1e-4)
+    for k, (slope, start) in enumerate(zip(slopes, (w, v))):
+        for place in np.ndindex(start.shape):
+            ends = []
+            for step in (1e-5, -1e-5):
+                moved = [w.copy(), v.copy()]
+                moved[k][place] += step
+                ends.append(numpy_critic(*moved, x, made, 10.0)[0])
+            assert slope.asnumpy()[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=2e-3), (k, place)
+
+
+def test_without_r1_nothing_of_it_is_computed(scored):
+    w, v, x, made = scored
+    found = Critic(SmoothScore(w, v), 0.0)(*float32(x, made))
+    assert len(found) == 3 and float(found[0].asnumpy()) == pytest.approx(numpy_critic(w, v, x, made, 0)[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("form", ["nonsaturating", "minimax"])
+def test_the_actors_loss_in_both_forms(form, scored, rng):
+    w, v, x, _ = scored
+    a, b, sigma = rng.standard_normal((2, 5)), rng.standard_normal((3, 5)), 0.7
+    z, prior = [rng.standard_normal((6, d)) for d in (2, 3)], [rng.standard_normal((6, d)) for d in (2, 3)]
+
+    def value(a):
+        energy = np.square(x - z[0] @ a - z[1] @ b).sum(1) / (2 * sigma ** 2)
+        score = numpy_score(w, v, prior[0] @ a + prior[1] @ b)
+        made = 1 / (1 + np.exp(-score))
+        adversarial = (np.log(1 - made) if form == "minimax" else -np.log(made)).mean()
+        return 0.01 * energy.mean() + adversarial, adversarial
+
+    model = Whole(a, b)
+    actor = Actor(Energy(model), SmoothScore(w, v), 0.01, form)
+    (loss, errors, energy, score), slopes = ms.value_and_grad(actor, None, ms.ParameterTuple(model.trainable_params()), has_aux=True)(
+        *float32(x), ms.Tensor(sigma, ms.float32), *float32(*z, *prior))
+    assert float(loss.asnumpy()) == pytest.approx(value(a)[0], rel=1e-4)
+    assert actor.adversarial_loss(score.asnumpy()) == pytest.approx(value(a)[1], rel=1e-4)
+    assert 0.01 * float(energy.asnumpy()) + value(a)[1] == pytest.approx(value(a)[0], rel=1e-4)
+    np.testing.assert_allclose(errors.asnumpy(), np.square(x - z[0] @ a - z[1] @ b).sum(1), rtol=1e-4)
+    for place in np.ndindex(a.shape):
+        ends = []
+        for step in (1e-5, -1e-5):
+            moved = a.copy()
+            moved[place] += step
+            ends.append(value(moved)[0])
+        assert slopes[0].asnumpy()[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=2e-3)
+
+
+class Whole(LinearModel):
+    """A linear model that can be called for its image."""
+
+    def construct(self, z_app, z_geo):
+        return (self.compose((self.branches[0](z_app), self.branches[1](z_geo))),)
+
+
+def test_the_discriminator_of_every_size(rng):
+    for size in (16, 64):
+        net = Discriminator(3, size, 2, seed=1)
+        x = ms.Tensor(rng.random((3, 3, size, size)).astype(np.float32))
+        assert net(x).shape == (3,) and np.isfinite(net(x).asnumpy()).all()
+    assert feature_maps(256, 4) == [4, 8, 16, 32, 64, 64, 64] and feature_maps(16, 2) == [2, 4, 8]
+    one = Discriminator(1, 16, 2, seed=1)
+    batch = rng.random((4, 1, 16, 16)).astype(np.float32)  # no image's score depends on the others
+    np.testing.assert_allclose(one(ms.Tensor(batch)).asnumpy()[2:3], one(ms.Tensor(batch[2:3])).asnumpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_r1_of_the_discriminator_agrees_with_finite_differences_of_its_score(rng):
+    """Along a direction in the image, and its slope along a direction in the weights."""
+    net = Discriminator(1, 16, 2, seed=3)
+    x = rng.random((2, 1, 16, 16)).astype(np.float32)
+    slope = Gradients(net)(ms.Tensor(x), ms.Tensor(np.ones(2, np.float32)))[0].asnumpy()
+    direction = rng.standard_normal(x.shape).astype(np.float32)
+    step = 2e-3
+    ends = [net(ms.Tensor(x + sign * step * direction)).asnumpy().astype(np.float64).sum() for sign in (1, -1)]
+    assert (slope * direction).sum() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.02)
+    critic = Critic(net, 1.0)
+    r1 = float(critic(ms.Tensor(x), ms.Tensor(x))[3].asnumpy())
+    assert r1 == pytest.approx(np.square(slope).reshape(2, -1).sum(1).mean(), rel=1e-4)
+    weight = net.score.weight  # R1 is a square in the last layer's weights: its slope is known in closed form
+    other = Critic(net, 0.0)
+    found = [ms.value_and_grad(c, None, ms.ParameterTuple([weight]), has_aux=True)(ms.Tensor(x), ms.Tensor(x))[1][0].asnumpy()
+             for c in (critic, other)]
+    of_r1 = (found[0] - found[1]) * 2
+    assert (of_r1 * weight.asnumpy()).sum() == pytest.approx(2 * r1, rel=1e-3)  # Euler's theorem
+
+
+def test_pixels_are_averaged_and_activations_leak():
+    x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    np.testing.assert_array_equal(halve(ms.Tensor(x)).asnumpy()[0, 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_allclose(activation(ms.Tensor(np.array([-2, 3], np.float32))).asnumpy(), [-0.4, 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(images, tmp_path, every):
+    settings = [*CRITIC, "--set", f"training.r1_every={every}", "--set", "training.likelihood_weight=0.1",
+                "--set", "training.learning_rate=0.005", "--set", "training.checkpoint_every=20"]
+    assert main(arguments(images, tmp_path / "whole", 25, *settings)) == 0
+    whole = final_state(tmp_path / "whole")
+    first, last = whole["records"][0], whole["records"][-1]
+    assert last["msre"] < first["msre"] and {"critic", "actor", "r1", "score_real", "score_made"} <= set(last)
+    assert {"critic.ckpt", "critic_optimizer.ckpt", "visits.ckpt"} <= set(whole)
+    assert main(arguments(images, tmp_path / "short", 10, *settings)) == 0
+    assert main(["train", "--device", "CPU", "--output", str(tmp_path / "short"), "--resume", "--set", "training.epochs=25"]) == 0
+    assert final_state(tmp_path / "short") == whole
+
+
+def test_it_goes_on_from_a_run_without_a_critic(images, tmp_path):
+    assert main(arguments(images, tmp_path / "first", 2)) == 0
+    assert main(arguments(images, tmp_path / "second", 2, *CRITIC, "--set", f"training.start={tmp_path / 'first'}")) == 0
+
+
+@pytest.mark.parametrize("setting", ["training.method=vae", "model.appearance=label", "data.frames=4"])
+def test_where_it_has_no_meaning_it_is_refused(images, tmp_path, setting, capsys):
+    assert main(arguments(images, tmp_path / "run", 1, *CRITIC, "--set", setting)) == 2
+    assert "training.adversarial goes with" in capsys.readouterr().err
