@@ -129,7 +129,7 @@ def make_method(config: cfg.Config, model: nn.Cell) -> Method:
     energy, training = make_energy(model, config), config.training
     sampler = make_sampler(energy, config)
     if training.method == "vae":
-        plan = NETWORKS[config.model.network][0](config.model.width, model.size, model.channels)
+        plan = NETWORKS[config.model.network][0](config.model.width, model.size, model.channels, config.model.narrowest)
         encoder = Encoder(model.groups, plan, model.channels, training.seed)
         step = elbo_step(energy, encoder, training.adam_beta1, training.adam_beta2)
         return Variational(sampler, Learning(step, training.parts))

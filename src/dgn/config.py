@@ -64,6 +64,8 @@ class Model:
     xi_geo: int = number(10, 1)  # and of xi^g
     network: str = choice("table4", "table4", "table5")  # layers: Table 4's (images) or Table 5's (video: width 256, alpha 2)
     width: int = number(128, 8)  # channels of the geometry generator's first map
+    narrowest: int = number(1, 1)  # no hidden layer has fewer channels: Table 4's halving would leave 4 at 256x256
+    precision: str = choice("float32", "float32", "mixed")  # mixed: the hidden deconvolutions in 16 bits, for Ascend and GPU
     alpha: float = number(0.625, above=0, high=4)  # scheme 1: appearance channels / geometry channels (5.7)
     scaling: str = choice("none", "none", "he")  # scheme 2: weights scaled at run time by He's constant
     beta: float = number(0.3, above=0, high=10)  # scheme 2: and the geometry generator's also by this

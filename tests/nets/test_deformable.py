@@ -105,3 +105,25 @@ def test_a_control_grid_gives_fewer_layers_and_a_smooth_field(rng):
     assert layer_shapes(model.branches[1]) == [(64, 2048), (128, 2, 3, 3)]
     rough, smooth = (decode(m, *latents(4, rng)).displacement for m in (build(), model))
     assert np.abs(np.diff(smooth, axis=3)).mean() < 0.3 * np.abs(np.diff(rough, axis=3)).mean()
+
+
+def test_mixed_precision_is_the_same_model_to_three_digits(rng):
+    """Half precision keeps eleven bits; weights and their gradients stay in 32."""
+    z = latents(4, rng)
+    whole, half = build(32, deconv="stock"), build(32, precision="mixed")
+    for found, wanted, scale in zip(decode(half, *z), decode(whole, *z), (1, 1, whole.branches[1].max_pixels)):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, atol=0.01 * scale)
+    slopes = []
+    for model in (whole, half):
+        branch = model.branches[1]
+        slope = ms.ops.GradOperation(get_by_list=True)(branch, ms.ParameterTuple(branch.trainable_params()))
+        slopes.append([g.asnumpy() for g in slope(ms.Tensor(z[1]))])
+    for a, b in zip(*slopes):
+        # as a whole: where a sum is near 0, half precision may decide otherwise whether a unit is on
+        assert b.dtype == np.float32 and np.linalg.norm(a - b) < 0.03 * np.linalg.norm(a) + 1e-3
+
+
+def test_no_layer_is_narrower_than_asked(rng):
+    model = build(128, narrowest=24)
+    assert [shape[1] for shape in layer_shapes(model.branches[0])[1:]] == [40, 24, 24, 24, 3]

@@ -72,7 +72,9 @@ def _curves(trained, folder: Path) -> Path:
     return sheet.save_curves(folder / "curves.png", trained.folder.records(), {
         "MSRE of the training images": {"msre": "MSRE"},
         "Latents (prior: 1)": {f"{group.name}_std": f"std of {pictures.symbol(group.name)}" for group in trained.model.groups if group.sampled},
-        "Gradient of the energy": {"gradient": "norm"}, "Divergence of q from the prior": {"kl": "KL"}})
+        "Gradient of the energy": {"gradient": "norm"}, "Divergence of q from the prior": {"kl": "KL"},
+        "Scores of the critic": {"score_real": "images", "score_made": "made of the prior"},
+        "Losses of Eq. 22": {"critic": "critic (0: perfect, 1.39: blind)", "actor": "actor"}, "R1": {"r1": "R1"}})
 
 
 def _draw_clips(trained, folder: Path, gamma: float, shown: int = 3) -> List[Path]:

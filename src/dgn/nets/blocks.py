@@ -75,7 +75,8 @@ class Deconv(_Scaled):
         weight = self.scaled_weight()
         if self.spread is not None:
             weight = ops.matmul(ops.matmul(self.spread, weight), self.spread.T)
-        return self.deconv(x, weight, self.bias)
+        # in the precision of what comes in
+        return self.deconv(x, ops.cast(weight, x.dtype), ops.cast(self.bias, x.dtype))
 
 
 def binomial_spread(kernel: int) -> np.ndarray:

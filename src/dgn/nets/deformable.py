@@ -64,12 +64,12 @@ class DeformableGenerator(nn.Cell):
         grid = model.control_grid or size
         he = model.scaling == "he"
         appearance_plan, geometry_plan = NETWORKS[model.network]
-        common = {"deconv": model.deconv, "device": device}
+        common = {"deconv": model.deconv, "device": device, "half": model.precision == "mixed"}
         self.branches = nn.CellList([
-            ImageGenerator(DeconvStack(model.z_app, appearance_plan(model.width * model.alpha, size, channels),
+            ImageGenerator(DeconvStack(model.z_app, appearance_plan(model.width * model.alpha, size, channels, model.narrowest),
                                        generator(seed, "appearance weights"), 1.0 if he else None,
                                        model.smooth_appearance, **common)),
-            GeometryGenerator(DeconvStack(model.z_geo, geometry_plan(model.width, grid, 2),
+            GeometryGenerator(DeconvStack(model.z_geo, geometry_plan(model.width, grid, 2, model.narrowest),
                                           generator(seed, "geometry weights"), model.beta if he else None,
                                           last_init=model.geometry_init, **common),
                               model.max_displacement * size, spline_weights(size, grid) if grid < size else None),

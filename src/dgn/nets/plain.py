@@ -25,10 +25,12 @@ class PlainGenerator(nn.Cell):
         self.channels, self.size = channels, size
         latent = model.z_app + model.z_geo
         self.groups = (LatentGroup("z", (latent,)),)
-        width = matching_width(parameter_count(DeformableGenerator(model, channels, size, seed, device)), latent, channels, size)
+        wanted = parameter_count(DeformableGenerator(model, channels, size, seed, device))
+        width = matching_width(wanted, latent, channels, size, model.narrowest)
         self.branches = nn.CellList([ImageGenerator(DeconvStack(
-            latent, table4(width, size, channels), generator(seed, "plain weights"),
-            1.0 if model.scaling == "he" else None, model.smooth_appearance, deconv=model.deconv, device=device))])
+            latent, table4(width, size, channels, model.narrowest), generator(seed, "plain weights"),
+            1.0 if model.scaling == "he" else None, model.smooth_appearance, deconv=model.deconv, device=device,
+            half=model.precision == "mixed"))])
 
     def compose(self, parts: Tuple[Tensor]) -> Tensor:
         """The image is what the only branch gives."""
@@ -39,6 +41,6 @@ class PlainGenerator(nn.Cell):
         return (self.branches[0](z),)
 
 
-def matching_width(parameters: int, latent: int, channels: int, size: int) -> int:
+def matching_width(parameters: int, latent: int, channels: int, size: int, narrowest: int) -> int:
     """The width at 4x4 whose stack has the number of parameters nearest to `parameters`."""
-    return min(range(4, 4096), key=lambda width: abs(table4(width, size, channels).parameters(latent) - parameters))
+    return min(range(4, 4096), key=lambda width: abs(table4(width, size, channels, narrowest).parameters(latent) - parameters))
