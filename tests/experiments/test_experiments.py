@@ -197,6 +197,20 @@ def test_labels(tmp_path, rng, capsys):
     assert found["analysis_accuracy"] == 1 and found["classifier_accuracy"] == 1 and found["synthesis_accuracy"] > 0.9
 
 
+def test_adversarial(recipe, images, tmp_path, capsys):
+    line = ["adversarial", "--config", recipe, "--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2",
+            "--more-epochs", 2, "--faces", 30]
+    assert experiment(*line, "--output", tmp_path / "out") == 0
+    assert "Frechet distance of samples" in capsys.readouterr().out
+    found = results(tmp_path / "out")["models"]
+    assert set(found) == {"likelihood", "with critic"} and found["with critic"]["sharpness_samples"] > 0
+    assert "mig" in found["likelihood"]["disentanglement"]
+    assert {"reconstruction.png", "recombination.png"} == {p.name for p in (tmp_path / "out" / "figures").iterdir()}
+    assert experiment(*line, "--output", tmp_path / "real", "--data", images) == 0
+    assert "disentanglement" not in results(tmp_path / "real")["models"]["likelihood"]
+    assert experiment("adversarial", "--config", recipe) == 2 and "needs a critic" in capsys.readouterr().err
+
+
 def test_balance(recipe, tmp_path, monkeypatch):
     from dgn.experiments import balance
 

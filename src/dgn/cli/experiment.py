@@ -28,6 +28,7 @@ EXPERIMENTS = {
     "shape": "the shape of a clip edited, its dynamics kept (5.6, Fig. 18)",
     "sampling": "new clips, longer than those trained on (4)",
     "recognition": "expressions recognised from latents and displacement fields of clips (5.6, Table 3)",
+    "adversarial": "the likelihood alone and with a critic: sharpness, Frechet distance, disentanglement (5.3, Fig. 9, 11)",
     "balance": "the explaining-away competition over alpha, beta and the geometry's start (5.7)",
 }
 

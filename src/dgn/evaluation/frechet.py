@@ -32,6 +32,8 @@ def _features(images: np.ndarray, filters: List[np.ndarray]) -> np.ndarray:
     blocks = images.reshape(n, channels, 4, height // 4, 4, width // 4).mean((3, 5)).reshape(n, -1)
     found, x = [blocks], images.astype(np.float32)
     for weights in filters:
+        if min(x.shape[2:]) < KERNEL:  # small pictures have fewer layers
+            break
         windows = np.lib.stride_tricks.sliding_window_view(x, (KERNEL, KERNEL), (2, 3))[:, :, ::2, ::2]
         x = np.einsum("nchwij,ocij->nohw", windows, weights, optimize=True)
         x = np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], 1)

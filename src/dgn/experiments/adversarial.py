@@ -1,0 +1,137 @@
+"""The likelihood alone, and with a critic beside it (5.3, Eq. 22, Fig. 9 and 11).
+
+  dgn experiment adversarial --config config/adversarial_faces64.yaml --output runs/adversarial
+  dgn experiment adversarial --config config/adversarial_faces64.yaml --set data.size=256 --data portraits/ --output runs/portraits
+
+A model is learned by the likelihood alone (the recipe, without its critic). From there two runs go on for as many more
+epochs: one as before, one with the recipe's critic. Both are then measured by the same code: error, sharpness (gradient
+energy relative to real images) of reconstructions of unseen images and of samples from the prior, and the Frechet distance
+of both to real images in a space of random features (dgn.evaluation.frechet says what it is good for); on generated faces
+also the measures of disentanglement with known factors. Written to --output: metrics.json, figures/ (reconstructions side
+by side, recombination of unseen images after 300 Langevin steps) and three run folders, each with its curves and bases.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Dict
+
+import numpy as np
+
+from dgn import config as cfg
+from dgn import runtime
+from dgn.cli import positive
+from dgn.errors import UserError
+from dgn.experiments.models import OTHER_PEOPLE, add_recipe, deformable_recipe, experiment_folder, table
+from dgn.files import write_json
+
+SAMPLED = 1000  # pictures from the prior, and real ones that they are compared with, at most
+SHOWN = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_recipe(parser, "runs/adversarial")
+    parser.add_argument("--data", metavar="PATH", help="images (data.path); without it faces are generated")
+    parser.add_argument("--more-epochs", type=positive, default=100, help="of both second runs (default %(default)s)")
+    parser.add_argument("--faces", type=positive, default=500, help="unseen generated faces whose latents are measured (default %(default)s)")
+
+
+def run(args: argparse.Namespace, device: str) -> None:
+    from dgn import runs
+    from dgn.cli import evaluate
+    from dgn.cli import figures as pictures
+    from dgn.experiments.baselines import known_factors
+
+    config = deformable_recipe(args)
+    config = cfg.with_whole_paths(cfg.changed(config, data={"path": args.data or config.data.path}))
+    if config.training.adversarial == "none":
+        raise UserError(f"{args.config}: training.adversarial is none; the experiment needs a critic to compare with")
+    if config.data.held_out < 2:
+        raise UserError(f"data.held_out is {config.data.held_out}; some images must be held out, to be measured unseen")
+    folder = experiment_folder(args.output)
+    first = cfg.changed(config, training={"adversarial": "none"})
+    print("--- likelihood")
+    runs.finished(folder / "start", first, device)
+    result: Dict[str, Any] = {}
+    trained = {}
+    for name, form in (("likelihood", "none"), ("with critic", config.training.adversarial)):
+        print(f"--- going on: {name}")
+        going_on = going_on_from(config, str(folder / "start"), args.more_epochs, form)
+        trained[name] = runs.finished(folder / name.replace(" ", "_"), going_on, device)
+        measured = evaluate.evaluate(trained[name])
+        pictures.draw(trained[name], trained[name].folder.figures)
+        result[name] = {"train": measured["train"], "unseen": measured["unseen"], **pictures_measured(trained[name])}
+        if config.data.path is None:
+            result[name].update(known_factors(trained[name], args.faces))
+    write_json(folder / "metrics.json", {"models": result, "versions": runtime.versions()})
+    print(summary(result))
+    for path in draw(folder / "figures", trained):
+        print(path)
+
+
+def going_on_from(config: cfg.Config, start: str, epochs: int, form: str) -> cfg.Config:
+    """The config of a run that begins with the weights of another."""
+    sigma = cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)
+    rate = cfg.at_epoch(config.training.learning_rate, config.training.epochs // 2)
+    return cfg.with_whole_paths(cfg.changed(
+        config, inference={"sigma": ((0, sigma),)},
+        training={"start": start, "adversarial": form, "renew_appearance": (), "epochs": epochs,
+                  "learning_rate": ((0, rate), (max(int(0.8 * epochs), 1), 0.3 * rate))}))
+
+
+def pictures_measured(trained) -> Dict[str, float]:
+    """Sharpness and Frechet distance of reconstructions of unseen images and of samples."""
+    from dgn import build
+    from dgn.evaluation import frechet, sharpness
+    from dgn.inference.langevin import draw_noise
+
+    sources, config = trained.open_sources(), trained.config
+    held_out = sources.held_out.read(np.arange(min(len(sources.held_out), config.evaluation.images)))
+    rebuilt = trained.decode(*trained.infer(held_out)).image
+    if config.data.path is None:
+        real = build.make_faces(config.data, SAMPLED, config.data.seed + OTHER_PEOPLE).read(np.arange(SAMPLED))
+    else:
+        real = sources.train.read(np.arange(min(len(sources.train), SAMPLED)))
+    noise = draw_noise(trained.model, 1, len(real), config.training.seed, "samples")
+    # the spread that the chains have, where it is not the prior's
+    spread = [std for _, std in trained.bank.moments().values()]
+    made = trained.decode(*(std * n[0] for std, n in zip(spread, noise))).image
+    return {"sharpness_reconstruction": sharpness.compute(rebuilt, held_out), "sharpness_samples": sharpness.compute(made, real),
+            "frechet_reconstruction": frechet.compute(rebuilt, held_out), "frechet_samples": frechet.compute(made, real)}
+
+
+def summary(result: Dict[str, Any]) -> str:
+    """The table of the README."""
+    rows = {
+        "MSRE, training": lambda r: f"{r['train']['msre']:.1f}",
+        "MSRE, unseen": lambda r: f"{r['unseen']['msre']:.1f}",
+        "sharpness of reconstructions (1: real)": lambda r: f"{r['sharpness_reconstruction']:.2f}",
+        "sharpness of samples": lambda r: f"{r['sharpness_samples']:.2f}",
+        "Frechet distance of reconstructions": lambda r: f"{r['frechet_reconstruction']:.4f}",
+        "Frechet distance of samples": lambda r: f"{r['frechet_samples']:.4f}",
+    }
+    if all("disentanglement" in r for r in result.values()):
+        for key, text in (("r2_gap", "R2 gap"), ("dci_disentanglement", "DCI disentanglement"), ("dci_completeness", "DCI completeness"),
+                          ("mig", "MIG"), ("sap", "SAP")):
+            rows[text] = lambda r, key=key: f"{r['disentanglement'][key]:.3f}"
+    return table("", list(result), {name: [show(r) for r in result.values()] for name, show in rows.items()})
+
+
+def draw(folder, trained: Dict[str, Any]):
+    """Fig. 9 (input, both reconstructions, appearance, grids) and Fig. 11 (recombination) of unseen images."""
+    from dgn.figures import pictures
+    from dgn.figures.grids import with_grid
+    from dgn.figures.sheet import save_sheet
+
+    with_critic = trained["with critic"]
+    held_out = with_critic.open_sources().held_out
+    images = held_out.read(np.arange(min(len(held_out), SHOWN)))
+    scale = 3 if images.shape[-1] <= 64 else 1
+    decoded = {name: run.decode(*run.infer(images, 300)) for name, run in trained.items()}
+    critic = decoded["with critic"]
+    rows = [list(images), list(decoded["likelihood"].image), list(critic.image), list(critic.appearance),
+            [with_grid(i, d, scale) for i, d in zip(critic.image, critic.displacement)], [with_grid(a, None, scale) for a in critic.appearance]]
+    yield save_sheet(folder / "reconstruction.png", rows, "Unseen images, by likelihood alone and with a critic",
+                     ["input", "likelihood", "with critic", "its appearance\nbefore the warp", "its bent grid", "canonical grid"], scale=scale)
+    yield pictures.recombination(folder / "recombination.png", with_critic.decode, images, *with_critic.infer(images, 300),
+                                 "Recombination of unseen images after 300 Langevin steps, with a critic")
