@@ -25,6 +25,7 @@ from dgn.nets.model import Decoded, decode
 from dgn.nets.plain import PlainGenerator
 from dgn.nets.stack import NETWORKS
 from dgn.randomness import generator
+from dgn.ranks import Ranks
 from dgn.run_folder import RunFolder
 from dgn.step import Learning, Step, adam
 from dgn.training import checkpoint
@@ -124,51 +125,57 @@ def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:
     return Langevin(energy, config.inference.step_size, config.inference.compiled or config.inference.steps, config.inference.order)
 
 
-def make_method(config: cfg.Config, model: nn.Cell) -> Method:
+def make_method(config: cfg.Config, model: nn.Cell, ranks: Ranks = Ranks()) -> Method:
     """The learning method of a config for a model."""
     energy, training = make_energy(model, config), config.training
     sampler = make_sampler(energy, config)
     if training.method == "vae":
         plan = NETWORKS[config.model.network][0](config.model.width, model.size, model.channels, config.model.narrowest)
         encoder = Encoder(model.groups, plan, model.channels, training.seed)
-        step = elbo_step(energy, encoder, training.adam_beta1, training.adam_beta2)
+        step = elbo_step(energy, encoder, training.adam_beta1, training.adam_beta2, ranks)
         return Variational(sampler, Learning(step, training.parts))
     if training.adversarial != "none":
-        return _adversarial(config, sampler)
-    step = learning_step(energy, training.adam_beta1, training.adam_beta2)
+        return _adversarial(config, sampler, ranks)
+    step = learning_step(energy, training.adam_beta1, training.adam_beta2, ranks)
     return AlternatingBackPropagation(sampler, Learning(step, training.parts), config.inference.steps)
 
 
-def _adversarial(config: cfg.Config, sampler: Langevin) -> Adversarial:
+def _adversarial(config: cfg.Config, sampler: Langevin, ranks: Ranks) -> Adversarial:
     """Eq. 22: the critic, and the steps of both."""
     energy, training = sampler.energy, config.training
     critic = Discriminator(energy.model.channels, energy.model.size, training.critic_width, training.seed)
     betas = training.adam_beta1, training.adam_beta2
-    actor = Step(Actor(energy, critic, training.likelihood_weight, training.adversarial), adam(energy.model.trainable_params(), *betas))
-    optimizer = adam(critic.trainable_params(), *betas)
-    strict = Step(Critic(critic, training.r1_weight * training.r1_every), optimizer)
-    calm = Step(Critic(critic, 0.0), optimizer) if training.r1_every > 1 else None
+    acting, judging = adam(energy.model.trainable_params(), *betas), adam(critic.trainable_params(), *betas)
+    actor = Step(Actor(energy, critic, training.likelihood_weight, training.adversarial), acting, ranks.reducer(acting.parameters))
+    reducer = ranks.reducer(judging.parameters)
+    strict = Step(Critic(critic, training.r1_weight * training.r1_every), judging, reducer)
+    calm = Step(Critic(critic, 0.0), judging, reducer) if training.r1_every > 1 else None
     return Adversarial(sampler, Learning(actor, training.parts), strict, calm, config.inference.steps, training.r1_every)
 
 
-def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Source, saved: Optional[Path]) -> Learner:
-    """All that a training moves, new or as the checkpoint `saved` has it.
+def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Source, saved: Optional[Path],
+                 ranks: Ranks = Ranks()) -> Learner:
+    """All that a training moves, new or as the checkpoint `saved` has it. Of several processes the first makes the files.
 
     Raises UserError if the checkpoint, or the run to start from, is of another model or of other images.
     """
     model = make_model(config, device)
-    method = make_method(config, model)
+    method = make_method(config, model, ranks)
     if saved is None:
         if config.training.start:
             start_from(RunFolder.open(Path(config.training.start)), config.training.start_with, model, method)
-        bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed, given_latents(model, source))
+        if ranks.first:
+            LatentBank.create(folder.latents, model.groups, len(source), config.training.seed, given_latents(model, source)).flush()
     else:
         checkpoint.load(saved, method.cells)
-        bank = checkpoint.restore_bank(saved, folder.latents, model.groups)
-        if len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity():
-            raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in another order; "
-                            "resume with the same images")
-    return Learner(model, method, bank, source, lambda number: make_model(reseeded(config, number), device))
+        if ranks.first:
+            checkpoint.restore_bank(saved, folder.latents, model.groups)
+    ranks.wait()
+    bank = LatentBank.open(folder.latents, model.groups, "r+", ranks.owned)
+    if saved is not None and (len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity()):
+        raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in another order; "
+                        "resume with the same images")
+    return Learner(model, method, bank, source, lambda number: make_model(reseeded(config, number), device), ranks)
 
 
 def reseeded(config: cfg.Config, number: int) -> cfg.Config:

@@ -108,6 +108,7 @@ class Training:
     critic_width: int = number(16, 1)  # channels of the critic at full size; doubled as the size halves
     epochs: int = number(1000, 1)
     batch_size: int = number(100, 1)
+    shards: int = number(1, 1)  # every batch has equal shares of so many parts of the data: of so many processes, or a divisor
     parts: int = number(1, 1)  # a batch is run in so many parts, whose gradients are summed: less memory, the same step
     learning_rate: Steps = ((0, 1e-3), (400, 5e-4), (700, 2e-4), (900, 1e-4))  # Adam's, falling in steps
     adam_beta1: float = number(0.9, 0, 0.999)
@@ -149,8 +150,11 @@ class Config:
                             "started with (training.frozen, training.start_with)")
         if self.training.renew_appearance and (self.model.kind, self.training.method, self.training.frozen) != ("deformable", "abp", "none"):
             raise UserError("training.renew_appearance is for the deformable model learned by abp, nothing frozen")
-        if self.training.batch_size % self.training.parts:
-            raise UserError(f"training.parts is {self.training.parts}; it must divide training.batch_size, {self.training.batch_size}")
+        share, rest = divmod(self.training.batch_size, self.training.shards)
+        if rest:
+            raise UserError(f"training.shards is {self.training.shards}; it must divide training.batch_size, {self.training.batch_size}")
+        if share % self.training.parts:
+            raise UserError(f"training.parts is {self.training.parts}; it must divide training.batch_size / training.shards, {share}")
         if self.inference.compiled and self.inference.steps % self.inference.compiled:
             raise UserError(f"inference.compiled is {self.inference.compiled}; it must divide inference.steps, {self.inference.steps}")
         if self.data.crop and not (self.data.crop[0] < self.data.crop[2] and self.data.crop[1] < self.data.crop[3]):

@@ -12,24 +12,29 @@ from dgn import config as cfg
 from dgn.build import Sources, Trained
 from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, sha256, write_text
+from dgn.ranks import Ranks
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from dgn.training.loop import Sums, train
-from dgn.training.progress import Progress
+from dgn.training.progress import Progress, Silence
 
 AfterEpoch = Callable[[Trained, int], None]  # the run as it stands, number of finished epochs
 
 
-def learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, after_epoch: Optional[AfterEpoch] = None) -> Trained:
-    """Trains from the newest whole checkpoint, or from the start, to the config's last epoch.
+def learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, after_epoch: Optional[AfterEpoch] = None,
+          ranks: Ranks = Ranks()) -> Trained:
+    """Trains from the newest whole checkpoint, or from the start, to the config's last epoch. Of several processes the first
+    writes; all return when the run is whole.
 
     Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk refuses; what is
     raised is also in the run's log.
     """
+    if not ranks.first:
+        return _learn(folder, config, device, sources, after_epoch, ranks)
     handler = logging.FileHandler(folder.text_log, encoding="utf-8")
     logging.getLogger().addHandler(handler)
     try:
-        return _learn(folder, config, device, sources, after_epoch)
+        return _learn(folder, config, device, sources, after_epoch, ranks)
     except (RunFailed, UserError) as error:
         append_line(folder.text_log, f"dgn: {error}")
         raise
@@ -38,19 +43,25 @@ def learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, 
         handler.close()
 
 
-def _learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, after_epoch: Optional[AfterEpoch]) -> Trained:
+def _learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, after_epoch: Optional[AfterEpoch],
+           ranks: Ranks) -> Trained:
     saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
-    learner = build.make_learner(config, device, folder, sources.train, saved)
+    learner = build.make_learner(config, device, folder, sources.train, saved, ranks)
     start, sums = checkpoint.Position(0, 0), Sums()
     if saved:
         state = checkpoint.read_state(saved)
         start, sums = checkpoint.Position(state["epoch"], state["step"]), Sums(**state["sums"])
-    folder.change_config(config)
-    folder.rewind(start.epoch)
+    if start.step and folder.config.training.shards != config.training.shards:
+        start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: what is half done is done again
+    if ranks.first:
+        folder.change_config(config)
+        folder.rewind(start.epoch)
+    folder.config = config
     trained = Trained(folder, saved, learner.model, learner.method.sampler, learner.method.encoder, learner.bank, lambda: sources)
-    progress = Progress(start.epoch, config.training.epochs, folder.text_log)
-    progress.say(f"dgn train on {device}: {len(sources.train)} images, {config.training.epochs} epochs"
-                 + (f", going on from {saved}" if saved else "") + f"; run folder {folder.path}")
+    progress = Progress(start.epoch, config.training.epochs, folder.text_log) if ranks.first else Silence()
+    several = f", {ranks.count} processes" if ranks.count > 1 else ""
+    progress.say(f"dgn train on {device}{several}: {len(sources.train)} {'clips' if config.data.frames else 'images'}, "
+                 f"{config.training.epochs} epochs" + (f", going on from {saved}" if saved else "") + f"; run folder {folder.path}")
     try:
         train(folder, learner, progress, start, sums, after_epoch and functools.partial(after_epoch, trained))
     finally:

@@ -1,4 +1,4 @@
-"""The only place with global state of MindSpore: version, environment, device, mode.
+"""The only place with global state of MindSpore: version, environment, device, mode, processes.
 
 MindSpore is imported inside the functions, after the version was checked and the environment set.
 """
@@ -10,7 +10,7 @@ import platform
 import sys
 from importlib import metadata
 
-from dgn.errors import UserError
+from dgn.errors import RunFailed, UserError
 
 MINDSPORE = (2, 10)
 NUMPY_BELOW = 2
@@ -58,7 +58,33 @@ def start(device: str = "auto") -> str:
         raise UserError(f"no {device} here: MindSpore {ms.__version__} finds no such device or its driver; use auto or CPU")
     ms.set_device(device)
     ms.set_context(mode=ms.GRAPH_MODE)
+    if launched():
+        _join()
     return device
+
+
+def launched() -> bool:
+    """Whether msrun started this process, as one of several or as their scheduler."""
+    return os.environ.get("MS_ROLE") in ("MS_WORKER", "MS_SCHED")
+
+
+def _join() -> None:
+    """Meets the other processes; the scheduler serves them here and ends. Raises RunFailed if they do not come."""
+    from mindspore import communication
+
+    try:
+        communication.init()
+    except RuntimeError as error:
+        raise RunFailed(f"the processes do not find each other: {str(error).strip().splitlines()[0]}") from None
+
+
+def ranks():
+    """This process among those that were started together (dgn.ranks.Ranks); `start` comes first."""
+    from mindspore import communication
+
+    from dgn.ranks import Ranks
+
+    return Ranks(communication.get_rank(), communication.get_group_size()) if launched() else Ranks()
 
 
 def available(device: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, List, Sequence, Tuple
+from typing import Iterable, List, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -13,17 +13,19 @@ class Step(nn.Cell):
     """Gradient and optimiser as one compiled graph: (rate, inputs of the objective) -> what the objective gives, before the step.
 
     objective: a Cell that gives (loss, ...), the loss a mean over the batch; optimizer: of the weights to move.
-    The rate is a tensor of every call, so a schedule needs no new graph.
+    The rate is a tensor of every call, so a schedule needs no new graph. reducer: averages the gradients over processes.
     """
 
-    def __init__(self, objective: nn.Cell, optimizer: nn.Optimizer) -> None:
+    def __init__(self, objective: nn.Cell, optimizer: nn.Optimizer, reducer: Optional[nn.Cell] = None) -> None:
         super().__init__()
-        self.objective, self.optimizer = objective, optimizer
+        self.objective, self.optimizer, self.reducer = objective, optimizer, reducer
         self.slopes = ms.value_and_grad(objective, None, optimizer.parameters, has_aux=True)
 
     def construct(self, rate: Tensor, *inputs: Tensor) -> Tuple[Tensor, ...]:
         found, slopes = self.slopes(*inputs)
         found = ops.depend(found, slopes)  # it reads the weights that the step is about to change
+        if self.reducer is not None:
+            slopes = self.reducer(slopes)
         ops.assign(self.optimizer.learning_rate, rate)
         return ops.depend(found, self.optimizer(slopes))
 
@@ -62,12 +64,14 @@ class _Move(nn.Cell):
 
     def __init__(self, step: Step, sums: ms.ParameterTuple) -> None:
         super().__init__()
-        self.optimizer, self.sums = step.optimizer, sums
+        self.optimizer, self.reducer, self.sums = step.optimizer, step.reducer, sums
 
     def construct(self, rate: Tensor, parts: Tensor) -> Tensor:
         means = ()
         for total in self.sums:
             means = means + (total / parts,)
+        if self.reducer is not None:
+            means = self.reducer(means)
         ops.assign(self.optimizer.learning_rate, rate)
         return self.optimizer(means)
 

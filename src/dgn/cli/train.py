@@ -46,6 +46,8 @@ def resolve_config(args: argparse.Namespace) -> cfg.Config:
 def run(args: argparse.Namespace) -> int:
     config = resolve_config(args)
     device = runtime.start(args.device)
+    ranks = runtime.ranks()
+    config = for_processes(config, ranks.count)
 
     from dgn import build, runs
 
@@ -55,12 +57,16 @@ def run(args: argparse.Namespace) -> int:
         print(describe(config, build.make_model(config, device), len(sources.train), device))
         return 0
 
-    folder = RunFolder.open(Path(args.output)) if args.resume else RunFolder.create(Path(args.output), config)
+    if ranks.first and not args.resume:
+        RunFolder.create(Path(args.output), config)
+    ranks.wait()
+    folder = RunFolder.open(Path(args.output))
     cfg.check_resumable(folder.config, config)
     try:
-        trained = runs.learn(folder, config, device, sources, pictures_every(config.training.figures_every))
+        trained = runs.learn(folder, config, device, sources, pictures_every(config.training.figures_every), ranks)
     except Interrupted as stopped:
-        folder.say(f"stopped and saved {stopped.checkpoint}; to go on: dgn train --output {args.output} --resume")
+        if ranks.first:
+            folder.say(f"stopped and saved {stopped.checkpoint}; to go on: dgn train --output {args.output} --resume")
         return 130
     except RunFailed as failed:
         last = next(iter(sorted(folder.checkpoints.glob("epoch_*"), reverse=True)), None)
@@ -68,8 +74,19 @@ def run(args: argparse.Namespace) -> int:
             raise
         raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} --resume with such a "
                         "--set goes on from there") from None
-    finish(trained)
+    if ranks.first:
+        finish(trained)
+    ranks.wait()  # the launcher takes a process that ends early for one that failed
     return 0
+
+
+def for_processes(config: cfg.Config, count: int) -> cfg.Config:
+    """The config with batches that so many processes can share. Raises UserError if the batch cannot be divided so."""
+    if config.training.shards % count == 0:
+        return config
+    if config.training.batch_size % count:
+        raise UserError(f"training.batch_size is {config.training.batch_size}; it must be a multiple of the number of processes, {count}")
+    return cfg.changed(config, training={"shards": count})
 
 
 def pictures_every(epochs: int) -> Optional[Callable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Iterable, Iterator, Optional, Protocol, Tuple
 
@@ -91,13 +92,15 @@ def batches(source: Source, order: Iterable[np.ndarray]) -> Iterator[Tuple[np.nd
             yield waiting[0], waiting[1].result()
 
 
-def epoch_order(count: int, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """A random division of 0..count-1 into batches; a last smaller batch is filled up from the start of the order.
+def epoch_order(count: int, batch_size: int, rng: np.random.Generator, shards: int = 1) -> list[np.ndarray]:
+    """A random division of 0..count-1 into batches; what is short of a last one is filled up from the start of the order.
 
     Every compiled graph sees one batch size, and every sample is visited each epoch (a few of them twice).
+    shards: each batch has as many samples of each remainder that indices leave when divided by this, one shard after the
+    other; so many processes, or a divisor of it, then have equal parts of every batch.
     """
-    order = rng.permutation(count)
-    short = -count % batch_size
-    if short:
-        order = np.concatenate([order, np.resize(order, short)])
-    return list(order.reshape(-1, batch_size))
+    share = batch_size // shards
+    largest = math.ceil(count / shards)
+    number = math.ceil(largest / share)  # of batches
+    parts = [np.resize(shard + shards * rng.permutation(len(range(shard, count, shards))), number * share) for shard in range(shards)]
+    return list(np.stack([part.reshape(number, share) for part in parts], 1).reshape(number, batch_size))

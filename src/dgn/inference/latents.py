@@ -18,11 +18,12 @@ _BLOCK = 4096  # samples whose first latents come from one generator
 class LatentBank:
     """One memory-mapped array (count, *shape) float32 for each latent group: millions of chains need no memory.
 
-    The files are the working state between checkpoints; a checkpoint keeps a copy.
+    The files are the working state between checkpoints; a checkpoint keeps a copy. owned: the samples whose chains this process
+    moves; several processes share the files, and each touches its own rows alone.
     """
 
-    def __init__(self, arrays: Dict[str, np.ndarray]) -> None:
-        self.arrays = arrays
+    def __init__(self, arrays: Dict[str, np.ndarray], owned: slice = slice(None)) -> None:
+        self.arrays, self.owned = arrays, owned
 
     @classmethod
     def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int,
@@ -44,7 +45,7 @@ class LatentBank:
         return cls(arrays)
 
     @classmethod
-    def open(cls, folder: Path, groups: Iterable[LatentGroup], mode: str = "r") -> "LatentBank":
+    def open(cls, folder: Path, groups: Iterable[LatentGroup], mode: str = "r", owned: slice = slice(None)) -> "LatentBank":
         """The chains stored in `folder`; mode "r" to read, "r+" to go on with them.
 
         Raises UserError if a file is missing or belongs to another model.
@@ -59,7 +60,7 @@ class LatentBank:
             if array.shape[1:] != group.shape:
                 raise UserError(f"{path} holds latents of shape {array.shape[1:]}, this model's {group.name} has {group.shape}")
             arrays[group.name] = array
-        return cls(arrays)
+        return cls(arrays, owned)
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -74,10 +75,15 @@ class LatentBank:
             array[indices] = values
 
     def restart(self, groups: Iterable[LatentGroup]) -> None:
-        """The chains of these groups begin again at the prior's mean, where inference of unseen images begins too."""
+        """This process's chains of these groups begin again at the prior's mean, where inference of unseen images begins too."""
         for group in groups:
             if group.sampled:
-                self.arrays[group.name][:] = 0
+                self.arrays[group.name][self.owned] = 0
+
+    def flush(self) -> None:
+        """What was written is in the files, where other processes see it."""
+        for array in self.arrays.values():
+            array.flush()
 
     def save(self, folder: Path) -> None:
         """A copy of every array in `folder`, as <group>.npy. Raises OSError if the disk refuses."""
@@ -86,7 +92,11 @@ class LatentBank:
 
     def moments(self) -> Dict[str, Tuple[float, float]]:
         """Mean and standard deviation of each group over samples and dimensions; near (0, 1) if prior and posterior agree."""
-        return {name: _moments(array) for name, array in self.arrays.items()}
+        return {name: moments(*sums) for name, sums in self.power_sums().items()}
+
+    def power_sums(self) -> Dict[str, Tuple[float, float, float]]:
+        """Number, sum and sum of squares of each group's values, of the samples that this process owns."""
+        return {name: _power_sums(array[self.owned]) for name, array in self.arrays.items()}
 
 
 def _allocate(path: Path, shape: Tuple[int, ...]) -> np.ndarray:
@@ -101,11 +111,16 @@ def _allocate(path: Path, shape: Tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _moments(array: np.ndarray) -> Tuple[float, float]:
-    """Mean and standard deviation, block by block, so that a mapped array need not fit into memory."""
+def _power_sums(array: np.ndarray) -> Tuple[float, float, float]:
+    """Block by block, so that a mapped array need not fit into memory."""
     total, squares = 0.0, 0.0
     for start in range(0, len(array), _BLOCK):
         block = array[start:start + _BLOCK].astype(np.float64)
         total, squares = total + block.sum(), squares + np.square(block).sum()
-    mean = total / array.size
-    return float(mean), float(np.sqrt(max(squares / array.size - mean ** 2, 0.0)))
+    return float(array.size), float(total), float(squares)
+
+
+def moments(count: float, total: float, squares: float) -> Tuple[float, float]:
+    """Mean and standard deviation of values whose number, sum and sum of squares are known."""
+    mean = total / count
+    return mean, float(np.sqrt(max(squares / count - mean ** 2, 0.0)))

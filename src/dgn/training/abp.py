@@ -10,6 +10,7 @@ from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
 from dgn.inference.energy import Energy
+from dgn.ranks import Ranks
 from dgn.step import Learning, Step, adam
 from dgn.training.method import Check, Latents, Visit
 
@@ -53,12 +54,13 @@ class AlternatingBackPropagation:
                                     for images, *own in zip(*(np.split(a, self.learning.parts) for a in (x, *others)))])
 
 
-def learning_step(energy: Energy, beta1: float = 0.9, beta2: float = 0.999) -> Step:
+def learning_step(energy: Energy, beta1: float = 0.9, beta2: float = 0.999, ranks: Ranks = Ranks()) -> Step:
     """(rate, x (N, ...), sigma, latents (N, *shape) of each group) -> (loss, squared error of each sample (N,)).
 
     The mean over samples stands for the 1/N of Eq. 9; Adam makes the scale of sigma^2 immaterial but for its epsilon.
     """
-    return Step(MeanEnergy(energy), adam(energy.model.trainable_params(), beta1, beta2))
+    optimizer = adam(energy.model.trainable_params(), beta1, beta2)
+    return Step(MeanEnergy(energy), optimizer, ranks.reducer(optimizer.parameters))
 
 
 class MeanEnergy(nn.Cell):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
 import numpy as np
@@ -11,10 +12,11 @@ from mindspore import nn
 
 from dgn import config as cfg
 from dgn.data.source import Source, batches, count_images, epoch_order
-from dgn.errors import Interrupted
+from dgn.errors import Interrupted, UserError
 from dgn.inference import langevin
-from dgn.inference.latents import LatentBank
+from dgn.inference.latents import LatentBank, moments
 from dgn.randomness import generator
+from dgn.ranks import Ranks
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from dgn.training.checkpoint import Position
@@ -31,24 +33,35 @@ class Learner(NamedTuple):
     bank: LatentBank
     source: Source  # the images that the chains of the bank belong to
     fresh: Fresh  # number of a renewal -> a model with initial weights
+    ranks: Ranks
 
 
 class Sums(NamedTuple):
-    """Running sums over the batches of an epoch; kept in checkpoints, so that a resumed epoch reports the same."""
+    """Running sums over the samples of an epoch; kept in checkpoints, so that a resumed epoch reports the same. They add up
+    over processes."""
 
-    batches: int = 0
-    images: int = 0
+    samples: int = 0
+    images: int = 0  # frames, of clips
     loss: float = 0.0
     squared_error: float = 0.0
     measures: Dict[str, float] = {}  # never changed in place
 
     def add(self, visit: Visit, images: int) -> "Sums":
-        return Sums(self.batches + 1, self.images + images, self.loss + visit.loss,
+        n = len(visit.errors)
+        return Sums(self.samples + n, self.images + images, self.loss + n * visit.loss,
                     self.squared_error + float(visit.errors.sum()),
-                    {**self.measures, **{key: self.measures.get(key, 0.0) + value for key, value in visit.measures.items()}})
+                    {**self.measures, **{key: self.measures.get(key, 0.0) + n * value for key, value in visit.measures.items()}})
+
+    def over(self, ranks: Ranks) -> "Sums":
+        """The sums of all processes."""
+        if ranks.count == 1:
+            return self
+        keys = sorted(self.measures)  # the same everywhere: processes take the same steps
+        samples, images, loss, error, *measures = ranks.total([*self[:4], *(self.measures[key] for key in keys)])
+        return Sums(int(samples), int(images), loss, error, dict(zip(keys, measures)))
 
     def means(self) -> Dict[str, float]:
-        n = max(self.batches, 1)
+        n = max(self.samples, 1)
         return {"loss": self.loss / n, "msre": self.squared_error / max(self.images, 1),
                 **{key: value / n for key, value in self.measures.items()}}
 
@@ -60,13 +73,13 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
     after_epoch(epoch) is called with the number of finished epochs (for figures).
     Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges.
     """
-    config, source = run.config, learner.source
-    size = min(config.training.batch_size, len(source))
-    with _Interrupt() as interrupt:
+    config, source, ranks = run.config, learner.source, learner.ranks
+    size = batch_size(config.training, len(source))
+    with _Interrupt(ranks) as interrupt:
         for epoch in range(start.epoch, config.training.epochs):
-            order = epoch_order(len(source), size, generator(config.training.seed, "order", epoch))
+            order = epoch_order(len(source), size, generator(config.training.seed, "order", epoch), config.training.shards)
             first = start.step if epoch == start.epoch else 0
-            sums = sums if first else Sums()
+            sums = sums if first and ranks.first else Sums()  # what was summed before the stop is told once
             if epoch in config.training.renew_appearance and not first:
                 renew_appearance(learner.model, learner.fresh, learner.method.cells["optimizer"], config.training.adam_beta1,
                                  config.training.adam_beta2, learner.bank, epoch)
@@ -75,58 +88,90 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
             sigma = cfg.at_epoch(config.inference.sigma, epoch)
             rate = cfg.at_epoch(config.training.learning_rate, epoch)
             began, before = time.monotonic(), sums.images
-            for step, (indices, x) in enumerate(batches(source, order[first:]), first):
-                sums = visit(learner, config, Position(epoch, step), indices, x, sigma, rate, sums)
+            own = [indices[ranks.mine(indices)] for indices in order[first:]]
+            for step, (indices, x) in enumerate(batches(source, own), first):
+                sums = visit(learner, config, Position(epoch, step), order[step], indices, x, sigma, rate, sums)
                 progress.step(epoch, step + 1, len(order), sums.means())
-                if interrupt.asked and step + 1 < len(order):
+                if step + 1 < len(order) and interrupt.asked():
                     raise Interrupted(_save(run, learner, Position(epoch, step + 1), sums))
             seconds = time.monotonic() - began
-            record = {"epoch": epoch, **sums.means(), "sigma": sigma, "learning_rate": rate,
-                      **{f"{name}_{moment}": value for name, pair in learner.bank.moments().items()
-                         for moment, value in zip(("mean", "std"), pair)},
-                      "images_per_second": (sums.images - before) / seconds, "seconds": seconds}
-            run.log(record)
+            speed = ranks.total([sums.images - before])[0] / seconds
+            record = {"epoch": epoch, **sums.over(ranks).means(), "sigma": sigma, "learning_rate": rate, **_moments(learner),
+                      "images_per_second": speed, "seconds": seconds}
+            if ranks.first:
+                run.log(record)
             progress.epoch(record, len(order))
-            done = epoch + 1
-            if done % config.training.checkpoint_every == 0 or done == config.training.epochs or interrupt.asked:
+            done, stop = epoch + 1, interrupt.asked()
+            if done % config.training.checkpoint_every == 0 or done == config.training.epochs or stop:
                 saved = _save(run, learner, Position(done, 0), Sums())
-            if interrupt.asked:
+            if stop:
                 raise Interrupted(saved)
-            if after_epoch:
+            if after_epoch and ranks.first:
                 after_epoch(done)
 
 
-def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.ndarray, x: np.ndarray, sigma: float,
-          rate: float, sums: Sums) -> Sums:
-    """One iteration on the samples at `indices`; their new latents go into the bank."""
+def batch_size(training: cfg.Training, count: int) -> int:
+    """Samples of a batch: as the config says, or what fewer images allow. Raises UserError if there is not one for each shard."""
+    size = min(training.batch_size, count - count % training.shards)
+    if not size:
+        raise UserError(f"{count} images cannot be divided into {training.shards} shards (training.shards)")
+    return size
+
+
+def visit(learner: Learner, config: cfg.Config, position: Position, batch: np.ndarray, indices: np.ndarray, x: np.ndarray,
+          sigma: float, rate: float, sums: Sums) -> Sums:
+    """One iteration on the samples at `indices`, this process's part of the whole `batch`; their new latents go into the bank."""
     where = f"epoch {position.epoch}, batch {position.step}"
 
     def check(diagnostics: langevin.Diagnostics, latents) -> None:
         langevin.check_chains(diagnostics, latents, where, lambda row: learner.source.name(indices[row]))
 
-    noise = langevin.draw_noise(learner.model, learner.method.draws, len(indices), config.training.seed, "noise", *position)
+    # a sample's noise depends on its place in the whole batch, not on the number of processes
+    noise = langevin.draw_noise(learner.model, learner.method.draws, len(batch), config.training.seed, "noise", *position)
+    noise = tuple(n[:, learner.ranks.mine(batch)] for n in noise)
     done = learner.method.visit(x, learner.bank.read(indices), noise, sigma, rate, check)
     learner.bank.write(indices, done.latents)
     langevin.check_errors(done.errors, where)
     return sums.add(done, count_images(x))
 
 
-def _save(run: RunFolder, learner: Learner, position: Position, sums: Sums):
-    state: Dict[str, Any] = {"sums": sums._asdict(), "images": learner.source.identity()}
-    return checkpoint.save(run.checkpoints, position, state, learner.method.cells, learner.bank,
-                           run.config.training.checkpoints_kept)
+def _save(run: RunFolder, learner: Learner, position: Position, sums: Sums) -> Path:
+    """One checkpoint for all processes: the first writes it when every chain is in its file."""
+    state: Dict[str, Any] = {"sums": sums.over(learner.ranks)._asdict(), "images": learner.source.identity()}
+    learner.bank.flush()
+    learner.ranks.wait()
+    saved = run.checkpoints / position.name
+    if learner.ranks.first:
+        saved = checkpoint.save(run.checkpoints, position, state, learner.method.cells, learner.bank,
+                                run.config.training.checkpoints_kept)
+    learner.ranks.wait()
+    return saved
+
+
+def _moments(learner: Learner) -> Dict[str, float]:
+    """Mean and deviation of each group's latents over all processes."""
+    found = {}
+    for name, sums in learner.bank.power_sums().items():
+        found[f"{name}_mean"], found[f"{name}_std"] = moments(*learner.ranks.total(sums))
+    return found
 
 
 class _Interrupt:
     """Turns the first SIGINT or SIGTERM into a wish to stop after this batch; a second one acts at once."""
 
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks, self.wish = ranks, False
+
+    def asked(self) -> bool:
+        """Whether any process was asked to stop: they stop together."""
+        return self.ranks.any(self.wish)
+
     def __enter__(self) -> "_Interrupt":
-        self.asked = False
         self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def _note(self, number: int, frame) -> None:
-        self.asked = True
+        self.wish = True
         self._restore()
 
     def _restore(self) -> None:

@@ -57,6 +57,25 @@ class Progress:
             self.bar.close()
 
 
+class Silence(Progress):
+    """Of a process that is not the first: it says nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def step(self, epoch: int, step: int, steps: int, means: Dict[str, float]) -> None:
+        pass
+
+    def epoch(self, record: Dict[str, Any], steps: int) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def clock(seconds: float) -> str:
     """Seconds as a person reads them: 45 s, 12 min, 3.5 h."""
     if seconds < 90:

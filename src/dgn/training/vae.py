@@ -16,6 +16,7 @@ from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
 from dgn.inference.energy import Energy
+from dgn.ranks import Ranks
 from dgn.step import Learning, Step, adam
 from dgn.training.abp import MeanEnergy
 from dgn.training.method import Check, Latents, Visit
@@ -42,10 +43,10 @@ class Variational:
         return Visit(tuple(map(np.concatenate, means)), float(np.mean(losses)), np.concatenate(errors), {"kl": float(np.mean(divergences))})
 
 
-def elbo_step(energy: Energy, encoder: nn.Cell, beta1: float = 0.9, beta2: float = 0.999) -> Step:
+def elbo_step(energy: Energy, encoder: nn.Cell, beta1: float = 0.9, beta2: float = 0.999, ranks: Ranks = Ranks()) -> Step:
     """(rate, x, sigma, drawn) -> what NegativeElbo gives; the weights of model and encoder move."""
-    weights = [*energy.model.trainable_params(), *encoder.trainable_params()]
-    return Step(NegativeElbo(energy, encoder), adam(weights, beta1, beta2))
+    optimizer = adam([*energy.model.trainable_params(), *encoder.trainable_params()], beta1, beta2)
+    return Step(NegativeElbo(energy, encoder), optimizer, ranks.reducer(optimizer.parameters))
 
 
 class NegativeElbo(nn.Cell):

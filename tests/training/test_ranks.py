@@ -1,0 +1,135 @@
+"""Several processes against one: the same weights, every chain in place, resumed at another size."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from dgn.data.source import epoch_order
+from dgn.randomness import generator
+from dgn.ranks import Ranks
+from tests.training.tiny import arguments
+
+MSRUN = Path(sys.executable).with_name("msrun")
+ROOT = Path(__file__).parents[2]
+OPTIONS = ["--set", "training.shards=4"]
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def command(count: int, logs: Path, line: list) -> list:
+    if count == 1:
+        return [sys.executable, "-m", "dgn", *line]
+    return [str(MSRUN), f"--worker_num={count}", f"--local_worker_num={count}", "--master_addr=127.0.0.1", f"--master_port={port()}",
+            "--join=True", f"--log_dir={logs}", str(ROOT / "src" / "dgn" / "__main__.py"), *line]
+
+
+def environment() -> dict:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # msrun starts what is called python there
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "GLOG_v": "3", "DGN_THREADS": "1"}
+
+
+def launch(count: int, folder: Path, line: list) -> None:
+    done = subprocess.run(command(count, folder / "logs", line), env=environment(), cwd=folder, capture_output=True, text=True, timeout=150)
+    logs = "".join(f.read_text()[-2000:] for f in sorted((folder / "logs").glob("worker_*.log")))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:] + logs
+
+
+def state(output: Path):
+    newest = sorted((output / "checkpoints").glob("epoch_*"))[-1]
+    weights = {name: p.asnumpy() for name, p in ms.load_checkpoint(str(newest / "weights.ckpt")).items()}
+    chains = {f.stem: np.load(f, allow_pickle=False) for f in newest.glob("*.npy")}
+    records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return newest.name, weights, chains, records
+
+
+def assert_alike(found: Path, wanted: Path) -> None:
+    (name, weights, chains, records), (other, wanted_weights, wanted_chains, wanted_records) = state(found), state(wanted)
+    assert name == other and len(records) == len(wanted_records)
+    for key in wanted_weights:
+        np.testing.assert_allclose(weights[key], wanted_weights[key], atol=2e-4, err_msg=key)
+    for key in wanted_chains:
+        np.testing.assert_allclose(chains[key], wanted_chains[key], atol=2e-3, err_msg=key)
+    for a, b in zip(records, wanted_records):
+        for key in ("loss", "msre", "z_app_std", "gradient"):
+            assert a[key] == pytest.approx(b[key], rel=1e-3), key
+
+
+@pytest.fixture(scope="module")
+def alone(images, tmp_path_factory):
+    """One process, the whole batch: 8 images in batches of 4, one of each of 4 shards; 10 epochs, 20 steps."""
+    folder = tmp_path_factory.mktemp("alone")
+    launch(1, folder, arguments(images, folder / "run", 10, *OPTIONS))
+    return folder / "run"
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_learn_what_one_learns_from_the_whole_batch(count, images, alone, tmp_path):
+    launch(count, tmp_path, arguments(images, tmp_path / "run", 10, *OPTIONS))
+    assert_alike(tmp_path / "run", alone)
+    assert (tmp_path / "run" / "metrics.json").is_file() and (tmp_path / "run" / "figures" / "curves.png").is_file()
+
+
+def test_a_run_goes_on_with_another_number_of_processes(images, alone, tmp_path):
+    launch(2, tmp_path, arguments(images, tmp_path / "run", 5, *OPTIONS))
+    resume = ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume"]
+    launch(1, tmp_path, [*resume, "--set", "training.epochs=7"])
+    launch(4, tmp_path, [*resume, "--set", "training.epochs=10"])
+    assert_alike(tmp_path / "run", alone)
+
+
+def test_a_process_that_dies_ends_the_run_and_the_checkpoint_stays(images, alone, tmp_path):
+    line = arguments(images, tmp_path / "run", 100000, *OPTIONS)
+    running = subprocess.Popen(command(2, tmp_path / "logs", line), env=environment(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run" / "checkpoints").glob("epoch_0001*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    workers = subprocess.run(["pgrep", "-f", str(tmp_path / "run")], capture_output=True, text=True).stdout.split()
+    processes = [int(p) for p in workers if int(p) != running.pid and b"__main__.py" in Path(f"/proc/{p}/cmdline").read_bytes()
+                 and b"msrun" not in Path(f"/proc/{p}/cmdline").read_bytes()]
+    os.kill(max(processes), signal.SIGKILL)
+    assert running.wait(timeout=120) != 0
+    for pid in processes:
+        assert not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    launch(1, tmp_path, ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--set", "training.epochs=10"]) \
+        if state(tmp_path / "run")[0] < "epoch_00010" else None
+    assert state(tmp_path / "run")[1]  # what a checkpoint held is there
+
+
+@pytest.mark.parametrize("count, size, shards", [(12, 4, 2), (10, 8, 4), (7, 4, 4), (9, 6, 3)])
+def test_every_batch_has_equal_shares_of_every_shard(count, size, shards):
+    order = epoch_order(count, size, generator(1, "order", 0), shards)
+    assert set(np.concatenate(order)) == set(range(count))
+    for batch in order:
+        assert len(batch) == size
+        assert np.bincount(batch % shards, minlength=shards).tolist() == [size // shards] * shards
+
+
+def test_one_process_owns_all_and_exchanges_nothing():
+    ranks = Ranks()
+    assert ranks.first and ranks.mine(np.arange(5)).all() and ranks.total([1.5, 2]).tolist() == [1.5, 2] and ranks.any(True)
+    assert ranks.reducer(None) is None and not ranks.any(False)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    from dgn import config as cfg
+    from dgn.cli.train import for_processes
+    from dgn.errors import UserError
+
+    assert for_processes(cfg.Config(), 4).training.shards == 4 and for_processes(cfg.Config(), 1).training.shards == 1
+    with pytest.raises(UserError, match="multiple of the number of processes, 3"):
+        for_processes(cfg.Config(), 3)
