@@ -53,6 +53,17 @@ def test_train_then_evaluate(recipe):
     assert other.returncode == 0 and '"unseen": {' in other.stdout
 
 
+def test_two_processes_train_and_one_that_fails_is_heard(recipe, tmp_path):
+    done = run("run_distribute_train.sh", "CPU", 2, "small.yaml", "images", tmp_path / "out", cwd=recipe)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 processes" in done.stdout and "epoch: 2 step: 2, loss is" in done.stdout
+    assert (tmp_path / "out" / "metrics.json").is_file()
+    failed = run("run_distribute_train.sh", "CPU", 2, "small.yaml", "images", tmp_path / "bad", cwd=recipe,
+                 DGN_OPTIONS="--set inference.step_size=9 --set inference.sigma=0.001")
+    assert failed.returncode != 0 and "Langevin step" in failed.stderr and "the logs of all are in" in failed.stderr
+    assert run("run_distribute_train.sh", "CPU", "two", cwd=recipe).returncode == 2
+
+
 def test_the_exit_code_is_the_programs(recipe, tmp_path):
     assert run("run_train.sh", "CPU", "missing.yaml", cwd=recipe).returncode == 2
     assert run("run_eval.sh", "nowhere", cwd=recipe).returncode == 2
@@ -62,6 +73,7 @@ def test_the_exit_code_is_the_programs(recipe, tmp_path):
 
 
 @pytest.mark.parametrize("script, usage", [("run_train.sh", "[DEVICE_TARGET] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]"),
+                                           ("run_distribute_train.sh", "[DEVICE_TARGET] [DEVICE_NUM] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]"),
                                            ("run_eval.sh", "RUN_DIR")])
 def test_usage(script, usage, tmp_path):
     asked = run(script, "--help", cwd=tmp_path)
@@ -94,7 +106,7 @@ def fake_python(folder: Path, **versions: str) -> Path:
 
 
 FITTING = {"mindspore": "2.10.1", "numpy": "1.26.4", "opencv_python": "4.9.0.80", "PyYAML": "6.0.1", "tqdm": "4.66.0",
-           "matplotlib": "3.8.0", "scikit_learn": "1.4.0", "pytest": "8.0.0"}
+           "matplotlib": "3.8.0", "pillow": "10.0.0", "scikit_learn": "1.4.0", "pytest": "8.0.0"}
 
 
 @pytest.mark.parametrize("changed, fits", [({}, True), ({"mindspore": "2.7.0"}, False), ({"mindspore": "2.11.0"}, False),

@@ -94,7 +94,8 @@ def test_a_run_goes_on_with_another_number_of_processes(images, alone, tmp_path)
 
 def test_a_process_that_dies_ends_the_run_and_the_checkpoint_stays(images, alone, tmp_path):
     line = arguments(images, tmp_path / "run", 100000, *OPTIONS)
-    running = subprocess.Popen(command(2, tmp_path / "logs", line), env=environment(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    running = subprocess.Popen(command(2, tmp_path / "logs", line), env=environment(), cwd=tmp_path, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run" / "checkpoints").glob("epoch_0001*")) and time.monotonic() < deadline:
         time.sleep(0.2)
