@@ -18,7 +18,8 @@ COMMANDS = {
     "figures": "draw a run's pictures: canonical faces, bases, recombination, samples",
     "experiment": "the paper's experiments: baselines, views, transfer, landmarks, balance ...",
     "bench": "time the sampler and its parts on this machine",
-    "data": "make or prepare images: generated faces, face crops, MindRecord",
+    "data": "make or prepare images and clips: generated faces, face crops, MindRecord",
+    "doctor": "what this machine has, and what would not work here",
 }
 
 

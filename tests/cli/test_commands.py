@@ -139,3 +139,19 @@ def test_help_explains_every_command(command, capsys):
     assert stopped.value.code == 0
     said = capsys.readouterr().out
     assert len(said.splitlines()) > 5 and "usage: dgn" in said
+
+
+def test_doctor_says_what_is_here(capsys, monkeypatch):
+    assert main(["doctor", "--device", "CPU"]) == 0
+    said = capsys.readouterr().out
+    assert "device " in said and "NativeWarp" in said and "mindspore" in said and "Ascend" in said
+    assert main(["doctor", "--device", "TPU"]) == 1
+    assert "unknown device" in capsys.readouterr().out
+
+
+def test_doctor_finds_the_toolkit_that_is_named(tmp_path, monkeypatch):
+    from dgn.cli import doctor
+
+    (tmp_path / "version.info").write_text("Version=8.2.0\n")
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path))
+    assert doctor.cann() == f"Version=8.2.0 in {tmp_path}"
