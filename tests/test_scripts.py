@@ -49,6 +49,8 @@ def test_train_then_evaluate(recipe):
 
     measured = run("run_eval.sh", "runs/small", "CPU", cwd=recipe)
     assert measured.returncode == 0 and "result: {" in measured.stdout and "ckpt=runs/small/checkpoints/epoch_00003" in measured.stdout
+    written = run("run_export.sh", "runs/small", "exported", cwd=recipe, DGN_OPTIONS="--batch 2")
+    assert written.returncode == 0 and (recipe / "exported" / "inference.mindir").is_file(), written.stderr
     other = run("run_eval.sh", "runs/small", "CPU", "images", cwd=recipe)
     assert other.returncode == 0 and '"unseen": {' in other.stdout
 
@@ -74,7 +76,7 @@ def test_the_exit_code_is_the_programs(recipe, tmp_path):
 
 @pytest.mark.parametrize("script, usage", [("run_train.sh", "[DEVICE_TARGET] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]"),
                                            ("run_distribute_train.sh", "[DEVICE_TARGET] [DEVICE_NUM] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]"),
-                                           ("run_eval.sh", "RUN_DIR")])
+                                           ("run_export.sh", "RUN_DIR [OUT]"), ("run_eval.sh", "RUN_DIR")])
 def test_usage(script, usage, tmp_path):
     asked = run(script, "--help", cwd=tmp_path)
     assert asked.returncode == 0 and usage in asked.stdout

@@ -1,0 +1,48 @@
+"""What is exported of a run: the decoder, and Langevin inference, made of operators that other programs know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Tuple
+
+from mindspore import Tensor, nn
+
+from dgn import build
+from dgn import config as cfg
+from dgn.inference.langevin import Langevin
+from dgn.training import checkpoint
+
+
+def portable(config: cfg.Config) -> cfg.Config:
+    """The config with MindSpore's own operators in place of the C++ kernels; the warp by gathers, which MindSpore Lite runs."""
+    return cfg.changed(config, model={"warp": "reference", "deconv": "stock", "recurrence": "stock"})
+
+
+def decoder(config: cfg.Config, saved: Path, device: str) -> nn.Cell:
+    """Latents of each group -> image, appearance, displacement; for a plain model the image alone."""
+    model = build.make_model(portable(config), device)
+    checkpoint.load(saved, {"weights": model})
+    return model
+
+
+class Inference(nn.Cell):
+    """Langevin steps as a function: (images, latents of each group, noise (K, N, d) of each group) -> latents of each group.
+
+    Begun with zeros, the prior's mean, and called as often as wanted, each time with new standard normal noise, it gives a
+    sample of the posterior; zero noise descends to the mode that is near.
+    """
+
+    def __init__(self, sampler: Langevin, sigma: float) -> None:
+        super().__init__()
+        self.sampler, self.sigma = sampler, Tensor(sigma)
+
+    def construct(self, images: Tensor, *state: Tensor) -> Tuple[Tensor, ...]:
+        return self.sampler(images, self.sigma, *state)[0]
+
+
+def inference(config: cfg.Config, saved: Path, steps: int, device: str) -> Inference:
+    """The sampler of a run with `steps` steps in its graph, at the sigma of the run's last epoch."""
+    config = portable(config)
+    energy = build.make_energy(decoder(config, saved, device), config)
+    sampler = Langevin(energy, config.inference.step_size, steps, config.inference.order)
+    return Inference(sampler, cfg.at_epoch(config.inference.sigma, config.training.epochs - 1))
