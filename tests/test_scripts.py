@@ -108,7 +108,7 @@ def fake_python(folder: Path, **versions: str) -> Path:
 
 
 FITTING = {"mindspore": "2.10.1", "numpy": "1.26.4", "opencv_python": "4.9.0.80", "PyYAML": "6.0.1", "tqdm": "4.66.0",
-           "matplotlib": "3.8.0", "pillow": "10.0.0", "scikit_learn": "1.4.0", "pytest": "8.0.0", "pytest_xdist": "3.5.0"}
+           "matplotlib": "3.8.0", "pillow": "10.0.0", "scikit_learn": "1.4.0", "onnxruntime": "1.18.0", "pytest": "8.0.0", "pytest_xdist": "3.5.0"}
 
 
 @pytest.mark.parametrize("changed, fits", [({}, True), ({"mindspore": "2.7.0"}, False), ({"mindspore": "2.11.0"}, False),

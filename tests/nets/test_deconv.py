@@ -9,7 +9,7 @@ import pytest
 from dgn.errors import UserError
 from dgn.nets import deconv
 from dgn.nets.blocks import Deconv, binomial_spread
-from dgn.nets.deconv import NativeDeconv, StockDeconv, make_deconv
+from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv, make_deconv
 from tests.reference import Gradients, numpy_deconv
 
 # samples, inputs, outputs, kernel, stride, height, width
@@ -24,11 +24,12 @@ def draw(rng, n, inputs, outputs, kernel, stride, height, width):
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_both_operators_agree_with_numpy(case, relu, rng):
+def test_all_operators_agree_with_numpy(case, relu, rng):
     arrays = draw(rng, *case)
     expected = numpy_deconv(*arrays, case[4], relu)
     tensors = [ms.Tensor(a) for a in arrays]
-    for net in (StockDeconv(case[1], case[2], case[3], case[4], relu), NativeDeconv(case[2], case[4], relu)):
+    for net in (*(kind(case[1], case[2], case[3], case[4], relu) for kind in (StockDeconv, SymmetricDeconv)),
+                NativeDeconv(case[2], case[4], relu)):
         for found, wanted in zip([net(*tensors[:3]), *Gradients(net)(*tensors)], expected):
             np.testing.assert_allclose(found.asnumpy(), wanted, atol=1e-5 * max(1, np.abs(wanted).max()), err_msg=type(net).__name__)
 

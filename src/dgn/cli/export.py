@@ -69,7 +69,7 @@ def export_decoder(trained, path: Path, count: Optional[int], device: str) -> Di
     from dgn.export import cells, files
     from dgn.inference.langevin import draw_noise
 
-    model = cells.decoder(trained.config, trained.checkpoint, device)
+    model = cells.decoder(trained.config, trained.checkpoint, device, onnx=path.suffix == ".onnx")
     latents = [z[0] for z in draw_noise(model, 1, count or 2, 0, "export")]
     expected = [part for part in trained.decode(*latents) if part is not None]
     difference = files.write(model, latents, path, expected, [0] * len(latents) if count is None else ())

@@ -13,14 +13,14 @@ from dgn.inference.langevin import Langevin
 from dgn.training import checkpoint
 
 
-def portable(config: cfg.Config) -> cfg.Config:
+def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
     """The config with MindSpore's own operators in place of the C++ kernels; the warp by gathers, which MindSpore Lite runs."""
-    return cfg.changed(config, model={"warp": "reference", "deconv": "stock", "recurrence": "stock"})
+    return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"})
 
 
-def decoder(config: cfg.Config, saved: Path, device: str) -> nn.Cell:
+def decoder(config: cfg.Config, saved: Path, device: str, onnx: bool = False) -> nn.Cell:
     """Latents of each group -> image, appearance, displacement; for a plain model the image alone."""
-    model = build.make_model(portable(config), device)
+    model = build.make_model(portable(config, "symmetric" if onnx else "stock"), device)
     checkpoint.load(saved, {"weights": model})
     return model
 

@@ -14,7 +14,7 @@ from mindspore import Tensor, nn, ops
 from dgn.errors import UserError
 from dgn.nets.native import BuildError, operator, warn_once
 
-KINDS = ("auto", "stock", "native")
+KINDS = ("auto", "stock", "symmetric", "native")
 
 
 class StockDeconv(nn.Cell):
@@ -32,6 +32,25 @@ class StockDeconv(nn.Cell):
         n, _, height, width = x.shape
         x = self.bias_add(self.deconv(x, weight, (n, self.outputs, height * self.stride, width * self.stride)), bias)
         return ops.relu(x) if self.relu else x
+
+
+class SymmetricDeconv(nn.Cell):
+    """StockDeconv with kernels whose crop is the same on both sides, for ONNX: where kernel - stride is odd, a row and a
+    column of zeros come before the kernel. (MindSpore 2.10 writes an uneven crop to ONNX the wrong way round, a shift by one
+    pixel in every such layer.)"""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> None:
+        super().__init__()
+        self.uneven = kernel > stride and (kernel - stride) % 2 == 1
+        self.kernel = kernel
+        self.stock = StockDeconv(inputs, outputs, kernel + 1 if self.uneven else kernel, stride, relu)
+
+    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if self.uneven:
+            inputs, outputs = weight.shape[:2]
+            weight = ops.concat((ops.zeros((inputs, outputs, 1, self.kernel), weight.dtype), weight), 2)
+            weight = ops.concat((ops.zeros((inputs, outputs, self.kernel + 1, 1), weight.dtype), weight), 3)
+        return self.stock(x, weight, bias)
 
 
 class NativeDeconv(nn.Cell):
@@ -65,6 +84,8 @@ def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, 
         raise UserError(f"model.deconv is {kind!r}; it must be one of {', '.join(KINDS)}")
     if kind == "native" and device != "CPU":
         raise UserError(f"model.deconv native is a CPU kernel; on {device} use stock or auto")
+    if kind == "symmetric":
+        return SymmetricDeconv(inputs, outputs, kernel, stride, relu)
     if kind != "stock" and device == "CPU":
         try:
             return NativeDeconv(outputs, stride, relu)
