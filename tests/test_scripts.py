@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,14 +57,28 @@ def test_train_then_evaluate(recipe):
 
 
 def test_two_processes_train_and_one_that_fails_is_heard(recipe, tmp_path):
-    done = run("run_distribute_train.sh", "CPU", 2, "small.yaml", "images", tmp_path / "out", cwd=recipe)
+    done = run("run_distribute_train.sh", "CPU", 2, "small.yaml", "images", f"{tmp_path / 'out'}/", cwd=recipe)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 processes" in done.stdout and "epoch: 2 step: 2, loss is" in done.stdout
     assert (tmp_path / "out" / "metrics.json").is_file()
     failed = run("run_distribute_train.sh", "CPU", 2, "small.yaml", "images", tmp_path / "bad", cwd=recipe,
                  DGN_OPTIONS="--set inference.step_size=9 --set inference.sigma=0.001")
-    assert failed.returncode != 0 and "Langevin step" in failed.stderr and "the logs of all are in" in failed.stderr
+    assert failed.returncode == 1 and "Langevin step" in failed.stderr and "the logs of all are in" in failed.stderr
+    assert run("run_distribute_train.sh", "CPU", 2, "missing.yaml", "", tmp_path / "none", cwd=recipe).returncode == 2
     assert run("run_distribute_train.sh", "CPU", "two", cwd=recipe).returncode == 2
+
+
+def test_two_processes_save_when_they_are_interrupted(recipe, tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    line = ["bash", str(ROOT / "scripts" / "run_distribute_train.sh"), "CPU", "2", "small.yaml", "images", str(tmp_path / "out")]
+    running = subprocess.Popen(line, cwd=recipe, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               env={**environment, "DGN_PYTHON": sys.executable, "DGN_OPTIONS": "--set training.epochs=100000"})
+    lines = iter(running.stdout.readline, "")
+    assert any("epoch: 3 step" in line for line in lines)
+    running.send_signal(signal.SIGTERM)
+    said = "".join(lines)
+    assert running.wait(timeout=100) == 130 and "stopped and saved" in said and "--resume" in said
+    assert list((tmp_path / "out" / "checkpoints").glob("epoch_*"))
 
 
 def test_the_exit_code_is_the_programs(recipe, tmp_path):
@@ -108,7 +123,8 @@ def fake_python(folder: Path, **versions: str) -> Path:
 
 
 FITTING = {"mindspore": "2.10.1", "numpy": "1.26.4", "opencv_python": "4.9.0.80", "PyYAML": "6.0.1", "tqdm": "4.66.0",
-           "matplotlib": "3.8.0", "pillow": "10.0.0", "scikit_learn": "1.4.0", "onnxruntime": "1.18.0", "pytest": "8.0.0", "pytest_xdist": "3.5.0"}
+           "matplotlib": "3.8.0", "pillow": "10.0.0", "scikit_learn": "1.4.0", "onnxruntime": "1.18.0",
+           "pytest": "8.0.0", "pytest_xdist": "3.5.0"}
 
 
 @pytest.mark.parametrize("changed, fits", [({}, True), ({"mindspore": "2.7.0"}, False), ({"mindspore": "2.11.0"}, False),

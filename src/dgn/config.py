@@ -17,6 +17,7 @@ import yaml
 
 from dgn.errors import UserError
 
+LAYOUTS = ("videos", "frames", "strips")  # of folders of clips (data.clips)
 Steps = Tuple[Tuple[int, float], ...]  # ((from_epoch, value), ...): a value that changes in steps
 
 
@@ -35,7 +36,7 @@ class Data:
     """Where the images come from and how they are cut."""
 
     path: Optional[str] = None  # folder of images or clips, MindRecord file, or folder of an official set; none: generated faces
-    format: str = choice("images", "images", "mnist", "cifar10", "videos", "frames", "strips")  # of what is at `path`; see data.clips
+    format: str = choice("images", "images", "mnist", "cifar10", *LAYOUTS)  # of what is at `path`; see data.clips
     frames: int = number(0, 0, 1000)  # 0: samples are images; else clips of so many frames, T + 1
     resample: bool = False  # every clip as exactly `frames` frames; else its first, and a shorter one is filled up
     part: str = choice("all", "all", "train", "test")  # of MNIST and CIFAR-10
@@ -111,8 +112,8 @@ class Training:
     shards: int = number(1, 1)  # every batch has equal shares of so many parts of the data: of so many processes, or a divisor
     parts: int = number(1, 1)  # a batch is run in so many parts, whose gradients are summed: less memory, the same step
     learning_rate: Steps = ((0, 1e-3), (400, 5e-4), (700, 2e-4), (900, 1e-4))  # Adam's, falling in steps
-    adam_beta1: float = number(0.9, 0, 0.999)
-    adam_beta2: float = number(0.999, 0, 0.99999)
+    adam_beta1: float = number(0.9, above=0, high=0.999)
+    adam_beta2: float = number(0.999, above=0, high=0.99999)
     seed: int = number(1, 0)  # of weights, latents, noise and order
     checkpoint_every: int = number(10, 1)  # epochs
     checkpoints_kept: int = number(3, 1)
@@ -179,7 +180,7 @@ class Config:
             raise UserError(f"data.size is {self.data.size}; the critic halves it down to 4, so it must be a power of two")
 
     def _check_clips(self) -> None:
-        of_clips = self.data.format in ("videos", "frames", "strips")
+        of_clips = self.data.format in LAYOUTS
         if self.data.frames == 0 and (of_clips or self.data.resample):
             raise UserError(f"data.format {self.data.format} and data.resample are for clips; data.frames says of how many frames")
         if self.data.frames and self.data.path and not of_clips:
@@ -273,6 +274,15 @@ def changed(config: Config, **sections: Dict[str, Any]) -> Config:
 def cut(data: Data, crop: Optional[Tuple[int, int, int, int]]) -> Data:
     """Data with another crop; none: as it is."""
     return data if crop is None else dataclasses.replace(data, crop=crop)
+
+
+def stored_as(data: Data, layout: Optional[str]) -> Data:
+    """Data with clips of another layout; none: as it is. Raises UserError if the data are images."""
+    if layout is None:
+        return data
+    if not data.frames:
+        raise UserError("--format is for runs on clips; this one is on images")
+    return dataclasses.replace(data, format=layout)
 
 
 def with_whole_paths(config: Config) -> Config:

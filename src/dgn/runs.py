@@ -26,8 +26,8 @@ def learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, 
     """Trains from the newest whole checkpoint, or from the start, to the config's last epoch. Of several processes the first
     writes; all return when the run is whole.
 
-    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk refuses; what is
-    raised is also in the run's log.
+    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk refuses; what the
+    first process raises is also in the run's log.
     """
     if not ranks.first:
         return _learn(folder, config, device, sources, after_epoch, ranks)
@@ -51,8 +51,8 @@ def _learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources,
     if saved:
         state = checkpoint.read_state(saved)
         start, sums = checkpoint.Position(state["epoch"], state["step"]), Sums(**state["sums"])
-    if start.step and folder.config.training.shards != config.training.shards:
-        start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: what is half done is done again
+        if start.step and state["shards"] != config.training.shards:
+            start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: what is half done is done again
     if ranks.first:
         folder.change_config(config)
         folder.rewind(start.epoch)

@@ -14,6 +14,7 @@ from dgn.errors import RunFailed, UserError
 
 MINDSPORE = (2, 10)
 NUMPY_BELOW = 2
+PATIENCE = 3600  # seconds that a process waits for the others
 DEVICES = ("Ascend", "GPU", "CPU")  # in the order in which they are looked for
 
 
@@ -35,6 +36,10 @@ def check_versions() -> None:
 def set_environment() -> None:
     """Environment that must stand before MindSpore is first imported; what the user has set stays."""
     os.environ.setdefault("GLOG_v", "3")  # errors only: its warnings are not about what the user does
+    if os.environ.get("MS_ROLE") == "MS_WORKER":
+        # how long a process waits for the others: one may be drawing or writing while they wait (CPU's own limit is 30 s);
+        # the scheduler keeps that limit, by which it misses a process that died
+        os.environ.setdefault("MS_NODE_TIMEOUT", str(PATIENCE))
     if platform.machine() == "x86_64":
         # With AVX-512 the oneDNN inside MindSpore 2.10 runs convolutions on plain layouts by its reference code, up to
         # 30 times slower than the matrix products that it uses with AVX2.

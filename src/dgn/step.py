@@ -36,8 +36,9 @@ def adam(weights: Iterable[ms.Parameter], beta1: float = 0.9, beta2: float = 0.9
 
 
 def restart_adam(optimizer: nn.Optimizer, beta1: float = 0.9, beta2: float = 0.999) -> None:
-    """Adam as before its first step; compiled graphs see it. (Its correction of the first steps is one number for all
-    weights, so it cannot begin anew for some of them.)"""
+    """Moments of zero and the correction of the first steps begun again, one step in: the first is three quarters of what a
+    fresh optimiser's is. Compiled graphs see it. (The correction is one number for all weights, so it cannot begin anew for
+    some of them.)"""
     for moment in (*optimizer.moment1, *optimizer.moment2):
         ops.assign(moment, ops.zeros_like(moment))
     for power, beta in ((optimizer.beta1_power, beta1), (optimizer.beta2_power, beta2)):

@@ -100,7 +100,10 @@ def _clips(args: argparse.Namespace) -> int:
 def _pack(args: argparse.Namespace) -> int:
     from dgn import build
     from dgn.data.records import pack
-    source = build.open_images(cfg.load(args.config, args.settings).data, args.images)
+    data = cfg.load(args.config, args.settings).data
+    if data.frames:
+        raise UserError("MindRecord files hold images; clips (data.frames) are read from their folders")
+    source = build.open_images(data, args.images)
     written = pack(source, Path(args.out))
     print(f"{written} images of {'x'.join(map(str, source.shape))} written to {args.out}")
     return 0

@@ -17,6 +17,7 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
+from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import add_device, positive
 
@@ -27,6 +28,7 @@ MEASURED_VALUES = 2 ** 26  # and values in them: the spectra of the images are h
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("--images", metavar="PATH", help="unseen images; without it the run's held-out ones")
+    parser.add_argument("--format", choices=cfg.LAYOUTS, help="how the clips of --images are stored (default: data.format of the run)")
     parser.add_argument("--steps", type=positive, help="Langevin steps for an unseen image (default: the config's)")
     parser.add_argument("--by-langevin", action="store_true", help="of a VAE: infer unseen images by Langevin dynamics, not by its encoder")
     add_device(parser)
@@ -37,22 +39,24 @@ def run(args: argparse.Namespace) -> int:
     from dgn import build
 
     trained = build.load_run(Path(args.run_folder), device)
-    result = evaluate(trained, args.images, args.steps, args.by_langevin)
+    result = evaluate(trained, args.images, args.steps, args.by_langevin, args.format)
     print(f"result: {json.dumps(result)} ckpt={trained.checkpoint}")
     return 0
 
 
-def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None, by_langevin: bool = False) -> Dict[str, Any]:
+def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None, by_langevin: bool = False,
+             layout: Optional[str] = None) -> Dict[str, Any]:
     """Computes all measures of a loaded run and returns them; those of the run's own images are written to metrics.json.
 
     by_langevin: unseen images are inferred by Langevin dynamics although the run has an encoder; nothing is written.
+    layout: how the clips at `images` are stored.
     """
     from dgn import build
     from dgn.evaluation import report
 
     config, sources = trained.config, trained.open_sources()
     known = np.arange(min(len(trained.bank), MEASURED, max(MEASURED_VALUES // int(np.prod(sources.train.shape)), 1)))
-    held_out = build.open_images(config.data, images) if images else sources.held_out
+    held_out = build.open_images(cfg.stored_as(config.data, layout), images) if images else sources.held_out
     new, new_latents = None, None
     if held_out is not None and len(held_out):
         new = held_out.read(np.arange(min(len(held_out), config.evaluation.images)))

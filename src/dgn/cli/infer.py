@@ -24,6 +24,7 @@ from typing import List
 import numpy as np
 from tqdm import tqdm
 
+from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import add_device, natural, positive
 
@@ -33,6 +34,7 @@ CHUNK = 500  # images, or frames of clips, inferred and written at a time
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("--images", metavar="PATH", required=True, help="folder of images or clips, or .mindrecord file")
+    parser.add_argument("--format", choices=cfg.LAYOUTS, help="how clips are stored (default: data.format of the run)")
     parser.add_argument("--steps", type=positive, default=300, help="Langevin steps (default %(default)s)")
     parser.add_argument("--output", metavar="DIR", default="inferred", help="new folder for the results (default %(default)s)")
     parser.add_argument("--seed", type=natural, default=1, help="of the chains' noise (default %(default)s)")
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.evaluation import reconstruction
     from dgn.files import new_folder, write_arrays
     trained = build.load_run(Path(args.run_folder), device)
-    source = build.open_images(trained.config.data, args.images)
+    source = build.open_images(cfg.stored_as(trained.config.data, args.format), args.images)
     given = build.given_latents(trained.model, source)
     output = new_folder(Path(args.output))
     names, latents, errors = [source.name(index) for index in range(len(source))], [], []

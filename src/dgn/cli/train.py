@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     except Interrupted as stopped:
         if ranks.first:
             folder.say(f"stopped and saved {stopped.checkpoint}; to go on: dgn train --output {args.output} --resume")
+        ranks.wait()  # the launcher ends the others when one ends with an error
         return 130
     except RunFailed as failed:
         last = next(iter(sorted(folder.checkpoints.glob("epoch_*"), reverse=True)), None)
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                         "--set goes on from there") from None
     if ranks.first:
         finish(trained)
-    ranks.wait()  # the launcher takes a process that ends early for one that failed
+    ranks.wait()
     return 0
 
 

@@ -9,14 +9,14 @@ from typing import Callable, Dict, Iterator, List, Optional, Tuple
 import cv2
 import numpy as np
 
+from dgn.config import LAYOUTS
 from dgn.data.folder import Folder, find_files, quiet_opencv, to_unit
 from dgn.data.images import Crop, check_cut, decode, find_images, is_image, matching, prepare
 from dgn.data.source import MISSING
 from dgn.errors import UserError
 
-LAYOUTS = ("videos", "frames", "strips")
 VIDEO_EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
-_NUMBERED = re.compile(r"(.*?)_?(\d+)\.[^.]+$")  # path with what is before a file's last number
+_NUMBERED = re.compile(r"(.*?)(\d+)\.[^.]+$")  # path with what is before a file's last number
 
 
 class ClipFolder(Folder):
@@ -33,6 +33,8 @@ class ClipFolder(Folder):
     def __init__(self, folder: str | Path, layout: str, frames: int, size: int, crop: Optional[Crop] = None, grey: bool = False,
                  resample: bool = False, corrupt: str = "error", cache_mb: int = 256, pattern: Optional[str] = None) -> None:
         check_cut(size, crop)
+        if layout not in LAYOUTS:
+            raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(LAYOUTS)}")
         self._layout, self._crop, self._resample = layout, crop, resample
         self._members: Dict[str, List[str]] = {}
         if layout == "videos":
@@ -90,8 +92,12 @@ def numbered(names: List[str]) -> Dict[str, List[str]]:
     for name in names:
         match = _NUMBERED.fullmatch(name)
         if match:
-            found.setdefault(match[1].rstrip("/") or "clip", []).append((int(match[2]), name))
-    return {clip: [name for _, name in sorted(files)] for clip, files in sorted(found.items())}
+            found.setdefault(match[1], []).append((int(match[2]), name))
+    clips: Dict[str, List[str]] = {}
+    for prefix, files in sorted(found.items()):
+        short = prefix.rstrip("/_") or "clip"
+        clips[prefix if short in clips else short] = [name for _, name in sorted(files)]
+    return clips
 
 
 def split_strip(pixels: np.ndarray) -> List[np.ndarray]:
@@ -138,7 +144,8 @@ def _walk(path: Path, wanted, last: Optional[int] = None):
 
 
 def each_frame(path: Path, wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Tuple[int, Optional[np.ndarray]]]:
-    """Every frame of a video from its first to `last` or its end: its number, and (H, W, 3) RGB uint8 if it is wanted."""
+    """Every frame of a video from its first to `last` or its end: its number, and (H, W, 3) RGB uint8 if it is wanted.
+    ValueError if a frame that is wanted cannot be decoded."""
     video, index = cv2.VideoCapture(str(path)), 0
     try:
         while (last is None or index <= last) and video.grab():
@@ -146,7 +153,7 @@ def each_frame(path: Path, wanted: Callable[[int], bool], last: Optional[int] = 
             if wanted(index):
                 read, picture = video.retrieve()
                 if not read:
-                    return
+                    raise ValueError(f"frame {index} cannot be decoded: the file is damaged")
                 picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             yield index, picture
             index += 1

@@ -144,9 +144,13 @@ def crop_videos(source: Path, target: Path, size: int, detect: Detector, margin:
                 report.not_found.append(name)
                 continue
             left, top, side = square(tuple(int(v) for v in np.median(boxes, 0)), margin)
-            for index, picture in each_frame(path, lambda index: True):
-                face = fit(cut_square(picture, left, top, side), size)
-                write_image(target / name / f"{index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
+            try:
+                for index, picture in each_frame(path, lambda index: True):
+                    face = fit(cut_square(picture, left, top, side), size)
+                    write_image(target / name / f"{index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
+            except ValueError as reason:
+                report.unreadable.append((name, str(reason)))
+                continue
         report.found.append(name)
     return report
 

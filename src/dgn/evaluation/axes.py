@@ -30,9 +30,11 @@ def principal(decode: Decode, latents: Sequence[np.ndarray], moving: int) -> Axe
     """Eigenvectors of E[J^T J], J the change of what group `moving` makes (0: the appearance, 1: the displacement) with its
     latents.
 
-    latents: (n, d) of each group, where J is taken; at most SAMPLES of them.
+    latents: (n, d) of each group, where J is taken; of many, SAMPLES evenly spaced ones.
     """
-    latents = [z[:SAMPLES] for z in latents]
+    count = len(latents[0])
+    chosen = np.unique(np.linspace(0, count - 1, min(SAMPLES, count)).astype(int))
+    latents = [z[chosen] for z in latents]
     columns = []
     for k in range(latents[moving].shape[1]):
         ends = []

@@ -68,5 +68,5 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 
 
 def compute(images: np.ndarray, real: np.ndarray) -> float:
-    """Distance of two sets of pictures, both (n, C, H, W) in [0, 1], of some hundreds each."""
+    """Distance of two sets of pictures, both (n, C, H, W) in [0, 1]; of fewer than some hundreds the covariances are rough."""
     return distance(features(images), features(real))

@@ -93,9 +93,7 @@ def pictures_measured(trained) -> Dict[str, float]:
     else:
         real = sources.train.read(np.arange(min(len(sources.train), SAMPLED)))
     noise = draw_noise(trained.model, 1, len(real), config.training.seed, "samples")
-    # the spread that the chains have, where it is not the prior's
-    spread = [std for _, std in trained.bank.moments().values()]
-    made = trained.decode(*(std * n[0] for std, n in zip(spread, noise))).image
+    made = trained.decode(*(n[0] for n in noise)).image
     return {"sharpness_reconstruction": sharpness.compute(rebuilt, held_out), "sharpness_samples": sharpness.compute(made, real),
             "frechet_reconstruction": frechet.compute(rebuilt, held_out), "frechet_samples": frechet.compute(made, real)}
 

@@ -54,7 +54,7 @@ def probe(trained) -> Probe:
     names = (*MOTION, *COLOUR, *SHAPE)
 
     def read(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        return exchange.probe(frames, values[:, at].reshape(len(frames), -1), side=min(data.size, 32))
+        return exchange.probe(frames, values[:, at].reshape(len(frames), -1), side=32 if data.size % 32 == 0 else 16)
     return Probe(read(source.factor_table(everyone, names)), read(source.landmarks(everyone).reshape(PROBED_CLIPS, data.frames, -1)))
 
 

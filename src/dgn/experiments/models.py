@@ -63,6 +63,8 @@ def generated_only(args: argparse.Namespace) -> cfg.Config:
 def deformable_recipe(args: argparse.Namespace) -> cfg.Config:
     """The recipe of an experiment that sets model and method itself where it needs others."""
     config = cfg.load(args.config, args.settings)
+    if config.data.frames:
+        raise UserError(f"{args.config} is a recipe for clips (data.frames); the experiment is one on images")
     if (config.model.kind, config.model.appearance) != ("deformable", "sampled"):
         raise UserError(f"{args.config}: the experiment starts from the deformable model with Z^a sampled (model.kind, model.appearance)")
     return config
@@ -95,7 +97,9 @@ def tuning_config(config: cfg.Config, start: Path, args: argparse.Namespace, **m
 
 
 def need_deformable(trained, path: str) -> None:
-    """Raises UserError for a run that has no inferred Z^a and Z^g."""
+    """Raises UserError for a run that has no inferred Z^a and Z^g of images."""
+    if trained.config.data.frames:
+        raise UserError(f"{path} is a run on clips; the experiment is one on images")
     if len(trained.model.groups) != 2 or not trained.model.groups[0].sampled:
         raise UserError(f"{path} has no Z^a and Z^g that are both inferred; give a run of the deformable model")
 

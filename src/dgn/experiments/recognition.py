@@ -45,9 +45,9 @@ def run(args: argparse.Namespace, device: str) -> None:
     labels = [label(source.name(k)) for k in range(len(source))]
     classes, persons = sorted({name for name, _ in labels}), [person for _, person in labels]
     people = len(set(persons))
-    if len(classes) < 2 or people < args.folds:
+    if len(classes) < 2 or not 2 <= args.folds <= people:
         raise UserError(f"{args.run_folder}: {len(classes)} classes and {people} people; at least 2 classes are needed, and as many people as "
-                        f"folds (--folds {args.folds})")
+                        f"folds, 2 or more (--folds is {args.folds})")
     clips = source.read(np.arange(len(source)))
     print(f"inferring {len(clips)} clips ...", flush=True)
     lengths, truth = observed(clips).sum(1), np.array([classes.index(name) for name, _ in labels])

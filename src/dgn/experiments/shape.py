@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, device: str) -> None:
     from dgn import build
+    from dgn.data.source import observed
     from dgn.evaluation.exchange import correlation
     from dgn.figures import bases
     from dgn.figures import clips as figures
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace, device: str) -> None:
         return moved
 
     amounts = (-args.amount, 0.0, args.amount)
-    rows = [trained.decode(z_app, edited(z_geo, amount)).image[0] for amount in amounts]
+    length = int(observed(trained.open_sources().train.read(np.array([args.clip]))).sum())
+    rows = [trained.decode(z_app, edited(z_geo, amount)).image[0][:length] for amount in amounts]
     names = [f"Z_0^g {dimension} {amount:+g}" if amount else "as inferred" for amount in amounts]
     for path in figures.edited_shapes(trained.folder.figures / "shape.png", rows, names):
         print(path)

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, device: str) -> None:
     need_deformable(trained, args.run_folder)
     images = images_by_view(trained.config.data, args.data, args.faces, args.crop)
     latents = infer_views(trained, images, args.steps)
-    found = axes.both(trained.decode, [z.reshape(-1, z.shape[-1])[::7] for z in latents.values()])  # of some of all views and people
+    found = axes.both(trained.decode, [z.reshape(-1, z.shape[-1]) for z in latents.values()])
     turned = {name: z @ own.directions for (name, z), own in zip(latents.items(), found)}
     result = {kind: view_covariance.compute(z, list(images)) for kind, z in (("as_learned", latents), ("principal", turned))}
     trained.folder.add_results(views=result)

@@ -16,17 +16,16 @@ from dgn.nets.model import Decoded
 SHOWN = 10  # frames of a clip in a row, at most
 
 
-def some(clip: np.ndarray, shown: int = SHOWN) -> np.ndarray:
-    """Evenly spaced places of the frames that a clip (F, ...) has; the picture of a row."""
-    length = int(observed(clip[None]).sum()) if clip.ndim == 4 else len(clip)
+def some(length: int, shown: int = SHOWN) -> np.ndarray:
+    """Evenly spaced frames of so many; the pictures of a row."""
     return np.unique(np.rint(np.linspace(0, length - 1, min(shown, length))).astype(int))
 
 
 def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, names: Sequence[str], title: str) -> Path:
     """Clips (n, F, C, H, W); for each its frames, their reconstructions with the bent grid, and their appearances."""
-    rows, labels = [], []
+    rows, labels, lengths = [], [], observed(clips).sum(1)
     for k, clip in enumerate(clips):
-        at = some(clip)
+        at = some(lengths[k])
         image, appearance, displacement = (part[k][at] for part in decoded)
         rows += [list(clip[at]), list(image), [with_grid(i, d) for i, d in zip(image, displacement)], list(appearance)]
         labels += [names[k], "reconstruction", "with bent grid", "before the warp"]
@@ -37,7 +36,7 @@ def grids(path: Path, decoded: Decoded, lengths: Sequence[int], names: Sequence[
     """Fig. 19: the bent grid over time, a clip a row."""
     rows = []
     for image, field, length in zip(decoded.image, decoded.displacement, lengths):
-        at = some(image[:length])
+        at = some(length)
         rows.append([with_grid(i, d) for i, d in zip(image[at], field[at])])
     return save_sheet(path, rows, "Deformed grids over time", list(names), note="Where the canonical grid goes as the face moves.")
 
@@ -45,8 +44,8 @@ def grids(path: Path, decoded: Decoded, lengths: Sequence[int], names: Sequence[
 def recombination(path: Path, clips: np.ndarray, exchanged: Sequence[np.ndarray], names: Sequence[str]) -> List[Path]:
     """Fig. 15, 16: two clips, then the first one's appearance with the second one's geometry, and the reverse; as a sheet
     and as a moving picture. `path` names the sheet."""
-    shown = min(len(some(clip, clip.shape[0])) for clip in clips)
-    at = some(clips[0][:shown])
+    shown = int(observed(clips).sum(1).min())
+    at = some(shown)
     labels = [*names, "appearance of 1,\ngeometry of 2", "appearance of 2,\ngeometry of 1"]
     rows = [*clips, *exchanged]
     sheet = save_sheet(path, [list(clip[at]) for clip in rows], "Appearance and geometry of two clips, exchanged", labels,
@@ -57,7 +56,7 @@ def recombination(path: Path, clips: np.ndarray, exchanged: Sequence[np.ndarray]
 
 def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) -> List[Path]:
     """Fig. 18: a clip with its Z_0^g changed along a basis, its dynamics kept."""
-    at = some(rows[0])
+    at = some(len(rows[0]))
     sheet = save_sheet(path, [list(clip[at]) for clip in rows], "The shape of a clip edited by Z_0^g, its dynamics kept", list(names),
                        note="Shape changes from row to row; expression changes along a row as in the clip itself.")
     return [sheet, save_animation(path.with_suffix(".gif"), [list(rows)])]
@@ -65,7 +64,7 @@ def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) 
 
 def samples(path: Path, clips: np.ndarray, trained_on: int) -> List[Path]:
     """New clips from the prior, (n, F, C, H, W), more frames than were trained on."""
-    at = some(clips[0], 16)
+    at = some(clips.shape[1], 16)
     sheet = save_sheet(path, [list(clip[at]) for clip in clips], f"New clips of {clips.shape[1]} frames; trained on {trained_on}",
                        [""] * len(clips), [f"t = {t}" for t in at], note="Z_0 and every xi_t are drawn from the prior.", scale=2)
     return [sheet, save_animation(path.with_suffix(".gif"), [list(clips)])]

@@ -54,7 +54,6 @@ class Discriminator(nn.Cell):
     def __init__(self, channels: int, size: int, width: int, seed: int) -> None:
         super().__init__()
         rng = generator(seed, "discriminator weights")
-        self.size = size
         maps = feature_maps(size, width)
         self.enter = convolution(channels, maps[0], 3, rng)
         self.levels = nn.CellList([nn.SequentialCell(Block(before, before, rng), Block(before, after, rng))

@@ -79,7 +79,8 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
         for epoch in range(start.epoch, config.training.epochs):
             order = epoch_order(len(source), size, generator(config.training.seed, "order", epoch), config.training.shards)
             first = start.step if epoch == start.epoch else 0
-            sums = sums if first and ranks.first else Sums()  # what was summed before the stop is told once
+            if not (first and ranks.first):  # what was summed before the stop is told once, by names that all know
+                sums = Sums(measures=dict.fromkeys(sums.measures, 0.0) if first else {})
             if epoch in config.training.renew_appearance and not first:
                 renew_appearance(learner.model, learner.fresh, learner.method.cells["optimizer"], config.training.adam_beta1,
                                  config.training.adam_beta2, learner.bank, epoch)
@@ -111,10 +112,12 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
 
 
 def batch_size(training: cfg.Training, count: int) -> int:
-    """Samples of a batch: as the config says, or what fewer images allow. Raises UserError if there is not one for each shard."""
-    size = min(training.batch_size, count - count % training.shards)
+    """Samples of a batch: as the config says, or what fewer samples allow. Raises UserError if there is not one for each part."""
+    unit = training.shards * training.parts
+    size = min(training.batch_size, count - count % unit)
     if not size:
-        raise UserError(f"{count} images cannot be divided into {training.shards} shards (training.shards)")
+        raise UserError(f"{count} samples cannot be divided into {training.shards} shards of {training.parts} parts "
+                        "(training.shards, training.parts)")
     return size
 
 
@@ -137,7 +140,8 @@ def visit(learner: Learner, config: cfg.Config, position: Position, batch: np.nd
 
 def _save(run: RunFolder, learner: Learner, position: Position, sums: Sums) -> Path:
     """One checkpoint for all processes: the first writes it when every chain is in its file."""
-    state: Dict[str, Any] = {"sums": sums.over(learner.ranks)._asdict(), "images": learner.source.identity()}
+    state: Dict[str, Any] = {"sums": sums.over(learner.ranks)._asdict(), "images": learner.source.identity(),
+                             "shards": run.config.training.shards}
     learner.bank.flush()
     learner.ranks.wait()
     saved = run.checkpoints / position.name
