@@ -76,4 +76,4 @@ def test_the_operator_follows_the_device_and_the_compiler(monkeypatch, tmp_path,
     assert "slower" in caplog.text
     with pytest.raises(UserError, match="cannot be built"):
         make_deconv("native", 3, 2, 3, 2, True, "CPU")
-    assert set(deconv.KINDS) == {"auto", "stock", "native"}
+    assert set(deconv.KINDS) == {"auto", "stock", "symmetric", "native"}

@@ -48,8 +48,8 @@ class SymmetricDeconv(nn.Cell):
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.uneven:
             inputs, outputs = weight.shape[:2]
-            weight = ops.concat((ops.zeros((inputs, outputs, 1, self.kernel), weight.dtype), weight), 2)
-            weight = ops.concat((ops.zeros((inputs, outputs, self.kernel + 1, 1), weight.dtype), weight), 3)
+            weight = ops.cat((ops.zeros((inputs, outputs, 1, self.kernel), weight.dtype), weight), 2)
+            weight = ops.cat((ops.zeros((inputs, outputs, self.kernel + 1, 1), weight.dtype), weight), 3)
         return self.stock(x, weight, bias)
 
 
