@@ -78,14 +78,10 @@ class FaceClips:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The clips at `indices`, (n, F, C, size, size) float32 in [0, 1]."""
-        return to_unit(np.stack([self._draw(int(index)) for index in indices]))
+        return to_unit(np.stack([self._cache.fetch(int(index), self._draw) for index in indices]))
 
     def _draw(self, index: int) -> np.ndarray:
-        pixels = self._cache.get(index)
-        if pixels is None:
-            pixels = np.stack([draw(frame, self.shape[-1], self.shape[1] == 1) for frame in self.factors(index)])
-            self._cache.keep(index, pixels)
-        return pixels
+        return np.stack([draw(frame, self.shape[-1], self.shape[1] == 1) for frame in self.factors(index)])
 
 
 def write_clips(out: Path, count: int, frames: int, size: int, seed: int, grey: bool = False) -> None:

@@ -117,14 +117,10 @@ class FaceSource:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The faces at `indices`, (n, C, size, size) float32 in [0, 1]."""
-        return to_unit(np.stack([self._draw(int(index)) for index in indices]))
+        return to_unit(np.stack([self._cache.fetch(int(index), self._draw) for index in indices]))
 
     def _draw(self, index: int) -> np.ndarray:
-        pixels = self._cache.get(index)
-        if pixels is None:
-            pixels = draw(self.factors(index), self.size, self.grey)
-            self._cache.keep(index, pixels)
-        return pixels
+        return draw(self.factors(index), self.size, self.grey)
 
 
 def write_folder(out: Path, kind: str, count: int, size: int, seed: int, grey: bool = False) -> int:

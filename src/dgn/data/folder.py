@@ -32,6 +32,14 @@ class PixelCache:
     def get(self, index: int) -> Optional[np.ndarray]:
         return self._kept.get(index)
 
+    def fetch(self, index: int, make: Callable[[int], np.ndarray]) -> np.ndarray:
+        """The sample as it is kept, or made now."""
+        pixels = self.get(index)
+        if pixels is None:
+            pixels = make(index)
+            self.keep(index, pixels)
+        return pixels
+
     def keep(self, index: int, pixels: np.ndarray) -> None:
         with self._filling:
             if index not in self._kept and self.nbytes + pixels.nbytes <= self._room:

@@ -22,7 +22,7 @@ from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import positive
 from dgn.errors import UserError
-from dgn.experiments.models import OTHER_PEOPLE, add_recipe, deformable_recipe, experiment_folder, table
+from dgn.experiments.models import OTHER_PEOPLE, add_recipe, deformable_recipe, experiment_folder
 from dgn.files import write_json
 
 SAMPLED = 1000  # pictures from the prior, and real ones that they are compared with, at most
@@ -100,19 +100,18 @@ def pictures_measured(trained) -> Dict[str, float]:
 
 def summary(result: Dict[str, Any]) -> str:
     """The table of the README."""
+    from dgn.experiments.baselines import error_rows, score_rows, show
+
     rows = {
-        "MSRE, training": lambda r: f"{r['train']['msre']:.1f}",
-        "MSRE, unseen": lambda r: f"{r['unseen']['msre']:.1f}",
+        **error_rows(),
         "sharpness of reconstructions (1: real)": lambda r: f"{r['sharpness_reconstruction']:.2f}",
         "sharpness of samples": lambda r: f"{r['sharpness_samples']:.2f}",
         "Frechet distance of reconstructions": lambda r: f"{r['frechet_reconstruction']:.4f}",
         "Frechet distance of samples": lambda r: f"{r['frechet_samples']:.4f}",
     }
     if all("disentanglement" in r for r in result.values()):
-        for key, text in (("r2_gap", "R2 gap"), ("dci_disentanglement", "DCI disentanglement"), ("dci_completeness", "DCI completeness"),
-                          ("mig", "MIG"), ("sap", "SAP")):
-            rows[text] = lambda r, key=key: f"{r['disentanglement'][key]:.3f}"
-    return table("", list(result), {name: [show(r) for r in result.values()] for name, show in rows.items()})
+        rows.update(score_rows())
+    return show(result, rows)
 
 
 def draw(folder, trained: Dict[str, Any]):

@@ -14,7 +14,7 @@ training.renew_appearance acts on ours alone; the others have no appearance, or 
 from __future__ import annotations
 
 import argparse
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 import numpy as np
 
@@ -89,24 +89,35 @@ def known_factors(trained, faces: int) -> Dict[str, Any]:
     return {"disentanglement": measured, "correspondence": endpoint.compute(field, material, mask)}
 
 
+def error_rows() -> Dict[str, Callable[[Dict[str, Any]], str]]:
+    """Rows of a table of models: what of a model's result is shown, by the row's name."""
+    return {"MSRE, training": lambda r: f"{r['train']['msre']:.1f}", "MSRE, unseen": lambda r: f"{r['unseen']['msre']:.1f}"}
+
+
+def score_rows() -> Dict[str, Callable[[Dict[str, Any]], str]]:
+    """Rows of the measures with known factors."""
+    names = {"R2 gap": "r2_gap", "DCI disentanglement": "dci_disentanglement", "DCI completeness": "dci_completeness",
+             "DCI informativeness": "dci_informativeness", "MIG": "mig", "SAP": "sap"}
+    return {name: lambda r, key=key: f"{r['disentanglement'][key]:.3f}" for name, key in names.items()}
+
+
+def show(result: Dict[str, Any], rows: Dict[str, Callable[[Dict[str, Any]], str]]) -> str:
+    """The models' results as a table, a model a column."""
+    return table("", list(result), {name: [row(r) for r in result.values()] for name, row in rows.items()})
+
+
 def summary(result: Dict[str, Any]) -> str:
     """The table of the README."""
     def r2(r, group: str, *blocks: str) -> str:
         return " / ".join(f"{r['disentanglement']['r2'][f'{group}_from_z_{block}']:.2f}" for block in blocks)
 
     rows = {
-        "MSRE, training": lambda r: f"{r['train']['msre']:.1f}",
-        "MSRE, unseen": lambda r: f"{r['unseen']['msre']:.1f}",
+        **error_rows(),
         "geometry from Z^g / Z^a (R2)": lambda r: r2(r, "geometry", "geometry", "appearance"),
         "appearance from Z^a / Z^g (R2)": lambda r: r2(r, "appearance", "appearance", "geometry"),
-        "R2 gap": lambda r: f"{r['disentanglement']['r2_gap']:.3f}",
-        "DCI disentanglement": lambda r: f"{r['disentanglement']['dci_disentanglement']:.3f}",
-        "DCI completeness": lambda r: f"{r['disentanglement']['dci_completeness']:.3f}",
-        "DCI informativeness": lambda r: f"{r['disentanglement']['dci_informativeness']:.3f}",
-        "MIG": lambda r: f"{r['disentanglement']['mig']:.3f}",
-        "SAP": lambda r: f"{r['disentanglement']['sap']:.3f}",
+        **score_rows(),
         "end-point error (pixels)": lambda r: f"{r['correspondence']['endpoint_error']:.2f}",
         "  relative to no displacement": lambda r: f"{r['correspondence']['endpoint_ratio']:.2f}",
         "parameters of the generator": lambda r: f"{r['parameters']:,}",
     }
-    return table("", list(result), {name: [show(r) for r in result.values()] for name, show in rows.items()})
+    return show(result, rows)

@@ -11,8 +11,7 @@ from typing import Tuple
 
 from mindspore import Tensor, nn, ops
 
-from dgn.errors import UserError
-from dgn.nets.native import BuildError, operator, warn_once
+from dgn.nets.native import check_choice, native_or, operator
 
 KINDS = ("auto", "stock", "symmetric", "native")
 
@@ -80,17 +79,14 @@ class NativeDeconv(nn.Cell):
 
 def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool, device: str = "CPU") -> nn.Cell:
     """The operator named by `kind`; "auto" is native on CPU (stock if it cannot be built), stock elsewhere."""
-    if kind not in KINDS:
-        raise UserError(f"model.deconv is {kind!r}; it must be one of {', '.join(KINDS)}")
-    if kind == "native" and device != "CPU":
-        raise UserError(f"model.deconv native is a CPU kernel; on {device} use stock or auto")
+    check_choice("model.deconv", kind, KINDS, device, "stock")
     if kind == "symmetric":
         return SymmetricDeconv(inputs, outputs, kernel, stride, relu)
-    if kind != "stock" and device == "CPU":
-        try:
-            return NativeDeconv(outputs, stride, relu)
-        except BuildError as error:
-            if kind == "native":
-                raise UserError(f"model.deconv native cannot be built here: {error}. Use stock or auto") from error
-            warn_once(f"deconvolution: the native kernel is not available ({error}); using MindSpore's, which is slower")
-    return StockDeconv(inputs, outputs, kernel, stride, relu)
+
+    def stock() -> nn.Cell:
+        return StockDeconv(inputs, outputs, kernel, stride, relu)
+
+    if kind == "stock" or device != "CPU":
+        return stock()
+    return native_or(lambda: NativeDeconv(outputs, stride, relu), "model.deconv", kind, stock, "stock",
+                     "deconvolution: the native kernel is not available ({error}); using MindSpore's, which is slower")

@@ -11,9 +11,11 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Callable, Optional, Tuple, Union
+from typing import Callable, Optional, Sequence, Tuple, Union
 
-from mindspore import ops
+from mindspore import nn, ops
+
+from dgn.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,26 @@ def operator(source: str, name: str, result: Callable) -> ops.Custom:
     """
     library = build(Path(__file__).with_name(source))
     return ops.Custom(f"{library}:{name}", out_shape=result, out_dtype=result, func_type="aot")
+
+
+def check_choice(option: str, kind: str, kinds: Sequence[str], device: str, elsewhere: str) -> None:
+    """Raises UserError if `kind` of the config's `option` is unknown, or a CPU kernel asked for on another device."""
+    if kind not in kinds:
+        raise UserError(f"{option} is {kind!r}; it must be one of {', '.join(kinds)}")
+    if kind == "native" and device != "CPU":
+        raise UserError(f"{option} native is a CPU kernel; on {device} use {elsewhere} or auto")
+
+
+def native_or(make: Callable[[], nn.Cell], option: str, kind: str, otherwise: Callable[[], nn.Cell], other: str, instead: str) -> nn.Cell:
+    """The Cell of C++ kernels; where it cannot be built the other one, with a line that says so (`instead`: what is used),
+    unless `kind` insists on it: then UserError naming `other`."""
+    try:
+        return make()
+    except BuildError as error:
+        if kind == "native":
+            raise UserError(f"{option} native cannot be built here: {error}. Use {other} or auto") from error
+        warn_once(instead.format(error=error))
+        return otherwise()
 
 
 def build(source: Path) -> Path:

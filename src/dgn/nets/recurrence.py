@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from dgn.errors import UserError
-from dgn.nets.native import BuildError, operator, warn_once
+from dgn.nets.native import check_choice, native_or, operator
 
 KINDS = ("auto", "stock", "native")
 
@@ -62,15 +61,8 @@ class NativeRecurrence(nn.Cell):
 
 def make_recurrence(kind: str, device: str = "CPU") -> nn.Cell:
     """The operator named by `kind`; "auto" is native on CPU (stock if it cannot be built), stock elsewhere."""
-    if kind not in KINDS:
-        raise UserError(f"model.recurrence is {kind!r}; it must be one of {', '.join(KINDS)}")
-    if kind == "native" and device != "CPU":
-        raise UserError(f"model.recurrence native is a CPU kernel; on {device} use stock or auto")
-    if kind != "stock" and device == "CPU":
-        try:
-            return NativeRecurrence()
-        except BuildError as error:
-            if kind == "native":
-                raise UserError(f"model.recurrence native cannot be built here: {error}. Use stock or auto") from error
-            warn_once(f"recurrence: the native kernel is not available ({error}); using MindSpore's operators, which are slower")
-    return StockRecurrence()
+    check_choice("model.recurrence", kind, KINDS, device, "stock")
+    if kind == "stock" or device != "CPU":
+        return StockRecurrence()
+    return native_or(NativeRecurrence, "model.recurrence", kind, StockRecurrence, "stock",
+                     "recurrence: the native kernel is not available ({error}); using MindSpore's operators, which are slower")

@@ -15,8 +15,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from dgn.errors import UserError
-from dgn.nets.native import BuildError, operator, warn_once
+from dgn.nets.native import check_choice, native_or, operator
 
 KINDS = ("auto", "reference", "grid_sample", "native")
 
@@ -98,17 +97,10 @@ class NativeWarp(nn.Cell):
 
 def make_warp(kind: str, height: int, width: int, device: str = "CPU") -> nn.Cell:
     """The warp named by `kind`; "auto" is native on CPU (reference if it cannot be built), grid_sample elsewhere."""
-    if kind not in KINDS:
-        raise UserError(f"model.warp is {kind!r}; it must be one of {', '.join(KINDS)}")
-    if kind == "native" and device != "CPU":
-        raise UserError(f"model.warp native is a CPU kernel; on {device} use grid_sample or auto")
+    check_choice("model.warp", kind, KINDS, device, "grid_sample")
     if kind == "grid_sample" or (kind == "auto" and device != "CPU"):
         return GridSampleWarp(height, width)
-    if kind != "reference":
-        try:
-            return NativeWarp()
-        except BuildError as error:
-            if kind == "native":
-                raise UserError(f"model.warp native cannot be built here: {error}. Use reference or auto") from error
-            warn_once(f"warp: the native kernel is not available ({error}); using the reference, which is slower")
-    return ReferenceWarp(height, width)
+    if kind == "reference":
+        return ReferenceWarp(height, width)
+    return native_or(NativeWarp, "model.warp", kind, lambda: ReferenceWarp(height, width), "reference",
+                     "warp: the native kernel is not available ({error}); using the reference, which is slower")
