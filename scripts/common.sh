@@ -72,3 +72,17 @@ setup_python() {
     PYTHON="$ROOT/.venv/bin/python"
     fits "$PYTHON" || { echo "$ROOT/.venv does not fit requirements.txt after the installation; remove it and try again" >&2; exit 1; }
 }
+
+# ARGS: the arguments of `python -m dgn` for a training, DGN_OPTIONS among them; a resumed run has its own config.
+#   train_arguments DEVICE CONFIG DATA OUTPUT
+train_arguments() {
+    local options
+    read -r -a options <<<"${DGN_OPTIONS:-}"
+    case " ${options[*]:-} " in
+    *" --resume "*) ARGS=(train) ;;
+    *) ARGS=(train --config "$2") ;;
+    esac
+    ARGS+=(--device "$1" --output "$4")
+    [ -z "$3" ] || ARGS+=(--data "$3")
+    ARGS+=(${options[@]+"${options[@]}"})
+}

@@ -27,17 +27,10 @@ DATA=${4:-}
 NAME=$(basename "$CONFIG")
 OUTPUT=${5:-runs/${NAME%.*}}
 OUTPUT=${OUTPUT%/}
-read -r -a OPTIONS <<<"${DGN_OPTIONS:-}"
 case "$COUNT" in '' | *[!0-9]* | 0) echo "DEVICE_NUM is $COUNT; it must be the number of processes on this host" >&2; exit 2 ;; esac
 
 setup_python
-case " ${OPTIONS[*]:-} " in
-*" --resume "*) ARGS=(train) ;;
-*) ARGS=(train --config "$CONFIG") ;;
-esac
-ARGS+=(--device "$DEVICE" --output "$OUTPUT")
-[ -z "$DATA" ] || ARGS+=(--data "$DATA")
-ARGS+=(${OPTIONS[@]+"${OPTIONS[@]}"})
+train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"
 
 PORT=${MS_SCHED_PORT:-$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
 unset MS_SCHED_PORT # msrun sets it for each process

@@ -22,14 +22,8 @@ CONFIG=${2:-$ROOT/config/faces_demo.yaml}
 DATA=${3:-}
 NAME=$(basename "$CONFIG")
 OUTPUT=${4:-runs/${NAME%.*}}
-read -r -a OPTIONS <<<"${DGN_OPTIONS:-}"
 
 setup_python
-case " ${OPTIONS[*]:-} " in
-*" --resume "*) ARGS=(train) ;;
-*) ARGS=(train --config "$CONFIG") ;;
-esac
-ARGS+=(--device "$DEVICE" --output "$OUTPUT")
-[ -z "$DATA" ] || ARGS+=(--data "$DATA")
+train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"
 # in the foreground; the program keeps its log in OUTPUT_PATH/train.log and its exit code is this script's
-exec "$PYTHON" -m dgn "${ARGS[@]}" ${OPTIONS[@]+"${OPTIONS[@]}"}
+exec "$PYTHON" -m dgn "${ARGS[@]}"

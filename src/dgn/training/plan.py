@@ -8,6 +8,7 @@ from mindspore import nn
 
 from dgn import config as cfg
 from dgn.nets.blocks import parameter_count
+from dgn.training.loop import batch_size
 
 MEBIBYTE = 2 ** 20
 FLOAT = 4  # bytes
@@ -26,7 +27,7 @@ def stacks(model: nn.Cell) -> List[nn.Cell]:
 
 def describe(config: cfg.Config, model: nn.Cell, count: int, device: str) -> str:
     """Resolved config, parameter counts, memory and steps as text."""
-    batch = min(config.training.batch_size, count)
+    batch = batch_size(config.training, count)
     batches = -(-count // batch)
     weights = ", ".join(f"{name} {parameter_count(branch):,}" for name, branch in zip(model.branch_names, model.branches))
     inference = f"{config.inference.steps} Langevin steps" if config.training.method == "abp" else "a pass through the encoder"
