@@ -184,13 +184,16 @@ def reseeded(config: cfg.Config, number: int) -> cfg.Config:
 
 
 def start_from(run: RunFolder, part: str, model: nn.Cell, method: Method) -> None:
-    """Initial weights from another run: all of them, or those of one generator."""
+    """Initial weights from another run: all of them, or those of one generator. A model of clips may begin with what a
+    model of images has learned: its frames are made by the same generators, and its transitions are new."""
     first = checkpoint.newest_whole(run.checkpoints)
-    if part == "all":  # of a critic that the other run has not had, the initial weights stay
+    of_images = hasattr(model, "frames") and not run.config.data.frames
+    if part != "all" or of_images:
+        places = [f"branches.{k}." for k, name in enumerate(model.branch_names) if part in ("all", name)]
+        checkpoint.load(first, {"weights": model}, True, {place: place + "emission." * of_images for place in places})
+    else:  # of a critic that the other run has not had, the initial weights stay
         checkpoint.load(first, {name: cell for name, cell in learned(method.cells).items() if name == "weights" or
                                 (first / f"{name}.ckpt").is_file()}, spread_channels=True)
-    else:
-        checkpoint.load(first, {"weights": model}, spread_channels=True, part=f"branches.{model.branch_names.index(part)}.")
 
 
 def learned(cells: Dict[str, nn.Cell]) -> Dict[str, nn.Cell]:

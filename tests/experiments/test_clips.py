@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import cv2
+import mindspore as ms
 import numpy as np
 import pytest
 
@@ -50,6 +51,17 @@ def test_a_training_on_clips_has_its_measures_and_pictures(trained):
         "reconstruction.png", "appearance_bases.png", "geometry_bases.png", "applied_bases.png", "grids.png", "curves.png"}
     record = json.loads((trained / "metrics.jsonl").read_text().splitlines()[0])
     assert record["msre"] > 0 and {"z_app_std", "z_geo_std"} <= set(record)
+
+
+def test_clips_begin_with_generators_learned_from_images(tmp_path):
+    still = ["training.learning_rate=1e-12", "training.start=" + str(tmp_path / "images")]
+    assert train(tmp_path / "images", 1, "data.frames=0") == 0
+    assert train(tmp_path / "clips", 1, *still) == 0
+    learned, begun = (ms.load_checkpoint(str(next(tmp_path.glob(f"{run}/checkpoints/epoch_00001/weights.ckpt")))) for run in ("images", "clips"))
+    assert {name.replace("emission.", "") for name in begun if "emission" in name} == set(learned)
+    for name, weights in learned.items():
+        place, rest = name[:len("branches.0.")], name[len("branches.0."):]
+        np.testing.assert_allclose(begun[place + "emission." + rest].asnumpy(), weights.asnumpy(), atol=1e-9)
 
 
 def test_it_learns_and_a_resumed_run_is_the_run_that_was_never_stopped(tmp_path):

@@ -21,8 +21,10 @@ def programs(model: nn.Cell, options: cfg.Model, x: np.ndarray, steps: int, step
 
     Raises UserError if PyTorch is not installed, or if the model has an option that these programs do not know.
     """
+    if x.ndim != 4:
+        raise UserError("--against torch compares the model of images; data.frames must be 0")
     plain = cfg.Model()
-    for key in ("scaling", "smooth_appearance", "control_grid", "refine"):
+    for key in ("kind", "network", "precision", "scaling", "smooth_appearance", "control_grid", "refine"):
         if getattr(options, key) != getattr(plain, key):
             raise UserError(f"--against torch compares the paper's model; model.{key} must be {getattr(plain, key)!r}")
     try:

@@ -46,13 +46,13 @@ def run(args: argparse.Namespace, device: str) -> None:
     z_app, z_geo = trained.bank.read(pair)
     exchanged = trained.decode(z_app, z_geo[::-1]).image
     clips = source.read(pair)
-    for path in figures.recombination(trained.folder.figures / "recombination.png", clips, exchanged, [names[k] for k in pair]):
-        print(path)
     if trained.config.data.path is None:
         result = followed(trained, partner)
         trained.folder.add_results(recombination=result)
         print(table("correlation with", ["geometry donor", "appearance donor", "own clip"], {
             name: [f"{found[key]:+.2f}" for key in ("geometry_donor", "appearance_donor", "own")] for name, found in result.items()}))
+    for path in figures.recombination(trained.folder.figures / "recombination.png", clips, exchanged, [names[k] for k in pair]):
+        print(path)
 
 
 def followed(trained, partner: np.ndarray) -> Dict[str, Any]:

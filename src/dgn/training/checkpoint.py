@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 import mindspore as ms
 import numpy as np
@@ -24,7 +25,8 @@ from dgn.inference.latents import LatentBank
 
 log = logging.getLogger(__name__)
 _UNFINISHED = ".unfinished-"
-CHANNELS = "branches.0.stack.last."  # the layer whose outputs are the channels of the image
+CHANNELS = re.compile(r"branches\.0\.(emission\.)?stack\.last\.")  # the layer whose outputs are the channels of the image
+WHOLE = {"": ""}
 
 
 class Position(NamedTuple):
@@ -123,16 +125,16 @@ def read_state(checkpoint: Path) -> Dict[str, Any]:
     return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
 
 
-def load(checkpoint: Path, cells: Dict[str, nn.Cell], spread_channels: bool = False, part: str = "") -> None:
+def load(checkpoint: Path, cells: Dict[str, nn.Cell], spread_channels: bool = False, parts: Mapping[str, str] = WHOLE) -> None:
     """Fills `cells` from a checkpoint, by file name: before their first compiled call, which may not see a later change.
 
     spread_channels: what was learned for grey images may fill a Cell for colour: each channel gets the grey one's
     weights (5.2: grey expressions to colour faces).
-    part: only parameters whose place in the Cell begins so, the others stay as they are.
+    parts: beginnings of the places that parameters have there, each with what stands for it here; others stay as they are.
     Raises UserError if the checkpoint is of another model.
     """
     for name, cell in cells.items():
-        _load_parameters(checkpoint / f"{name}.ckpt", cell, spread_channels, part)
+        _load_parameters(checkpoint / f"{name}.ckpt", cell, spread_channels, parts)
 
 
 def restore_bank(checkpoint: Path, folder: Path, groups) -> LatentBank:
@@ -153,10 +155,12 @@ def _save_parameters(path: Path, cell: nn.Cell) -> None:
     ms.save_checkpoint([{"name": name, "data": p} for name, p in _named(cell).items()], str(path))
 
 
-def _load_parameters(path: Path, cell: nn.Cell, spread_channels: bool, part: str) -> None:
+def _load_parameters(path: Path, cell: nn.Cell, spread_channels: bool, parts: Mapping[str, str]) -> None:
     if not path.is_file():
         raise UserError(f"{path.parent} holds no {path.name}; it is of another learning method")
-    stored, wanted = ({name: p for name, p in found.items() if name.startswith(part)} for found in (ms.load_checkpoint(str(path)), _named(cell)))
+    stored = {here + name[len(there):]: p for name, p in ms.load_checkpoint(str(path)).items()
+              for there, here in parts.items() if name.startswith(there)}
+    wanted = {name: p for name, p in _named(cell).items() if name.startswith(tuple(parts.values()))}
     extra = [name for name in stored if name not in wanted]
     if extra:
         raise UserError(f"{path} is of another model: it holds {extra[0]}, which this config has not")
@@ -164,7 +168,7 @@ def _load_parameters(path: Path, cell: nn.Cell, spread_channels: bool, part: str
         if name not in stored:
             raise UserError(f"{path} is of another model: {name} {tuple(parameter.shape)} is not there")
         values, shape = stored[name].asnumpy(), tuple(parameter.shape)
-        if spread_channels and name.startswith(CHANNELS):
+        if spread_channels and CHANNELS.match(name):
             for axis, (have, want) in enumerate(zip(values.shape, shape)):
                 if (have, want) == (1, 3):
                     values = values.repeat(3, axis)
