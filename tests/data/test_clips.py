@@ -11,6 +11,7 @@ import pytest
 from dgn.data.clips import ClipFolder, chosen, numbered
 from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import EXPRESSIONS
+from dgn.data.faces import render
 from dgn.data.source import MISSING, as_images, count_images, observed
 from dgn.errors import UserError
 
@@ -103,6 +104,17 @@ def test_generated_clips_go_from_neutral_to_an_apex_and_back():
     np.testing.assert_array_equal(FaceClips(2, 9, 32, seed=1, first=5).read(np.array([0])), images[:1])
     assert clips.landmarks(np.array([5])).shape == (1, 9, 5, 2)
     assert clips.identity() != FaceClips(12, 9, 32, seed=2).identity()
+
+
+def test_generated_clips_show_a_part_of_a_larger_face_and_their_landmarks_lie_in_it():
+    clips, wide = FaceClips(1, 2, 32, seed=1), 52
+    frame, marks = clips.read(np.array([0]))[0, 1], clips.landmarks(np.array([0]))[0, 1]
+    whole = render(clips.factors(0)[1], wide)
+    misfit = {(x, y): np.abs(whole.image[:, y:y + 32, x:x + 32] - frame).max() for x in range(wide - 31) for y in range(wide - 31)}
+    place = min(misfit, key=misfit.get)
+    assert misfit[place] == 0
+    np.testing.assert_allclose(marks, whole.landmarks - np.array(place), atol=1e-5)
+    assert (marks > 0).all() and (marks < 31).all()
 
 
 def test_written_clips_are_read_again(tmp_path):

@@ -1,7 +1,8 @@
 """Drawn clips of faces with known person, expression, factors and landmarks: the embedded data of the dynamic model.
 
 Each clip goes from a neutral face to the apex of an expression and back. People differ in how far and how fast they go,
-and the head moves a little, so that no two clips of an expression are alike.
+and the head moves a little, so that no two clips of an expression are alike. Faces fill the frame, as if cut out by a face
+detector: an expression is little of a picture that shows hair and background too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from dgn.files import disk_errors, new_folder
 from dgn.randomness import generator
 
 CLIPS = 86 * len(EXPRESSIONS)  # as many people and expressions as the MUG set has (5.6)
+CLOSE = 1.625  # faces are drawn so many times larger than a frame
+CENTRE = 0.55  # and cut around the middle of their features, at this part of the height
 
 
 class FaceClips:
@@ -65,7 +68,8 @@ class FaceClips:
 
     def landmarks(self, indices: np.ndarray) -> np.ndarray:
         """Landmarks of clips, (n, F, 5, 2) in pixels."""
-        return np.array([[place_landmarks(frame, self.shape[-1]) for frame in self.factors(index)] for index in indices])
+        wide, left, top = self._window()
+        return np.array([[place_landmarks(frame, wide) for frame in self.factors(index)] for index in indices]) - np.float32([left, top])
 
     def name(self, index: int) -> str:
         """How a clip is called in files and messages."""
@@ -81,7 +85,14 @@ class FaceClips:
         return to_unit(np.stack([self._cache.fetch(int(index), self._draw) for index in indices]))
 
     def _draw(self, index: int) -> np.ndarray:
-        return np.stack([draw(frame, self.shape[-1], self.shape[1] == 1) for frame in self.factors(index)])
+        size, (wide, left, top) = self.shape[-1], self._window()
+        return np.stack([draw(frame, wide, self.shape[1] == 1)[:, top:top + size, left:left + size] for frame in self.factors(index)])
+
+    def _window(self) -> Tuple[int, int, int]:
+        """Pixels of a whole drawn head, and the left and top of the part that a frame shows."""
+        size = self.shape[-1]
+        wide = round(size * CLOSE)
+        return wide, (wide - size) // 2, round(CENTRE * wide - size / 2)
 
 
 def write_clips(out: Path, count: int, frames: int, size: int, seed: int, grey: bool = False) -> None:

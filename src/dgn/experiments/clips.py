@@ -12,7 +12,7 @@ from dgn.errors import UserError
 from dgn.experiments.models import OTHER_PEOPLE
 
 MOTION = ("mouth_open", "smile", "brow_raise", "eye_open")
-COLOUR = ("skin", "hair_colour", "background_light")
+COLOUR = ("skin", "lip_redness", "light")
 SHAPE = ("head_width", "jaw_width")
 PROBED_CLIPS = 300  # of other people, whose frames teach the probe
 PROBED_FRAMES = 6  # of each clip
