@@ -122,7 +122,8 @@ def make_energy(model: nn.Cell, config: cfg.Config) -> Energy:
 
 def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:
     """The compiled sampler of a config."""
-    return Langevin(energy, config.inference.step_size, config.inference.compiled or config.inference.steps, config.inference.order)
+    given = config.inference
+    return Langevin(energy, given.step_size, given.compiled or given.steps, given.order, given.per_frame)
 
 
 def make_method(config: cfg.Config, model: nn.Cell, ranks: Ranks = Ranks()) -> Method:

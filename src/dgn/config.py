@@ -90,6 +90,7 @@ class Inference:
     sigma: Steps = ((0, 1.5), (100, 1.0))  # standard deviation of the residual, on the sum over a [0, 1] image
     restart_every: int = number(0, 0)  # beyond the paper: epochs after which all chains begin again at the prior's mean; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # the paper alternates; the authors' code does not
+    per_frame: bool = False  # beyond the paper, for clips: delta over the root of the number of frames that a latent has a part in
     smoothness: float = number(0.0, 0)  # prior on the displacement: this / 2 times the sum of its squared differences
 
 

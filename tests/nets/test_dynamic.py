@@ -168,6 +168,26 @@ def test_a_clip_alone_and_in_a_padded_batch_are_the_same(case):
     np.testing.assert_allclose(own.gradient <= told.gradient[..., 1:] + 1e-5, True)
 
 
+def test_steps_by_the_frames_that_a_latent_moves(case):
+    model, x, z = case
+    noise = langevin.draw_noise(model, 1, 2, 1, "test")
+    plain, scaled = (langevin.Langevin(Energy(model, 0.3, clips=True), 0.1, 1, "simultaneous", per_frame) for per_frame in (False, True))
+    frames = model.frames
+    for g, (group, branch) in enumerate(zip(model.groups, model.branches)):
+        shown = np.zeros((frames, group.shape[0]), bool)  # by trial: which frames change with which latent
+        for d in range(group.shape[0]):
+            moved = z[g].copy()
+            moved[:, d] += 1
+            shown[:, d] = np.abs(branch.latents(ms.Tensor(moved)).asnumpy() - branch.latents(ms.Tensor(z[g])).asnumpy()).max((0, 2)) > 0
+        for quiet, power in ((True, 1), (False, 0.5)):
+            given = tuple(0 * n if quiet else n for n in noise)
+            steps = [langevin.run(sampler, x, z, given, 0.6)[0][g] - z[g] for sampler in (plain, scaled)]
+            if not quiet:
+                drifts = [langevin.run(sampler, x, z, tuple(0 * n for n in noise), 0.6)[0][g] - z[g] for sampler in (plain, scaled)]
+                steps = [step - drift for step, drift in zip(steps, drifts)]
+            np.testing.assert_allclose(steps[1], steps[0] / shown.sum(0) ** power, rtol=2e-3, atol=1e-5)
+
+
 def test_batches_in_parts_and_steps_in_calls_change_nothing(case, rng):
     model, x, z = case
     noise = langevin.draw_noise(model, 4, 2, 1, "test")

@@ -40,12 +40,17 @@ class Langevin(nn.Cell):
 
     order: "alternating", each group sees the others' newest value, as the paper has it; "simultaneous", all move from
     one state.
+    per_frame: a latent that has a part in several frames of a clip takes steps smaller by the root of their number, for the
+    energy is steeper so many times in it; the chains' stationary distribution is the same.
     """
 
-    def __init__(self, energy: Energy, step_size: float, steps: int, order: str = "alternating") -> None:
+    def __init__(self, energy: Energy, step_size: float, steps: int, order: str = "alternating", per_frame: bool = False) -> None:
         super().__init__()
         self.energy, self.branches, self.steps = energy, energy.model.branches, steps
-        self.drift, self.diffusion = -0.5 * step_size ** 2, step_size  # delta^2 / 2 and delta of Eq. 7
+        reach = [group.frames if per_frame else None for group in energy.model.groups]
+        # -delta^2 / 2 and delta of Eq. 7 for each group
+        self.drift = tuple(-0.5 * step_size ** 2 if n is None else Tensor(-0.5 * step_size ** 2 / n, ms.float32) for n in reach)
+        self.diffusion = tuple(step_size if n is None else Tensor(step_size / np.sqrt(n), ms.float32) for n in reach)
         self.moving = tuple(g for g, group in enumerate(energy.model.groups) if group.sampled)
         self.alternating = order == "alternating"
         self.group_energies = nn.CellList([GroupEnergy(energy, g) for g in range(len(self.branches))])
@@ -70,7 +75,7 @@ class Langevin(nn.Cell):
                 if self.alternating:
                     seen = parts
                 slope = self.gradient(self.group_energies[g])(latents[g], x, sigma, *seen)
-                z = latents[g] + self.drift * slope + self.diffusion * noise[g][k]
+                z = latents[g] + self.drift[g] * slope + self.diffusion[g] * noise[g][k]
                 latents = latents[:g] + (z,) + latents[g + 1:]
                 parts = parts[:g] + (self.branches[g](z),) + parts[g + 1:]
                 norms = norms + (ops.sqrt(squared_norm(slope)),)

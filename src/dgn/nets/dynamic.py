@@ -80,6 +80,11 @@ class OverTime(nn.Cell):
         """Dimensions of the latents of a clip of so many frames."""
         return self.states + (frames - 1) * self.noise
 
+    def frames_of(self, frames: int) -> np.ndarray:
+        """How many frames of a clip of so many each of its latents has a part in: Z_0 in all, xi_t in those from t on."""
+        later = np.arange(frames - 1, 0, -1).repeat(self.noise)
+        return np.concatenate([np.full(self.states, frames), later])
+
     def construct(self, z: Tensor) -> Tensor:
         latents = self.latents(z)
         samples, frames, _ = latents.shape
@@ -101,7 +106,7 @@ class DynamicGenerator(DeformableGenerator):
         self.branches = nn.CellList([
             OverTime(branch, Transition(states, noise, generator(seed, f"{name} transition"), model.recurrence, device))
             for name, branch, (states, noise) in zip(self.branch_names, self.branches, sizes)])
-        self.groups = tuple(LatentGroup(group.name, (branch.length(frames),))
+        self.groups = tuple(LatentGroup(group.name, (branch.length(frames),), frames=branch.frames_of(frames))
                             for group, branch in zip(self.groups, self.branches))
 
     def compose(self, parts: Tuple[Tensor, Tensor]) -> Tensor:

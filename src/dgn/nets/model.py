@@ -34,6 +34,7 @@ class LatentGroup(NamedTuple):
     name: str
     shape: Tuple[int, ...]
     sampled: bool = True  # False: given with the data (a label), never moved by the sampler
+    frames: Optional[np.ndarray] = None  # of a clip: how many of its frames each latent has a part in
 
 
 def samples_at_once(model: nn.Cell) -> int:
