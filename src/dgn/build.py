@@ -166,7 +166,10 @@ def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Sou
         if config.training.start:
             start_from(RunFolder.open(Path(config.training.start)), config.training.start_with, model, method)
         if ranks.first:
-            LatentBank.create(folder.latents, model.groups, len(source), config.training.seed, given_latents(model, source)).flush()
+            bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed, given_latents(model, source))
+            if config.inference.begin == "mean":
+                bank.restart(model.groups)
+            bank.flush()
     else:
         checkpoint.load(saved, method.cells)
         if ranks.first:

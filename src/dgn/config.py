@@ -88,6 +88,7 @@ class Inference:
     steps: int = number(20, 1)  # l, for each visit of a sample
     compiled: int = number(0, 0)  # steps of one compiled graph, a divisor of `steps`; 0: all. Long clips compile sooner with few
     sigma: Steps = ((0, 1.5), (100, 1.0))  # standard deviation of the residual, on the sum over a [0, 1] image
+    begin: str = choice("prior", "prior", "mean")  # where chains begin: drawn from the prior, or (beyond the paper) all at its mean
     restart_every: int = number(0, 0)  # beyond the paper: epochs after which all chains begin again at the prior's mean; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # the paper alternates; the authors' code does not
     per_frame: bool = False  # beyond the paper, for clips: delta over the root of the number of frames that a latent has a part in

@@ -38,6 +38,13 @@ def test_all_chains_restart_at_the_priors_mean(images, tmp_path):
         assert records[39][name] < 0.5 < records[38][name]
 
 
+def test_chains_can_begin_at_the_priors_mean(images, tmp_path):
+    for begin, near in (("prior", 0.9), ("mean", 0.0)):
+        options = ["--set", f"inference.begin={begin}", "--set", "inference.step_size=1e-3"]
+        assert main(arguments(images, tmp_path / begin, 1, *options)) == 0
+        assert final_state(tmp_path / begin)["records"][0]["z_app_std"] == pytest.approx(near, abs=0.3)
+
+
 def test_geometry_goes_on_and_appearance_is_anew(images, renewed, tmp_path):
     """Against the same run without a renewal: after one more epoch geometry has moved by two Adam steps at most."""
     assert main(arguments(images, tmp_path / "plain", 59, *OPTIONS)) == 0

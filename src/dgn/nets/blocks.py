@@ -45,8 +45,8 @@ class _Scaled(nn.Cell):
 class Dense(_Scaled):
     """(N, inputs) -> (N, outputs)."""
 
-    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, gain: float | None = None, init: float = 1.0) -> None:
-        super().__init__((inputs, outputs), outputs, inputs, gain, rng, init)
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, gain: float | None = None) -> None:
+        super().__init__((inputs, outputs), outputs, inputs, gain, rng)
         self.matmul = ops.MatMul()
         self.bias_add = ops.BiasAdd()
 

@@ -19,7 +19,6 @@ from dgn.nets.recurrence import make_recurrence
 from dgn.randomness import generator
 
 HIDDEN = 20  # units of both hidden layers of a transition (Table 5)
-STILL = 0.3  # times the initial weights of a transition's last layer
 
 
 class Transition(nn.Cell):
@@ -27,14 +26,14 @@ class Transition(nn.Cell):
 
     (N, T, k) noise -> (N, T + 1, d) states. Only what depends on s_t runs over time; `kind` and `device` choose how.
     Weights are scaled by He's constant, whatever the generators' are: with plain ones of std 0.1 a state is 0.03 at first,
-    nothing moves, and no gradient finds the noise. The last ones start small, so that clips begin nearly still.
+    nothing moves, and no gradient finds the noise.
     """
 
     def __init__(self, states: int, noise: int, rng: np.random.Generator, kind: str = "auto", device: str = "CPU") -> None:
         super().__init__()
         self.states, self.noise = states, noise
         self.first, self.second = Dense(states + noise, HIDDEN, rng, 1.0), Dense(HIDDEN, HIDDEN, rng, 1.0)
-        self.third = Dense(HIDDEN, states, rng, 1.0, init=STILL)
+        self.third = Dense(HIDDEN, states, rng, 1.0)
         self.matmul, self.recurrence = ops.MatMul(), make_recurrence(kind, device)
 
     def construct(self, xi: Tensor) -> Tensor:
