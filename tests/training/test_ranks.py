@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from dgn.data.source import epoch_order
+from dgn.inference.latents import LatentBank
+from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
 from dgn.ranks import Ranks
 from tests.training.tiny import arguments
@@ -23,6 +25,7 @@ from tests.training.tiny import arguments
 MSRUN = Path(sys.executable).with_name("msrun")
 ROOT = Path(__file__).parents[2]
 OPTIONS = ["--set", "training.shards=4"]
+GROUPS = (LatentGroup("z_app", (4,)), LatentGroup("z_geo", (3,)))
 
 
 def port() -> int:
@@ -52,7 +55,8 @@ def launch(count: int, folder: Path, line: list) -> None:
 def state(output: Path):
     newest = sorted((output / "checkpoints").glob("epoch_*"))[-1]
     weights = {name: p.asnumpy() for name, p in ms.load_checkpoint(str(newest / "weights.ckpt")).items()}
-    chains = {f.stem: np.load(f, allow_pickle=False) for f in newest.glob("*.npy")}
+    bank = LatentBank.open(newest, GROUPS)
+    chains = dict(zip(("z_app", "z_geo"), bank.read(np.arange(len(bank)))))
     records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     return newest.name, weights, chains, records
 
@@ -125,16 +129,24 @@ def test_the_first_process_may_take_long_while_the_others_wait(images, tmp_path)
 
 @pytest.mark.parametrize("count, size, shards", [(12, 4, 2), (10, 8, 4), (7, 4, 4), (9, 6, 3)])
 def test_every_batch_has_equal_shares_of_every_shard(count, size, shards):
-    order = epoch_order(count, size, generator(1, "order", 0), shards)
-    assert set(np.concatenate(order)) == set(range(count))
+    def draw(*shard: int) -> np.random.Generator:
+        return generator(1, "order", 0, *shard)
+
+    order = epoch_order(count, size, draw, shards)
+    assert set(order.ravel()) == set(range(count))
     for batch in order:
         assert len(batch) == size
         assert np.bincount(batch % shards, minlength=shards).tolist() == [size // shards] * shards
+    for processes in (n for n in range(1, shards + 1) if shards % n == 0):  # each draws its own part alone, and it is the same
+        for rank in range(processes):
+            own = epoch_order(count, size, draw, shards, range(rank, shards, processes))
+            for mine, batch in zip(own, order):
+                np.testing.assert_array_equal(mine, batch[batch % processes == rank])
 
 
 def test_one_process_owns_all_and_exchanges_nothing():
     ranks = Ranks()
-    assert ranks.first and ranks.mine(np.arange(5)).all() and ranks.total([1.5, 2]).tolist() == [1.5, 2] and ranks.any(True)
+    assert ranks.first and ranks.shards(3) == range(3) and ranks.total([1.5, 2]).tolist() == [1.5, 2] and ranks.any(True)
     assert ranks.reducer(None) is None and not ranks.any(False)
 
 
