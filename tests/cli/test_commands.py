@@ -144,7 +144,8 @@ def test_help_explains_every_command(command, capsys):
 def test_doctor_says_what_is_here(capsys, monkeypatch):
     assert main(["doctor", "--device", "CPU"]) == 0
     said = capsys.readouterr().out
-    assert "device " in said and "NativeWarp" in said and "mindspore" in said and "Ascend" in said
+    for part in ("device ", "NativeWarp", "mindspore", "Ascend", "CUDA", "msrun", "threads", "GPU libraries"):
+        assert part in said, part
     assert main(["doctor", "--device", "TPU"]) == 1
     assert "unknown device" in capsys.readouterr().out
 
@@ -155,3 +156,16 @@ def test_doctor_finds_the_toolkit_that_is_named(tmp_path, monkeypatch):
     (tmp_path / "version.info").write_text("Version=8.2.0\n")
     monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path))
     assert doctor.cann() == f"Version=8.2.0 in {tmp_path}"
+
+
+def test_doctor_says_what_would_not_work(monkeypatch, capsys):
+    from dgn.cli import doctor
+
+    monkeypatch.setattr(doctor, "cuda", lambda: "Cuda compilation tools, release 13.0, V13.0.88")
+    monkeypatch.setattr(doctor, "cann", lambda: "Version=1.0 in /opt/cann")
+    monkeypatch.setattr(doctor, "msrun", lambda: None)
+    monkeypatch.setattr(doctor, "REQUIRED", ("yaml", "no_such_module"))
+    assert main(["doctor", "--device", "CPU"]) == 1
+    said = capsys.readouterr().out
+    for part in ("CUDA 13.0 is here", "although CANN is here", "no msrun", "missing: no_such_module"):
+        assert part in said, part
