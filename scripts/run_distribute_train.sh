@@ -18,7 +18,7 @@
 # OUTPUT_PATH must then be on a file system that all hosts share, and DATA_PATH hold the same files everywhere.
 #
 # Further options of `python -m dgn train` can be given in DGN_OPTIONS, e.g. DGN_OPTIONS="--resume": a run goes on with any
-# number of processes that divides the batch. Ctrl-C, on one host, saves and says how to go on. The exit code is the failed
+# number of processes that divides the batch. Ctrl-C, on any host, saves and says how to go on. The exit code is the failed
 # process's. On one host MASTER_PORT is a free one unless it is set.
 set -euo pipefail
 
@@ -91,7 +91,7 @@ while kill -0 "$LAUNCHER" 2>/dev/null; do
     for WORD in "$OUTPUT.logs"/node_*/failed; do
         [ "$WORD" -nt "$LOGS/started" ] && ELSEWHERE=$WORD || true
     done
-    [ -z "$ELSEWHERE" ] || { sleep 5; kill -KILL $(workers) 2>/dev/null || true; }
+    [ -z "$ELSEWHERE" ] || { sleep 3; kill -KILL $(pgrep -P "$LAUNCHER") 2>/dev/null || true; }
 done
 wait "$LAUNCHER" || STATUS=$?
 sleep 0.5

@@ -8,6 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
+from dgn import build
+from dgn import config as cfg
 from dgn.__main__ import COMMANDS, main
 from tests.training.tiny import SETTINGS, arguments
 
@@ -130,6 +132,19 @@ def test_bench_reports_times_ratios_and_share(tmp_path, capsys):
     for part in ("image-steps a second", "warp grid_sample / native", "GFLOP/s", "learning step"):
         assert part in said
     assert len(json.loads((tmp_path / "t.json").read_text())["seconds"]["learning step"]) == 2
+
+
+def test_bench_compares_processes(capsys):
+    from dgn.bench import processes
+
+    small = ["--steps", "1", "--rounds", "2", "--set", "data.size=16", "--set", "model.width=8"]
+    found = processes.launch(2, ["--batch", "4", *small])
+    model = build.make_model(cfg.load(None, ["data.size=16", "model.width=8"]), "CPU")
+    assert found["parameters"] == sum(int(np.prod(parameter.shape)) for parameter in model.trainable_params())
+    assert found["processes"] == 2 and len(found["seconds"]) == 2 and min(found["exchange"]) > 0 and found["memory"] > 100
+    told = processes.report({1: [{**found, "seconds": [2.0, 1.0]}], 2: [{**found, "seconds": [0.5, 0.9]}]})
+    assert "images a second: 2.00" in told and f"gradients of {found['parameters']:,} weights" in told
+    assert main(["bench", "--processes", "3", "--batch", "4"]) == 2 and "multiple of --processes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS], ["data", "faces"], ["data", "crop"], ["data", "pack"]])
