@@ -147,6 +147,14 @@ def test_bench_compares_processes(capsys):
     assert main(["bench", "--processes", "3", "--batch", "4"]) == 2 and "multiple of --processes" in capsys.readouterr().err
 
 
+def test_bench_of_many_chains(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "--samples", "20000"]) == 0
+    said = capsys.readouterr().out
+    assert "chains of 20,000 samples, 0.01 GB" in said and "checkpoint: digests" in said and "a batch of 100 read and written" in said
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS], ["data", "faces"], ["data", "crop"], ["data", "pack"]])
 def test_help_explains_every_command(command, capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -5,6 +5,7 @@
   dgn bench --batch 25 --set data.size=128 --json timings.json
   dgn bench --config config/clips_table5.yaml --batch 1 --steps 1
   dgn bench --processes 2
+  dgn bench --samples 1562500
 
 Candidates take turns and ratios are taken within a turn, so a machine whose speed drifts is still fair. The share is that
 of the rate which a matrix product reaches here; the arithmetic is counted from the networks' layers. Of a recipe for clips
@@ -25,7 +26,7 @@ from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import add_device, positive
 from dgn.errors import UserError
-from dgn.files import write_json
+from dgn.files import disk_errors, write_json
 
 MATRIX = 1536  # side of the matrices of the reference product
 RECURRENCE = "Z_t of both groups, forward and to the latents"
@@ -41,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", choices=["torch"], help="the same work as PyTorch programs, if PyTorch is installed")
     parser.add_argument("--processes", type=positive, help="instead: whole iterations of a training in one process and in so many, one "
                         "thread each, on the same batch")
+    parser.add_argument("--samples", type=positive, help="instead: what the chains of so many samples cost a process, in this folder's "
+                        "file system")
     parser.add_argument("--json", metavar="FILE", help="write the seconds of every call, too")
     add_device(parser)
 
@@ -52,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     if args.processes:
         return compare_processes(args)
     device = runtime.start(args.device)
+    if args.samples:
+        return chains(args, config, device)
     from dgn import build
     from dgn.bench import against_torch, flops, parts, timing
     from dgn.nets.warp import NativeWarp, make_warp
@@ -120,6 +125,16 @@ def compare_processes(args: argparse.Namespace) -> int:
     config = ["--config", str(Path(args.config).resolve())] if args.config else []
     print(processes.compare([1, args.processes], [*config, *settings, "--batch", str(args.batch), "--steps", str(args.steps),
                                                   "--rounds", str(args.rounds), "--device", args.device]))
+    return 0
+
+
+def chains(args: argparse.Namespace, config: cfg.Config, device: str) -> int:
+    """What the chains of many samples cost."""
+    from dgn import build
+    from dgn.bench import storage
+
+    with disk_errors(Path.cwd()):
+        print(storage.costs(build.make_model(config, device).groups, args.samples, Path.cwd()))
     return 0
 
 
