@@ -15,12 +15,14 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from dgn import config as cfg
 from dgn.data.source import epoch_order
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
 from dgn.ranks import Ranks
-from tests.training.tiny import arguments
+from dgn.run_folder import RunFolder
+from tests.training.tiny import SETTINGS, arguments
 
 MSRUN = Path(sys.executable).with_name("msrun")
 ROOT = Path(__file__).parents[2]
@@ -219,10 +221,32 @@ def test_one_process_owns_all_and_exchanges_nothing():
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
-    from dgn import config as cfg
     from dgn.cli.train import for_processes
     from dgn.errors import UserError
 
     assert for_processes(cfg.Config(), 4).training.shards == 4 and for_processes(cfg.Config(), 1).training.shards == 1
     with pytest.raises(UserError, match="multiple of the number of processes, 3"):
         for_processes(cfg.Config(), 3)
+
+
+def test_a_process_that_does_not_see_the_run_folder_or_the_same_data_says_so(images, tmp_path, monkeypatch, capsys):
+    from dgn import runtime
+    from dgn.__main__ import main
+
+    class Second(Ranks):
+        """The second process, on another host; the first says nothing."""
+
+        def __init__(self, others: float) -> None:
+            super().__init__(1, 1)
+            self.others = others
+
+        def values(self, values) -> np.ndarray:
+            own = np.array(list(values), np.float64)
+            return np.stack([np.full_like(own, self.others), own])
+
+    monkeypatch.setattr(runtime, "ranks", lambda: Second(-1.0))
+    assert main(arguments(images, tmp_path / "run", 1)) == 2
+    assert "process 1 does not see the run folder" in capsys.readouterr().err
+    RunFolder.create(tmp_path / "run", cfg.load(None, SETTINGS))
+    assert main(arguments(images, tmp_path / "run", 1)) == 2
+    assert "one process finds -1 samples and another 8" in capsys.readouterr().err
