@@ -16,7 +16,7 @@ from dgn.inference import unseen
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin
 from dgn.inference.langevin import run as run_sampler
-from dgn.inference.latents import LatentBank
+from dgn.inference.latents import LatentBank, remove_others
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.discriminator import Discriminator
 from dgn.nets.dynamic import DynamicGenerator
@@ -156,29 +156,33 @@ def _adversarial(config: cfg.Config, sampler: Langevin, ranks: Ranks) -> Adversa
 
 def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Source, saved: Optional[Path],
                  ranks: Ranks = Ranks()) -> Learner:
-    """All that a training moves, new or as the checkpoint `saved` has it. Of several processes the first makes the files.
+    """All that a training moves, new or as the checkpoint `saved` has it; each of several processes makes the files of its own
+    chains.
 
     Raises UserError if the checkpoint, or the run to start from, is of another model or of other images.
     """
+    counts = ranks.values([len(source)])[:, 0]
+    if counts.min() != counts.max():
+        raise UserError(f"one process finds {counts.min():.0f} samples and another {counts.max():.0f}; all hosts must see the same data")
     model = make_model(config, device)
     method = make_method(config, model, ranks)
     if saved is None:
         if config.training.start:
             start_from(RunFolder.open(Path(config.training.start)), config.training.start_with, model, method)
-        if ranks.first:
-            bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed, given_latents(model, source))
-            if config.inference.begin == "mean":
-                bank.restart(model.groups)
-            bank.flush()
+        own = np.arange(ranks.rank, len(source), ranks.count)
+        bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed, given_latents(model, source, own),
+                                 ranks.rank, ranks.count)
+        if config.inference.begin == "mean":
+            bank.restart(model.groups)
     else:
         checkpoint.load(saved, method.cells)
-        if ranks.first:
-            checkpoint.restore_bank(saved, folder.latents, model.groups)
+        bank = checkpoint.restore_bank(saved, folder.latents, model.groups, ranks)
+        if ranks.first and (len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity()):
+            raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in another order; "
+                            "resume with the same images")
     ranks.wait()
-    bank = LatentBank.open(folder.latents, model.groups, "r+", ranks.owned)
-    if saved is not None and (len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity()):
-        raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in another order; "
-                        "resume with the same images")
+    if ranks.first:
+        remove_others(folder.latents, model.groups, ranks.count)
     return Learner(model, method, bank, source, lambda number: make_model(reseeded(config, number), device), ranks)
 
 
@@ -205,15 +209,16 @@ def learned(cells: Dict[str, nn.Cell]) -> Dict[str, nn.Cell]:
     return {name: cell for name, cell in cells.items() if not name.endswith("optimizer") and name != "visits"}
 
 
-def given_latents(model: nn.Cell, source: Source) -> Dict[str, np.ndarray]:
-    """Latents that come with the data, (len(source), *shape) for each group that is not sampled: one-hot labels.
+def given_latents(model: nn.Cell, source: Source, indices: Optional[np.ndarray] = None) -> Dict[str, np.ndarray]:
+    """Latents that come with the data, (n, *shape) for each group that is not sampled: one-hot labels of the samples at
+    `indices` (default: all).
 
     Raises UserError if the images have no labels, or more kinds than the latents have dimensions.
     """
     given = {}
     for group in model.groups:
         if not group.sampled:
-            labels = getattr(source, "labels", lambda indices: None)(np.arange(len(source)))
+            labels = getattr(source, "labels", lambda indices: None)(np.arange(len(source)) if indices is None else indices)
             if labels is None:
                 raise UserError("model.appearance is label, but these images have no labels; data.format mnist and cifar10 have them")
             given[group.name] = one_hot(labels, group.shape[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from pathlib import Path
 from typing import Callable, Optional
@@ -12,6 +11,7 @@ from dgn import config as cfg
 from dgn.build import Sources, Trained
 from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, sha256, write_text
+from dgn.inference.latents import LatentBank
 from dgn.ranks import Ranks
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
@@ -45,7 +45,7 @@ def learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, 
 
 def _learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources, after_epoch: Optional[AfterEpoch],
            ranks: Ranks) -> Trained:
-    saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
+    saved = _newest(folder, ranks)
     learner = build.make_learner(config, device, folder, sources.train, saved, ranks)
     start, sums = checkpoint.Position(0, 0), Sums()
     if saved:
@@ -57,16 +57,31 @@ def _learn(folder: RunFolder, config: cfg.Config, device: str, sources: Sources,
         folder.change_config(config)
         folder.rewind(start.epoch)
     folder.config = config
+    groups = learner.model.groups
     trained = Trained(folder, saved, learner.model, learner.method.sampler, learner.method.encoder, learner.bank, lambda: sources)
     progress = Progress(start.epoch, config.training.epochs, folder.text_log) if ranks.first else Silence()
     several = f", {ranks.count} processes" if ranks.count > 1 else ""
     progress.say(f"dgn train on {device}{several}: {len(sources.train)} {'clips' if config.data.frames else 'images'}, "
                  f"{config.training.epochs} epochs" + (f", going on from {saved}" if saved else "") + f"; run folder {folder.path}")
+
+    def show(done: int) -> None:  # the chains of all processes, from their files
+        after_epoch(trained._replace(bank=LatentBank.open(folder.latents, groups, ranks.count)), done)
+
     try:
-        train(folder, learner, progress, start, sums, after_epoch and functools.partial(after_epoch, trained))
+        saved = train(folder, learner, progress, start, sums, after_epoch and show) or saved
     finally:
         progress.close()
-    return trained._replace(checkpoint=checkpoint.newest_whole(folder.checkpoints))
+    return trained._replace(checkpoint=saved, bank=LatentBank.open(saved, groups))
+
+
+def _newest(folder: RunFolder, ranks: Ranks) -> Optional[Path]:
+    """The checkpoint to go on from, if there is one: the first process reads it whole and tells the others which it is."""
+    place = (-1, -1)
+    if ranks.first and checkpoint.listed(folder.checkpoints):
+        state = checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))
+        place = (state["epoch"], state["step"])
+    epoch, step = (int(value) for value in ranks.values(place)[0])
+    return folder.checkpoints / checkpoint.Position(epoch, step).name if epoch >= 0 else None
 
 
 def finished(path: Path, config: cfg.Config, device: str) -> Trained:

@@ -8,6 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
+from dgn import build
+from dgn import config as cfg
 from dgn.__main__ import COMMANDS, main
 from tests.training.tiny import SETTINGS, arguments
 
@@ -132,6 +134,27 @@ def test_bench_reports_times_ratios_and_share(tmp_path, capsys):
     assert len(json.loads((tmp_path / "t.json").read_text())["seconds"]["learning step"]) == 2
 
 
+def test_bench_compares_processes(capsys):
+    from dgn.bench import processes
+
+    small = ["--steps", "1", "--rounds", "2", "--set", "data.size=16", "--set", "model.width=8"]
+    found = processes.launch(2, ["--batch", "4", *small])
+    model = build.make_model(cfg.load(None, ["data.size=16", "model.width=8"]), "CPU")
+    assert found["parameters"] == sum(int(np.prod(parameter.shape)) for parameter in model.trainable_params())
+    assert found["processes"] == 2 and len(found["seconds"]) == 2 and min(found["exchange"]) > 0 and found["memory"] > 100
+    told = processes.report({1: [{**found, "seconds": [2.0, 1.0]}], 2: [{**found, "seconds": [0.5, 0.9]}]})
+    assert "images a second: 2.00" in told and f"gradients of {found['parameters']:,} weights" in told
+    assert main(["bench", "--processes", "3", "--batch", "4"]) == 2 and "multiple of --processes" in capsys.readouterr().err
+
+
+def test_bench_of_many_chains(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "--samples", "20000"]) == 0
+    said = capsys.readouterr().out
+    assert "chains of 20,000 samples, 0.01 GB" in said and "checkpoint: digests" in said and "a batch of 100 read and written" in said
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS], ["data", "faces"], ["data", "crop"], ["data", "pack"]])
 def test_help_explains_every_command(command, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -144,7 +167,8 @@ def test_help_explains_every_command(command, capsys):
 def test_doctor_says_what_is_here(capsys, monkeypatch):
     assert main(["doctor", "--device", "CPU"]) == 0
     said = capsys.readouterr().out
-    assert "device " in said and "NativeWarp" in said and "mindspore" in said and "Ascend" in said
+    for part in ("device ", "NativeWarp", "mindspore", "Ascend", "CUDA", "msrun", "threads", "GPU libraries"):
+        assert part in said, part
     assert main(["doctor", "--device", "TPU"]) == 1
     assert "unknown device" in capsys.readouterr().out
 
@@ -155,3 +179,16 @@ def test_doctor_finds_the_toolkit_that_is_named(tmp_path, monkeypatch):
     (tmp_path / "version.info").write_text("Version=8.2.0\n")
     monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path))
     assert doctor.cann() == f"Version=8.2.0 in {tmp_path}"
+
+
+def test_doctor_says_what_would_not_work(monkeypatch, capsys):
+    from dgn.cli import doctor
+
+    monkeypatch.setattr(doctor, "cuda", lambda: "Cuda compilation tools, release 13.0, V13.0.88")
+    monkeypatch.setattr(doctor, "cann", lambda: "Version=1.0 in /opt/cann")
+    monkeypatch.setattr(doctor, "msrun", lambda: None)
+    monkeypatch.setattr(doctor, "REQUIRED", ("yaml", "no_such_module"))
+    assert main(["doctor", "--device", "CPU"]) == 1
+    said = capsys.readouterr().out
+    for part in ("CUDA 13.0 is here", "although CANN is here", "no msrun", "missing: no_such_module"):
+        assert part in said, part

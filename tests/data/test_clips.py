@@ -12,6 +12,7 @@ from dgn.data.clips import ClipFolder, chosen, numbered
 from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import EXPRESSIONS
 from dgn.data.faces import render
+from dgn.data.folder import quiet_opencv
 from dgn.data.source import MISSING, as_images, count_images, observed
 from dgn.errors import UserError
 
@@ -126,3 +127,14 @@ def test_written_clips_are_read_again(tmp_path):
     np.testing.assert_array_equal(source.read(np.array(order)), clips.read(np.arange(3)))
     rows = list(csv.DictReader(open(tmp_path / "out" / "labels.csv", encoding="utf-8")))
     assert len(rows) == 12 and rows[0]["expression"] == "happiness" and float(rows[0]["mouth_open"]) == 0
+
+
+def test_opencv_is_quiet_until_the_last_of_several_threads_is_done():
+    before, first, second = cv2.getLogLevel(), quiet_opencv(), quiet_opencv()
+    assert before > 0
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    assert cv2.getLogLevel() == 0
+    second.__exit__()
+    assert cv2.getLogLevel() == before

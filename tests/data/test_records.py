@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import numpy as np
@@ -81,3 +82,16 @@ def test_an_index_outside_is_refused(tmp_path):
     for index in (-1, 3):
         with pytest.raises(IndexError, match="images 0 to 2"):
             records.read(np.array([index]))
+        with pytest.raises(IndexError, match="images 0 to 2"):
+            records.name(index)
+
+
+def test_the_identity_is_that_of_the_names_in_order(tmp_path):
+    path = tmp_path / "set.mindrecord"
+    names = "\n".join(f"{k:03d}.png" for k in range(12))
+    pack(ImageFolder(write_images(tmp_path / "images", 12), 16, None, grey=False), path)
+    records = RecordImages(str(path))
+    assert records.identity() == f"records {hashlib.sha256(names.encode()).hexdigest()[:16]}"
+    (tmp_path / "set.mindrecord.db").write_bytes(b"no table")
+    with pytest.raises(UserError, match="index .*set.mindrecord.db is damaged"):
+        records.name(0)

@@ -10,6 +10,10 @@ from dgn.errors import UserError
 from dgn.randomness import generator
 
 
+def draw(*shard: int) -> np.random.Generator:
+    return generator(1, "order", 0, *shard)
+
+
 class Numbers:
     shape = (1,)
 
@@ -28,10 +32,10 @@ class Numbers:
 
 @pytest.mark.parametrize("count, size", [(12, 4), (10, 4), (3, 3), (7, 5)])
 def test_every_sample_is_visited_in_batches_of_one_size(count, size):
-    order = epoch_order(count, size, generator(1, "order", 0))
+    order = epoch_order(count, size, draw)
     assert all(len(batch) == size for batch in order) and len(order) == -(-count // size)
     assert set(np.concatenate(order)) == set(range(count))
-    again = epoch_order(count, size, generator(1, "order", 0))
+    again = epoch_order(count, size, draw)
     assert all((a == b).all() for a, b in zip(order, again))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dgn.errors import RunFailed, UserError
-from dgn.inference.latents import LatentBank
+from dgn.inference.latents import LatentBank, remove_others
 from dgn.nets.model import LatentGroup
 
 GROUPS = (LatentGroup("z_app", (4,)), LatentGroup("z_geo", (3, 2)))
@@ -73,3 +73,36 @@ def test_moments_are_those_of_all_values(tmp_path):
     everything = bank.read(np.arange(5000))
     for (mean, std), values in zip(bank.moments().values(), everything):
         assert mean == pytest.approx(values.mean(), abs=1e-5) and std == pytest.approx(values.std(), rel=1e-5)
+
+
+def test_shards_are_the_parts_of_one_bank_and_can_be_dealt_anew(tmp_path):
+    count = 4100  # more than one block, and no multiple of the shards
+    whole = LatentBank.create(tmp_path / "whole", GROUPS, count, seed=1)
+    everyone = np.arange(count)
+    for shard in range(3):
+        part = LatentBank.create(tmp_path / "three", GROUPS, count, seed=1, shard=shard, shards=3)
+        own = everyone[shard::3]
+        assert len(part) == count
+        for a, b in zip(part.read(own[::-1]), whole.read(own[::-1])):
+            np.testing.assert_array_equal(a, b)
+        with pytest.raises(KeyError):  # of another process
+            part.read(own + 1)
+        part.write(own[:1], tuple(np.full_like(z, shard) for z in part.read(own[:1])))
+    three = LatentBank.open(tmp_path / "three", GROUPS)
+    assert len(three) == count and three.read(np.array([0, 1, 2]))[0][:, 0].tolist() == [0, 1, 2]
+    for shard in range(2):
+        three.dealt(tmp_path / "two", GROUPS, shard, 2)
+    again = LatentBank.open(tmp_path / "two", GROUPS, 2).dealt(tmp_path / "one", GROUPS, 0, 1)
+    for a, b in zip(again.read(everyone), three.read(everyone)):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(again.read(everyone[3:])[1], whole.read(everyone[3:])[1])
+    assert again.power_sums()["z_app"] == pytest.approx(three.power_sums()["z_app"])
+
+
+def test_files_of_another_number_of_processes_are_removed(tmp_path):
+    for shards in (1, 2, 4):
+        for shard in range(shards):
+            LatentBank.create(tmp_path, GROUPS, 8, seed=1, shard=shard, shards=shards)
+    assert len(list(tmp_path.iterdir())) == 14
+    remove_others(tmp_path, GROUPS, 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{name}-0000{shard}-of-00002.npy" for name in ("z_app", "z_geo") for shard in (0, 1)]

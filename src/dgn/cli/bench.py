@@ -4,6 +4,8 @@
   dgn bench --against torch
   dgn bench --batch 25 --set data.size=128 --json timings.json
   dgn bench --config config/clips_table5.yaml --batch 1 --steps 1
+  dgn bench --processes 2
+  dgn bench --samples 1562500
 
 Candidates take turns and ratios are taken within a turn, so a machine whose speed drifts is still fair. The share is that
 of the rate which a matrix product reaches here; the arithmetic is counted from the networks' layers. Of a recipe for clips
@@ -23,7 +25,8 @@ import numpy as np
 from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import add_device, positive
-from dgn.files import write_json
+from dgn.errors import UserError
+from dgn.files import disk_errors, write_json
 
 MATRIX = 1536  # side of the matrices of the reference product
 RECURRENCE = "Z_t of both groups, forward and to the latents"
@@ -37,13 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=positive, default=5, help="Langevin steps a call (default %(default)s)")
     parser.add_argument("--rounds", type=positive, default=7, help="turns (default %(default)s)")
     parser.add_argument("--against", choices=["torch"], help="the same work as PyTorch programs, if PyTorch is installed")
+    parser.add_argument("--processes", type=positive, help="instead: whole iterations of a training in one process and in so many, one "
+                        "thread each, on the same batch")
+    parser.add_argument("--samples", type=positive, help="instead: what the chains of so many samples cost a process, in this folder's "
+                        "file system")
     parser.add_argument("--json", metavar="FILE", help="write the seconds of every call, too")
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     config = cfg.load(args.config, args.settings)
+    if runtime.launched():
+        return measure_here(args, config)
+    if args.processes:
+        return compare_processes(args)
     device = runtime.start(args.device)
+    if args.samples:
+        return chains(args, config, device)
     from dgn import build
     from dgn.bench import against_torch, flops, parts, timing
     from dgn.nets.warp import NativeWarp, make_warp
@@ -85,6 +98,43 @@ def run(args: argparse.Namespace) -> int:
             print(f"ratio  warp grid_sample / native, {what}: {timing.ratio(seconds, f'warp grid_sample, {what}', f'warp native, {what}'):.1f}")
     if args.json:
         write_json(Path(args.json), {"versions": runtime.versions(), "device": device, "batch": args.batch, "seconds": seconds})
+    return 0
+
+
+def measure_here(args: argparse.Namespace, config: cfg.Config) -> int:
+    """This process's part of a comparison of processes, which started it."""
+    device = runtime.start(args.device)
+    from dgn.bench import processes
+
+    ranks = runtime.ranks()
+    config = cfg.changed(config, training={"batch_size": args.batch}, inference={"steps": args.steps})
+    found = processes.iteration(config, device, ranks, args.rounds)
+    if ranks.first:
+        write_json(Path(args.json), found)
+    ranks.wait()
+    return 0
+
+
+def compare_processes(args: argparse.Namespace) -> int:
+    """One process and several, in turn."""
+    from dgn.bench import processes
+
+    if args.batch % args.processes:
+        raise UserError(f"--batch is {args.batch}; it must be a multiple of --processes, {args.processes}")
+    settings = [part for setting in args.settings for part in ("--set", setting)]
+    config = ["--config", str(Path(args.config).resolve())] if args.config else []
+    print(processes.compare([1, args.processes], [*config, *settings, "--batch", str(args.batch), "--steps", str(args.steps),
+                                                  "--rounds", str(args.rounds), "--device", args.device]))
+    return 0
+
+
+def chains(args: argparse.Namespace, config: cfg.Config, device: str) -> int:
+    """What the chains of many samples cost."""
+    from dgn import build
+    from dgn.bench import storage
+
+    with disk_errors(Path.cwd()):
+        print(storage.costs(build.make_model(config, device).groups, args.samples, Path.cwd()))
     return 0
 
 

@@ -3,16 +3,20 @@
   dgn doctor
   dgn doctor --device CPU
 
-Prints versions, devices, CANN and CUDA, the compiler, and which implementation of warp, deconvolution and recurrence would
-be used. Exit code 1 if something is missing without which no training can run.
+Prints versions, devices, CANN and CUDA, the compiler, which implementation of warp, deconvolution and recurrence would be used,
+and a line for everything that would not work. Exit code 1 if something is missing without which no training can run.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -26,28 +30,80 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    troubles: List[str] = []
     try:
         device = runtime.start(args.device)
     except (UserError, RunFailed) as error:
         print(f"device       none: {error}")
         return 1
+    troubles: List[str] = []
     lines: List[Tuple[str, str]] = [("device", device)]
     lines += [(name, runtime_line(name)) for name in runtime.DEVICES if name != device]
     lines += [(key, str(value)) for key, value in runtime.versions().items()]
-    lines += [("CANN", cann() or "not found"), ("CUDA", cuda() or "not found"), ("C++", compiler() or "no g++ or clang++ on PATH"),
-              ("kernels", f"built in {kernel_folder()}")]
+    lines += [("CANN", cann() or "not found"), ("CUDA", cuda() or "not found"),
+              ("GPU libraries", f"of MindSpore here: for CUDA {', '.join(cuda_wanted()) or 'none'}"),
+              ("C++", compiler() or "no g++ or clang++ on PATH"), ("kernels", f"built in {kernel_folder()}"),
+              ("threads", f"{os.environ.get('DGN_THREADS') or os.cpu_count()} in the kernels (DGN_THREADS)"),
+              ("msrun", str(msrun() or "not found"))]
     lines += implementations(device, troubles)
     width = max(len(name) for name, _ in lines) + 2
     for name, text in lines:
         print(f"{name:{width}}{text}")
-    if device != "CPU":
-        troubles.append(f"nothing of this program has been run on {device} yet: its operators are chosen by MindSpore's documentation")
-    if shutil.which("msrun") is None:
-        troubles.append("msrun is not on PATH: scripts/run_distribute_train.sh looks for it beside its Python")
+    troubles += absent(device)
     for trouble in troubles:
         print(f"note: {trouble}")
-    return 0
+    missing = unusable()
+    for name, reason in missing:
+        print(f"missing: {name} ({reason}); {sys.executable} -m pip install -r requirements.txt")
+    return 1 if missing else 0
+
+
+REQUIRED = ("yaml", "cv2", "tqdm", "matplotlib", "PIL", "sklearn")  # modules of requirements.txt besides MindSpore and NumPy
+
+
+def unusable() -> List[Tuple[str, str]]:
+    """Required packages that cannot be imported, and why: OpenCV may be installed and lack a library of the system."""
+    found = []
+    for name in REQUIRED:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            found.append((name, str(error).splitlines()[0]))
+    return found
+
+
+def absent(device: str) -> List[str]:
+    """What would not work here, a sentence each."""
+    notes = []
+    if device != "CPU":
+        notes.append(f"nothing of this program has been run on {device} yet: its operators are chosen by MindSpore's documentation")
+    release = re.search(r"release (\d+\.\d+)", cuda() or "")
+    if not runtime.available("GPU") and release and release.group(1) not in cuda_wanted():
+        notes.append(f"--device GPU does not work: CUDA {release.group(1)} is here, MindSpore's libraries are for {' and '.join(cuda_wanted())}")
+    if not runtime.available("Ascend") and cann():
+        notes.append("--device Ascend does not work although CANN is here: is its set_env.sh sourced, and its version one that MindSpore's "
+                     "release notes name?")
+    if msrun() is None:
+        notes.append("scripts/run_distribute_train.sh does not work: no msrun beside this Python or on PATH")
+    if importlib.util.find_spec("onnxruntime") is None:
+        notes.append("dgn export --format onnx does not work: no onnxruntime")
+    if importlib.util.find_spec("torch") is None:
+        notes.append("dgn bench --against torch does not work: no PyTorch (it is not a requirement)")
+    return notes
+
+
+def msrun() -> Optional[Path]:
+    """MindSpore's launcher of several processes: beside this Python, as the scripts look for it, or on PATH."""
+    beside = Path(sys.executable).with_name("msrun")
+    found = shutil.which("msrun")
+    return beside if beside.is_file() else Path(found) if found else None
+
+
+def cuda_wanted() -> List[str]:
+    """The CUDA versions that the installed MindSpore has libraries for."""
+    import mindspore
+
+    plugins = (Path(mindspore.__file__).parent / "lib" / "plugin").glob("libmindspore_gpu.so.*")
+    return sorted(path.name.removeprefix("libmindspore_gpu.so.") for path in plugins)
 
 
 def runtime_line(device: str) -> str:

@@ -60,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if ranks.first and not args.resume:
         RunFolder.create(Path(args.output), config)
     ranks.wait()
+    if not (ranks.first or (Path(args.output) / "config.yaml").is_file()):
+        raise UserError(f"process {ranks.rank} does not see the run folder {args.output} that the first one made; it must be on a file "
+                        "system that all hosts share")
     folder = RunFolder.open(Path(args.output))
     cfg.check_resumable(folder.config, config)
     try:

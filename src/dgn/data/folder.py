@@ -123,14 +123,23 @@ class Folder:
 
 
 class quiet_opencv:
-    """OpenCV's own messages are kept off the terminal."""
+    """OpenCV's own messages are kept off the terminal. Their level is one for the whole program, so of several threads the
+    first lowers it and the last to leave restores it."""
+
+    _changing, _inside, _level = threading.Lock(), 0, 0
 
     def __enter__(self) -> None:
-        self.level = cv2.getLogLevel()
-        cv2.setLogLevel(0)
+        with quiet_opencv._changing:
+            if quiet_opencv._inside == 0:
+                quiet_opencv._level = cv2.getLogLevel()
+                cv2.setLogLevel(0)
+            quiet_opencv._inside += 1
 
     def __exit__(self, *_) -> None:
-        cv2.setLogLevel(self.level)
+        with quiet_opencv._changing:
+            quiet_opencv._inside -= 1
+            if quiet_opencv._inside == 0:
+                cv2.setLogLevel(quiet_opencv._level)
 
 
 def find_files(folder: Path, wanted: Callable[[str], bool], what: str) -> List[str]:

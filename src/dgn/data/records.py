@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import shutil
+import sqlite3
 import sys
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional, Tuple
+from typing import Iterable, Iterator, List, Tuple
 
 import mindspore.dataset as ds
 import numpy as np
@@ -78,33 +80,44 @@ class RecordImages:
 
     def name(self, index: int) -> str:
         """The name that the image had where it was packed."""
-        return self._names[index]
+        for name in self._names("WHERE ROW_ID = ?", int(index)):
+            return name
+        raise IndexError(f"{self.path} has images 0 to {self.count - 1}")
 
     def identity(self) -> str:
         """A digest of the images' names, in order."""
-        return f"records {hashlib.sha256(chr(10).join(self._names).encode()).hexdigest()[:16]}"
+        return self._identity
 
     @functools.cached_property
-    def _names(self) -> List[str]:
-        return [str(name) for name in self._column("name")]
+    def _identity(self) -> str:
+        digest = hashlib.sha256()
+        for row, name in enumerate(self._names("ORDER BY ROW_ID")):
+            digest.update((f"\n{name}" if row else name).encode())
+        return f"records {digest.hexdigest()[:16]}"
+
+    def _names(self, which: str, *values: int) -> Iterator[str]:
+        """Names from the index beside the file, which is an SQLite table of a row an image: no list of them is held."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"{Path(self.path + '.db').absolute().as_uri()}?mode=ro", uri=True)) as index:
+                for row in index.execute(f"SELECT name_0 FROM INDEXES {which}", values):
+                    yield str(row[0])
+        except sqlite3.Error as error:
+            raise UserError(f"the index {self.path}.db is damaged ({error}); pack the images again") from None
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, (n, *shape) float32 in [0, 1]."""
         if any(not 0 <= index < self.count for index in indices):  # MindSpore would give some other row
             raise IndexError(f"{self.path} has images 0 to {self.count - 1}")
-        return to_unit(np.stack([image.view(np.uint8).reshape(self.shape) for image in self._column("image", indices)]))
-
-    def _column(self, field: str, indices: Optional[Iterable[int]] = None) -> List[np.ndarray]:
         try:
-            return [row[field] for row in _rows(self.path, [field], indices)]
+            pixels = [row["image"].view(np.uint8).reshape(self.shape) for row in _rows(self.path, ["image"], indices)]
         except RuntimeError as error:
             raise UserError(f"{self.path} is damaged ({_reason(error)}); pack it again") from None
+        return to_unit(np.stack(pixels))
 
 
-def _rows(path: str, fields: List[str], indices: Optional[Iterable[int]] = None) -> Iterator[dict]:
-    """The rows at `indices`, or all in order."""
-    place = {"shuffle": False} if indices is None else {"sampler": ds.SubsetSampler([int(index) for index in indices])}
-    rows = ds.MindDataset(path, columns_list=fields, num_parallel_workers=1, **place)
+def _rows(path: str, fields: List[str], indices: Iterable[int]) -> Iterator[dict]:
+    """The rows at `indices`."""
+    rows = ds.MindDataset(path, columns_list=fields, num_parallel_workers=1, sampler=ds.SubsetSampler([int(index) for index in indices]))
     return rows.create_dict_iterator(num_epochs=1, output_numpy=True)
 
 

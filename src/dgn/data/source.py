@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterable, Iterator, Optional, Protocol, Tuple
+from typing import Callable, Iterable, Iterator, Optional, Protocol, Tuple
 
 import numpy as np
 
@@ -92,15 +92,29 @@ def batches(source: Source, order: Iterable[np.ndarray]) -> Iterator[Tuple[np.nd
             yield waiting[0], waiting[1].result()
 
 
-def epoch_order(count: int, batch_size: int, rng: np.random.Generator, shards: int = 1) -> list[np.ndarray]:
-    """A random division of 0..count-1 into batches; what is short of a last one is filled up from the start of the order.
+def epoch_order(count: int, batch_size: int, draw: Callable[..., np.random.Generator], shards: int = 1,
+                own: Optional[Iterable[int]] = None) -> np.ndarray:
+    """A random division of 0..count-1 into batches, (batches, batch_size); what is short of a last one is filled up from the
+    start of the order.
 
     Every compiled graph sees one batch size, and every sample is visited each epoch (a few of them twice).
     shards: each batch has as many samples of each remainder that indices leave when divided by this, one shard after the
     other; so many processes, or a divisor of it, then have equal parts of every batch.
+    own: only the parts of these shards, (batches, own shards * batch_size / shards): memory is for them alone.
+    draw(*shard_place(shard, shards)) gives the random numbers of a shard.
     """
-    share = batch_size // shards
-    largest = math.ceil(count / shards)
+    share, largest = batch_size // shards, math.ceil(count / shards)
     number = math.ceil(largest / share)  # of batches
-    parts = [np.resize(shard + shards * rng.permutation(len(range(shard, count, shards))), number * share) for shard in range(shards)]
-    return list(np.stack([part.reshape(number, share) for part in parts], 1).reshape(number, batch_size))
+    own = list(range(shards) if own is None else own)
+    order = np.empty((number, len(own), share), np.int64)
+    for place, shard in enumerate(own):
+        members = draw(*shard_place(shard, shards)).permutation(len(range(shard, count, shards)))
+        members *= shards
+        members += shard
+        order[:, place] = np.resize(members, number * share).reshape(number, share)
+    return order.reshape(number, len(own) * share)
+
+
+def shard_place(shard: int, shards: int) -> Tuple[int, ...]:
+    """What a shard adds to the place of its random numbers (dgn.randomness); the only one adds nothing."""
+    return () if shards == 1 else (shard,)

@@ -49,14 +49,15 @@ def run(args: argparse.Namespace, device: str) -> None:
     if trained.config.data.path is None:
         result = followed(trained, partner)
         trained.folder.add_results(recombination=result)
-        print(table("correlation with", ["geometry donor", "appearance donor", "own clip"], {
-            name: [f"{found[key]:+.2f}" for key in ("geometry_donor", "appearance_donor", "own")] for name, found in result.items()}))
+        print(table("correlation with", ["geometry donor", "appearance donor", "own clip", "between donors"], {
+            name: [f"{found[key]:+.2f}" for key in ("geometry_donor", "appearance_donor", "own", "donors")] for name, found in result.items()}))
     for path in figures.recombination(trained.folder.figures / "recombination.png", clips, exchanged, [names[k] for k in pair]):
         print(path)
 
 
 def followed(trained, partner: np.ndarray) -> Dict[str, Any]:
-    """Correlations of what is read off exchanged clips with the truth of both donors; `own`: off reconstructions."""
+    """Correlations of what is read off exchanged clips with the truth of both donors; `own`: off reconstructions; `donors`:
+    of the two truths with one another, as expressions that open the mouth do so at about the same time."""
     from dgn import build
     from dgn.evaluation.exchange import correlation
 
@@ -72,7 +73,7 @@ def followed(trained, partner: np.ndarray) -> Dict[str, Any]:
     def compare(values: Dict[str, np.ndarray], of) -> Dict[str, float]:
         return {key: correlation(of(values[kind]).ravel(), of(values[truth]).ravel())
                 for key, kind, truth in (("geometry_donor", "shown", "geometry"), ("appearance_donor", "shown", "appearance"),
-                                         ("own", "own", "appearance"))}
+                                         ("own", "own", "appearance"), ("donors", "geometry", "appearance"))}
 
     def true_points(who: np.ndarray) -> np.ndarray:
         return source.landmarks(who).reshape(len(who), shown.shape[1], -1)

@@ -1,10 +1,10 @@
-"""The persistent chains: every sample's latents, by sample index, on disk."""
+"""The persistent chains: every sample's latents, by sample index, on disk, in one shard or several."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Iterable, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -16,87 +16,153 @@ _BLOCK = 4096  # samples whose first latents come from one generator
 
 
 class LatentBank:
-    """One memory-mapped array (count, *shape) float32 for each latent group: millions of chains need no memory.
+    """For each latent group a memory-mapped array (n, *shape) float32 a shard: millions of chains need no memory.
 
-    The files are the working state between checkpoints; a checkpoint keeps a copy. owned: the samples whose chains this process
-    moves; several processes share the files, and each touches its own rows alone.
+    Shard s of S holds the samples s, s + S, s + 2 S ... of `count`. A process of a training holds one of as many shards as
+    there are processes, in files that no other process writes, so the processes may be on several hosts; a checkpoint holds
+    all shards. One shard of one is <group>.npy, others are <group>-00002-of-00004.npy.
+
+    In a run folder the files are the working state between checkpoints; a checkpoint keeps a copy.
     """
 
-    def __init__(self, arrays: Dict[str, np.ndarray], owned: slice = slice(None)) -> None:
-        self.arrays, self.owned = arrays, owned
+    def __init__(self, count: int, shards: int, held: Dict[int, Dict[str, np.ndarray]]) -> None:
+        self.count, self.shards, self.held = count, shards, held
 
     @classmethod
     def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int,
-               given: Optional[Dict[str, np.ndarray]] = None) -> "LatentBank":
-        """New chains in `folder`, each started from the prior; a sample's start depends on seed and index alone.
+               given: Optional[Dict[str, np.ndarray]] = None, shard: int = 0, shards: int = 1) -> "LatentBank":
+        """New chains of a shard in `folder`, each started from the prior; a sample's start depends on seed and index alone.
 
-        given: the latents (count, *shape) of the groups that are not sampled.
+        given: the latents of the groups that are not sampled, of the shard's samples.
         """
-        arrays = {}
+        bank = cls._empty(folder, groups, count, shard, shards)
         for number, group in enumerate(groups):
-            array = _allocate(folder / f"{group.name}.npy", (count, *group.shape))
+            array = bank.held[shard][group.name]
             if not group.sampled:
                 array[:] = given[group.name]
-            else:
-                for start in range(0, count, _BLOCK):
-                    block = generator(seed, "first latents", number, start).standard_normal((_BLOCK, *group.shape), np.float32)
-                    array[start:start + _BLOCK] = block[:count - start]
-            arrays[group.name] = array
-        return cls(arrays)
+                continue
+            for start in range(0, count, _BLOCK):
+                block = generator(seed, "first latents", number, start).standard_normal((_BLOCK, *group.shape), np.float32)
+                own = np.arange(start + (shard - start) % shards, min(start + _BLOCK, count), shards)
+                array[own // shards] = block[own - start]
+        return bank
 
     @classmethod
-    def open(cls, folder: Path, groups: Iterable[LatentGroup], mode: str = "r", owned: slice = slice(None)) -> "LatentBank":
-        """The chains stored in `folder`; mode "r" to read, "r+" to go on with them.
+    def open(cls, folder: Path, groups: Iterable[LatentGroup], shards: Optional[int] = None) -> "LatentBank":
+        """The chains of all samples that are stored in `folder`, to read. shards: of how many; without it there is one set.
 
         Raises UserError if a file is missing or belongs to another model.
         """
-        arrays = {}
-        for group in groups:
-            path = folder / f"{group.name}.npy"
-            try:
-                array = np.load(path, mmap_mode=mode, allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise UserError(f"cannot read the latents {path}: {error}") from None
-            if array.shape[1:] != group.shape:
-                raise UserError(f"{path} holds latents of shape {array.shape[1:]}, this model's {group.name} has {group.shape}")
-            arrays[group.name] = array
-        return cls(arrays, owned)
+        groups = tuple(groups)
+        shards = shards or _stored_shards(folder, groups[0].name)
+        held = {shard: {group.name: _open(folder / file_name(group.name, shard, shards), group) for group in groups} for shard in range(shards)}
+        return cls(sum(len(arrays[groups[0].name]) for arrays in held.values()), shards, held)
+
+    def dealt(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> "LatentBank":
+        """A copy in `folder` of the samples of a shard, of however many shards these chains are."""
+        bank = LatentBank._empty(folder, groups, self.count, shard, shards)
+        own = range(shard, self.count, shards)
+        for start in range(0, len(own), _BLOCK):
+            indices = np.array(own[start:start + _BLOCK])
+            bank.write(indices, self.read(indices))
+        return bank
+
+    @classmethod
+    def _empty(cls, folder: Path, groups: Iterable[LatentGroup], count: int, shard: int, shards: int) -> "LatentBank":
+        n = len(range(shard, count, shards))
+        return cls(count, shards, {shard: {group.name: _allocate(folder / file_name(group.name, shard, shards), (n, *group.shape))
+                                           for group in groups}})
 
     def __len__(self) -> int:
-        return len(next(iter(self.arrays.values())))
+        return self.count
 
     def read(self, indices: np.ndarray) -> Tuple[np.ndarray, ...]:
-        """Latents of the samples at `indices`, (n, *shape) for each group."""
-        return tuple(np.asarray(array[indices]) for array in self.arrays.values())
+        """Latents of the samples at `indices`, (n, *shape) for each group. They must be of shards that are held."""
+        parts = list(self._places(indices))
+        found = {name: np.empty((len(indices), *array.shape[1:]), np.float32) for name, array in next(iter(self.held.values())).items()}
+        for arrays, mine, places in parts:
+            for name, values in found.items():
+                values[mine] = arrays[name][places]
+        return tuple(found.values())
 
     def write(self, indices: np.ndarray, latents: Tuple[np.ndarray, ...]) -> None:
-        """Keeps the new state of the chains at `indices`."""
-        for array, values in zip(self.arrays.values(), latents):
-            array[indices] = values
+        """Keeps the new state of the chains at `indices`, which must be of shards that are held."""
+        for arrays, mine, places in self._places(indices):
+            for array, values in zip(arrays.values(), latents):
+                array[places] = values[mine]
+
+    def _places(self, indices: np.ndarray) -> Iterator[Tuple[Dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+        """(arrays, which of the indices, their rows there) of each shard that the indices are of."""
+        indices = np.asarray(indices)
+        of_shard = indices % self.shards
+        for shard in np.unique(of_shard):
+            mine = of_shard == shard
+            yield self.held[int(shard)], mine, indices[mine] // self.shards
 
     def restart(self, groups: Iterable[LatentGroup]) -> None:
-        """This process's chains of these groups begin again at the prior's mean, where inference of unseen images begins too."""
+        """The chains of these groups begin again at the prior's mean, where inference of unseen images begins too."""
         for group in groups:
             if group.sampled:
-                self.arrays[group.name][self.owned] = 0
+                for arrays in self.held.values():
+                    arrays[group.name][:] = 0
 
     def flush(self) -> None:
-        """What was written is in the files, where other processes see it."""
-        for array in self.arrays.values():
-            array.flush()
+        """What was written is in the files, where who opens them sees it."""
+        for arrays in self.held.values():
+            for array in arrays.values():
+                array.flush()
 
-    def save(self, folder: Path) -> None:
-        """A copy of every array in `folder`, as <group>.npy. Raises OSError if the disk refuses."""
-        for name, array in self.arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    def save(self, folder: Path) -> List[Path]:
+        """A copy of every array in `folder`; its files. Raises OSError if the disk refuses."""
+        files = []
+        for shard, arrays in self.held.items():
+            for name, array in arrays.items():
+                files.append(folder / file_name(name, shard, self.shards))
+                np.save(files[-1], array, allow_pickle=False)
+        return files
 
     def moments(self) -> Dict[str, Tuple[float, float]]:
         """Mean and standard deviation of each group over samples and dimensions; near (0, 1) if prior and posterior agree."""
         return {name: moments(*sums) for name, sums in self.power_sums().items()}
 
     def power_sums(self) -> Dict[str, Tuple[float, float, float]]:
-        """Number, sum and sum of squares of each group's values, of the samples that this process owns."""
-        return {name: _power_sums(array[self.owned]) for name, array in self.arrays.items()}
+        """Number, sum and sum of squares of each group's values, of the shards that are held."""
+        found: Dict[str, Tuple[float, float, float]] = {}
+        for arrays in self.held.values():
+            for name, array in arrays.items():
+                found[name] = tuple(np.add(found.get(name, (0.0, 0.0, 0.0)), _power_sums(array)))
+        return found
+
+
+def file_name(group: str, shard: int, shards: int) -> str:
+    """Of the latents of a group, of one shard."""
+    return f"{group}.npy" if shards == 1 else f"{group}-{shard:05d}-of-{shards:05d}.npy"
+
+
+def remove_others(folder: Path, groups: Iterable[LatentGroup], shards: int) -> None:
+    """Removes the files of other numbers of shards than this: of a training that went on with more or fewer processes."""
+    for group in groups:
+        wanted = {file_name(group.name, shard, shards) for shard in range(shards)}
+        for path in (folder / f"{group.name}.npy", *folder.glob(f"{group.name}-*-of-*.npy")):
+            if path.name not in wanted:
+                path.unlink(missing_ok=True)
+
+
+def _stored_shards(folder: Path, group: str) -> int:
+    if (folder / file_name(group, 0, 1)).exists():
+        return 1
+    sets = [int(path.stem.rsplit("-", 1)[1]) for path in folder.glob(f"{group}-00000-of-*.npy")]
+    return sets[0] if sets else 1
+
+
+def _open(path: Path, group: LatentGroup) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the latents {path}: {error}") from None
+    if array.shape[1:] != group.shape:
+        raise UserError(f"{path} holds latents of shape {array.shape[1:]}, this model's {group.name} has {group.shape}")
+    return array
 
 
 def _allocate(path: Path, shape: Tuple[int, ...]) -> np.ndarray:

@@ -84,11 +84,11 @@ class Critic(nn.Cell):
     def __init__(self, discriminator: nn.Cell, penalty: float) -> None:
         super().__init__()
         self.discriminator, self.penalty = discriminator, penalty
-        self.total, self.slope = TotalScore(discriminator), ops.GradOperation()
+        self.total, self.slope, self.softplus = TotalScore(discriminator), ops.GradOperation(), ops.Softplus()
 
     def construct(self, x: Tensor, made: Tensor) -> Tuple[Tensor, ...]:
         real, unreal = self.discriminator(x), self.discriminator(made)
-        loss = ops.reduce_mean(ops.softplus(-real) + ops.softplus(unreal))
+        loss = ops.reduce_mean(self.softplus(-real) + self.softplus(unreal))
         if self.penalty > 0:
             r1 = ops.reduce_mean(squared_norm(self.slope(self.total)(x)))
             return loss + 0.5 * self.penalty * r1, real, unreal, r1
@@ -117,12 +117,12 @@ class Actor(nn.Cell):
         super().__init__()
         self.objective, self.discriminator = MeanEnergy(energy), discriminator
         self.model, self.groups = energy.model, len(energy.model.groups)
-        self.likelihood, self.saturates = likelihood, form == "minimax"
+        self.likelihood, self.saturates, self.softplus = likelihood, form == "minimax", ops.Softplus()
 
     def construct(self, x: Tensor, sigma: Tensor, *latents: Tensor) -> Tuple[Tensor, ...]:
         energy, errors = self.objective(x, sigma, *latents[:self.groups])
         score = self.discriminator(self.model(*latents[self.groups:])[0])
-        adversarial = ops.reduce_mean(-ops.softplus(score) if self.saturates else ops.softplus(-score))
+        adversarial = ops.reduce_mean(-self.softplus(score) if self.saturates else self.softplus(-score))
         return self.likelihood * energy + adversarial, errors, energy, score
 
     def adversarial_loss(self, score: np.ndarray) -> float:

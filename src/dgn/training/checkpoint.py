@@ -1,8 +1,10 @@
 """Checkpoints that are whole or absent.
 
 A checkpoint is a folder with weights.ckpt, optimizer.ckpt and whatever other Cells the method has (MindSpore's
-protobuf), one <group>.npy of chains a latent group, state.json (position and running sums; all randomness follows from
-the position) and manifest.json with the SHA-256 of every other file. It is written in a hidden folder, flushed, and renamed.
+protobuf), the chains of every latent group (<group>.npy, or one file a process of the training that wrote it; see
+dgn.inference.latents), state.json (position and running sums; all randomness follows from the position) and manifest.json
+with the SHA-256 of every other file. It is written in a hidden folder, flushed, and renamed. Of several processes each writes
+its own chains, and the first all else.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ import logging
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 import mindspore as ms
 import numpy as np
@@ -21,10 +24,13 @@ from mindspore import nn
 
 from dgn.errors import RunFailed, UserError
 from dgn.files import disk_errors, sha256, sync, write_json
-from dgn.inference.latents import LatentBank
+from dgn.inference.latents import LatentBank, file_name
+from dgn.nets.model import LatentGroup
+from dgn.ranks import Ranks
 
 log = logging.getLogger(__name__)
 _UNFINISHED = ".unfinished-"
+_READERS = 8  # files whose digests are taken at once
 CHANNELS = re.compile(r"branches\.0\.(emission\.)?stack\.last\.")  # the layer whose outputs are the channels of the image
 WHOLE = {"": ""}
 
@@ -41,38 +47,62 @@ class Position(NamedTuple):
 
 
 def save(folder: Path, position: Position, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank,
-         keep: int) -> Path:
-    """Writes a checkpoint of `cells`, by file name, below `folder`, removes all but the newest `keep`, returns its path.
+         keep: int, ranks: Ranks = Ranks()) -> Path:
+    """Writes a checkpoint of `cells`, by file name, below `folder`, removes all but the newest `keep`, returns its path. All
+    processes must call it; state and cells are the first one's.
 
     Raises RunFailed if it cannot be written (a full disk); older checkpoints are then untouched.
     """
     final = folder / position.name
-    if not (final.exists() and damage(final) is None):  # else a run stopped again where it was resumed
-        shutil.rmtree(final, ignore_errors=True)
-        _write(folder, final, {**state, "epoch": position.epoch, "step": position.step}, cells, bank)
-    prune(folder, final, keep)
+    there = ranks.first and final.exists() and damage(final) is None  # a run stopped again where it was resumed
+    if not ranks.any(there):
+        _write(final, folder / (_UNFINISHED + final.name), {**state, "epoch": position.epoch, "step": position.step}, cells, bank, ranks)
+    if ranks.first:
+        prune(folder, final, keep)
+    ranks.wait()
     return final
 
 
-def _write(folder: Path, final: Path, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank) -> None:
-    fresh = folder / (_UNFINISHED + final.name)
-    shutil.rmtree(fresh, ignore_errors=True)
+def _write(final: Path, fresh: Path, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank, ranks: Ranks) -> None:
     try:
-        fresh.mkdir(parents=True)
-        for name, cell in cells.items():
-            _save_parameters(fresh / f"{name}.ckpt", cell)
-        bank.save(fresh)
-        write_json(fresh / "state.json", state)
-        files = sorted(fresh.iterdir())
-        write_json(fresh / "manifest.json", {file.name: sha256(file) for file in files})
-        for file in [*files, fresh / "manifest.json", fresh]:
-            sync(file)
-        os.replace(fresh, final)
-        sync(folder)
+        if ranks.first:
+            for old in (final, fresh):
+                shutil.rmtree(old, ignore_errors=True)
+            fresh.mkdir(parents=True)
+        ranks.wait()
+        digests = _gathered(_digests(bank.save(fresh)), bank, ranks)
+        if ranks.first:
+            for name, cell in cells.items():
+                _save_parameters(fresh / f"{name}.ckpt", cell)
+            write_json(fresh / "state.json", state)
+            digests.update(_digests([fresh / "state.json", *(fresh / f"{name}.ckpt" for name in cells)]))
+            write_json(fresh / "manifest.json", dict(sorted(digests.items())))
+            for path in (fresh / "manifest.json", fresh):
+                sync(path)
+            os.replace(fresh, final)
+            sync(final.parent)
     except (OSError, RuntimeError, ValueError, RunFailed) as error:
-        shutil.rmtree(fresh, ignore_errors=True)
+        if ranks.first:
+            shutil.rmtree(fresh, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().splitlines()[0]
         raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
+
+
+def _digests(files: List[Path]) -> Dict[str, str]:
+    """SHA-256 of files, by name, which are flushed to disk."""
+    for file in files:
+        sync(file)
+    return {file.name: sha256(file) for file in files}
+
+
+def _gathered(digests: Dict[str, str], bank: LatentBank, ranks: Ranks) -> Dict[str, str]:
+    """The digests of the chains of all processes, each of which holds one shard: they are told, not read again."""
+    groups = list(next(iter(bank.held.values())))
+    if ranks.count == 1:
+        return digests
+    told = ranks.gather(b"".join(bytes.fromhex(digest) for digest in digests.values()))
+    return {file_name(group, shard, bank.shards): data[32 * place:32 * (place + 1)].hex()
+            for shard, data in enumerate(told) for place, group in enumerate(groups)}
 
 
 def prune(folder: Path, written: Path, keep: int) -> None:
@@ -100,12 +130,13 @@ def damage(checkpoint: Path) -> Optional[str]:
     """What is wrong with a checkpoint; None if every file is there and as it was written."""
     try:
         manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-        for name, digest in manifest.items():
-            if sha256(checkpoint / name) != digest:
-                return f"{name} is not as it was written"
+        with ThreadPoolExecutor(_READERS) as readers:
+            for name, digest in zip(manifest, readers.map(lambda name: sha256(checkpoint / name), manifest)):
+                if digest != manifest[name]:
+                    return f"{name} is not as it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         return f"manifest.json cannot be read ({error})"
     return None
 
@@ -137,13 +168,10 @@ def load(checkpoint: Path, cells: Dict[str, nn.Cell], spread_channels: bool = Fa
         _load_parameters(checkpoint / f"{name}.ckpt", cell, spread_channels, parts)
 
 
-def restore_bank(checkpoint: Path, folder: Path, groups) -> LatentBank:
-    """The chains of a checkpoint as working files in `folder`."""
+def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup], ranks: Ranks = Ranks()) -> LatentBank:
+    """This process's chains of a checkpoint, which any number of processes may have written, as working files in `folder`."""
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for group in groups:
-            shutil.copyfile(checkpoint / f"{group.name}.npy", folder / f"{group.name}.npy")
-    return LatentBank.open(folder, groups, "r+")
+        return LatentBank.open(checkpoint, groups).dealt(folder, groups, ranks.rank, ranks.count)
 
 
 def _named(cell: nn.Cell) -> Dict[str, ms.Parameter]:

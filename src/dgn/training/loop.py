@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 from mindspore import nn
 
 from dgn import config as cfg
-from dgn.data.source import Source, batches, count_images, epoch_order
+from dgn.data.source import Source, batches, count_images, epoch_order, shard_place
 from dgn.errors import Interrupted, UserError
 from dgn.inference import langevin
 from dgn.inference.latents import LatentBank, moments
@@ -67,17 +68,19 @@ class Sums(NamedTuple):
 
 
 def train(run: RunFolder, learner: Learner, progress: Progress, start: Position = Position(0, 0),
-          sums: Sums = Sums(), after_epoch: Optional[Callable[[int], None]] = None) -> None:
-    """Runs the epochs from `start` to the config's last and leaves a checkpoint there.
+          sums: Sums = Sums(), after_epoch: Optional[Callable[[int], None]] = None) -> Optional[Path]:
+    """Runs the epochs from `start` to the config's last and leaves a checkpoint there, which it returns; None if there was
+    nothing left to do.
 
-    after_epoch(epoch) is called with the number of finished epochs (for figures).
+    after_epoch(epoch) is called with the number of finished epochs (for figures), all chains being in their files.
     Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges.
     """
     config, source, ranks = run.config, learner.source, learner.ranks
-    size = batch_size(config.training, len(source))
+    size, saved = batch_size(config.training, len(source)), None
     with _Interrupt(ranks) as interrupt:
         for epoch in range(start.epoch, config.training.epochs):
-            order = epoch_order(len(source), size, generator(config.training.seed, "order", epoch), config.training.shards)
+            draw = functools.partial(generator, config.training.seed, "order", epoch)
+            order = epoch_order(len(source), size, draw, config.training.shards, ranks.shards(config.training.shards))
             first = start.step if epoch == start.epoch else 0
             if not (first and ranks.first):  # what was summed before the stop is told once, by names that all know
                 sums = Sums(measures=dict.fromkeys(sums.measures, 0.0) if first else {})
@@ -89,9 +92,8 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
             sigma = cfg.at_epoch(config.inference.sigma, epoch)
             rate = cfg.at_epoch(config.training.learning_rate, epoch)
             began, before = time.monotonic(), sums.images
-            own = [indices[ranks.mine(indices)] for indices in order[first:]]
-            for step, (indices, x) in enumerate(batches(source, own), first):
-                sums = visit(learner, config, Position(epoch, step), order[step], indices, x, sigma, rate, sums)
+            for step, (indices, x) in enumerate(batches(source, order[first:]), first):
+                sums = visit(learner, config, Position(epoch, step), indices, x, sigma, rate, sums)
                 progress.step(epoch, step + 1, len(order), sums.means())
                 if step + 1 < len(order) and interrupt.asked():
                     raise Interrupted(_save(run, learner, Position(epoch, step + 1), sums))
@@ -107,8 +109,13 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
                 saved = _save(run, learner, Position(done, 0), Sums())
             if stop:
                 raise Interrupted(saved)
-            if after_epoch and ranks.first:
-                after_epoch(done)
+            if after_epoch:
+                learner.bank.flush()
+                ranks.wait()
+                if ranks.first:
+                    after_epoch(done)
+                ranks.wait()
+    return saved
 
 
 def batch_size(training: cfg.Training, count: int) -> int:
@@ -121,35 +128,37 @@ def batch_size(training: cfg.Training, count: int) -> int:
     return size
 
 
-def visit(learner: Learner, config: cfg.Config, position: Position, batch: np.ndarray, indices: np.ndarray, x: np.ndarray,
-          sigma: float, rate: float, sums: Sums) -> Sums:
-    """One iteration on the samples at `indices`, this process's part of the whole `batch`; their new latents go into the bank."""
+def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.ndarray, x: np.ndarray, sigma: float, rate: float,
+          sums: Sums) -> Sums:
+    """One iteration on the samples at `indices`, this process's part of a batch; their new latents go into the bank."""
     where = f"epoch {position.epoch}, batch {position.step}"
 
     def check(diagnostics: langevin.Diagnostics, latents) -> None:
         langevin.check_chains(diagnostics, latents, where, lambda row: learner.source.name(indices[row]))
 
-    # a sample's noise depends on its place in the whole batch, not on the number of processes
-    noise = langevin.draw_noise(learner.model, learner.method.draws, len(batch), config.training.seed, "noise", *position)
-    noise = tuple(n[:, learner.ranks.mine(batch)] for n in noise)
+    noise = _noise(learner, config.training, position, len(indices))
     done = learner.method.visit(x, learner.bank.read(indices), noise, sigma, rate, check)
     learner.bank.write(indices, done.latents)
     langevin.check_errors(done.errors, where)
     return sums.add(done, count_images(x))
 
 
+def _noise(learner: Learner, training: cfg.Training, position: Position, count: int) -> Tuple[np.ndarray, ...]:
+    """For `count` samples. A sample's noise depends on its shard and its place there, not on the number of processes, and a
+    process draws for its own shards alone."""
+    own = learner.ranks.shards(training.shards)
+    parts = [langevin.draw_noise(learner.model, learner.method.draws, count // len(own), training.seed, "noise", *position,
+                                 *shard_place(shard, training.shards)) for shard in own]
+    return parts[0] if len(parts) == 1 else tuple(np.concatenate(group, 1) for group in zip(*parts))
+
+
 def _save(run: RunFolder, learner: Learner, position: Position, sums: Sums) -> Path:
-    """One checkpoint for all processes: the first writes it when every chain is in its file."""
-    state: Dict[str, Any] = {"sums": sums.over(learner.ranks)._asdict(), "images": learner.source.identity(),
-                             "shards": run.config.training.shards}
-    learner.bank.flush()
-    learner.ranks.wait()
-    saved = run.checkpoints / position.name
-    if learner.ranks.first:
-        saved = checkpoint.save(run.checkpoints, position, state, learner.method.cells, learner.bank,
-                                run.config.training.checkpoints_kept)
-    learner.ranks.wait()
-    return saved
+    """One checkpoint for all processes."""
+    sums = sums.over(learner.ranks)
+    state: Dict[str, Any] = {"sums": sums._asdict(), "images": learner.source.identity(),
+                             "shards": run.config.training.shards} if learner.ranks.first else {}
+    return checkpoint.save(run.checkpoints, position, state, learner.method.cells, learner.bank, run.config.training.checkpoints_kept,
+                           learner.ranks)
 
 
 def _moments(learner: Learner) -> Dict[str, float]:

@@ -1,0 +1,62 @@
+"""What the chains of one process cost in time, disk and memory, whatever the model's images are."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from pathlib import Path
+from typing import List, Tuple
+
+from dgn.data.source import epoch_order
+from dgn.files import sha256, sync
+from dgn.inference.latents import LatentBank
+from dgn.nets.model import LatentGroup
+from dgn.randomness import generator
+
+BATCH = 100
+
+
+def costs(groups: Tuple[LatentGroup, ...], samples: int, folder: Path) -> str:
+    """Times everything that a training does with the chains of `samples` samples, in files below `folder` that are removed
+    again; as text."""
+    found: List[Tuple[str, float]] = []
+    began = time.perf_counter()
+
+    def lap(name: str) -> None:
+        nonlocal began
+        found.append((name, time.perf_counter() - began))
+        began = time.perf_counter()
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".bench-") as scratch:
+        place = Path(scratch)
+        before, began = private_memory(), time.perf_counter()
+        bank = LatentBank.create(place / "first", groups, samples, seed=1)
+        lap("first chains drawn from the prior and written")
+        (place / "checkpoint").mkdir()
+        files = bank.save(place / "checkpoint")
+        lap("checkpoint: copied")
+        for file in files:
+            sync(file)
+        lap("checkpoint: flushed to disk")
+        for file in files:
+            sha256(file)
+        lap("checkpoint: digests")
+        LatentBank.open(place / "checkpoint", groups, 1).dealt(place / "again", groups, 0, 1)
+        lap("resumed: read and dealt")
+        bank.power_sums()
+        lap("an epoch's mean and deviation")
+        order = epoch_order(samples, min(BATCH, samples), functools.partial(generator, 1, "order", 0))
+        lap(f"an epoch's order ({order.nbytes / 2 ** 20:.0f} MiB)")
+        for indices in order[:100]:
+            bank.write(indices, bank.read(indices))
+        lap(f"a batch of {order.shape[1]} read and written, 100 times")
+        size, grown = sum(file.stat().st_size for file in files), private_memory() - before
+    lines = [f"{name:52} {1e3 * seconds:10.1f} ms" for name, seconds in found]
+    return "\n".join([f"chains of {samples:,} samples, {size / 1e9:.2f} GB", *lines, f"memory that is not pages of files: {grown:.0f} MiB more"])
+
+
+def private_memory() -> float:
+    """MiB that this process holds and that are not pages of a file."""
+    with open("/proc/self/smaps_rollup", encoding="utf-8") as rollup:
+        return sum(int(line.split()[1]) for line in rollup if line.startswith(("Anonymous:", "Swap:"))) / 1024
