@@ -72,11 +72,15 @@ class GeometryAdjoint(nn.Cell):
 
     def __init__(self, generator: GeometryGenerator) -> None:
         super().__init__()
-        self.stack, self.max_pixels, self.spline = StackAdjoint(generator.stack), generator.max_pixels, generator.spline
+        self.stack, self.max_pixels = StackAdjoint(generator.stack), generator.max_pixels
+        self.smooth = generator.spline is not None
+        if self.smooth:
+            spline = generator.spline.asnumpy()
+            self.left, self.right = _constant(spline.T, "left"), _constant(spline, "right")
 
     def construct(self, dfield: Tensor, *maps: Tensor) -> Tensor:
-        if self.spline is not None:
-            dfield = ops.matmul(ops.matmul(self.spline.T, dfield), self.spline)
+        if self.smooth:
+            dfield = ops.matmul(ops.matmul(self.left, dfield), self.right)
         return self.stack(self.max_pixels * dfield, *maps)
 
 
@@ -85,18 +89,17 @@ class WarpAdjoint(nn.Cell):
 
     def __init__(self, warp: ReferenceWarp) -> None:
         super().__init__()
-        self.warp, self.over_channels, self.add_rows = warp, ops.ReduceSum(keep_dims=True), ops.TensorScatterAdd()
+        self.warp, self.over_channels, self.add_rows = warp, ops.ReduceSum(keep_dims=True), ops.UnsortedSegmentSum()
 
     def to_image(self, displacement: Tensor, dout: Tensor) -> Tensor:
         """Every pixel of dout (N, C, H, W), by its weights, to the four pixels that it came from."""
         corner, a, b = self.warp.locate(displacement)
-        n, channels, height, width = dout.shape
         places, shares = (), ()
         for step, weight in zip(self.warp.steps, ((1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b)):
-            places = places + ((corner + step).reshape(-1, 1),)
-            shares = shares + ((dout * weight).transpose(0, 2, 3, 1).reshape(-1, channels),)
-        rows = self.add_rows(ops.zeros((n * height * width, channels), dout.dtype), ops.cat(places), ops.cat(shares))
-        return rows.reshape(n, height, width, channels).transpose(0, 3, 1, 2)
+            places = places + ((corner + step).reshape(-1),)
+            shares = shares + (self.warp.rows(dout * weight),)
+        n, _, height, width = dout.shape
+        return self.warp.planes(self.add_rows(ops.cat(shares), ops.cat(places), n * height * width), n)
 
     def to_displacement(self, image: Tensor, displacement: Tensor, dout: Tensor) -> Tensor:
         """(N, 2, H, W); 0 where a coordinate is clamped."""
@@ -132,7 +135,10 @@ class AdjointLangevin(nn.Cell):
         if self.deformable and model.refine is not None:
             self.refine_weight = _copy(model.refine.weight)
             self.refine = ops.Conv2DTranspose(out_channel=model.channels, kernel_size=3, pad_mode="same")
-        self.curvature = Tensor(energy.smoothness * second_differences(model.size)) if energy.smoothness else None
+        self.rough = energy.smoothness > 0
+        if self.rough:
+            curvature = energy.smoothness * second_differences(model.size)
+            self.down, self.across = _constant(curvature, "down"), _constant(curvature, "across")
 
     def construct(self, images: Tensor, *state: Tensor) -> Tuple[Tensor, ...]:
         groups = len(self.branches)
@@ -163,8 +169,8 @@ class AdjointLangevin(nn.Cell):
         if g == 0:
             return self.warp.to_image(parts[1], slope)
         slope = self.warp.to_displacement(parts[0], parts[1], slope)
-        if self.curvature is not None:
-            slope = slope + ops.matmul(parts[1], self.curvature) + ops.matmul(self.curvature, parts[1])
+        if self.rough:
+            slope = slope + ops.matmul(parts[1], self.across) + ops.matmul(self.down, parts[1])
         return slope
 
 
@@ -175,7 +181,12 @@ def second_differences(size: int) -> np.ndarray:
 
 
 def _copy(parameter: Parameter) -> Parameter:
-    return Parameter(Tensor(parameter.asnumpy().copy()), name=parameter.name)
+    return _constant(parameter.asnumpy(), parameter.name)
+
+
+def _constant(values: np.ndarray, name: str) -> Parameter:
+    """A Parameter of its own for one operator alone (see above)."""
+    return Parameter(Tensor(np.array(values, np.float32)), name=name, requires_grad=False)
 
 
 def _positive(x: Tensor) -> Tensor:

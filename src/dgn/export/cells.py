@@ -20,10 +20,21 @@ def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
     return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"})
 
 
+def full_precision(config: cfg.Config) -> cfg.Config:
+    """The config without 16-bit layers, which MindSpore Lite has not on every processor."""
+    return cfg.changed(config, model={"precision": "float32"})
+
+
+def live(config: cfg.Config, saved: Path, device: str) -> nn.Cell:
+    """The model as the program itself runs it."""
+    model = build.make_model(config, device)
+    checkpoint.load(saved, {"weights": model})
+    return model
+
+
 def decoder(config: cfg.Config, saved: Path, device: str, onnx: bool = False) -> nn.Cell:
     """Latents of each group -> image, appearance, displacement; for a plain model the image alone. Weights are folded."""
-    model = build.make_model(portable(config, "symmetric" if onnx else "stock"), device)
-    checkpoint.load(saved, {"weights": model})
+    model = live(portable(config, "symmetric" if onnx else "stock"), saved, device)
     for _, cell in model.cells_and_names():
         if isinstance(cell, (Dense, Deconv)):
             cell.fold()
@@ -55,7 +66,7 @@ def inference(config: cfg.Config, saved: Path, steps: int, device: str) -> Infer
 
 def inference_by_hand(config: cfg.Config, saved: Path, steps: int, device: str) -> AdjointLangevin:
     """The same function as `inference`, its gradient written out: for MindSpore Lite 2.0."""
-    config = portable(config)
+    config = full_precision(portable(config))
     energy = build.make_energy(decoder(config, saved, device), config)
     sigma = cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)
     return AdjointLangevin(energy, sigma, config.inference.step_size, steps, config.inference.order)

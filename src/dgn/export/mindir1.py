@@ -52,7 +52,7 @@ RULES: Dict[str, Rule] = {
     "LogicalAnd": Rule(2),
     "Select": Rule(3),
     "ReduceSum": Rule(2, ("keep_dims", "skip_mode")),
-    "TensorScatterAdd": Rule(3),
+    "UnsortedSegmentSum": Rule(3),
     "Cast": Rule(2),
     "Reshape": Rule(2),
     "Transpose": Rule(2),

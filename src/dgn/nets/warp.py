@@ -61,13 +61,21 @@ class ReferenceWarp(nn.Cell):
 
     def neighbours(self, image: ms.Tensor, corner: ms.Tensor) -> Tuple[ms.Tensor, ...]:
         """The four pixels at `corner`: upper left, upper right, lower left, lower right, each (N, C, H, W)."""
-        n, channels = image.shape[0], image.shape[1]
-        pixels = image.transpose(0, 2, 3, 1).reshape(-1, channels)
-        found = ()
+        pixels, found = self.rows(image), ()
         for step in self.steps:
-            rows = ops.gather(pixels, (corner + step).reshape(-1), 0)
-            found = found + (rows.reshape(n, self.height, self.width, channels).transpose(0, 3, 1, 2),)
+            found = found + (self.planes(ops.gather(pixels, (corner + step).reshape(-1), 0), image.shape[0]),)
         return found
+
+    def rows(self, image: ms.Tensor) -> ms.Tensor:
+        """(N, C, H, W) -> (N H W, C). Transposed in three dimensions: transposing four as from NCHW to NHWC, MindSpore Lite 2.0
+        takes for a change of format, and confuses it with its own before convolutions."""
+        n, channels = image.shape[0], image.shape[1]
+        return image.reshape(n, channels, self.height * self.width).transpose(0, 2, 1).reshape(-1, channels)
+
+    def planes(self, rows: ms.Tensor, n: int) -> ms.Tensor:
+        """(N H W, C) -> (N, C, H, W)."""
+        channels = rows.shape[1]
+        return rows.reshape(n, self.height * self.width, channels).transpose(0, 2, 1).reshape(n, channels, self.height, self.width)
 
     def clamp(self, coordinate: ms.Tensor, last: int) -> ms.Tensor:
         clamped = ops.minimum(ops.maximum(coordinate, 0.0), float(last))
