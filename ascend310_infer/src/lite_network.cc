@@ -6,7 +6,6 @@
 
 #include <array>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -178,9 +177,6 @@ class LiteNetwork : public Network {
 
 }  // namespace
 
-std::unique_ptr<Network> OpenLite(const Arguments &arguments) {
-  setenv("GLOG_v", "4", 0);  // the messages of this program are enough, unless somebody asks for Lite's own
-  return std::make_unique<LiteNetwork>(arguments);
-}
+std::unique_ptr<Network> OpenLite(const Arguments &arguments) { return std::make_unique<LiteNetwork>(arguments); }
 
 }  // namespace dgn

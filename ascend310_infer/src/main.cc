@@ -1,5 +1,8 @@
 // Arguments, the network, the job, and the exit code.
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -8,7 +11,18 @@
 #include "jobs.h"
 #include "lite_network.h"
 
+namespace {
+
+// MindSpore Lite reads GLOG_v when its library is loaded, so that it must be there before the program begins. The program's own
+// messages are enough, unless somebody asks for Lite's.
+void QuietLite(char **argv) {
+  if (std::getenv("GLOG_v") == nullptr && setenv("GLOG_v", "4", 1) == 0) execv("/proc/self/exe", argv);
+}
+
+}  // namespace
+
 int main(int argc, char **argv) {
+  QuietLite(argv);
   try {
     const dgn::Arguments arguments = dgn::ParseArguments(std::vector<std::string>(argv + 1, argv + argc));
     if (arguments.help) {

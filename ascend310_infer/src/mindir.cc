@@ -160,7 +160,7 @@ class Walk {
   // What is told of the file.
   void Note(Message message, uint64_t number, uint64_t at, uint64_t size, uint64_t value) {
     if (message == Message::kModel) {
-      if (number == 3) found_.producer = bytes_.substr(at, std::min<uint64_t>(size, 32));
+      if (number == 5) found_.producer = bytes_.substr(at, std::min<uint64_t>(size, 32));
       if (number == 7) in_main_ = ++graphs_ == 1;
       if (number == 8) in_main_ = false;
       if (number == 13) found_.version = static_cast<int64_t>(value);

@@ -64,28 +64,35 @@ std::string Npy(const dgn::Shape &shape, float value = 0.5f) { return dgn::NpyHe
 
 std::string Replaced(std::string text, const std::string &old, const std::string &fresh) { return text.replace(text.find(old), old.size(), fresh); }
 
-// A file that is broken (or not) and how; latents have `size` dimensions.
+dgn::Shape Before(int64_t first, dgn::Shape shape) {
+  shape.insert(shape.begin(), first);
+  return shape;
+}
+
+// A file that is broken (or not) and how.
 struct BrokenFile {
   std::string kind, name, bytes;
   Wanted wanted;
 };
 
-BrokenFile Break(Mangler *mangler, int64_t size) {
-  const auto count = static_cast<size_t>(size);
-  const std::string whole = Npy({size}), raw = Numbers(count);
+BrokenFile Break(Mangler *mangler, const dgn::Shape &shape) {
+  const size_t count = dgn::Count(shape, "a seed");
+  const std::string whole = Npy(shape), raw = Numbers(count);
+  dgn::Shape other = shape;
+  other.back() += 1 + static_cast<int64_t>(mangler->Below(5));
   const float bad = mangler->Below(2) ? std::numeric_limits<float>::quiet_NaN() : -std::numeric_limits<float>::infinity();
   switch (mangler->Below(14)) {
     case 0: return {"npy cut", "a.npy", mangler->Cut(whole), Wanted::kRefused};
     case 1: return {"npy too long", "a.npy", mangler->Grown(whole), Wanted::kRefused};
-    case 2: return {"npy of another size", "a.npy", Npy({size + 1 + static_cast<int64_t>(mangler->Below(5))}), Wanted::kRefused};
-    case 3: return {"npy of too many dimensions", "a.npy", Npy({1, 1, size}), Wanted::kRefused};
+    case 2: return {"npy of another size", "a.npy", Npy(other), Wanted::kRefused};
+    case 3: return {"npy of too many dimensions", "a.npy", Npy(Before(1, Before(1, shape))), Wanted::kRefused};
     case 4: {
       const char *types[] = {"<f8", ">f4", "<i4", "|u1", "<U4", "|O", "<c8"};
       return {"npy of another type", "a.npy", Replaced(whole, "<f4", types[mangler->Below(7)]), Wanted::kRefused};
     }
     case 5: return {"npy in columns", "a.npy", Replaced(whole, "False,", "True, "), Wanted::kRefused};
-    case 6: return {"npy with NaN", "a.npy", Npy({size}, bad), Wanted::kRefused};
-    case 7: return {"npy of no sample", "a.npy", Npy({0, size}), Wanted::kRefused};
+    case 6: return {"npy with NaN", "a.npy", Npy(shape, bad), Wanted::kRefused};
+    case 7: return {"npy of no sample", "a.npy", Npy(Before(0, shape)), Wanted::kRefused};
     case 8: return {"npy changed", "a.npy", mangler->Changed(whole), Wanted::kEither};
     case 9: return {"noise as npy", "a.npy", mangler->Noise(mangler->Below(200)), Wanted::kRefused};
     case 10: return {"bin of another size", "a.bin", raw + mangler->Noise(1 + mangler->Below(raw.size() - 1)), Wanted::kRefused};
@@ -100,22 +107,15 @@ Input BrokenJob(Mangler *mangler, const std::string &scratch) {
   const bool infers = mangler->Below(2) == 1;
   const std::string folder = scratch + "/job";
   std::filesystem::remove_all(folder);
-  const BrokenFile file = Break(mangler, infers ? 48 : 4);
-  const std::string kind = "job on " + file.kind;
-  std::string bytes = file.bytes;
-  Wanted wanted = file.wanted;
-  if (infers) {
-    dgn::MakeFolder(folder);
-    const auto flat = bytes.find("(48,), ");  // images have three dimensions; the header keeps its length
-    if (flat != std::string::npos) bytes.replace(flat, 7, "(3,4,4)").insert(flat + 7, ",").erase(bytes.find(' ', flat + 8), 1);
-    dgn::WriteFile(folder + "/" + file.name, bytes);
-  } else {
-    dgn::MakeFolder(folder + "/z_app");
+  const BrokenFile file = Break(mangler, infers ? dgn::Shape{3, 4, 4} : dgn::Shape{4});
+  const std::string place = folder + (infers ? "" : "/z_app");
+  dgn::MakeFolder(place);
+  dgn::WriteFile(place + "/" + file.name, file.bytes);
+  if (!infers) {
     dgn::MakeFolder(folder + "/z_geo");
-    dgn::WriteFile(folder + "/z_app/" + file.name, bytes);
     dgn::WriteFile(folder + "/z_geo/a.npy", Npy({3}));
   }
-  return {kind, wanted, [=] {
+  return {file.kind, file.wanted, [=] {
             dgn::Arguments arguments;
             arguments.job = infers ? "infer" : "reconstruct";
             arguments.input_path = folder;
@@ -147,6 +147,7 @@ Input BrokenArguments(Mangler *mangler) {
                                           "--device_type", "CPU", "GPU", "--device_id=0", "--rows=0", "--seed", "", "=", "--", "--=", "--job=infer",
                                           "--unknown=1", "--settle", "--steps", "0", "--second_path=", "--format=png"};
   std::vector<std::string> line;
+  if (mangler->Below(2) == 0) line = {"--mindir_path", "a.mindir", "--input_path", "in", "--batch", "2"};
   for (size_t count = mangler->Below(9); count > 0; --count) line.push_back(words[mangler->Below(words.size())]);
   if (mangler->Below(4) == 0 && !line.empty()) line[mangler->Below(line.size())] = mangler->Changed("--mindir_path=a.mindir");
   return {"arguments", Wanted::kEither, [line] { dgn::ParseArguments(line); }};
@@ -173,15 +174,17 @@ int main(int argc, char **argv) {
     const Input input = k % 4 < 2 ? BrokenJob(&mangler, scratch) : k % 4 == 2 ? BrokenMindIr(&mangler, wholes) : BrokenArguments(&mangler);
     bool refused = false;
     std::string message;
+    int code = 0;
     try {
       input.read();
     } catch (const dgn::Error &error) {
       refused = true;
       message = error.what();
-      if (message.size() < 20 || error.exit_code() == 0) message = "";
+      code = error.exit_code();
     }
     (refused ? seen[input.kind].first : seen[input.kind].second) += 1;
-    if ((refused && message.empty()) || (refused && input.wanted == Wanted::kAccepted) || (!refused && input.wanted == Wanted::kRefused)) {
+    const bool clear = message.size() > 12 && (code == 1 || code == 2);
+    if ((refused && !clear) || (refused && input.wanted == Wanted::kAccepted) || (!refused && input.wanted == Wanted::kRefused)) {
       std::fprintf(stderr, "input %ld, %s, was %s: %s\n", k, input.kind.c_str(), refused ? "refused" : "accepted", message.c_str());
       return 1;
     }

@@ -1,8 +1,9 @@
 """Langevin dynamics with the gradient written out by hand.
 
 MindSpore Lite 2.0 runs the decoder, but no graph that automatic differentiation made of it. Here the gradient of the energy to the
-latents (Eq. 7, 8) is made of the same operators as the decoder, and each convolution has its own copy of the weight: Lite
-2.0 silently gives wrong numbers where one Parameter goes into a Conv2DTranspose and a Conv2D.
+latents (Eq. 7, 8) is made of the same operators as the decoder, and every operator has its own copy of its constants: Lite 2.0 silently gives wrong
+numbers where one goes into two different operators (a weight into a Conv2DTranspose and a Conv2D, a matrix to the left in one
+product and to the right in another), because each packs it in place in the way that suits it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class DeconvAdjoint(nn.Cell):
 
     def __init__(self, layer: Deconv) -> None:
         super().__init__()
-        self.weight = _copy(layer.weight)
+        self.weight = _constant(layer.weight.asnumpy(), "weight")
         inputs, _, kernel, _ = layer.weight.shape
         self.convolution = ops.Conv2D(out_channel=inputs, kernel_size=kernel, pad_mode="same", stride=layer.stride)
 
@@ -43,7 +44,7 @@ class StackAdjoint(nn.Cell):
         self.features = stack.plan.channels * stack.plan.side ** 2
         self.last = DeconvAdjoint(stack.last)
         self.hidden = nn.CellList([DeconvAdjoint(layer) for layer in list(stack.hidden)[::-1]])
-        self.weight, self.matmul = _copy(stack.dense.weight), ops.MatMul(transpose_b=True)
+        self.weight, self.matmul = _constant(stack.dense.weight.asnumpy(), "weight"), ops.MatMul(transpose_b=True)
 
     def construct(self, dout: Tensor, *maps: Tensor) -> Tensor:
         """dout: gradient to the last of `maps`, which a forward pass gave."""
@@ -133,7 +134,7 @@ class AdjointLangevin(nn.Cell):
         self.warp = WarpAdjoint(model.warp) if self.deformable else None
         self.refine = None
         if self.deformable and model.refine is not None:
-            self.refine_weight = _copy(model.refine.weight)
+            self.refine_weight = _constant(model.refine.weight.asnumpy(), "refine_weight")
             self.refine = ops.Conv2DTranspose(out_channel=model.channels, kernel_size=3, pad_mode="same")
         self.rough = energy.smoothness > 0
         if self.rough:
@@ -161,7 +162,9 @@ class AdjointLangevin(nn.Cell):
 
     def part_slope(self, g: int, images: Tensor, parts: Tuple[Tensor, ...]) -> Tensor:
         """Gradient of the likelihood's energy to what branch g gives."""
-        slope = self.precision * (self.model.compose(parts) - images)
+        # in two dimensions between: from a stack straight into its adjoint, Lite 2.0 cannot place its own transpositions
+        rows = (self.model.compose(parts) - images).reshape(images.shape[0], -1)
+        slope = (self.precision * rows).reshape(images.shape)
         if not self.deformable:
             return slope
         if self.refine is not None:
@@ -180,12 +183,8 @@ def second_differences(size: int) -> np.ndarray:
     return difference.T @ difference
 
 
-def _copy(parameter: Parameter) -> Parameter:
-    return _constant(parameter.asnumpy(), parameter.name)
-
-
 def _constant(values: np.ndarray, name: str) -> Parameter:
-    """A Parameter of its own for one operator alone (see above)."""
+    """A Parameter for one operator alone (see above)."""
     return Parameter(Tensor(np.array(values, np.float32)), name=name, requires_grad=False)
 
 
