@@ -13,8 +13,9 @@ namespace dgn {
 class Samples {
  public:
   // A file holds one sample or several, one after the other: an .npy of `shape` or (n, *shape), a .bin of n times as many
-  // little-endian float32. Looks at all headers and sizes. Throws UserError naming the file that does not fit.
-  Samples(const std::string &folder, const Shape &shape);
+  // little-endian float32. Looks at all headers and sizes; limit: the first so many samples alone, 0 for all.
+  // Throws UserError naming the file that does not fit.
+  Samples(const std::string &folder, const Shape &shape, int64_t limit);
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
   const Shape &shape() const { return shape_; }

@@ -82,6 +82,7 @@ std::map<std::string, Reader> Readers(Arguments *a) {
       {"batch", Number("batch", &a->batch, 1, 4096)},
       {"threads", Number("threads", &a->threads, 0, 1024)},
       {"warmup", Number("warmup", &a->warmup, 0, 1000)},
+      {"limit", Number("limit", &a->limit, 0, 1000000000)},
       {"format", Choice("format", &a->format, {"npy", "bin"})},
       {"group", Choice("group", &a->group, {"z_app", "z_geo", "z"})},
       {"gamma", Reach(&a->gamma)},
@@ -125,7 +126,7 @@ Jobs:
   reconstruct   decodes latents: FOLDER/z_app and FOLDER/z_geo (a plain model: FOLDER/z), files of the same names in both
                 -> image/ appearance/ displacement/, an array and a PNG a sample
   traverse      one dimension after the other of --group from -gamma to gamma, the strongest --rows of them or --dimensions
-                -> traversal.png, traversal.npy; the other group is 0, or that of the first sample of --input_path
+                -> traversal.png, traversal.npy, dimensions.txt; the other group is 0, or that of the first sample of --input_path
   recombine     appearance latents of --input_path with geometry latents of --second_path: every one with every one (--pairs grid)
                 or the first with the first (aligned) -> image/ ..., recombination.png
   infer         latents of images in FOLDER, (channels, height, width) in [0, 1], by the file inference_lite.mindir
@@ -140,6 +141,7 @@ Arrays are float32: .npy, or .bin (the numbers alone); a file holds one sample o
   --device_id N          (0)
   --batch N              samples of a call, where the file leaves it free (1)
   --threads N            on CPU; 0: one a core (0)
+  --limit N              the first so many samples of a folder; 0: all (0)
   --warmup N             calls before the timing begins (3)
   --group NAME           traverse: z_app, z_geo or z (z_app)
   --gamma G              traverse: (3)

@@ -69,9 +69,11 @@ void WriteSheet(const std::string &path, const std::vector<std::vector<Picture>>
 
 Picture Still(const std::vector<Array> &parts) { return MakePicture(parts.front(), 1); }
 
-std::vector<Samples> OpenLatents(const std::string &folder, const Decoder &decoder) {
+std::vector<Samples> OpenLatents(const Arguments &arguments, const Decoder &decoder) {
   std::vector<Samples> opened;
-  for (size_t g = 0; g < decoder.groups().size(); ++g) opened.emplace_back(folder + "/" + decoder.groups()[g], decoder.latent_shape(g));
+  for (size_t g = 0; g < decoder.groups().size(); ++g) {
+    opened.emplace_back(arguments.input_path + "/" + decoder.groups()[g], decoder.latent_shape(g), arguments.limit);
+  }
   if (opened.size() == 2) CheckSameNames(opened[0], opened[1]);
   return opened;
 }
@@ -114,7 +116,7 @@ std::vector<int64_t> Ranked(Decoder *decoder, const Latents &held, size_t moving
 
 void Reconstruct(const Arguments &arguments, Runner *runner) {
   Decoder decoder(runner);
-  const std::vector<Samples> latents = OpenLatents(arguments.input_path, decoder);
+  const std::vector<Samples> latents = OpenLatents(arguments, decoder);
   const Album album(arguments, decoder);
   DecodeAll(
       &decoder, latents.front().size(), [&latents](int64_t k) { return ReadLatents(latents, k); },
@@ -132,7 +134,7 @@ void Traverse(const Arguments &arguments, Runner *runner) {
   const auto moving = static_cast<size_t>(found - decoder.groups().begin());
   Latents held;
   for (size_t g = 0; g < decoder.groups().size(); ++g) held.push_back(Zeros(decoder.latent_shape(g)));
-  if (!arguments.input_path.empty()) held = ReadLatents(OpenLatents(arguments.input_path, decoder), 0);
+  if (!arguments.input_path.empty()) held = ReadLatents(OpenLatents(arguments, decoder), 0);
 
   const int64_t size = held[moving].shape[0], positions = arguments.positions;
   std::vector<int64_t> dimensions = arguments.dimensions;
@@ -163,17 +165,18 @@ void Traverse(const Arguments &arguments, Runner *runner) {
   table.shape[0] = positions;
   table.shape.insert(table.shape.begin(), static_cast<int64_t>(dimensions.size()));
   WriteArray(arguments.output_path + "/traversal", table, arguments.format == "npy");
-  std::printf("dimensions of %s, a row each:", arguments.group.c_str());
-  for (const int64_t dimension : dimensions) std::printf(" %lld", static_cast<long long>(dimension));
-  std::printf("\n");
+  std::string chosen;
+  for (const int64_t dimension : dimensions) chosen += (chosen.empty() ? "" : " ") + std::to_string(dimension);
+  WriteFile(arguments.output_path + "/dimensions.txt", chosen + "\n");
+  std::printf("dimensions of %s, a row each: %s\n", arguments.group.c_str(), chosen.c_str());
   WriteSheet(arguments.output_path + "/traversal.png", rows);
 }
 
 void Recombine(const Arguments &arguments, Runner *runner) {
   Decoder decoder(runner);
   if (decoder.groups().size() != 2) throw UserError("recombine needs a model with appearance and geometry; this one has one group of latents");
-  const Samples appearance(arguments.input_path + "/z_app", decoder.latent_shape(0));
-  const Samples geometry(arguments.second_path + "/z_geo", decoder.latent_shape(1));
+  const Samples appearance(arguments.input_path + "/z_app", decoder.latent_shape(0), arguments.limit);
+  const Samples geometry(arguments.second_path + "/z_geo", decoder.latent_shape(1), arguments.limit);
   const bool aligned = arguments.pairs == "aligned";
   if (aligned && appearance.size() != geometry.size()) {
     throw UserError("--pairs aligned needs as many samples in both sets; there are " + std::to_string(appearance.size()) + " and " +

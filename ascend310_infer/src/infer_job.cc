@@ -51,10 +51,10 @@ int64_t Calls(int64_t steps, int64_t of_a_call) { return (steps + of_a_call - 1)
 
 void Infer(const Arguments &arguments, Runner *runner) {
   const Inputs inputs(runner->inputs());
-  const Samples images(arguments.input_path, inputs.image);
+  const Samples images(arguments.input_path, inputs.image, arguments.limit);
   std::vector<Samples> start;
   for (size_t g = 0; !arguments.start_path.empty() && g < inputs.groups.size(); ++g) {
-    start.emplace_back(arguments.start_path + "/" + inputs.groups[g], inputs.latents[g]);
+    start.emplace_back(arguments.start_path + "/" + inputs.groups[g], inputs.latents[g], arguments.limit);
     CheckSameNames(images, start.back());
   }
   const int64_t noisy = Calls(arguments.steps, inputs.steps), calls = noisy + Calls(arguments.settle, inputs.steps);

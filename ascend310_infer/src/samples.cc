@@ -16,10 +16,12 @@ constexpr uint64_t kHeaderBytes = 1 << 16;
 
 }  // namespace
 
-Samples::Samples(const std::string &folder, const Shape &shape) : folder_(folder), shape_(shape), bytes_(Count(shape, folder) * sizeof(float)) {
+Samples::Samples(const std::string &folder, const Shape &shape, int64_t limit)
+    : folder_(folder), shape_(shape), bytes_(Count(shape, folder) * sizeof(float)) {
   if (bytes_ == 0) throw UserError("a sample of the shape " + Text(shape) + " holds nothing");
   for (const std::string &file : ListFiles(folder)) Add(file);
   if (entries_.empty()) throw UserError(folder + " holds no .npy or .bin files");
+  if (limit > 0 && limit < size()) entries_.resize(static_cast<size_t>(limit));
   std::set<std::string> seen;
   for (const Entry &entry : entries_) {
     if (!seen.insert(entry.name).second) throw UserError(folder + " holds two samples of the name " + entry.name);
