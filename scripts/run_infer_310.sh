@@ -12,7 +12,8 @@
 #
 # Stages: prepare arrays; build; infer latents of the images, decode them, traverse both groups' strongest dimensions, recombine the
 # first 8 samples; compare all with Python and draw overview.png. A stage that fails ends the script with its exit code.
-# MSLITE_HOME names a MindSpore Lite (default: see ascend310_infer/build.sh); DGN_SETTLE sets the steps of inference (default: 300).
+# MSLITE_HOME names a MindSpore Lite (default: see ascend310_infer/build.sh), DGN_BUILD the folder of the build (default:
+# ascend310_infer/build); DGN_SETTLE sets the steps of inference (default: 300).
 set -euo pipefail
 
 if [ "${1:-}" = "-h" ] || [ "${1:-}" = "--help" ] || [ $# -lt 2 ] || [ $# -gt 5 ]; then
@@ -27,6 +28,7 @@ DEVICE=${3:-Ascend310}
 ID=${4:-0}
 [ -d "$MINDIR" ] && FOLDER=$MINDIR || FOLDER=$(dirname "$MINDIR")
 OUTPUT=${5:-$FOLDER/infer_310}
+BUILD=${DGN_BUILD:-$ROOT/ascend310_infer/build}
 SETTLE=${DGN_SETTLE:-300}
 GAMMA=3
 case "$DEVICE" in
@@ -38,12 +40,12 @@ setup_python
 export DGN_PYTHON=$PYTHON
 
 "$PYTHON" -m dgn infer310 prepare "$MINDIR" "$DATA" "$OUTPUT" --device CPU
-bash "$ROOT/ascend310_infer/build.sh"
+bash "$ROOT/ascend310_infer/build.sh" "$BUILD"
 
 # job NAME OPTIONS ...: runs the program, its results in OUTPUT/NAME
 job() {
     echo "-- $1"
-    "$ROOT/ascend310_infer/build/dgn_infer" --device_type "$DEVICE" --device_id "$ID" --output_path "$OUTPUT/$1" "${@:2}"
+    "$BUILD/dgn_infer" --device_type "$DEVICE" --device_id "$ID" --output_path "$OUTPUT/$1" "${@:2}"
 }
 
 if [ -d "$OUTPUT/images" ]; then

@@ -34,7 +34,11 @@ def live(config: cfg.Config, saved: Path, device: str) -> nn.Cell:
 
 def decoder(config: cfg.Config, saved: Path, device: str, onnx: bool = False) -> nn.Cell:
     """Latents of each group -> image, appearance, displacement; for a plain model the image alone. Weights are folded."""
-    model = live(portable(config, "symmetric" if onnx else "stock"), saved, device)
+    return fold(live(portable(config, "symmetric" if onnx else "stock"), saved, device))
+
+
+def fold(model: nn.Cell) -> nn.Cell:
+    """The model, its weights as its layers use them."""
     for _, cell in model.cells_and_names():
         if isinstance(cell, (Dense, Deconv)):
             cell.fold()
