@@ -7,6 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from mindspore.train import mind_ir_pb2 as proto
 
 from dgn import build as make
 from dgn.__main__ import main
@@ -61,8 +62,8 @@ def test_reconstruct_and_recombine(program, trained, tmp_path, rng):
 def test_traverse_ranks_and_draws_as_python_does(program, trained, tmp_path):
     model = load(trained)
     sizes = [group.shape[0] for group in model.model.groups]
-    done = program("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--job", "traverse", "--gamma", 2, "--rows", 2, "--output_path",
-                   tmp_path)
+    done = program("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--job", "traverse", "--gamma", 2, "--rows", 2,
+                   "--output_path", tmp_path)
     assert done.returncode == 0, done.stderr
     ranked = bases.rank(model.decode, [None, None], 0, sizes, 2.0)
     assert (tmp_path / "dimensions.txt").read_text().split() == [str(k) for k in ranked.order[:2]]
@@ -80,8 +81,8 @@ def test_infer(program, trained, tmp_path):
     names = ["x_0", "x_1", "x_2"]
 
     def infer(name, *words):
-        done = program("--mindir_path", trained / "export_mindir1" / "inference_lite.mindir", "--job", "infer", "--input_path", tmp_path / "images",
-                       "--output_path", tmp_path / name, "--warmup", 0, *words)
+        done = program("--mindir_path", trained / "export_mindir1" / "inference_lite.mindir", "--job", "infer",
+                       "--input_path", tmp_path / "images", "--output_path", tmp_path / name, "--warmup", 0, *words)
         assert done.returncode == 0, done.stderr
         return [infer310.read_written(tmp_path / name / group.name, names[:1 if "--limit" in words else 3]) for group in model.model.groups]
 
@@ -92,7 +93,7 @@ def test_infer(program, trained, tmp_path):
     noisy, alone = infer("noisy", "--steps", 4), infer("alone", "--steps", 4, "--limit", 1)
     other = infer("other", "--steps", 4, "--seed", 2)
     for a, b, c in zip(noisy, alone, other):
-        np.testing.assert_array_equal(a[:1], b)
+        np.testing.assert_allclose(a[:1], b, atol=1e-6)
         assert np.abs(a - c).max() > 0.01
     # 4 steps of delta = 0.1 from 0, the gradient being small: a deviation of about 0.2
     assert 0.1 < np.concatenate(noisy, 1).std() < 0.3
@@ -113,8 +114,9 @@ def test_the_decoder_of_a_video_model(program, tmp_path, rng):
 
 
 def test_without_cann(program, trained, tmp_path, rng):
+    decoder = trained / "export_mindir1" / "decoder.mindir"
     for device in ("Ascend310", "Ascend"):
-        done = program("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--input_path", tmp_path, device=device, LD_LIBRARY_PATH="")
+        done = program("--mindir_path", decoder, "--input_path", tmp_path, device=device, LD_LIBRARY_PATH="")
         assert done.returncode == 1 and "libascendcl.so" in done.stderr and "CANN" in done.stderr and "--device_type CPU" in done.stderr
 
 
@@ -143,12 +145,13 @@ def test_damaged_models_never_crash_the_program(program, trained, decoder, tmp_p
     """Structure and numbers changed at random: a message and an exit code, or numbers."""
     write_latents(tmp_path / "z", rng, load(trained).model.groups, 2)
     weights = decoder.rfind(b"branches.1.stack.last.weight")
-    for k in range(16):
+    for k in range(12):
         content = bytearray(decoder)
         for place in rng.integers(0, min(weights, 20000) if k % 2 else len(content), 3):
             content[place] ^= 1 << int(rng.integers(8))
         (tmp_path / "damaged.mindir").write_bytes(bytes(content))
-        done = program("--mindir_path", tmp_path / "damaged.mindir", "--input_path", tmp_path / "z", "--output_path", tmp_path / "out", "--warmup", 0)
+        done = program("--mindir_path", tmp_path / "damaged.mindir", "--input_path", tmp_path / "z", "--output_path", tmp_path / "out",
+                       "--warmup", 0)
         assert done.returncode in (0, 1, 2), (k, done.returncode, done.stderr)
         assert done.returncode == 0 or done.stderr.startswith("dgn_infer: "), done.stderr
 
@@ -177,9 +180,11 @@ def test_wrong_inputs_are_named(program, trained, tmp_path, rng):
     assert program("--help").returncode == 0
 
 
-def test_mindir_3_is_for_another_lite(program, trained, tmp_path):
-    assert main(["export", str(trained), str(tmp_path / "new")]) == 0
-    done = program("--mindir_path", tmp_path / "new" / "decoder.mindir", "--input_path", tmp_path)
+def test_mindir_3_is_for_another_lite(program, decoder, tmp_path):
+    model = proto.ModelProto.FromString(decoder)
+    model.mind_ir_version = 3
+    (tmp_path / "decoder.mindir").write_bytes(model.SerializeToString())
+    done = program("--mindir_path", tmp_path / "decoder.mindir", "--input_path", tmp_path)
     assert done.returncode == 2 and "version 3 (MindSpore 2.10" in done.stderr and "--mindir-version 1" in done.stderr
 
 

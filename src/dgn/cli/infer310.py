@@ -122,7 +122,8 @@ def check(args: argparse.Namespace, exported, trained, device: str) -> int:
     report(told, output)
     wrong = [part for part, error in errors.items() if not error <= args.tolerance]
     if wrong or levels > 1 or not told.get("latents", 0.0) <= args.latents_tolerance:
-        raise RunFailed(f"the program differs from Python by more than {args.tolerance:g} ({', '.join(wrong) or 'pictures or latents'}); see {output}/check.json")
+        raise RunFailed(f"the program differs from Python by more than {args.tolerance:g} ({', '.join(wrong) or 'pictures or latents'}); "
+                        f"see {output / 'check.json'}")
     return 0
 
 

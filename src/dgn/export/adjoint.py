@@ -1,9 +1,9 @@
 """Langevin dynamics with the gradient written out by hand.
 
 MindSpore Lite 2.0 runs the decoder, but no graph that automatic differentiation made of it. Here the gradient of the energy to the
-latents (Eq. 7, 8) is made of the same operators as the decoder, and every operator has its own copy of its constants: Lite 2.0 silently gives wrong
-numbers where one goes into two different operators (a weight into a Conv2DTranspose and a Conv2D, a matrix to the left in one
-product and to the right in another), because each packs it in place in the way that suits it.
+latents (Eq. 7, 8) is made of operators that it knows, and every operator has its own copy of its constants: Lite 2.0 silently
+gives wrong numbers where one constant goes into two operators that use it differently (a weight into a Conv2DTranspose and a
+Conv2D, a matrix to the left in one product and to the right in another).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -69,6 +69,7 @@ RULES: Dict[str, Rule] = {
 UNCHANGED = frozenset({"Conv2DTranspose", "Conv2D", "Load", "UpdateState", "Depend", "MakeTuple", "TupleGetItem"})
 
 _FORMATS = {0: "NCHW", 1: "NHWC"}
+_FLOAT32 = 1  # TensorProto.DataType
 _TYPES = {30: 9, 34: 6, 35: 7, 42: 10, 43: 1, 44: 11}  # number of a type in MindSpore -> TensorProto.DataType
 _MORE_NAMES = {"data_format": ("format",), "transpose_a": ("transpose_x1",), "transpose_b": ("transpose_x2",)}  # by which version 1 asks too
 
@@ -121,7 +122,8 @@ class Rewriting:
             return
         if operator not in RULES or primitive is None:
             known = ", ".join(sorted({*RULES, *UNCHANGED}))
-            raise RunFailed(f"{self.where}: the operator {operator} (node {number}) has no form in MindIR {VERSION} that is known here; known are {known}")
+            raise RunFailed(f"{self.where}: the operator {operator} (node {number}) has no form in MindIR {VERSION} that is known here; "
+                            f"known are {known}")
         rule = RULES[operator]
         new = self.model.primitives.add()
         new.CopyFrom(primitive)
@@ -167,21 +169,22 @@ class Rewriting:
         if source not in self.constants:
             return source
         value = self.constants[source].attribute[0]
-        readers: Dict[int, Callable] = {value.FLOAT: lambda: value.f, value.DOUBLE: lambda: value.d,
-                                        value.INT64: lambda: value.i, value.INT32: lambda: value.i}
-        if value.type not in readers:
+        fields = {value.FLOAT: "f", value.DOUBLE: "d", value.INT64: "i", value.INT32: "i"}
+        if value.type not in fields:
             return source
-        number = np.float32(readers[value.type]())
-        return self._constant_tensor(f"{source}_tensor", value.DESCRIPTOR.fields_by_name["tensors"].message_type, 1, struct.pack("<f", number))
+        number = np.float32(getattr(value, fields[value.type]))
+        return self._constant_tensor(f"{source}_tensor", _FLOAT32, struct.pack("<f", number))
 
     def _as_type(self, source: str, number: int) -> str:
         """A constant that names the type which another one gives by MindSpore's number."""
         value = self.constants[source].attribute[0] if source in self.constants else None
         if value is None or value.i not in _TYPES:
-            raise RunFailed(f"{self.where}: Cast (node {number}) to a type that is not known here ({'not constant' if value is None else value.i})")
-        return self._constant_tensor(f"{source}_type", None, _TYPES[value.i], b"")
+            told = "not constant" if value is None else value.i
+            raise RunFailed(f"{self.where}: Cast (node {number}) to a type that is not known here ({told})")
+        return self._constant_tensor(f"{source}_type", _TYPES[value.i])
 
-    def _constant_tensor(self, name: str, _, data_type: int, data: bytes) -> str:
+    def _constant_tensor(self, name: str, data_type: int, data: bytes = b"") -> str:
+        """A constant of no dimensions; without data it stands for its type alone."""
         if name not in self.constants:
             node = self.model.graph.node.add()
             node.op_type = "Constant"
