@@ -91,7 +91,9 @@ def test_the_exit_code_is_the_programs(recipe, tmp_path):
 
 @pytest.mark.parametrize("script, usage", [("run_train.sh", "[DEVICE_TARGET] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]"),
                                            ("run_distribute_train.sh", "[DEVICE_TARGET] [DEVICE_NUM] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]"),
-                                           ("run_export.sh", "RUN_DIR [OUT]"), ("run_eval.sh", "RUN_DIR")])
+                                           ("run_export.sh", "RUN_DIR [OUT]"),
+                                           ("run_infer_310.sh", "MINDIR_PATH DATA_PATH [DEVICE_TYPE] [DEVICE_ID] [OUTPUT_PATH]"),
+                                           ("run_eval.sh", "RUN_DIR")])
 def test_usage(script, usage, tmp_path):
     asked = run(script, "--help", cwd=tmp_path)
     assert asked.returncode == 0 and usage in asked.stdout

@@ -18,6 +18,7 @@ COMMANDS = {
     "figures": "draw a run's pictures: canonical faces, bases, recombination, samples",
     "experiment": "the paper's experiments: baselines, views, transfer, landmarks, balance ...",
     "export": "a run's model as MindIR or ONNX files for other programs",
+    "infer310": "arrays for the C++ program of ascend310_infer, and the check of what it wrote",
     "bench": "time the sampler and its parts on this machine",
     "data": "make or prepare images and clips: generated faces, face crops, MindRecord",
     "doctor": "what this machine has, and what would not work here",

@@ -58,7 +58,7 @@ def test_every_kind_of_run_can_be_exported(settings, images, tmp_path):
     extra = [word for setting in settings for word in ("--set", setting)]
     assert main(arguments(images, tmp_path / "run", 1, *extra)) == 0
     assert main(["export", str(tmp_path / "run"), str(tmp_path / "out"), "--batch", "1"]) == 0
-    assert {"decoder.mindir", "inference.mindir", "export.json"} == {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"decoder.mindir", "inference.mindir", "inference_lite.mindir", "export.json"} == {p.name for p in (tmp_path / "out").iterdir()}
 
 
 def test_the_decoder_of_a_video_model(tmp_path, rng):

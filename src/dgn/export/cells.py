@@ -9,7 +9,9 @@ from mindspore import Tensor, nn
 
 from dgn import build
 from dgn import config as cfg
+from dgn.export.adjoint import AdjointLangevin
 from dgn.inference.langevin import Langevin
+from dgn.nets.blocks import Deconv, Dense
 from dgn.training import checkpoint
 
 
@@ -18,10 +20,28 @@ def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
     return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"})
 
 
-def decoder(config: cfg.Config, saved: Path, device: str, onnx: bool = False) -> nn.Cell:
-    """Latents of each group -> image, appearance, displacement; for a plain model the image alone."""
-    model = build.make_model(portable(config, "symmetric" if onnx else "stock"), device)
+def full_precision(config: cfg.Config) -> cfg.Config:
+    """The config without 16-bit layers, which MindSpore Lite has not on every processor."""
+    return cfg.changed(config, model={"precision": "float32"})
+
+
+def live(config: cfg.Config, saved: Path, device: str) -> nn.Cell:
+    """The model as the program itself runs it."""
+    model = build.make_model(config, device)
     checkpoint.load(saved, {"weights": model})
+    return model
+
+
+def decoder(config: cfg.Config, saved: Path, device: str, onnx: bool = False) -> nn.Cell:
+    """Latents of each group -> image, appearance, displacement; for a plain model the image alone. Weights are folded."""
+    return fold(live(portable(config, "symmetric" if onnx else "stock"), saved, device))
+
+
+def fold(model: nn.Cell) -> nn.Cell:
+    """The model, its weights as its layers use them."""
+    for _, cell in model.cells_and_names():
+        if isinstance(cell, (Dense, Deconv)):
+            cell.fold()
     return model
 
 
@@ -46,3 +66,11 @@ def inference(config: cfg.Config, saved: Path, steps: int, device: str) -> Infer
     energy = build.make_energy(decoder(config, saved, device), config)
     sampler = Langevin(energy, config.inference.step_size, steps, config.inference.order)
     return Inference(sampler, cfg.at_epoch(config.inference.sigma, config.training.epochs - 1))
+
+
+def inference_by_hand(config: cfg.Config, saved: Path, steps: int, device: str) -> AdjointLangevin:
+    """The same function as `inference`, its gradient written out: for MindSpore Lite 2.0."""
+    config = full_precision(portable(config))
+    energy = build.make_energy(decoder(config, saved, device), config)
+    sigma = cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)
+    return AdjointLangevin(energy, sigma, config.inference.step_size, steps, config.inference.order)

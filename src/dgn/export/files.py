@@ -12,16 +12,19 @@ import numpy as np
 from mindspore import nn
 
 from dgn.errors import RunFailed
+from dgn.export import mindir1
 from dgn.files import disk_errors
 
 TOLERANCE = 1e-4  # largest difference to the live model, relative to the largest value
 
 
-def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Sequence[np.ndarray], free: Sequence[int] = ()) -> float:
+def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Sequence[np.ndarray], free: Sequence[int] = (),
+          names: Sequence[str] = ()) -> float:
     """Writes a cell to `path` (.mindir or .onnx) and returns the largest relative difference of what the file gives for
     `inputs` to `expected`.
 
     free: for each input the axis that may have any length, -1 for none; empty: all shapes are as given.
+    names: of the inputs, if the file is to be rewritten as MindIR 1 once it is known to be right (see dgn.export.mindir1).
     Raises RunFailed if it cannot be written or loaded, or gives something else; nothing is then left at `path`.
     """
     kind = path.suffix[1:]
@@ -39,7 +42,10 @@ def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Seq
             if not difference <= TOLERANCE:
                 raise RunFailed(f"{path} loaded again differs from the model by {difference:.1e} of the largest value (allowed "
                                 f"{TOLERANCE:.0e}); it was not kept")
-            os.replace(fresh, path)
+            if names:
+                mindir1.rewrite(fresh, path, names)
+            else:
+                os.replace(fresh, path)
     return difference
 
 

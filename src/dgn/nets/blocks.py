@@ -41,6 +41,12 @@ class _Scaled(nn.Cell):
     def scaled_weight(self) -> Tensor:
         return self.weight if self.scale == 1.0 else self.weight * self.scale
 
+    def fold(self) -> None:
+        """Makes the weight as the layer uses it the parameter: the same function, with nothing left to be done to weights when
+        it runs. For export; the parameter is then another one, which no training goes on with."""
+        self.weight = Parameter(Tensor(self.weight.asnumpy() * np.float32(self.scale)), name=self.weight.name)
+        self.scale = 1.0
+
 
 class Dense(_Scaled):
     """(N, inputs) -> (N, outputs)."""
@@ -77,6 +83,13 @@ class Deconv(_Scaled):
             weight = ops.matmul(ops.matmul(self.spread, weight), self.spread.T)
         # in the precision of what comes in
         return self.deconv(x, ops.cast(weight, x.dtype), ops.cast(self.bias, x.dtype))
+
+    def fold(self) -> None:
+        super().fold()
+        if self.spread is not None:
+            spread = self.spread.asnumpy()
+            self.weight = Parameter(Tensor(spread @ self.weight.asnumpy() @ spread.T), name=self.weight.name)
+            self.spread = None
 
 
 def binomial_spread(kernel: int) -> np.ndarray:

@@ -28,7 +28,11 @@ class GeometryGenerator(nn.Cell):
         self.spline = None if spline is None else Tensor(spline)
 
     def construct(self, z_geo: Tensor) -> Tensor:
-        field = self.max_pixels * self.stack(z_geo)
+        return self.finish(self.stack(z_geo))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """The tanh of the stack as displacement."""
+        field = self.max_pixels * x
         if self.spline is not None:
             field = ops.matmul(ops.matmul(self.spline, field), self.spline.T)
         return field

@@ -86,14 +86,20 @@ class DeconvStack(nn.Cell):
         self.last = Deconv(inputs[-2], *plan.layers[-1], smooth=smooth, init=last_init, **common)
 
     def construct(self, z: Tensor) -> Tensor:
+        return self.maps(z)[-1]
+
+    def maps(self, z: Tensor) -> Tuple[Tensor, ...]:
+        """What every layer gives, the dense one first."""
         x = ops.relu(self.dense(z)).reshape(self.start)
+        found = (x,)
         if self.half:
             x = ops.cast(x, ms.float16)
         for layer in self.hidden:
             x = layer(x)
+            found = found + (x,)
         if self.half:
             x = ops.cast(x, ms.float32)
-        return ops.tanh(self.last(x))
+        return found + (ops.tanh(self.last(x)),)
 
 
 class ImageGenerator(nn.Cell):
@@ -104,4 +110,8 @@ class ImageGenerator(nn.Cell):
         self.stack = stack
 
     def construct(self, z: Tensor) -> Tensor:
-        return 0.5 * self.stack(z) + 0.5
+        return self.finish(self.stack(z))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """The tanh of the stack mapped to [0, 1]."""
+        return 0.5 * x + 0.5

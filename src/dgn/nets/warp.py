@@ -11,6 +11,8 @@ Where a coordinate is clamped its derivative is 0.
 
 from __future__ import annotations
 
+from typing import Tuple
+
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
@@ -33,30 +35,47 @@ class ReferenceWarp(nn.Cell):
         super().__init__()
         self.height, self.width = height, width
         self.grid = ms.Tensor(coordinates(height, width))
+        right, down = (1 if width > 1 else 0), (width if height > 1 else 0)
+        self.steps = (0, right, down, down + right)  # from the upper left neighbour to each
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
-        n, channels = image.shape[0], image.shape[1]
+        corner, a, b = self.locate(displacement)
+        upper_left, upper_right, lower_left, lower_right = self.neighbours(image, corner)
+        upper = upper_left * (1 - a) + upper_right * a
+        lower = lower_left * (1 - a) + lower_right * a
+        return upper * (1 - b) + lower * b
+
+    def locate(self, displacement: ms.Tensor) -> Tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
+        """Where each pixel comes from: the index of the upper left neighbour among all pixels of all images, int32, and how
+        far right and below it, each (N, 1, H, W)."""
+        n = displacement.shape[0]
         source = self.grid + displacement
         u = self.clamp(source[:, 0:1], self.width - 1)
         v = self.clamp(source[:, 1:2], self.height - 1)
         # the last column and row have no right or lower neighbour: reach them from the one before
         left = ops.minimum(ops.floor(ops.stop_gradient(u)), float(max(self.width - 2, 0)))
         top = ops.minimum(ops.floor(ops.stop_gradient(v)), float(max(self.height - 2, 0)))
-        a, b = u - left, v - top
-
-        pixels = image.transpose(0, 2, 3, 1).reshape(-1, channels)
         first = ops.arange(0, n).reshape(n, 1, 1, 1) * (self.height * self.width)
-        corner = first + ops.cast(top, ms.int32) * self.width + ops.cast(left, ms.int32)
-        right = 1 if self.width > 1 else 0
-        down = self.width if self.height > 1 else 0
+        corner = first + ops.cast(top * self.width + left, ms.int32)  # exact in float32 up to 4096 x 4096 pixels
+        return corner, u - left, v - top
 
-        def neighbour(step: int) -> ms.Tensor:
-            rows = ops.gather(pixels, (corner + step).reshape(-1), 0)
-            return rows.reshape(n, self.height, self.width, channels).transpose(0, 3, 1, 2)
+    def neighbours(self, image: ms.Tensor, corner: ms.Tensor) -> Tuple[ms.Tensor, ...]:
+        """The four pixels at `corner`: upper left, upper right, lower left, lower right, each (N, C, H, W)."""
+        pixels, found = self.rows(image), ()
+        for step in self.steps:
+            found = found + (self.planes(ops.gather(pixels, (corner + step).reshape(-1), 0), image.shape[0]),)
+        return found
 
-        upper = neighbour(0) * (1 - a) + neighbour(right) * a
-        lower = neighbour(down) * (1 - a) + neighbour(down + right) * a
-        return upper * (1 - b) + lower * b
+    def rows(self, image: ms.Tensor) -> ms.Tensor:
+        """(N, C, H, W) -> (N H W, C). Transposed in three dimensions: transposing four as from NCHW to NHWC, MindSpore Lite 2.0
+        takes for a change of format, and confuses it with its own before convolutions."""
+        n, channels = image.shape[0], image.shape[1]
+        return image.reshape(n, channels, self.height * self.width).transpose(0, 2, 1).reshape(-1, channels)
+
+    def planes(self, rows: ms.Tensor, n: int) -> ms.Tensor:
+        """(N H W, C) -> (N, C, H, W)."""
+        channels = rows.shape[1]
+        return rows.reshape(n, self.height * self.width, channels).transpose(0, 2, 1).reshape(n, channels, self.height, self.width)
 
     def clamp(self, coordinate: ms.Tensor, last: int) -> ms.Tensor:
         clamped = ops.minimum(ops.maximum(coordinate, 0.0), float(last))

@@ -1,0 +1,42 @@
+// Arguments, the network, the job, and the exit code.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "arguments.h"
+#include "error.h"
+#include "jobs.h"
+#include "lite_network.h"
+
+namespace {
+
+// MindSpore Lite reads GLOG_v when its library is loaded, so that it must be there before the program begins. The program's own
+// messages are enough, unless somebody asks for Lite's.
+void QuietLite(char **argv) {
+  if (std::getenv("GLOG_v") == nullptr && setenv("GLOG_v", "4", 1) == 0) execv("/proc/self/exe", argv);
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  QuietLite(argv);
+  try {
+    const dgn::Arguments arguments = dgn::ParseArguments(std::vector<std::string>(argv + 1, argv + argc));
+    if (arguments.help) {
+      std::fputs(dgn::Usage().c_str(), stdout);
+      return 0;
+    }
+    const auto network = dgn::OpenLite(arguments);
+    dgn::RunJob(arguments, network.get());
+    return 0;
+  } catch (const dgn::Error &error) {
+    std::fprintf(stderr, "dgn_infer: %s\n", error.what());
+    return error.exit_code();
+  } catch (const std::exception &error) {
+    std::fprintf(stderr, "dgn_infer: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,223 @@
+"""MindIR files of version 3, which MindSpore 2.10 writes, rewritten as version 1, which MindSpore Lite 2.0 reads.
+
+A MindSpore Lite of the same version as MindSpore reads version 3 and needs none of this; Lite 2.0 is the last one on PyPI.
+
+What differs for the graphs of this project:
+  - version 3 passes an operator's options (a format, an axis, a transposition) as inputs; in version 1 they are attributes;
+  - version 3 has operators with a plain number (Muls, LessScalar); in version 1 the number is a tensor;
+  - an enumeration's number in version 3 is its name in version 1; a type to cast to has another number;
+  - constants come before the nodes that use them.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from dgn.errors import RunFailed
+from dgn.files import replacing
+
+VERSION = 1
+_PRIMITIVE, _FUNCTION = 1, 2  # PrimitiveProto.prim_type: with attributes, or with all options as inputs
+
+
+class Rule(NamedTuple):
+    """How an operator of version 3 is written in version 1."""
+
+    tensors: int  # so many inputs stay inputs
+    options: Tuple[str, ...] = ()  # those after them become attributes of these names
+    name: str = ""  # in version 1; empty: the same
+    fixed: Tuple[Tuple[str, bool], ...] = ()  # attributes that version 3 has not
+    numbers: bool = False  # an input that is a plain number becomes a float32 tensor
+
+
+_ARITHMETIC = Rule(2, numbers=True)
+_UNTRANSPOSED = tuple((name, False) for name in ("transpose_a", "transpose_b", "transpose_x1", "transpose_x2"))
+
+RULES: Dict[str, Rule] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "Greater", "Less", "GreaterEqual", "LessEqual"), _ARITHMETIC),
+    "AddScalar": Rule(2, name="Add", numbers=True),
+    "SubScalar": Rule(2, name="Sub", numbers=True),
+    "Muls": Rule(2, name="Mul", numbers=True),
+    "Div": Rule(2, name="RealDiv", numbers=True),
+    "Divs": Rule(2, name="RealDiv", numbers=True),
+    "GreaterScalar": Rule(2, name="Greater", numbers=True),
+    "LessScalar": Rule(2, name="Less", numbers=True),
+    "GreaterEqualScalar": Rule(2, name="GreaterEqual", numbers=True),
+    "LessEqualScalar": Rule(2, name="LessEqual", numbers=True),
+    **dict.fromkeys(("ReLU", "Tanh", "Floor", "Neg", "Square"), Rule(1)),
+    "LogicalAnd": Rule(2),
+    "Select": Rule(3),
+    "ReduceSum": Rule(2, ("keep_dims", "skip_mode")),
+    "UnsortedSegmentSum": Rule(3),
+    "Cast": Rule(2),
+    "Reshape": Rule(2),
+    "Transpose": Rule(2),
+    "Tile": Rule(2),
+    "Gather": Rule(3, ("batch_dims",)),
+    "Concat": Rule(1, ("axis",)),
+    "BiasAdd": Rule(2, ("data_format",)),
+    "MatMul": Rule(2, ("transpose_a", "transpose_b")),
+    "BatchMatMul": Rule(2, ("transpose_a", "transpose_b")),
+    "MatMulExt": Rule(2, name="BatchMatMul", fixed=_UNTRANSPOSED),
+    "StridedSlice": Rule(4, ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")),
+}
+# operators with attributes in version 3 too
+UNCHANGED = frozenset({"Conv2DTranspose", "Conv2D", "Load", "UpdateState", "Depend", "MakeTuple", "TupleGetItem"})
+
+_FORMATS = {0: "NCHW", 1: "NHWC"}
+_FLOAT32 = 1  # TensorProto.DataType
+_TYPES = {30: 9, 34: 6, 35: 7, 42: 10, 43: 1, 44: 11}  # number of a type in MindSpore -> TensorProto.DataType
+_MORE_NAMES = {"data_format": ("format",), "transpose_a": ("transpose_x1",), "transpose_b": ("transpose_x2",)}  # by which version 1 asks too
+
+
+def rewrite(source: Path, target: Path, inputs: Sequence[str] = ()) -> None:
+    """Writes the MindIR file `source` as version 1 to `target`; inputs: names that the graph's inputs get.
+
+    Raises RunFailed if it is no MindIR file, or has an operator for which there is no rule (named in the message).
+    """
+    from google.protobuf.message import DecodeError
+    from mindspore.train import mind_ir_pb2
+
+    model = mind_ir_pb2.ModelProto()
+    try:
+        model.ParseFromString(source.read_bytes())
+    except OSError as error:
+        raise RunFailed(f"cannot read {source}: {error.strerror or error}") from None
+    except DecodeError:
+        raise RunFailed(f"{source} is not a MindIR file, or a damaged one") from None
+    if not model.graph.node:
+        raise RunFailed(f"{source} is not a MindIR file: it holds no graph")
+    Rewriting(model, str(source)).run(inputs)
+    with replacing(target) as beside:
+        beside.write_bytes(model.SerializeToString())
+
+
+class Rewriting:
+    """One model on its way from version 3 to version 1, changed in place."""
+
+    def __init__(self, model, where: str) -> None:
+        self.model, self.where = model, where
+        self.primitives = {primitive.name: primitive for primitive in model.primitives}
+        self.constants = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
+
+    def run(self, inputs: Sequence[str] = ()) -> None:
+        """Raises RunFailed naming the operator that stands in the way."""
+        if self.model.functions:
+            raise RunFailed(f"{self.where}: the graph calls {len(self.model.functions)} other graphs, which version {VERSION} cannot take over")
+        for number, node in enumerate(list(self.model.graph.node)):
+            if node.op_type != "Constant":
+                self._rewrite_node(number, node)
+        self._constants_first()
+        self._rename_inputs(inputs)
+        self.model.mind_ir_version = VERSION
+
+    def _rewrite_node(self, number: int, node) -> None:
+        primitive = self.primitives.get(node.op_type.removeprefix("REF::"))
+        operator = primitive.op_type if primitive is not None else node.op_type
+        if primitive is not None and primitive.prim_type != _FUNCTION and operator in UNCHANGED:
+            return
+        if operator not in RULES or primitive is None:
+            known = ", ".join(sorted({*RULES, *UNCHANGED}))
+            raise RunFailed(f"{self.where}: the operator {operator} (node {number}) has no form in MindIR {VERSION} that is known here; "
+                            f"known are {known}")
+        rule = RULES[operator]
+        new = self.model.primitives.add()
+        new.CopyFrom(primitive)
+        new.prim_type, new.op_type = _PRIMITIVE, rule.name or operator
+        new.name, new.instance_name = f"{new.op_type}:node{number}", new.op_type
+        given, options = list(node.input[:rule.tensors]), list(node.input[rule.tensors:])
+        if len(given) < rule.tensors or len(options) > len(rule.options):
+            raise RunFailed(f"{self.where}: the operator {operator} (node {number}) has {len(node.input)} inputs; "
+                            f"{rule.tensors} tensors and at most {len(rule.options)} options are known of it")
+        for name, source in zip(rule.options, options):
+            self._add_option(new, name, source, operator, number)
+        for name, value in rule.fixed:
+            self._add_attribute(new, name).CopyFrom(_boolean(name, value))
+        if rule.numbers:
+            given = [self._as_tensor(source) for source in given]
+        if operator == "Cast":
+            given[1] = self._as_type(given[1], number)
+        del node.input[:]
+        node.input.extend(given)
+        node.op_type = f"REF::{new.name}"
+
+    def _add_option(self, primitive, name: str, source: str, operator: str, number: int) -> None:
+        if source not in self.constants:
+            raise RunFailed(f"{self.where}: {name} of the operator {operator} (node {number}) is not a constant")
+        value = self.constants[source].attribute[0]
+        for alias in (name, *_MORE_NAMES.get(name, ())):
+            attribute = self._add_attribute(primitive, alias)
+            attribute.CopyFrom(value)
+            attribute.name = alias
+            if name == "data_format":
+                attribute.type, attribute.s = attribute.STRING, _FORMATS[value.i].encode()
+                attribute.ClearField("i")
+
+    @staticmethod
+    def _add_attribute(primitive, name: str):
+        for attribute in primitive.attribute:
+            if attribute.name == name:
+                return attribute
+        return primitive.attribute.add()
+
+    def _as_tensor(self, source: str) -> str:
+        """The name of the input, a plain number among the constants replaced by a float32 tensor."""
+        if source not in self.constants:
+            return source
+        value = self.constants[source].attribute[0]
+        fields = {value.FLOAT: "f", value.DOUBLE: "d", value.INT64: "i", value.INT32: "i"}
+        if value.type not in fields:
+            return source
+        number = np.float32(getattr(value, fields[value.type]))
+        return self._constant_tensor(f"{source}_tensor", _FLOAT32, struct.pack("<f", number))
+
+    def _as_type(self, source: str, number: int) -> str:
+        """A constant that names the type which another one gives by MindSpore's number."""
+        value = self.constants[source].attribute[0] if source in self.constants else None
+        if value is None or value.i not in _TYPES:
+            told = "not constant" if value is None else value.i
+            raise RunFailed(f"{self.where}: Cast (node {number}) to a type that is not known here ({told})")
+        return self._constant_tensor(f"{source}_type", _TYPES[value.i])
+
+    def _constant_tensor(self, name: str, data_type: int, data: bytes = b"") -> str:
+        """A constant of no dimensions; without data it stands for its type alone."""
+        if name not in self.constants:
+            node = self.model.graph.node.add()
+            node.op_type = "Constant"
+            node.output.append(name)
+            attribute = node.attribute.add()
+            attribute.name, attribute.type = "value", attribute.TENSORS
+            tensor = attribute.tensors.add()
+            tensor.name, tensor.data_type = "value0", data_type
+            if data:
+                tensor.raw_data = data
+            self.constants[name] = node
+        return name
+
+    def _constants_first(self) -> None:
+        graph = self.model.graph
+        copies = [type(node).FromString(node.SerializeToString()) for node in sorted(graph.node, key=lambda node: node.op_type != "Constant")]
+        del graph.node[:]
+        graph.node.extend(copies)
+
+    def _rename_inputs(self, names: Sequence[str]) -> None:
+        graph = self.model.graph
+        if names and len(names) != len(graph.input):
+            raise RunFailed(f"{self.where}: {len(graph.input)} inputs, and {len(names)} names for them")
+        new = {value.name: name for value, name in zip(graph.input, names)}
+        for value in graph.input:
+            value.name = new.get(value.name, value.name)
+        for node in graph.node:
+            renamed: List[str] = [new.get(name, name) for name in node.input]
+            del node.input[:]
+            node.input.extend(renamed)
+
+
+def _boolean(name: str, value: bool):
+    from mindspore.train import mind_ir_pb2
+
+    return mind_ir_pb2.AttributeProto(name=name, type=mind_ir_pb2.AttributeProto.BOOL, i=int(value))
