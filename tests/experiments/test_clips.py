@@ -98,7 +98,7 @@ def test_recombination(trained, capsys):
     assert experiment("recombination", trained) == 0
     assert "landmark motion" in capsys.readouterr().out
     found = results(trained)["recombination"]
-    assert {"geometry_donor", "appearance_donor", "own"} == set(found["mouth_open"]) and "skin" in found
+    assert {"geometry_donor", "appearance_donor", "own", "donors"} == set(found["mouth_open"]) and "skin" in found
     for suffix in ("png", "gif", "mp4"):
         assert (trained / "figures" / f"recombination.{suffix}").stat().st_size > 0
     video = cv2.VideoCapture(str(trained / "figures" / "recombination.mp4"))
