@@ -66,7 +66,7 @@ RULES: Dict[str, Rule] = {
     "StridedSlice": Rule(4, ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")),
 }
 # operators with attributes in version 3 too
-UNCHANGED = frozenset({"Conv2DTranspose", "Conv2D", "Load", "UpdateState", "Depend", "MakeTuple", "TupleGetItem"})
+UNCHANGED = frozenset({"Conv2DTranspose", "Conv2D", "Stack", "Load", "UpdateState", "Depend", "MakeTuple", "TupleGetItem"})
 
 _FORMATS = {0: "NCHW", 1: "NHWC"}
 _FLOAT32 = 1  # TensorProto.DataType

@@ -25,15 +25,14 @@ class StockRecurrence(nn.Cell):
 
     def construct(self, driven: Tensor, of_state: Tensor, second: Tensor, second_bias: Tensor, third: Tensor, third_bias: Tensor) -> Tensor:
         samples, steps, _ = driven.shape
-        shape = (samples, 1, third.shape[1])
         state = ops.zeros((samples, third.shape[1]), driven.dtype)
-        states = (state.reshape(shape),)
+        states = (state,)
         for t in range(steps):
             hidden = ops.relu(self.matmul(state, of_state) + driven[:, t])
             hidden = ops.relu(self.bias_add(self.matmul(hidden, second), second_bias))
             state = ops.tanh(self.bias_add(self.matmul(hidden, third), third_bias))
-            states = states + (state.reshape(shape),)
-        return ops.cat(states, 1)  # ops.stack has no form in MindIR 1
+            states = states + (state,)
+        return ops.stack(states, 1)
 
 
 class NativeRecurrence(nn.Cell):
