@@ -120,10 +120,10 @@ def make_energy(model: nn.Cell, config: cfg.Config) -> Energy:
     return Energy(model, config.inference.smoothness if config.model.kind == "deformable" else 0.0, clips=config.data.frames > 0)
 
 
-def make_sampler(energy: Energy, config: cfg.Config) -> Langevin:
-    """The compiled sampler of a config."""
+def make_sampler(energy: Energy, config: cfg.Config, steps: Optional[int] = None) -> Langevin:
+    """The sampler of a config; steps: of its compiled graph, if not as many as the config compiles."""
     given = config.inference
-    return Langevin(energy, given.step_size, given.compiled or given.steps, given.order, given.per_frame)
+    return Langevin(energy, given.step_size, steps or given.compiled or given.steps, given.order, given.per_frame)
 
 
 def make_method(config: cfg.Config, model: nn.Cell, ranks: Ranks = Ranks()) -> Method:
@@ -243,7 +243,7 @@ class Trained(NamedTuple):
     @property
     def last_sigma(self) -> float:
         """Sigma of the last epoch."""
-        return cfg.at_epoch(self.config.inference.sigma, self.config.training.epochs - 1)
+        return cfg.last_sigma(self.config)
 
     @property
     def decode(self) -> Callable[..., Decoded]:

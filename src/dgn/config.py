@@ -197,6 +197,11 @@ def at_epoch(steps: Steps, epoch: int) -> float:
     return [value for start, value in steps if start <= epoch][-1]
 
 
+def last_sigma(config: Config) -> float:
+    """Sigma of the last epoch: a finished run infers with it."""
+    return at_epoch(config.inference.sigma, config.training.epochs - 1)
+
+
 def load(path: Optional[Union[str, Path]] = None, settings: Sequence[str] = ()) -> Config:
     """The config of a YAML file with `section.key=value` settings on top.
 

@@ -23,15 +23,25 @@ def run(*words, **environment) -> subprocess.CompletedProcess:
                           env={**own, "DGN_PYTHON": sys.executable, **environment})
 
 
+def absent(what: str) -> None:
+    """Skips what needs it; in continuous integration, where nobody reads of skipped tests, it fails."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
 @pytest.fixture(scope="session")
-def lite() -> Path:
-    """The folder of MindSpore Lite; where it is not and cannot be fetched, what needs it is skipped."""
+def tools() -> None:
+    """What builds C++ is installed."""
     for tool in ("cmake", "c++"):
         if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed: the C++ program cannot be built")
+            absent(f"{tool} is not installed: the C++ program cannot be built")
+
+
+@pytest.fixture(scope="session")
+def lite(tools) -> Path:
+    """The folder of MindSpore Lite; where it is not, it is fetched."""
     found = run("bash", HERE / "build.sh", "--fetch")
     if found.returncode == 3:
-        pytest.skip("MindSpore Lite is not in MSLITE_HOME or the cache, and PyPI cannot be reached")
+        absent("MindSpore Lite is not in MSLITE_HOME or the cache, and PyPI cannot be reached")
     assert found.returncode == 0, found.stderr
     return Path(found.stdout.strip())
 

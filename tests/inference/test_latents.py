@@ -7,6 +7,7 @@ import resource
 import numpy as np
 import pytest
 
+from dgn.bench.memory import private_memory
 from dgn.errors import RunFailed, UserError
 from dgn.inference.latents import LatentBank, remove_others
 from dgn.nets.model import LatentGroup
@@ -43,19 +44,13 @@ def test_files_of_another_model_and_missing_files_are_named(tmp_path):
         LatentBank.open(tmp_path, (LatentGroup("z_other", (5,)),))
 
 
-def private_memory() -> int:
-    """KiB that this process alone holds and that are not pages of a file."""
-    with open("/proc/self/smaps_rollup", encoding="utf-8") as rollup:
-        return sum(int(line.split()[1]) for line in rollup if line.startswith(("Anonymous:", "Swap:")))
-
-
 def test_half_a_million_chains_stay_on_disk(tmp_path):
     before = private_memory()
     bank = LatentBank.create(tmp_path, (LatentGroup("z", (64,)),), 500_000, seed=1)
     rows = np.arange(0, 500_000, 5000)
     bank.write(rows, (bank.read(rows)[0] + 1,))
     assert (tmp_path / "z.npy").stat().st_size > 120 * 2 ** 20
-    assert private_memory() - before < 30 * 1024
+    assert private_memory() - before < 30  # MiB
 
 
 def test_a_full_disk_is_an_error_at_the_start(tmp_path):

@@ -9,8 +9,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import config as cfg
-from dgn.build import make_energy
-from dgn.inference.langevin import Langevin, as_tensors, draw_noise
+from dgn.build import make_energy, make_sampler
+from dgn.inference.langevin import as_tensors, draw_noise
 from dgn.nets.warp import make_warp
 from dgn.training.abp import learning_step
 
@@ -35,7 +35,7 @@ def sampler(model: nn.Cell, config: cfg.Config, x: np.ndarray, steps: int) -> Ca
     """`steps` Langevin steps of a batch."""
     noise = draw_noise(model, steps, len(x), 0, "bench")
     latents = tuple(n[0] for n in noise)
-    net = Langevin(make_energy(model, config), config.inference.step_size, steps, config.inference.order)
+    net = make_sampler(make_energy(model, config), config, steps)
     return _waiting(net, ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors((*latents, *noise)))
 
 

@@ -21,6 +21,7 @@ from mindspore import Tensor, nn
 
 from dgn import build
 from dgn import config as cfg
+from dgn.bench.memory import peak_memory
 from dgn.errors import RunFailed
 from dgn.inference.langevin import draw_noise
 from dgn.nets.blocks import parameter_count
@@ -46,7 +47,7 @@ def iteration(config: cfg.Config, device: str, ranks: Ranks, rounds: int) -> Dic
     if ranks.count > 1:
         slopes, reducer = [ms.ops.zeros_like(weight) for weight in weights], _Exchange(ranks.reducer(weights))
         exchange = _timed(lambda: [value.asnumpy() for value in reducer(*slopes)], ranks, 5 * rounds)
-    memory = float(ranks.values([_peak_memory()])[:, 0].max())
+    memory = float(ranks.values([peak_memory()])[:, 0].max())
     count = sum(parameter_count(cell) for cell in [model, *([method.encoder] if method.encoder else [])])
     return {"processes": ranks.count, "batch": config.training.batch_size, "seconds": seconds, "exchange": exchange,
             "parameters": count, "memory": memory}
@@ -73,12 +74,6 @@ def _timed(call: Callable[[], object], ranks: Ranks, rounds: int) -> List[float]
         if turn > 1:
             seconds.append(time.perf_counter() - began)
     return np.max(np.reshape(ranks.values(seconds), (ranks.count, -1)), 0).tolist()
-
-
-def _peak_memory() -> float:
-    """The most memory that this process has held, MiB."""
-    import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def launch(count: int, arguments: List[str]) -> Dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import List, Tuple
 
+from dgn.bench.memory import private_memory
 from dgn.data.source import epoch_order
 from dgn.files import sha256, sync
 from dgn.inference.latents import LatentBank
@@ -54,9 +55,3 @@ def costs(groups: Tuple[LatentGroup, ...], samples: int, folder: Path) -> str:
         size, grown = sum(file.stat().st_size for file in files), private_memory() - before
     lines = [f"{name:52} {1e3 * seconds:10.1f} ms" for name, seconds in found]
     return "\n".join([f"chains of {samples:,} samples, {size / 1e9:.2f} GB", *lines, f"memory that is not pages of files: {grown:.0f} MiB more"])
-
-
-def private_memory() -> float:
-    """MiB that this process holds and that are not pages of a file."""
-    with open("/proc/self/smaps_rollup", encoding="utf-8") as rollup:
-        return sum(int(line.split()[1]) for line in rollup if line.startswith(("Anonymous:", "Swap:"))) / 1024

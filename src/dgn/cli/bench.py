@@ -15,7 +15,6 @@ a sample is a clip, and the part that the recurrence over time takes of a Langev
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 from pathlib import Path
 from typing import Dict, List
@@ -59,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         return chains(args, config, device)
     from dgn import build
     from dgn.bench import against_torch, flops, parts, timing
+    from dgn.bench.memory import peak_memory
     from dgn.nets.warp import NativeWarp, make_warp
 
     rng = np.random.default_rng(0)
@@ -136,11 +136,6 @@ def chains(args: argparse.Namespace, config: cfg.Config, device: str) -> int:
     with disk_errors(Path.cwd()):
         print(storage.costs(build.make_model(config, device).groups, args.samples, Path.cwd()))
     return 0
-
-
-def peak_memory() -> float:
-    """The most memory that this process has held, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def table(seconds: Dict[str, List[float]], work: Dict[str, int], rate: float) -> str:

@@ -109,8 +109,7 @@ def export_inference(trained, path: Path, count: int, steps: int, device: str, b
     images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
     start = [z[0] for z in langevin.draw_noise(model, 1, count, 0, "export")]
     noise = langevin.draw_noise(model, steps, count, 1, "export")
-    live = langevin.Langevin(energy, trained.config.inference.step_size, steps, trained.config.inference.order)
-    expected = langevin.run(live, images, tuple(start), noise, trained.last_sigma)[0]
+    expected = langevin.run(build.make_sampler(energy, trained.config, steps), images, tuple(start), noise, trained.last_sigma)[0]
     inputs = {"image": list(images.shape), **{group.name: [count, *group.shape] for group in groups},
               **{f"noise_{group.name}": [steps, count, *group.shape] for group in groups}}
     difference = files.write(cell, [images, *start, *noise], path, expected, names=list(inputs) if old else ())

@@ -132,10 +132,9 @@ def latents_difference(exported, trained, model, images: np.ndarray, latents, ou
     from dgn import build
     from dgn.export import infer310
     from dgn.inference import unseen
-    from dgn.inference.langevin import Langevin
 
     about, config = exported.about["inference_lite"], trained.config
-    sampler = Langevin(build.make_energy(model, config), config.inference.step_size, about["steps"], config.inference.order)
+    sampler = build.make_sampler(build.make_energy(model, config), config, about["steps"])
     given = {group.name: np.load(output / "start" / group.name / "samples.npy") for group in model.groups if not group.sampled}
     own = unseen.infer(sampler, images, 0, about["sigma"], 0, given=given, settle=settle)
     return max(infer310.difference(found, wanted) for found, wanted in zip(latents, own))

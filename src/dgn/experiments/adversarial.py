@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, device: str) -> None:
 
 def going_on_from(config: cfg.Config, start: str, epochs: int, form: str) -> cfg.Config:
     """The config of a run that begins with the weights of another."""
-    sigma = cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)
+    sigma = cfg.last_sigma(config)
     rate = cfg.at_epoch(config.training.learning_rate, config.training.epochs // 2)
     return cfg.with_whole_paths(cfg.changed(
         config, inference={"sigma": ((0, sigma),)},

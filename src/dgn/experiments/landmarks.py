@@ -1,7 +1,7 @@
 """Landmarks read off the displacement fields by a small network (5.5, Table 2, Fig. 14).
 
   dgn experiment landmarks runs/faces_demo
-  dgn experiment landmarks runs/mtfl --data mtfl/ --crop 15,17,67,69
+  dgn experiment landmarks runs/mtfl --data mtfl/
 
 The run's model infers every image; its flattened displacement fields go to a network of 100 hidden units that is trained
 on landmarks of a part of the images and tested on the rest. Two controls: the same network on raw pixels, and the mean

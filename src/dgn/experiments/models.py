@@ -92,7 +92,7 @@ def tuning_config(config: cfg.Config, start: Path, args: argparse.Namespace, **m
     training = {"start": str(start), "start_with": "all", "frozen": "geometry" if config.model.kind == "deformable" else "none",
                 "renew_appearance": (), "epochs": epochs, "checkpoint_every": epochs,
                 "learning_rate": ((0, rate), (max(int(0.7 * epochs), 1), 0.3 * rate))}
-    sigma = ((0, cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)),)
+    sigma = ((0, cfg.last_sigma(config)),)
     return cfg.with_whole_paths(cfg.changed(config, data=data, training=training, inference={"sigma": sigma}))
 
 

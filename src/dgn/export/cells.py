@@ -64,13 +64,11 @@ def inference(config: cfg.Config, saved: Path, steps: int, device: str) -> Infer
     """The sampler of a run with `steps` steps in its graph, at the sigma of the run's last epoch."""
     config = portable(config)
     energy = build.make_energy(decoder(config, saved, device), config)
-    sampler = Langevin(energy, config.inference.step_size, steps, config.inference.order)
-    return Inference(sampler, cfg.at_epoch(config.inference.sigma, config.training.epochs - 1))
+    return Inference(build.make_sampler(energy, config, steps), cfg.last_sigma(config))
 
 
 def inference_by_hand(config: cfg.Config, saved: Path, steps: int, device: str) -> AdjointLangevin:
     """The same function as `inference`, its gradient written out: for MindSpore Lite 2.0."""
     config = full_precision(portable(config))
     energy = build.make_energy(decoder(config, saved, device), config)
-    sigma = cfg.at_epoch(config.inference.sigma, config.training.epochs - 1)
-    return AdjointLangevin(energy, sigma, config.inference.step_size, steps, config.inference.order)
+    return AdjointLangevin(energy, cfg.last_sigma(config), config.inference.step_size, steps, config.inference.order)
