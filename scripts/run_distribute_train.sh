@@ -50,6 +50,8 @@ if [ "$ALL" -gt "$COUNT" ] && { [ -z "${MASTER_ADDR:-}" ] || [ -z "${MASTER_PORT
 fi
 
 setup_python
+MSRUN=$(dirname "$PYTHON")/msrun
+[ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || { echo "there is no msrun beside $PYTHON or on PATH; it comes with MindSpore" >&2; exit 2; }
 train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"
 
 PORT=${MASTER_PORT:-$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
@@ -63,7 +65,7 @@ export PATH="$(dirname "$PYTHON"):$PATH" # msrun starts what is called python th
 [ "$DEVICE" != CPU ] || export DGN_THREADS=${DGN_THREADS:-$(($(nproc) / COUNT > 0 ? $(nproc) / COUNT : 1))}
 
 # what the first process of this host says is shown as it comes; the logs of all stay in OUTPUT_PATH.logs
-"$(dirname "$PYTHON")/msrun" --worker_num="$ALL" --local_worker_num="$COUNT" --master_addr="$ADDRESS" --master_port="$PORT" \
+"$MSRUN" --worker_num="$ALL" --local_worker_num="$COUNT" --master_addr="$ADDRESS" --master_port="$PORT" \
     --node_rank="$NODE" --cluster_time_out="${CLUSTER_TIME_OUT:-600}" --join=True --log_dir="$LOGS" \
     "$ROOT/src/dgn/__main__.py" "${ARGS[@]}" >"$LOGS/msrun.log" 2>&1 &
 LAUNCHER=$!

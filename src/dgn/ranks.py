@@ -2,7 +2,8 @@
 
 Samples are dealt to the processes by index: process r of R owns those whose index leaves the remainder r when divided by R,
 and only it ever moves their chains. Every batch holds as many samples of each process (data.source.epoch_order). Gradients
-are averaged over processes; of the rest only sums of an epoch's measures, and whether to stop, cross the network.
+are averaged over processes; of the rest only sums of an epoch's measures, whether to stop, and digests of a checkpoint's files
+cross the network.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Ranks:
 
 
 class _Total(nn.Cell):
+    """The sum over all processes."""
+
     def __init__(self) -> None:
         super().__init__()
         self.all_reduce = ops.AllReduce(ops.ReduceOp.SUM)

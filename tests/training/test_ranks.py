@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,11 +37,27 @@ def port() -> int:
         return free.getsockname()[1]
 
 
-def command(count: int, logs: Path, line: list) -> list:
+# dgn, after whose training each process says which weights it has
+WITNESS = """
+import hashlib, sys
+from dgn import runs
+from dgn.__main__ import main
+train = runs.train
+def told(folder, learner, *others):
+    saved = train(folder, learner, *others)
+    weights = b"".join(p.asnumpy().tobytes() for p in learner.model.get_parameters())
+    print("weights", hashlib.sha256(weights).hexdigest(), flush=True)
+    return saved
+runs.train = told
+sys.exit(main())
+"""
+
+
+def command(count: int, logs: Path, line: list, program: Path = ROOT / "src" / "dgn" / "__main__.py") -> list:
     if count == 1:
         return [sys.executable, "-m", "dgn", *line]
     return [str(MSRUN), f"--worker_num={count}", f"--local_worker_num={count}", "--master_addr=127.0.0.1", f"--master_port={port()}",
-            "--join=True", f"--log_dir={logs}", str(ROOT / "src" / "dgn" / "__main__.py"), *line]
+            "--join=True", f"--log_dir={logs}", str(program), *line]
 
 
 def environment() -> dict:
@@ -49,9 +66,16 @@ def environment() -> dict:
 
 
 def launch(count: int, folder: Path, line: list) -> None:
-    done = subprocess.run(command(count, folder / "logs", line), env=environment(), cwd=folder, capture_output=True, text=True, timeout=150)
-    logs = "".join(f.read_text()[-2000:] for f in sorted((folder / "logs").glob("worker_*.log")))
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:] + logs
+    """Trains with so many processes; all of them have the same weights, to the bit, at the end."""
+    (folder / "witness.py").write_text(WITNESS)
+    logs = folder / f"logs{count}"
+    done = subprocess.run(command(count, logs, line, folder / "witness.py"), env=environment(), cwd=folder, capture_output=True, text=True,
+                          timeout=150)
+    said = [file.read_text() for file in sorted(logs.glob("worker_*.log"))]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:] + "".join(log[-2000:] for log in said)
+    if count > 1:
+        weights = [line for log in said for line in log.splitlines() if line.startswith("weights ")]
+        assert len(weights) == count and len(set(weights)) == 1, weights
 
 
 def state(output: Path):
@@ -83,12 +107,25 @@ def alone(images, tmp_path_factory):
     return folder / "run"
 
 
-def test_processes_learn_what_one_learns_from_the_whole_batch(images, alone, tmp_path):
-    launch(2, tmp_path, arguments(images, tmp_path / "run", 10, *OPTIONS))
-    assert_alike(tmp_path / "run", alone)
-    assert (tmp_path / "run" / "metrics.json").is_file() and (tmp_path / "run" / "figures" / "curves.png").is_file()
-    for folder in (tmp_path / "run" / "latents", tmp_path / "run" / "checkpoints" / "epoch_00010"):  # each process has its own file
+@pytest.fixture(scope="module")
+def of_two(images, tmp_path_factory):
+    """The same by two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    launch(2, folder, arguments(images, folder / "run", 10, *OPTIONS))
+    return folder / "run"
+
+
+def test_two_processes_learn_what_one_learns_from_the_whole_batch(alone, of_two):
+    assert_alike(of_two, alone)
+    assert (of_two / "metrics.json").is_file() and (of_two / "figures" / "curves.png").is_file()
+    for folder in (of_two / "latents", of_two / "checkpoints" / "epoch_00010"):  # each process has its own file
         assert sorted(f.name for f in folder.glob("z_app*")) == ["z_app-00000-of-00002.npy", "z_app-00001-of-00002.npy"]
+
+
+def test_four_processes_learn_what_one_learns_from_the_whole_batch(images, alone, tmp_path):
+    launch(4, tmp_path, arguments(images, tmp_path / "run", 10, *OPTIONS))
+    assert_alike(tmp_path / "run", alone)
+    assert len(list((tmp_path / "run" / "latents").glob("z_app-*-of-00004.npy"))) == 4
 
 
 # msrun on a host that is not the master's: here both are the same machine, and it would start a second scheduler
@@ -155,15 +192,18 @@ def test_what_several_hosts_need_is_asked_for(tmp_path):
         assert done.returncode == 2 and said in done.stderr, done.stderr
 
 
-def test_a_run_goes_on_with_another_number_of_processes(images, alone, tmp_path):
-    launch(2, tmp_path, arguments(images, tmp_path / "run", 5, *OPTIONS))
+def test_a_run_goes_on_with_another_number_of_processes(alone, of_two, tmp_path):
+    """What two have learned in 8 epochs, one goes on with, and then four."""
+    shutil.copytree(of_two, tmp_path / "run")
+    for epoch in ("epoch_00009", "epoch_00010"):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / epoch)
     resume = ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume"]
-    launch(1, tmp_path, [*resume, "--set", "training.epochs=7"])
+    launch(1, tmp_path, [*resume, "--set", "training.epochs=9"])
     launch(4, tmp_path, [*resume, "--set", "training.epochs=10"])
     assert_alike(tmp_path / "run", alone)
 
 
-def test_a_process_that_dies_ends_the_run_and_the_checkpoint_stays(images, alone, tmp_path):
+def test_a_process_that_dies_ends_the_run_and_nothing_of_the_checkpoint_is_lost(images, tmp_path):
     line = arguments(images, tmp_path / "run", 100000, *OPTIONS)
     running = subprocess.Popen(command(2, tmp_path / "logs", line), env=environment(), cwd=tmp_path, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT)
@@ -177,10 +217,14 @@ def test_a_process_that_dies_ends_the_run_and_the_checkpoint_stays(images, alone
     assert running.wait(timeout=120) != 0
     for pid in processes:
         assert not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
-    reached = int(state(tmp_path / "run")[0].split("_")[1])
-    assert reached >= 10
+    name, _, chains, records = state(tmp_path / "run")
+    reached = int(name.split("_")[1])
+    assert reached >= 10 and {len(z) for z in chains.values()} == {8}
     launch(1, tmp_path, ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--set", f"training.epochs={reached + 1}"])
-    assert state(tmp_path / "run")[0] == f"epoch_{reached + 1:05d}"
+    later, _, moved, further = state(tmp_path / "run")
+    assert later == f"epoch_{reached + 1:05d}" and further[:reached] == records[:reached] and len(further) == reached + 1
+    for key, z in chains.items():  # one epoch's steps away from where they were: a chain that began anew would be further
+        assert 0 < np.abs(moved[key] - z).max() < 1
 
 
 def test_the_first_process_may_take_long_while_the_others_wait(images, tmp_path):
