@@ -184,11 +184,18 @@ def test_doctor_finds_the_toolkit_that_is_named(tmp_path, monkeypatch):
 def test_doctor_says_what_would_not_work(monkeypatch, capsys):
     from dgn.cli import doctor
 
-    monkeypatch.setattr(doctor, "cuda", lambda: "Cuda compilation tools, release 13.0, V13.0.88")
+    asked = []
+
+    def said(command):
+        asked.append(command[0])
+        return ["nvcc: NVIDIA (R)", "Cuda compilation tools, release 13.0, V13.0.88"] if command[0] == "nvcc" else []
+
+    monkeypatch.setattr(doctor, "_said", said)
     monkeypatch.setattr(doctor, "cann", lambda: "Version=1.0 in /opt/cann")
     monkeypatch.setattr(doctor, "msrun", lambda: None)
     monkeypatch.setattr(doctor, "REQUIRED", ("yaml", "no_such_module"))
     assert main(["doctor", "--device", "CPU"]) == 1
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for part in ("CUDA 13.0 is here", "although CANN is here", "no msrun", "missing: no_such_module"):
-        assert part in said, part
+        assert part in printed, part
+    assert sorted(set(asked)) == sorted(asked)  # each program once

@@ -36,10 +36,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"device       none: {error}")
         return 1
     troubles: List[str] = []
+    ascend, gpu = cann(), cuda()
     lines: List[Tuple[str, str]] = [("device", device)]
     lines += [(name, runtime_line(name)) for name in runtime.DEVICES if name != device]
     lines += [(key, str(value)) for key, value in runtime.versions().items()]
-    lines += [("CANN", cann() or "not found"), ("CUDA", cuda() or "not found"),
+    lines += [("CANN", ascend or "not found"), ("CUDA", gpu or "not found"),
               ("GPU libraries", f"of MindSpore here: for CUDA {', '.join(cuda_wanted()) or 'none'}"),
               ("C++", compiler() or "no g++ or clang++ on PATH"), ("kernels", f"built in {kernel_folder()}"),
               ("threads", f"{os.environ.get('DGN_THREADS') or os.cpu_count()} in the kernels (DGN_THREADS)"),
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     width = max(len(name) for name, _ in lines) + 2
     for name, text in lines:
         print(f"{name:{width}}{text}")
-    troubles += absent(device)
+    troubles += absent(device, ascend, gpu)
     for trouble in troubles:
         print(f"note: {trouble}")
     missing = unusable()
@@ -71,15 +72,15 @@ def unusable() -> List[Tuple[str, str]]:
     return found
 
 
-def absent(device: str) -> List[str]:
-    """What would not work here, a sentence each."""
+def absent(device: str, ascend: Optional[str], gpu: Optional[str]) -> List[str]:
+    """What would not work here, a sentence each. ascend, gpu: what cann and cuda found."""
     notes = []
     if device != "CPU":
         notes.append(f"nothing of this program has been run on {device} yet: its operators are chosen by MindSpore's documentation")
-    release = re.search(r"release (\d+\.\d+)", cuda() or "")
+    release = re.search(r"release (\d+\.\d+)", gpu or "")
     if not runtime.available("GPU") and release and release.group(1) not in cuda_wanted():
         notes.append(f"--device GPU does not work: CUDA {release.group(1)} is here, MindSpore's libraries are for {' and '.join(cuda_wanted())}")
-    if not runtime.available("Ascend") and cann():
+    if not runtime.available("Ascend") and ascend:
         notes.append("--device Ascend does not work although CANN is here: is its set_env.sh sourced, and its version one that MindSpore's "
                      "release notes name?")
     if msrun() is None:
@@ -124,8 +125,8 @@ def cann() -> Optional[str]:
 
 def cuda() -> Optional[str]:
     """The version that nvcc names, and the driver's GPU."""
-    said = [line for command, word in ((("nvcc", "--version"), "release"), (("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"), ""))
-            for line in _said(command) if word in line]
+    said = [line for line in _said(("nvcc", "--version")) if "release" in line]
+    said += _said(("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
     return "; ".join(line.strip() for line in said[:2]) or None
 
 
