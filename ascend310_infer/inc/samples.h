@@ -18,7 +18,6 @@ class Samples {
   Samples(const std::string &folder, const Shape &shape, int64_t limit);
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
-  const Shape &shape() const { return shape_; }
   const std::string &folder() const { return folder_; }
 
   // The file's name without its ending; with _0, _1 ... if it holds several samples.

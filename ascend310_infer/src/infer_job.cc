@@ -1,7 +1,6 @@
 // Latents of images, by the exported Langevin steps.
 #include <algorithm>
 #include <cstdio>
-#include <memory>
 
 #include "error.h"
 #include "files.h"
@@ -12,28 +11,33 @@
 namespace dgn {
 namespace {
 
-// The inputs of inference_lite.mindir: images, latents of each group, noise (steps, samples, dimensions) of each group.
+// The inputs of inference_lite.mindir: images, latents of each group, noise (steps, samples, dimensions) of each group that moves.
 struct Inputs {
   std::vector<std::string> groups;
+  size_t given = 0;  // so many of them, the first, are not inferred (labels) and have no noise
   Shape image;
   std::vector<Shape> latents;
   int64_t batch = 0, steps = 0;
 
   explicit Inputs(const std::vector<Port> &ports) {
     const std::string not_it = "the network does not infer latents (inference_lite.mindir does): ";
-    if (ports.size() != 3 && ports.size() != 5) throw UserError(not_it + "it has " + std::to_string(ports.size()) + " inputs, and 3 or 5 are needed");
-    groups = GroupNames((ports.size() - 1) / 2, "the inference");
+    if (ports.size() < 3 || ports.size() > 5) throw UserError(not_it + "it has " + std::to_string(ports.size()) + " inputs, and 3 to 5 are needed");
+    groups = GroupNames(ports.size() / 2, "the inference");
+    given = 1 + 2 * groups.size() - ports.size();
     image = Tail(ports[0].shape);
     if (image.size() != 3 || ports[0].shape[0] < 1) throw UserError(not_it + "its first input has the shape " + Text(ports[0].shape));
     batch = ports[0].shape[0];
-    const Shape &first_noise = ports[1 + groups.size()].shape;
+    const Shape &first_noise = ports.back().shape;
     steps = first_noise.empty() ? 0 : first_noise[0];
     for (size_t g = 0; g < groups.size(); ++g) {
-      const Shape &z = ports[1 + g].shape, &noise = ports[1 + groups.size() + g].shape;
-      if (z.size() != 2 || z[0] != batch || steps < 1 || noise != Shape{steps, batch, z[1]}) {
+      const Shape &z = ports[1 + g].shape;
+      if (z.size() != 2 || z[0] != batch) throw UserError(not_it + "latents of the shape " + Text(z) + " with images of the shape " + Text(ports[0].shape));
+      latents.push_back(Tail(z));
+      if (g < given) continue;
+      const Shape &noise = ports[1 + groups.size() + g - given].shape;
+      if (steps < 1 || noise != Shape{steps, batch, z[1]}) {
         throw UserError(not_it + "latents of the shape " + Text(z) + " with noise of the shape " + Text(noise));
       }
-      latents.push_back(Tail(z));
     }
   }
 };
@@ -47,16 +51,40 @@ void CheckRange(const Array &image, const std::string &name) {
 
 int64_t Calls(int64_t steps, int64_t of_a_call) { return (steps + of_a_call - 1) / of_a_call; }
 
+// The noise of group g for a call, (steps, samples, dimensions): of `count` samples from `first` on; 0 for those that fill up the batch.
+Array CallNoise(const Inputs &inputs, size_t g, int64_t seed, int64_t first, int64_t count, int64_t call) {
+  const int64_t size = inputs.latents[g][0];
+  Array noise = Zeros({inputs.steps, inputs.batch, size});
+  for (int64_t k = 0; k < count; ++k) {
+    const std::vector<float> own = Noise(seed, first + k, call, static_cast<int64_t>(g), static_cast<size_t>(inputs.steps * size));
+    for (int64_t step = 0; step < inputs.steps; ++step) {
+      std::copy_n(own.begin() + step * size, size, noise.values.begin() + (step * inputs.batch + k) * size);
+    }
+  }
+  return noise;
+}
+
+// Latents to begin with, a set for each group; none where all begin at 0.
+std::vector<Samples> OpenStart(const Arguments &arguments, const Inputs &inputs, const Samples &images) {
+  std::vector<Samples> start;
+  if (arguments.start_path.empty()) {
+    if (inputs.given == 0) return start;
+    throw UserError("this model does not infer " + inputs.groups.front() + ", the label of an image: give it by --start_path, with 0 for " +
+                    inputs.groups.back());
+  }
+  for (size_t g = 0; g < inputs.groups.size(); ++g) {
+    start.emplace_back(arguments.start_path + "/" + inputs.groups[g], inputs.latents[g], arguments.limit);
+    CheckSameNames(images, start.back());
+  }
+  return start;
+}
+
 }  // namespace
 
 void Infer(const Arguments &arguments, Runner *runner) {
   const Inputs inputs(runner->inputs());
   const Samples images(arguments.input_path, inputs.image, arguments.limit);
-  std::vector<Samples> start;
-  for (size_t g = 0; !arguments.start_path.empty() && g < inputs.groups.size(); ++g) {
-    start.emplace_back(arguments.start_path + "/" + inputs.groups[g], inputs.latents[g], arguments.limit);
-    CheckSameNames(images, start.back());
-  }
+  const std::vector<Samples> start = OpenStart(arguments, inputs, images);
   const int64_t noisy = Calls(arguments.steps, inputs.steps), calls = noisy + Calls(arguments.settle, inputs.steps);
   for (const std::string &group : inputs.groups) MakeFolder(arguments.output_path + "/" + group);
 
@@ -74,19 +102,11 @@ void Infer(const Arguments &arguments, Runner *runner) {
       state.push_back(Filled(begun, inputs.batch));
     }
     for (int64_t call = 0; call < calls; ++call) {
-      std::vector<Array> given = state;
-      for (size_t g = 0; g < inputs.groups.size(); ++g) {
-        const int64_t size = inputs.latents[g][0];
-        Array noise = Zeros({inputs.steps, inputs.batch, size});
-        for (int64_t k = 0; call < noisy && k < here; ++k) {
-          const std::vector<float> own = Noise(arguments.seed, first + k, call, static_cast<int64_t>(g), static_cast<size_t>(inputs.steps * size));
-          for (int64_t step = 0; step < inputs.steps; ++step) {
-            std::copy_n(own.begin() + step * size, size, noise.values.begin() + (step * inputs.batch + k) * size);
-          }
-        }
-        given.push_back(std::move(noise));
+      std::vector<Array> sent = state;
+      for (size_t g = inputs.given; g < inputs.groups.size(); ++g) {
+        sent.push_back(CallNoise(inputs, g, arguments.seed, first, call < noisy ? here : 0, call));
       }
-      const std::vector<Array> moved = runner->Run(given);
+      const std::vector<Array> moved = runner->Run(sent);
       for (size_t g = 0; g < inputs.groups.size(); ++g) {
         if (moved.size() != inputs.groups.size() || moved[g].shape != state[1 + g].shape) {
           throw RunFailed("the inference does not give latents of the shapes that it takes");
@@ -102,17 +122,6 @@ void Infer(const Arguments &arguments, Runner *runner) {
   }
   std::printf("latents of %lld images after %lld steps, %lld of them with noise; written to %s\n", static_cast<long long>(images.size()),
               static_cast<long long>(calls * inputs.steps), static_cast<long long>(noisy * inputs.steps), arguments.output_path.c_str());
-}
-
-void RunJob(const Arguments &arguments, Network *network) {
-  Runner runner(network, arguments.warmup);
-  if (arguments.job == "reconstruct") Reconstruct(arguments, &runner);
-  if (arguments.job == "traverse") Traverse(arguments, &runner);
-  if (arguments.job == "recombine") Recombine(arguments, &runner);
-  if (arguments.job == "infer") Infer(arguments, &runner);
-  const std::string report = runner.timing().Report(runner.inputs().front().shape.front());
-  std::fputs(report.c_str(), stdout);
-  WriteFile(arguments.output_path + "/time.txt", report);
 }
 
 }  // namespace dgn

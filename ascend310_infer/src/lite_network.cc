@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
@@ -33,8 +34,8 @@ class CrashGuard {
     message_ = "dgn_infer: MindSpore Lite crashed while " + doing + "; the file may be damaged: export it again\n";
     struct sigaction action = {};
     action.sa_handler = [](int) {
-      const ssize_t ignored = write(STDERR_FILENO, message_.data(), message_.size());
-      _exit(ignored < 0 ? 1 : 1);
+      [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, message_.data(), message_.size());
+      _exit(1);
     };
     for (size_t k = 0; k < kSignals.size(); ++k) sigaction(kSignals[k], &action, &before_[k]);
   }

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from mindspore.train import mind_ir_pb2 as proto
 
 from dgn import build
 from dgn.__main__ import main
@@ -55,10 +56,15 @@ def test_inference_called_again_and_again_is_the_programs_own(trained, images):
 @pytest.mark.parametrize("settings", [["model.kind=plain"], ["training.method=vae"], ["model.control_grid=8", "model.refine=true"],
                                       ["training.adversarial=nonsaturating", "training.critic_width=2"]])
 def test_every_kind_of_run_can_be_exported(settings, images, tmp_path):
+    """Of the networks that it learned the generators alone: no encoder, no critic."""
     extra = [word for setting in settings for word in ("--set", setting)]
     assert main(arguments(images, tmp_path / "run", 1, *extra)) == 0
     assert main(["export", str(tmp_path / "run"), str(tmp_path / "out"), "--batch", "1"]) == 0
     assert {"decoder.mindir", "inference.mindir", "inference_lite.mindir", "export.json"} == {p.name for p in (tmp_path / "out").iterdir()}
+    generators = {name for name, _ in load(tmp_path / "run").model.parameters_and_names()}
+    for file in ("decoder.mindir", "inference.mindir"):
+        written = proto.ModelProto.FromString((tmp_path / "out" / file).read_bytes()).graph.parameter
+        assert {weight.name.rpartition(":")[2].removeprefix("sampler.energy.model.") for weight in written} == generators, file
 
 
 def test_the_decoder_of_a_video_model(tmp_path, rng):

@@ -8,7 +8,8 @@ Written to the output folder (default: export in the run folder):
 
   decoder.mindir          latents of each group -> image, appearance, displacement
   inference.mindir        image, latents, noise of each group -> latents, after so many Langevin steps: begin with zeros (the
-                          prior's mean) and call it as often as wanted, each time with new noise (of models of images)
+                          prior's mean) and call it as often as wanted, each time with new noise (of models of images;
+                          latents that are labels are given, stay, and have no noise)
   inference_lite.mindir   the same function, its gradient written out in operators that MindSpore Lite runs
   export.json             names and shapes of inputs and outputs, sigma, and how far each file is from the live model
 
@@ -111,7 +112,8 @@ def export_inference(trained, path: Path, count: int, steps: int, device: str, b
     noise = langevin.draw_noise(model, steps, count, 1, "export")
     expected = langevin.run(build.make_sampler(energy, trained.config, steps), images, tuple(start), noise, trained.last_sigma)[0]
     inputs = {"image": list(images.shape), **{group.name: [count, *group.shape] for group in groups},
-              **{f"noise_{group.name}": [steps, count, *group.shape] for group in groups}}
-    difference = files.write(cell, [images, *start, *noise], path, expected, names=list(inputs) if old else ())
+              **{f"noise_{group.name}": [steps, count, *group.shape] for group in groups if group.sampled}}
+    moving = [own for own, group in zip(noise, groups) if group.sampled]
+    difference = files.write(cell, [images, *start, *moving], path, expected, names=list(inputs) if old else ())
     return {"file": path.name, "batch": count, "steps": steps, "sigma": trained.last_sigma, "inputs": inputs,
             "outputs": {group.name: [count, *group.shape] for group in groups}, "difference": difference}

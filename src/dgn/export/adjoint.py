@@ -116,7 +116,7 @@ class WarpAdjoint(nn.Cell):
 
 class AdjointLangevin(nn.Cell):
     """`steps` steps of dgn.inference.langevin.Langevin at one sigma: (images, latents of each group, noise (K, N, d) of each
-    group) -> latents of each group.
+    sampled group) -> latents of each group.
 
     energy: of an image model with the reference warp and folded weights.
     """
@@ -150,11 +150,11 @@ class AdjointLangevin(nn.Cell):
             parts = parts + (self.branches[g].finish(maps[g][-1]),)
         for k in range(self.steps):
             seen = parts
-            for g in self.moving:
+            for g, own in zip(self.moving, noise):
                 if self.alternating:
                     seen = parts
                 slope = self.adjoints[g](self.part_slope(g, images, seen), *maps[g]) + latents[g]
-                z = latents[g] + self.drift * slope + self.diffusion * noise[g][k]
+                z = latents[g] + self.drift * slope + self.diffusion * own[k]
                 latents = latents[:g] + (z,) + latents[g + 1:]
                 maps = maps[:g] + (self.branches[g].stack.maps(z),) + maps[g + 1:]
                 parts = parts[:g] + (self.branches[g].finish(maps[g][-1]),) + parts[g + 1:]

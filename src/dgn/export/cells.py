@@ -46,10 +46,11 @@ def fold(model: nn.Cell) -> nn.Cell:
 
 
 class Inference(nn.Cell):
-    """Langevin steps as a function: (images, latents of each group, noise (K, N, d) of each group) -> latents of each group.
+    """Langevin steps as a function: (images, latents of each group, noise (K, N, d) of each sampled group) -> latents of each
+    group.
 
     Begun with zeros, the prior's mean, and called as often as wanted, each time with new standard normal noise, it gives a
-    sample of the posterior; zero noise descends to the mode that is near.
+    sample of the posterior; zero noise descends to the mode that is near. Latents that are not sampled, labels, stay.
     """
 
     def __init__(self, sampler: Langevin, sigma: float) -> None:
@@ -57,7 +58,11 @@ class Inference(nn.Cell):
         self.sampler, self.sigma = sampler, Tensor(sigma)
 
     def construct(self, images: Tensor, *state: Tensor) -> Tuple[Tensor, ...]:
-        return self.sampler(images, self.sigma, *state)[0]
+        groups = len(self.sampler.branches)
+        latents, noise = state[:groups], state[:groups]  # what stands in the place of a group that is not sampled is not used
+        for g, own in zip(self.sampler.moving, state[groups:]):
+            noise = noise[:g] + (own,) + noise[g + 1:]
+        return self.sampler(images, self.sigma, *latents, *noise)[0]
 
 
 def inference(config: cfg.Config, saved: Path, steps: int, device: str) -> Inference:

@@ -91,7 +91,7 @@ def rewrite(source: Path, target: Path, inputs: Sequence[str] = ()) -> None:
         raise RunFailed(f"{source} is not a MindIR file, or a damaged one") from None
     if not model.graph.node:
         raise RunFailed(f"{source} is not a MindIR file: it holds no graph")
-    Rewriting(model, str(source)).run(inputs)
+    Rewriting(model, source.name).run(inputs)  # the name alone: an export's is still in a folder that will be gone
     with replacing(target) as beside:
         beside.write_bytes(model.SerializeToString())
 
