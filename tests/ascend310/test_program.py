@@ -16,7 +16,9 @@ from dgn.figures import bases
 from dgn.figures.sheet import tile
 from dgn.inference import unseen
 from tests.ascend310.conftest import HERE, run
+from tests.data.test_formats import write_mnist
 from tests.experiments.test_clips import train as train_clips
+from tests.training.tiny import arguments
 
 
 def load(run_folder):
@@ -188,17 +190,77 @@ def test_mindir_3_is_for_another_lite(program, decoder, tmp_path):
     assert done.returncode == 2 and "version 3 (MindSpore 2.10" in done.stderr and "--mindir-version 1" in done.stderr
 
 
-def test_launcher(build, trained, images, tmp_path):
-    """All stages, and a stage that fails."""
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """A run on 12 digits whose appearance is their label, exported for four samples a call; beside it the digits."""
+    folder, rng = tmp_path_factory.mktemp("labelled"), np.random.default_rng(3)
+    write_mnist(folder / "digits", "t10k", rng.integers(0, 256, (12, 28, 28)).astype(np.uint8), np.arange(12) % 4, True)
+    settings = ["data.format=mnist", "data.grey=true", "model.appearance=label", "inference.sigma=0.1"]
+    line = arguments(folder / "digits", folder / "run", 1, *(word for setting in settings for word in ("--set", setting)))
+    assert main(line) == 0 and main(["export", str(folder / "run"), "--mindir-version", "1", "--batch", "4"]) == 0
+    return folder
+
+
+def test_given_labels_are_needed_and_stay(program, labelled, tmp_path):
+    run_folder = load(labelled / "run")
+    np.save(tmp_path / "x.npy", run_folder.open_sources().train.read(np.arange(3)))
+    words = ("--mindir_path", labelled / "run" / "export_mindir1" / "inference_lite.mindir", "--job", "infer", "--input_path", tmp_path,
+             "--output_path", tmp_path / "out", "--steps", 4)
+    done = program(*words)
+    assert done.returncode == 2 and "does not infer z_app" in done.stderr and "--start_path" in done.stderr
+    labels = np.eye(4, dtype=np.float32)[[2, 0, 3]]
+    for group, z in (("z_app", labels), ("z_geo", np.zeros((3, 3), np.float32))):
+        (tmp_path / "start" / group).mkdir(parents=True)
+        np.save(tmp_path / "start" / group / "x.npy", z)
+    done = program(*words, "--start_path", tmp_path / "start")
+    assert done.returncode == 0, done.stderr
+    names = ["x_0", "x_1", "x_2"]
+    np.testing.assert_array_equal(infer310.read_written(tmp_path / "out" / "z_app", names), labels)
+    assert np.abs(infer310.read_written(tmp_path / "out" / "z_geo", names)).min() > 0
+
+
+def test_latents_that_infer_wrote(program, trained, images, tmp_path):
+    """Prepared, decoded and checked."""
+    exported, found, out = trained / "export_mindir1", tmp_path / "found", tmp_path / "out"
+    assert main(["infer", str(trained), "--images", str(images), "--steps", "4", "--output", str(found)]) == 0
+    assert main(["infer310", "prepare", str(exported), str(found), str(out)]) == 0
+    with np.load(found / "latents.npz") as latents:
+        np.testing.assert_array_equal(np.load(out / "latents" / "z_geo" / "samples.npy"), latents["z_geo"])
+    for name, words in {"reconstruct": (), "traverse_z_app": ("--job", "traverse"), "traverse_z_geo": ("--job", "traverse", "--group", "z_geo"),
+                        "recombine": ("--job", "recombine", "--second_path", out / "latents", "--limit", 2)}.items():
+        done = program("--mindir_path", exported / "decoder.mindir", "--input_path", out / "latents", "--output_path", out / name, *words)
+        assert done.returncode == 0, done.stderr
+    assert main(["infer310", "check", str(exported), str(out)]) == 0
+    told = json.loads((out / "check.json").read_text())
+    assert told["samples"] == 10 and max(told["difference"].values()) < 1e-5 and "latents" not in told
+
+
+def test_launcher(build, trained, labelled, images, tmp_path):
+    """All stages, the labels of images given; and stages that fail."""
     script = HERE.parent / "scripts" / "run_infer_310.sh"
-    done = run("bash", script, trained / "export_mindir1", images, "CPU", 0, tmp_path / "out", DGN_BUILD=str(build), DGN_SETTLE="20")
+    done = run("bash", script, labelled / "run" / "export_mindir1", labelled / "digits", "CPU", 0, tmp_path / "out", DGN_BUILD=str(build),
+               DGN_SETTLE="19")
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((tmp_path / "out" / "check.json").read_text())
-    assert told["samples"] == 10 and max(told["difference"].values()) < 1e-5 and told["latents"] < 1e-5 and told["grey_levels"] <= 1
+    assert told["samples"] == 12 and told["grey_levels"] <= 1
+    assert max(told["difference"].values()) < 1e-5 and max(told["latents"].values()) < 1e-5
     assert (tmp_path / "out" / "overview.png").is_file() and "NN inference cost average time" in done.stdout
-    again = run("bash", script, trained / "export_mindir1", images, "CPU", 0, tmp_path / "out", DGN_BUILD=str(build))
+    again = run("bash", script, labelled / "run" / "export_mindir1", labelled / "digits", "CPU", 0, tmp_path / "out", DGN_BUILD=str(build))
     assert again.returncode == 2 and "is not empty" in again.stderr
     failed = run("bash", script, trained / "export_mindir1", images, "Ascend310", 0, tmp_path / "ascend", DGN_BUILD=str(build))
     assert failed.returncode == 1 and "CANN" in failed.stderr and "-- reconstruct" not in failed.stdout
     wrong = run("bash", script, tmp_path / "nothing", images)
     assert wrong.returncode == 2 and "holds no export" in wrong.stderr
+
+
+def test_bench_beside_python(build, monkeypatch, capsys):
+    from dgn.bench import program as beside
+
+    monkeypatch.setattr(beside, "BATCHES", (2,))
+    monkeypatch.setattr(beside, "CALLS", 3)
+    line = ["bench", "--rounds", "1", "--set", "data.size=16", "--set", "model.width=8", "--program"]
+    assert main([*line, str(build / "dgn_infer")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [row[:34].strip() for row in said[1:]] == ["decoder, batch 2", "Langevin step, batch 2"] and "nan" not in "".join(said)
+    assert main([*line, str(build / "nothing")]) == 2 and "build.sh" in capsys.readouterr().err
+    assert main([*line, str(build / "dgn_infer"), "--set", "data.frames=3"]) == 2

@@ -24,7 +24,8 @@ class _Backward(nn.Cell):
         return self.gradient(self.net)(*inputs_and_dout)
 
 
-def _waiting(net: nn.Cell, *inputs: Tensor) -> Callable[[], None]:
+def waiting(net: nn.Cell, *inputs: Tensor) -> Callable[[], None]:
+    """A call of a network."""
     def call() -> None:
         net(*inputs)
         ms.runtime.synchronize()  # not asnumpy: copying a result out is not part of the work
@@ -36,14 +37,14 @@ def sampler(model: nn.Cell, config: cfg.Config, x: np.ndarray, steps: int) -> Ca
     noise = draw_noise(model, steps, len(x), 0, "bench")
     latents = tuple(n[0] for n in noise)
     net = make_sampler(make_energy(model, config), config, steps)
-    return _waiting(net, ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors((*latents, *noise)))
+    return waiting(net, ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors((*latents, *noise)))
 
 
 def learning(model: nn.Cell, config: cfg.Config, x: np.ndarray) -> Callable[[], None]:
     """One learning step of a batch, with a rate of nearly nothing so that the weights stay."""
     latents = tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench"))
     net = learning_step(make_energy(model, config))
-    return _waiting(net, ms.Tensor(1e-12, ms.float32), ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors(latents))
+    return waiting(net, ms.Tensor(1e-12, ms.float32), ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors(latents))
 
 
 def generators(model: nn.Cell, batch: int, rng: np.random.Generator) -> Dict[str, Callable[[], None]]:
@@ -52,8 +53,8 @@ def generators(model: nn.Cell, batch: int, rng: np.random.Generator) -> Dict[str
     for name, group, branch in zip(("appearance generator", "geometry generator"), model.groups, model.branches):
         z = ms.Tensor(rng.standard_normal((batch, *group.shape), np.float32))
         dout = ms.Tensor(rng.standard_normal(branch(z).shape, np.float32))
-        calls[f"{name}, forward"] = _waiting(branch, z)
-        calls[f"{name}, forward and to the latents"] = _waiting(_Backward(branch), z, dout)
+        calls[f"{name}, forward"] = waiting(branch, z)
+        calls[f"{name}, forward and to the latents"] = waiting(_Backward(branch), z, dout)
     return calls
 
 
@@ -63,7 +64,7 @@ def recurrence(model: nn.Cell, batch: int, frames: int, rng: np.random.Generator
     for branch in model.branches:
         z = ms.Tensor(rng.standard_normal((batch, branch.length(frames)), np.float32))
         dout = ms.Tensor(rng.standard_normal((batch, frames, branch.states), np.float32))
-        calls.append(_waiting(_Backward(branch.latents), z, dout))
+        calls.append(waiting(_Backward(branch.latents), z, dout))
     return lambda: [call() for call in calls]
 
 
@@ -75,12 +76,12 @@ def warps(kinds: Tuple[str, ...], channels: int, size: int, batch: int, rng: np.
     calls = {}
     for kind in kinds:
         net = make_warp(kind, size, size)
-        calls[f"warp {kind}, forward"] = _waiting(net, image, field)
-        calls[f"warp {kind}, forward and both gradients"] = _waiting(_Backward(net), image, field, dout)
+        calls[f"warp {kind}, forward"] = waiting(net, image, field)
+        calls[f"warp {kind}, forward and both gradients"] = waiting(_Backward(net), image, field, dout)
     return calls
 
 
 def matrix_product(side: int, rng: np.random.Generator) -> Callable[[], None]:
     """A product of two square matrices: what this machine's arithmetic can reach."""
     a = ms.Tensor(rng.standard_normal((side, side), np.float32))
-    return _waiting(ops.MatMul(), a, a)
+    return waiting(ops.MatMul(), a, a)

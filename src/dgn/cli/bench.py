@@ -6,6 +6,7 @@
   dgn bench --config config/clips_table5.yaml --batch 1 --steps 1
   dgn bench --processes 2
   dgn bench --samples 1562500
+  DGN_THREADS=1 dgn bench --program ascend310_infer/build/dgn_infer
 
 Candidates take turns and ratios are taken within a turn, so a machine whose speed drifts is still fair. The share is that
 of the rate which a matrix product reaches here; the arithmetic is counted from the networks' layers. Of a recipe for clips
@@ -15,6 +16,7 @@ a sample is a clip, and the part that the recurrence over time takes of a Langev
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 from pathlib import Path
 from typing import Dict, List
@@ -43,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "thread each, on the same batch")
     parser.add_argument("--samples", type=positive, help="instead: what the chains of so many samples cost a process, in this folder's "
                         "file system")
+    parser.add_argument("--program", metavar="FILE", help="instead: the decoder and a Langevin step by this program, dgn_infer of "
+                        "ascend310_infer, and by Python, for one sample and for eight")
     parser.add_argument("--json", metavar="FILE", help="write the seconds of every call, too")
     add_device(parser)
 
@@ -56,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
     device = runtime.start(args.device)
     if args.samples:
         return chains(args, config, device)
+    if args.program:
+        from dgn.bench import program
+        print(program.compare(Path(args.program), config, device, args.rounds, int(os.environ.get("DGN_THREADS") or os.cpu_count())))
+        return 0
     from dgn import build
     from dgn.bench import against_torch, flops, parts, timing
     from dgn.bench.memory import peak_memory
