@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -217,6 +218,14 @@ def test_given_labels_are_needed_and_stay(program, labelled, tmp_path):
     names = ["x_0", "x_1", "x_2"]
     np.testing.assert_array_equal(infer310.read_written(tmp_path / "out" / "z_app", names), labels)
     assert np.abs(infer310.read_written(tmp_path / "out" / "z_geo", names)).min() > 0
+
+
+def test_an_export_of_another_checkpoint_is_refused(trained, tmp_path, capsys):
+    shutil.copytree(trained / "export_mindir1", tmp_path / "old")
+    told = json.loads((tmp_path / "old" / "export.json").read_text())
+    (tmp_path / "old" / "export.json").write_text(json.dumps({**told, "checkpoint": "epoch_00000"}))
+    assert main(["infer310", "prepare", str(tmp_path / "old"), str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "exported from epoch_00000" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_latents_that_infer_wrote(program, trained, images, tmp_path):
