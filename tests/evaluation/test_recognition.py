@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import mindspore as ms
 import numpy as np
 import pytest
 
 from dgn.evaluation import recognition
 
 
-def sequences(rng, people=12, frames=6, noise=0.2):
+def sequences(rng, people=12, frames=6, noise=0.2, offset=0.3):
     """Two classes that differ in the direction of a motion; a different offset for every person; unequal lengths."""
     truth = np.tile([0, 1], people)
     persons = np.repeat(np.arange(people), 2)
     lengths = rng.integers(4, frames + 1, len(truth))
     offsets = rng.standard_normal((people, 3))[persons]
     time = np.arange(frames)[:, None] * np.array([1.0, 0, 0])
-    x = offsets[:, None] * 0.3 + np.where(truth == 0, 1, -1)[:, None, None] * time + noise * rng.standard_normal((len(truth), frames, 3))
+    x = offsets[:, None] * offset + np.where(truth == 0, 1, -1)[:, None, None] * time + noise * rng.standard_normal((len(truth), frames, 3))
     x[np.arange(frames) >= lengths[:, None]] = 99  # frames that are not there must not count
     return x.astype(np.float32), lengths, truth, persons
 
@@ -26,6 +27,31 @@ def test_a_motion_is_recognised_and_noise_is_not(rng):
     assert recognition.compute(truth, found, ["up", "down"])["accuracy"] > 0.95
     blind = recognition.cross_validate(rng.standard_normal(x.shape), lengths, truth, persons, 2, seed=1, count=3, epochs=10)
     assert recognition.compute(truth, blind, ["up", "down"])["accuracy"] < 0.8
+
+
+def test_people_differ_by_far_more_than_classes(rng):
+    x, lengths, truth, persons = sequences(rng, offset=100)
+    found = recognition.cross_validate(x, lengths, truth, persons, 2, seed=1, count=3, epochs=30)
+    assert (found == truth).mean() > 0.95
+
+
+def test_a_network_of_all_folds_is_an_lstm_of_each(rng):
+    networks = recognition.Recognisers(2, 3, 4, rng)
+    x = rng.standard_normal((2, 5, 6, 3)).astype(np.float32)
+    lengths = np.array([6, 4, 1, 6, 3])
+    last = recognition._last(lengths, 6)
+    found = networks(ms.Tensor(x), ms.Tensor(np.stack([last, last]))).asnumpy()
+    for k in range(2):
+        weights = {name: getattr(networks, name).asnumpy()[k].astype(np.float64)
+                   for name in ("given", "kept", "bias", "hidden", "hidden_bias", "out", "out_bias")}
+        for n, length in enumerate(lengths):
+            state, memory = np.zeros(recognition.UNITS), np.zeros(recognition.UNITS)
+            for frame in x[k, n, :length]:
+                enter, forget, new, leave = np.split(frame @ weights["given"] + weights["bias"][0] + state @ weights["kept"], 4)
+                memory = memory / (1 + np.exp(-forget)) + np.tanh(new) / (1 + np.exp(-enter))
+                state = np.tanh(memory) / (1 + np.exp(-leave))
+            scores = np.maximum(state @ weights["hidden"] + weights["hidden_bias"][0], 0) @ weights["out"] + weights["out_bias"][0]
+            np.testing.assert_allclose(found[k, n], scores, atol=1e-5)
 
 
 def test_results_are_the_same_again(rng):

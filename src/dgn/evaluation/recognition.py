@@ -1,4 +1,7 @@
-"""Expressions recognised from sequences by a small recurrent network, in person-independent cross-validation (5.6, Table 3)."""
+"""Expressions recognised from sequences by a small recurrent network, in person-independent cross-validation (5.6, Table 3).
+
+The networks of all folds are one Cell with a leading axis of folds: one of them alone is too small to keep a processor busy.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,16 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
+from sklearn.decomposition import PCA
 
-from dgn.nets.blocks import Dense
 from dgn.randomness import generator
-from dgn.step import Step, adam, restart_adam
+from dgn.step import Step, adam
 
 UNITS = 64  # of the LSTM; the paper does not say
 HIDDEN = 30  # of the dense layer after it
 BATCH = 40
+AXES = 50  # principal axes of the features that the network sees, at most
 INPUT_NORM = 3.0  # mean Euclidean norm of a frame's features, whatever their number (see evaluation.landmarks)
 RATE = 3e-3
 
@@ -39,93 +43,103 @@ def compute(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) ->
 
 
 def cross_validate(features: np.ndarray, lengths: np.ndarray, truth: np.ndarray, persons: Sequence[Any], classes: int, seed: int,
-                   count: int = 10, epochs: int = 60) -> np.ndarray:
+                   count: int, epochs: int) -> np.ndarray:
     """The class (n,) that each sequence is given by a network that was trained on the other folds.
 
-    features: (n, F, ...), flattened here; lengths: frames that each sequence has; truth: (n,) classes.
+    features: (n, F, ...), flattened here; lengths: frames that each sequence has; truth: (n,) classes. What the networks see
+    is how a frame differs from the sequence's first, which is neutral in sets of expressions: between people features differ
+    by far more than between expressions.
     """
-    features = features.reshape(*features.shape[:2], -1).astype(np.float32)
-    learner = _Learner(features.shape[2], classes, seed)
+    moved = features.reshape(*features.shape[:2], -1).astype(np.float32)
+    moved = moved - moved[:, :1]
+    held_out = folds(persons, count, seed)
+    known = [np.setdiff1d(np.arange(len(truth)), rows) for rows in held_out]
+    there = np.arange(moved.shape[1]) < lengths[:, None]
+    frames = [moved[rows][there[rows]] for rows in known]
+    axes = min(AXES, moved.shape[2], *map(len, frames))
+    x = np.stack([_reduce(moved, each, axes) for each in frames])
+    last, wanted = _last(lengths, moved.shape[1]), np.eye(classes, dtype=np.float32)[truth]
+    networks = Recognisers(count, axes, classes, generator(seed, "recognisers"))
+    _fit(networks, x, last, wanted, known, epochs, generator(seed, "recognition"))
+
     found = np.zeros(len(truth), int)
-    for k, held_out in enumerate(folds(persons, count, seed)):
-        known = np.setdiff1d(np.arange(len(truth)), held_out)
-        centre, scale = _standard(features[known], lengths[known])
-        learner.fit((features[known] - centre) * scale, lengths[known], truth[known], epochs, generator(seed, "recognition", k))
-        found[held_out] = learner.predict((features[held_out] - centre) * scale, lengths[held_out])
+    rows = np.stack([np.resize(each, max(map(len, held_out))) for each in held_out])  # filled up to one size
+    scores = networks(*map(ms.Tensor, (_of(x, rows), last[rows]))).asnumpy()
+    for k, each in enumerate(held_out):
+        found[each] = scores[k, :len(each)].argmax(1)
     return found
 
 
-def _standard(features: np.ndarray, lengths: np.ndarray) -> Tuple[np.ndarray, float]:
-    """Mean of the frames that are there, and what brings a frame's norm to INPUT_NORM on average."""
-    frames = features[np.arange(features.shape[1]) < lengths[:, None]]
-    centre = frames.mean(0)
-    return centre, np.float32(INPUT_NORM / max(np.linalg.norm(frames - centre, axis=1).mean(), 1e-6))
-
-
-class Recogniser(nn.Cell):
-    """(N, F, d) and one-hot last frames (N, F, 1) -> scores (N, classes): a one-layer LSTM, dense 30, ReLU, dense."""
-
-    def __init__(self, inputs: int, classes: int, rng: np.random.Generator) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(inputs, UNITS, batch_first=True)
-        self.hidden, self.out = Dense(UNITS, HIDDEN, rng, 1.0), Dense(HIDDEN, classes, rng, 1.0)
-
-    def construct(self, x: Tensor, last: Tensor) -> Tensor:
-        states, _ = self.lstm(x)
-        return self.out(ops.relu(self.hidden(ops.reduce_sum(states * last, 1))))
-
-
-class _CrossEntropy(nn.Cell):
-    """(x, last, one-hot classes) -> mean cross-entropy, and that of each sample."""
-
-    def __init__(self, net: nn.Cell) -> None:
-        super().__init__()
-        self.net = net
-
-    def construct(self, x: Tensor, last: Tensor, truth: Tensor) -> Tuple[Tensor, Tensor]:
-        scores = self.net(x, last)
-        each = -ops.reduce_sum(truth * ops.log_softmax(scores), 1)
-        return ops.reduce_mean(each), each
-
-
-class _Learner:
-    """One compiled network, begun anew for every fold."""
-
-    def __init__(self, inputs: int, classes: int, seed: int) -> None:
-        self.classes = classes
-        self.net = Recogniser(inputs, classes, generator(seed, "recogniser"))
-        self.step = Step(_CrossEntropy(self.net), adam(self.net.trainable_params()))
-
-    def fit(self, x: np.ndarray, lengths: np.ndarray, truth: np.ndarray, epochs: int, rng: np.random.Generator) -> None:
-        """Adam on the cross-entropy; its rate falls along a cosine."""
-        self.begin(rng)
-        last, wanted = _last(lengths, x.shape[1]), np.eye(self.classes, dtype=np.float32)[truth]
-        size = min(BATCH, len(x))
-        for epoch in range(epochs):
-            rate = ms.Tensor(0.5 * RATE * (1 + np.cos(np.pi * epoch / epochs)) + 1e-6, ms.float32)
-            order = rng.permutation(len(x))
-            for start in range(0, len(order) - size + 1, size):
-                rows = order[start:start + size]
-                self.step(rate, ms.Tensor(x[rows]), ms.Tensor(last[rows]), ms.Tensor(wanted[rows]))
-
-    def begin(self, rng: np.random.Generator) -> None:
-        """Uniform initial weights of one over the root of what a unit receives; no biases."""
-        for parameter in self.net.trainable_params():
-            matrix = parameter.ndim == 2
-            reach = 1 / np.sqrt(UNITS if "lstm" in parameter.name else parameter.shape[0]) if matrix else 0.0
-            ops.assign(parameter, ms.Tensor(rng.uniform(-reach, reach, parameter.shape).astype(np.float32)))
-        restart_adam(self.step.optimizer)
-
-    def predict(self, x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Classes (n,)."""
-        last, found = _last(lengths, x.shape[1]), []
-        for start in range(0, len(x), BATCH):
-            rows = np.resize(np.arange(start, min(start + BATCH, len(x))), BATCH)  # one compiled size
-            scores = self.net(ms.Tensor(np.ascontiguousarray(x[rows])), ms.Tensor(last[rows])).asnumpy()
-            found.append(scores.argmax(1)[:min(BATCH, len(x) - start)])
-        return np.concatenate(found)
+def _reduce(features: np.ndarray, frames: np.ndarray, axes: int) -> np.ndarray:
+    """Features (n, F, d) along the principal axes of `frames` (m, d): (n, F, axes), of a mean norm of INPUT_NORM on these."""
+    principal = PCA(axes, svd_solver="randomized", random_state=0).fit(frames)
+    scale = INPUT_NORM / max(np.linalg.norm(principal.transform(frames), axis=1).mean(), 1e-6)
+    reduced = scale * principal.transform(features.reshape(-1, features.shape[2]))
+    return reduced.reshape(*features.shape[:2], axes).astype(np.float32)
 
 
 def _last(lengths: np.ndarray, frames: int) -> np.ndarray:
     """1 at each sequence's last frame, (n, F, 1)."""
     return (np.arange(frames) == lengths[:, None] - 1).astype(np.float32)[..., None]
+
+
+def _of(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The sequences `rows` (K, N) of x (K, n, F, d) for each fold, (K, N, F, d)."""
+    return np.stack([each[chosen] for each, chosen in zip(x, rows)])
+
+
+class Recognisers(nn.Cell):
+    """(K, N, F, d) and one-hot last frames (K, N, F, 1) -> scores (K, N, classes): K networks of a one-layer LSTM, dense 30,
+    ReLU, dense. Initial weights are uniform within one over the root of what a unit receives; biases 0, of forget gates 1."""
+
+    def __init__(self, count: int, inputs: int, classes: int, rng: np.random.Generator) -> None:
+        super().__init__()
+
+        def uniform(name: str, fan_in: int, outputs: int) -> Parameter:
+            return Parameter(Tensor((rng.uniform(-1, 1, (count, fan_in, outputs)) / np.sqrt(fan_in)).astype(np.float32)), name=name)
+
+        bias = np.zeros((count, 1, 4, UNITS), np.float32)
+        bias[:, :, 1] = 1  # what is remembered at first is not forgotten over a few frames
+        self.given, self.kept = uniform("given", inputs, 4 * UNITS), uniform("kept", UNITS, 4 * UNITS)
+        self.bias = Parameter(Tensor(bias.reshape(count, 1, 4 * UNITS)), name="bias")
+        self.hidden, self.out = uniform("hidden", UNITS, HIDDEN), uniform("out", HIDDEN, classes)
+        self.hidden_bias = Parameter(Tensor(np.zeros((count, 1, HIDDEN), np.float32)), name="hidden_bias")
+        self.out_bias = Parameter(Tensor(np.zeros((count, 1, classes), np.float32)), name="out_bias")
+
+    def construct(self, x: Tensor, last: Tensor) -> Tensor:
+        count, size, frames, inputs = x.shape
+        given = (ops.bmm(x.reshape(count, size * frames, inputs), self.given) + self.bias).reshape(count, size, frames, 4 * UNITS)
+        state = memory = chosen = ops.zeros((count, size, UNITS), ms.float32)
+        for t in range(frames):
+            gates = (given[:, :, t] + ops.bmm(state, self.kept)).reshape(count, size, 4, UNITS)
+            let = ops.sigmoid(gates)  # input, forget, -, output
+            memory = let[:, :, 1] * memory + let[:, :, 0] * ops.tanh(gates[:, :, 2])
+            state = let[:, :, 3] * ops.tanh(memory)
+            chosen = chosen + state * last[:, :, t]
+        return ops.bmm(ops.relu(ops.bmm(chosen, self.hidden) + self.hidden_bias), self.out) + self.out_bias
+
+
+class _CrossEntropy(nn.Cell):
+    """(x, last, one-hot classes) -> cross-entropy, the mean of a network's batch summed over networks, and that of each sample."""
+
+    def __init__(self, networks: nn.Cell) -> None:
+        super().__init__()
+        self.networks = networks
+
+    def construct(self, x: Tensor, last: Tensor, truth: Tensor) -> Tuple[Tensor, Tensor]:
+        each = -ops.reduce_sum(truth * ops.log_softmax(self.networks(x, last)), -1)
+        return ops.reduce_sum(ops.reduce_mean(each, 1)), each
+
+
+def _fit(networks: Recognisers, x: np.ndarray, last: np.ndarray, wanted: np.ndarray, known: List[np.ndarray], epochs: int,
+         rng: np.random.Generator) -> None:
+    """Adam on the cross-entropy; its rate falls along a cosine. x: (K, n, F, d); known: the samples that each network may see."""
+    step = Step(_CrossEntropy(networks), adam(networks.trainable_params()))
+    fewest = min(map(len, known))
+    size = min(BATCH, fewest)
+    for epoch in range(epochs):
+        rate = ms.Tensor(0.5 * RATE * (1 + np.cos(np.pi * epoch / epochs)) + 1e-6, ms.float32)
+        order = np.stack([rng.permutation(rows)[:fewest] for rows in known])
+        for start in range(0, fewest - size + 1, size):
+            rows = order[:, start:start + size]
+            step(rate, ms.Tensor(_of(x, rows)), ms.Tensor(last[rows]), ms.Tensor(wanted[rows]))
