@@ -151,7 +151,8 @@ def _adversarial(config: cfg.Config, sampler: Langevin, ranks: Ranks) -> Adversa
     reducer = ranks.reducer(judging.parameters)
     strict = Step(Critic(critic, training.r1_weight * training.r1_every), judging, reducer)
     calm = Step(Critic(critic, 0.0), judging, reducer) if training.r1_every > 1 else None
-    return Adversarial(sampler, Learning(actor, training.parts), strict, calm, config.inference.steps, training.r1_every)
+    actor, strict, calm = (step and Learning(step, training.parts) for step in (actor, strict, calm))
+    return Adversarial(sampler, actor, strict, calm, config.inference.steps, training.r1_every)
 
 
 def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Source, saved: Optional[Path],

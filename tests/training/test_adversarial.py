@@ -167,6 +167,17 @@ def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(images, tmp_path, ev
     assert final_state(tmp_path / "short") == whole
 
 
+def test_a_batch_in_parts_teaches_what_the_whole_does(images, tmp_path):
+    found = []
+    for parts in (1, 2):
+        folder = tmp_path / str(parts)
+        assert main(arguments(images, folder, 2, *CRITIC, "--set", f"training.parts={parts}")) == 0
+        newest = folder / "checkpoints" / "epoch_00002"
+        found.append({**ms.load_checkpoint(str(newest / "weights.ckpt")), **ms.load_checkpoint(str(newest / "critic.ckpt"))})
+    for name, whole in found[0].items():
+        np.testing.assert_allclose(found[1][name].asnumpy(), whole.asnumpy(), atol=2e-4, err_msg=name)
+
+
 def test_it_goes_on_from_a_run_without_a_critic(images, tmp_path):
     assert main(arguments(images, tmp_path / "first", 2)) == 0
     assert main(arguments(images, tmp_path / "second", 2, *CRITIC, "--set", f"training.start={tmp_path / 'first'}")) == 0

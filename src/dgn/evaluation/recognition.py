@@ -12,6 +12,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from sklearn.decomposition import PCA
 
+from dgn.evaluation.landmarks import INPUT_NORM
 from dgn.randomness import generator
 from dgn.step import Step, adam
 
@@ -19,7 +20,6 @@ UNITS = 64  # of the LSTM; the paper does not say
 HIDDEN = 30  # of the dense layer after it
 BATCH = 40
 AXES = 50  # principal axes of the features that the network sees, at most
-INPUT_NORM = 3.0  # mean Euclidean norm of a frame's features, whatever their number (see evaluation.landmarks)
 RATE = 3e-3
 
 

@@ -40,8 +40,7 @@ def run(args: argparse.Namespace, device: str) -> None:
     reach = args.gamma or trained.config.evaluation.gamma
     animals = animal_faces(trained.config.data, args.images)
     # the dimensions that move most, measured on the field itself: no picture has a say in it
-    effect = [np.square(np.diff(_fields(trained, bases.sweep(k, sizes[1], reach, 2)), axis=0)).mean() for k in range(sizes[1])]
-    strongest = np.argsort(effect)[::-1][:DIMENSIONS]
+    strongest = bases.rank(trained.decode, (None, None), 1, sizes, reach, of="displacement").order[:DIMENSIONS]
     rows, names = [], []
     for name, animal in animals.items():
         for dimension in strongest:

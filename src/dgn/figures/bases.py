@@ -13,7 +13,7 @@ class Bases(NamedTuple):
     """Dimensions of one latent group by the size of their effect."""
 
     order: np.ndarray  # dimensions, the largest effect first
-    effect: np.ndarray  # of each dimension: root mean square change of a pixel between the two ends
+    effect: np.ndarray  # of each dimension: root mean square change of a number between the two ends
 
 
 def sweep(dimension: int, size: int, gamma: float, steps: int = 11) -> np.ndarray:
@@ -23,17 +23,15 @@ def sweep(dimension: int, size: int, gamma: float, steps: int = 11) -> np.ndarra
     return z
 
 
-def rank(decode: Decode, held: Sequence[Optional[np.ndarray]], moving: int, sizes: Sequence[int], gamma: float) -> Bases:
-    """Dimensions of latent group `moving` by how much they change the picture; the other groups are `held`, (d,) or None
-    for zeros."""
+def rank(decode: Decode, held: Sequence[Optional[np.ndarray]], moving: int, sizes: Sequence[int], gamma: float,
+         of: str = "image") -> Bases:
+    """Dimensions of latent group `moving` by how much they change the image, or another field of Decoded; the other groups
+    are `held`, (d,) or None for zeros."""
     ends = np.concatenate([sweep(k, sizes[moving], gamma, 2) for k in range(sizes[moving])])
     latents = [np.zeros((len(ends), size), np.float32) if z is None else z[None].repeat(len(ends), 0) for z, size in zip(held, sizes)]
     latents[moving] = ends
-    return _ranked(decode(*latents).image)
-
-
-def _ranked(pictures: np.ndarray) -> Bases:
-    pairs = pictures.reshape(-1, 2, pictures[0].size)
+    pairs = getattr(decode(*latents), of)
+    pairs = pairs.reshape(-1, 2, pairs[0].size)
     effect = np.sqrt(np.square(pairs[:, 1] - pairs[:, 0]).mean(1))
     return Bases(np.argsort(-effect, kind="stable"), effect)
 

@@ -18,7 +18,7 @@ from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
 from dgn.inference.energy import Energy, squared_norm
-from dgn.step import Learning, Step
+from dgn.step import Learning
 from dgn.training.abp import AlternatingBackPropagation, MeanEnergy
 from dgn.training.method import Check, Latents, Visit
 
@@ -30,13 +30,13 @@ class Adversarial(AlternatingBackPropagation):
     R1 is taken at every `r1_every`-th visit, with so many times its weight, and the others are calm.
     """
 
-    def __init__(self, sampler: langevin.Langevin, actor: Learning, critic: Step, calm: Optional[Step], steps: int,
+    def __init__(self, sampler: langevin.Langevin, actor: Learning, critic: Learning, calm: Optional[Learning], steps: int,
                  r1_every: int = 1) -> None:
         super().__init__(sampler, actor, steps)
         self.steps, self.critic, self.calm, self.r1_every = steps, critic, calm, r1_every
         self.draws = steps + 2  # after the chains': the prior's latents for the critic and for the actor
         self.visits = Counter()
-        self.cells.update(critic=critic.objective.discriminator, critic_optimizer=critic.optimizer, visits=self.visits)
+        self.cells.update(critic=critic.step.objective.discriminator, critic_optimizer=critic.step.optimizer, visits=self.visits)
 
     def visit(self, x: np.ndarray, latents: Latents, noise: Latents, sigma: float, rate: float, check: Check) -> Visit:
         """See Method."""
@@ -51,13 +51,14 @@ class Adversarial(AlternatingBackPropagation):
 
     def criticise(self, x: np.ndarray, prior: Latents, rate: float) -> dict:
         """One step of the critic on images x and as many that the generators make of the prior's latents."""
-        made = self.sampler.energy.model(*langevin.as_tensors(prior))[0]
-        step = self.critic if self.visits.next() % self.r1_every == 0 else self.calm
-        _, real, unreal, *r1 = (value.asnumpy() for value in step(ms.Tensor(rate, ms.float32), ms.Tensor(x), made))
+        learning = self.critic if self.visits.next() % self.r1_every == 0 else self.calm
+        batch = [(ms.Tensor(images), self.sampler.energy.model(*langevin.as_tensors(tuple(own)))[0])
+                 for images, *own in zip(*(np.split(a, learning.parts) for a in (x, *prior)))]
+        _, real, unreal, *r1 = map(np.stack, zip(*learning(rate, batch)))
         # losses are told from the scores: MindSpore's own last digit depends on where in memory a tensor lies
         measures = {"critic": _softplus(-real) + _softplus(unreal), "score_real": float(real.mean()), "score_made": float(unreal.mean())}
         if r1:
-            measures["r1"] = float(r1[0]) * self.r1_every  # calm visits add nothing: the mean over all is then that of R1
+            measures["r1"] = float(r1[0].mean()) * self.r1_every  # calm visits add nothing: the mean over all is then that of R1
         return measures
 
 
