@@ -20,8 +20,8 @@ def natural(text: str) -> int:
     return int(text)
 
 
-def gamma(text: str) -> float:
-    """An argument for the reach of a traversal."""
+def above_zero(text: str) -> float:
+    """An argument such as the reach of a traversal: a number above 0."""
     try:
         value = float(text)
     except ValueError:

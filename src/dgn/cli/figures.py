@@ -22,12 +22,12 @@ from typing import List, Optional
 import numpy as np
 
 from dgn import runtime
-from dgn.cli import add_device, gamma
+from dgn.cli import above_zero, add_device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("--gamma", type=gamma, help="bases go from -gamma to gamma (default: evaluation.gamma of the run)")
+    parser.add_argument("--gamma", type=above_zero, help="bases go from -gamma to gamma (default: evaluation.gamma of the run)")
     parser.add_argument("--output", metavar="DIR", help="default: figures in the run folder")
     add_device(parser)
 

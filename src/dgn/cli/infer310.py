@@ -17,7 +17,7 @@ from typing import Any, Dict, Tuple
 import numpy as np
 
 from dgn import runtime
-from dgn.cli import add_device, gamma, natural
+from dgn.cli import above_zero, add_device, natural
 from dgn.errors import RunFailed, UserError
 
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--precision", choices=["float32", "float16"], default="float32", help="in which the program's device multiplies: "
                        "decides how far it may be from Python (default %(default)s)")
     check.add_argument("--settle", type=natural, default=300, help="steps without noise with which the program inferred (default %(default)s)")
-    check.add_argument("--gamma", type=gamma, default=3.0, help="reach of the traversals (default %(default)s)")
+    check.add_argument("--gamma", type=above_zero, default=3.0, help="reach of the traversals (default %(default)s)")
     for sub in (prepare, check):
         add_device(sub)
 

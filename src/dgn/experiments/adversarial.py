@@ -20,7 +20,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import runtime
-from dgn.cli import positive
+from dgn.cli import above_zero, positive
 from dgn.errors import UserError
 from dgn.experiments.models import OTHER_PEOPLE, add_recipe, deformable_recipe, experiment_folder
 from dgn.files import write_json
@@ -32,7 +32,8 @@ SHOWN = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser, "runs/adversarial")
     parser.add_argument("--data", metavar="PATH", help="images (data.path); without it faces are generated")
-    parser.add_argument("--more-epochs", type=positive, default=100, help="of both second runs (default %(default)s)")
+    parser.add_argument("--more-epochs", type=positive, default=60, help="of both second runs (default %(default)s)")
+    parser.add_argument("--rate", type=above_zero, default=1e-3, help="their learning rate, at the end a third of it (default %(default)s)")
     parser.add_argument("--faces", type=positive, default=500, help="unseen generated faces whose latents are measured (default %(default)s)")
 
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace, device: str) -> None:
     trained = {}
     for name, form in (("likelihood", "none"), ("with critic", config.training.adversarial)):
         print(f"--- going on: {name}")
-        going_on = going_on_from(config, str(folder / "start"), args.more_epochs, form)
+        going_on = going_on_from(config, str(folder / "start"), args.more_epochs, args.rate, form)
         trained[name] = runs.finished(folder / name.replace(" ", "_"), going_on, device)
         measured = evaluate.evaluate(trained[name])
         pictures.draw(trained[name], trained[name].folder.figures)
@@ -69,13 +70,12 @@ def run(args: argparse.Namespace, device: str) -> None:
         print(path)
 
 
-def going_on_from(config: cfg.Config, start: str, epochs: int, form: str) -> cfg.Config:
-    """The config of a run that begins with the weights of another."""
-    sigma = cfg.last_sigma(config)
-    rate = cfg.at_epoch(config.training.learning_rate, config.training.epochs // 2)
+def going_on_from(config: cfg.Config, start: str, epochs: int, rate: float, form: str) -> cfg.Config:
+    """The config of a run that begins with the weights of another. Its chains begin at the prior's mean, from where they reach
+    their images within a few epochs; Adam forgets faster, as the critic that past gradients came from is no longer there."""
     return cfg.with_whole_paths(cfg.changed(
-        config, inference={"sigma": ((0, sigma),)},
-        training={"start": start, "adversarial": form, "renew_appearance": (), "epochs": epochs,
+        config, inference={"sigma": ((0, cfg.last_sigma(config)),), "begin": "mean"},
+        training={"start": start, "adversarial": form, "renew_appearance": (), "epochs": epochs, "adam_beta1": 0.5,
                   "learning_rate": ((0, rate), (max(int(0.8 * epochs), 1), 0.3 * rate))}))
 
 

@@ -16,7 +16,7 @@ from typing import Optional
 
 import numpy as np
 
-from dgn.cli import gamma
+from dgn.cli import above_zero
 from dgn.experiments.models import need_deformable
 
 DIMENSIONS = 2
@@ -26,7 +26,7 @@ SHOWN = 6  # images of --images, at most
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training of the deformable model")
     parser.add_argument("--images", metavar="FOLDER", help="animal faces (default: drawn ones)")
-    parser.add_argument("--gamma", type=gamma, help="from -gamma to gamma (default: evaluation.gamma of the run)")
+    parser.add_argument("--gamma", type=above_zero, help="from -gamma to gamma (default: evaluation.gamma of the run)")
 
 
 def run(args: argparse.Namespace, device: str) -> None:
