@@ -21,7 +21,7 @@ def natural(text: str) -> int:
 
 
 def above_zero(text: str) -> float:
-    """An argument such as the reach of a traversal: a number above 0."""
+    """An argument such as the reach of a traversal: a number above 0 and below 1000."""
     try:
         value = float(text)
     except ValueError:
