@@ -27,7 +27,7 @@ TRAINED = {
     "labels, VAE": ("model.appearance=label", "training.method=vae", "data.grey=true"),
     "plain": ("model.kind=plain",),
     "critic": ("training.adversarial=nonsaturating", "training.r1_every=2"),
-    "clips": ("data.frames=3", "model.network=table5", "model.alpha=2"),
+    "clips": ("data.frames=3", "model.network=table5", "model.alpha=2", "model.xi_app=0"),
     "16 bits": ("model.precision=mixed",),
 }
 EXPORTED = {"paper": (), "options": ("model.smooth_appearance=true", "model.control_grid=8", "model.scaling=he", "model.refine=true"),
@@ -68,7 +68,7 @@ def trained(folder: Path) -> Iterator[Tuple[str, Set[str]]]:
         else:
             graphs["step"] = method.learning.step, number, *inputs
         if name == "critic":  # model and sampler are the paper's
-            graphs = {"actor": graphs["step"], "critic": (method.critic, number, x, x), "calm critic": (method.calm, number, x, x)}
+            graphs = {"actor": graphs["step"], "critic": (method.critic.step, number, x, x), "calm critic": (method.calm.step, number, x, x)}
         if name == "16 bits":
             graphs = {"step": graphs["step"]}
         for part, (cell, *given) in graphs.items():

@@ -45,7 +45,7 @@ def test_train_then_evaluate(recipe):
 
     again = run("run_train.sh", "CPU", "small.yaml", "images", cwd=recipe)
     assert again.returncode == 2 and "already holds a run" in again.stderr
-    longer = run("run_train.sh", "CPU", "small.yaml", "images", cwd=recipe, DGN_OPTIONS="--resume --set training.epochs=3")
+    longer = run("run_train.sh", "CPU", "small.yaml", "images", cwd=recipe, DGN_OPTIONS="--resume --train-only --set training.epochs=3")
     assert longer.returncode == 0 and "going on from" in longer.stdout and "epoch: 3" in longer.stdout
 
     measured = run("run_eval.sh", "runs/small", "CPU", cwd=recipe)
@@ -72,7 +72,7 @@ def test_two_processes_save_when_they_are_interrupted(recipe, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     line = ["bash", str(ROOT / "scripts" / "run_distribute_train.sh"), "CPU", "2", "small.yaml", "images", str(tmp_path / "out")]
     running = subprocess.Popen(line, cwd=recipe, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               env={**environment, "DGN_PYTHON": sys.executable, "DGN_OPTIONS": "--set training.epochs=100000"})
+                               env={**environment, "DGN_PYTHON": sys.executable, "DGN_OPTIONS": "--train-only --set training.epochs=100000"})
     lines = iter(running.stdout.readline, "")
     assert any("epoch: 3 step" in line for line in lines)
     running.send_signal(signal.SIGTERM)
@@ -106,7 +106,7 @@ def test_experiment(recipe):
     assert run("run_experiment.sh", cwd=recipe).returncode == 2
     wrong = run("run_experiment.sh", "landmark", "runs/small", cwd=recipe)
     assert wrong.returncode == 2 and "landmarks" in wrong.stderr
-    run("run_train.sh", "CPU", "small.yaml", "", "runs/faces", cwd=recipe, DGN_OPTIONS="--set data.limit=8")
+    run("run_train.sh", "CPU", "small.yaml", "", "runs/faces", cwd=recipe, DGN_OPTIONS="--train-only --set data.limit=8")
     shown = run("run_experiment.sh", "views", "runs/faces", "--faces", 2, "--device", "CPU", cwd=recipe)
     assert shown.returncode == 0 and "largest R" in shown.stdout, shown.stderr
 

@@ -61,7 +61,7 @@ class Model:
     appearance: str = choice("sampled", "sampled", "label")  # label: Z^a is the one-hot label of the image, given (5.4)
     z_app: int = number(64, 1)  # dimensions of Z^a
     z_geo: int = number(64, 1)  # dimensions of Z^g
-    xi_app: int = number(3, 1)  # of clips: dimensions of xi^a, the noise that drives Z^a from frame to frame (Table 5)
+    xi_app: int = number(3, 0)  # of clips: dimensions of xi^a, the noise that drives Z^a from frame to frame (Table 5); 0: Z_t^a = Z_0^a
     xi_geo: int = number(10, 1)  # and of xi^g
     network: str = choice("table4", "table4", "table5")  # layers: Table 4's (images) or Table 5's (video: width 256, alpha 2)
     width: int = number(128, 8)  # channels of the geometry generator's first map

@@ -17,7 +17,7 @@ from tests.training.tiny import SETTINGS, arguments
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "run"
-    assert main(arguments(images, output, 2, "--set", "training.figures_every=1")) == 0
+    assert main(arguments(images, output, 2, "--set", "training.figures_every=1", measured=True)) == 0
     return output
 
 
@@ -80,7 +80,7 @@ def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics
     mine = tmp_path / "mine"
     shutil.copytree(images, mine)
     monkeypatch.chdir(tmp_path)
-    assert main(arguments("mine", "run", 1)) == 0  # relative paths
+    assert main(arguments("mine", "run", 1, measured=True)) == 0  # relative paths
     stored = (tmp_path / "run" / "metrics.json").read_text()
     monkeypatch.chdir(images)
     assert main(["evaluate", str(tmp_path / "run"), "--images", str(images)]) == 0

@@ -14,15 +14,15 @@ from dgn.data.face_clips import FaceClips
 from dgn.errors import UserError
 from dgn.experiments.clips import label, motion, other_donors
 from tests.data.test_clips import write_video
-from tests.training.tiny import final_state
+from tests.training.tiny import arguments, final_state, resume
 
 SETTINGS = ["data.frames=5", "data.size=16", "data.limit=24", "data.held_out=3", "model.network=table5", "model.z_app=4", "model.z_geo=3",
             "model.xi_app=2", "model.xi_geo=2", "model.width=8", "model.alpha=2", "inference.steps=2", "inference.sigma=0.5",
             "training.batch_size=4", "training.checkpoint_every=1", "evaluation.steps=4", "evaluation.images=3", "evaluation.gamma=3"]
 
 
-def train(output, epochs, *extra) -> int:
-    line = ["train", "--device", "CPU", "--output", str(output)]
+def train(output, epochs, *extra, measured=False) -> int:
+    line = ["train", "--device", "CPU", "--output", str(output), *([] if measured else ["--train-only"])]
     for setting in [*SETTINGS, f"training.epochs={epochs}", *extra]:
         line += ["--set", setting]
     return main(line)
@@ -39,7 +39,7 @@ def results(folder) -> dict:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "run"
-    assert train(output, 2) == 0
+    assert train(output, 2, measured=True) == 0
     return output
 
 
@@ -70,7 +70,7 @@ def test_it_learns_and_a_resumed_run_is_the_run_that_was_never_stopped(tmp_path)
     whole = final_state(tmp_path / "whole")
     assert whole["records"][-1]["msre"] < 0.8 * whole["records"][0]["msre"]
     assert train(tmp_path / "short", 5, *options) == 0
-    assert main(["train", "--device", "CPU", "--output", str(tmp_path / "short"), "--resume", "--set", "training.epochs=12"]) == 0
+    assert resume(tmp_path / "short", "training.epochs=12") == 0
     assert final_state(tmp_path / "short") == whole
 
 
@@ -79,7 +79,7 @@ def test_clips_of_unequal_length_train_and_are_inferred_as_strips(tmp_path, caps
     for k, count in enumerate((3, 5, 8, 4)):
         write_video(tmp_path / "videos" / f"clip{k}.avi", count)
     assert train(tmp_path / "run", 2, f"data.path={tmp_path / 'videos'}", "data.format=videos", "data.held_out=1", "data.limit=3",
-                 "training.batch_size=3") == 0
+                 "training.batch_size=3", measured=True) == 0
     assert results(tmp_path / "run")["train"]["images"] == 3 + 5 + 5
     capsys.readouterr()
     assert main(["infer", str(tmp_path / "run"), "--images", str(tmp_path / "videos"), "--steps", "4", "--output", str(tmp_path / "out")]) == 0
@@ -159,9 +159,7 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path, settings, said, 
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["recombination", "shape", "sampling", "recognition"])
-def test_a_run_on_images_is_refused(name, images, tmp_path, capsys):
-    from tests.training.tiny import arguments
-
+def test_a_run_on_images_is_refused(images, tmp_path, capsys):
     assert main(arguments(images, tmp_path / "run", 1)) == 0
-    assert experiment(name, tmp_path / "run") == 2 and "is a run on images" in capsys.readouterr().err
+    for name in ("recombination", "shape", "sampling", "recognition"):
+        assert experiment(name, tmp_path / "run") == 2 and "is a run on images" in capsys.readouterr().err, name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -65,6 +67,22 @@ def test_a_clip_of_one_frame_is_an_image(rng):
              for model, clips, data in ((clip, True, x[:, None]), (image, False, x))]
     for found, wanted in zip(*moved):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_without_noise_a_clip_has_one_appearance(rng):
+    """Against a model whose appearance has a transition that gives zero."""
+    still, held = build(model=replace(SMALL, xi_app=0)), build()
+    for p in held.branches[0].latents.transition.third.get_parameters():
+        p.set_data(ms.Tensor(np.zeros(p.shape, np.float32)))
+    z, x = latents(held, 2, rng), rng.random((2, FRAMES, 3, SIZE, SIZE)).astype(np.float32)
+    own = (z[0][:, :4], z[1])
+    for found, wanted in zip(decode(still, *own), decode(held, *z)):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    noise = langevin.draw_noise(held, 2, 2, 1, "test")
+    moved = [langevin.run(langevin.Langevin(Energy(model, 0.3, clips=True), 0.1, 2, per_frame=True), x, start, given, 0.6)[0]
+             for model, start, given in ((still, own, (noise[0][..., :4], noise[1])), (held, z, noise))]
+    np.testing.assert_allclose(moved[0][0], moved[1][0][:, :4], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(moved[0][1], moved[1][1], rtol=1e-5, atol=1e-6)
 
 
 def float64(model):

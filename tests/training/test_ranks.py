@@ -111,7 +111,7 @@ def alone(images, tmp_path_factory):
 def of_two(images, tmp_path_factory):
     """The same by two processes."""
     folder = tmp_path_factory.mktemp("two")
-    launch(2, folder, arguments(images, folder / "run", 10, *OPTIONS))
+    launch(2, folder, arguments(images, folder / "run", 10, *OPTIONS, measured=True))
     return folder / "run"
 
 
@@ -160,7 +160,7 @@ def start_host(rank: int, python: Path, folder: Path, meeting: int, line: list) 
 
 def test_two_hosts_of_two_processes_learn_what_one_learns(images, alone, tmp_path):
     meeting, line = port(), arguments(images, tmp_path / "run", 10, *OPTIONS)
-    settings = [word for k, word in enumerate(line) if line[k] == "--set" or line[k - 1] == "--set"] + ["--data", str(images)]
+    settings = [word for k, word in enumerate(line) if line[k] == "--set" or line[k - 1] == "--set"] + ["--data", str(images), "--train-only"]
     running = [start_host(rank, python, tmp_path, meeting, settings) for rank, python in enumerate(hosts(tmp_path))]
     for host in running:
         said, errors = host.communicate(timeout=200)
@@ -197,7 +197,7 @@ def test_a_run_goes_on_with_another_number_of_processes(alone, of_two, tmp_path)
     shutil.copytree(of_two, tmp_path / "run")
     for epoch in ("epoch_00009", "epoch_00010"):
         shutil.rmtree(tmp_path / "run" / "checkpoints" / epoch)
-    resume = ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume"]
+    resume = ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--train-only"]
     launch(1, tmp_path, [*resume, "--set", "training.epochs=9"])
     launch(4, tmp_path, [*resume, "--set", "training.epochs=10"])
     assert_alike(tmp_path / "run", alone)
@@ -220,7 +220,8 @@ def test_a_process_that_dies_ends_the_run_and_nothing_of_the_checkpoint_is_lost(
     name, _, chains, records = state(tmp_path / "run")
     reached = int(name.split("_")[1])
     assert reached >= 10 and {len(z) for z in chains.values()} == {8}
-    launch(1, tmp_path, ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--set", f"training.epochs={reached + 1}"])
+    launch(1, tmp_path, ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--train-only",
+                         "--set", f"training.epochs={reached + 1}"])
     later, _, moved, further = state(tmp_path / "run")
     assert later == f"epoch_{reached + 1:05d}" and further[:reached] == records[:reached] and len(further) == reached + 1
     for key, z in chains.items():  # one epoch's steps away from where they were: a chain that began anew would be further

@@ -8,7 +8,7 @@ import pytest
 
 from dgn.__main__ import main
 from dgn.training import checkpoint
-from tests.training.tiny import arguments, final_state
+from tests.training.tiny import arguments, final_state, resume
 
 OPTIONS = ["--set", "training.learning_rate=0.01", "--set", "training.checkpoint_every=30", "--set", "training.checkpoints_kept=9"]
 
@@ -59,7 +59,7 @@ def test_a_resumed_run_renews_alike(images, tmp_path):
     settings = [*OPTIONS, "--set", "training.renew_appearance=[2, 4]", "--set", "training.checkpoint_every=1"]
     assert main(arguments(images, tmp_path / "whole", 6, *settings)) == 0
     assert main(arguments(images, tmp_path / "short", 4, *settings)) == 0
-    assert main(["train", "--device", "CPU", "--output", str(tmp_path / "short"), "--resume", "--set", "training.epochs=6"]) == 0
+    assert resume(tmp_path / "short", "training.epochs=6") == 0
     assert final_state(tmp_path / "short") == final_state(tmp_path / "whole")
 
 

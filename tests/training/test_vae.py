@@ -14,7 +14,7 @@ from dgn.inference.energy import Energy
 from dgn.inference.langevin import as_tensors
 from dgn.training.vae import NegativeElbo, elbo_step
 from tests.models import LinearModel, linear_posterior
-from tests.training.tiny import arguments, final_state
+from tests.training.tiny import arguments, final_state, resume
 
 SIGMA = 0.7
 
@@ -99,12 +99,12 @@ def test_the_step_descends_the_gradient_of_encoder_and_model(rng):
 def test_every_model_learns_by_vae_and_resumes_bit_for_bit(images, tmp_path, kind):
     settings = ["--set", "training.method=vae", "--set", f"model.kind={kind}", "--set", "training.learning_rate=0.01",
                 "--set", "inference.sigma=0.2", "--set", "training.checkpoint_every=50"]
-    assert main(arguments(images, tmp_path / "whole", 100, *settings)) == 0
+    assert main(arguments(images, tmp_path / "whole", 100, *settings, measured=True)) == 0
     whole = final_state(tmp_path / "whole")
     assert whole["records"][-1]["msre"] < 0.8 * whole["records"][0]["msre"] and whole["records"][-1]["kl"] > 0
     assert {"encoder.ckpt", "weights.ckpt", "optimizer.ckpt"} <= set(whole)
     assert main(arguments(images, tmp_path / "short", 50, *settings)) == 0
-    assert main(["train", "--device", "CPU", "--output", str(tmp_path / "short"), "--resume", "--set", "training.epochs=100"]) == 0
+    assert resume(tmp_path / "short", "training.epochs=100") == 0
     assert final_state(tmp_path / "short") == whole
     result = json.loads((tmp_path / "whole" / "metrics.json").read_text())
     assert result["unseen"]["msre"] > 0 and ("geometry" in result) == (kind == "deformable")

@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dgn.__main__ import main
+
 SETTINGS = ["data.size=16", "data.held_out=2", "model.z_app=4", "model.z_geo=3", "model.width=8", "inference.steps=2",
             "training.batch_size=4", "training.checkpoint_every=1", "evaluation.steps=4", "evaluation.images=2"]
 
@@ -21,12 +23,18 @@ def write_images(folder: Path, count: int = 10, size: int = 16, seed: int = 0) -
     return folder
 
 
-def arguments(images: Path, output: Path, epochs: int, *extra: str) -> list:
-    """A `train` command line."""
-    line = ["train", "--device", "CPU", "--data", str(images), "--output", str(output), *extra]
+def arguments(images: Path, output: Path, epochs: int, *extra: str, measured: bool = False) -> list:
+    """A `train` command line; measured: with numbers and pictures at the end."""
+    line = ["train", "--device", "CPU", "--data", str(images), "--output", str(output), *extra, *([] if measured else ["--train-only"])]
     for setting in [*SETTINGS, f"training.epochs={epochs}"]:
         line += ["--set", setting]
     return line
+
+
+def resume(output: Path, *settings: str) -> int:
+    """The exit code of going on with a run."""
+    return main(["train", "--device", "CPU", "--output", str(output), "--resume", "--train-only",
+                 *(word for setting in settings for word in ("--set", setting))])
 
 
 def final_state(output: Path) -> dict:

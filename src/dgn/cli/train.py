@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="DIR", default="runs/default", help="run folder (default %(default)s)")
     add_device(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output from its newest checkpoint")
+    parser.add_argument("--train-only", action="store_true",
+                        help="end with the last checkpoint; numbers and pictures are left to dgn evaluate and dgn figures")
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes, memory and steps; train nothing")
 
 
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} --resume with such a "
                         "--set goes on from there") from None
-    if ranks.first:
+    if ranks.first and not args.train_only:
         finish(trained)
     ranks.wait()
     return 0

@@ -6,7 +6,7 @@ prior then need to know nothing of time.
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -65,15 +65,15 @@ class FrameLatents(nn.Cell):
 class OverTime(nn.Cell):
     """A branch of an image model, run on every frame of a clip: (Z_0, xi_1 .. xi_T) as (N, d + T k) -> (N, T + 1, ...).
 
-    The frames of all clips go through the emission network as one batch.
+    The frames of all clips go through the emission network as one batch. Without a transition the latents are Z_0 alone, and
+    one frame stands for all: (N, d) -> (N, 1, ...).
     """
 
-    def __init__(self, emission: nn.Cell, transition: Transition) -> None:
+    def __init__(self, emission: nn.Cell, states: int, transition: Optional[Transition]) -> None:
         super().__init__()
-        self.emission = emission
-        self.states, self.noise = transition.states, transition.noise
-
-        self.latents = FrameLatents(transition)
+        self.emission, self.states = emission, states
+        self.noise = 0 if transition is None else transition.noise
+        self.latents = None if transition is None else FrameLatents(transition)
 
     def length(self, frames: int) -> int:
         """Dimensions of the latents of a clip of so many frames."""
@@ -85,7 +85,7 @@ class OverTime(nn.Cell):
         return np.concatenate([np.full(self.states, frames), later])
 
     def construct(self, z: Tensor) -> Tensor:
-        latents = self.latents(z)
+        latents = z.reshape((z.shape[0], 1, self.states)) if self.latents is None else self.latents(z)
         samples, frames, _ = latents.shape
         out = self.emission(latents.reshape((samples * frames, self.states)))
         return out.reshape((samples, frames) + out.shape[1:])
@@ -95,7 +95,8 @@ class DynamicGenerator(DeformableGenerator):
     """X_t = F_w(F_a(Z_t^a), F_g(Z_t^g)), Eq. 12: the image model with both branches over time. A clip of one frame is an
     image.
 
-    frames: T + 1. Images, appearances and displacements have a dimension of frames after that of samples.
+    frames: T + 1. Images, appearances and displacements have a dimension of frames after that of samples. With
+    model.xi_app = 0, beyond the paper, a clip has one appearance, and all that moves is geometry.
     """
 
     def __init__(self, model: cfg.Model, channels: int, size: int, frames: int, seed: int, device: str = "CPU") -> None:
@@ -103,13 +104,26 @@ class DynamicGenerator(DeformableGenerator):
         self.frames = frames
         sizes = ((group.shape[0], noise) for group, noise in zip(self.groups, (model.xi_app, model.xi_geo)))
         self.branches = nn.CellList([
-            OverTime(branch, Transition(states, noise, generator(seed, f"{name} transition"), model.recurrence, device))
+            OverTime(branch, states, Transition(states, noise, generator(seed, f"{name} transition"), model.recurrence, device)
+                     if noise else None)
             for name, branch, (states, noise) in zip(self.branch_names, self.branches, sizes)])
         self.groups = tuple(LatentGroup(group.name, (branch.length(frames),), frames=branch.frames_of(frames))
                             for group, branch in zip(self.groups, self.branches))
 
     def compose(self, parts: Tuple[Tensor, Tensor]) -> Tensor:
         """The clips (N, T + 1, C, H, W) of (appearance, displacement)."""
-        shape = parts[0].shape
+        appearance, displacement = self.each_frame(parts[0], parts[1]), parts[1]
+        shape = appearance.shape
         images = shape[0] * shape[1]
-        return self.bend(parts[0].reshape((images,) + shape[2:]), parts[1].reshape((images,) + parts[1].shape[2:])).reshape(shape)
+        return self.bend(appearance.reshape((images,) + shape[2:]), displacement.reshape((images,) + displacement.shape[2:])).reshape(shape)
+
+    def each_frame(self, appearance: Tensor, displacement: Tensor) -> Tensor:
+        """The appearance of every frame, (N, T + 1, C, H, W), where one may stand for all."""
+        if appearance.shape[1] == displacement.shape[1]:
+            return appearance
+        return ops.tile(appearance, (1, displacement.shape[1], 1, 1, 1))
+
+    def construct(self, z_app: Tensor, z_geo: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """The three fields of Decoded."""
+        image, appearance, displacement = super().construct(z_app, z_geo)
+        return image, self.each_frame(appearance, displacement), displacement
