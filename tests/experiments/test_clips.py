@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from types import SimpleNamespace
 
 import cv2
 import mindspore as ms
@@ -10,9 +12,13 @@ import numpy as np
 import pytest
 
 from dgn.__main__ import main
+from dgn.config import Model
 from dgn.data.face_clips import FaceClips
 from dgn.errors import UserError
+from dgn.experiments import recognition
 from dgn.experiments.clips import label, motion, other_donors
+from dgn.nets.dynamic import DynamicGenerator
+from dgn.nets.model import decode
 from tests.data.test_clips import write_video
 from tests.training.tiny import arguments, final_state, resume
 
@@ -75,11 +81,12 @@ def test_it_learns_and_a_resumed_run_is_the_run_that_was_never_stopped(tmp_path)
 
 
 def test_clips_of_unequal_length_train_and_are_inferred_as_strips(tmp_path, capsys):
+    """With one appearance for all frames of a clip."""
     (tmp_path / "videos").mkdir()
     for k, count in enumerate((3, 5, 8, 4)):
         write_video(tmp_path / "videos" / f"clip{k}.avi", count)
     assert train(tmp_path / "run", 2, f"data.path={tmp_path / 'videos'}", "data.format=videos", "data.held_out=1", "data.limit=3",
-                 "training.batch_size=3", measured=True) == 0
+                 "training.batch_size=3", "model.xi_app=0", measured=True) == 0
     assert results(tmp_path / "run")["train"]["images"] == 3 + 5 + 5
     capsys.readouterr()
     assert main(["infer", str(tmp_path / "run"), "--images", str(tmp_path / "videos"), "--steps", "4", "--output", str(tmp_path / "out")]) == 0
@@ -87,7 +94,7 @@ def test_clips_of_unequal_length_train_and_are_inferred_as_strips(tmp_path, caps
     assert cv2.imread(str(tmp_path / "out" / "reconstruction" / "clip0.avi.png")).shape == (16, 3 * 16, 3)
     assert np.load(tmp_path / "out" / "displacement" / "clip2.avi.npy", allow_pickle=False).shape == (5, 2, 16, 16)
     with np.load(tmp_path / "out" / "latents.npz", allow_pickle=False) as found:
-        assert found["z_app"].shape == (4, 4 + 4 * 2) and list(found["names"])[0] == "clip0.avi"
+        assert found["z_app"].shape == (4, 4) and found["z_geo"].shape == (4, 3 + 4 * 2) and list(found["names"])[0] == "clip0.avi"
     for name in ("recombination", "shape", "sampling"):  # no labels, no known factors: pictures alone
         assert experiment(name, tmp_path / "run") == 0
     assert experiment("recognition", tmp_path / "run") == 2
@@ -126,6 +133,15 @@ def test_recognition(trained, capsys):
     assert found["people"] == 4 and found["clips"] == 24 and len(found["Ddf"]["confusion"]) == 6
     assert {"Dglf", "Ddf", "appearance", "pixels"} <= set(found)
     assert experiment("recognition", trained) == 2 and "as many people as folds" in capsys.readouterr().err
+
+
+def test_an_appearance_that_does_not_change_is_recognised_by_itself(rng):
+    model = DynamicGenerator(Model(network="table5", z_app=4, z_geo=3, xi_app=0, xi_geo=2, width=8, alpha=2.0), 3, 16, 4, 1)
+    z = [rng.standard_normal((2, *group.shape)).astype(np.float32) for group in model.groups]
+    run = SimpleNamespace(model=model, decode=partial(decode, model), infer=lambda *_, **__: z)
+    found = recognition.features(run, np.zeros((2, 4, 3, 16, 16), np.float32), None)
+    np.testing.assert_array_equal(found["appearance"], np.stack([0 * z[0], z[0], z[0], z[0]], 1))
+    assert found["Dglf"].shape == (2, 4, 3) and found["Ddf"].shape == (2, 4, 2, 16, 16)
 
 
 def test_names_tell_class_and_person():

@@ -63,10 +63,14 @@ def run(args: argparse.Namespace, device: str) -> None:
 
 
 def features(trained, clips: np.ndarray, steps) -> Dict[str, np.ndarray]:
-    """Features over time, (n, F, ...) each, by the names of FEATURES."""
+    """Features over time, (n, F, ...) each, by the names of FEATURES. An appearance that does not change follows a frame of
+    zeros, so that what is recognised from it is the appearance itself."""
     import mindspore as ms
 
     z_app, z_geo = trained.infer(clips, steps, settle=SETTLE)
     displacement = trained.decode(z_app, z_geo).displacement
     appearance, geometry = (branch.latents(ms.Tensor(z)).asnumpy() for branch, z in zip(trained.model.branches, (z_app, z_geo)))
+    if appearance.shape[1] < geometry.shape[1]:
+        appearance = np.repeat(appearance, geometry.shape[1], 1)
+        appearance[:, 0] = 0
     return {"Dglf": geometry, "Ddf": displacement, "appearance": appearance, "pixels": clips}

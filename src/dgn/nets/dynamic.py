@@ -46,34 +46,35 @@ class Transition(nn.Cell):
 
 
 class FrameLatents(nn.Cell):
-    """Z_t = Z_0 + s_t (Eq. 10): (Z_0, xi_1 .. xi_T) as (N, d + T k) -> (N, T + 1, d)."""
+    """Z_t = Z_0 + s_t (Eq. 10): (Z_0, xi_1 .. xi_T) as (N, d + T k) -> (N, T + 1, d).
 
-    def __init__(self, transition: Transition) -> None:
+    transition: None if nothing changes; the latents are then Z_0, and one frame stands for all.
+    """
+
+    def __init__(self, states: int, transition: Optional[Transition]) -> None:
         super().__init__()
-        self.transition = transition
-        self.states, self.noise = transition.states, transition.noise
+        self.states, self.transition = states, transition
+        self.noise = 0 if transition is None else transition.noise
 
     def construct(self, z: Tensor) -> Tensor:
         samples, length = z.shape
-        steps = (length - self.states) // self.noise
         first = z[:, :self.states].reshape((samples, 1, self.states))
-        if steps == 0:
+        if length == self.states:
             return first
+        steps = (length - self.states) // self.noise
         return first + self.transition(z[:, self.states:].reshape((samples, steps, self.noise)))
 
 
 class OverTime(nn.Cell):
     """A branch of an image model, run on every frame of a clip: (Z_0, xi_1 .. xi_T) as (N, d + T k) -> (N, T + 1, ...).
 
-    The frames of all clips go through the emission network as one batch. Without a transition the latents are Z_0 alone, and
-    one frame stands for all: (N, d) -> (N, 1, ...).
+    The frames of all clips go through the emission network as one batch.
     """
 
-    def __init__(self, emission: nn.Cell, states: int, transition: Optional[Transition]) -> None:
+    def __init__(self, emission: nn.Cell, latents: FrameLatents) -> None:
         super().__init__()
-        self.emission, self.states = emission, states
-        self.noise = 0 if transition is None else transition.noise
-        self.latents = None if transition is None else FrameLatents(transition)
+        self.emission, self.latents = emission, latents
+        self.states, self.noise = latents.states, latents.noise
 
     def length(self, frames: int) -> int:
         """Dimensions of the latents of a clip of so many frames."""
@@ -85,7 +86,7 @@ class OverTime(nn.Cell):
         return np.concatenate([np.full(self.states, frames), later])
 
     def construct(self, z: Tensor) -> Tensor:
-        latents = z.reshape((z.shape[0], 1, self.states)) if self.latents is None else self.latents(z)
+        latents = self.latents(z)
         samples, frames, _ = latents.shape
         out = self.emission(latents.reshape((samples * frames, self.states)))
         return out.reshape((samples, frames) + out.shape[1:])
@@ -102,11 +103,14 @@ class DynamicGenerator(DeformableGenerator):
     def __init__(self, model: cfg.Model, channels: int, size: int, frames: int, seed: int, device: str = "CPU") -> None:
         super().__init__(model, channels, size, seed, device)
         self.frames = frames
-        sizes = ((group.shape[0], noise) for group, noise in zip(self.groups, (model.xi_app, model.xi_geo)))
+
+        def latents(name: str, states: int, noise: int) -> FrameLatents:
+            rng = generator(seed, f"{name} transition")
+            return FrameLatents(states, Transition(states, noise, rng, model.recurrence, device) if noise else None)
+
         self.branches = nn.CellList([
-            OverTime(branch, states, Transition(states, noise, generator(seed, f"{name} transition"), model.recurrence, device)
-                     if noise else None)
-            for name, branch, (states, noise) in zip(self.branch_names, self.branches, sizes)])
+            OverTime(branch, latents(name, group.shape[0], noise))
+            for name, branch, group, noise in zip(self.branch_names, self.branches, self.groups, (model.xi_app, model.xi_geo))])
         self.groups = tuple(LatentGroup(group.name, (branch.length(frames),), frames=branch.frames_of(frames))
                             for group, branch in zip(self.groups, self.branches))
 
