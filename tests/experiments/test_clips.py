@@ -132,6 +132,7 @@ def test_recognition(trained, capsys):
     found = results(trained)["recognition"]
     assert found["people"] == 4 and found["clips"] == 24 and len(found["Ddf"]["confusion"]) == 6
     assert {"Dglf", "Ddf", "appearance", "pixels"} <= set(found)
+    assert not found["as_they_are"]
     assert experiment("recognition", trained) == 2 and "as many people as folds" in capsys.readouterr().err
 
 

@@ -43,15 +43,16 @@ def compute(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) ->
 
 
 def cross_validate(features: np.ndarray, lengths: np.ndarray, truth: np.ndarray, persons: Sequence[Any], classes: int, seed: int,
-                   count: int, epochs: int) -> np.ndarray:
+                   count: int, epochs: int, from_first: bool = True) -> np.ndarray:
     """The class (n,) that each sequence is given by a network that was trained on the other folds.
 
-    features: (n, F, ...), flattened here; lengths: frames that each sequence has; truth: (n,) classes. What the networks see
-    is how a frame differs from the sequence's first, which is neutral in sets of expressions: between people features differ
-    by far more than between expressions.
+    features: (n, F, ...), flattened here; lengths: frames that each sequence has; truth: (n,) classes. from_first: what the
+    networks see is how a frame differs from the sequence's first, for sequences that begin with a neutral face: between people
+    features differ by far more than between expressions.
     """
     moved = features.reshape(*features.shape[:2], -1).astype(np.float32)
-    moved = moved - moved[:, :1]
+    if from_first:
+        moved = moved - moved[:, :1]
     held_out = folds(persons, count, seed)
     known = [np.setdiff1d(np.arange(len(truth)), rows) for rows in held_out]
     there = np.arange(moved.shape[1]) < lengths[:, None]

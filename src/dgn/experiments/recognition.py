@@ -1,7 +1,7 @@
 """Expressions recognised from what a video model infers (5.6, Table 3).
 
   dgn experiment recognition runs/clips
-  dgn experiment recognition runs/ck
+  dgn experiment recognition runs/ckplus --as-they-are
 
 The run's own clips are inferred once more, from the prior's mean. Features over time go to a one-layer LSTM, a dense layer
 of 30 and a softmax, in person-independent cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement
@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training on clips")
     parser.add_argument("--folds", type=positive, default=10, help="of the cross-validation (default %(default)s)")
     parser.add_argument("--epochs", type=positive, default=60, help="of the recogniser (default %(default)s)")
+    parser.add_argument("--as-they-are", action="store_true",
+                        help="features of every frame, not their change since the first: for clips that do not begin with a neutral face")
     parser.add_argument("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run)")
 
 
@@ -54,9 +56,11 @@ def run(args: argparse.Namespace, device: str) -> None:
     result: Dict[str, Dict] = {}
     for name, values in features(trained, clips, args.steps).items():
         print(f"recognising from {FEATURES[name]} ...", flush=True)
-        found = recognition.cross_validate(values, lengths, truth, persons, len(classes), trained.config.training.seed, args.folds, args.epochs)
+        found = recognition.cross_validate(values, lengths, truth, persons, len(classes), trained.config.training.seed, args.folds, args.epochs,
+                                           from_first=not args.as_they_are)
         result[name] = recognition.compute(truth, found, classes)
-    trained.folder.add_results(recognition={**result, "clips": len(clips), "people": people, "folds": args.folds})
+    trained.folder.add_results(recognition={**result, "clips": len(clips), "people": people, "folds": args.folds,
+                                            "as_they_are": args.as_they_are})
     print(table(f"{len(clips)} clips, {people} people, {len(classes)} classes", ["accuracy", "mean recall"], {
         f"{name} ({FEATURES[name]})": [f"{100 * r['accuracy']:.1f} %", f"{100 * r['mean_recall']:.1f} %"] for name, r in result.items()}))
     print(figures.confusions(trained.folder.figures / "recognition.png", result))
