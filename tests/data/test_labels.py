@@ -59,7 +59,7 @@ def test_landmarks_of_a_resized_picture_are_where_they_are_drawn(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), picture)
     label = labels.Label("a.png", "a", None, points.astype(np.float64))
     data = cfg.Data(size=32, crop=(16, 16, 80, 80))
-    small = labels.open_files(tmp_path, ["a.png"], data).read(np.array([0]))[0, 0]
+    small = labels.read_files(tmp_path, ["a.png"], data)[0, 0]
     for x, y in labels.cut_landmarks(tmp_path, [label], data)[0]:
         window = small[int(y) - 2:int(y) + 4, int(x) - 2:int(x) + 4]
         v, u = np.mgrid[int(y) - 2:int(y) + 4, int(x) - 2:int(x) + 4]

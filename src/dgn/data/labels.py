@@ -65,13 +65,13 @@ def by_view(labels: List[Label], folder: Path) -> Dict[float, Dict[str, str]]:
     return {view: {subject: found[view][subject] for subject in subjects} for view in sorted(found)}
 
 
-def open_files(folder: Path, files: List[str], data: cfg.Data) -> ImageFolder:
-    """Those files, in that order, cut as the config says."""
-    return ImageFolder(folder, data.size, data.crop, data.grey, names=files, cache_mb=data.cache_mb)
+def read_files(folder: Path, files: List[str], data: cfg.Data) -> np.ndarray:
+    """Those files, in that order, cut as the config says, (n, C, H, W) in [0, 1]. Raises UserError for one that cannot be read."""
+    return ImageFolder(folder, data.size, data.crop, data.grey, names=files, cache_mb=data.cache_mb).read(np.arange(len(files)))
 
 
 def cut_landmarks(folder: Path, labels: List[Label], data: cfg.Data) -> np.ndarray:
-    """Landmarks (n, 5, 2) in pixels of the images as `open_files` gives them; pixel centres at whole numbers.
+    """Landmarks (n, 5, 2) in pixels of the images as `read_files` gives them; pixel centres at whole numbers.
 
     Raises UserError if landmarks are missing, or a file that must be looked at for its size cannot be read.
     """

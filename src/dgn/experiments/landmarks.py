@@ -72,7 +72,6 @@ def faces_with_landmarks(trained, folder: Optional[str], count: Optional[int], c
         source, everyone = build.make_faces(data, count, data.seed + OTHER_PEOPLE), np.arange(count)
         return source.read(everyone), source.landmarks(everyone), last_ones(count)
     from dgn.data import labels
-    from dgn.experiments.views import read_files
 
     path, cut = Path(folder), cfg.cut(data, crop)
     members = labels.read(path)
@@ -85,7 +84,7 @@ def faces_with_landmarks(trained, folder: Optional[str], count: Optional[int], c
         unseen = np.array([(path / file).resolve() not in known for file in files])
         if not 0 < unseen.sum() < len(files):
             raise UserError("the run was trained on all of these images; it must have held some out, to test on")
-    return read_files(path, files, cut), labels.cut_landmarks(path, members, cut), unseen
+    return labels.read_files(path, files, cut), labels.cut_landmarks(path, members, cut), unseen
 
 
 def trained_files(trained) -> Set[Path]:

@@ -28,7 +28,7 @@ from dgn import runtime
 from dgn.cli import positive
 from dgn.errors import UserError
 from dgn.experiments.models import add_recipe, add_target, config_of, experiment_folder, first_config, folder_name, table, tuning_config
-from dgn.experiments.views import images_by_view, read_files
+from dgn.experiments.views import images_by_view
 from dgn.files import write_json
 
 COMPARED = ("VAE", "ABP", "ours")
@@ -101,7 +101,7 @@ def unseen_images(general: cfg.Config, args: argparse.Namespace) -> Dict[float, 
     if not people:
         raise UserError(f"{folder}: none of the people in the last {args.held_out} files of --frontal is there at every view, and in no "
                         "file that is tuned on")
-    return {view: read_files(folder, [files[person] for person in people], data) for view, files in found.items()}
+    return {view: labels.read_files(folder, [files[person] for person in people], data) for view, files in found.items()}
 
 
 def reconstruct(tuned, images: Dict[float, np.ndarray], by_langevin: bool):

@@ -66,13 +66,8 @@ def images_by_view(data: cfg.Data, folder: Optional[str], people: int, crop=None
     from dgn.data import labels
 
     path, data = Path(folder), cfg.cut(data, crop)
-    return {view: read_files(path, list(files.values())[:people], data) for view, files in labels.by_view(labels.read(path), path).items()}
-
-
-def read_files(folder: Path, files, data: cfg.Data) -> np.ndarray:
-    """All of the files at once."""
-    from dgn.data import labels
-    return labels.open_files(folder, files, data).read(np.arange(len(files)))
+    files = labels.by_view(labels.read(path), path)
+    return {view: labels.read_files(path, list(of_people.values())[:people], data) for view, of_people in files.items()}
 
 
 def infer_views(trained, images: Dict[float, np.ndarray], steps: Optional[int]) -> Dict[str, np.ndarray]:
