@@ -169,7 +169,7 @@ def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Sou
     method = make_method(config, model, ranks)
     if saved is None:
         if config.training.start:
-            start_from(RunFolder.open(Path(config.training.start)), config.training.start_with, model, method)
+            start_from(*start_of(config), config.training.start_with, model, method)
         own = np.arange(ranks.rank, len(source), ranks.count)
         bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed, given_latents(model, source, own),
                                  ranks.rank, ranks.count)
@@ -192,14 +192,22 @@ def reseeded(config: cfg.Config, number: int) -> cfg.Config:
     return cfg.changed(config, training={"seed": int(generator(config.training.seed, "renewal", number).integers(2 ** 31))})
 
 
-def start_from(run: RunFolder, part: str, model: nn.Cell, method: Method) -> None:
-    """Initial weights from another run: all of them, or those of one generator. A model of clips may begin with what a
+def start_of(config: cfg.Config) -> Tuple[RunFolder, Path]:
+    """The run that training.start names, and its newest checkpoint. Raises UserError if there is none."""
+    run = RunFolder.open(Path(config.training.start))
+    return run, checkpoint.newest_whole(run.checkpoints)
+
+
+def start_from(run: RunFolder, first: Path, part: str, model: nn.Cell, method: Method) -> None:
+    """Initial weights from a checkpoint of another run: all of them, or those of one generator. A model of clips may begin with what a
     model of images has learned: its frames are made by the same generators, and its transitions are new."""
-    first = checkpoint.newest_whole(run.checkpoints)
     of_images = hasattr(model, "frames") and not run.config.data.frames
     if part != "all" or of_images:
         places = [f"branches.{k}." for k, name in enumerate(model.branch_names) if part in ("all", name)]
-        checkpoint.load(first, {"weights": model}, True, {place: place + "emission." * of_images for place in places})
+        renamed = {place: place + "emission." * of_images for place in places}
+        if part == "all" and model.refine is not None:
+            renamed["refine."] = "refine."
+        checkpoint.load(first, {"weights": model}, True, renamed)
     else:  # of a critic that the other run has not had, the initial weights stay
         checkpoint.load(first, {name: cell for name, cell in learned(method.cells).items() if name == "weights" or
                                 (first / f"{name}.ckpt").is_file()}, spread_channels=True)

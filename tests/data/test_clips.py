@@ -26,11 +26,12 @@ def levels(clip: np.ndarray) -> np.ndarray:
     return np.rint(255 * clip.mean((1, 2, 3)))
 
 
-def write_video(path, count, size=16):
+def write_video(path, count, size=16, noise=None):
+    """Plain frames of levels 0, 10, 20 ...; noise: random ones, each of some kilobytes."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (size, size))
     assert writer.isOpened()
     for k in range(count):
-        writer.write(picture(10 * k))
+        writer.write(picture(10 * k) if noise is None else noise.integers(0, 256, (size, size, 3), np.uint8))
     writer.release()
 
 
@@ -87,6 +88,15 @@ def test_mistakes_are_told(tmp_path):
     cv2.imwrite(str(tmp_path / "face.png"), picture(0))
     with pytest.raises(UserError, match="none of its image files has a number"):
         ClipFolder(tmp_path, "frames", 3, 16)
+
+
+def test_a_video_that_is_cut_short_is_told(tmp_path, rng):
+    write_video(tmp_path / "cut.avi", 40, 64, rng)
+    whole = (tmp_path / "cut.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(UserError, match="cut.avi: only [0-9]+ of its 40 frames can be read"):
+        ClipFolder(tmp_path, "videos", 40, 16, resample=True).read(np.array([0]))
+    assert ClipFolder(tmp_path, "videos", 5, 16).read(np.array([0])).shape[1] == 5  # all that is asked for is there
 
 
 def test_frames_are_spread_evenly():

@@ -11,12 +11,13 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from dgn import build
 from dgn.__main__ import main
-from dgn.config import Model
+from dgn.config import Data, Model
 from dgn.data.face_clips import FaceClips
 from dgn.errors import UserError
-from dgn.experiments import recognition
-from dgn.experiments.clips import label, motion, other_donors
+from dgn.experiments import recognition, recombination
+from dgn.experiments.clips import COLOUR, MOTION, Probe, label, motion, other_donors, over_time, probe
 from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.model import decode
 from tests.data.test_clips import write_video
@@ -61,13 +62,13 @@ def test_a_training_on_clips_has_its_measures_and_pictures(trained):
 
 def test_clips_begin_with_generators_learned_from_images(tmp_path):
     still = ["training.learning_rate=1e-12", "training.start=" + str(tmp_path / "images")]
-    assert train(tmp_path / "images", 1, "data.frames=0") == 0
-    assert train(tmp_path / "clips", 1, *still) == 0
+    assert train(tmp_path / "images", 1, "data.frames=0", "model.refine=true") == 0
+    assert train(tmp_path / "clips", 1, "model.refine=true", *still) == 0
     learned, begun = (ms.load_checkpoint(str(next(tmp_path.glob(f"{run}/checkpoints/epoch_00001/weights.ckpt")))) for run in ("images", "clips"))
-    assert {name.replace("emission.", "") for name in begun if "emission" in name} == set(learned)
+    begun = {name.replace("emission.", ""): weights for name, weights in begun.items()}
+    assert set(learned) < set(begun) and "refine.weight" in learned
     for name, weights in learned.items():
-        place, rest = name[:len("branches.0.")], name[len("branches.0."):]
-        np.testing.assert_allclose(begun[place + "emission." + rest].asnumpy(), weights.asnumpy(), atol=1e-9)
+        np.testing.assert_allclose(begun[name].asnumpy(), weights.asnumpy(), atol=1e-9)
 
 
 def test_it_learns_and_a_resumed_run_is_the_run_that_was_never_stopped(tmp_path):
@@ -113,6 +114,59 @@ def test_recombination(trained, capsys):
     assert experiment("recombination", trained, "--clips", 0, 24) == 2 and "clips 0 to 23" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("giver", ["geometry", "appearance"])
+def test_recombination_tells_whose_motion_a_clip_has(monkeypatch, giver):
+    """Of a model that shows one donor's clip, told by two pixels, number and frame, and a probe that reads these."""
+    data = Data(frames=5, size=16)
+    clips, everyone = build.make_clips(data, 24), np.arange(24)
+
+    def decode(z_app, z_geo):
+        image = np.zeros((len(z_app), 5, 3, 16, 16), np.float32)
+        image[:, :, 0, 0, 0] = z_geo if giver == "geometry" else z_app
+        image[:, :, 0, 0, 1] = np.arange(5)
+        return SimpleNamespace(image=image)
+
+    def reading(table):
+        return lambda frames: table[frames[:, 0, 0, 0].astype(int), frames[:, 0, 0, 1].astype(int)]
+
+    points, factors = clips.landmarks(everyone).reshape(24, 5, -1), clips.factor_table(everyone, (*MOTION, *COLOUR))
+    monkeypatch.setattr(recombination, "probe", lambda trained: Probe(factors=reading(factors), landmarks=reading(points)))
+    run = SimpleNamespace(bank=Bank(everyone[:, None]), decode=decode, config=SimpleNamespace(data=data))
+    partner = other_donors([clips.name(k) for k in everyone])
+    found = recombination.followed(run, partner)
+    between = np.corrcoef(motion(points)[partner].ravel(), motion(points).ravel())[0, 1]
+    other = "appearance" if giver == "geometry" else "geometry"
+    for name in ("landmark motion", "landmark position", "smile", "skin"):
+        assert found[name][f"{giver}_donor"] == pytest.approx(1, abs=1e-5) and found[name]["own"] == pytest.approx(1, abs=1e-5)
+        assert found[name][f"{other}_donor"] == pytest.approx(found[name]["donors"], abs=1e-5)
+    assert found["landmark motion"]["donors"] == pytest.approx(between, abs=1e-5) and abs(between) < 0.9
+
+
+class Bank:
+    """Latents that are the clips' own numbers."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def read(self, chosen):
+        return self.rows[chosen], self.rows[chosen]
+
+
+def test_a_probe_reads_motion_and_colour_of_clips_it_has_not_seen():
+    data = Data(frames=5, size=32)
+    read = probe(SimpleNamespace(config=SimpleNamespace(data=data)))
+    clips = build.make_clips(data, 120)
+    everyone = np.arange(120)  # twenty people
+    found, true = over_time(read.factors, clips.read(everyone)), clips.factor_table(everyone, (*MOTION, *COLOUR))
+    for k, name in enumerate((*MOTION, *COLOUR)):
+        assert np.corrcoef(found[..., k].ravel(), true[..., k].ravel())[0, 1] > 0.5, name
+    points, wanted = over_time(read.landmarks, clips.read(everyone)), clips.landmarks(everyone).reshape(120, 5, -1)
+    assert np.abs(points - wanted).mean() < 1
+
+
 def test_shape(trained, capsys):
     assert experiment("shape", trained, "--clip", 3, "--dimension", 1) == 0
     found = results(trained)["shape"]
@@ -125,6 +179,7 @@ def test_sampling_beyond_the_trained_length(trained):
     found = results(trained)["sampling"]
     assert found["frames"] == 12 and found["change_beyond"] > 0
     assert (trained / "figures" / "samples.gif").is_file()
+    assert experiment("sampling", trained, "--frames", 1) == 2
 
 
 def test_recognition(trained, capsys):
@@ -157,6 +212,9 @@ def test_donors_differ_in_person_and_class():
     assert sorted(partner) == list(range(24))
     assert all(label(names[k])[0] != label(names[p])[0] and label(names[k])[1] != label(names[p])[1] for k, p in enumerate(partner))
     assert other_donors(["a", "b", "c"]).tolist() == [1, 2, 0]
+    partner = other_donors(names[:13])  # no one shift suits all
+    assert all(label(names[k])[0] != label(names[p])[0] and label(names[k])[1] != label(names[p])[1] for k, p in enumerate(partner))
+    assert other_donors(names[:6]).tolist() == list(range(6))  # one person
 
 
 def test_motion_is_what_changes_over_time(rng):
@@ -180,3 +238,8 @@ def test_a_run_on_images_is_refused(images, tmp_path, capsys):
     assert main(arguments(images, tmp_path / "run", 1)) == 0
     for name in ("recombination", "shape", "sampling", "recognition"):
         assert experiment(name, tmp_path / "run") == 2 and "is a run on images" in capsys.readouterr().err, name
+
+
+def test_a_start_that_is_not_there_leaves_no_run_folder(tmp_path, capsys):
+    assert train(tmp_path / "run", 1, f"training.start={tmp_path / 'nothing'}") == 2
+    assert "holds no run" in capsys.readouterr().err and not (tmp_path / "run").exists()

@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     if ranks.first and not args.resume:
+        if config.training.start:
+            build.start_of(config)  # a mistake in it must not leave a run folder behind
         RunFolder.create(Path(args.output), config)
     ranks.wait()
     if not (ranks.first or (Path(args.output) / "config.yaml").is_file()):

@@ -17,6 +17,7 @@ from dgn.errors import UserError
 
 VIDEO_EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 _NUMBERED = re.compile(r"(.*?)(\d+)\.[^.]+$")  # path with what is before a file's last number
+_WHOLE = 0.9  # of the frames that a video's head counts; that count is often wrong by a few, in a damaged file by many
 
 
 class ClipFolder(Folder):
@@ -124,12 +125,8 @@ def read_video(path: Path, frames: int, resample: bool) -> List[np.ndarray]:
         raise ValueError("cannot be read (no such file)")
     with quiet_opencv():
         length = _walk(path, lambda index: False)[0] if resample else frames
-        if length < 1:
-            raise ValueError("not a video that OpenCV can decode: damaged, or of a codec that this OpenCV has not")
         wanted = chosen(length, frames, resample)
         found = _walk(path, set(wanted.tolist()).__contains__, last=int(wanted.max()))[1]
-    if not found:
-        raise ValueError("not a video that OpenCV can decode: damaged, or of a codec that this OpenCV has not")
     return [found[index] for index in wanted if index in found]
 
 
@@ -145,7 +142,7 @@ def _walk(path: Path, wanted, last: Optional[int] = None):
 
 def each_frame(path: Path, wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Tuple[int, Optional[np.ndarray]]]:
     """Every frame of a video from its first to `last` or its end: its number, and (H, W, 3) RGB uint8 if it is wanted.
-    ValueError if a frame that is wanted cannot be decoded."""
+    ValueError if it is no video, a frame that is wanted cannot be decoded, or the file ends long before its head says."""
     video, index = cv2.VideoCapture(str(path)), 0
     try:
         while (last is None or index <= last) and video.grab():
@@ -157,5 +154,10 @@ def each_frame(path: Path, wanted: Callable[[int], bool], last: Optional[int] = 
                 picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             yield index, picture
             index += 1
+        told = video.get(cv2.CAP_PROP_FRAME_COUNT)
+        if not index:
+            raise ValueError("not a video that OpenCV can decode: damaged, or of a codec that this OpenCV has not")
+        if (last is None or index <= last) and index < _WHOLE * told:
+            raise ValueError(f"only {index} of its {int(told)} frames can be read: the file is damaged or cut short")
     finally:
         video.release()

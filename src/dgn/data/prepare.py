@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Tuple
@@ -131,28 +132,29 @@ def crop_videos(source: Path, target: Path, size: int, detect: Detector, margin:
     new_folder(target)
     report = Report([], [], [])
     for name in tqdm(names, unit="video", disable=not sys.stderr.isatty()):
-        path = source / name
-        with quiet_opencv():
-            length = sum(1 for _ in each_frame(path, lambda index: False))
-            if not length:
-                report.unreadable.append((name, "not a video that OpenCV can decode: damaged, or of a codec that this OpenCV has not"))
-                continue
-            looked_at = set(np.unique(np.rint(np.linspace(0, length - 1, LOOKED_AT)).astype(int)).tolist())
-            faces = [detect(picture) for _, picture in each_frame(path, looked_at.__contains__) if picture is not None]
-            boxes = [largest(found) for found in faces if found]
-            if not boxes:
-                report.not_found.append(name)
-                continue
-            left, top, side = square(tuple(int(v) for v in np.median(boxes, 0)), margin)
-            try:
-                for index, picture in each_frame(path, lambda index: True):
-                    face = fit(cut_square(picture, left, top, side), size)
-                    write_image(target / name / f"{index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
-            except ValueError as reason:
-                report.unreadable.append((name, str(reason)))
-                continue
-        report.found.append(name)
+        try:
+            with quiet_opencv():
+                found = _crop_video(source / name, target / name, size, detect, margin)
+        except ValueError as reason:
+            shutil.rmtree(target / name, ignore_errors=True)  # half a clip would pass for a whole one
+            report.unreadable.append((name, str(reason)))
+            continue
+        (report.found if found else report.not_found).append(name)
     return report
+
+
+def _crop_video(path: Path, target: Path, size: int, detect: Detector, margin: float) -> bool:
+    """Writes the frames of one video; False if no face was found. ValueError if it cannot be read to its end."""
+    length = sum(1 for _ in each_frame(path, lambda index: False))
+    looked_at = set(np.unique(np.rint(np.linspace(0, length - 1, LOOKED_AT)).astype(int)).tolist())
+    faces = [detect(picture) for _, picture in each_frame(path, looked_at.__contains__) if picture is not None]
+    boxes = [largest(found) for found in faces if found]
+    if boxes:
+        left, top, side = square(tuple(int(v) for v in np.median(boxes, 0)), margin)
+        for index, picture in each_frame(path, lambda index: True):
+            face = fit(cut_square(picture, left, top, side), size)
+            write_image(target / f"{index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
+    return bool(boxes)
 
 
 def largest(boxes: List[Box]) -> Box:

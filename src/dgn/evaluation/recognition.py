@@ -56,9 +56,8 @@ def cross_validate(features: np.ndarray, lengths: np.ndarray, truth: np.ndarray,
     held_out = folds(persons, count, seed)
     known = [np.setdiff1d(np.arange(len(truth)), rows) for rows in held_out]
     there = np.arange(moved.shape[1]) < lengths[:, None]
-    frames = [moved[rows][there[rows]] for rows in known]
-    axes = min(AXES, moved.shape[2], *map(len, frames))
-    x = np.stack([_reduce(moved, each, axes) for each in frames])
+    axes = min(AXES, moved.shape[2], *(int(there[rows].sum()) for rows in known))
+    x = np.stack([_reduce(moved, moved[rows][there[rows]], axes) for rows in known])  # one fold's frames at a time in memory
     last, wanted = _last(lengths, moved.shape[1]), np.eye(classes, dtype=np.float32)[truth]
     networks = Recognisers(count, axes, classes, generator(seed, "recognisers"))
     _fit(networks, x, last, wanted, known, epochs, generator(seed, "recognition"))

@@ -12,8 +12,7 @@ from dgn.errors import UserError
 from dgn.experiments.models import OTHER_PEOPLE
 
 MOTION = ("mouth_open", "smile", "brow_raise", "eye_open")
-COLOUR = ("skin", "lip_redness", "light")
-SHAPE = ("head_width", "jaw_width")
+COLOUR = ("skin", "light")  # what a linear probe reads well at 32 pixels; it cannot tell the redness of lips
 PROBED_CLIPS = 300  # of other people, whose frames teach the probe
 PROBED_FRAMES = 6  # of each clip
 
@@ -21,9 +20,9 @@ _NAME = re.compile(r"([^/]+)/([^/_]+)_[^/]*")
 
 
 def need_clips(trained, path: str) -> None:
-    """Raises UserError for a run that is not one of the dynamic model."""
-    if not trained.config.data.frames:
-        raise UserError(f"{path} is a run on images; give one on clips (data.frames)")
+    """Raises UserError for a run that is not one of the dynamic model, or in whose clips nothing moves."""
+    if trained.config.data.frames < 2:
+        raise UserError(f"{path} is a run on images; give one on clips (data.frames of 2 or more)")
 
 
 def label(name: str) -> Tuple[str, str]:
@@ -35,9 +34,9 @@ def label(name: str) -> Tuple[str, str]:
 
 
 class Probe(NamedTuple):
-    """Linear readings of frames (n, C, H, W): factors in the order of MOTION, COLOUR, SHAPE, and landmarks."""
+    """Linear readings of frames (n, C, H, W): factors in the order of MOTION and COLOUR, and landmarks."""
 
-    factors: Callable[[np.ndarray], np.ndarray]  # -> (n, 9)
+    factors: Callable[[np.ndarray], np.ndarray]  # -> (n, 6)
     landmarks: Callable[[np.ndarray], np.ndarray]  # -> (n, 10) in pixels
 
 
@@ -51,7 +50,7 @@ def probe(trained) -> Probe:
     everyone = np.arange(PROBED_CLIPS)
     at = np.unique(np.rint(np.linspace(0, data.frames - 1, PROBED_FRAMES)).astype(int))
     frames = as_images(source.read(everyone)[:, at])
-    names = (*MOTION, *COLOUR, *SHAPE)
+    names = (*MOTION, *COLOUR)
 
     def read(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         return exchange.probe(frames, values[:, at].reshape(len(frames), -1), side=32 if data.size % 32 == 0 else 16)
@@ -70,16 +69,19 @@ def motion(values: np.ndarray) -> np.ndarray:
 
 
 def other_donors(names: List[str]) -> np.ndarray:
-    """For each clip another one of a different person and a different class, a permutation as even as possible.
-
-    Clips whose names tell no class get the next one.
+    """For each clip another one of a different person and a different class, as many places on as suits the most clips, so that
+    few are taken twice; itself if there is none. Clips whose names tell no class get the next one.
     """
+    count = len(names)
     try:
         labels = [label(name) for name in names]
     except UserError:
-        return np.roll(np.arange(len(names)), -1)
-    for shift in range(1, len(names)):
-        partner = np.roll(np.arange(len(names)), -shift)
-        if all(a[0] != labels[b][0] and a[1] != labels[b][1] for a, b in zip(labels, partner)):
-            return partner
-    return np.roll(np.arange(len(names)), -1)
+        return np.roll(np.arange(count), -1)
+
+    classes, persons = np.array(labels).T
+    everyone = np.arange(count)
+    suits = (classes != classes[:, None]) & (persons != persons[:, None])
+    by_shift = np.stack([suits[everyone, np.roll(everyone, -shift)] for shift in range(count)])  # none suits itself
+    shifts = np.argsort(-by_shift.sum(1), kind="stable")
+    first = by_shift[shifts].argmax(0)
+    return np.where(suits.any(1), (everyone + shifts[first]) % count, everyone)

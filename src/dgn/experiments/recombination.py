@@ -4,7 +4,7 @@
   dgn experiment recombination runs/clips --clips 0 7
 
 Two training clips are decoded with each other's geometry: one person's colours with the other's shape and motion. For
-generated clips numbers tell whether that is so: every clip takes the geometry of a clip of another person and another
+generated clips numbers tell whether that is so: of 200 clips each takes the geometry of one of another person and another
 expression; probes, trained on clips of people that the model never saw, read landmarks and factors off the frames; their
 motion is compared with that of both donors, and so are the colours. Written to the run folder: section "recombination" of
 metrics.json, figures/recombination.png, .gif and .mp4.
@@ -28,7 +28,8 @@ PAIRS = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training on clips")
-    parser.add_argument("--clips", type=natural, nargs=2, metavar=("A", "B"), help="numbers of the two clips (default: two that differ in all)")
+    parser.add_argument("--clips", type=natural, nargs=2, metavar=("A", "B"),
+                        help="numbers of the two clips (default: the first, and one of another person and class)")
 
 
 def run(args: argparse.Namespace, device: str) -> None:
@@ -40,13 +41,13 @@ def run(args: argparse.Namespace, device: str) -> None:
     source = trained.open_sources().train
     names = [source.name(k) for k in range(len(source))]
     partner = other_donors(names)
-    pair = np.array(args.clips or (0, int(partner[0])))
+    pair = np.array(args.clips or (0, partner[0] or min(1, len(source) - 1)))
     if pair.max() >= len(source):
         raise UserError(f"--clips {pair.max()}: the run has the clips 0 to {len(source) - 1}")
     z_app, z_geo = trained.bank.read(pair)
     exchanged = trained.decode(z_app, z_geo[::-1]).image
     clips = source.read(pair)
-    if trained.config.data.path is None:
+    if trained.config.data.path is None and (partner != np.arange(len(source))).any():
         result = followed(trained, partner)
         trained.folder.add_results(recombination=result)
         print(table("correlation with", ["geometry donor", "appearance donor", "own clip", "between donors"], {
@@ -61,7 +62,8 @@ def followed(trained, partner: np.ndarray) -> Dict[str, Any]:
     from dgn import build
     from dgn.evaluation.exchange import correlation
 
-    chosen = np.unique(np.linspace(0, len(trained.bank) - 1, min(PAIRS, len(trained.bank))).astype(int))
+    paired = np.flatnonzero(partner != np.arange(len(partner)))
+    chosen = paired[np.unique(np.linspace(0, len(paired) - 1, min(PAIRS, len(paired))).astype(int))]
     donors = partner[chosen]
     source = build.make_clips(trained.config.data, len(trained.bank))
     z_app, z_geo = trained.bank.read(chosen)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dgn.cli import natural, positive
+from dgn.errors import UserError
 from dgn.experiments.clips import need_clips
 
 REAL = 100  # training clips, at most, that are compared with
@@ -37,6 +38,8 @@ def run(args: argparse.Namespace, device: str) -> None:
     need_clips(trained, args.run_folder)
     known = trained.config.data.frames
     frames = args.frames or 3 * known
+    if frames < 2:
+        raise UserError(f"--frames is {frames}; a clip in which something moves has at least 2")
     rng = generator(args.seed, "new clips")
     latents = [rng.standard_normal((args.count, branch.length(frames)), np.float32) for branch in trained.model.branches]
     clips = trained.decode(*latents).image
@@ -45,10 +48,10 @@ def run(args: argparse.Namespace, device: str) -> None:
     source = trained.open_sources().train
     real = source.read(np.arange(min(len(source), REAL)))
     pairs = observed(real)[:, 1:]  # a frame that is there has one before it
-    result = {"frames": frames, "change_of_training_clips": change(real)[pairs].mean(), "change_within": change(clips)[:, :known - 1].mean(),
+    result = {"change_of_training_clips": change(real)[pairs].mean(), "change_within": change(clips)[:, :known - 1].mean(),
               "change_beyond": change(clips)[:, known - 1:].mean() if frames > known else None}
     result = {key: value if value is None else float(value) for key, value in result.items()}
-    trained.folder.add_results(sampling=result)
+    trained.folder.add_results(sampling={"frames": frames, **result})
     beyond = "" if result["change_beyond"] is None else f", beyond it {result['change_beyond']:.4f}"
     print(f"mean change of a pixel from frame to frame: within the trained {known} frames {result['change_within']:.4f}{beyond}; "
           f"of training clips {result['change_of_training_clips']:.4f}")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dgn.cli import natural
+from dgn.cli import above_zero, natural
 from dgn.errors import UserError
 from dgn.experiments.clips import motion, need_clips, over_time, probe
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training on clips")
     parser.add_argument("--clip", type=natural, default=0, help="number of the training clip (default %(default)s)")
     parser.add_argument("--dimension", type=natural, help="of Z_0^g (default: the one with the largest effect)")
-    parser.add_argument("--amount", type=float, default=1.5, help="how far it is moved, both ways (default %(default)s)")
+    parser.add_argument("--amount", type=above_zero, default=1.5, help="how far it is moved, both ways (default %(default)s)")
 
 
 def run(args: argparse.Namespace, device: str) -> None:
