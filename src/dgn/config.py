@@ -41,12 +41,12 @@ class Data:
     resample: bool = False  # every clip as exactly `frames` frames; else its first, and a shorter one is filled up
     part: str = choice("all", "all", "train", "test")  # of MNIST and CIFAR-10
     category: Optional[str] = None  # of MNIST and CIFAR-10, only these images: 0..9, airplane .. truck
-    files: Optional[str] = None  # only the images whose path below the folder matches this pattern, such as *-11.jpg
+    files: Optional[str] = None  # only images (or clips) whose path below the folder matches this pattern, such as *-11.jpg
     population: str = choice("random", "random", "frontal", "neutral", "expressions")  # of the generated faces
-    size: int = number(64, 16, 1024)  # pixels; 4 x a power of two
+    size: int = number(64, 16, 1024)  # pixels; 4 x a power of two; with Table 5 a multiple of 16
     grey: bool = False
     crop: Optional[Tuple[int, int, int, int]] = None  # left, top, right, bottom before resizing; none: the central square
-    limit: Optional[int] = number(None, 1)  # use this many training images; none: all (generated faces: 1000)
+    limit: Optional[int] = number(None, 1)  # use this many training images; none: all (generated: 1000 faces, 516 clips)
     held_out: int = number(200, 0)  # the last images of the set, kept from training for evaluation
     corrupt: str = choice("error", "error", "skip")  # an image that cannot be read stops the run, or is left out
     cache_mb: int = number(256, 0)  # decoded images kept in memory

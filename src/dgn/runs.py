@@ -100,8 +100,9 @@ def finished(path: Path, config: cfg.Config, device: str) -> Trained:
     different = cfg.first_difference(folder.config, config)
     if different:
         raise UserError(f"{path} holds a run of other settings ({different}); remove it, or choose another --output")
-    if config.training.start and (path / START).read_text(encoding="utf-8") != _start_digest(config):
-        raise UserError(f"{path} was begun from {config.training.start} as it was before; remove it, so that it is trained anew")
+    began = path / START
+    if config.training.start and not (began.exists() and began.read_text(encoding="utf-8") == _start_digest(config)):
+        raise UserError(f"{path} was not begun from {config.training.start} as it is now; remove it, so that it is trained anew")
     folder.change_config(config)
     saved = checkpoint.listed(folder.checkpoints)
     if saved and checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))["epoch"] >= config.training.epochs:

@@ -94,6 +94,10 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(images, tmp_path, caps
     said = capsys.readouterr().out
     for part in ("epochs: 7", "8 of 3x16x16, 2 batches of 4", "14 iterations", "parameters", "MiB"):
         assert part in said
+    assert "one step of Adam" in said and "critic" not in said.partition("device")[2]
+    assert main(arguments(images, tmp_path / "run", 7, "--dry-run", "--set", "training.adversarial=minimax")) == 0
+    with_critic = capsys.readouterr().out
+    assert "critic" in with_critic.partition("device")[2] and "a step of Adam for the critic and one for the generators" in with_critic
     assert not (tmp_path / "run").exists()
 
 

@@ -64,6 +64,8 @@ def test_numbered_frames_are_put_in_the_order_of_their_numbers(tmp_path):
     np.testing.assert_array_equal(levels(clips[2]), [20, 90, 100])
     assert observed(clips).sum(1).tolist() == [2, 1, 3]
     assert numbered(["a/1.png", "a/x.png", "b_7.png", "b_08.png"]) == {"a": ["a/1.png"], "b": ["b_7.png", "b_08.png"]}
+    with pytest.raises(UserError, match="a/02.png and a/2.png are both frame 2"):
+        numbered(["a/1.png", "a/2.png", "a/02.png"])
     assert numbered(["walk/1.png", "walk_2.png"]) == {"walk": ["walk/1.png"], "walk_": ["walk_2.png"]}  # two clips, not one
 
 

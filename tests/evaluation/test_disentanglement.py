@@ -103,3 +103,8 @@ def test_covariance_with_view_follows_eq_21(rng):
     assert geometry["dimension"] == 2 and geometry["largest"] == pytest.approx(0.02 * norm, rel=0.03)
     assert geometry["r"][0] == pytest.approx(abs(np.array(views) @ z_geo[:, :, 0].mean(1)) / norm)
     assert found["ratio"] > 20 and found["groups"]["z_app"]["largest"] < 2 * found["groups"]["z_app"]["noise"]
+
+
+def test_a_mean_is_no_covariance_with_views_that_lie_on_one_side(rng):
+    found = view_covariance.compute({"z_geo": 1 + 0.1 * rng.standard_normal((3, 400, 3))}, (0, 15, 30))["groups"]["z_geo"]
+    assert found["largest"] < 2 * found["noise"]

@@ -25,8 +25,8 @@ def test_a_motion_is_recognised_and_noise_is_not(rng):
     x, lengths, truth, persons = sequences(rng)
     found = recognition.cross_validate(x, lengths, truth, persons, 2, seed=1, count=3, epochs=30)
     assert recognition.compute(truth, found, ["up", "down"])["accuracy"] > 0.95
-    blind = recognition.cross_validate(rng.standard_normal(x.shape), lengths, truth, persons, 2, seed=1, count=3, epochs=10)
-    assert recognition.compute(truth, blind, ["up", "down"])["accuracy"] < 0.8
+    blind = recognition.cross_validate(rng.standard_normal(x.shape), lengths, truth, persons, 2, seed=1, count=3, epochs=40)
+    assert recognition.compute(truth, blind, ["up", "down"])["accuracy"] < 0.7
 
 
 def test_people_differ_by_far_more_than_classes(rng):

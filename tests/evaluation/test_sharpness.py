@@ -1,4 +1,4 @@
-"""Sharpness and Frechet distance on pictures and Gaussians whose answers are known."""
+"""Sharpness, Frechet distance and variety on pictures and Gaussians whose answers are known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dgn.data.faces import FaceSource
-from dgn.evaluation import frechet, sharpness
+from dgn.evaluation import frechet, sharpness, variety
 
 
 def test_blur_lowers_sharpness_and_noise_raises_it(rng):
@@ -17,6 +17,15 @@ def test_blur_lowers_sharpness_and_noise_raises_it(rng):
     assert sharpness.compute(blurred, faces) < 0.7 < 1.2 < sharpness.compute(faces + 0.1 * rng.standard_normal(faces.shape), faces)
     ramp = np.tile(np.arange(4) * 0.1, (1, 1, 3, 1))
     assert sharpness.gradient_energy(ramp) == pytest.approx(0.01)
+
+
+def test_variety_is_the_distance_of_pairs(rng):
+    real = rng.random((60, 1, 4, 4))
+    assert variety.compute(real, real) == 1
+    assert variety.compute(0.5 * real + 0.2, real) == pytest.approx(0.5)
+    assert variety.compute(real[:1].repeat(9, 0), real) == pytest.approx(0, abs=1e-7)
+    pairs = [np.square(real[i] - real[j]).sum() for i in range(60) for j in range(i)]
+    assert 2 * real.var(0, ddof=1).sum() == pytest.approx(np.mean(pairs))
 
 
 def test_the_distance_of_gaussians_is_the_closed_form(rng):

@@ -13,7 +13,7 @@ from dgn import config as cfg
 from dgn.__main__ import main
 from dgn.cli.experiment import EXPERIMENTS
 from dgn.experiments import adversarial, baselines
-from dgn.experiments.models import folder_name
+from dgn.experiments.models import folder_name, learned_files
 from dgn.experiments.transfer import table_of
 from dgn.run_folder import RunFolder
 from tests.data.test_formats import write_mnist
@@ -69,6 +69,8 @@ def test_views(trained, tmp_path, capsys):
     assert {"views_r.png", "views_lines.png", "views_traversals.png"} <= {p.name for p in (trained / "figures").iterdir()}
     assert experiment("views", trained, "--data", fei_like(tmp_path / "fei"), "--crop", "5,2,23,20") == 0
     assert results(trained)["views"]["principal"]["views"] == [-30, -10, 0, 10, 30]
+    capsys.readouterr()
+    assert experiment("views", trained, "--faces", 1) == 2 and "one person is too few" in capsys.readouterr().err
 
 
 def test_landmarks(trained, tmp_path, capsys):
@@ -79,7 +81,19 @@ def test_landmarks(trained, tmp_path, capsys):
     assert experiment("landmarks", trained, "--data", tmp_path / "faces", "--epochs", 3) == 0
     assert (trained / "figures" / "landmarks.png").is_file()
     assert experiment("landmarks", trained, "--faces", 10) == 2
-    assert "too few" in capsys.readouterr().err
+    assert "8 of 10 images to train a regressor on are too few" in capsys.readouterr().err
+
+
+def test_what_a_run_has_learned_from_is_known_while_its_images_are(recipe, images, tmp_path):
+    config = cfg.changed(cfg.load(recipe), data={"path": str(images), "held_out": 4})
+    files = learned_files(config)
+    assert len(files) == 6 and all(file.is_file() for file in files)
+    RunFolder.create(tmp_path / "run", config)
+    later = cfg.changed(config, data={"files": "*[89].png", "held_out": 0}, training={"start": str(tmp_path / "run")})
+    assert learned_files(later) - files and learned_files(later) > files
+    assert learned_files(cfg.load(recipe)) == set()
+    assert learned_files(cfg.changed(config, data={"path": str(tmp_path / "gone")})) is None
+    assert learned_files(cfg.changed(config, training={"start": str(tmp_path / "gone")})) is None
 
 
 def test_animals(trained, images):
@@ -94,7 +108,8 @@ def test_baselines_compare_four_models_and_train_none_twice(recipe, tmp_path, ca
     assert said.count("epoch: 2 step") == 4 and "DCI disentanglement" in said
     found = results(tmp_path / "out")["models"]
     names = {folder_name(name): name for name in found}
-    assert set(found) == {"ours", "ABP", "VAE", "deformable VAE"} and "unseen_by_langevin" in found["VAE"]
+    assert set(found) == {"ours", "ABP", "VAE", "deformable VAE"}
+    assert {name for name, own in found.items() if "unseen_by_langevin" in own} == {"VAE", "deformable VAE"}
     assert found["ABP"]["correspondence"]["endpoint_ratio"] == pytest.approx(1, abs=0.02)
     assert found["ABP"]["parameters"] == pytest.approx(found["ours"]["parameters"], rel=0.05)
     monkeypatch.setattr(baselines, "known_factors", lambda trained, faces: {key: found[names[trained.folder.path.name]][key]
@@ -104,6 +119,7 @@ def test_baselines_compare_four_models_and_train_none_twice(recipe, tmp_path, ca
     assert experiment(*line, "--set", "training.epochs=3") == 2
     assert "holds a run of other settings (training.epochs is 2 there, 3 here)" in capsys.readouterr().err
     assert experiment(*line, "--set", "data.held_out=0") == 2 and "held out" in capsys.readouterr().err
+    assert experiment(*line, "--set", "data.population=neutral") == 2 and "only in the random one" in capsys.readouterr().err
 
 
 def test_transfer_on_generated_faces_and_on_a_folder(recipe, images, tmp_path, capsys):
@@ -123,6 +139,9 @@ def test_transfer_on_generated_faces_and_on_a_folder(recipe, images, tmp_path, c
     for line, said in ((["--data", images, "--target", fei], "--frontal"), (["--data", images], "--data and --target go together"),
                        (["--data", images, "--target", fei, "--frontal", "*-19.jpg"], "none of its"),
                        (["--data", images, "--target", images, "--frontal", "*", "--held-out", 2], "no labels"),
+                       (["--set", "data.limit=null", "--set", "data.held_out=2", "--data", fei, "--target", fei, "--frontal", "*-1[12].jpg",
+                         "--held-out", 4], "to be reconstructed unseen, but is among"),
+                       (["--frontal", "*"], "give --target too"),
                        (["--set", "model.kind=plain"], "starts from the deformable model")):
         assert experiment(*common, *line, "--output", tmp_path / "other") == 2
         assert said in capsys.readouterr().err and not (tmp_path / "other").exists()
@@ -152,7 +171,7 @@ def test_a_tuned_run_is_not_reused_when_what_it_began_with_has_changed(recipe, t
     shutil.rmtree(tmp_path / "out" / "grey")
     capsys.readouterr()
     assert experiment(*line, "--set", "training.epochs=1") == 2
-    assert "was begun from" in capsys.readouterr().err
+    assert "was not begun from" in capsys.readouterr().err
 
 
 def assert_frozen(before, after) -> None:
@@ -177,7 +196,10 @@ def test_expressions_from_grey_to_colour(recipe, tmp_path, capsys):
     line = ["expressions", "--config", recipe, "--set", "data.grey=true", "--set", "data.population=expressions", "--tune-faces", 8,
             "--tune-epochs", 1, "--output", tmp_path / "out"]
     assert experiment(*line) == 0
-    assert set(results(tmp_path / "out")["transfer"]["smile"]) == {"geometry_donor", "appearance_donor"}
+    found = results(tmp_path / "out")["transfer"]
+    assert set(found["smile"]) == {"geometry_donor", "probe"} and set(found["skin"]) == {"geometry_donor", "appearance_donor", "probe"}
+    assert found["skin"]["probe"] > 0.9
+    assert "exchange" not in results(tmp_path / "out" / "grey")  # neighbours are one person, and do not differ in skin
     assert (tmp_path / "out" / "figures" / "expressions.png").is_file()
     assert experiment("expressions", "--config", recipe) == 2
     assert "data.grey" in capsys.readouterr().err
@@ -219,6 +241,12 @@ def test_adversarial(recipe, images, tmp_path, capsys):
     assert set(measured) < set(found["likelihood"]) and min(measured.values()) > 0
     assert "R2 gap" not in adversarial.summary({"real": {**measured, "train": {"msre": 1.0}, "unseen": {"msre": 1.0}}})
     assert experiment("adversarial", "--config", recipe) == 2 and "needs a critic" in capsys.readouterr().err
+    for setting, said in ((["--set", "evaluation.images=1"], "at least two images must be held out"), (["--faces", 4], "--faces is 4")):
+        assert experiment(*line, *setting, "--output", tmp_path / "other") == 2
+        assert said in capsys.readouterr().err and not (tmp_path / "other").exists()
+    # a run without a critic is the same whatever the critic's settings
+    again = adversarial.without_critic(cfg.changed(run.config, training={"adversarial": "minimax", "r1_weight": 3}))
+    assert cfg.first_difference(run.config, again) is None
 
 
 def test_balance(recipe, tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def test_inference_called_again_and_again_is_the_programs_own(trained, images):
 
 
 @pytest.mark.parametrize("settings", [["model.kind=plain"], ["training.method=vae"], ["model.control_grid=8", "model.refine=true"],
-                                      ["training.adversarial=nonsaturating", "training.critic_width=2"]])
+                                      ["training.adversarial=nonsaturating", "training.critic_width=2", "training.r1_weight=0"]])
 def test_every_kind_of_run_can_be_exported(settings, images, tmp_path):
     """Of the networks that it learned the generators alone: no encoder, no critic."""
     extra = [word for setting in settings for word in ("--set", setting)]

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from mindspore import nn, ops
 
+from dgn import build
+from dgn import config as cfg
 from dgn.__main__ import main
 from dgn.inference.energy import Energy
 from dgn.nets.discriminator import Discriminator, activation, feature_maps, halve
 from dgn.training.adversarial import Actor, Critic
 from tests.models import LinearModel
 from tests.reference import Gradients
-from tests.training.tiny import arguments, final_state, resume
+from tests.training.tiny import arguments, as_it_was, final_state, resume
 
 CRITIC = ["--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2"]
 
@@ -147,6 +149,48 @@ def test_r1_of_the_discriminator_agrees_with_finite_differences_of_its_score(rng
     assert (of_r1 * weight.asnumpy()).sum() == pytest.approx(2 * r1, rel=1e-3)  # Euler's theorem
 
 
+def test_the_slope_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
+    """The second derivative through convolutions, averages and activations. R1 jumps at the activations' kinks: large biases keep
+    away from most, and a direction in which two steps do not agree has met one."""
+    net = Discriminator(1, 16, 2, seed=3)
+    x = ms.Tensor(rng.random((2, 1, 16, 16)).astype(np.float32))
+    weights = ms.ParameterTuple([p for p in net.trainable_params() if p.ndim == 4])
+    biases = [p for p in net.trainable_params() if p.ndim == 1 and not p.name.startswith("score")]
+    starts = [p.asnumpy().copy() for p in weights]
+    strict, calm = Critic(net, 1.0), Critic(net, 0.0)
+
+    def difference(direction, step):
+        ends = []
+        for sign in (1, -1):
+            for p, start, d in zip(weights, starts, direction):
+                p.set_data(ms.Tensor(start + np.float32(sign * step) * d))
+            ends.append(float(strict(x, x)[3].asnumpy()))
+        return (ends[0] - ends[1]) / (2 * step)
+
+    for _ in range(20):
+        for p in biases:
+            p.set_data(ms.Tensor((40 * rng.choice([-1, 1], p.shape)).astype(np.float32)))
+        direction = [(rng.standard_normal(s.shape) * np.abs(s).mean()).astype(np.float32) for s in starts]
+        wanted = difference(direction, 1e-3)
+        if difference(direction, 3e-3) == pytest.approx(wanted, rel=2e-3):
+            break
+    for p, start in zip(weights, starts):
+        p.set_data(ms.Tensor(start))
+    slopes = [ms.value_and_grad(critic, None, weights, has_aux=True)(x, x)[1] for critic in (strict, calm)]
+    found = sum(2 * float(((a - b).asnumpy() * d).sum()) for a, b, d in zip(*slopes, direction))  # the penalty is half of R1
+    assert found == pytest.approx(wanted, rel=5e-3)
+
+
+def test_seldom_r1_has_so_many_times_the_weight():
+    config = cfg.changed(cfg.Config(), data={"size": 16}, model={"width": 8, "z_app": 4, "z_geo": 3},
+                         training={"adversarial": "nonsaturating", "critic_width": 2, "r1_weight": 5.0, "r1_every": 4})
+    method = build.make_method(config, build.make_model(config, "CPU"))
+    assert method.critic.step.objective.penalty == 20 and method.calm.step.objective.penalty == 0
+    acting, judging = method.learning.step.optimizer, method.critic.step.optimizer
+    assert judging is method.calm.step.optimizer
+    assert not {id(p) for p in acting.parameters} & {id(p) for p in judging.parameters}  # neither moves the other's weights
+
+
 def test_pixels_are_averaged_and_activations_leak():
     x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
     np.testing.assert_array_equal(halve(ms.Tensor(x)).asnumpy()[0, 0], [[2.5, 4.5], [10.5, 12.5]])
@@ -162,9 +206,8 @@ def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(images, tmp_path):
     first, last = whole["records"][0], whole["records"][-1]
     assert last["msre"] < first["msre"] and {"critic", "actor", "r1", "score_real", "score_made"} <= set(last)
     assert {"critic.ckpt", "critic_optimizer.ckpt", "visits.ckpt"} <= set(whole)
-    assert main(arguments(images, tmp_path / "short", 10, *settings)) == 0
-    assert resume(tmp_path / "short", "training.epochs=25") == 0
-    assert final_state(tmp_path / "short") == whole
+    again = as_it_was(tmp_path / "whole", tmp_path / "again", 20)
+    assert resume(again) == 0 and final_state(again) == whole
 
 
 def test_a_batch_in_parts_teaches_what_the_whole_does(images, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -24,17 +25,28 @@ def write_images(folder: Path, count: int = 10, size: int = 16, seed: int = 0) -
 
 
 def arguments(images: Path, output: Path, epochs: int, *extra: str, measured: bool = False) -> list:
-    """A `train` command line; measured: with numbers and pictures at the end."""
-    line = ["train", "--device", "CPU", "--data", str(images), "--output", str(output), *extra, *([] if measured else ["--train-only"])]
+    """A `train` command line; extra: more of it, which may change SETTINGS; measured: with numbers and pictures at the end."""
+    line = ["train", "--device", "CPU", "--data", str(images), "--output", str(output), *([] if measured else ["--train-only"])]
     for setting in [*SETTINGS, f"training.epochs={epochs}"]:
         line += ["--set", setting]
-    return line
+    return [*line, *extra]
 
 
 def resume(output: Path, *settings: str) -> int:
     """The exit code of going on with a run."""
     return main(["train", "--device", "CPU", "--output", str(output), "--resume", "--train-only",
                  *(word for setting in settings for word in ("--set", setting))])
+
+
+def as_it_was(output: Path, target: Path, epoch: int) -> Path:
+    """A copy of a run as it stood when it had the checkpoint of `epoch`, which it must have kept: what a run leaves that is
+    stopped there. Its records and chains are as a later stop left them, for the resumed run to put right."""
+    shutil.copytree(output, target)
+    for folder in (target / "checkpoints").glob("epoch_*"):
+        if folder.name > f"epoch_{epoch:05d}":
+            shutil.rmtree(folder)
+    assert (target / "checkpoints" / f"epoch_{epoch:05d}").is_dir()
+    return target
 
 
 def final_state(output: Path) -> dict:

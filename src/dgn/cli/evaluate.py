@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def evaluate(trained, images: Optional[str] = None, steps: Optional[int] = None,
     result = report.compute(trained.decode, sources.train.read(known), trained.bank.read(known), new, new_latents)
     if images or by_langevin:  # the run's own measures stay as they are
         return {**result, "images": images}
-    if config.data.path is None and config.model.kind == "deformable" and not config.data.frames:
+    if exchangeable(config):
         result["exchange"] = exchanged(trained, known)
     trained.folder.add_results(**result, checkpoint=trained.checkpoint.name, versions=runtime.versions())
     return result
@@ -75,16 +75,33 @@ PROBED = ("yaw", "pitch", "roll", "skin", "hair_colour", "background_light", "li
 PROBE_FACES = 600
 
 
+def exchangeable(config: cfg.Config) -> bool:
+    """Whether faces can be given each other's geometry, and what then shows be told: two neighbours are two people, and every
+    factor varies, only among generated faces of the random population."""
+    data = config.data
+    return data.path is None and data.population == "random" and config.model.kind == "deformable" and not data.frames
+
+
+def factor_probe(data: cfg.Data, names: Sequence[str], faces: int = PROBE_FACES) -> Tuple[Callable, Dict[str, float]]:
+    """What reads the named factors off pictures, learned from so many generated faces of other people; and how well it does:
+    the correlation with the truth on as many faces of others again."""
+    from dgn import build
+    from dgn.evaluation import exchange
+
+    everyone = np.arange(faces)
+    fresh, others = (build.make_faces(data, faces, data.seed + more) for more in (1, 2))
+    predict = exchange.probe(fresh.read(everyone), fresh.factor_table(everyone, names))
+    found, truth = predict(others.read(everyone)), others.factor_table(everyone, names)
+    return predict, {name: exchange.correlation(found[:, k], truth[:, k]) for k, name in enumerate(names)}
+
+
 def exchanged(trained, known: np.ndarray) -> Dict[str, Any]:
     """For generated faces: which donor's factors a picture with exchanged geometry shows."""
     from dgn import build
     from dgn.evaluation import exchange
 
-    data = trained.config.data
-    faces = build.make_faces(data, len(trained.bank))
-    fresh = build.make_faces(data, PROBE_FACES, data.seed + 1)
-    everyone = np.arange(PROBE_FACES)
-    predict = exchange.probe(fresh.read(everyone), fresh.factor_table(everyone, PROBED))
+    faces = build.make_faces(trained.config.data, len(trained.bank))
+    predict, _ = factor_probe(trained.config.data, PROBED)
     return exchange.compute(trained.decode, predict, PROBED, faces.factor_table(known, PROBED), *trained.bank.read(known))
 
 

@@ -6,10 +6,11 @@
   appearance_bases.png     one dimension of Z^a along each row (Fig. 3)
   geometry_bases.png       one dimension of Z^g along each row (Fig. 4)
   applied_bases.png        appearance bases bent by a geometric basis (Fig. 5)
-  recombination.png        appearance of one face with the geometry of others, and the reverse (Fig. 11)
+  recombination.png        of images: appearance of one face with the geometry of others, and the reverse (Fig. 11)
+  grids.png                of clips: the grid of every frame (Fig. 19); the bases are then those of the first frame (Fig. 17)
   latent_bases.png         of a plain model: one dimension of Z along each row
   labels_1.png, _2.png     of a model with given labels: every label bent by a geometric basis (Fig. 13)
-  samples.png              pictures from the prior
+  samples.png              of images: pictures from the prior
   curves.png               the training
 """
 
@@ -78,7 +79,7 @@ def _curves(trained, folder: Path) -> Path:
 
 
 def _draw_clips(trained, folder: Path, gamma: float, shown: int = 3) -> List[Path]:
-    """Reconstructions, bases of the first frame (Fig. 17), grids over time (Fig. 19) and new clips of a video model."""
+    """Reconstructions, bases of the first frame (Fig. 17) and grids over time (Fig. 19) of a video model."""
     from dgn.data.source import observed
     from dgn.figures import bases, clips, pictures
     from dgn.randomness import generator

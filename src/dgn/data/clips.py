@@ -97,7 +97,11 @@ def numbered(names: List[str]) -> Dict[str, List[str]]:
     clips: Dict[str, List[str]] = {}
     for prefix, files in sorted(found.items()):
         short = prefix.rstrip("/_") or "clip"
-        clips[prefix if short in clips else short] = [name for _, name in sorted(files)]
+        files.sort()
+        for (number, name), (following, other) in zip(files, files[1:]):
+            if number == following:
+                raise UserError(f"{name} and {other} are both frame {number} of one clip; remove one of them")
+        clips[prefix if short in clips else short] = [name for _, name in files]
     return clips
 
 

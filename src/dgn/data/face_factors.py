@@ -54,7 +54,7 @@ GEOMETRY: tuple[str, ...] = _SCALARS[_SCALARS.index("yaw"):]
 EXPRESSIONS: tuple[str, ...] = ("happiness", "sadness", "anger", "fear", "disgust", "surprise")
 
 # What each expression adds at its apex to (mouth_open, smile, brow_raise, eye_open).
-_MOVED = ("mouth_open", "smile", "brow_raise", "eye_open")
+MOVED = ("mouth_open", "smile", "brow_raise", "eye_open")
 _APEX = {
     "happiness": (0.30, 1.00, 0.15, -0.25),
     "sadness": (0.00, -0.85, 0.35, -0.35),
@@ -116,7 +116,7 @@ def subject_factors(seed: int, subject: int) -> Factors:
 def with_expression(factors: Factors, expression: str, amount: float) -> Factors:
     """`factors` moved towards the apex of one of EXPRESSIONS; amount 0 leaves them, 1 is the apex."""
     moved = {}
-    for name, change in zip(_MOVED, _APEX[expression]):
+    for name, change in zip(MOVED, _APEX[expression]):
         low, high = _LIMITS[name]
         moved[name] = min(high, max(low, getattr(factors, name) + amount * change))
     return replace(factors, **moved)

@@ -66,7 +66,7 @@ def matching(names: list[str], pattern: str, folder: str | Path) -> list[str]:
     """The names whose path, or its last part, matches. Raises UserError if none does."""
     chosen = [name for name in names if PurePosixPath(name).match(pattern)]
     if not chosen:
-        raise UserError(f"{folder}: none of its {len(names)} files matches data.files = {pattern!r}")
+        raise UserError(f"{folder}: none of its {len(names)} images or clips matches data.files = {pattern!r}")
     return chosen
 
 

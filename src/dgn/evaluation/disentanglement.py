@@ -1,8 +1,9 @@
 """Do some latents tell the factors of geometry and nothing of appearance, and the others the reverse?
 
 Measures with known factors, over two blocks of latent dimensions (appearance, geometry) and the same two groups of
-factors. A model that has no blocks of its own gets the split that is best for it: each dimension goes to the group of
-factors that it says more about.
+factors. A model that has no blocks of its own is split: each dimension goes to the group of factors that it says more
+about, by its share in a random forest's reading of each group. One split serves all measures; it need not be the best
+for each.
 
   r2    linear regression from a block to a factor, cross-validated: near 1 for the own group, near 0 for the other
   dci   Eastwood and Williams 2018: importances of a random forest; how far a dimension serves one group alone
@@ -37,7 +38,7 @@ def compute(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int], bloc
     """All measures for latents (n, d) and factors (n, k).
 
     kinds: the group of each factor, blocks: the block of each dimension, as places in GROUPS; without blocks the
-    split that is best for the model is used.
+    forest's split is used.
     """
     latents, factors, kinds = latents.astype(np.float64), factors.astype(np.float64), np.asarray(kinds)
     importance, informed = forest_importance(latents, factors, seed)

@@ -13,8 +13,8 @@ def compute(displacement: np.ndarray) -> Dict[str, float]:
     displacement_rms: root mean square length of what differs from the mean field, in pixels: what the samples do, not
       where the canonical frame was put;
     mean_field_rms: the same of the mean field;
-    stretch_rms: root mean square difference between neighbouring pixels' displacements, in pixels a pixel: well below 1
-      is smooth;
+    stretch_rms: root mean square difference between neighbouring pixels' displacements, of one component in one direction,
+      in pixels a pixel: well below 1 is smooth;
     folded: share of pixels where the map turns over (a negative Jacobian determinant).
     """
     field = displacement.astype(np.float64)

@@ -72,6 +72,8 @@ def cross_validate(features: np.ndarray, lengths: np.ndarray, truth: np.ndarray,
 
 def _reduce(features: np.ndarray, frames: np.ndarray, axes: int) -> np.ndarray:
     """Features (n, F, d) along the principal axes of `frames` (m, d): (n, F, axes), of a mean norm of INPUT_NORM on these."""
+    if (frames == frames[0]).all():  # nothing moves
+        return np.zeros((*features.shape[:2], axes), np.float32)
     principal = PCA(axes, svd_solver="randomized", random_state=0).fit(frames)
     scale = INPUT_NORM / max(np.linalg.norm(principal.transform(frames), axis=1).mean(), 1e-6)
     reduced = scale * principal.transform(features.reshape(-1, features.shape[2]))

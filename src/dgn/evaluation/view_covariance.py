@@ -7,13 +7,20 @@ from typing import Any, Dict, Sequence
 import numpy as np
 
 
+def unit(views: Sequence[float]) -> np.ndarray:
+    """theta of Eq. 21: V angles as a vector of unit norm. Centred first, or views that do not lie evenly around 0 would make
+    a latent of constant mean covary with them; the paper's views are centred."""
+    theta = np.asarray(views, np.float64)
+    theta = theta - theta.mean()
+    return theta / np.linalg.norm(theta)
+
+
 def responses(means: np.ndarray, views: Sequence[float]) -> np.ndarray:
     """R_i = |Z(i) . theta| of Eq. 21 for every dimension, (d,).
 
-    means: (V, d), the latents of each view averaged over its images; views: V angles, scaled here to unit norm.
+    means: (V, d), the latents of each view averaged over its images; views: V different angles.
     """
-    theta = np.asarray(views, np.float64)
-    return np.abs(theta / np.linalg.norm(theta) @ means)
+    return np.abs(unit(views) @ means)
 
 
 def compute(latents: Dict[str, np.ndarray], views: Sequence[float]) -> Dict[str, Any]:
@@ -28,7 +35,7 @@ def compute(latents: Dict[str, np.ndarray], views: Sequence[float]) -> Dict[str,
     for name, z in latents.items():
         means = z.astype(np.float64).mean(1)
         r = responses(means, views)
-        own = np.tensordot(np.asarray(views) / np.linalg.norm(views), z.astype(np.float64), 1)  # (n, d)
+        own = np.tensordot(unit(views), z.astype(np.float64), 1)  # (n, d)
         error = np.sqrt(own.var(0).mean() / z.shape[1])
         result["groups"][name] = {"means": means.tolist(), "r": r.tolist(), "largest": float(r.max()), "dimension": int(r.argmax()),
                                   "noise": float(error * np.sqrt(2 * np.log(max(z.shape[2], 2))))}

@@ -1,14 +1,16 @@
 """The likelihood alone, and with a critic beside it (5.3, Eq. 22, Fig. 9 and 11).
 
   dgn experiment adversarial --config config/adversarial_faces64.yaml --output runs/adversarial
-  dgn experiment adversarial --config config/adversarial_faces64.yaml --set data.size=256 --data portraits/ --output runs/portraits
+  dgn experiment adversarial --config config/adversarial256.yaml --data portraits/ --output runs/portraits
 
 A model is learned by the likelihood alone (the recipe, without its critic). From there two runs go on for as many more
 epochs: one as before, one with the recipe's critic. Both are then measured by the same code: error, sharpness (gradient
-energy relative to real images) of reconstructions of unseen images and of samples from the prior, and the Frechet distance
-of both to real images in a space of random features (dgn.evaluation.frechet says what it is good for); on generated faces
-also the measures of disentanglement with known factors. Written to --output: metrics.json, figures/ (reconstructions side
-by side, recombination of unseen images after 300 Langevin steps) and three run folders, each with its curves and bases.
+energy relative to real images) of reconstructions of unseen images and of samples from the prior, the Frechet distance of
+both to real images in a space of random features (dgn.evaluation.frechet says what it is good for), how much samples vary,
+and, on generated faces, the measures of disentanglement with known factors. Reconstructions are compared with their own
+images; samples with generated faces of other people or, with --data, with the training images. Written to --output:
+metrics.json, figures/ (reconstructions side by side, recombination of unseen images after 300 Langevin steps) and three run
+folders, each with its curves and bases.
 """
 
 from __future__ import annotations
@@ -41,23 +43,26 @@ def run(args: argparse.Namespace, device: str) -> None:
     from dgn import runs
     from dgn.cli import evaluate
     from dgn.cli import figures as pictures
-    from dgn.experiments.baselines import known_factors
+    from dgn.experiments.baselines import enough_faces, known_factors
 
     config = deformable_recipe(args)
     config = cfg.with_whole_paths(cfg.changed(config, data={"path": args.data or config.data.path}))
     if config.training.adversarial == "none":
         raise UserError(f"{args.config}: training.adversarial is none; the experiment needs a critic to compare with")
-    if config.data.held_out < 2:
-        raise UserError(f"data.held_out is {config.data.held_out}; some images must be held out, to be measured unseen")
+    if min(config.data.held_out, config.evaluation.images) < 2:
+        raise UserError(f"data.held_out is {config.data.held_out} and evaluation.images {config.evaluation.images}; at least two images must "
+                        "be held out, to be measured unseen")
+    if config.data.path is None:
+        enough_faces(args.faces)
     folder = experiment_folder(args.output)
-    first = cfg.changed(config, training={"adversarial": "none"})
+    first = without_critic(config)
     print("--- likelihood")
     runs.finished(folder / "start", first, device)
     result: Dict[str, Any] = {}
     trained = {}
-    for name, form in (("likelihood", "none"), ("with critic", config.training.adversarial)):
+    for name, recipe in (("likelihood", first), ("with critic", config)):
         print(f"--- going on: {name}")
-        going_on = going_on_from(config, str(folder / "start"), args.more_epochs, args.rate, form)
+        going_on = going_on_from(recipe, str(folder / "start"), args.more_epochs, args.rate)
         trained[name] = runs.finished(folder / name.replace(" ", "_"), going_on, device)
         measured = evaluate.evaluate(trained[name])
         pictures.draw(trained[name], trained[name].folder.figures)
@@ -70,19 +75,26 @@ def run(args: argparse.Namespace, device: str) -> None:
         print(path)
 
 
-def going_on_from(config: cfg.Config, start: str, epochs: int, rate: float, form: str) -> cfg.Config:
+def without_critic(config: cfg.Config) -> cfg.Config:
+    """The config of a run by likelihood alone: another critic's settings do not make it another training."""
+    unset = cfg.Training()
+    return cfg.changed(config, training={"adversarial": "none", **{key: getattr(unset, key) for key in (
+        "likelihood_weight", "critic_width", "r1_weight", "r1_every")}})
+
+
+def going_on_from(config: cfg.Config, start: str, epochs: int, rate: float) -> cfg.Config:
     """The config of a run that begins with the weights of another. Its chains begin at the prior's mean, from where they reach
     their images within a few epochs; Adam forgets faster, as the critic that past gradients came from is no longer there."""
     return cfg.with_whole_paths(cfg.changed(
         config, inference={"sigma": ((0, cfg.last_sigma(config)),), "begin": "mean"},
-        training={"start": start, "adversarial": form, "renew_appearance": (), "epochs": epochs, "adam_beta1": 0.5,
+        training={"start": start, "renew_appearance": (), "epochs": epochs, "adam_beta1": 0.5,
                   "learning_rate": ((0, rate), (max(int(0.8 * epochs), 1), 0.3 * rate))}))
 
 
 def pictures_measured(trained) -> Dict[str, float]:
-    """Sharpness and Frechet distance of reconstructions of unseen images and of samples."""
+    """Sharpness and Frechet distance of reconstructions of unseen images and of samples, and the samples' variety."""
     from dgn import build
-    from dgn.evaluation import frechet, sharpness
+    from dgn.evaluation import frechet, sharpness, variety
     from dgn.inference.langevin import draw_noise
 
     sources, config = trained.open_sources(), trained.config
@@ -95,7 +107,8 @@ def pictures_measured(trained) -> Dict[str, float]:
     noise = draw_noise(trained.model, 1, len(real), config.training.seed, "samples")
     made = trained.decode(*(n[0] for n in noise)).image
     return {"sharpness_reconstruction": sharpness.compute(rebuilt, held_out), "sharpness_samples": sharpness.compute(made, real),
-            "frechet_reconstruction": frechet.compute(rebuilt, held_out), "frechet_samples": frechet.compute(made, real)}
+            "frechet_reconstruction": frechet.compute(rebuilt, held_out), "frechet_samples": frechet.compute(made, real),
+            "variety_samples": variety.compute(made, real)}
 
 
 def summary(result: Dict[str, Any]) -> str:
@@ -108,6 +121,7 @@ def summary(result: Dict[str, Any]) -> str:
         "sharpness of samples": lambda r: f"{r['sharpness_samples']:.2f}",
         "Frechet distance of reconstructions": lambda r: f"{r['frechet_reconstruction']:.4f}",
         "Frechet distance of samples": lambda r: f"{r['frechet_samples']:.4f}",
+        "variety of samples (1: real)": lambda r: f"{r['variety_samples']:.2f}",
     }
     if all("disentanglement" in r for r in result.values()):
         rows.update(score_rows())
@@ -124,11 +138,12 @@ def draw(folder, trained: Dict[str, Any]):
     held_out = with_critic.open_sources().held_out
     images = held_out.read(np.arange(min(len(held_out), SHOWN)))
     scale = 3 if images.shape[-1] <= 64 else 1
-    decoded = {name: run.decode(*run.infer(images, 300)) for name, run in trained.items()}
+    latents = {name: run.infer(images, 300) for name, run in trained.items()}
+    decoded = {name: run.decode(*latents[name]) for name, run in trained.items()}
     critic = decoded["with critic"]
     rows = [list(images), list(decoded["likelihood"].image), list(critic.image), list(critic.appearance),
             [with_grid(i, d, scale) for i, d in zip(critic.image, critic.displacement)], [with_grid(a, None, scale) for a in critic.appearance]]
     yield save_sheet(folder / "reconstruction.png", rows, "Unseen images, by likelihood alone and with a critic",
                      ["input", "likelihood", "with critic", "its appearance\nbefore the warp", "its bent grid", "canonical grid"], scale=scale)
-    yield pictures.recombination(folder / "recombination.png", with_critic.decode, images, *with_critic.infer(images, 300),
+    yield pictures.recombination(folder / "recombination.png", with_critic.decode, images, *latents["with critic"],
                                  "Recombination of unseen images after 300 Langevin steps, with a critic")

@@ -5,10 +5,11 @@
 Four models are trained by one recipe; each is then measured by the same code: reconstruction of training and unseen
 faces, and, as every factor of a generated face is known: linear regression from each block of latents to each group of
 factors, DCI, MIG and SAP, and how near the learned displacement comes to the true motion. The plain models have no
-blocks of their own; they get the split that is best for them. Langevin dynamics gives a sample of the latents, an encoder
-their mean: reconstructions are of these as they are, measures of the latents follow 100 steps without noise. A recipe's
-training.renew_appearance acts on ours alone; the others have no appearance, or no chains, to begin anew. Written to
---output: metrics.json, figures/, and a run folder for each model.
+blocks of their own: each of their dimensions counts for the group of factors that a random forest uses it more for.
+Langevin dynamics gives a sample of the latents, an encoder their mean: reconstructions are of these as they are, measures
+of the latents follow 100 steps without noise. Training images are reconstructed from what their last visit left. A
+recipe's renewed appearance (training.renew_appearance) acts on ours alone, its chains that begin again
+(inference.restart_every) on ours and ABP. Written to --output: metrics.json, figures/, and a run folder for each model.
 """
 
 from __future__ import annotations
@@ -50,8 +51,7 @@ def run(args: argparse.Namespace, device: str) -> None:
     from dgn.nets.blocks import parameter_count
 
     config = generated_only(args)
-    if args.faces < FEWEST:
-        raise UserError(f"--faces is {args.faces}; a regression with cross-validation needs at least {FEWEST}")
+    enough_faces(args.faces)
     folder = experiment_folder(args.output)
     result: Dict[str, Any] = {}
     for name in MODELS:
@@ -60,11 +60,17 @@ def run(args: argparse.Namespace, device: str) -> None:
         measured = evaluate.evaluate(trained)
         result[name] = {"parameters": parameter_count(trained.model), "train": measured["train"], "unseen": measured["unseen"],
                         **known_factors(trained, args.faces)}
-        if name == "VAE":
+        if trained.encoder is not None:
             result[name]["unseen_by_langevin"] = evaluate.evaluate(trained, by_langevin=True)["unseen"]
     write_json(folder / "metrics.json", {"models": result, "faces": args.faces, "versions": runtime.versions()})
     print(summary(result))
     print(figures.disentanglement(folder / "figures" / "disentanglement.png", result))
+
+
+def enough_faces(faces: int) -> None:
+    """Raises UserError if so many faces are too few for `known_factors`."""
+    if faces < FEWEST:
+        raise UserError(f"--faces is {faces}; a regression with cross-validation needs at least {FEWEST}")
 
 
 def known_factors(trained, faces: int) -> Dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Callable, List, NamedTuple, Tuple
 
 import numpy as np
 
+from dgn.data.face_factors import MOVED as MOTION
 from dgn.data.source import as_images
 from dgn.errors import UserError
 from dgn.experiments.models import OTHER_PEOPLE
 
-MOTION = ("mouth_open", "smile", "brow_raise", "eye_open")
 COLOUR = ("skin", "light")  # what a linear probe reads well at 32 pixels; it cannot tell the redness of lips
 PROBED_CLIPS = 300  # of other people, whose frames teach the probe
 PROBED_FRAMES = 6  # of each clip

@@ -20,13 +20,14 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import runtime
+from dgn.data.face_factors import MOVED
 from dgn.errors import UserError
 from dgn.experiments.models import add_recipe, add_target, experiment_folder, first_config, table, tuning_config
 from dgn.files import write_json
 
-MOVED = ("mouth_open", "smile", "brow_raise", "eye_open")
 STAYING = ("skin", "hair_colour", "background_light")
 DONORS = 300
+PROBE_FACES = 700
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,26 +54,35 @@ def run(args: argparse.Namespace, device: str) -> None:
     result: Dict[str, Any] = {"versions": runtime.versions()}
     if config.data.path is None:
         result["transfer"] = followed(grey, colour)
-        print(table("correlation with", ["grey donor (geometry)", "colour donor (appearance)"], {
-            name: [f"{donors['geometry_donor']:+.2f}", f"{donors['appearance_donor']:+.2f}"] for name, donors in result["transfer"].items()}))
+        print(summary(result["transfer"]))
     write_json(folder / "metrics.json", result)
     print(draw(figures, folder, grey, colour))
 
 
+def summary(found: Dict[str, Dict[str, float]]) -> str:
+    """Correlations as a table; neutral colour faces have no expression that could be followed."""
+    return table("correlation with", ["grey donor (geometry)", "colour donor (appearance)", "the probe on true faces"], {
+        name: [f"{own['geometry_donor']:+.2f}", f"{own['appearance_donor']:+.2f}" if "appearance_donor" in own else "-", f"{own['probe']:+.2f}"]
+        for name, own in found.items()})
+
+
 def followed(grey, colour) -> Dict[str, Dict[str, float]]:
-    """Which donor's factors the colour faces show that grey faces' geometric latents bend."""
+    """Which donor's factors the colour faces show that grey faces' geometric latents bend, and how well true faces show them."""
     from dgn import build
+    from dgn.cli.evaluate import factor_probe
     from dgn.evaluation import exchange
 
     count = min(DONORS, len(grey.bank), len(colour.bank))
     faces = np.arange(count)
     expressive, neutral = build.make_faces(grey.config.data, count), build.make_faces(colour.config.data, count)
     names = (*MOVED, *STAYING)
-    fresh = build.make_faces(cfg.changed(colour.config, data={"population": "expressions"}).data, 700, colour.config.data.seed + 1)
-    predict = exchange.probe(fresh.read(np.arange(700)), fresh.factor_table(np.arange(700), names))
+    predict, told = factor_probe(cfg.changed(colour.config, data={"population": "expressions"}).data, names, PROBE_FACES)
     z_app, z_geo = colour.bank.read(faces)[0], grey.bank.read(faces)[1]
-    return exchange.follow(predict(colour.decode(z_app, z_geo).image), names, neutral.factor_table(faces, names),
-                           expressive.factor_table(faces, names))
+    found = exchange.follow(predict(colour.decode(z_app, z_geo).image), names, neutral.factor_table(faces, names),
+                            expressive.factor_table(faces, names))
+    for name in MOVED:  # neutral faces do not differ in these
+        del found[name]["appearance_donor"]
+    return {name: {**found[name], "probe": told[name]} for name in names}
 
 
 def draw(figures, folder: Path, grey, colour, columns: int = 10, rows: int = 4) -> Path:

@@ -6,7 +6,8 @@
 The run's model infers every image; its flattened displacement fields go to a network of 100 hidden units that is trained
 on landmarks of a part of the images and tested on the rest. Two controls: the same network on raw pixels, and the mean
 shape. Without --data the faces are generated. --data: a folder whose labels tell landmarks (labels.csv, or MTFL's
-index.tsv); images that the run did not learn from test, or, if it learned from none of them, the last fifth. Written to
+index.tsv); images that the run did not learn from test, or, if it learned from none of them (or if that can no longer be
+told: a notice says so), the last fifth. Written to
 the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
 """
 
@@ -14,16 +15,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Optional, Set, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
 from dgn import config as cfg
 from dgn.cli import crop, positive
 from dgn.errors import UserError
-from dgn.experiments.models import OTHER_PEOPLE, SETTLE, need_deformable
+from dgn.experiments.models import OTHER_PEOPLE, SETTLE, learned_files, need_deformable
 
 TEST_SHARE = 0.2
+FEWEST = 16  # to train a regressor
 GENERATED = 2500
 
 
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training of the deformable model")
     parser.add_argument("--data", metavar="FOLDER", help="images with landmarks (default: generated faces)")
     parser.add_argument("--crop", type=crop, metavar="L,T,R,B", help="how these are cut (default: as the run's)")
-    parser.add_argument("--faces", type=positive, help=f"images, at most; one in five tests (default: all, or {GENERATED} generated ones)")
+    parser.add_argument("--faces", type=positive, help=f"images, at most (default: all, or {GENERATED} generated ones)")
     parser.add_argument("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run)")
     parser.add_argument("--epochs", type=positive, default=200, help="of the regressor (default %(default)s)")
 
@@ -45,8 +47,8 @@ def run(args: argparse.Namespace, device: str) -> None:
     trained = build.load_run(Path(args.run_folder), device)
     need_deformable(trained, args.run_folder)
     images, truth, unseen = faces_with_landmarks(trained, args.data, args.faces, args.crop)
-    if len(images) < 20:
-        raise UserError(f"{len(images)} images are too few for a regressor; at least 20 are needed")
+    if (~unseen).sum() < FEWEST:
+        raise UserError(f"{(~unseen).sum()} of {len(images)} images to train a regressor on are too few; at least {FEWEST} are needed")
     print(f"inferring {len(images)} images ...", flush=True)
     latents = trained.infer(images, args.steps, settle=SETTLE)
     decoded = trained.decode(*latents)
@@ -78,22 +80,16 @@ def faces_with_landmarks(trained, folder: Optional[str], count: Optional[int], c
     if count:  # some of all, not the first ones
         members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, count).astype(int))]
     files = [label.file for label in members]
-    known = trained_files(trained)
+    known = learned_files(trained.config)
+    if known is None:
+        known = set()
+        print("which of these images the run has learned from cannot be told; the last fifth test", flush=True)
     unseen = last_ones(len(files))
     if any((path / file).resolve() in known for file in files):  # the regressor's test images must be new to the model too
         unseen = np.array([(path / file).resolve() not in known for file in files])
         if not 0 < unseen.sum() < len(files):
             raise UserError("the run was trained on all of these images; it must have held some out, to test on")
     return labels.read_files(path, files, cut), labels.cut_landmarks(path, members, cut), unseen
-
-
-def trained_files(trained) -> Set[Path]:
-    """The files that a run learned from, where it learned from a folder."""
-    data = trained.config.data
-    if data.path is None or data.format != "images" or not Path(data.path).is_dir():
-        return set()
-    source = trained.open_sources().train
-    return {(Path(data.path) / source.name(k)).resolve() for k in range(len(source))}
 
 
 def last_ones(count: int) -> np.ndarray:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Optional, Sequence, Set
 
 from dgn import config as cfg
 from dgn.cli import crop, positive
 from dgn.errors import UserError
+from dgn.run_folder import RunFolder
 
 OTHER_PEOPLE = 100  # added to the seed of the generated faces: people that no training saw
 SETTLE = 100  # noiseless steps after a chain, where a representation is measured: without its posterior's noise
 
 # learning method and model are independent: the paper's model, its two baselines (Table 1), and the fourth combination
 MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
-    "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp"}},
-    "ABP": {"model": {"kind": "plain"}, "training": {"method": "abp", "renew_appearance": ()}},
-    "VAE": {"model": {"kind": "plain"}, "training": {"method": "vae", "renew_appearance": ()}},
-    "deformable VAE": {"model": {"kind": "deformable"}, "training": {"method": "vae", "renew_appearance": ()}},
+    "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp", "adversarial": "none"}},
+    "ABP": {"model": {"kind": "plain"}, "training": {"method": "abp", "adversarial": "none", "renew_appearance": ()}},
+    "VAE": {"model": {"kind": "plain"}, "training": {"method": "vae", "adversarial": "none", "renew_appearance": ()}},
+    "deformable VAE": {"model": {"kind": "deformable"}, "training": {"method": "vae", "adversarial": "none", "renew_appearance": ()}},
 }
 
 
@@ -57,6 +58,8 @@ def generated_only(args: argparse.Namespace) -> cfg.Config:
         raise UserError("the factors of these images are not known; leave data.path out, faces are then generated")
     if config.data.held_out < 1:
         raise UserError("data.held_out is 0; some faces must be held out, to be measured unseen")
+    if config.data.population != "random":
+        raise UserError(f"data.population is {config.data.population}; only in the random one every factor varies, and can be measured")
     return config
 
 
@@ -76,6 +79,8 @@ def first_config(args: argparse.Namespace) -> cfg.Config:
     config = cfg.with_whole_paths(cfg.changed(config, data={"path": args.data or config.data.path}))
     if (config.data.path is None) != (args.target is None):
         raise UserError("--data and --target go together: both folders, or both generated")
+    if args.target is None and (args.frontal or args.target_crop):
+        raise UserError("--frontal and --target-crop say which images of --target are used, and how; give --target too")
     return config
 
 
@@ -94,6 +99,28 @@ def tuning_config(config: cfg.Config, start: Path, args: argparse.Namespace, **m
                 "learning_rate": ((0, rate), (max(int(0.7 * epochs), 1), 0.3 * rate))}
     sigma = ((0, cfg.last_sigma(config)),)
     return cfg.with_whole_paths(cfg.changed(config, data=data, training=training, inference={"sigma": sigma}))
+
+
+def learned_files(config: cfg.Config) -> Optional[Set[Path]]:
+    """The image files that a training of this config learns from, with those of the run that it starts from; empty if they
+    are generated, None if it cannot be told (a record, a folder or a run that is no longer there)."""
+    from dgn import build
+
+    files: Set[Path] = set()
+    if config.training.start:
+        if not (Path(config.training.start) / "config.yaml").exists():
+            return None
+        before = learned_files(RunFolder.open(Path(config.training.start)).config)
+        if before is None:
+            return None
+        files |= before
+    if config.data.path is None:
+        return files
+    folder = Path(config.data.path)
+    if config.data.format != "images" or not folder.is_dir():
+        return None
+    source = build.make_sources(config.data).train
+    return files | {(folder / source.name(k)).resolve() for k in range(len(source))}
 
 
 def need_deformable(trained, path: str) -> None:

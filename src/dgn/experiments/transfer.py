@@ -27,7 +27,17 @@ from dgn import config as cfg
 from dgn import runtime
 from dgn.cli import positive
 from dgn.errors import UserError
-from dgn.experiments.models import add_recipe, add_target, config_of, experiment_folder, first_config, folder_name, table, tuning_config
+from dgn.experiments.models import (
+    add_recipe,
+    add_target,
+    config_of,
+    experiment_folder,
+    first_config,
+    folder_name,
+    learned_files,
+    table,
+    tuning_config,
+)
 from dgn.experiments.views import images_by_view
 from dgn.files import write_json
 
@@ -101,6 +111,11 @@ def unseen_images(general: cfg.Config, args: argparse.Namespace) -> Dict[float, 
     if not people:
         raise UserError(f"{folder}: none of the people in the last {args.held_out} files of --frontal is there at every view, and in no "
                         "file that is tuned on")
+    known = learned_files(general) or set()
+    seen = [files[person] for person in people for files in found.values() if (folder / files[person]).resolve() in known]
+    if seen:
+        raise UserError(f"{folder / seen[0]} is to be reconstructed unseen, but is among the images that are learned first "
+                        f"({general.data.path})")
     return {view: labels.read_files(folder, [files[person] for person in people], data) for view, files in found.items()}
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn.cli import crop, positive
+from dgn.errors import UserError
 from dgn.experiments.models import OTHER_PEOPLE, need_deformable
 
 
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace, device: str) -> None:
     trained = build.load_run(Path(args.run_folder), device)
     need_deformable(trained, args.run_folder)
     images = images_by_view(trained.config.data, args.data, args.faces, args.crop)
+    if len(next(iter(images.values()))) < 2:
+        raise UserError("one person is too few: how a latent varies between people at a view cannot be told; at least two are needed")
     latents = infer_views(trained, images, args.steps)
     found = axes.both(trained.decode, [z.reshape(-1, z.shape[-1]) for z in latents.values()])
     turned = {name: z @ own.directions for (name, z), own in zip(latents.items(), found)}
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace, device: str) -> None:
         geometry, appearance = measured["groups"]["z_geo"], measured["groups"]["z_app"]
         print(f"{kind.replace('_', ' ') + ' axes:':17} largest R of Z^g {geometry['largest']:.3f} (dimension {geometry['dimension']}), "
               f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio {measured['ratio']:.2f}; "
-              f"without any part in the view about {geometry['noise']:.3f}")
+              f"without any part in the view about {geometry['noise']:.3f} and {appearance['noise']:.3f}")
     shown, folder, face = result["principal"], trained.folder.figures, turned["z_app"][len(images) // 2][0]
     decode, gamma = axes.seen_from(trained.decode, found), trained.config.evaluation.gamma
     for path in (figures.view_bars(folder / "views_r.png", shown), figures.view_lines(folder / "views_lines.png", shown),

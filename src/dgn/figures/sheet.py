@@ -58,7 +58,8 @@ def save_curves(path: Path, records: List[Dict], panels: Dict[str, Dict[str, str
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), dpi=100, squeeze=False)
     for ax, (title, keys) in zip(axes[0], panels.items()):
         for key, name in keys.items():
-            ax.plot([r["epoch"] + 1 for r in records], [r.get(key, np.nan) for r in records], label=name)
+            told = [r for r in records if key in r]  # R1 may be taken more seldom than once an epoch
+            ax.plot([r["epoch"] + 1 for r in told], [r[key] for r in told], label=name)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("epoch")
         ax.grid(alpha=0.3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Tuple
+from typing import Callable, NamedTuple, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -118,10 +118,10 @@ def check_chains(diagnostics: Diagnostics, latents: Tuple[np.ndarray, ...], wher
         "The chains run away: lower inference.step_size, raise inference.sigma, or lower training.learning_rate")
 
 
-def check_errors(errors: np.ndarray, where: str) -> None:
-    """Raises RunFailed if a reconstruction is not a number although its chain was good: the weights have gone."""
+def check_errors(errors: Sequence[float], where: str) -> None:
+    """Raises RunFailed if an error or a loss is not a number although the chains were good: the weights have gone."""
     if not np.isfinite(errors).all():
-        raise RunFailed(f"{where}: the weights give reconstructions that are no numbers; lower training.learning_rate")
+        raise RunFailed(f"{where}: the weights give errors or losses that are no numbers; lower training.learning_rate")
 
 
 def as_tensors(arrays: Tuple[np.ndarray, ...]) -> Tuple[Tensor, ...]:

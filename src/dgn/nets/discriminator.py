@@ -61,6 +61,7 @@ class Discriminator(nn.Cell):
                                    for before, after in zip([maps[0], *maps[:-1]], maps)])
         self.flat = (-1, maps[-1] * LAST ** 2)
         self.score = Dense(self.flat[1], 1, rng, gain=0.5)
+        self.activations = activations(maps, size)
 
     def construct(self, x: Tensor) -> Tensor:
         x = self.enter(2 * x - 1)
@@ -74,6 +75,16 @@ class Discriminator(nn.Cell):
 def feature_maps(size: int, width: int) -> List[int]:
     """Channels at `size`, size / 2, ... 4."""
     return [width * min(2 ** level, WIDEST) for level in range(int(np.log2(size // LAST)) + 1)]
+
+
+def activations(maps: List[int], size: int) -> int:
+    """Values that one image's forward pass keeps: of every block its activated input, what its first convolution gives, as it is
+    and activated, what its second gives, and their sum with the shortcut, which is a value more where channels change."""
+    values = 0
+    for level, (before, after) in enumerate(zip([maps[0], *maps[:-1]], maps)):
+        pixels = (size // 2 ** level) ** 2
+        values += pixels * (5 * before + before + 2 * min(before, after) + (2 if before == after else 3) * after)
+    return values
 
 
 def convolution(inputs: int, outputs: int, kernel: int, rng: np.random.Generator, bias: bool = True) -> nn.Cell:

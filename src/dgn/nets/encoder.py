@@ -1,4 +1,4 @@
-"""The inference network of a VAE: the generators' stack turned round (Table 4 read from below)."""
+"""The inference network of a VAE: a generator's stack turned round (its table read from below)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from dgn.randomness import generator
 class Encoder(nn.Cell):
     """Images (N, C, H, W) -> mean and log-variance of q(z | x), each (N, d), for every sampled latent group in turn.
 
-    plan: of a generator; the encoder has its layers, from the image down.
+    plan: the encoder has its layers, from the image down. (`build` gives that of model.network at model.width, whatever the
+    model: plain generators are a little narrower, so the encoder is no smaller than what it inverts.)
     """
 
     def __init__(self, groups: Tuple[LatentGroup, ...], plan: Plan, inputs: int, seed: int) -> None:

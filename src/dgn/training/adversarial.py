@@ -58,7 +58,7 @@ class Adversarial(AlternatingBackPropagation):
         # losses are told from the scores: MindSpore's own last digit depends on where in memory a tensor lies
         measures = {"critic": _softplus(-real) + _softplus(unreal), "score_real": float(real.mean()), "score_made": float(unreal.mean())}
         if r1:
-            measures["r1"] = float(r1[0].mean()) * self.r1_every  # calm visits add nothing: the mean over all is then that of R1
+            measures["r1"] = float(r1[0].mean())
         return measures
 
 

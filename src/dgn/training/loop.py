@@ -6,7 +6,7 @@ import functools
 import signal
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mindspore import nn
@@ -45,26 +45,28 @@ class Sums(NamedTuple):
     images: int = 0  # frames, of clips
     loss: float = 0.0
     squared_error: float = 0.0
-    measures: Dict[str, float] = {}  # never changed in place
+    measures: Dict[str, Sequence[float]] = {}  # samples of the visits that told it, sum over them; never changed in place
 
     def add(self, visit: Visit, images: int) -> "Sums":
-        n = len(visit.errors)
+        n, measures = len(visit.errors), dict(self.measures)
+        for key, value in visit.measures.items():
+            told, total = measures.get(key, (0, 0.0))
+            measures[key] = (told + n, total + n * value)
         return Sums(self.samples + n, self.images + images, self.loss + n * visit.loss,
-                    self.squared_error + float(visit.errors.sum()),
-                    {**self.measures, **{key: self.measures.get(key, 0.0) + n * value for key, value in visit.measures.items()}})
+                    self.squared_error + float(visit.errors.sum()), measures)
 
     def over(self, ranks: Ranks) -> "Sums":
         """The sums of all processes."""
         if ranks.count == 1:
             return self
         keys = sorted(self.measures)  # the same everywhere: processes take the same steps
-        samples, images, loss, error, *measures = ranks.total([*self[:4], *(self.measures[key] for key in keys)])
-        return Sums(int(samples), int(images), loss, error, dict(zip(keys, measures)))
+        samples, images, loss, error, *measures = ranks.total([*self[:4], *(value for key in keys for value in self.measures[key])])
+        return Sums(int(samples), int(images), loss, error, dict(zip(keys, zip(measures[::2], measures[1::2]))))
 
     def means(self) -> Dict[str, float]:
         n = max(self.samples, 1)
         return {"loss": self.loss / n, "msre": self.squared_error / max(self.images, 1),
-                **{key: value / n for key, value in self.measures.items()}}
+                **{key: total / told for key, (told, total) in self.measures.items() if told}}
 
 
 def train(run: RunFolder, learner: Learner, progress: Progress, start: Position = Position(0, 0),
@@ -83,7 +85,7 @@ def train(run: RunFolder, learner: Learner, progress: Progress, start: Position 
             order = epoch_order(len(source), size, draw, config.training.shards, ranks.shards(config.training.shards))
             first = start.step if epoch == start.epoch else 0
             if not (first and ranks.first):  # what was summed before the stop is told once, by names that all know
-                sums = Sums(measures=dict.fromkeys(sums.measures, 0.0) if first else {})
+                sums = Sums(measures=dict.fromkeys(sums.measures, (0, 0.0)) if first else {})
             if epoch in config.training.renew_appearance and not first:
                 renew_appearance(learner.model, learner.fresh, learner.method.cells["optimizer"], config.training.adam_beta1,
                                  config.training.adam_beta2, learner.bank, epoch)
@@ -139,7 +141,7 @@ def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.
     noise = _noise(learner, config.training, position, len(indices))
     done = learner.method.visit(x, learner.bank.read(indices), noise, sigma, rate, check)
     learner.bank.write(indices, done.latents)
-    langevin.check_errors(done.errors, where)
+    langevin.check_errors([*done.errors, done.loss], where)
     return sums.add(done, count_images(x))
 
 
