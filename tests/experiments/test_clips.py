@@ -15,9 +15,10 @@ from dgn import build
 from dgn.__main__ import main
 from dgn.config import Data, Model
 from dgn.data.face_clips import FaceClips
+from dgn.data.face_factors import EXPRESSIONS
 from dgn.errors import UserError
 from dgn.experiments import recognition, recombination
-from dgn.experiments.clips import COLOUR, MOTION, Probe, label, motion, other_donors, over_time, probe
+from dgn.experiments.clips import COLOUR, MOTION, Probe, explained_motion, label, motion, other_donors, over_time, probe
 from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.model import decode
 from tests.data.test_clips import write_video
@@ -104,6 +105,7 @@ def test_clips_of_unequal_length_train_and_are_inferred_as_strips(tmp_path, caps
 def test_recombination(trained, capsys):
     assert experiment("recombination", trained) == 0
     assert "landmark motion" in capsys.readouterr().out
+    assert set(results(trained)["explained_motion"]) == set(EXPRESSIONS)
     found = results(trained)["recombination"]
     assert {"geometry_donor", "appearance_donor", "own", "donors"} == set(found["mouth_open"]) and "skin" in found
     for suffix in ("png", "gif", "mp4"):
@@ -111,6 +113,18 @@ def test_recombination(trained, capsys):
     video = cv2.VideoCapture(str(trained / "figures" / "recombination.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 5
     assert experiment("recombination", trained, "--clips", 0, 24) == 2 and "clips 0 to 23" in capsys.readouterr().err
+
+
+def test_explained_motion_is_a_share_of_what_moves(rng):
+    clips = rng.random((4, 6, 1, 4, 4)).astype(np.float32)
+    clips[3, 4:] = -1  # a shorter clip
+    still, half = clips.copy(), clips.copy()
+    for k, there in enumerate((6, 6, 6, 4)):
+        mean = clips[k, :there].mean(0)
+        still[k], half[k] = mean + 0.3, (clips[k] + mean) / 2
+    rebuilt = np.stack([still[0], half[1], clips[2] + 0.2, half[3]])
+    found = explained_motion(clips, rebuilt, ["still", "half", "whole", "half"])
+    assert found == pytest.approx({"still": 0, "half": 0.75, "whole": 1}, abs=1e-5)
 
 
 @pytest.mark.parametrize("giver", ["geometry", "appearance"])

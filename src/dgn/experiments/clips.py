@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, List, NamedTuple, Tuple
+from typing import Callable, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
 from dgn.data.face_factors import MOVED as MOTION
-from dgn.data.source import as_images
+from dgn.data.source import as_images, observed
 from dgn.errors import UserError
 from dgn.experiments.models import OTHER_PEOPLE
 
@@ -31,6 +31,14 @@ def label(name: str) -> Tuple[str, str]:
     if match is None:
         raise UserError(f"the clip {name} is not named class/person_..., such as anger/S010_004: its class is not known")
     return match[1], match[2]
+
+
+def classes(names: List[str]) -> List[str]:
+    """The class of each clip; "all" where names do not tell them."""
+    try:
+        return [label(name)[0] for name in names]
+    except UserError:
+        return ["all"] * len(names)
 
 
 class Probe(NamedTuple):
@@ -66,6 +74,23 @@ def over_time(read: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np
 def motion(values: np.ndarray) -> np.ndarray:
     """(n, F, k) less their mean over time: what moves, without what stays."""
     return values - values.mean(1, keepdims=True)
+
+
+def explained_motion(clips: np.ndarray, rebuilt: np.ndarray, classes: List[str]) -> Dict[str, float]:
+    """Share of the motion in clips (n, F, C, H, W) that their reconstructions show, of each class: 1 - |m - m'|^2 / |m|^2, where m
+    is what differs from a clip's mean frame. 1: all of it; 0: as if nothing moved; below 0: it moves wrongly."""
+    there = observed(clips)[:, :, None]  # a shorter clip's last frames are not
+
+    def moved(frames: np.ndarray) -> np.ndarray:
+        flat = frames.reshape(*frames.shape[:2], -1).astype(np.float64)
+        return (flat - (there * flat).sum(1, keepdims=True) / there.sum(1, keepdims=True)) * there
+    truth = moved(clips)
+    total, missing = np.square(truth).sum((1, 2)), np.square(truth - moved(rebuilt)).sum((1, 2))
+    found = {}
+    for name in sorted(set(classes)):
+        own = np.array([c == name for c in classes])
+        found[name] = float(1 - missing[own].sum() / max(total[own].sum(), 1e-12))
+    return found
 
 
 def other_donors(names: List[str]) -> np.ndarray:

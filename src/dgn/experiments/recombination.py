@@ -6,8 +6,9 @@
 Two training clips are decoded with each other's geometry: one person's colours with the other's shape and motion. For
 generated clips numbers tell whether that is so: of 200 clips each takes the geometry of one of another person and another
 expression; probes, trained on clips of people that the model never saw, read landmarks and factors off the frames; their
-motion is compared with that of both donors, and so are the colours. Written to the run folder: section "recombination" of
-metrics.json, figures/recombination.png, .gif and .mp4.
+motion is compared with that of both donors, and so are the colours. Of all clips, how much of the motion their own
+reconstructions show, by class where names tell it. Written to the run folder: sections "recombination" and
+"explained_motion" of metrics.json, figures/recombination.png, .gif and .mp4.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from dgn.cli import natural
 from dgn.errors import UserError
-from dgn.experiments.clips import COLOUR, MOTION, motion, need_clips, other_donors, over_time, probe
+from dgn.experiments.clips import COLOUR, MOTION, classes, explained_motion, motion, need_clips, other_donors, over_time, probe
 from dgn.experiments.models import table
 
 PAIRS = 200
@@ -52,6 +53,10 @@ def run(args: argparse.Namespace, device: str) -> None:
         trained.folder.add_results(recombination=result)
         print(table("correlation with", ["geometry donor", "appearance donor", "own clip", "between donors"], {
             name: [f"{found[key]:+.2f}" for key in ("geometry_donor", "appearance_donor", "own", "donors")] for name, found in result.items()}))
+    shown = np.unique(np.linspace(0, len(source) - 1, min(PAIRS, len(source))).astype(int))
+    explained = explained_motion(source.read(shown), trained.decode(*trained.bank.read(shown)).image, classes([names[k] for k in shown]))
+    trained.folder.add_results(explained_motion=explained)
+    print("motion that reconstructions show: " + ", ".join(f"{name} {share:.2f}" for name, share in explained.items()))
     for path in figures.recombination(trained.folder.figures / "recombination.png", clips, exchanged, [names[k] for k in pair]):
         print(path)
 
