@@ -228,7 +228,7 @@ def test_labels(tmp_path, rng, capsys):
 
 def test_adversarial(recipe, images, tmp_path, capsys):
     line = ["adversarial", "--config", recipe, "--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2",
-            "--more-epochs", 2, "--faces", 30]
+            "--set", "training.r1_weight=0", "--more-epochs", 2, "--faces", 30]  # R1's second derivative compiles for long
     assert experiment(*line, "--output", tmp_path / "out") == 0
     assert "Frechet distance of samples" in capsys.readouterr().out
     found = results(tmp_path / "out")["models"]

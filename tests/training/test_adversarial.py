@@ -221,11 +221,6 @@ def test_a_batch_in_parts_teaches_what_the_whole_does(images, tmp_path):
         np.testing.assert_allclose(found[1][name].asnumpy(), whole.asnumpy(), atol=2e-4, err_msg=name)
 
 
-def test_it_goes_on_from_a_run_without_a_critic(images, tmp_path):
-    assert main(arguments(images, tmp_path / "first", 2)) == 0
-    assert main(arguments(images, tmp_path / "second", 2, *CRITIC, "--set", f"training.start={tmp_path / 'first'}")) == 0
-
-
 @pytest.mark.parametrize("setting", ["training.method=vae", "model.appearance=label", "data.frames=4"])
 def test_where_it_has_no_meaning_it_is_refused(images, tmp_path, setting, capsys):
     assert main(arguments(images, tmp_path / "run", 1, *CRITIC, "--set", setting)) == 2
