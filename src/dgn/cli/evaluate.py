@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -82,17 +82,12 @@ def exchangeable(config: cfg.Config) -> bool:
     return data.path is None and data.population == "random" and config.model.kind == "deformable" and not data.frames
 
 
-def factor_probe(data: cfg.Data, names: Sequence[str], faces: int = PROBE_FACES) -> Tuple[Callable, Dict[str, float]]:
-    """What reads the named factors off pictures, learned from so many generated faces of other people; and how well it does:
-    the correlation with the truth on as many faces of others again."""
+def known_faces(data: cfg.Data, names: Sequence[str], faces: int, seed: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Generated faces as the config has them, of other people (n, C, H, W), and their named factors (n, k)."""
     from dgn import build
-    from dgn.evaluation import exchange
 
-    everyone = np.arange(faces)
-    fresh, others = (build.make_faces(data, faces, data.seed + more) for more in (1, 2))
-    predict = exchange.probe(fresh.read(everyone), fresh.factor_table(everyone, names))
-    found, truth = predict(others.read(everyone)), others.factor_table(everyone, names)
-    return predict, {name: exchange.correlation(found[:, k], truth[:, k]) for k, name in enumerate(names)}
+    source, everyone = build.make_faces(data, faces, seed), np.arange(faces)
+    return source.read(everyone), source.factor_table(everyone, names)
 
 
 def exchanged(trained, known: np.ndarray) -> Dict[str, Any]:
@@ -101,7 +96,8 @@ def exchanged(trained, known: np.ndarray) -> Dict[str, Any]:
     from dgn.evaluation import exchange
 
     faces = build.make_faces(trained.config.data, len(trained.bank))
-    predict, _ = factor_probe(trained.config.data, PROBED)
+    data = trained.config.data
+    predict = exchange.probe(*known_faces(data, PROBED, PROBE_FACES, data.seed + 1))
     return exchange.compute(trained.decode, predict, PROBED, faces.factor_table(known, PROBED), *trained.bank.read(known))
 
 

@@ -33,7 +33,7 @@ def label(name: str) -> Tuple[str, str]:
     return match[1], match[2]
 
 
-def classes(names: List[str]) -> List[str]:
+def classes_of(names: List[str]) -> List[str]:
     """The class of each clip; "all" where names do not tell them."""
     try:
         return [label(name)[0] for name in names]

@@ -69,20 +69,23 @@ def summary(found: Dict[str, Dict[str, float]]) -> str:
 def followed(grey, colour) -> Dict[str, Dict[str, float]]:
     """Which donor's factors the colour faces show that grey faces' geometric latents bend, and how well true faces show them."""
     from dgn import build
-    from dgn.cli.evaluate import factor_probe
+    from dgn.cli.evaluate import known_faces
     from dgn.evaluation import exchange
 
     count = min(DONORS, len(grey.bank), len(colour.bank))
     faces = np.arange(count)
     expressive, neutral = build.make_faces(grey.config.data, count), build.make_faces(colour.config.data, count)
     names = (*MOVED, *STAYING)
-    predict, told = factor_probe(cfg.changed(colour.config, data={"population": "expressions"}).data, names, PROBE_FACES)
+    data = cfg.changed(colour.config, data={"population": "expressions"}).data
+    predict = exchange.probe(*known_faces(data, names, PROBE_FACES, data.seed + 1))
+    others, truth = known_faces(data, names, PROBE_FACES, data.seed + 2)
+    read = predict(others)
     z_app, z_geo = colour.bank.read(faces)[0], grey.bank.read(faces)[1]
     found = exchange.follow(predict(colour.decode(z_app, z_geo).image), names, neutral.factor_table(faces, names),
                             expressive.factor_table(faces, names))
     for name in MOVED:  # neutral faces do not differ in these
         del found[name]["appearance_donor"]
-    return {name: {**found[name], "probe": told[name]} for name in names}
+    return {name: {**found[name], "probe": exchange.correlation(read[:, k], truth[:, k])} for k, name in enumerate(names)}
 
 
 def draw(figures, folder: Path, grey, colour, columns: int = 10, rows: int = 4) -> Path:

@@ -21,7 +21,7 @@ import numpy as np
 
 from dgn.cli import natural
 from dgn.errors import UserError
-from dgn.experiments.clips import COLOUR, MOTION, classes, explained_motion, motion, need_clips, other_donors, over_time, probe
+from dgn.experiments.clips import COLOUR, MOTION, classes_of, explained_motion, motion, need_clips, other_donors, over_time, probe
 from dgn.experiments.models import table
 
 PAIRS = 200
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, device: str) -> None:
         print(table("correlation with", ["geometry donor", "appearance donor", "own clip", "between donors"], {
             name: [f"{found[key]:+.2f}" for key in ("geometry_donor", "appearance_donor", "own", "donors")] for name, found in result.items()}))
     shown = np.unique(np.linspace(0, len(source) - 1, min(PAIRS, len(source))).astype(int))
-    explained = explained_motion(source.read(shown), trained.decode(*trained.bank.read(shown)).image, classes([names[k] for k in shown]))
+    explained = explained_motion(source.read(shown), trained.decode(*trained.bank.read(shown)).image, classes_of([names[k] for k in shown]))
     trained.folder.add_results(explained_motion=explained)
     print("motion that reconstructions show: " + ", ".join(f"{name} {share:.2f}" for name, share in explained.items()))
     for path in figures.recombination(trained.folder.figures / "recombination.png", clips, exchanged, [names[k] for k in pair]):
