@@ -58,7 +58,7 @@ def trained(folder: Path) -> Iterator[Tuple[str, Set[str]]]:
     for name, settings in TRAINED.items():
         config = cfg.load(None, [*TINY, *settings])
         model = build.make_model(config, "CPU")
-        method = build.make_method(config, model)
+        method = build.make_method(config, model, "CPU")
         x = zeros(N, *([config.data.frames] if config.data.frames else []), model.channels, model.size, model.size)
         latents, noise = ([zeros(*lead, N, *group.shape) for group in model.groups] for lead in ((), (1,)))
         inputs = (x, number, *latents, *(latents if config.training.adversarial != "none" else ()))

@@ -18,7 +18,7 @@ from dgn.inference.langevin import Langevin
 from dgn.inference.langevin import run as run_sampler
 from dgn.inference.latents import LatentBank, remove_others
 from dgn.nets.deformable import DeformableGenerator
-from dgn.nets.discriminator import Discriminator
+from dgn.nets.discriminator import Discriminator, Operators
 from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.encoder import Encoder
 from dgn.nets.model import Decoded, decode
@@ -126,7 +126,7 @@ def make_sampler(energy: Energy, config: cfg.Config, steps: Optional[int] = None
     return Langevin(energy, given.step_size, steps or given.compiled or given.steps, given.order, given.per_frame)
 
 
-def make_method(config: cfg.Config, model: nn.Cell, ranks: Ranks = Ranks()) -> Method:
+def make_method(config: cfg.Config, model: nn.Cell, device: str, ranks: Ranks = Ranks()) -> Method:
     """The learning method of a config for a model."""
     energy, training = make_energy(model, config), config.training
     sampler = make_sampler(energy, config)
@@ -136,15 +136,16 @@ def make_method(config: cfg.Config, model: nn.Cell, ranks: Ranks = Ranks()) -> M
         step = elbo_step(energy, encoder, training.adam_beta1, training.adam_beta2, ranks)
         return Variational(sampler, Learning(step, training.parts))
     if training.adversarial != "none":
-        return _adversarial(config, sampler, ranks)
+        return _adversarial(config, sampler, device, ranks)
     step = learning_step(energy, training.adam_beta1, training.adam_beta2, ranks)
     return AlternatingBackPropagation(sampler, Learning(step, training.parts), config.inference.steps)
 
 
-def _adversarial(config: cfg.Config, sampler: Langevin, ranks: Ranks) -> Adversarial:
+def _adversarial(config: cfg.Config, sampler: Langevin, device: str, ranks: Ranks) -> Adversarial:
     """Eq. 22: the critic, and the steps of both."""
     energy, training = sampler.energy, config.training
-    critic = Discriminator(energy.model.channels, energy.model.size, training.critic_width, training.seed)
+    critic = Discriminator(energy.model.channels, energy.model.size, training.critic_width, training.seed,
+                           Operators(config.model.deconv, device))
     betas = training.adam_beta1, training.adam_beta2
     acting, judging = adam(energy.model.trainable_params(), *betas), adam(critic.trainable_params(), *betas)
     actor = Step(Actor(energy, critic, training.likelihood_weight, training.adversarial), acting, ranks.reducer(acting.parameters))
@@ -166,7 +167,7 @@ def make_learner(config: cfg.Config, device: str, folder: RunFolder, source: Sou
     if counts.min() != counts.max():
         raise UserError(f"one process finds {counts.min():.0f} samples and another {counts.max():.0f}; all hosts must see the same data")
     model = make_model(config, device)
-    method = make_method(config, model, ranks)
+    method = make_method(config, model, device, ranks)
     if saved is None:
         if config.training.start:
             start_from(*start_of(config), config.training.start_with, model, method)
@@ -281,7 +282,7 @@ def load_run(path: Path, device: str) -> Trained:
     config = folder.config
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config, device)
-    method = make_method(config, model)
+    method = make_method(config, model, device)
     checkpoint.load(saved, learned(method.cells))
     return Trained(folder, saved, model, method.sampler, method.encoder,
                    LatentBank.open(saved, model.groups), functools.lru_cache(maxsize=None)(lambda: make_sources(config.data)))

@@ -184,7 +184,7 @@ def test_the_slope_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
 def test_seldom_r1_has_so_many_times_the_weight():
     config = cfg.changed(cfg.Config(), data={"size": 16}, model={"width": 8, "z_app": 4, "z_geo": 3},
                          training={"adversarial": "nonsaturating", "critic_width": 2, "r1_weight": 5.0, "r1_every": 4})
-    method = build.make_method(config, build.make_model(config, "CPU"))
+    method = build.make_method(config, build.make_model(config, "CPU"), "CPU")
     assert method.critic.step.objective.penalty == 20 and method.calm.step.objective.penalty == 0
     acting, judging = method.learning.step.optimizer, method.critic.step.optimizer
     assert judging is method.calm.step.optimizer

@@ -32,7 +32,7 @@ def iteration(config: cfg.Config, device: str, ranks: Ranks, rounds: int) -> Dic
     """Times whole iterations (sampler, learning step, exchange of gradients) on this process's part of a batch of random
     images, and the exchange alone. All processes call it; each gets the first one's times and the largest memory of all."""
     model = build.make_model(config, device)
-    method = build.make_method(config, model, ranks)
+    method = build.make_method(config, model, device, ranks)
     share, rng = config.training.batch_size // ranks.count, np.random.default_rng(ranks.rank)
     frames = (config.data.frames,) if config.data.frames else ()
     x = rng.random((share, *frames, model.channels, model.size, model.size), np.float32)

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     sources = build.make_sources(config.data)
     if args.dry_run:
         from dgn.training.plan import describe
-        print(describe(config, build.make_method(config, build.make_model(config, device)), len(sources.train), device))
+        print(describe(config, build.make_method(config, build.make_model(config, device), device), len(sources.train), device))
         return 0
 
     if ranks.first and not args.resume:

@@ -5,19 +5,26 @@ L. Mescheder, A. Geiger, S. Nowozin, Which Training Methods for GANs do actually
 
 from __future__ import annotations
 
-from typing import List
+from typing import List, NamedTuple
 
-import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from dgn.nets.blocks import Dense, truncated_normal
+from dgn.nets.conv import make_conv
 from dgn.randomness import generator
 
 RESIDUAL = 0.1  # share of a block's convolutions in its output
 SLOPE = 0.2  # of the activation below 0
 LAST = 4  # pixels a side of the last feature maps
 WIDEST = 16  # times `width`, at most
+
+
+class Operators(NamedTuple):
+    """Which convolution is used: a value of model.deconv, and the device."""
+
+    kind: str = "auto"
+    device: str = "CPU"
 
 
 def activation(x: Tensor) -> Tensor:
@@ -32,14 +39,29 @@ def halve(x: Tensor) -> Tensor:
     return ops.reduce_mean(x.reshape((n, channels, height // 2, 2, width // 2, 2)), (3, 5))
 
 
+class Conv(nn.Cell):
+    """Convolution of stride 1, same size, with He's initial weights; (N, inputs, H, W) -> (N, outputs, H, W)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, rng: np.random.Generator, operators: Operators, bias: bool = True) -> None:
+        super().__init__()
+        weight = truncated_normal((outputs, inputs, kernel, kernel), rng, (2 / (inputs * kernel ** 2)) ** 0.5)
+        self.weight = Parameter(Tensor(weight), name="weight")
+        zeros = Tensor(np.zeros(outputs, np.float32))
+        self.bias = Parameter(zeros, name="bias") if bias else zeros
+        self.conv = make_conv(operators.kind, outputs, kernel, operators.device)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.conv(x, self.weight, self.bias)
+
+
 class Block(nn.Cell):
     """x + RESIDUAL * two 3x3 convolutions of it; a 1x1 convolution takes the place of x where the channels change."""
 
-    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator) -> None:
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, operators: Operators) -> None:
         super().__init__()
         between = min(inputs, outputs)
-        self.first, self.second = convolution(inputs, between, 3, rng), convolution(between, outputs, 3, rng)
-        self.shortcut = convolution(inputs, outputs, 1, rng, bias=False) if inputs != outputs else None
+        self.first, self.second = Conv(inputs, between, 3, rng, operators), Conv(between, outputs, 3, rng, operators)
+        self.shortcut = Conv(inputs, outputs, 1, rng, operators, bias=False) if inputs != outputs else None
 
     def construct(self, x: Tensor) -> Tensor:
         straight = x if self.shortcut is None else self.shortcut(x)
@@ -50,14 +72,15 @@ class Discriminator(nn.Cell):
     """Images (N, C, H, W) in [0, 1] -> scores (N,), the logits of "real"; H a power of two from 8 on.
 
     A convolution to `width` channels and, at every size down to 4x4, two blocks; channels double as sizes halve.
+    operators: the kind (a value of model.deconv) and device of the convolutions.
     """
 
-    def __init__(self, channels: int, size: int, width: int, seed: int) -> None:
+    def __init__(self, channels: int, size: int, width: int, seed: int, operators: Operators = Operators()) -> None:
         super().__init__()
         rng = generator(seed, "discriminator weights")
         maps = feature_maps(size, width)
-        self.enter = convolution(channels, maps[0], 3, rng)
-        self.levels = nn.CellList([nn.SequentialCell(Block(before, before, rng), Block(before, after, rng))
+        self.enter = Conv(channels, maps[0], 3, rng, operators)
+        self.levels = nn.CellList([nn.SequentialCell(Block(before, before, rng, operators), Block(before, after, rng, operators))
                                    for before, after in zip([maps[0], *maps[:-1]], maps)])
         self.flat = (-1, maps[-1] * LAST ** 2)
         self.score = Dense(self.flat[1], 1, rng, gain=0.5)
@@ -86,8 +109,3 @@ def activations(maps: List[int], size: int) -> int:
         values += pixels * (5 * before + before + 2 * min(before, after) + (2 if before == after else 3) * after)
     return values
 
-
-def convolution(inputs: int, outputs: int, kernel: int, rng: np.random.Generator, bias: bool = True) -> nn.Cell:
-    """Stride 1, same size; He's initial weights."""
-    weight = truncated_normal((outputs, inputs, kernel, kernel), rng, (2 / (inputs * kernel ** 2)) ** 0.5)
-    return nn.Conv2d(inputs, outputs, kernel, pad_mode="same", has_bias=bias, weight_init=ms.Tensor(weight), bias_init="zeros")

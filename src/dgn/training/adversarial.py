@@ -84,27 +84,32 @@ class Critic(nn.Cell):
 
     def __init__(self, discriminator: nn.Cell, penalty: float) -> None:
         super().__init__()
-        self.discriminator, self.penalty = discriminator, penalty
-        self.total, self.slope, self.softplus = TotalScore(discriminator), ops.GradOperation(), ops.Softplus()
+        self.discriminator, self.penalty, self.softplus = discriminator, penalty, ops.Softplus()
+        self.scores = Scores(discriminator)
+        self.slope = ms.value_and_grad(self.scores)
 
     def construct(self, x: Tensor, made: Tensor) -> Tuple[Tensor, ...]:
-        real, unreal = self.discriminator(x), self.discriminator(made)
-        loss = ops.reduce_mean(self.softplus(-real) + self.softplus(unreal))
         if self.penalty > 0:
-            r1 = ops.reduce_mean(squared_norm(self.slope(self.total)(x)))
-            return loss + 0.5 * self.penalty * r1, real, unreal, r1
-        return loss, real, unreal
+            (real, unreal), slope = self.slope(x, made)
+            r1 = ops.reduce_mean(squared_norm(slope))
+            return self.loss(real, unreal) + 0.5 * self.penalty * r1, real, unreal, r1
+        real, unreal = self.scores(x, made)
+        return self.loss(real, unreal), real, unreal
+
+    def loss(self, real: Tensor, unreal: Tensor) -> Tensor:
+        """-log D(x) - log(1 - D(made)), the mean."""
+        return ops.reduce_mean(self.softplus(-real) + self.softplus(unreal))
 
 
-class TotalScore(nn.Cell):
-    """Scores summed over a batch: their gradient to an image is that of its own score."""
+class Scores(nn.Cell):
+    """(x, made) -> scores of both. The gradient to x of all their sum is, of each image, that of its own score."""
 
     def __init__(self, discriminator: nn.Cell) -> None:
         super().__init__()
         self.discriminator = discriminator
 
-    def construct(self, x: Tensor) -> Tensor:
-        return ops.reduce_sum(self.discriminator(x))
+    def construct(self, x: Tensor, made: Tensor) -> Tuple[Tensor, Tensor]:
+        return self.discriminator(x), self.discriminator(made)
 
 
 class Actor(nn.Cell):

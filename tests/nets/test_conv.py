@@ -1,0 +1,74 @@
+"""The native convolution against MindSpore's, forward, its gradients, and the slope of a gradient's norm, as R1 needs it."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+
+from dgn.errors import UserError
+from dgn.nets.conv import NativeConv, StockConv, make_conv
+from tests.reference import Gradients
+
+CASES = [(3, 2, 5, 3, 8, 8), (5, 4, 1, 1, 4, 6), (2, 1, 3, 5, 7, 9), (70, 3, 4, 3, 4, 4)]  # samples, inputs, outputs, kernel, H, W
+
+
+def draw(rng, n, inputs, outputs, kernel, height, width):
+    shapes = (n, inputs, height, width), (outputs, inputs, kernel, kernel), (outputs,), (n, outputs, height, width)
+    return [ms.Tensor(rng.standard_normal(shape).astype(np.float32)) for shape in shapes]
+
+
+def both(case):
+    return StockConv(case[2], case[3]), NativeConv(case[2], case[3])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_forward_and_gradients_agree(case, rng):
+    arrays = draw(rng, *case)
+    wanted, found = ([net(*arrays[:3]), *Gradients(net)(*arrays)] for net in both(case))
+    for a, b in zip(wanted, found):
+        np.testing.assert_allclose(b.asnumpy(), a.asnumpy(), atol=1e-5 * max(1, np.abs(a.asnumpy()).max()))
+
+
+class Curved(nn.Cell):
+    """The sum of a bent result: its gradient to x depends on x."""
+
+    def __init__(self, conv: nn.Cell) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def construct(self, *inputs):
+        return ops.reduce_sum(ops.tanh(self.conv(*inputs)))
+
+
+class SlopeNorm(nn.Cell):
+    """|d Curved / d each input|^2, weighted, summed."""
+
+    def __init__(self, conv: nn.Cell) -> None:
+        super().__init__()
+        self.slopes = ops.GradOperation(get_all=True)
+        self.curved = Curved(conv)
+
+    def construct(self, *inputs):
+        total, weight = 0.0, 1.0
+        for slope in self.slopes(self.curved)(*inputs):
+            total, weight = total + weight * ops.reduce_sum(ops.square(slope)), weight / 2
+        return total
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_second_derivatives_agree(case, rng):
+    arrays = draw(rng, *case)[:3]
+    wanted, found = (ms.value_and_grad(SlopeNorm(net), (0, 1, 2))(*arrays) for net in both(case))
+    np.testing.assert_allclose(found[0].asnumpy(), wanted[0].asnumpy(), rtol=1e-4)
+    for a, b in zip(wanted[1], found[1]):
+        np.testing.assert_allclose(b.asnumpy(), a.asnumpy(), atol=1e-4 * np.abs(a.asnumpy()).max())
+
+
+def test_the_operator_follows_the_device():
+    assert isinstance(make_conv("auto", 3, 3), NativeConv)
+    for kind, device in (("stock", "CPU"), ("symmetric", "CPU"), ("auto", "GPU"), ("auto", "Ascend")):
+        assert isinstance(make_conv(kind, 3, 3, device), StockConv)
+    with pytest.raises(UserError, match="CPU kernel"):
+        make_conv("native", 3, 3, "Ascend")
