@@ -138,6 +138,13 @@ def test_bench_reports_times_ratios_and_share(tmp_path, capsys):
     assert len(json.loads((tmp_path / "t.json").read_text())["seconds"]["learning step"]) == 2
 
 
+def test_bench_of_a_critic(capsys):
+    assert main(["bench", "--batch", "2", "--steps", "1", "--rounds", "1", "--set", "data.size=16", "--set", "model.width=8",
+                 "--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2"]) == 0
+    out = capsys.readouterr().out
+    assert "critic stock, step with R1" in out and "ratio  critic stock / native, step" in out and "actor, step" in out
+
+
 def test_bench_compares_processes(capsys):
     from dgn.bench import processes
 

@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import config as cfg
-from dgn.build import make_energy, make_sampler
+from dgn.build import make_energy, make_method, make_sampler
 from dgn.inference.langevin import as_tensors, draw_noise
 from dgn.nets.warp import make_warp
 from dgn.training.abp import learning_step
@@ -45,6 +45,19 @@ def learning(model: nn.Cell, config: cfg.Config, x: np.ndarray) -> Callable[[], 
     latents = tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench"))
     net = learning_step(make_energy(model, config))
     return waiting(net, ms.Tensor(1e-12, ms.float32), ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors(latents))
+
+
+def adversarial(kinds: Tuple[str, ...], model: nn.Cell, config: cfg.Config, x: np.ndarray, device: str) -> Dict[str, Callable[[], None]]:
+    """One step of the critic with each kind of convolution, without and with R1, and one of the actor, likelihood and all."""
+    latents = as_tensors(tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench")))
+    rate, images = ms.Tensor(1e-12, ms.float32), ms.Tensor(x)
+    made, calls = model(*latents)[0], {}
+    for kind in kinds:
+        method = make_method(cfg.changed(config, model={"deconv": kind}, training={"r1_every": 2}), model, device)
+        calls[f"critic {kind}, step"] = waiting(method.calm.step, rate, images, made)
+        calls[f"critic {kind}, step with R1"] = waiting(method.critic.step, rate, images, made)
+    actor = make_method(config, model, device).learning.step
+    return {**calls, "actor, step": waiting(actor, rate, images, ms.Tensor(1.0, ms.float32), *latents, *latents)}
 
 
 def generators(model: nn.Cell, batch: int, rng: np.random.Generator) -> Dict[str, Callable[[], None]]:

@@ -4,13 +4,15 @@
   dgn bench --against torch
   dgn bench --batch 25 --set data.size=128 --json timings.json
   dgn bench --config config/clips_table5.yaml --batch 1 --steps 1
+  dgn bench --config config/adversarial_faces128.yaml --batch 50
   dgn bench --processes 2
   dgn bench --samples 1562500
   DGN_THREADS=1 dgn bench --program ascend310_infer/build/dgn_infer
 
 Candidates take turns and ratios are taken within a turn, so a machine whose speed drifts is still fair. The share is that
 of the rate which a matrix product reaches here; the arithmetic is counted from the networks' layers. Of a recipe for clips
-a sample is a clip, and the part that the recurrence over time takes of a Langevin step is given as well.
+a sample is a clip, and the part that the recurrence over time takes of a Langevin step is given as well; of a recipe with
+a critic, its step and the actor's.
 """
 
 from __future__ import annotations
@@ -84,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
     seconds.update(timing.measure({"learning step": parts.learning(model, config, x)}, args.rounds))
     seconds.update(timing.measure(parts.generators(model, args.batch, rng), args.rounds))
     seconds.update(timing.measure(parts.warps(kinds, model.channels, model.size, args.batch * frames, rng), args.rounds))
+    critics = ("native", "stock") if native else ("stock",)
+    if config.training.adversarial != "none":
+        seconds.update(timing.measure(parts.adversarial(critics, model, config, x, device), args.rounds))
     if config.data.frames:
         seconds.update(timing.measure({RECURRENCE: parts.recurrence(model, args.batch, frames, rng)}, args.rounds))
 
@@ -104,6 +109,9 @@ def run(args: argparse.Namespace) -> int:
     if native:
         for what in ("forward", "forward and both gradients"):
             print(f"ratio  warp grid_sample / native, {what}: {timing.ratio(seconds, f'warp grid_sample, {what}', f'warp native, {what}'):.1f}")
+    if native and config.training.adversarial != "none":
+        for what in ("step", "step with R1"):
+            print(f"ratio  critic stock / native, {what}: {timing.ratio(seconds, f'critic stock, {what}', f'critic native, {what}'):.1f}")
     if args.json:
         write_json(Path(args.json), {"versions": runtime.versions(), "device": device, "batch": args.batch, "seconds": seconds})
     return 0
