@@ -122,6 +122,19 @@ def test_two_processes_learn_what_one_learns_from_the_whole_batch(alone, of_two)
         assert sorted(f.name for f in folder.glob("z_app*")) == ["z_app-00000-of-00002.npy", "z_app-00001-of-00002.npy"]
 
 
+def test_two_processes_teach_a_critic_what_one_does(images, tmp_path):
+    critic = ["--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2", "--set", "training.r1_every=2"]
+    for count in (1, 2):
+        launch(count, tmp_path, arguments(images, tmp_path / f"run{count}", 3, *OPTIONS, *critic))
+    assert_alike(tmp_path / "run2", tmp_path / "run1")
+    wanted, found = (ms.load_checkpoint(str(next(tmp_path.glob(f"run{count}/checkpoints/*3/critic.ckpt")))) for count in (1, 2))
+    for name in wanted:
+        np.testing.assert_allclose(found[name].asnumpy(), wanted[name].asnumpy(), atol=2e-4, err_msg=name)
+    for a, b in zip(*(state(tmp_path / f"run{count}")[3] for count in (2, 1))):
+        for key in ("critic", "score_real", "score_made", "r1", "actor"):
+            assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-5), key
+
+
 def test_four_processes_learn_what_one_learns_from_the_whole_batch(images, alone, tmp_path):
     launch(4, tmp_path, arguments(images, tmp_path / "run", 10, *OPTIONS))
     assert_alike(tmp_path / "run", alone)
