@@ -18,7 +18,7 @@ from dgn.inference.langevin import Langevin
 from dgn.inference.langevin import run as run_sampler
 from dgn.inference.latents import LatentBank, remove_others
 from dgn.nets.deformable import DeformableGenerator
-from dgn.nets.discriminator import Discriminator, Operators
+from dgn.nets.discriminator import Discriminator
 from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.encoder import Encoder
 from dgn.nets.model import Decoded, decode
@@ -144,8 +144,7 @@ def make_method(config: cfg.Config, model: nn.Cell, device: str, ranks: Ranks = 
 def _adversarial(config: cfg.Config, sampler: Langevin, device: str, ranks: Ranks) -> Adversarial:
     """Eq. 22: the critic, and the steps of both."""
     energy, training = sampler.energy, config.training
-    critic = Discriminator(energy.model.channels, energy.model.size, training.critic_width, training.seed,
-                           Operators(config.model.deconv, device))
+    critic = Discriminator(energy.model.channels, energy.model.size, training.critic_width, training.seed, config.model.deconv, device)
     betas = training.adam_beta1, training.adam_beta2
     acting, judging = adam(energy.model.trainable_params(), *betas), adam(critic.trainable_params(), *betas)
     actor = Step(Actor(energy, critic, training.likelihood_weight, training.adversarial), acting, ranks.reducer(acting.parameters))

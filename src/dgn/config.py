@@ -76,7 +76,7 @@ class Model:
     control_grid: int = number(0, 0, 256)  # beyond the paper: the displacement as a spline over this many points a side; 0: per pixel
     refine: bool = False  # the optional refining layer after the warp (Fig. 1)
     warp: str = choice("auto", "auto", "reference", "grid_sample", "native")
-    deconv: str = choice("auto", "auto", "stock", "symmetric", "native")
+    deconv: str = choice("auto", "auto", "stock", "symmetric", "native")  # and the critic's convolutions
     recurrence: str = choice("auto", "auto", "stock", "native")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -100,6 +101,13 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(images, tmp_path, caps
     assert "critic" in with_critic.partition("device")[2] and "a step of Adam for the critic and one for the generators" in with_critic
     assert not (tmp_path / "run").exists()
 
+    def activations(said: str) -> float:
+        return float(re.search(r"about (\d+) MiB activations", said)[1])
+    line = arguments(images, tmp_path / "run", 7, "--dry-run", "--set", "training.adversarial=minimax", "--set", "data.size=128")
+    assert main(line) == 0 and main([*line, "--set", "training.r1_weight=0"]) == 0
+    strict, calm = capsys.readouterr().out.split("memory")[1:]
+    assert activations(strict) == pytest.approx(1.5 * activations(calm), rel=0.01)  # the backward pass of real images beside two forward
+
 
 def test_generated_faces_are_the_default_and_known_factors_are_measured(tmp_path):
     line = ["train", "--device", "CPU", "--output", str(tmp_path / "run")]
@@ -142,7 +150,7 @@ def test_bench_of_a_critic(capsys):
     assert main(["bench", "--batch", "2", "--steps", "1", "--rounds", "1", "--set", "data.size=16", "--set", "model.width=8",
                  "--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2"]) == 0
     out = capsys.readouterr().out
-    assert "critic stock, step with R1" in out and "ratio  critic stock / native, step" in out and "actor, step" in out
+    assert "critic's step with R1, stock" in out and "ratio  critic's step, stock / native" in out and "actor's step" in out
 
 
 def test_bench_compares_processes(capsys):

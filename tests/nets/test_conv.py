@@ -1,4 +1,5 @@
-"""The native convolution against MindSpore's, forward, its gradients, and the slope of a gradient's norm, as R1 needs it."""
+"""The native convolution against MindSpore's and a float64 reference, forward, its gradients, and the slope of a gradient's norm,
+as R1 needs it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from mindspore import nn, ops
 
 from dgn.errors import UserError
 from dgn.nets.conv import NativeConv, StockConv, make_conv
-from tests.reference import Gradients
+from dgn.nets.discriminator import Discriminator
+from dgn.training.adversarial import Critic
+from tests.reference import Gradients, numpy_deconv
 
 CASES = [(3, 2, 5, 3, 8, 8), (5, 4, 1, 1, 4, 6), (2, 1, 3, 5, 7, 9), (70, 3, 4, 3, 4, 4)]  # samples, inputs, outputs, kernel, H, W
 
@@ -24,11 +27,19 @@ def both(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_forward_and_gradients_agree(case, rng):
+def test_forward_and_gradients_agree_with_numpy(case, rng):
     arrays = draw(rng, *case)
-    wanted, found = ([net(*arrays[:3]), *Gradients(net)(*arrays)] for net in both(case))
-    for a, b in zip(wanted, found):
-        np.testing.assert_allclose(b.asnumpy(), a.asnumpy(), atol=1e-5 * max(1, np.abs(a.asnumpy()).max()))
+    x, weight, bias, dout = (a.asnumpy() for a in arrays)
+    out, dx, dweight, dbias = numpy_deconv(x, turned(weight), bias, dout, 1, False)
+    for net in both(case):
+        for found, wanted in zip([net(*arrays[:3]), *Gradients(net)(*arrays)], (out, dx, turned(dweight), dbias)):
+            np.testing.assert_allclose(found.asnumpy(), wanted, atol=1e-5 * max(1, np.abs(wanted).max()), err_msg=type(net).__name__)
+        np.testing.assert_allclose(net(*arrays[:2]).asnumpy(), out - bias[:, None, None], atol=1e-5 * np.abs(out).max())
+
+
+def turned(weight):
+    """Kernels of a convolution as a transposed one has them, and back."""
+    return weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
 
 
 class Curved(nn.Cell):
@@ -66,9 +77,29 @@ def test_second_derivatives_agree(case, rng):
         np.testing.assert_allclose(b.asnumpy(), a.asnumpy(), atol=1e-4 * np.abs(a.asnumpy()).max())
 
 
-def test_the_operator_follows_the_device():
+def test_a_step_of_the_critic_is_the_same_by_either(rng):
+    images = [ms.Tensor(rng.random((3, 3, 8, 8)).astype(np.float32)) for _ in range(2)]
+    results = []
+    for kind in ("stock", "native"):
+        net = Discriminator(3, 8, 2, seed=1, kind=kind)
+        (loss, *rest), slopes = ms.value_and_grad(Critic(net, 3.0), None, ms.ParameterTuple(net.trainable_params()), has_aux=True)(*images)
+        results.append([a.asnumpy() for a in (loss, *rest, *slopes)])
+    for wanted, found in zip(*results):
+        np.testing.assert_allclose(found, wanted, atol=1e-5 * max(1e-3, np.abs(wanted).max()))
+
+
+def test_the_operator_follows_the_device_and_the_compiler(monkeypatch, tmp_path, caplog):
     assert isinstance(make_conv("auto", 3, 3), NativeConv)
     for kind, device in (("stock", "CPU"), ("symmetric", "CPU"), ("auto", "GPU"), ("auto", "Ascend")):
         assert isinstance(make_conv(kind, 3, 3, device), StockConv)
     with pytest.raises(UserError, match="CPU kernel"):
         make_conv("native", 3, 3, "Ascend")
+    with pytest.raises(UserError, match="must be one of"):
+        make_conv("fast", 3, 3)
+    with pytest.raises(ValueError, match="must be odd"):
+        make_conv("auto", 3, 2)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert isinstance(make_conv("auto", 3, 3), StockConv) and "slower" in caplog.text
+    with pytest.raises(UserError, match="cannot be built"):
+        make_conv("native", 3, 3)

@@ -48,16 +48,19 @@ def learning(model: nn.Cell, config: cfg.Config, x: np.ndarray) -> Callable[[], 
 
 
 def adversarial(kinds: Tuple[str, ...], model: nn.Cell, config: cfg.Config, x: np.ndarray, device: str) -> Dict[str, Callable[[], None]]:
-    """One step of the critic with each kind of convolution, without and with R1, and one of the actor, likelihood and all."""
+    """A step of the critic with each kind of convolution, without R1 and, if the config has it, with it; and one of the actor, in
+    place of the learning step."""
     latents = as_tensors(tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench")))
     rate, images = ms.Tensor(1e-12, ms.float32), ms.Tensor(x)
-    made, calls = model(*latents)[0], {}
+    made = model(*latents)[0]
+    calls = {}
     for kind in kinds:
         method = make_method(cfg.changed(config, model={"deconv": kind}, training={"r1_every": 2}), model, device)
-        calls[f"critic {kind}, step"] = waiting(method.calm.step, rate, images, made)
-        calls[f"critic {kind}, step with R1"] = waiting(method.critic.step, rate, images, made)
+        calls[f"critic's step, {kind}"] = waiting(method.calm.step, rate, images, made)
+        if config.training.r1_weight > 0:
+            calls[f"critic's step with R1, {kind}"] = waiting(method.critic.step, rate, images, made)
     actor = make_method(config, model, device).learning.step
-    return {**calls, "actor, step": waiting(actor, rate, images, ms.Tensor(1.0, ms.float32), *latents, *latents)}
+    return {**calls, "actor's step": waiting(actor, rate, images, ms.Tensor(1.0, ms.float32), *latents, *latents)}
 
 
 def generators(model: nn.Cell, batch: int, rng: np.random.Generator) -> Dict[str, Callable[[], None]]:

@@ -12,7 +12,7 @@
 Candidates take turns and ratios are taken within a turn, so a machine whose speed drifts is still fair. The share is that
 of the rate which a matrix product reaches here; the arithmetic is counted from the networks' layers. Of a recipe for clips
 a sample is a clip, and the part that the recurrence over time takes of a Langevin step is given as well; of a recipe with
-a critic, its step and the actor's.
+a critic, its step and the actor's, which takes the place of the learning step.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn import build
     from dgn.bench import against_torch, flops, parts, timing
     from dgn.bench.memory import peak_memory
+    from dgn.nets.conv import NativeConv, make_conv
     from dgn.nets.warp import NativeWarp, make_warp
 
     rng = np.random.default_rng(0)
@@ -86,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
     seconds.update(timing.measure({"learning step": parts.learning(model, config, x)}, args.rounds))
     seconds.update(timing.measure(parts.generators(model, args.batch, rng), args.rounds))
     seconds.update(timing.measure(parts.warps(kinds, model.channels, model.size, args.batch * frames, rng), args.rounds))
-    critics = ("native", "stock") if native else ("stock",)
     if config.training.adversarial != "none":
+        critics = ("native", "stock") if isinstance(make_conv("auto", 1, 3, device), NativeConv) else ("stock",)
         seconds.update(timing.measure(parts.adversarial(critics, model, config, x, device), args.rounds))
     if config.data.frames:
         seconds.update(timing.measure({RECURRENCE: parts.recurrence(model, args.batch, frames, rng)}, args.rounds))
@@ -109,9 +110,9 @@ def run(args: argparse.Namespace) -> int:
     if native:
         for what in ("forward", "forward and both gradients"):
             print(f"ratio  warp grid_sample / native, {what}: {timing.ratio(seconds, f'warp grid_sample, {what}', f'warp native, {what}'):.1f}")
-    if native and config.training.adversarial != "none":
-        for what in ("step", "step with R1"):
-            print(f"ratio  critic stock / native, {what}: {timing.ratio(seconds, f'critic stock, {what}', f'critic native, {what}'):.1f}")
+    for what in ("critic's step", "critic's step with R1"):
+        if f"{what}, native" in seconds:
+            print(f"ratio  {what}, stock / native: {timing.ratio(seconds, f'{what}, stock', f'{what}, native'):.1f}")
     if args.json:
         write_json(Path(args.json), {"versions": runtime.versions(), "device": device, "batch": args.batch, "seconds": seconds})
     return 0

@@ -1,17 +1,18 @@
-"""Convolution of stride 1 with bias: MindSpore's operators, or on CPU the kernels of deconv_cpu.cc.
+"""Convolution of stride 1: MindSpore's operators, or on CPU the kernels of deconv_cpu.cc.
 
-x (N, inputs, H, W), weight (outputs, inputs, K, K), bias (outputs) -> (N, outputs, H, W), with zeros around. Both can be
-differentiated twice, as R1 must be (Eq. 22).
+x (N, inputs, H, W), weight (outputs, inputs, K, K) with K odd, bias (outputs) or None -> (N, outputs, H, W), with zeros around.
+Both can be differentiated twice, as R1 must be (Eq. 22).
 """
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
+import numpy as np
 from mindspore import Tensor, nn, ops
 
-from dgn.nets.deconv import KINDS
-from dgn.nets.native import check_choice, native_or, operator
+from dgn.nets.deconv import KINDS, forward_operator, input_gradient_operator, weight_gradient_operator
+from dgn.nets.native import check_choice, native_or
 
 
 class StockConv(nn.Cell):
@@ -21,8 +22,9 @@ class StockConv(nn.Cell):
         super().__init__()
         self.conv, self.bias_add = ops.Conv2D(outputs, kernel, pad_mode="same"), ops.BiasAdd()
 
-    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return self.bias_add(self.conv(x, weight), bias)
+    def construct(self, x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+        out = self.conv(x, weight)
+        return out if bias is None else self.bias_add(out, bias)
 
 
 class NativeConv(nn.Cell):
@@ -30,12 +32,12 @@ class NativeConv(nn.Cell):
 
     def __init__(self, outputs: int, kernel: int) -> None:
         super().__init__()
-        self.kernel, self.turned = kernel, _TurnedConv(outputs)
+        self.kernel, self.turned, self.zeros = kernel, _TurnedConv(outputs), _zeros(outputs)
 
-    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def construct(self, x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
         if self.kernel > 1:
             weight = ops.flip(weight, (2, 3))
-        return self.turned(x, weight.transpose(1, 0, 2, 3), bias)
+        return self.turned(x, weight.transpose(1, 0, 2, 3), self.zeros if bias is None else bias)
 
 
 class _TurnedConv(nn.Cell):
@@ -43,7 +45,7 @@ class _TurnedConv(nn.Cell):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.forward = _forward(outputs)
+        self.forward = forward_operator(outputs)
         self.input_gradient, self.weight_gradient = _InputGradient(outputs), _WeightGradient(outputs)
 
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -55,12 +57,13 @@ class _TurnedConv(nn.Cell):
 
 
 class _InputGradient(nn.Cell):
-    """(x, weight, dout) -> dx, linear in weight and in dout."""
+    """(x, weight, dout) -> dx, linear in weight and in dout. (dout also has the shape of the forward result, which the operators
+    ask for.)"""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.gradient, self.weight_gradient, self.forward = _input_gradient(), _weight_gradient(), _forward(outputs)
-        self.zeros = ops.zeros(outputs)
+        self.gradient, self.weight_gradient = input_gradient_operator(), weight_gradient_operator()
+        self.forward, self.zeros = forward_operator(outputs), _zeros(outputs)
 
     def construct(self, x: Tensor, weight: Tensor, dout: Tensor) -> Tensor:
         return self.gradient(x, weight, dout, dout)
@@ -75,7 +78,8 @@ class _WeightGradient(nn.Cell):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.gradient, self.input_gradient, self.forward = _weight_gradient(), _input_gradient(), _forward(outputs)
+        self.gradient, self.input_gradient = weight_gradient_operator(), input_gradient_operator()
+        self.forward = forward_operator(outputs)
 
     def construct(self, x: Tensor, weight: Tensor, dout: Tensor) -> Tuple[Tensor, Tensor]:
         return self.gradient(x, weight, dout, dout)
@@ -84,26 +88,16 @@ class _WeightGradient(nn.Cell):
         return self.input_gradient(x, moved[0], dout, dout), ops.zeros_like(weight), self.forward(x, moved[0], moved[1])
 
 
-# The C++ gradients take the forward result too, which only a ReLU would need; dout stands in for it.
-
-def _forward(outputs: int) -> ops.Custom:
-    return operator("deconv_cpu.cc", "DeconvForward", lambda x, weight, bias: (
-        [x[0], outputs, x[2], x[3]] if isinstance(x, (list, tuple)) else x))
-
-
-def _input_gradient() -> ops.Custom:
-    return operator("deconv_cpu.cc", "DeconvInputGradient", lambda x, weight, out, dout: x)
-
-
-def _weight_gradient() -> ops.Custom:
-    return operator("deconv_cpu.cc", "DeconvWeightGradient", lambda x, weight, out, dout: (
-        weight, [weight[1]] if isinstance(weight, (list, tuple)) else weight))
+def _zeros(outputs: int) -> Tensor:
+    return Tensor(np.zeros(outputs, np.float32))
 
 
 def make_conv(kind: str, outputs: int, kernel: int, device: str = "CPU") -> nn.Cell:
     """The operator that `kind`, a value of model.deconv, names; "auto" is native on CPU (stock if it cannot be built), stock
-    elsewhere."""
+    elsewhere, and "symmetric" is stock. Raises ValueError for an even kernel, whose margins the two would put on different sides."""
     check_choice("model.deconv", kind, KINDS, device, "stock")
+    if kernel % 2 == 0:
+        raise ValueError(f"a convolution's kernel of {kernel}x{kernel}; it must be odd")
 
     def stock() -> nn.Cell:
         return StockConv(outputs, kernel)

@@ -58,16 +58,8 @@ class NativeDeconv(nn.Cell):
 
     def __init__(self, outputs: int, stride: int, relu: bool) -> None:
         super().__init__()
-        name = "DeconvRelu" if relu else "Deconv"
-
-        def grown(x, weight, bias):
-            # called with shapes, and with types
-            return [x[0], outputs, x[2] * stride, x[3] * stride] if isinstance(x, (list, tuple)) else x
-
-        self.forward = operator("deconv_cpu.cc", f"{name}Forward", grown)
-        self.input_gradient = operator("deconv_cpu.cc", f"{name}InputGradient", lambda x, weight, out, dout: x)
-        self.weight_gradient = operator("deconv_cpu.cc", f"{name}WeightGradient", lambda x, weight, out, dout: (
-            weight, [weight[1]] if isinstance(weight, (list, tuple)) else weight))
+        self.forward = forward_operator(outputs, stride, relu)
+        self.input_gradient, self.weight_gradient = input_gradient_operator(relu), weight_gradient_operator(relu)
 
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return self.forward(x, weight, bias)
@@ -75,6 +67,29 @@ class NativeDeconv(nn.Cell):
     def bprop(self, x, weight, bias, out, dout) -> Tuple[Tensor, Tensor, Tensor]:
         dweight, dbias = self.weight_gradient(x, weight, out, dout)
         return self.input_gradient(x, weight, out, dout), dweight, dbias
+
+
+# An operator's result is told from its inputs' shapes, and from their types.
+
+def forward_operator(outputs: int, stride: int = 1, relu: bool = False) -> ops.Custom:
+    """(x, weight, bias) -> out."""
+    return operator("deconv_cpu.cc", f"{_name(relu)}Forward", lambda x, weight, bias: (
+        [x[0], outputs, x[2] * stride, x[3] * stride] if isinstance(x, (list, tuple)) else x))
+
+
+def input_gradient_operator(relu: bool = False) -> ops.Custom:
+    """(x, weight, out, dout) -> dx. Of x only the shape counts, and of out too unless there is a ReLU."""
+    return operator("deconv_cpu.cc", f"{_name(relu)}InputGradient", lambda x, weight, out, dout: x)
+
+
+def weight_gradient_operator(relu: bool = False) -> ops.Custom:
+    """(x, weight, out, dout) -> (dweight, dbias). Of weight only the shape counts, and of out too unless there is a ReLU."""
+    return operator("deconv_cpu.cc", f"{_name(relu)}WeightGradient", lambda x, weight, out, dout: (
+        weight, [weight[1]] if isinstance(weight, (list, tuple)) else weight))
+
+
+def _name(relu: bool) -> str:
+    return "DeconvRelu" if relu else "Deconv"
 
 
 def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool, device: str = "CPU") -> nn.Cell:

@@ -5,7 +5,7 @@ L. Mescheder, A. Geiger, S. Nowozin, Which Training Methods for GANs do actually
 
 from __future__ import annotations
 
-from typing import List, NamedTuple
+from typing import List
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -18,13 +18,6 @@ RESIDUAL = 0.1  # share of a block's convolutions in its output
 SLOPE = 0.2  # of the activation below 0
 LAST = 4  # pixels a side of the last feature maps
 WIDEST = 16  # times `width`, at most
-
-
-class Operators(NamedTuple):
-    """Which convolution is used: a value of model.deconv, and the device."""
-
-    kind: str = "auto"
-    device: str = "CPU"
 
 
 def activation(x: Tensor) -> Tensor:
@@ -42,13 +35,13 @@ def halve(x: Tensor) -> Tensor:
 class Conv(nn.Cell):
     """Convolution of stride 1, same size, with He's initial weights; (N, inputs, H, W) -> (N, outputs, H, W)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, rng: np.random.Generator, operators: Operators, bias: bool = True) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, rng: np.random.Generator, kind: str, device: str,
+                 bias: bool = True) -> None:
         super().__init__()
         weight = truncated_normal((outputs, inputs, kernel, kernel), rng, (2 / (inputs * kernel ** 2)) ** 0.5)
         self.weight = Parameter(Tensor(weight), name="weight")
-        zeros = Tensor(np.zeros(outputs, np.float32))
-        self.bias = Parameter(zeros, name="bias") if bias else zeros
-        self.conv = make_conv(operators.kind, outputs, kernel, operators.device)
+        self.bias = Parameter(Tensor(np.zeros(outputs, np.float32)), name="bias") if bias else None
+        self.conv = make_conv(kind, outputs, kernel, device)
 
     def construct(self, x: Tensor) -> Tensor:
         return self.conv(x, self.weight, self.bias)
@@ -57,11 +50,11 @@ class Conv(nn.Cell):
 class Block(nn.Cell):
     """x + RESIDUAL * two 3x3 convolutions of it; a 1x1 convolution takes the place of x where the channels change."""
 
-    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, operators: Operators) -> None:
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, kind: str, device: str) -> None:
         super().__init__()
         between = min(inputs, outputs)
-        self.first, self.second = Conv(inputs, between, 3, rng, operators), Conv(between, outputs, 3, rng, operators)
-        self.shortcut = Conv(inputs, outputs, 1, rng, operators, bias=False) if inputs != outputs else None
+        self.first, self.second = Conv(inputs, between, 3, rng, kind, device), Conv(between, outputs, 3, rng, kind, device)
+        self.shortcut = Conv(inputs, outputs, 1, rng, kind, device, bias=False) if inputs != outputs else None
 
     def construct(self, x: Tensor) -> Tensor:
         straight = x if self.shortcut is None else self.shortcut(x)
@@ -72,15 +65,15 @@ class Discriminator(nn.Cell):
     """Images (N, C, H, W) in [0, 1] -> scores (N,), the logits of "real"; H a power of two from 8 on.
 
     A convolution to `width` channels and, at every size down to 4x4, two blocks; channels double as sizes halve.
-    operators: the kind (a value of model.deconv) and device of the convolutions.
+    kind and device choose the convolution (see dgn.nets.conv).
     """
 
-    def __init__(self, channels: int, size: int, width: int, seed: int, operators: Operators = Operators()) -> None:
+    def __init__(self, channels: int, size: int, width: int, seed: int, kind: str = "auto", device: str = "CPU") -> None:
         super().__init__()
         rng = generator(seed, "discriminator weights")
         maps = feature_maps(size, width)
-        self.enter = Conv(channels, maps[0], 3, rng, operators)
-        self.levels = nn.CellList([nn.SequentialCell(Block(before, before, rng, operators), Block(before, after, rng, operators))
+        self.enter = Conv(channels, maps[0], 3, rng, kind, device)
+        self.levels = nn.CellList([nn.SequentialCell(Block(before, before, rng, kind, device), Block(before, after, rng, kind, device))
                                    for before, after in zip([maps[0], *maps[:-1]], maps)])
         self.flat = (-1, maps[-1] * LAST ** 2)
         self.score = Dense(self.flat[1], 1, rng, gain=0.5)
@@ -101,11 +94,14 @@ def feature_maps(size: int, width: int) -> List[int]:
 
 
 def activations(maps: List[int], size: int) -> int:
-    """Values that one image's forward pass keeps: of every block its activated input, what its first convolution gives, as it is
-    and activated, what its second gives, and their sum with the shortcut, which is a value more where channels change."""
-    values = 0
+    """Values that one image's forward pass keeps: what `enter` gives, the halved maps, and of every block both its activations
+    (three values each: two ReLUs and their difference), what its convolutions give, and their sum with the shortcut, which is a
+    value more where channels change."""
+    values = size ** 2 * maps[0] + 3 * LAST ** 2 * maps[-1]
     for level, (before, after) in enumerate(zip([maps[0], *maps[:-1]], maps)):
         pixels = (size // 2 ** level) ** 2
-        values += pixels * (5 * before + before + 2 * min(before, after) + (2 if before == after else 3) * after)
+        for inputs, outputs in ((before, before), (before, after)):
+            between, changed = min(inputs, outputs), inputs != outputs
+            values += pixels * (3 * inputs + 4 * between + (3 if changed else 2) * outputs)
+        values += pixels // 4 * after
     return values
-

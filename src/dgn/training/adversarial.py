@@ -85,31 +85,20 @@ class Critic(nn.Cell):
     def __init__(self, discriminator: nn.Cell, penalty: float) -> None:
         super().__init__()
         self.discriminator, self.penalty, self.softplus = discriminator, penalty, ops.Softplus()
-        self.scores = Scores(discriminator)
-        self.slope = ms.value_and_grad(self.scores)
+        self.score_and_slope = ms.value_and_grad(discriminator)
 
     def construct(self, x: Tensor, made: Tensor) -> Tuple[Tensor, ...]:
         if self.penalty > 0:
-            (real, unreal), slope = self.slope(x, made)
-            r1 = ops.reduce_mean(squared_norm(slope))
+            # the gradient of all scores' sum to an image is that of its own score
+            real, slope = self.score_and_slope(x)
+            unreal, r1 = self.discriminator(made), ops.reduce_mean(squared_norm(slope))
             return self.loss(real, unreal) + 0.5 * self.penalty * r1, real, unreal, r1
-        real, unreal = self.scores(x, made)
+        real, unreal = self.discriminator(x), self.discriminator(made)
         return self.loss(real, unreal), real, unreal
 
     def loss(self, real: Tensor, unreal: Tensor) -> Tensor:
         """-log D(x) - log(1 - D(made)), the mean."""
         return ops.reduce_mean(self.softplus(-real) + self.softplus(unreal))
-
-
-class Scores(nn.Cell):
-    """(x, made) -> scores of both. The gradient to x of all their sum is, of each image, that of its own score."""
-
-    def __init__(self, discriminator: nn.Cell) -> None:
-        super().__init__()
-        self.discriminator = discriminator
-
-    def construct(self, x: Tensor, made: Tensor) -> Tuple[Tensor, Tensor]:
-        return self.discriminator(x), self.discriminator(made)
 
 
 class Actor(nn.Cell):

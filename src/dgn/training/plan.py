@@ -28,13 +28,13 @@ def stacks(model: nn.Cell) -> List[nn.Cell]:
 
 def step_values(config: cfg.Config, method: Method) -> int:
     """Values that a learning step holds for each sample: the forward pass and the gradient of every activation, live at once in
-    the worst case. A critic's step has two pictures to judge, and R1 doubles what is kept of the real one for a second
+    the worst case. A critic's step has two pictures to judge, and of the real one R1 keeps the backward pass too, for a second
     derivative; the actor's has a picture from the prior beside the reconstruction, and the critic above it."""
     generators = activations(method.cells["weights"])
     if "critic" not in method.cells:
         return 2 * generators
     judged = method.cells["critic"].activations
-    return 2 * max((4 if config.training.r1_weight > 0 else 2) * judged, 2 * generators + judged)
+    return 2 * max((3 if config.training.r1_weight > 0 else 2) * judged, 2 * generators + judged)
 
 
 def describe(config: cfg.Config, method: Method, count: int, device: str) -> str:
