@@ -44,6 +44,12 @@ def results(folder) -> dict:
     return json.loads((folder / "metrics.json").read_text())
 
 
+@pytest.fixture(autouse=True)
+def fewer_probed(monkeypatch):
+    """Drawing clips for the probe takes long, and many do not make it better at 16 pixels."""
+    monkeypatch.setattr("dgn.experiments.clips.PROBED_CLIPS", 90)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "run"
