@@ -269,6 +269,14 @@ class Trained(NamedTuple):
         return unseen.infer(self.sampler, images, steps or self.config.evaluation.steps, self.last_sigma,
                             self.config.training.seed if seed is None else seed, first, given, settle)
 
+    def settled(self, images: np.ndarray, steps: int) -> Tuple[np.ndarray, ...]:
+        """Latents of the training images, all of them in their order: where their chains are after `steps` more steps without
+        noise, near a mode of the posterior. Of a run that was learned by VAE, the encoder's means."""
+        if self.encoder is not None:
+            return self.infer(images)
+        chains = dict(zip((group.name for group in self.model.groups), self.bank.read(np.arange(len(images)))))
+        return unseen.infer(self.sampler, images, 0, self.last_sigma, self.config.training.seed, given=chains, settle=steps)
+
     def energy(self, images: np.ndarray, latents: Tuple[np.ndarray, ...]) -> np.ndarray:
         """E(x, z) of Eq. 8 at the last sigma, (N,)."""
         noise = tuple(np.zeros((self.sampler.steps, *z.shape), np.float32) for z in latents)

@@ -213,7 +213,7 @@ def test_recognition(trained, capsys):
 def test_an_appearance_that_does_not_change_is_recognised_by_itself(rng):
     model = DynamicGenerator(Model(network="table5", z_app=4, z_geo=3, xi_app=0, xi_geo=2, width=8, alpha=2.0), 3, 16, 4, 1)
     z = [rng.standard_normal((2, *group.shape)).astype(np.float32) for group in model.groups]
-    run = SimpleNamespace(model=model, decode=partial(decode, model), infer=lambda *_, **__: z)
+    run = SimpleNamespace(model=model, decode=partial(decode, model), settled=lambda *_: z)
     found = recognition.features(run, np.zeros((2, 4, 3, 16, 16), np.float32), None)
     np.testing.assert_array_equal(found["appearance"], np.stack([0 * z[0], z[0], z[0], z[0]], 1))
     assert found["Dglf"].shape == (2, 4, 3) and found["Ddf"].shape == (2, 4, 2, 16, 16)

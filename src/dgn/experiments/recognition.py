@@ -3,11 +3,12 @@
   dgn experiment recognition runs/clips
   dgn experiment recognition runs/ckplus --as-they-are
 
-The run's own clips are inferred once more, from the prior's mean. Features over time go to a one-layer LSTM, a dense layer
-of 30 and a softmax, in person-independent cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement
-fields; and two controls, the appearance latents Z_t^a and the raw pixels. Classes and people come from the clips' names,
-class/person_...: generated clips have such names, and the CK+ set has. Written to the run folder: section
-"recognition" of metrics.json, figures/recognition.png.
+The run's own clips have the latents of their chains, settled to the mode that they are near; with --steps they are inferred
+once more, from the prior's mean. Features over time go to a one-layer LSTM, a dense layer of 30 and a softmax, in
+person-independent cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls, the
+appearance latents Z_t^a and the raw pixels. Classes and people come from the clips' names, class/person_...: generated clips
+have such names, and the CK+ set has. Written to the run folder: section "recognition" of metrics.json,
+figures/recognition.png.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=positive, default=60, help="of the recogniser (default %(default)s)")
     parser.add_argument("--as-they-are", action="store_true",
                         help="features of every frame, not their change since the first: for clips that do not begin with a neutral face")
-    parser.add_argument("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run)")
+    parser.add_argument("--steps", type=positive, help="infer anew by so many Langevin steps (default: go on from the training's chains)")
 
 
 def run(args: argparse.Namespace, device: str) -> None:
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace, device: str) -> None:
         raise UserError(f"{args.run_folder}: {len(classes)} classes and {people} people; at least 2 classes are needed, and as many people as "
                         f"folds, 2 or more (--folds is {args.folds})")
     clips = source.read(np.arange(len(source)))
-    print(f"inferring {len(clips)} clips ...", flush=True)
+    print(f"latents of {len(clips)} clips ...", flush=True)
     lengths, truth = observed(clips).sum(1), np.array([classes.index(name) for name, _ in labels])
     result: Dict[str, Dict] = {}
     for name, values in features(trained, clips, args.steps).items():
@@ -71,7 +72,7 @@ def features(trained, clips: np.ndarray, steps) -> Dict[str, np.ndarray]:
     zeros, so that what is recognised from it is the appearance itself."""
     import mindspore as ms
 
-    z_app, z_geo = trained.infer(clips, steps, settle=SETTLE)
+    z_app, z_geo = trained.infer(clips, steps, settle=SETTLE) if steps else trained.settled(clips, SETTLE)
     displacement = trained.decode(z_app, z_geo).displacement
     appearance, geometry = (branch.latents(ms.Tensor(z)).asnumpy() for branch, z in zip(trained.model.branches, (z_app, z_geo)))
     if appearance.shape[1] < geometry.shape[1]:

@@ -11,13 +11,13 @@ from mindspore import nn
 from dgn.inference import langevin
 from dgn.nets.model import LatentGroup, samples_at_once
 
-Given = Dict[str, np.ndarray]  # latents (N, *shape) of the groups that are not sampled
+Given = Dict[str, np.ndarray]  # latents (N, *shape) of the groups that are not sampled, or where chains of the others begin
 
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: float, seed: int, first: int = 0,
           given: Optional[Given] = None, settle: int = 0, batch_size: Optional[int] = None) -> Tuple[np.ndarray, ...]:
     """Latents of images (N, ...), one (N, *shape) for each group, after at least `steps` Langevin steps (5.3: 300) from the
-    prior's mean.
+    prior's mean, or from what is given.
 
     The sampler's graph holds a fixed number of steps; it is called as often as needed. first: number of
     images inferred before these in the same job, for their noise. settle: so many further steps without noise, to the
