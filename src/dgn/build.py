@@ -141,10 +141,16 @@ def make_method(config: cfg.Config, model: nn.Cell, device: str, ranks: Ranks = 
     return AlternatingBackPropagation(sampler, Learning(step, training.parts), config.inference.steps)
 
 
+def make_critic(config: cfg.Config, model: nn.Cell, device: str) -> Discriminator:
+    """The critic of a model's images, with its initial weights."""
+    training = config.training
+    return Discriminator(model.channels, model.size, training.critic_width, training.seed, config.model.deconv, device)
+
+
 def _adversarial(config: cfg.Config, sampler: Langevin, device: str, ranks: Ranks) -> Adversarial:
     """Eq. 22: the critic, and the steps of both."""
     energy, training = sampler.energy, config.training
-    critic = Discriminator(energy.model.channels, energy.model.size, training.critic_width, training.seed, config.model.deconv, device)
+    critic = make_critic(config, energy.model, device)
     betas = training.adam_beta1, training.adam_beta2
     acting, judging = adam(energy.model.trainable_params(), *betas), adam(critic.trainable_params(), *betas)
     actor = Step(Actor(energy, critic, training.likelihood_weight, training.adversarial), acting, ranks.reducer(acting.parameters))

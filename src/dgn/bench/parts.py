@@ -9,10 +9,12 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import config as cfg
-from dgn.build import make_energy, make_method, make_sampler
+from dgn.build import make_critic, make_energy, make_method, make_sampler
 from dgn.inference.langevin import as_tensors, draw_noise
 from dgn.nets.warp import make_warp
+from dgn.step import Step, adam
 from dgn.training.abp import learning_step
+from dgn.training.adversarial import Critic
 
 
 class _Backward(nn.Cell):
@@ -53,12 +55,14 @@ def adversarial(kinds: Tuple[str, ...], model: nn.Cell, config: cfg.Config, x: n
     latents = as_tensors(tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench")))
     rate, images = ms.Tensor(1e-12, ms.float32), ms.Tensor(x)
     made = model(*latents)[0]
+    penalties = {"critic's step": 0.0}
+    if config.training.r1_weight > 0:
+        penalties["critic's step with R1"] = config.training.r1_weight
     calls = {}
     for kind in kinds:
-        method = make_method(cfg.changed(config, model={"deconv": kind}, training={"r1_every": 2}), model, device)
-        calls[f"critic's step, {kind}"] = waiting(method.calm.step, rate, images, made)
-        if config.training.r1_weight > 0:
-            calls[f"critic's step with R1, {kind}"] = waiting(method.critic.step, rate, images, made)
+        for what, r1_weight in penalties.items():
+            critic = make_critic(cfg.changed(config, model={"deconv": kind}), model, device)
+            calls[f"{what}, {kind}"] = waiting(Step(Critic(critic, r1_weight), adam(critic.trainable_params())), rate, images, made)
     actor = make_method(config, model, device).learning.step
     return {**calls, "actor's step": waiting(actor, rate, images, ms.Tensor(1.0, ms.float32), *latents, *latents)}
 
