@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dgn.data import faces
+from dgn.data.face_surface import Window
 from dgn.errors import UserError
 
 SIZE = 64
@@ -31,6 +32,13 @@ def test_a_face_is_a_function_of_seed_and_index():
     # known values, so that another machine or version is noticed
     assert faces.sample_factors(1, 5).yaw == pytest.approx(FIRST_YAW, abs=1e-9)
     assert first.mean() == pytest.approx(FIRST_MEAN, abs=2e-3)
+
+
+@pytest.mark.parametrize("size", [SIZE, faces.SUPERSAMPLING_BELOW])
+def test_a_window_shows_what_the_whole_has_there(size):
+    turned = replace(FACE, yaw=20.0)
+    whole, part = faces.draw(turned, size, False), faces.draw(turned, size, False, Window(9, 17, 30))
+    np.testing.assert_array_equal(part, whole[:, 17:47, 9:39])
 
 
 def test_appearance_moves_no_landmark():

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dgn.data.face_factors import EXPRESSIONS, Factors, subject_factors, with_expression
-from dgn.data.face_surface import place_landmarks
+from dgn.data.face_surface import Window, place_landmarks
 from dgn.data.faces import CACHE_MB, LANDMARKS, draw
 from dgn.data.folder import PixelCache, to_unit
 from dgn.data.images import write_image
@@ -68,8 +68,9 @@ class FaceClips:
 
     def landmarks(self, indices: np.ndarray) -> np.ndarray:
         """Landmarks of clips, (n, F, 5, 2) in pixels."""
-        wide, left, top = self._window()
-        return np.array([[place_landmarks(frame, wide) for frame in self.factors(index)] for index in indices]) - np.float32([left, top])
+        wide, window = self._window()
+        marks = np.array([[place_landmarks(frame, wide) for frame in self.factors(index)] for index in indices])
+        return marks - np.float32([window.left, window.top])
 
     def name(self, index: int) -> str:
         """How a clip is called in files and messages."""
@@ -85,14 +86,14 @@ class FaceClips:
         return to_unit(np.stack([self._cache.fetch(int(index), self._draw) for index in indices]))
 
     def _draw(self, index: int) -> np.ndarray:
-        size, (wide, left, top) = self.shape[-1], self._window()
-        return np.stack([draw(frame, wide, self.shape[1] == 1)[:, top:top + size, left:left + size] for frame in self.factors(index)])
+        wide, window = self._window()
+        return np.stack([draw(frame, wide, self.shape[1] == 1, window) for frame in self.factors(index)])
 
-    def _window(self) -> Tuple[int, int, int]:
-        """Pixels of a whole drawn head, and the left and top of the part that a frame shows."""
+    def _window(self) -> Tuple[int, Window]:
+        """Pixels of a whole drawn head, and the part of it that a frame shows."""
         size = self.shape[-1]
         wide = round(size * CLOSE)
-        return wide, (wide - size) // 2, round(CENTRE * wide - size / 2)
+        return wide, Window((wide - size) // 2, round(CENTRE * wide - size / 2), size)
 
 
 def write_clips(out: Path, count: int, frames: int, size: int, seed: int, grey: bool = False) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -70,10 +71,14 @@ def _relief() -> np.ndarray:
     return np.ascontiguousarray(np.stack([height, slope_x, slope_y], -1), np.float32)
 
 
-def _sample_relief(x: np.ndarray, y: np.ndarray, channels: int) -> np.ndarray:
-    """The first `channels` of the relief at material (x, y), shape (..., channels) or (...) for one channel."""
-    table = _relief()
-    table = np.ascontiguousarray(table[..., 0]) if channels == 1 else table
+@lru_cache(maxsize=1)
+def _heights() -> np.ndarray:
+    """The relief without its slopes, (rows, columns)."""
+    return np.ascontiguousarray(_relief()[..., 0])
+
+
+def _sample(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A table of the relief at material (x, y): shape (...), and that of the table's channels."""
     columns, rows = np.abs(x) * (1 / _TABLE_STEP), (y - _TABLE_TOP) * (1 / _TABLE_STEP)
     return cv2.remap(table, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR,
                      borderMode=cv2.BORDER_REPLICATE)
@@ -84,14 +89,14 @@ def _level(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     qx, qy, qz = x * (1 / RADII[0]), np.abs(y - CENTRE_Y) * (1 / RADII[1]), z * (1 / RADII[2])
     radius = np.sqrt(qx * qx + qy * qy * np.sqrt(qy) + qz * qz)
     front = np.clip(qz * 2, 0, 1)
-    return (radius - 1) * 0.72 - _sample_relief(x, y, 1) * front
+    return (radius - 1) * 0.72 - _sample(_heights(), x, y) * front
 
 
 def normals(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Unit normals (3, ...) of the neutral surface at material points on it."""
     qy = (y - CENTRE_Y) * (1 / RADII[1])
     front = np.clip(z * (2 / RADII[2]), 0, 1)
-    relief = _sample_relief(x, y, 3)
+    relief = _sample(_relief(), x, y)
     n = np.stack([
         x * (0.72 / RADII[0] ** 2) - relief[..., 1] * np.sign(x) * front,
         qy * np.sqrt(np.abs(qy)) * (0.72 * 1.25 / RADII[1]) - relief[..., 2] * front,
@@ -114,7 +119,7 @@ class Rays:
     """Parallel rays of a square of pixels, in the coordinates of the turned (not yet undeformed) head.
 
     origin: (3, size, size), where a ray crosses the plane through the pivot; towards: (3,), unit vector to the
-    viewer; frame: (2, size, size), image coordinates in [-1, 1]; pixel: side of a pixel.
+    viewer; frame: (2, size, size), image coordinates, [-1, 1] over the whole image; pixel: side of a pixel.
     """
 
     origin: np.ndarray
@@ -127,10 +132,21 @@ class Rays:
         return self.origin + self.towards[:, None, None] * depth
 
 
-def cast(factors: Factors, size: int) -> Rays:
-    """The rays of a size x size image (orthographic projection)."""
+@dataclass(frozen=True)
+class Window:
+    """A square part of an image: its left and top pixel, and its side in pixels."""
+
+    left: int
+    top: int
+    side: int
+
+
+def cast(factors: Factors, size: int, window: Optional[Window] = None) -> Rays:
+    """The rays of a size x size image (orthographic projection), or of a part of it."""
+    seen = window or Window(0, 0, size)
     centres = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
-    frame = np.stack(np.broadcast_arrays(centres[None, :], centres[:, None]))
+    across, down = centres[seen.left:seen.left + seen.side], centres[seen.top:seen.top + seen.side]
+    frame = np.stack(np.broadcast_arrays(across[None, :], down[:, None]))
     turn = rotation(factors).astype(np.float32)
     origin = turn[0, :, None, None] * frame[0] + turn[1, :, None, None] * frame[1]
     origin[2] += PIVOT_Z

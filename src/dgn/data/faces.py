@@ -10,13 +10,14 @@ import csv
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 from tqdm import tqdm
 
 from dgn.data.face_factors import APPEARANCE, EXPRESSIONS, GEOMETRY, Factors, sample_factors, subject_factors, with_expression
 from dgn.data.face_paint import material_coordinates, paint
-from dgn.data.face_surface import place_landmarks
+from dgn.data.face_surface import Window, place_landmarks
 from dgn.data.folder import PixelCache, to_unit
 from dgn.data.images import write_image
 from dgn.files import disk_errors, new_folder
@@ -47,12 +48,13 @@ def render(factors: Factors, size: int, grey: bool = False) -> Face:
     return Face(to_unit(draw(factors, size, grey)), place_landmarks(factors, size))
 
 
-def draw(factors: Factors, size: int, grey: bool) -> np.ndarray:
-    """A face as uint8 (C, size, size)."""
+def draw(factors: Factors, size: int, grey: bool, window: Optional[Window] = None) -> np.ndarray:
+    """A face as uint8 (C, size, size), or the part of it in `window`, (C, side, side)."""
+    seen = window or Window(0, 0, size)
     fine = 2 if size < SUPERSAMPLING_BELOW else 1
-    image = paint(factors, size * fine)
+    image = paint(factors, size * fine, Window(seen.left * fine, seen.top * fine, seen.side * fine))
     if fine > 1:
-        image = image.reshape(3, size, fine, size, fine).mean((2, 4))
+        image = image.reshape(3, seen.side, fine, seen.side, fine).mean((2, 4))
     if grey:
         image = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), image, 1)[None]
     return np.rint(255 * image).astype(np.uint8)
