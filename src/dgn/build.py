@@ -290,12 +290,19 @@ class Trained(NamedTuple):
 
 
 def load_run(path: Path, device: str) -> Trained:
-    """Opens a run folder. Raises UserError if it holds no whole checkpoint."""
+    """Opens a run folder. Raises UserError if it holds no whole checkpoint; its sources raise it where they are others by now."""
     folder = RunFolder.open(path)
     config = folder.config
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config, device)
     method = make_method(config, model, device)
     checkpoint.load(saved, learned(method.cells))
-    return Trained(folder, saved, model, method.sampler, method.encoder,
-                   LatentBank.open(saved, model.groups), functools.lru_cache(maxsize=None)(lambda: make_sources(config.data)))
+
+    @functools.lru_cache(maxsize=None)
+    def open_sources() -> Sources:
+        found = make_sources(config.data)
+        if found.train.identity() != checkpoint.read_state(saved)["images"]:
+            raise UserError(f"{path} has learned from other images than data.path, {config.data.path}, holds now: files were added, removed or "
+                            "renamed, and its chains would be taken for those of other images; put them back, or train anew")
+        return found
+    return Trained(folder, saved, model, method.sampler, method.encoder, LatentBank.open(saved, model.groups), open_sources)

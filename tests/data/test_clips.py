@@ -67,6 +67,21 @@ def test_numbered_frames_are_put_in_the_order_of_their_numbers(tmp_path):
     with pytest.raises(UserError, match="a/02.png and a/2.png are both frame 2"):
         numbered(["a/1.png", "a/2.png", "a/02.png"])
     assert numbered(["walk/1.png", "walk_2.png"]) == {"walk": ["walk/1.png"], "walk_": ["walk_2.png"]}  # two clips, not one
+    assert numbered(["a/img_1.jpg.png", "a/img_2.JPG"]) == {"a/img": ["a/img_1.jpg.png", "a/img_2.JPG"]}
+
+
+def test_images_that_are_no_frames_are_said_and_a_broken_frame_is_named(tmp_path, caplog):
+    write_frames(tmp_path / "walk", [1, 2, 3])
+    cv2.imwrite(str(tmp_path / "walk" / "2_mended.png"), picture(0))
+    source = ClipFolder(tmp_path, "frames", 3, 16)
+    assert "1 of 4 image files, such as walk/2_mended.png" in caplog.text
+    was = source.identity()
+    assert ClipFolder(tmp_path, "frames", 3, 16).identity() == was
+    (tmp_path / "walk" / "2.png").write_bytes(b"")
+    with pytest.raises(UserError, match="its frame walk/2.png: .*empty"):
+        source.read(np.array([0]))
+    (tmp_path / "walk" / "2.png").unlink()
+    assert ClipFolder(tmp_path, "frames", 3, 16).identity() != was
 
 
 def test_a_strip_is_a_row_of_square_frames(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dgn.data import prepare
+from dgn.data.clips import ClipFolder
 from dgn.data.faces import render, subject_factors
 from dgn.errors import UserError
 
@@ -66,10 +67,31 @@ def test_a_video_is_cut_by_one_square_and_its_frames_are_kept(tmp_path):
     writer.release()
     (videos / "broken.mp4").write_text("no video")
     boxes = iter([[(30, 30, 20, 20)], [], [(32, 30, 20, 20), (0, 0, 4, 4)], [(34, 30, 20, 20)]] + 9 * [[]])
-    report = prepare.crop_videos(videos, tmp_path / "out", 16, lambda picture: next(boxes))
+    report = prepare.crop_clips(videos, "videos", tmp_path / "out", 16, lambda picture: next(boxes))
     assert report.found == ["talk.avi"] and report.unreadable[0][0] == "broken.mp4"
     frames = sorted((tmp_path / "out" / "talk.avi").iterdir())
     assert [f.name for f in frames] == [f"{k + 1:06d}.png" for k in range(12)]
     np.testing.assert_allclose([cv2.imread(str(f)).mean() for f in frames], 20 * np.arange(12), atol=3)
-    from dgn.data.clips import ClipFolder
     assert ClipFolder(tmp_path / "out", "frames", 12, 16).read(np.array([0])).shape == (1, 12, 3, 16, 16)
+
+
+def test_clips_of_frames_and_strips_are_cut_by_one_square_each(tmp_path):
+    """Grey JPEG frames, whose square is where the face is in the middle of the times looked at; and a strip of colour."""
+    (tmp_path / "frames" / "joy").mkdir(parents=True)
+    for k in range(3):
+        picture = np.full((40, 40), 10, np.uint8)
+        picture[10:30, 10 + 4 * k:30 + 4 * k] = 200  # it walks to the right through the square
+        cv2.imwrite(str(tmp_path / "frames" / "joy" / f"P1_{k + 8}.jpg"), picture)
+    boxes = iter([[(10, 10, 20, 20)], [(14, 10, 20, 20)], [(18, 10, 20, 20)]])
+    report = prepare.crop_clips(tmp_path / "frames", "frames", tmp_path / "out", 20, lambda picture: next(boxes))
+    assert report.found == ["joy/P1"]
+    clip = ClipFolder(tmp_path / "out", "frames", 3, 20)
+    assert clip.name(0) == "joy/P1"
+    lit = clip.read(np.array([0]))[0, :, 0, 10] > 0.5
+    assert lit[1].all() and not lit[0, 17:].any() and lit[0, :15].all() and not lit[2, :3].any() and lit[2, 5:].all()
+
+    (tmp_path / "strips").mkdir()
+    cv2.imwrite(str(tmp_path / "strips" / "walk.png"), np.concatenate([np.full((16, 16, 3), 50 * k, np.uint8) for k in range(4)], 1))
+    prepare.crop_clips(tmp_path / "strips", "strips", tmp_path / "cut", 16, lambda picture: [(0, 0, 16, 16)])
+    found = ClipFolder(tmp_path / "cut", "frames", 4, 16).read(np.array([0]))[0]
+    np.testing.assert_allclose(found.mean((1, 2, 3)), np.arange(4) * 50 / 255, atol=1e-3)

@@ -3,7 +3,7 @@
   dgn data faces OUT --count 1000 --size 64               generated faces with labels.csv (factors, landmarks)
   dgn data faces OUT --kind views --count 100             each subject at -30, -15, 0, 15, 30 degrees
   dgn data crop PHOTOS OUT --size 64                      the largest face of each photograph, cut out and resized
-  dgn data crop VIDEOS OUT --size 64 --videos              the face of each video, as a folder of numbered frames
+  dgn data crop CLIPS OUT --size 64 --format videos        the face of each clip, as a folder of numbered frames
   dgn data clips OUT --count 24 --frames 16 --size 64      generated clips as folders of numbered frames
   dgn data pack IMAGES OUT.mindrecord --set data.size=64   a folder as one MindRecord file
 """
@@ -30,13 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faces.add_argument("--sheet", metavar="PNG", help="also draw the first 30 on one sheet")
     faces.set_defaults(job_run=_faces)
 
-    crop = jobs.add_parser("crop", help="cut faces out of photographs")
-    crop.add_argument("photos", help="folder of photographs")
+    crop = jobs.add_parser("crop", help="cut faces out of photographs or clips")
+    crop.add_argument("source", help="folder of photographs or clips")
     crop.add_argument("out", help="new folder")
     crop.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     crop.add_argument("--margin", type=float, default=0.0, help="widen the square by this share of it on each side")
     crop.add_argument("--detector", metavar="FILE", help="cascade (.xml) or YuNet model (.onnx); default OpenCV's Haar cascade")
-    crop.add_argument("--videos", action="store_true", help="video files in place of photographs")
+    crop.add_argument("--format", choices=["images", *cfg.LAYOUTS], default="images",
+                      help="images, each a photograph; or how clips are stored, as in data.format: one square serves all frames of one")
     crop.set_defaults(job_run=_crop)
 
     clips = jobs.add_parser("clips", help="write generated clips")
@@ -76,9 +77,12 @@ def _faces(args: argparse.Namespace) -> int:
 
 
 def _crop(args: argparse.Namespace) -> int:
-    from dgn.data.prepare import crop_faces, crop_videos, open_detector
-    cut, what = (crop_videos, "videos") if args.videos else (crop_faces, "photographs")
-    report = cut(Path(args.photos), Path(args.out), args.size, open_detector(args.detector), args.margin)
+    from dgn.data.prepare import crop_clips, crop_faces, open_detector
+    source, given, detect = Path(args.source), (Path(args.out), args.size), open_detector(args.detector)
+    if args.format == "images":
+        what, report = "photographs", crop_faces(source, *given, detect, args.margin)
+    else:
+        what, report = "clips", crop_clips(source, args.format, *given, detect, args.margin)
     total = len(report.found) + len(report.not_found) + len(report.unreadable)
     print(f"{len(report.found)} of {total} {what}: face found, written to {args.out}")
     for name in report.not_found:
@@ -86,7 +90,7 @@ def _crop(args: argparse.Namespace) -> int:
     for name, reason in report.unreadable:
         print(f"cannot be read: {name}: {reason}")
     if not report.found:
-        raise UserError(f"no face found in any of {total} {what} in {args.photos}")
+        raise UserError(f"no face found in any of {total} {what} in {args.source}")
     return 0
 
 

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from dgn.config import LAYOUTS
-from dgn.data.folder import Folder, find_files, quiet_opencv, to_unit
-from dgn.data.images import Crop, check_cut, decode, find_images, is_image, matching, prepare
+from dgn.data.folder import Folder, digest, find_files, quiet_opencv, to_unit
+from dgn.data.images import EXTENSIONS, Crop, check_cut, decode, find_images, is_image, matching, prepare
 from dgn.data.source import MISSING
 from dgn.errors import UserError
 
 VIDEO_EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
-_NUMBERED = re.compile(r"(.*?)(\d+)\.[^.]+$")  # path with what is before a file's last number
+# path with what is before a file's last number; img_0001.jpg.png is a name, too
+_NUMBERED = re.compile(rf"(.*?)(\d+)(?:{'|'.join(map(re.escape, EXTENSIONS))})+", re.IGNORECASE)
 _WHOLE = 0.9  # of the frames that a video's head counts; that count is often wrong by a few, in a damaged file by many
+
+log = logging.getLogger(__name__)
+
+Frame = Tuple[int, Optional[np.ndarray]]  # its number in the clip, and (H, W) or (H, W, 3) RGB uint8 if it is wanted
+# wanted(number), last -> every frame of a clip from its first to `last` or its end. ValueError says why one cannot be had.
+Frames = Callable[[Callable[[int], bool], Optional[int]], Iterator[Frame]]
+
+
+class Clip(NamedTuple):
+    """A clip in its folder: the files that hold it, relative, and its frames."""
+
+    files: Tuple[str, ...]
+    frames: Frames
 
 
 class ClipFolder(Folder):
@@ -37,30 +53,14 @@ class ClipFolder(Folder):
         if layout not in LAYOUTS:
             raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(LAYOUTS)}")
         self._layout, self._crop, self._resample = layout, crop, resample
-        self._members: Dict[str, List[str]] = {}
-        if layout == "videos":
-            names = find_videos(Path(folder))
-        elif layout == "strips":
-            names = find_images(Path(folder))
-        else:
-            self._members = numbered(find_files(Path(folder), is_image, "image files in it or its subfolders"))
-            names = list(self._members)
-            if not names:
-                raise UserError(f"{folder}: none of its image files has a number in its name, by which frames would be put in order")
-        names = names if pattern is None else matching(names, pattern, folder)
+        self._clips = find_clips(Path(folder), layout)
+        names = list(self._clips) if pattern is None else matching(list(self._clips), pattern, folder)
         super().__init__(Path(folder), names, (frames, 1 if grey else 3, size, size), corrupt, cache_mb)
 
     def decode(self, name: str) -> np.ndarray:
         """The frames that the clip has, at most self.shape[0] of them, (f, C, size, size) uint8."""
         frames, channels, size = self.shape[:3]
-        if self._layout == "videos":
-            pictures = read_video(self._folder / name, frames, self._resample)
-        elif self._layout == "strips":
-            strip = split_strip(decode(self._folder / name))
-            pictures = [strip[k] for k in chosen(len(strip), frames, self._resample)]
-        else:
-            files = self._members[name]
-            pictures = [decode(self._folder / files[k]) for k in chosen(len(files), frames, self._resample)]
+        pictures = read_clip(self._clips[name].frames, frames, self._resample)
         return np.stack([prepare(picture, self._crop, channels, size) for picture in pictures])
 
     def together(self, samples: List[np.ndarray]) -> np.ndarray:
@@ -70,14 +70,28 @@ class ClipFolder(Folder):
         return clips
 
     def identity(self) -> str:
-        """Names, and which of their frames are taken."""
-        return f"{self._layout} of {super().identity()}, {self.shape[0]} frames, resample {self._resample}"
+        """A digest of the names of all files, and which frames are taken."""
+        files = digest([file for name in self._names for file in self._clips[name].files])
+        return f"{self._layout} of folder {files}, {self.shape[0]} frames, resample {self._resample}"
 
 
-def find_videos(folder: Path) -> List[str]:
-    """The video files under `folder` by extension, as sorted relative paths with forward slashes; UserError if none."""
-    return find_files(folder, lambda name: name.lower().endswith(VIDEO_EXTENSIONS),
-                      f"video files in it or its subfolders; looked for {' '.join(VIDEO_EXTENSIONS)}")
+def find_clips(folder: Path, layout: str) -> Dict[str, Clip]:
+    """The clips under a folder in one of LAYOUTS, by name, sorted. Raises UserError if there are none."""
+    if layout == "videos":
+        names = find_files(folder, lambda name: name.lower().endswith(VIDEO_EXTENSIONS),
+                           f"video files in it or its subfolders; looked for {' '.join(VIDEO_EXTENSIONS)}")
+        return {name: Clip((name,), partial(frames_of_video, folder / name)) for name in names}
+    if layout == "strips":
+        return {name: Clip((name,), partial(frames_of_strip, folder / name)) for name in find_images(folder)}
+    names = find_files(folder, is_image, "image files in it or its subfolders")
+    clips = numbered(names)
+    if not clips:
+        raise UserError(f"{folder}: none of its image files has a number at the end of its name, by which frames would be put in order")
+    others = sorted(set(names) - {file for files in clips.values() for file in files})
+    if others:
+        log.warning("%s: no frames of a clip, for no number ends their names: %d of %d image files, such as %s", folder, len(others),
+                    len(names), others[0])
+    return {clip: Clip(tuple(files), partial(frames_of_files, folder, files)) for clip, files in clips.items()}
 
 
 def chosen(length: int, frames: int, resample: bool) -> np.ndarray:
@@ -120,33 +134,39 @@ def strip(clip: np.ndarray) -> np.ndarray:
     return clip.transpose(1, 2, 0, 3).reshape(channels, height, frames * width)
 
 
-def read_video(path: Path, frames: int, resample: bool) -> List[np.ndarray]:
-    """Frames (H, W, 3) RGB uint8 of a video file, as `chosen` says; ValueError if it cannot be read to its end.
+def read_clip(frames_of: Frames, frames: int, resample: bool) -> List[np.ndarray]:
+    """The frames of a clip that `chosen` says; ValueError if they cannot be read.
 
-    The number of frames in a file's head is often wrong, so they are counted; memory holds the chosen ones only.
+    The number of frames in a video's head is often wrong, so they are counted; memory holds the chosen ones only.
     """
-    if not path.is_file():
-        raise ValueError("cannot be read (no such file)")
     with quiet_opencv():
-        length = _walk(path, lambda index: False)[0] if resample else frames
+        length = sum(1 for _ in frames_of(lambda index: False, None)) if resample else frames
         wanted = chosen(length, frames, resample)
-        found = _walk(path, set(wanted.tolist()).__contains__, last=int(wanted.max()))[1]
+        found = {index: picture for index, picture in frames_of(set(wanted.tolist()).__contains__, int(wanted.max())) if picture is not None}
     return [found[index] for index in wanted if index in found]
 
 
-def _walk(path: Path, wanted, last: Optional[int] = None):
-    """(number of frames passed, those wanted) of a video, from its first frame to `last` or its end."""
-    passed, found = 0, {}
-    for index, picture in each_frame(path, wanted, last):
-        passed = index + 1
-        if picture is not None:
-            found[index] = picture
-    return passed, found
+def frames_of_files(folder: Path, files: List[str], wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Frame]:
+    """Of a clip of numbered frames: see Frames. What is wrong with a frame is said with its file."""
+    for index, file in enumerate(files if last is None else files[:last + 1]):
+        try:
+            yield index, decode(folder / file) if wanted(index) else None
+        except ValueError as reason:
+            raise ValueError(f"its frame {file}: {reason}") from None
 
 
-def each_frame(path: Path, wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Tuple[int, Optional[np.ndarray]]]:
-    """Every frame of a video from its first to `last` or its end: its number, and (H, W, 3) RGB uint8 if it is wanted.
-    ValueError if it is no video, a frame that is wanted cannot be decoded, or the file ends long before its head says."""
+def frames_of_strip(path: Path, wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Frame]:
+    """Of an image file with square frames side by side: see Frames."""
+    frames = split_strip(decode(path))
+    for index, picture in enumerate(frames if last is None else frames[:last + 1]):
+        yield index, picture if wanted(index) else None
+
+
+def frames_of_video(path: Path, wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Frame]:
+    """Of a video file: see Frames. ValueError if it is no video, a frame that is wanted cannot be decoded, or the file ends long
+    before its head says."""
+    if not path.is_file():
+        raise ValueError("cannot be read (no such file)")
     video, index = cv2.VideoCapture(str(path)), 0
     try:
         while (last is None or index <= last) and video.grab():

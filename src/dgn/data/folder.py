@@ -47,6 +47,11 @@ class PixelCache:
                 self.nbytes += pixels.nbytes
 
 
+def digest(names: List[str]) -> str:
+    """16 hexadecimal digits that stand for these names in this order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
 class Folder:
     """Samples of a folder (a Source): a subclass decodes one of them and, where need be, puts several together.
 
@@ -81,7 +86,7 @@ class Folder:
 
     def identity(self) -> str:
         """A digest of the samples' names, in order."""
-        return f"folder {hashlib.sha256(chr(10).join(self._names).encode()).hexdigest()[:16]}"
+        return f"folder {digest(self._names)}"
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices`, (n, *shape) float32 in [0, 1], RGB; UserError names one that is unusable."""

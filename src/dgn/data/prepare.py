@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dgn.data.clips import each_frame, find_videos
+from dgn.data.clips import Frames, find_clips
 from dgn.data.folder import quiet_opencv
 from dgn.data.images import decode, find_images, fit, write_image
 from dgn.errors import UserError
@@ -102,12 +102,11 @@ def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: 
         table.writerow(["file", "found", "left", "top", "side"])
         for name in tqdm(names, unit="photo", disable=not sys.stderr.isatty()):
             try:
-                picture = decode(source / name)
+                picture = in_colour(decode(source / name))
             except ValueError as reason:
                 report.unreadable.append((name, str(reason)))
                 table.writerow([name, 0, "", "", ""])
                 continue
-            picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
             boxes = detect(picture)
             if not boxes:
                 report.not_found.append(name)
@@ -121,20 +120,21 @@ def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: 
     return report
 
 
-def crop_videos(source: Path, target: Path, size: int, detect: Detector, margin: float = 0.0) -> Report:
-    """Cuts the face out of every video below `source`: its frames as `target`/<video>/000001.png ..., size x size pixels.
+def crop_clips(source: Path, layout: str, target: Path, size: int, detect: Detector, margin: float = 0.0) -> Report:
+    """Cuts the face out of every clip below `source`, stored in one of LAYOUTS: its frames as `target`/<clip>/000001.png ...,
+    size x size pixels.
 
-    One square serves a whole video, the median of the largest faces in some of its frames: a crop that followed the face
+    One square serves a whole clip, the median of the largest faces in some of its frames: a crop that followed the face
     would take away its motion. Raises UserError as crop_faces does.
     """
     _check_margin(margin)
-    names = find_videos(source)
+    clips = find_clips(source, layout)
     new_folder(target)
     report = Report([], [], [])
-    for name in tqdm(names, unit="video", disable=not sys.stderr.isatty()):
+    for name, clip in tqdm(clips.items(), unit="clip", disable=not sys.stderr.isatty()):
         try:
             with quiet_opencv():
-                found = _crop_video(source / name, target / name, size, detect, margin)
+                found = _crop_clip(clip.frames, target / name, size, detect, margin)
         except ValueError as reason:
             shutil.rmtree(target / name, ignore_errors=True)  # half a clip would pass for a whole one
             report.unreadable.append((name, str(reason)))
@@ -143,18 +143,23 @@ def crop_videos(source: Path, target: Path, size: int, detect: Detector, margin:
     return report
 
 
-def _crop_video(path: Path, target: Path, size: int, detect: Detector, margin: float) -> bool:
-    """Writes the frames of one video; False if no face was found. ValueError if it cannot be read to its end."""
-    length = sum(1 for _ in each_frame(path, lambda index: False))
+def _crop_clip(frames_of: Frames, target: Path, size: int, detect: Detector, margin: float) -> bool:
+    """Writes the frames of one clip; False if no face was found. ValueError if it cannot be read to its end."""
+    length = sum(1 for _ in frames_of(lambda index: False, None))
     looked_at = set(np.unique(np.rint(np.linspace(0, length - 1, LOOKED_AT)).astype(int)).tolist())
-    faces = [detect(picture) for _, picture in each_frame(path, looked_at.__contains__) if picture is not None]
+    faces = [detect(in_colour(picture)) for _, picture in frames_of(looked_at.__contains__, None) if picture is not None]
     boxes = [largest(found) for found in faces if found]
     if boxes:
         left, top, side = square(tuple(int(v) for v in np.median(boxes, 0)), margin)
-        for index, picture in each_frame(path, lambda index: True):
-            face = fit(cut_square(picture, left, top, side), size)
+        for index, picture in frames_of(lambda index: True, None):
+            face = fit(cut_square(in_colour(picture), left, top, side), size)
             write_image(target / f"{index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
     return bool(boxes)
+
+
+def in_colour(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) of a picture that may be grey, (H, W)."""
+    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
 
 
 def largest(boxes: List[Box]) -> Box:
