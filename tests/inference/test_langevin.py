@@ -137,21 +137,21 @@ def test_a_chain_that_is_no_number_or_runs_away_stops_with_step_samples_and_advi
     broken[1, 0] = np.nan
     moved, diagnostics = langevin.run(sampler, x, (broken, z_geo), noise, 1.0)
     with pytest.raises(RunFailed, match=r"epoch 3, Langevin step 0: .* 1 of 2 chains is not a number \(face 1\).*step_size"):
-        langevin.check_chains(diagnostics, moved, "epoch 3", lambda row: f"face {row}")
+        langevin.check_chains(diagnostics, moved, x[0].size, "epoch 3", lambda row: f"face {row}")
     wild = z_app.copy()
     wild[0] = 1e6
     moved, diagnostics = langevin.run(sampler, x, (wild, z_geo), noise, 1.0)
     with pytest.raises(RunFailed, match=r"reached .* \(face 0\)"):
-        langevin.check_chains(diagnostics, moved, "epoch 3", lambda row: f"face {row}")
+        langevin.check_chains(diagnostics, moved, x[0].size, "epoch 3", lambda row: f"face {row}")
     moved, diagnostics = langevin.run(sampler, x, (z_app, z_geo), noise, 1.0)
-    langevin.check_chains(diagnostics, moved, "epoch 3", str)
+    langevin.check_chains(diagnostics, moved, x[0].size, "epoch 3", str)
     with pytest.raises(RunFailed, match=r"step 1: .* 1 of 2 chains is not a number \(1\)"):  # only the last step's result shows it
-        langevin.check_chains(diagnostics, (moved[0], np.array([[0.0], [np.inf]])), "epoch 3", str)
+        langevin.check_chains(diagnostics, (moved[0], np.array([[0.0], [np.inf]])), x[0].size, "epoch 3", str)
     broken = z_geo.copy()
     broken[0] = np.nan  # a displacement that is no number must not be read as a place in memory
     moved, diagnostics = langevin.run(sampler, x, (z_app, broken), noise, 1.0)
     with pytest.raises(RunFailed, match="is not a number"):
-        langevin.check_chains(diagnostics, moved, "epoch 3", str)
+        langevin.check_chains(diagnostics, moved, x[0].size, "epoch 3", str)
 
 
 def test_given_latents_are_never_moved(rng):

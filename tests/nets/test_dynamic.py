@@ -89,6 +89,11 @@ def float64(model):
     return {name: p.asnumpy().astype(np.float64) for name, p in model.parameters_and_names()}
 
 
+def scales(model):
+    """What scheme 2 multiplies the generators' weights by, by their names."""
+    return {f"{name}.weight": cell.scale for name, cell in model.cells_and_names() if "emission" in name and hasattr(cell, "scale")}
+
+
 def numpy_frame_latents(weights, branch, states, noise, z):
     """Z_t of Eq. 10 and 11, written as they stand, (N, F, d)."""
     layers = [(weights[f"{branch}.latents.transition.{name}.weight"], weights[f"{branch}.latents.transition.{name}.bias"])
@@ -105,9 +110,9 @@ def numpy_frame_latents(weights, branch, states, noise, z):
     return np.stack(found, 1)
 
 
-def numpy_energy(weights, x, z_app, z_geo, sigma, prior=True):
-    """Eq. 17 in float64, (N,); frames that are MISSING are left out."""
-    parts = []
+def numpy_energy(weights, scale, x, z_app, z_geo, sigma, prior=True):
+    """Eq. 17 in float64, (N,); frames that are MISSING are left out. scale: of weights, by name."""
+    weights, parts = {name: values * scale.get(name, 1) for name, values in weights.items()}, []
     for k, (z, plan, states) in enumerate(((z_app, table5_appearance(16, SIZE, 3), 4), (z_geo, table5_geometry(8, SIZE, 2), 3))):
         frames = numpy_frame_latents(weights, f"branches.{k}", states, 2, z)
         parts.append(numpy_stack(weights, f"branches.{k}.emission.stack", plan, frames.reshape(-1, states)))
@@ -117,11 +122,21 @@ def numpy_energy(weights, x, z_app, z_geo, sigma, prior=True):
     return energy + (np.square(z_app).sum(1) + np.square(z_geo).sum(1)) / 2 if prior else energy
 
 
+@pytest.fixture(scope="module", params=["none", "he"])
+def scaled_case(request):
+    """The case by scheme 1 and by scheme 2."""
+    return make_case(replace(SMALL, scaling=request.param))
+
+
 @pytest.fixture(scope="module")
 def case():
+    return make_case(SMALL)
+
+
+def make_case(settings):
     """A model, two clips of which the second has three of four frames, latents."""
     rng = np.random.default_rng(5)
-    model = build()
+    model = build(model=settings)
     for name, p in model.parameters_and_names():  # transitions that matter
         if "transition" in name and name.endswith("weight"):
             p.set_data(ms.Tensor(rng.standard_normal(p.shape).astype(np.float32)))
@@ -137,28 +152,28 @@ def central(energy, array, place, step=1e-5):
     return (energy(up) - energy(down)) / (2 * step)
 
 
-def test_gradients_to_the_latents_are_eq_18(case):
-    model, x, z = case
-    weights, z64, sigma = float64(model), [a.astype(np.float64) for a in z], 0.7
+def test_gradients_to_the_latents_are_eq_18(scaled_case):
+    model, x, z = scaled_case
+    weights, scale, z64, sigma = float64(model), scales(model), [a.astype(np.float64) for a in z], 0.7
     energy = Energy(model, clips=True)
     parts = [model.branches[g](ms.Tensor(z[g])) for g in range(2)]
     for g in range(2):
         cell = langevin.GroupEnergy(energy, g)
         arguments = [ms.Tensor(z[g]), ms.Tensor(x), ms.Tensor(sigma, ms.float32), *parts]
         assert float(cell(*arguments).asnumpy()) == pytest.approx(
-            (numpy_energy(weights, x, *z64, sigma) - np.square(z64[1 - g]).sum(1) / 2).sum(), rel=1e-4)
+            (numpy_energy(weights, scale, x, *z64, sigma) - np.square(z64[1 - g]).sum(1) / 2).sum(), rel=1e-4)
         slope = Gradients(cell)(*arguments, ms.Tensor(1.0, ms.float32))[0].asnumpy()
         for place in np.ndindex(z[g].shape):
-            wanted = central(lambda moved, g=g: numpy_energy(weights, x, *(moved if k == g else z64[k] for k in range(2)), sigma).sum(),
+            wanted = central(lambda moved, g=g: numpy_energy(weights, scale, x, *(moved if k == g else z64[k] for k in range(2)), sigma).sum(),
                              z64[g], place)
             assert slope[place] == pytest.approx(wanted, rel=5e-3, abs=5e-3), (g, place)
     last = model.branches[0].noise
     np.testing.assert_allclose(slope[1, -last:], z[1][1, -last:], atol=1e-6)  # of a frame that is not there: the prior alone
 
 
-def test_gradients_to_the_weights_are_eq_20(case, rng):
-    model, x, z = case
-    weights, z64, sigma = float64(model), [a.astype(np.float64) for a in z], 0.7
+def test_gradients_to_the_weights_are_eq_20(scaled_case, rng):
+    model, x, z = scaled_case
+    weights, scale, z64, sigma = float64(model), scales(model), [a.astype(np.float64) for a in z], 0.7
     named = dict(model.parameters_and_names())
     names = [name for name in named if "transition" in name or name.endswith("last.weight")]
     objective = MeanEnergy(Energy(model, clips=True))
@@ -167,19 +182,20 @@ def test_gradients_to_the_weights_are_eq_20(case, rng):
     for name, slope in zip(names, slopes):
         found = slope.asnumpy()
         for place in [tuple(rng.integers(0, s) for s in found.shape) for _ in range(4)]:
-            wanted = central(lambda moved, name=name: numpy_energy({**weights, name: moved}, x, *z64, sigma, prior=False).mean(),
+            wanted = central(lambda moved, name=name: numpy_energy({**weights, name: moved}, scale, x, *z64, sigma, prior=False).mean(),
                              weights[name], place)
             assert found[place] == pytest.approx(wanted, rel=5e-3, abs=5e-3), (name, place)
 
 
-def test_a_clip_alone_and_in_a_padded_batch_are_the_same(case):
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_a_clip_alone_and_in_a_padded_batch_are_the_same(case, per_frame):
     model, x, z = case
-    whole = langevin.Langevin(Energy(model, 0.3, clips=True), 0.1, 3)
+    whole, single = (langevin.Langevin(Energy(model, 0.3, clips=True), 0.1, 3, per_frame=per_frame) for _ in range(2))
     noise = langevin.draw_noise(model, 3, 2, 1, "test")
     together, told = langevin.run(whole, x, z, noise, 0.6)
     cut = [z[g][1:, :branch.length(3)] for g, branch in enumerate(model.branches)]
     quiet = [n[:, 1:, :branch.length(3)] for n, branch in zip(noise, model.branches)]
-    alone, own = langevin.run(langevin.Langevin(Energy(model, 0.3, clips=True), 0.1, 3), x[1:, :3], tuple(cut), tuple(quiet), 0.6)
+    alone, own = langevin.run(single, x[1:, :3], tuple(cut), tuple(quiet), 0.6)
     for found, wanted in zip(together, alone):
         np.testing.assert_allclose(found[1:, :wanted.shape[1]], wanted, rtol=1e-5, atol=1e-6)
     # the noise that drives frames which are not there follows its prior and adds its own energy
@@ -203,7 +219,8 @@ def test_steps_by_the_frames_that_a_latent_moves(case):
             if not quiet:
                 drifts = [langevin.run(sampler, x, z, tuple(0 * n for n in noise), 0.6)[0][g] - z[g] for sampler in (plain, scaled)]
                 steps = [step - drift for step, drift in zip(steps, drifts)]
-            np.testing.assert_allclose(steps[1], steps[0] / shown.sum(0) ** power, rtol=2e-3, atol=1e-5)
+            moving = np.maximum((x[:, :, 0, 0, 0] >= 0) @ shown.astype(int), 1)  # of the frames that each clip has
+            np.testing.assert_allclose(steps[1], steps[0] / moving ** power, rtol=2e-3, atol=1e-5)
 
 
 def test_batches_in_parts_and_steps_in_calls_change_nothing(case, rng):

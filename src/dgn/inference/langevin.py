@@ -9,8 +9,10 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn.errors import RunFailed
-from dgn.inference.energy import Energy, squared_norm
+from dgn.inference.energy import Energy, observed, squared_norm
 from dgn.randomness import generator
+
+RUN_AWAY = 1e4  # energy of one of a sample's values that no good chain has: the worst picture has 1 / (2 sigma^2)
 
 
 class Diagnostics(NamedTuple):
@@ -40,17 +42,16 @@ class Langevin(nn.Cell):
 
     order: "alternating", each group sees the others' newest value, as the paper has it; "simultaneous", all move from
     one state.
-    per_frame: a latent that has a part in several frames of a clip takes steps smaller by the root of their number, for the
-    energy is steeper so many times in it; the chains' stationary distribution is the same.
+    per_frame: a latent that has a part in several of the frames that a clip has takes steps smaller by the root of their number,
+    for the energy is steeper so many times in it; the chains' stationary distribution is the same.
     """
 
     def __init__(self, energy: Energy, step_size: float, steps: int, order: str = "alternating", per_frame: bool = False) -> None:
         super().__init__()
         self.energy, self.branches, self.steps = energy, energy.model.branches, steps
-        reach = [group.frames if per_frame else None for group in energy.model.groups]
-        # -delta^2 / 2 and delta of Eq. 7 for each group
-        self.drift = tuple(-0.5 * step_size ** 2 if n is None else Tensor(-0.5 * step_size ** 2 / n, ms.float32) for n in reach)
-        self.diffusion = tuple(step_size if n is None else Tensor(step_size / np.sqrt(n), ms.float32) for n in reach)
+        self.step_size, self.per_frame = step_size, per_frame and energy.clips
+        self.matmul = ops.MatMul()
+        self.part_in = tuple(Tensor(group.part_in) for group in energy.model.groups) if self.per_frame else ()
         self.moving = tuple(g for g, group in enumerate(energy.model.groups) if group.sampled)
         self.alternating = order == "alternating"
         self.group_energies = nn.CellList([GroupEnergy(energy, g) for g in range(len(self.branches))])
@@ -64,9 +65,10 @@ class Langevin(nn.Cell):
         """
         groups = len(self.branches)
         latents, noise = state[:groups], state[groups:]
-        parts = ()
+        parts, step_sizes = (), ()
         for g in range(groups):
             parts = parts + (self.branches[g](latents[g]),)
+            step_sizes = step_sizes + (self.step_size_of(g, latents[g], x),)
         energies, norms = (), ()
         for k in range(self.steps):
             energies = energies + (self.total(x, latents, parts, sigma),)
@@ -75,12 +77,20 @@ class Langevin(nn.Cell):
                 if self.alternating:
                     seen = parts
                 slope = self.gradient(self.group_energies[g])(latents[g], x, sigma, *seen)
-                z = latents[g] + self.drift[g] * slope + self.diffusion[g] * noise[g][k]
+                delta = step_sizes[g]
+                z = latents[g] - 0.5 * delta * delta * slope + delta * noise[g][k]
                 latents = latents[:g] + (z,) + latents[g + 1:]
                 parts = parts[:g] + (self.branches[g](z),) + parts[g + 1:]
                 norms = norms + (ops.sqrt(squared_norm(slope)),)
         shape = (self.steps, len(self.moving), x.shape[0])
         return latents, ops.stack(energies), ops.stack(norms).reshape(shape)
+
+    def step_size_of(self, g: int, z: Tensor, x: Tensor):
+        """delta of Eq. 7 for a group's latents: a number, or one for each of (N, d)."""
+        if not self.per_frame:
+            return self.step_size
+        frames = self.matmul(observed(x).reshape(x.shape[:2]), self.part_in[g][:x.shape[1], :z.shape[1]])
+        return self.step_size / ops.sqrt(ops.maximum(frames, 1.0))  # 1: a latent of frames that are not there follows its prior
 
     def total(self, x: Tensor, latents: Tuple[Tensor, ...], parts: Tuple[Tensor, ...], sigma: Tensor) -> Tensor:
         energy = self.energy.likelihood(x, parts, sigma)
@@ -95,14 +105,13 @@ def draw_noise(model: nn.Cell, steps: int, count: int, seed: int, purpose: str, 
     return tuple(rng.standard_normal((steps, count, *group.shape), np.float32) for group in model.groups)
 
 
-def check_chains(diagnostics: Diagnostics, latents: Tuple[np.ndarray, ...], where: str, names: Callable[[int], str],
-                 limit: float = 1e8) -> None:
+def check_chains(diagnostics: Diagnostics, latents: Tuple[np.ndarray, ...], values: int, where: str, names: Callable[[int], str]) -> None:
     """Stops the run if a chain is no longer a number or ran away.
 
-    latents: those after the last step; where: the epoch and step, for the message; names: row -> how to call the sample.
-    Raises RunFailed with the step of the chain, the samples, and what to change.
+    latents: those after the last step; values: of a sample, by which its energy grows; where: the epoch and step, for the message;
+    names: row -> how to call the sample. Raises RunFailed with the step of the chain, the samples, and what to change.
     """
-    energy = diagnostics.energy
+    energy, limit = diagnostics.energy, RUN_AWAY * values
     bad = ~np.isfinite(energy) | (energy > limit) | ~np.isfinite(diagnostics.gradient).all(1)
     for z in latents:  # what the last step led to; its energy is not known yet
         bad[-1] |= ~np.isfinite(z.reshape(len(z), -1)).all(1)

@@ -80,10 +80,10 @@ class OverTime(nn.Cell):
         """Dimensions of the latents of a clip of so many frames."""
         return self.states + (frames - 1) * self.noise
 
-    def frames_of(self, frames: int) -> np.ndarray:
-        """How many frames of a clip of so many each of its latents has a part in: Z_0 in all, xi_t in those from t on."""
-        later = np.arange(frames - 1, 0, -1).repeat(self.noise)
-        return np.concatenate([np.full(self.states, frames), later])
+    def part_in(self, frames: int) -> np.ndarray:
+        """Which frames of a clip each of its latents has a part in: Z_0 in all, xi_t in those from t on. (frames, length), 1 or 0."""
+        later = np.tri(frames, frames - 1, -1, np.float32).repeat(self.noise, 1)
+        return np.concatenate([np.ones((frames, self.states), np.float32), later], 1)
 
     def construct(self, z: Tensor) -> Tensor:
         latents = self.latents(z)
@@ -111,7 +111,7 @@ class DynamicGenerator(DeformableGenerator):
         self.branches = nn.CellList([
             OverTime(branch, latents(name, group.shape[0], noise))
             for name, branch, group, noise in zip(self.branch_names, self.branches, self.groups, (model.xi_app, model.xi_geo))])
-        self.groups = tuple(LatentGroup(group.name, (branch.length(frames),), frames=branch.frames_of(frames))
+        self.groups = tuple(LatentGroup(group.name, (branch.length(frames),), part_in=branch.part_in(frames))
                             for group, branch in zip(self.groups, self.branches))
 
     def compose(self, parts: Tuple[Tensor, Tensor]) -> Tensor:

@@ -34,7 +34,7 @@ class LatentGroup(NamedTuple):
     name: str
     shape: Tuple[int, ...]
     sampled: bool = True  # False: given with the data (a label), never moved by the sampler
-    frames: Optional[np.ndarray] = None  # of a clip: how many of its frames each latent has a part in
+    part_in: Optional[np.ndarray] = None  # of a clip: (F, d), 1 where a latent has a part in a frame
 
 
 def samples_at_once(model: nn.Cell) -> int:
@@ -42,13 +42,18 @@ def samples_at_once(model: nn.Cell) -> int:
     return max(IMAGES_AT_ONCE // getattr(model, "frames", 1), 1)
 
 
-def decode(model: nn.Cell, *latents: np.ndarray, batch_size: Optional[int] = None) -> Decoded:
-    """NumPy latents -> Decoded of NumPy arrays, in batches of one compiled size."""
-    count, batch_size = len(latents[0]), batch_size or samples_at_once(model)
-    parts = []
+def apply(net: nn.Cell, *latents: np.ndarray, batch_size: int) -> Tuple[np.ndarray, ...]:
+    """What a network, a model or one of its branches, makes of latents: NumPy in and out, in batches of one compiled size."""
+    count, parts = len(latents[0]), []
     for start in range(0, count, batch_size):
         rows = [z[start:start + batch_size] for z in latents]
         short = batch_size - len(rows[0]) if count > batch_size else 0  # a last smaller batch would compile anew
         padded = [np.concatenate([z, z[:1].repeat(short, 0)]) if short else z for z in rows]
-        parts.append([t.asnumpy()[:len(rows[0])] for t in model(*[ms.Tensor(np.ascontiguousarray(z)) for z in padded])])
-    return Decoded(*[np.concatenate(p) for p in zip(*parts)])
+        made = net(*[ms.Tensor(np.ascontiguousarray(z)) for z in padded])
+        parts.append([t.asnumpy()[:len(rows[0])] for t in (made if isinstance(made, tuple) else (made,))])
+    return tuple(np.concatenate(p) for p in zip(*parts))
+
+
+def decode(model: nn.Cell, *latents: np.ndarray, batch_size: Optional[int] = None) -> Decoded:
+    """NumPy latents -> Decoded of NumPy arrays."""
+    return Decoded(*apply(model, *latents, batch_size=batch_size or samples_at_once(model)))
