@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -14,10 +13,10 @@ import pytest
 from dgn import build
 from dgn.__main__ import main
 from dgn.config import Data, Model
-from dgn.data.face_clips import FaceClips
+from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import EXPRESSIONS
 from dgn.errors import UserError
-from dgn.experiments import recognition, recombination
+from dgn.experiments import recognition, recombination, sampling, shape
 from dgn.experiments.clips import COLOUR, MOTION, Probe, explained_motion, label, motion, other_donors, over_time, probe
 from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.model import decode
@@ -108,13 +107,21 @@ def test_clips_of_unequal_length_train_and_are_inferred_as_strips(tmp_path, caps
     assert "is not named class/person_" in capsys.readouterr().err
 
 
-def test_recombination(trained, capsys):
-    assert experiment("recombination", trained) == 0
+def test_recombination(trained, capsys, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("dgn.figures.clips.save_sheet", lambda path, rows, title, labels, **_: drawn.update(rows=rows, labels=labels) or path)
+    assert experiment("recombination", trained, "--clips", 2, 9) == 0
+    run = build.load_run(trained, "CPU")
+    z_app, z_geo = run.bank.read(np.array([2, 9]))
+    for row, (a, g) in zip(drawn["rows"][2:], ((0, 1), (1, 0))):  # the third row has the second clip's geometry
+        np.testing.assert_allclose(row, run.decode(z_app[[a]], z_geo[[g]]).image[0], atol=1e-5)
+    assert drawn["labels"][2].startswith("appearance of 1")
+    np.testing.assert_array_equal(drawn["rows"][1], run.open_sources().train.read(np.array([9]))[0])
     assert "landmark motion" in capsys.readouterr().out
     assert set(results(trained)["explained_motion"]) == set(EXPRESSIONS)
     found = results(trained)["recombination"]
     assert {"geometry_donor", "appearance_donor", "own", "donors"} == set(found["mouth_open"]) and "skin" in found
-    for suffix in ("png", "gif", "mp4"):
+    for suffix in ("gif", "mp4"):
         assert (trained / "figures" / f"recombination.{suffix}").stat().st_size > 0
     video = cv2.VideoCapture(str(trained / "figures" / "recombination.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 5
@@ -186,6 +193,25 @@ def test_a_probe_reads_motion_and_colour_of_clips_it_has_not_seen():
     assert np.abs(points - wanted).mean() < 1
 
 
+def test_another_shape_moves_every_frame_alike(rng):
+    model = DynamicGenerator(Model(network="table5", z_app=4, z_geo=3, xi_geo=2, width=8, alpha=2.0), 3, 16, 5, 1)
+    z = rng.standard_normal((2, *model.groups[1].shape)).astype(np.float32)
+    before, after = (model.branches[1].latents(ms.Tensor(v)).asnumpy() for v in (z, shape.edited(z, 1, 0.7)))
+    np.testing.assert_allclose(after - before, np.broadcast_to([0, 0.7, 0], before.shape), atol=1e-6)
+    assert np.ptp(before, 1).max() > 0.1  # and it does move
+
+
+def test_changes_are_told_apart_where_training_ended():
+    still = np.zeros((1, 8, 1, 2, 2), np.float32)
+    moving = still + 0.1 * np.arange(8)[:, None, None, None]
+    then = np.where(np.arange(8)[:, None, None, None] < 5, still, moving - 0.4)  # still for the five frames that were trained on
+    shorter = moving.copy()
+    shorter[:, 3:] = -1
+    found = sampling.changes(then, shorter, 5)
+    assert found == pytest.approx({"change_of_training_clips": 0.1, "change_within": 0, "change_beyond": 0.1}, abs=1e-6)
+    assert sampling.changes(then[:, :5], shorter, 5)["change_beyond"] is None
+
+
 def test_shape(trained, capsys):
     assert experiment("shape", trained, "--clip", 3, "--dimension", 1) == 0
     found = results(trained)["shape"]
@@ -206,17 +232,30 @@ def test_recognition(trained, capsys):
     found = results(trained)["recognition"]
     assert found["people"] == 4 and found["clips"] == 24 and len(found["Ddf"]["confusion"]) == 6
     assert {"Dglf", "Ddf", "appearance", "pixels"} <= set(found)
-    assert not found["as_they_are"]
+    assert not found["as_they_are"] and found["most_frequent"]["accuracy"] == pytest.approx(1 / 6)
     assert experiment("recognition", trained) == 2 and "as many people as folds" in capsys.readouterr().err
 
 
 def test_an_appearance_that_does_not_change_is_recognised_by_itself(rng):
     model = DynamicGenerator(Model(network="table5", z_app=4, z_geo=3, xi_app=0, xi_geo=2, width=8, alpha=2.0), 3, 16, 4, 1)
     z = [rng.standard_normal((2, *group.shape)).astype(np.float32) for group in model.groups]
-    run = SimpleNamespace(model=model, decode=partial(decode, model), settled=lambda *_: z)
-    found = recognition.features(run, np.zeros((2, 4, 3, 16, 16), np.float32), None)
+    run = SimpleNamespace(model=model, settled=lambda *_: z, infer=lambda clips, steps, settle: [(steps == 7) * v for v in z])
+    clips = np.zeros((2, 4, 3, 16, 16), np.float32)
+    found = recognition.features(run, clips, None)
+    for name, values in recognition.features(run, clips, 7).items():  # inferred anew by so many steps
+        np.testing.assert_array_equal(values, found[name])
+    np.testing.assert_allclose(found["Ddf"], decode(model, *z).displacement, atol=1e-6)
     np.testing.assert_array_equal(found["appearance"], np.stack([0 * z[0], z[0], z[0], z[0]], 1))
     assert found["Dglf"].shape == (2, 4, 3) and found["Ddf"].shape == (2, 4, 2, 16, 16)
+
+
+def test_a_run_whose_data_have_changed_is_refused(tmp_path, capsys):
+    write_clips(tmp_path / "clips", 4, 3, 16, seed=1)
+    options = [f"data.path={tmp_path / 'clips'}", "data.format=frames", "data.frames=3", "data.limit=4", "data.held_out=0"]
+    assert train(tmp_path / "run", 1, *options) == 0
+    next((tmp_path / "clips").glob("*/P000_0001/0002.png")).unlink()
+    assert experiment("shape", tmp_path / "run") == 2
+    assert "has learned from other images than data.path" in capsys.readouterr().err
 
 
 def test_names_tell_class_and_person():

@@ -6,7 +6,8 @@
 The run's own clips have the latents of their chains, settled to the mode that they are near; with --steps they are inferred
 once more, from the prior's mean. Features over time go to a one-layer LSTM, a dense layer of 30 and a softmax, in
 person-independent cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls, the
-appearance latents Z_t^a and the raw pixels. Classes and people come from the clips' names, class/person_...: generated clips
+appearance latents Z_t^a and the raw pixels. Of each the network sees how a frame differs from the clip's first, along the
+50 principal axes of the clips that it learns from. Classes and people come from the clips' names, class/person_...: generated clips
 have such names, and the CK+ set has. Written to the run folder: section "recognition" of metrics.json,
 figures/recognition.png.
 """
@@ -60,10 +61,12 @@ def run(args: argparse.Namespace, device: str) -> None:
         found = recognition.cross_validate(values, lengths, truth, persons, len(classes), trained.config.training.seed, args.folds, args.epochs,
                                            from_first=not args.as_they_are)
         result[name] = recognition.compute(truth, found, classes)
-    trained.folder.add_results(recognition={**result, "clips": len(clips), "people": people, "folds": args.folds,
+    always = recognition.compute(truth, np.full(len(truth), np.bincount(truth).argmax()), classes)
+    trained.folder.add_results(recognition={**result, "most_frequent": always, "clips": len(clips), "people": people, "folds": args.folds,
                                             "as_they_are": args.as_they_are})
+    rows = {**{f"{name} ({what})": result[name] for name, what in FEATURES.items()}, "the most frequent class, always": always}
     print(table(f"{len(clips)} clips, {people} people, {len(classes)} classes", ["accuracy", "mean recall"], {
-        f"{name} ({FEATURES[name]})": [f"{100 * r['accuracy']:.1f} %", f"{100 * r['mean_recall']:.1f} %"] for name, r in result.items()}))
+        name: [f"{100 * r['accuracy']:.1f} %", f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()}))
     print(figures.confusions(trained.folder.figures / "recognition.png", result))
 
 
@@ -72,8 +75,10 @@ def features(trained, clips: np.ndarray, steps) -> Dict[str, np.ndarray]:
     zeros, so that what is recognised from it is the appearance itself."""
     import mindspore as ms
 
+    from dgn.nets.model import apply, samples_at_once
+
     z_app, z_geo = trained.infer(clips, steps, settle=SETTLE) if steps else trained.settled(clips, SETTLE)
-    displacement = trained.decode(z_app, z_geo).displacement
+    displacement, = apply(trained.model.branches[1], z_geo, batch_size=samples_at_once(trained.model))
     appearance, geometry = (branch.latents(ms.Tensor(z)).asnumpy() for branch, z in zip(trained.model.branches, (z_app, z_geo)))
     if appearance.shape[1] < geometry.shape[1]:
         appearance = np.repeat(appearance, geometry.shape[1], 1)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Dict, Optional
 
 import numpy as np
 
 from dgn.cli import natural, positive
+from dgn.data.source import observed
 from dgn.errors import UserError
 from dgn.experiments.clips import need_clips
 
@@ -30,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, device: str) -> None:
     from dgn import build
-    from dgn.data.source import observed
     from dgn.figures import clips as figures
     from dgn.randomness import generator
 
@@ -47,14 +48,20 @@ def run(args: argparse.Namespace, device: str) -> None:
         print(path)
     source = trained.open_sources().train
     real = source.read(np.arange(min(len(source), REAL)))
-    pairs = observed(real)[:, 1:]  # a frame that is there has one before it
-    result = {"change_of_training_clips": change(real)[pairs].mean(), "change_within": change(clips)[:, :known - 1].mean(),
-              "change_beyond": change(clips)[:, known - 1:].mean() if frames > known else None}
-    result = {key: value if value is None else float(value) for key, value in result.items()}
+    result = changes(clips, real, known)
     trained.folder.add_results(sampling={"frames": frames, **result})
     beyond = "" if result["change_beyond"] is None else f", beyond it {result['change_beyond']:.4f}"
     print(f"mean change of a pixel from frame to frame: within the trained {known} frames {result['change_within']:.4f}{beyond}; "
           f"of training clips {result['change_of_training_clips']:.4f}")
+
+
+def changes(clips: np.ndarray, real: np.ndarray, known: int) -> Dict[str, Optional[float]]:
+    """Mean change from frame to frame of new clips, within the `known` frames that were trained on and beyond them, and of real
+    clips, which may be shorter than their array."""
+    there = observed(real)[:, 1:]  # a frame that is there has one before it
+    new = change(clips)
+    return {"change_of_training_clips": float(change(real)[there].mean()), "change_within": float(new[:, :known - 1].mean()),
+            "change_beyond": float(new[:, known - 1:].mean()) if clips.shape[1] > known else None}
 
 
 def change(clips: np.ndarray) -> np.ndarray:

@@ -45,14 +45,9 @@ def run(args: argparse.Namespace, device: str) -> None:
     ranked = bases.rank(figures.first_frames(trained.decode), [z_app[0, :sizes[0]], None], 1, sizes, args.amount)
     dimension = int(ranked.order[0]) if args.dimension is None else args.dimension
 
-    def edited(z_geo: np.ndarray, amount: float) -> np.ndarray:
-        moved = z_geo.copy()
-        moved[:, dimension] += amount
-        return moved
-
     amounts = (-args.amount, 0.0, args.amount)
     length = int(observed(trained.open_sources().train.read(np.array([args.clip]))).sum())
-    rows = [trained.decode(z_app, edited(z_geo, amount)).image[0][:length] for amount in amounts]
+    rows = [trained.decode(z_app, edited(z_geo, dimension, amount)).image[0][:length] for amount in amounts]
     names = [f"Z_0^g {dimension} {amount:+g}" if amount else "as inferred" for amount in amounts]
     for path in figures.edited_shapes(trained.folder.figures / "shape.png", rows, names):
         print(path)
@@ -63,10 +58,17 @@ def run(args: argparse.Namespace, device: str) -> None:
         before = over_time(read.landmarks, trained.decode(z_app, z_geo).image)
         kept, moved = [], []
         for amount in (-args.amount, args.amount):
-            after = over_time(read.landmarks, trained.decode(z_app, edited(z_geo, amount)).image)
+            after = over_time(read.landmarks, trained.decode(z_app, edited(z_geo, dimension, amount)).image)
             kept.append(correlation(motion(after).ravel(), motion(before).ravel()))
             moved.append(float(np.abs((after - before).mean(1)).mean()))
         result = {"motion_kept": float(np.mean(kept)), "landmarks_moved": float(np.mean(moved))}
         trained.folder.add_results(shape={"dimension": dimension, "amount": args.amount, **result})
         print(f"dimension {dimension} of Z_0^g by +-{args.amount:g}: landmarks move by {result['landmarks_moved']:.2f} pixels; "
               f"their motion over time correlates by {result['motion_kept']:.2f} with the motion before")
+
+
+def edited(z_geo: np.ndarray, dimension: int, amount: float) -> np.ndarray:
+    """Latents of clips with Z_0^g moved along one of its dimensions: every Z_t moves with it, and no s_t."""
+    moved = z_geo.copy()
+    moved[:, dimension] += amount
+    return moved

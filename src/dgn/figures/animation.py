@@ -36,3 +36,8 @@ def _write_mp4(beside: Path, path: Path, pictures: Sequence[np.ndarray], frames_
         rows, columns = height - picture.shape[0], width - picture.shape[1]
         video.write(cv2.cvtColor(np.pad(picture, ((0, rows), (0, columns), (0, 0)), "edge"), cv2.COLOR_RGB2BGR))
     video.release()
+    written = cv2.VideoCapture(str(beside))  # the writer says nothing of a disk that is full
+    count = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
+    written.release()
+    if count != len(pictures):
+        raise RunFailed(f"cannot write {path}: {count} of its {len(pictures)} frames are on the disk; is it full?")
