@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures a trained run; prints `result: {...} ckpt=...` and writes metrics.json into the run folder.
+# Measures a trained run; prints `result: {...} ckpt=...`, and for its own images writes metrics.json into the run folder.
 #
 #   bash scripts/run_eval.sh RUN_DIR [DEVICE_TARGET] [IMAGES]
 #
 # RUN_DIR        output folder of run_train.sh
 # DEVICE_TARGET  Ascend, GPU, CPU or auto (default)
-# IMAGES         folder of unseen images (default: the run's held-out images)
+# IMAGES         folder of other images (default: the run's own, those of its training and those held out)
 set -euo pipefail
 
 if [ "${1:-}" = "-h" ] || [ "${1:-}" = "--help" ] || [ $# -lt 1 ] || [ $# -gt 3 ]; then

@@ -3,7 +3,8 @@
 #
 #   bash scripts/run_experiment.sh NAME [OPTIONS]
 #
-# NAME     baselines, views, transfer, expressions, animals, labels, landmarks or balance
+# NAME     baselines, views, transfer, expressions, animals, labels, landmarks, balance, adversarial; of clips: recombination, shape,
+#          sampling, recognition
 # OPTIONS  those of `python -m dgn experiment NAME`; NAME --help lists them
 set -euo pipefail
 
