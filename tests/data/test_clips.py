@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dgn.data.clips import ClipFolder, chosen, numbered
+from dgn.data.clips import ClipFolder, by_person, chosen, numbered
 from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import EXPRESSIONS
 from dgn.data.faces import render
@@ -82,6 +82,12 @@ def test_images_that_are_no_frames_are_said_and_a_broken_frame_is_named(tmp_path
         source.read(np.array([0]))
     (tmp_path / "walk" / "2.png").unlink()
     assert ClipFolder(tmp_path, "frames", 3, 16).identity() != was
+
+
+def test_the_last_clips_are_of_the_last_people_in_every_class():
+    names = [f"{kind}/S{person}_0{k}" for kind in ("anger", "joy") for person in (1, 2, 3) for k in (1, 2)]
+    assert by_person(names)[-4:] == ["anger/S3_01", "anger/S3_02", "joy/S3_01", "joy/S3_02"]
+    assert by_person([*names, "walk"]) == [*names, "walk"]
 
 
 def test_a_strip_is_a_row_of_square_frames(tmp_path):

@@ -20,6 +20,7 @@ from dgn.errors import UserError
 VIDEO_EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 # path with what is before a file's last number; img_0001.jpg.png is a name, too
 _NUMBERED = re.compile(rf"(.*?)(\d+)(?:{'|'.join(map(re.escape, EXTENSIONS))})+", re.IGNORECASE)
+_LABELLED = re.compile(r"([^/]+)/([^/_]+)_[^/]*")
 _WHOLE = 0.9  # of the frames that a video's head counts; that count is often wrong by a few, in a damaged file by many
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ class ClipFolder(Folder):
             raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(LAYOUTS)}")
         self._layout, self._crop, self._resample = layout, crop, resample
         self._clips = find_clips(Path(folder), layout)
-        names = list(self._clips) if pattern is None else matching(list(self._clips), pattern, folder)
+        names = by_person(list(self._clips))
+        names = names if pattern is None else matching(names, pattern, folder)
         super().__init__(Path(folder), names, (frames, 1 if grey else 3, size, size), corrupt, cache_mb)
 
     def decode(self, name: str) -> np.ndarray:
@@ -92,6 +94,19 @@ def find_clips(folder: Path, layout: str) -> Dict[str, Clip]:
         log.warning("%s: no frames of a clip, for no number ends their names: %d of %d image files, such as %s", folder, len(others),
                     len(names), others[0])
     return {clip: Clip(tuple(files), partial(frames_of_files, folder, files)) for clip, files in clips.items()}
+
+
+def class_and_person(name: str) -> Optional[Tuple[str, str]]:
+    """(class, person) of a clip whose name tells them: class/person_anything, such as anger/S010_004."""
+    match = _LABELLED.fullmatch(name)
+    return match and (match[1], match[2])
+
+
+def by_person(names: List[str]) -> List[str]:
+    """Clips in the order of their people, if all names tell them: the last ones, which are held out, are then of people who are
+    not trained on, and not of the last class. Other names stay as they are."""
+    labels = {name: class_and_person(name) for name in names}
+    return sorted(names, key=lambda name: (labels[name][1], name)) if all(labels.values()) else names
 
 
 def chosen(length: int, frames: int, resample: bool) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
+from dgn.data.clips import class_and_person
 from dgn.data.face_factors import MOVED as MOTION
 from dgn.data.source import as_images, observed
 from dgn.errors import UserError
@@ -15,8 +15,6 @@ from dgn.experiments.models import OTHER_PEOPLE
 COLOUR = ("skin", "light")  # what a linear probe reads well at 32 pixels; it cannot tell the redness of lips
 PROBED_CLIPS = 300  # of other people, whose frames teach the probe
 PROBED_FRAMES = 6  # of each clip
-
-_NAME = re.compile(r"([^/]+)/([^/_]+)_[^/]*")
 
 
 def need_clips(trained, path: str) -> None:
@@ -27,10 +25,10 @@ def need_clips(trained, path: str) -> None:
 
 def label(name: str) -> Tuple[str, str]:
     """(class, person) of a clip, from its name: class/person_anything. Raises UserError for another name."""
-    match = _NAME.fullmatch(name)
-    if match is None:
+    found = class_and_person(name)
+    if found is None:
         raise UserError(f"the clip {name} is not named class/person_..., such as anger/S010_004: its class is not known")
-    return match[1], match[2]
+    return found
 
 
 def classes_of(names: List[str]) -> List[str]:
