@@ -147,7 +147,7 @@ def balance_faces(path: Path, rows: Dict[str, List[np.ndarray]]) -> Path:
 
 def confusions(path: Path, results: Dict[str, Dict[str, Any]]) -> Path:
     """Confusion matrices side by side, in per cent of each true class."""
-    figure, axes = plt.subplots(1, len(results), figsize=(3.6 * len(results), 3.9), dpi=100, squeeze=False)
+    figure, axes = plt.subplots(1, len(results), figsize=(3.6 * len(results), 4.6), dpi=100, squeeze=False, layout="constrained")
     for ax, (name, result) in zip(axes[0], results.items()):
         counts = np.array(result["confusion"], float)
         shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -161,5 +161,4 @@ def confusions(path: Path, results: Dict[str, Dict[str, Any]]) -> Path:
         ax.set_title(f"{name}: {100 * result['accuracy']:.1f} %", fontsize=10)
         ax.set_xlabel("recognised as", fontsize=8)
     axes[0][0].set_ylabel("true class", fontsize=8)
-    figure.tight_layout()
     return write_figure(figure, path)
