@@ -289,8 +289,9 @@ class Trained(NamedTuple):
         return run_sampler(self.sampler, images, latents, noise, self.last_sigma)[1].energy[0]
 
 
-def load_run(path: Path, device: str) -> Trained:
-    """Opens a run folder. Raises UserError if it holds no whole checkpoint; its sources raise it where they are others by now."""
+def load_run(path: Path, device: str, sources: Optional[Sources] = None) -> Trained:
+    """Opens a run folder; sources: its images, if they are open already. Raises UserError if it holds no whole checkpoint; to open
+    its sources raises it where they are others than those that were learned."""
     folder = RunFolder.open(path)
     config = folder.config
     saved = checkpoint.newest_whole(folder.checkpoints)
@@ -298,11 +299,14 @@ def load_run(path: Path, device: str) -> Trained:
     method = make_method(config, model, device)
     checkpoint.load(saved, learned(method.cells))
 
+    learned_from = checkpoint.read_state(saved)["images"]
+
     @functools.lru_cache(maxsize=None)
     def open_sources() -> Sources:
-        found = make_sources(config.data)
-        if found.train.identity() != checkpoint.read_state(saved)["images"]:
-            raise UserError(f"{path} has learned from other images than data.path, {config.data.path}, holds now: files were added, removed or "
-                            "renamed, and its chains would be taken for those of other images; put them back, or train anew")
+        found = sources or make_sources(config.data)
+        if found.train.identity() != learned_from:
+            where = f"{config.data.path} holds now" if config.data.path else "are generated now"
+            raise UserError(f"{path} has learned from other images than {where}: some were added, removed or renamed, or this version puts "
+                            "them in another order, and its chains would be taken for those of other images; put them back, or train anew")
         return found
     return Trained(folder, saved, model, method.sampler, method.encoder, LatentBank.open(saved, model.groups), open_sources)

@@ -47,7 +47,7 @@ class Data:
     grey: bool = False
     crop: Optional[Tuple[int, int, int, int]] = None  # left, top, right, bottom before resizing; none: the central square
     limit: Optional[int] = number(None, 1)  # use this many training images; none: all (generated: 1000 faces, 516 clips)
-    held_out: int = number(200, 0)  # the last images of the set, kept from training for evaluation
+    held_out: int = number(200, 0)  # the last images (clips named class/person_...: of the last people), kept for evaluation
     corrupt: str = choice("error", "error", "skip")  # an image that cannot be read stops the run, or is left out
     cache_mb: int = number(256, 0)  # decoded images kept in memory
     seed: int = number(1, 0)  # of the generated faces
@@ -91,7 +91,7 @@ class Inference:
     begin: str = choice("prior", "prior", "mean")  # where chains begin: drawn from the prior, or (beyond the paper) all at its mean
     restart_every: int = number(0, 0)  # beyond the paper: epochs after which all chains begin again at the prior's mean; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # the paper alternates; the authors' code does not
-    per_frame: bool = False  # beyond the paper, for clips: delta over the root of the number of frames that a latent has a part in
+    per_frame: bool = False  # beyond the paper, for clips: delta over the root of the number of its frames that a latent has a part in
     smoothness: float = number(0.0, 0)  # prior on the displacement: this / 2 times the sum of its squared differences
 
 

@@ -106,7 +106,7 @@ def finished(path: Path, config: cfg.Config, device: str) -> Trained:
     folder.change_config(config)
     saved = checkpoint.listed(folder.checkpoints)
     if saved and checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))["epoch"] >= config.training.epochs:
-        return build.load_run(path, device)._replace(open_sources=lambda: sources)
+        return build.load_run(path, device, sources)
     return learn(folder, config, device, sources)
 
 

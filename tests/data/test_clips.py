@@ -68,6 +68,7 @@ def test_numbered_frames_are_put_in_the_order_of_their_numbers(tmp_path):
         numbered(["a/1.png", "a/2.png", "a/02.png"])
     assert numbered(["walk/1.png", "walk_2.png"]) == {"walk": ["walk/1.png"], "walk_": ["walk_2.png"]}  # two clips, not one
     assert numbered(["a/img_1.jpg.png", "a/img_2.JPG"]) == {"a/img": ["a/img_1.jpg.png", "a/img_2.JPG"]}
+    assert numbered(["walk1.png", "walk/1.png"]) == {"walk": ["walk1.png"], "walk_": ["walk/1.png"]}  # two folders, if they are written
 
 
 def test_images_that_are_no_frames_are_said_and_a_broken_frame_is_named(tmp_path, caplog):
@@ -84,10 +85,14 @@ def test_images_that_are_no_frames_are_said_and_a_broken_frame_is_named(tmp_path
     assert ClipFolder(tmp_path, "frames", 3, 16).identity() != was
 
 
-def test_the_last_clips_are_of_the_last_people_in_every_class():
-    names = [f"{kind}/S{person}_0{k}" for kind in ("anger", "joy") for person in (1, 2, 3) for k in (1, 2)]
-    assert by_person(names)[-4:] == ["anger/S3_01", "anger/S3_02", "joy/S3_01", "joy/S3_02"]
+def test_the_last_clips_are_of_the_last_people_in_every_class(tmp_path):
+    names = [f"{kind}/S{person}_{k}" for kind in ("anger", "joy") for person in (1, 2, 3) for k in (1, 2)]
+    assert by_person(names)[-4:] == ["anger/S3_1", "anger/S3_2", "joy/S3_1", "joy/S3_2"]
     assert by_person([*names, "walk"]) == [*names, "walk"]
+    for name in [*names, "preview"]:
+        write_frames(tmp_path / name, [1])
+    source = ClipFolder(tmp_path, "frames", 1, 16, pattern="*/*")
+    assert [source.name(k) for k in range(len(source))] == by_person(names)
 
 
 def test_a_strip_is_a_row_of_square_frames(tmp_path):

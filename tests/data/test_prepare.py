@@ -90,6 +90,13 @@ def test_clips_of_frames_and_strips_are_cut_by_one_square_each(tmp_path):
     lit = clip.read(np.array([0]))[0, :, 0, 10] > 0.5
     assert lit[1].all() and not lit[0, 17:].any() and lit[0, :15].all() and not lit[2, :3].any() and lit[2, 5:].all()
 
+    for place in ("a/b/1.png", "a_2.png"):  # a clip in the folder of another, which is broken
+        (tmp_path / "nested" / place).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "nested" / place), np.zeros((20, 20, 3), np.uint8))
+    (tmp_path / "nested" / "a_1.png").write_bytes(b"")
+    report = prepare.crop_clips(tmp_path / "nested", "frames", tmp_path / "whole", 16, lambda picture: [(0, 0, 16, 16)])
+    assert report.found == ["a/b"] and report.unreadable[0][0] == "a" and (tmp_path / "whole" / "a" / "b" / "000001.png").is_file()
+
     (tmp_path / "strips").mkdir()
     cv2.imwrite(str(tmp_path / "strips" / "walk.png"), np.concatenate([np.full((16, 16, 3), 50 * k, np.uint8) for k in range(4)], 1))
     prepare.crop_clips(tmp_path / "strips", "strips", tmp_path / "cut", 16, lambda picture: [(0, 0, 16, 16)])

@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from dgn import build
+from dgn import build, runs
 from dgn.__main__ import main
 from dgn.config import Data, Model
 from dgn.data.face_clips import FaceClips, write_clips
@@ -255,7 +255,10 @@ def test_a_run_whose_data_have_changed_is_refused(tmp_path, capsys):
     assert train(tmp_path / "run", 1, *options) == 0
     next((tmp_path / "clips").glob("*/P000_0001/0002.png")).unlink()
     assert experiment("shape", tmp_path / "run") == 2
-    assert "has learned from other images than data.path" in capsys.readouterr().err
+    assert f"has learned from other images than {tmp_path / 'clips'} holds now" in capsys.readouterr().err
+    config = build.RunFolder.open(tmp_path / "run").config
+    with pytest.raises(UserError, match="has learned from other images"):  # an experiment that finds the run ended
+        runs.finished(tmp_path / "run", config, "CPU").open_sources()
 
 
 def test_names_tell_class_and_person():

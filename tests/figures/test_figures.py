@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from dgn.errors import RunFailed
 from dgn.figures import bases, grids, sheet
+from dgn.figures.animation import save_animation
 from dgn.nets.model import Decoded
 
 
@@ -67,3 +69,31 @@ def test_tiles_keep_their_place():
     tiled = sheet.tile([[black, white], [white, black]], scale=2, gap=2)
     assert tiled.shape == (18, 18, 3)
     assert tiled[4, 4].max() == 0 and tiled[4, 14].min() == 1 and tiled[14, 4].min() == 1 and tiled[14, 14].max() == 0
+
+
+def test_a_moving_picture_that_the_disk_cuts_short_is_no_success(tmp_path, monkeypatch, rng):
+    clip = rng.random((5, 3, 16, 16)).astype(np.float32)
+    path = save_animation(tmp_path / "whole.mp4", [[clip]])
+    whole = path.read_bytes()
+
+    class FullDisk:
+        """Takes three frames and says nothing of the others, as OpenCV's writer does."""
+
+        def __init__(self, *arguments):
+            self.video, self.count = writer(*arguments), 0
+
+        def isOpened(self):
+            return self.video.isOpened()
+
+        def write(self, picture):
+            self.count += 1
+            if self.count <= 3:
+                self.video.write(picture)
+
+        def release(self):
+            self.video.release()
+    writer = cv2.VideoWriter
+    monkeypatch.setattr("dgn.figures.animation.cv2.VideoWriter", FullDisk)
+    with pytest.raises(RunFailed, match="3 of its 5 frames are on the disk"):
+        save_animation(path, [[clip]])
+    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]  # what was there stays

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -137,21 +139,31 @@ def test_a_chain_that_is_no_number_or_runs_away_stops_with_step_samples_and_advi
     broken[1, 0] = np.nan
     moved, diagnostics = langevin.run(sampler, x, (broken, z_geo), noise, 1.0)
     with pytest.raises(RunFailed, match=r"epoch 3, Langevin step 0: .* 1 of 2 chains is not a number \(face 1\).*step_size"):
-        langevin.check_chains(diagnostics, moved, x[0].size, "epoch 3", lambda row: f"face {row}")
+        langevin.check_chains(diagnostics, moved, x[0].size, 1.0, "epoch 3", lambda row: f"face {row}")
     wild = z_app.copy()
     wild[0] = 1e6
     moved, diagnostics = langevin.run(sampler, x, (wild, z_geo), noise, 1.0)
     with pytest.raises(RunFailed, match=r"reached .* \(face 0\)"):
-        langevin.check_chains(diagnostics, moved, x[0].size, "epoch 3", lambda row: f"face {row}")
+        langevin.check_chains(diagnostics, moved, x[0].size, 1.0, "epoch 3", lambda row: f"face {row}")
     moved, diagnostics = langevin.run(sampler, x, (z_app, z_geo), noise, 1.0)
-    langevin.check_chains(diagnostics, moved, x[0].size, "epoch 3", str)
+    langevin.check_chains(diagnostics, moved, x[0].size, 1.0, "epoch 3", str)
     with pytest.raises(RunFailed, match=r"step 1: .* 1 of 2 chains is not a number \(1\)"):  # only the last step's result shows it
-        langevin.check_chains(diagnostics, (moved[0], np.array([[0.0], [np.inf]])), x[0].size, "epoch 3", str)
+        langevin.check_chains(diagnostics, (moved[0], np.array([[0.0], [np.inf]])), x[0].size, 1.0, "epoch 3", str)
     broken = z_geo.copy()
     broken[0] = np.nan  # a displacement that is no number must not be read as a place in memory
     moved, diagnostics = langevin.run(sampler, x, (z_app, broken), noise, 1.0)
     with pytest.raises(RunFailed, match="is not a number"):
-        langevin.check_chains(diagnostics, moved, x[0].size, "epoch 3", str)
+        langevin.check_chains(diagnostics, moved, x[0].size, 1.0, "epoch 3", str)
+
+
+def test_the_limit_of_an_energy_is_by_size_and_sigma():
+    still = (np.zeros((1, 2), np.float32),)
+    for values, sigma in ((100, 1.0), (10000, 1.0), (100, 0.1)):
+        worst = values / (2 * sigma ** 2)
+        for times in (100, 10000):
+            diagnostics = langevin.Diagnostics(np.full((1, 1), times * worst), np.ones((1, 1, 1)))
+            with pytest.raises(RunFailed, match="reached") if times > 1000 else nullcontext():
+                langevin.check_chains(diagnostics, still, values, sigma, "epoch 1", str)
 
 
 def test_given_latents_are_never_moved(rng):

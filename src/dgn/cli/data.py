@@ -78,11 +78,11 @@ def _faces(args: argparse.Namespace) -> int:
 
 def _crop(args: argparse.Namespace) -> int:
     from dgn.data.prepare import crop_clips, crop_faces, open_detector
-    source, given, detect = Path(args.source), (Path(args.out), args.size), open_detector(args.detector)
+    source, out, detect = Path(args.source), Path(args.out), open_detector(args.detector)
     if args.format == "images":
-        what, report = "photographs", crop_faces(source, *given, detect, args.margin)
+        what, report = "photographs", crop_faces(source, out, args.size, detect, args.margin)
     else:
-        what, report = "clips", crop_clips(source, args.format, *given, detect, args.margin)
+        what, report = "clips", crop_clips(source, args.format, out, args.size, detect, args.margin)
     total = len(report.found) + len(report.not_found) + len(report.unreadable)
     print(f"{len(report.found)} of {total} {what}: face found, written to {args.out}")
     for name in report.not_found:

@@ -5,7 +5,8 @@
 
 Reconstruction (MSRE: sum of squared errors of a [0, 1] image; PSNR in dB) of the training images from their chains and
 of unseen images after Langevin inference; the appearance's energy near the Nyquist frequency relative to the images'
-(a checkerboard is far above 1); size and smoothness of the displacement. Written to metrics.json in the run folder.
+(a checkerboard is far above 1); size and smoothness of the displacement. Those of the run's own images are written to
+metrics.json in the run folder.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MEASURED_VALUES = 2 ** 26  # and values in them: the spectra of the images are h
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("--images", metavar="PATH", help="unseen images; without it the run's held-out ones")
+    parser.add_argument("--images", metavar="PATH", help="other unseen images than the run's held-out ones; nothing is written")
     parser.add_argument("--format", choices=cfg.LAYOUTS, help="how the clips of --images are stored (default: data.format of the run)")
     parser.add_argument("--steps", type=positive, help="Langevin steps for an unseen image (default: the config's)")
     parser.add_argument("--by-langevin", action="store_true", help="of a VAE: infer unseen images by Langevin dynamics, not by its encoder")

@@ -26,8 +26,9 @@ _WHOLE = 0.9  # of the frames that a video's head counts; that count is often wr
 log = logging.getLogger(__name__)
 
 Frame = Tuple[int, Optional[np.ndarray]]  # its number in the clip, and (H, W) or (H, W, 3) RGB uint8 if it is wanted
-# wanted(number), last -> every frame of a clip from its first to `last` or its end. ValueError says why one cannot be had.
-Frames = Callable[[Callable[[int], bool], Optional[int]], Iterator[Frame]]
+# (wanted: number -> bool, last=None) -> every frame of a clip from its first to `last` or its end. ValueError says why one
+# cannot be had.
+Frames = Callable[..., Iterator[Frame]]
 
 
 class Clip(NamedTuple):
@@ -55,14 +56,13 @@ class ClipFolder(Folder):
             raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(LAYOUTS)}")
         self._layout, self._crop, self._resample = layout, crop, resample
         self._clips = find_clips(Path(folder), layout)
-        names = by_person(list(self._clips))
-        names = names if pattern is None else matching(names, pattern, folder)
-        super().__init__(Path(folder), names, (frames, 1 if grey else 3, size, size), corrupt, cache_mb)
+        names = list(self._clips) if pattern is None else matching(list(self._clips), pattern, folder)
+        super().__init__(Path(folder), by_person(names), (frames, 1 if grey else 3, size, size), corrupt, cache_mb)
 
     def decode(self, name: str) -> np.ndarray:
         """The frames that the clip has, at most self.shape[0] of them, (f, C, size, size) uint8."""
         frames, channels, size = self.shape[:3]
-        pictures = read_clip(self._clips[name].frames, frames, self._resample)
+        pictures = read_clip(self._clips[name], frames, self._resample)
         return np.stack([prepare(picture, self._crop, channels, size) for picture in pictures])
 
     def together(self, samples: List[np.ndarray]) -> np.ndarray:
@@ -103,8 +103,8 @@ def class_and_person(name: str) -> Optional[Tuple[str, str]]:
 
 
 def by_person(names: List[str]) -> List[str]:
-    """Clips in the order of their people, if all names tell them: the last ones, which are held out, are then of people who are
-    not trained on, and not of the last class. Other names stay as they are."""
+    """Clips in the order of their people, if all names tell them: the last ones, which are held out, are then of the last people,
+    in every class, and not of the last class alone. Other names stay as they are."""
     labels = {name: class_and_person(name) for name in names}
     return sorted(names, key=lambda name: (labels[name][1], name)) if all(labels.values()) else names
 
@@ -130,7 +130,9 @@ def numbered(names: List[str]) -> Dict[str, List[str]]:
         for (number, name), (following, other) in zip(files, files[1:]):
             if number == following:
                 raise UserError(f"{name} and {other} are both frame {number} of one clip; remove one of them")
-        clips[prefix if short in clips else short] = [name for _, name in files]
+        while short in clips:
+            short += "_"  # another folder, too, if clips are written
+        clips[short] = [name for _, name in files]
     return clips
 
 
@@ -149,15 +151,15 @@ def strip(clip: np.ndarray) -> np.ndarray:
     return clip.transpose(1, 2, 0, 3).reshape(channels, height, frames * width)
 
 
-def read_clip(frames_of: Frames, frames: int, resample: bool) -> List[np.ndarray]:
+def read_clip(clip: Clip, frames: int, resample: bool) -> List[np.ndarray]:
     """The frames of a clip that `chosen` says; ValueError if they cannot be read.
 
     The number of frames in a video's head is often wrong, so they are counted; memory holds the chosen ones only.
     """
     with quiet_opencv():
-        length = sum(1 for _ in frames_of(lambda index: False, None)) if resample else frames
+        length = sum(1 for _ in clip.frames(lambda index: False)) if resample else frames
         wanted = chosen(length, frames, resample)
-        found = {index: picture for index, picture in frames_of(set(wanted.tolist()).__contains__, int(wanted.max())) if picture is not None}
+        found = {index: picture for index, picture in clip.frames(set(wanted.tolist()).__contains__, int(wanted.max())) if picture is not None}
     return [found[index] for index in wanted if index in found]
 
 

@@ -1,9 +1,8 @@
-"""Faces cut out of photographs: what the paper does with OpenFace before it trains."""
+"""Faces cut out of photographs and clips: what the paper does with OpenFace before it trains."""
 
 from __future__ import annotations
 
 import csv
-import shutil
 import sys
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Tuple
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dgn.data.clips import Frames, find_clips
+from dgn.data.clips import Clip, find_clips
 from dgn.data.folder import quiet_opencv
 from dgn.data.images import decode, find_images, fit, write_image
 from dgn.errors import UserError
@@ -21,16 +20,16 @@ from dgn.files import disk_errors, new_folder, png_name
 Box = Tuple[int, int, int, int]  # left, top, width, height in pixels
 Detector = Callable[[np.ndarray], List[Box]]  # (H, W, 3) RGB uint8 -> boxes of faces
 
-LOOKED_AT = 9  # frames of a video in which its face is looked for
+LOOKED_AT = 9  # frames of a clip in which its face is looked for
 SEARCHED = 320  # pixels: smaller pictures are enlarged to this before a cascade looks at them
 
 
 class Report(NamedTuple):
-    """What became of the photographs, by their relative paths."""
+    """What became of the photographs or clips, by their names."""
 
     found: List[str]
     not_found: List[str]
-    unreadable: List[Tuple[str, str]]  # path, reason
+    unreadable: List[Tuple[str, str]]  # name, reason
 
 
 def open_detector(path: Optional[str] = None) -> Detector:
@@ -134,24 +133,25 @@ def crop_clips(source: Path, layout: str, target: Path, size: int, detect: Detec
     for name, clip in tqdm(clips.items(), unit="clip", disable=not sys.stderr.isatty()):
         try:
             with quiet_opencv():
-                found = _crop_clip(clip.frames, target / name, size, detect, margin)
+                found = _crop_clip(clip, target / name, size, detect, margin)
         except ValueError as reason:
-            shutil.rmtree(target / name, ignore_errors=True)  # half a clip would pass for a whole one
+            for frame in (target / name).glob("*.png"):  # half a clip would pass for a whole one
+                frame.unlink()
             report.unreadable.append((name, str(reason)))
             continue
         (report.found if found else report.not_found).append(name)
     return report
 
 
-def _crop_clip(frames_of: Frames, target: Path, size: int, detect: Detector, margin: float) -> bool:
+def _crop_clip(clip: Clip, target: Path, size: int, detect: Detector, margin: float) -> bool:
     """Writes the frames of one clip; False if no face was found. ValueError if it cannot be read to its end."""
-    length = sum(1 for _ in frames_of(lambda index: False, None))
+    length = sum(1 for _ in clip.frames(lambda index: False))
     looked_at = set(np.unique(np.rint(np.linspace(0, length - 1, LOOKED_AT)).astype(int)).tolist())
-    faces = [detect(in_colour(picture)) for _, picture in frames_of(looked_at.__contains__, None) if picture is not None]
+    faces = [detect(in_colour(picture)) for _, picture in clip.frames(looked_at.__contains__) if picture is not None]
     boxes = [largest(found) for found in faces if found]
     if boxes:
         left, top, side = square(tuple(int(v) for v in np.median(boxes, 0)), margin)
-        for index, picture in frames_of(lambda index: True, None):
+        for index, picture in clip.frames(lambda index: True):
             face = fit(cut_square(in_colour(picture), left, top, side), size)
             write_image(target / f"{index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
     return bool(boxes)

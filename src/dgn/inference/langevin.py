@@ -12,7 +12,7 @@ from dgn.errors import RunFailed
 from dgn.inference.energy import Energy, observed, squared_norm
 from dgn.randomness import generator
 
-RUN_AWAY = 1e4  # energy of one of a sample's values that no good chain has: the worst picture has 1 / (2 sigma^2)
+RUN_AWAY = 1e3  # times the energy of the worst picture, which no good chain has
 
 
 class Diagnostics(NamedTuple):
@@ -105,13 +105,15 @@ def draw_noise(model: nn.Cell, steps: int, count: int, seed: int, purpose: str, 
     return tuple(rng.standard_normal((steps, count, *group.shape), np.float32) for group in model.groups)
 
 
-def check_chains(diagnostics: Diagnostics, latents: Tuple[np.ndarray, ...], values: int, where: str, names: Callable[[int], str]) -> None:
+def check_chains(diagnostics: Diagnostics, latents: Tuple[np.ndarray, ...], values: int, sigma: float, where: str,
+                 names: Callable[[int], str]) -> None:
     """Stops the run if a chain is no longer a number or ran away.
 
-    latents: those after the last step; values: of a sample, by which its energy grows; where: the epoch and step, for the message;
-    names: row -> how to call the sample. Raises RunFailed with the step of the chain, the samples, and what to change.
+    latents: those after the last step; values: of a sample, with which, and with sigma, its energy grows; where: the epoch and step,
+    for the message; names: row -> how to call the sample. Raises RunFailed with the step of the chain, the samples, and what to
+    change.
     """
-    energy, limit = diagnostics.energy, RUN_AWAY * values
+    energy, limit = diagnostics.energy, RUN_AWAY * values / (2 * sigma ** 2)
     bad = ~np.isfinite(energy) | (energy > limit) | ~np.isfinite(diagnostics.gradient).all(1)
     for z in latents:  # what the last step led to; its energy is not known yet
         bad[-1] |= ~np.isfinite(z.reshape(len(z), -1)).all(1)

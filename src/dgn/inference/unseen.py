@@ -32,7 +32,8 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: flo
             if call >= calls:
                 noise = tuple(np.zeros_like(n) for n in noise)
             latents, diagnostics = langevin.run(sampler, x, latents, noise, sigma)
-            langevin.check_chains(diagnostics, latents, x[0].size, f"inference, call {call}", lambda row, at=first + start: f"image {at + row}")
+            langevin.check_chains(diagnostics, latents, x[0].size, sigma, f"inference, call {call}",
+                                  lambda row, at=first + start: f"image {at + row}")
         found.append([z[:count] for z in latents])
     return tuple(np.concatenate(group) for group in zip(*found))
 

@@ -136,7 +136,7 @@ def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.
     where = f"epoch {position.epoch}, batch {position.step}"
 
     def check(diagnostics: langevin.Diagnostics, latents) -> None:
-        langevin.check_chains(diagnostics, latents, x[0].size, where, lambda row: learner.source.name(indices[row]))
+        langevin.check_chains(diagnostics, latents, x[0].size, sigma, where, lambda row: learner.source.name(indices[row]))
 
     noise = _noise(learner, config.training, position, len(indices))
     done = learner.method.visit(x, learner.bank.read(indices), noise, sigma, rate, check)
