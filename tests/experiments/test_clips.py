@@ -18,6 +18,7 @@ from dgn.data.face_factors import EXPRESSIONS
 from dgn.errors import UserError
 from dgn.experiments import recognition, recombination, sampling, shape
 from dgn.experiments.clips import COLOUR, MOTION, Probe, explained_motion, label, motion, other_donors, over_time, probe
+from dgn.figures.sheet import save_sheet
 from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.model import decode
 from tests.data.test_clips import write_video
@@ -109,7 +110,11 @@ def test_clips_of_unequal_length_train_and_are_inferred_as_strips(tmp_path, caps
 
 def test_recombination(trained, capsys, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("dgn.figures.clips.save_sheet", lambda path, rows, title, labels, **_: drawn.update(rows=rows, labels=labels) or path)
+
+    def watched(path, rows, title, labels, **others):
+        drawn.update(rows=rows, labels=labels)
+        return save_sheet(path, rows, title, labels, **others)
+    monkeypatch.setattr("dgn.figures.clips.save_sheet", watched)
     assert experiment("recombination", trained, "--clips", 2, 9) == 0
     run = build.load_run(trained, "CPU")
     z_app, z_geo = run.bank.read(np.array([2, 9]))
@@ -121,7 +126,7 @@ def test_recombination(trained, capsys, monkeypatch):
     assert set(results(trained)["explained_motion"]) == set(EXPRESSIONS)
     found = results(trained)["recombination"]
     assert {"geometry_donor", "appearance_donor", "own", "donors"} == set(found["mouth_open"]) and "skin" in found
-    for suffix in ("gif", "mp4"):
+    for suffix in ("png", "gif", "mp4"):
         assert (trained / "figures" / f"recombination.{suffix}").stat().st_size > 0
     video = cv2.VideoCapture(str(trained / "figures" / "recombination.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 5

@@ -8,7 +8,6 @@ that pose and expression leave every point's colour alone.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Optional
 
 import cv2
 import numpy as np
@@ -278,8 +277,8 @@ def _hair_over_face(rays: Rays, skin: Skin, factors: Factors) -> tuple[np.ndarra
     return point, normal, cover * fringe * ((depth > skin.depth - 0.02) | (skin.coverage < 0.5))
 
 
-def paint(factors: Factors, size: int, window: Optional[Window] = None) -> np.ndarray:
-    """The face as (3, size, size) float32 RGB in [0, 1], one sample a pixel; window: no more than this part of it."""
+def paint(factors: Factors, size: int, window: Window) -> np.ndarray:
+    """The part in `window` of a face of size x size pixels, (3, side, side) float32 RGB in [0, 1], one sample a pixel."""
     rays = cast(factors, size, window)
     skin = trace(rays, factors)
     image = _background(rays, factors)
