@@ -91,12 +91,19 @@ def open_images(data: cfg.Data, path: str) -> Source:
 
 
 def split(whole: Source, data: cfg.Data) -> Sources:
-    """The first `limit` samples to train on, the last `held_out` to evaluate on."""
+    """The last `held_out` samples to evaluate on, the first `limit` of the others to train on. Where the source knows whom its
+    images show, training images of the people held out are left out: unseen faces are faces of unseen people."""
     free = len(whole) - data.held_out
     if free < 1:
         raise UserError(f"{len(whole)} images with data.held_out = {data.held_out} leave none to train on")
-    train = Subset(whole, 0, min(data.limit or free, free))
-    return Sources(train, Subset(whole, free, len(whole)) if data.held_out else None)
+    indices, people = np.arange(free), getattr(whole, "people", lambda: None)()
+    if people is not None:
+        held_out = set(people[free:])
+        indices = np.array([index for index in indices if people[index] not in held_out], int)
+        if not len(indices):
+            raise UserError(f"data.held_out = {data.held_out}: the people held out are in all other images too, so none are left to train on")
+    train = Subset(whole, indices[:data.limit])
+    return Sources(train, Subset(whole, np.arange(free, len(whole))) if data.held_out else None)
 
 
 def make_model(config: cfg.Config, device: str) -> nn.Cell:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from dgn.build import make_sources
+from dgn.config import Data
 from dgn.data.images import ImageFolder, write_image
 from dgn.errors import UserError
 
@@ -167,3 +170,20 @@ def test_written_images_come_back(tmp_path):
     source = ImageFolder(tmp_path / "new", 16, None, grey=False)
     np.testing.assert_array_equal(source.read(np.array([0]))[0], image)
     np.testing.assert_array_equal(source.read(np.array([1]))[0], image[:1].repeat(3, 0))
+
+
+def test_people_who_are_held_out_are_not_trained_on(tmp_path):
+    """identity.txt above the images names people: no training image shows one of those held out."""
+    people = [1, 2, 3, 4, 1, 5, 2, 6]
+    for k in range(8):
+        write_image(tmp_path / "images" / f"{k}.png", np.full((3, 16, 16), k / 10, np.float32))
+    data = Data(path=str(tmp_path / "images"), size=16, held_out=3)
+    assert [len(part) for part in make_sources(data)] == [5, 3]  # nothing is known of the people
+    (tmp_path / "identity.txt").write_text("".join(f"{k}.png {person}\n" for k, person in enumerate(people)))
+    train, held_out = make_sources(data)
+    assert [train.name(k) for k in range(len(train))] == ["0.png", "2.png", "3.png", "4.png"]
+    assert [held_out.name(k) for k in range(3)] == ["5.png", "6.png", "7.png"]
+    assert make_sources(replace(data, limit=2)).train.identity() != train.identity()
+    (tmp_path / "identity.txt").write_text("0.png\n")
+    with pytest.raises(UserError, match="identity.txt, line 1: must be a file's name and a person"):
+        make_sources(data)

@@ -56,9 +56,9 @@ def test_an_error_arrives_with_its_batch():
         next(stream)
 
 
-def test_subsets_count_from_their_first():
-    subset = Subset(Numbers(10), 7, 10)
-    assert len(subset) == 3 and subset.read(np.array([2]))[0, 0] == 9
+def test_a_subset_reads_its_own_indices():
+    subset = Subset(Numbers(10), [7, 2, 9])
+    assert len(subset) == 3 and subset.read(np.array([2, 0]))[:, 0].tolist() == [9, 7]
 
 
 def test_random_numbers_depend_on_purpose_and_place_only():

@@ -52,6 +52,28 @@ class ImageFolder(Folder):
         """(C, size, size) uint8."""
         return prepare(decode(self._folder / name), self._crop, self.shape[0], self.shape[1])
 
+    def people(self) -> list[str] | None:
+        """Whom each image shows, if a file of identities tells it of all of them (read_identities)."""
+        known = read_identities(self._folder)
+        people = [known.get(PurePosixPath(name).name) for name in self._names]
+        return people if all(people) else None
+
+
+def read_identities(folder: Path) -> dict[str, str]:
+    """File name -> person, from identity.txt in the folder or the one above it, as CelebA has it: lines of a file's name and a
+    person. Empty without such a file. Raises UserError for a line that is not so."""
+    path = next((path for path in (folder / "identity.txt", folder.resolve().parent / "identity.txt") if path.is_file()), None)
+    if path is None:
+        return {}
+    try:
+        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    for number, row in enumerate(rows, 1):
+        if len(row) != 2:
+            raise UserError(f"{path}, line {number}: must be a file's name and a person, such as 000001.jpg 2880")
+    return {name: person for name, person in rows}
+
 
 def check_cut(size: int, crop: Crop | None) -> None:
     """Raises UserError for a size or crop that no image can have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Iterable, Iterator, Optional, Protocol, Tuple
@@ -49,27 +50,33 @@ class Source(Protocol):
 
 
 class Subset:
-    """The samples first <= index < last of another source, counted from 0."""
+    """The samples of another source at `indices`, counted from 0."""
 
-    def __init__(self, source: Source, first: int, last: int) -> None:
-        self.source, self.first, self.count, self.shape = source, first, last - first, source.shape
+    def __init__(self, source: Source, indices: np.ndarray) -> None:
+        self.source, self.indices, self.shape = source, np.asarray(indices, np.int64), source.shape
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.indices)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        return self.source.read(np.asarray(indices) + self.first)
+        return self.source.read(self.indices[indices])
 
     def name(self, index: int) -> str:
-        return self.source.name(int(index) + self.first)
+        return self.source.name(int(self.indices[index]))
 
     def identity(self) -> str:
-        return f"{self.first}+{self.count} of {self.source.identity()}"
+        return f"{self._which()} of {self.source.identity()}"
 
     def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
         """Labels of the samples at `indices`, (n,); None if the source has none."""
         labels = getattr(self.source, "labels", None)
-        return labels(np.asarray(indices) + self.first) if labels else None
+        return labels(self.indices[indices]) if labels else None
+
+    def _which(self) -> str:
+        first, count = int(self.indices[0]), len(self)
+        if np.array_equal(self.indices, np.arange(first, first + count)):
+            return f"{first}+{count}"
+        return f"{count} ({hashlib.sha256(self.indices.astype('<i8').tobytes()).hexdigest()[:16]})"
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
