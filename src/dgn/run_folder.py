@@ -1,11 +1,11 @@
-"""The run folder: everything needed to go on, to evaluate, to draw and to export, with no other argument.
+"""The run folder: everything needed to resume, evaluate, draw and export a run.
 
-  config.yaml     every value of the config
-  metrics.jsonl   one line an epoch
-  train.log       what the training printed
-  metrics.json    what evaluation and experiments measured, a section each
-  checkpoints/    weights, optimiser, latents, position; see dgn.training.checkpoint
-  latents/        the chains as they are between checkpoints
+  config.yaml     every setting
+  metrics.jsonl   metrics of the training, one line an epoch
+  train.log       the output of the training
+  metrics.json    results of evaluation and experiments, one section each
+  checkpoints/    weights, optimizers, latents, position; see dgn.training.checkpoint
+  latents/        the chains between checkpoints
   figures/        pictures
 """
 
@@ -15,7 +15,8 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
-from dgn import config as cfg
+from dgn import recipe
+from dgn.config import Config
 from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, new_folder, write_json, write_text
 
@@ -23,20 +24,20 @@ from dgn.files import append_line, new_folder, write_json, write_text
 class RunFolder:
     """Paths of one run, its config and its log."""
 
-    def __init__(self, path: Path, config: cfg.Config) -> None:
+    def __init__(self, path: Path, config: Config) -> None:
         self.path, self.config = path, config
         self.checkpoints, self.figures, self.latents = path / "checkpoints", path / "figures", path / "latents"
         self.metrics, self.results, self.text_log = path / "metrics.jsonl", path / "metrics.json", path / "train.log"
 
     @classmethod
-    def create(cls, path: Path, config: cfg.Config) -> "RunFolder":
+    def create(cls, path: Path, config: Config) -> "RunFolder":
         """A new run in `path`. Raises UserError if that holds a run or other files, or cannot be written."""
         if (path / "config.yaml").exists():
-            raise UserError(f"{path} already holds a run: --resume goes on with it, another --output starts a new one")
+            raise UserError(f"{path} already holds a run: --resume continues it, another --output starts a new one")
         run = cls(new_folder(path), config)
         try:
             run.change_config(config)
-        except RunFailed as error:  # nothing has run yet: the choice of the folder is what is wrong
+        except RunFailed as error:  # nothing has run yet, so the folder was a wrong choice
             raise UserError(f"{error}; choose another --output") from None
         return run
 
@@ -45,15 +46,15 @@ class RunFolder:
         """The run in `path`. Raises UserError if there is none."""
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training")
-        return cls(path, cfg.load(path / "config.yaml"))
+        return cls(path, recipe.load(path / "config.yaml"))
 
-    def change_config(self, config: cfg.Config) -> None:
-        """Keeps a changed config, for the rest of the run."""
+    def change_config(self, config: Config) -> None:
+        """Replaces the config, for the rest of the run."""
         self.config = config
-        write_text(self.path / "config.yaml", cfg.dump(config))
+        write_text(self.path / "config.yaml", recipe.dump(config))
 
     def say(self, line: str) -> None:
-        """A line for the person and for the log."""
+        """Prints a line and adds it to train.log."""
         print(line, flush=True)
         append_line(self.text_log, line)
 
@@ -81,6 +82,6 @@ class RunFolder:
         return records
 
     def rewind(self, epoch: int) -> None:
-        """Drops the lines of `epoch` and later: they will be written again."""
+        """Drops the metrics of `epoch` and later, which will be written again."""
         kept = [json.dumps(record) for record in self.records() if record["epoch"] < epoch]
         write_text(self.metrics, "".join(line + "\n" for line in kept))

@@ -9,7 +9,7 @@ import pytest
 
 from dgn.bench.memory import private_memory
 from dgn.errors import RunFailed, UserError
-from dgn.inference.latents import LatentBank, remove_others
+from dgn.inference.latents import LatentBank, remove_other_shards
 from dgn.nets.model import LatentGroup
 
 GROUPS = (LatentGroup("z_app", (4,)), LatentGroup("z_geo", (3, 2)))
@@ -86,8 +86,8 @@ def test_shards_are_the_parts_of_one_bank_and_can_be_dealt_anew(tmp_path):
     three = LatentBank.open(tmp_path / "three", GROUPS)
     assert len(three) == count and three.read(np.array([0, 1, 2]))[0][:, 0].tolist() == [0, 1, 2]
     for shard in range(2):
-        three.dealt(tmp_path / "two", GROUPS, shard, 2)
-    again = LatentBank.open(tmp_path / "two", GROUPS, 2).dealt(tmp_path / "one", GROUPS, 0, 1)
+        three.copy_shard(tmp_path / "two", GROUPS, shard, 2)
+    again = LatentBank.open(tmp_path / "two", GROUPS, 2).copy_shard(tmp_path / "one", GROUPS, 0, 1)
     for a, b in zip(again.read(everyone), three.read(everyone)):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(again.read(everyone[3:])[1], whole.read(everyone[3:])[1])
@@ -99,5 +99,5 @@ def test_files_of_another_number_of_processes_are_removed(tmp_path):
         for shard in range(shards):
             LatentBank.create(tmp_path, GROUPS, 8, seed=1, shard=shard, shards=shards)
     assert len(list(tmp_path.iterdir())) == 14
-    remove_others(tmp_path, GROUPS, 2)
+    remove_other_shards(tmp_path, GROUPS, 2)
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"{name}-0000{shard}-of-00002.npy" for name in ("z_app", "z_geo") for shard in (0, 1)]

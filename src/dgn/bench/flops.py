@@ -6,14 +6,14 @@ import math
 
 from mindspore import nn
 
-from dgn.training.plan import stacks
+from dgn.training.dry_run import stacks
 
 
 def forward(stack: nn.Cell) -> int:
     """Operations of one sample's pass through a DeconvStack's dense and deconvolution layers."""
     inputs, outputs = stack.dense.weight.shape
     total = 2 * inputs * outputs
-    for layer, (_, side) in zip([*stack.hidden, stack.last], stack.plan.maps):
+    for layer, (_, side) in zip([*stack.hidden, stack.last], stack.architecture.maps):
         total += 2 * math.prod(layer.weight.shape) * side ** 2
     return total
 

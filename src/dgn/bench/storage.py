@@ -43,7 +43,7 @@ def costs(groups: Tuple[LatentGroup, ...], samples: int, folder: Path) -> str:
         for file in files:
             sha256(file)
         lap("checkpoint: digests")
-        LatentBank.open(place / "checkpoint", groups, 1).dealt(place / "again", groups, 0, 1)
+        LatentBank.open(place / "checkpoint", groups, 1).copy_shard(place / "again", groups, 0, 1)
         lap("resumed: read and dealt")
         bank.power_sums()
         lap("an epoch's mean and deviation")

@@ -26,7 +26,7 @@ from typing import Dict, List
 import numpy as np
 
 from dgn import config as cfg
-from dgn import runtime
+from dgn import device as runtime
 from dgn.cli import add_device, positive
 from dgn.errors import UserError
 from dgn.files import disk_errors, write_json

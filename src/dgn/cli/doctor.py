@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Tuple
 
-from dgn import runtime
+from dgn import device as runtime
 from dgn.cli import add_device
 from dgn.errors import RunFailed, UserError
 

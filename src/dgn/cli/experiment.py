@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from dgn import runtime
+from dgn import device as runtime
 from dgn.cli import add_device
 from dgn.errors import Interrupted
 

@@ -29,7 +29,7 @@ from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
-from dgn import runtime
+from dgn import device as runtime
 from dgn.cli import add_device, positive
 from dgn.errors import UserError
 

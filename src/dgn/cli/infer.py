@@ -25,7 +25,6 @@ import numpy as np
 from tqdm import tqdm
 
 from dgn import config as cfg
-from dgn import runtime
 from dgn.cli import add_device, natural, positive
 
 CHUNK = 500  # images, or frames of clips, inferred and written at a time
@@ -34,7 +33,7 @@ CHUNK = 500  # images, or frames of clips, inferred and written at a time
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("--images", metavar="PATH", required=True, help="folder of images or clips, or .mindrecord file")
-    parser.add_argument("--format", choices=cfg.LAYOUTS, help="how clips are stored (default: data.format of the run)")
+    parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of clips (default: data.format of the run)")
     parser.add_argument("--steps", type=positive, default=300, help="Langevin steps (default %(default)s)")
     parser.add_argument("--output", metavar="DIR", default="inferred", help="new folder for the results (default %(default)s)")
     parser.add_argument("--seed", type=natural, default=1, help="of the chains' noise (default %(default)s)")
@@ -42,26 +41,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    device = runtime.start(args.device)
-    from dgn import build
+    from dgn.data.open import open_images
+    from dgn.data.source import to_images
     from dgn.evaluation import reconstruction
     from dgn.files import new_folder, write_arrays
-    trained = build.load_run(Path(args.run_folder), device)
-    source = build.open_images(cfg.stored_as(trained.config.data, args.format), args.images)
-    given = build.given_latents(trained.model, source)
+    from dgn.inference.latents import given_latents
+    from dgn.run import load
+
+    trained = load(args.run_folder, args.device)
+    source = open_images(cfg.with_format(trained.config.data, args.format), args.images)
+    given = given_latents(trained.model.groups, source)
     output = new_folder(Path(args.output))
     names, latents, errors = [source.name(index) for index in range(len(source))], [], []
-    kind, chunk = ("clip", max(CHUNK // trained.config.data.frames, 1)) if trained.config.data.frames else ("image", CHUNK)
+    frames = trained.config.data.frames
+    kind, chunk = ("clip", max(CHUNK // frames, 1)) if frames else ("image", CHUNK)
     with tqdm(total=len(source), unit=kind, disable=not sys.stderr.isatty()) as bar:
-        for first in range(0, len(source), chunk):  # memory does not grow with the number of samples
-            images = source.read(np.arange(first, min(first + chunk, len(source))))
-            found = trained.infer(images, args.steps, {name: z[first:first + chunk] for name, z in given.items()}, first, seed=args.seed)
-            decoded = trained.decode(*found)
-            write(output, names[first:first + len(images)], images, decoded)
+        for first in range(0, len(source), chunk):  # bounded memory
+            indices = np.arange(first, min(first + chunk, len(source)))
+            images, mask = source.read(indices), source.mask(indices)
+            chains = trained.chains(args.steps, seed=args.seed, first=first)
+            z = trained.infer_batch(images, chains, mask, {name: a[indices] for name, a in given.items()})
+            decoded = trained.decode(*z)
+            lengths = None if mask is None else mask.sum(1).astype(int)
+            write(output, names[first:first + len(images)], decoded, lengths)
             if first == 0:
-                overview(output / "overview.png", names, images, decoded)
-            latents.append(found)
-            errors.append(reconstruction.compute(images, decoded.image))
+                overview(output / "overview.png", names, images, decoded, lengths)
+            latents.append(z)
+            errors.append(reconstruction.compute(to_images(images, mask), to_images(decoded.image, mask)))
             bar.update(len(images))
 
     groups = {group.name: np.concatenate(parts) for group, parts in zip(trained.model.groups, zip(*latents))}
@@ -71,18 +77,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def write(output: Path, names: List[str], samples: np.ndarray, decoded) -> None:
-    """Pictures and displacements of some of the samples."""
+def write(output: Path, names: List[str], decoded, lengths=None) -> None:
+    """Pictures and displacements of some of the samples; lengths: of clips, whose padding is not written."""
     from dgn.data.clips import strip
     from dgn.data.images import write_image
-    from dgn.data.source import observed
     from dgn.files import png_name, write_array
     from dgn.nets.model import rows
 
-    lengths = observed(samples).sum(1) if samples.ndim == 5 else None
     for row, name in enumerate(names):
         own = rows(decoded, row)
-        if lengths is not None:  # frames that a shorter clip has not are not written
+        if lengths is not None:
             own = rows(own, slice(lengths[row]))
             own = own._replace(image=strip(own.image), appearance=strip(own.appearance))
         write_image(output / "reconstruction" / png_name(name), own.image)
@@ -91,12 +95,12 @@ def write(output: Path, names: List[str], samples: np.ndarray, decoded) -> None:
             write_array(output / "displacement" / f"{name}.npy", own.displacement)
 
 
-def overview(path: Path, names: List[str], samples: np.ndarray, decoded) -> None:
+def overview(path: Path, names: List[str], samples: np.ndarray, decoded, lengths=None) -> None:
     """The first samples, with grids."""
     from dgn.figures import clips, pictures
     from dgn.nets.model import rows
 
-    if samples.ndim == 5:
-        clips.reconstruction(path, samples[:3], rows(decoded, slice(3)), names[:3], "Inferred clips")
+    if lengths is not None:
+        clips.reconstruction(path, samples[:3], rows(decoded, slice(3)), lengths[:3], names[:3], "Inferred clips")
     else:
         pictures.reconstruction(path, samples[:10], rows(decoded, slice(10)), "Inferred images")

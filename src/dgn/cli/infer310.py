@@ -16,7 +16,7 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from dgn import runtime
+from dgn import device as runtime
 from dgn.cli import above_zero, add_device, natural
 from dgn.errors import RunFailed, UserError
 

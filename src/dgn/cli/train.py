@@ -1,21 +1,20 @@
-"""Learn a model: alternating back-propagation (Algorithm 1) on a folder of images, a MindRecord file or generated faces.
+"""Train a model: alternating back-propagation (Algorithm 1) on a folder of images, a MindRecord file or generated faces.
 
   dgn train --config config/faces_demo.yaml --output runs/demo
   dgn train --config config/celeba64.yaml --data photos/ --output runs/faces --set training.epochs=200
   dgn train --output runs/faces --resume
 
-The run folder holds all that later commands need. Ctrl-C saves and says how to go on.
+The run folder holds all that later commands need. Ctrl-C saves the state and prints how to resume.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Optional
 
 from dgn import config as cfg
-from dgn import runtime
+from dgn import device, recipe
 from dgn.cli import add_device
 from dgn.errors import Interrupted, RunFailed, UserError
 from dgn.run_folder import RunFolder
@@ -28,92 +27,106 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="PATH", help="folder of images or .mindrecord file (data.path)")
     parser.add_argument("--output", metavar="DIR", default="runs/default", help="run folder (default %(default)s)")
     add_device(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --output from its newest checkpoint")
+    parser.add_argument("--resume", action="store_true", help="resume the run in --output from its newest checkpoint")
     parser.add_argument("--train-only", action="store_true",
-                        help="end with the last checkpoint; numbers and pictures are left to dgn evaluate and dgn figures")
+                        help="stop after the last checkpoint, without evaluation and pictures")
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes, memory and steps; train nothing")
 
 
 def resolve_config(args: argparse.Namespace) -> cfg.Config:
     """The run's own config with --resume, else that of --config; --data and --set on top."""
     if args.resume and args.config:
-        raise UserError("--resume goes on with the run's own config; leave --config out (--set may change values)")
+        raise UserError("--resume uses the run's own config; leave --config out (--set may change values)")
+    if args.data == "":
+        raise UserError("--data is empty; give a folder of images, or leave it out")
     base = RunFolder.open(Path(args.output)).path / "config.yaml" if args.resume else args.config
-    config = cfg.load(base, args.settings)
-    if args.data:
-        config = replace(config, data=replace(config.data, path=args.data))
-    return cfg.with_whole_paths(config)
+    config = recipe.load(base, args.settings)
+    if args.data is not None:
+        config = cfg.changed(config, data={"path": args.data})
+    return recipe.absolute_paths(config)
 
 
 def run(args: argparse.Namespace) -> int:
     config = resolve_config(args)
-    device = runtime.start(args.device)
-    ranks = runtime.ranks()
-    config = for_processes(config, ranks.count)
+    device.start(args.device)
+    from dgn.data.open import open_sources
+    from dgn.distributed import process_group
+    from dgn.run import fit_run
+    from dgn.training.build import initial_run
 
-    from dgn import build, runs
-
-    sources = build.make_sources(config.data)
+    group = process_group()
+    config = for_processes(config, group.size)
+    sources = open_sources(config.data)
     if args.dry_run:
-        from dgn.training.plan import describe
-        print(describe(config, build.make_method(config, build.make_model(config, device), device), len(sources.train), device))
+        print(dry_run(config, len(sources.train)))
         return 0
-
-    if ranks.first and not args.resume:
-        if config.training.start:
-            build.start_of(config)  # a mistake in it must not leave a run folder behind
+    if group.is_first and not args.resume:
+        if config.training.init_from:
+            initial_run(config)  # an error in it must not leave a run folder behind
         RunFolder.create(Path(args.output), config)
-    ranks.wait()
-    if not (ranks.first or (Path(args.output) / "config.yaml").is_file()):
-        raise UserError(f"process {ranks.rank} does not see the run folder {args.output} that the first one made; it must be on a file "
-                        "system that all hosts share")
+    group.barrier()
+    if not (group.is_first or (Path(args.output) / "config.yaml").is_file()):
+        raise UserError(f"process {group.rank} does not see the run folder {args.output} that the first one made; it must be "
+                        "on a file system that all hosts share")
     folder = RunFolder.open(Path(args.output))
     cfg.check_resumable(folder.config, config)
     try:
-        trained = runs.learn(folder, config, device, sources, pictures_every(config.training.figures_every), ranks)
+        trained = fit_run(folder, config, sources, figures_every(config.training.figures_every), group)
     except Interrupted as stopped:
-        if ranks.first:
-            folder.say(f"stopped and saved {stopped.checkpoint}; to go on: dgn train --output {args.output} --resume")
-        ranks.wait()  # the launcher ends the others when one ends with an error
+        if group.is_first:
+            folder.say(f"stopped and saved {stopped.checkpoint}; to resume: dgn train --output {args.output} --resume")
+        group.barrier()  # the launcher kills the others when one exits with an error
         return 130
     except RunFailed as failed:
         last = next(iter(sorted(folder.checkpoints.glob("epoch_*"), reverse=True)), None)
         if last is None:
             raise
-        raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} --resume with such a "
-                        "--set goes on from there") from None
-    if ranks.first and not args.train_only:
+        raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} --resume with "
+                        "such a --set resumes from there") from None
+    if group.is_first and not args.train_only:
         finish(trained)
-    ranks.wait()
+    group.barrier()
     return 0
 
 
-def for_processes(config: cfg.Config, count: int) -> cfg.Config:
-    """The config with batches that so many processes can share. Raises UserError if the batch cannot be divided so."""
-    if config.training.shards % count == 0:
+def for_processes(config: cfg.Config, size: int) -> cfg.Config:
+    """The config with batches that so many processes can share. Raises UserError if the batch cannot be divided."""
+    if config.training.shards % size == 0:
         return config
-    if config.training.batch_size % count:
-        raise UserError(f"training.batch_size is {config.training.batch_size}; it must be a multiple of the number of processes, {count}")
-    return cfg.changed(config, training={"shards": count})
+    if config.training.batch_size % size:
+        raise UserError(f"training.batch_size is {config.training.batch_size}; it must be a multiple of the number of "
+                        f"processes, {size}")
+    return cfg.changed(config, training={"shards": size})
 
 
-def pictures_every(epochs: int) -> Optional[Callable]:
-    """Draws the figures every so many epochs; 0: never."""
-    def draw(trained, done: int) -> None:
+def dry_run(config: cfg.Config, count: int) -> str:
+    """Size, memory and steps of the training as text."""
+    from dgn.nets.build import make_model
+    from dgn.training.build import make_trainer
+    from dgn.training.dry_run import describe
+
+    return describe(config, make_trainer(config, make_model(config)), count, device.current())
+
+
+def figures_every(epochs: int) -> Optional[Callable]:
+    """A callback that draws the figures every so many epochs; None for 0."""
+    from dgn.figures.draw import draw
+
+    def callback(trained, done: int) -> None:
         if done % epochs == 0 and done < trained.config.training.epochs:
-            from dgn.cli import figures
-            figures.draw(trained, trained.folder.figures / f"epoch_{done:05d}")
-    return draw if epochs else None
+            draw(trained, trained.folder.figures / f"epoch_{done:05d}")
+    return callback if epochs else None
 
 
 def finish(trained) -> None:
-    """Evaluates and draws a finished training, and says what came of it and where it is."""
-    from dgn.cli import evaluate, figures
+    """Evaluates and draws a finished training, and prints the results and where they are."""
+    from dgn.evaluation.evaluate import evaluate, summary
+    from dgn.figures.draw import draw
 
     folder = trained.folder
-    folder.say("measuring the run and drawing its pictures ...")
-    folder.say(evaluate.summary(evaluate.evaluate(trained)))
-    drawn = figures.draw(trained, folder.figures)
+    folder.say("evaluating the run and drawing its pictures ...")
+    folder.say(summary(evaluate(trained)))
+    drawn = draw(trained)
     folder.say(f"numbers           {folder.results}")
     for path in drawn:
         folder.say(f"picture           {path}")

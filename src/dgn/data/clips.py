@@ -11,10 +11,9 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 import cv2
 import numpy as np
 
-from dgn.config import LAYOUTS
+from dgn.config import CLIP_FORMATS
 from dgn.data.folder import Folder, digest, find_files, quiet_opencv, to_unit
 from dgn.data.images import EXTENSIONS, Crop, check_cut, decode, find_images, is_image, matching, prepare
-from dgn.data.source import MISSING
 from dgn.errors import UserError
 
 VIDEO_EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
@@ -45,17 +44,17 @@ class ClipFolder(Folder):
         number alone are one, in the order of these numbers (walk/001.png, or anger/S010_004_00000017.png); "strips",
         each image file is a row of square frames.
     resample: every clip as exactly `frames` frames, evenly spaced from its first to its last; else the first `frames`, and
-        what a shorter clip lacks is MISSING.
+        a shorter clip is padded with zeros, see `mask`.
     crop, grey: of each frame, as for images; corrupt, cache_mb: see Folder; pattern: only clips whose name matches.
     """
 
     def __init__(self, folder: str | Path, layout: str, frames: int, size: int, crop: Optional[Crop] = None, grey: bool = False,
                  resample: bool = False, corrupt: str = "error", cache_mb: int = 256, pattern: Optional[str] = None) -> None:
         check_cut(size, crop)
-        if layout not in LAYOUTS:
-            raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(LAYOUTS)}")
+        if layout not in CLIP_FORMATS:
+            raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(CLIP_FORMATS)}")
         self._layout, self._crop, self._resample = layout, crop, resample
-        self._clips = find_clips(Path(folder), layout)
+        self._clips, self._lengths = find_clips(Path(folder), layout), {}
         names = list(self._clips) if pattern is None else matching(list(self._clips), pattern, folder)
         super().__init__(Path(folder), by_person(names), (frames, 1 if grey else 3, size, size), corrupt, cache_mb)
 
@@ -63,13 +62,22 @@ class ClipFolder(Folder):
         """The frames that the clip has, at most self.shape[0] of them, (f, C, size, size) uint8."""
         frames, channels, size = self.shape[:3]
         pictures = read_clip(self._clips[name], frames, self._resample)
+        self._lengths[name] = len(pictures)
         return np.stack([prepare(picture, self._crop, channels, size) for picture in pictures])
 
     def together(self, samples: List[np.ndarray]) -> np.ndarray:
-        clips = np.full((len(samples), *self.shape), MISSING, np.float32)
+        clips = np.zeros((len(samples), *self.shape), np.float32)
         for clip, pixels in zip(clips, samples):
             clip[:len(pixels)] = to_unit(pixels)
         return clips
+
+    def mask(self, indices: np.ndarray) -> np.ndarray:
+        """1 where a clip has the frame, 0 where it is padding, (n, F) float32; clips that were not read yet are decoded."""
+        for index in indices:
+            if self._names[index] not in self._lengths:
+                self._load(int(index))
+        lengths = np.array([self._lengths[self._names[index]] for index in indices])
+        return (np.arange(self.shape[0]) < lengths[:, None]).astype(np.float32)
 
     def identity(self) -> str:
         """A digest of the names of all files, and which frames are taken."""
@@ -78,7 +86,7 @@ class ClipFolder(Folder):
 
 
 def find_clips(folder: Path, layout: str) -> Dict[str, Clip]:
-    """The clips under a folder in one of LAYOUTS, by name, sorted. Raises UserError if there are none."""
+    """The clips under a folder in one of CLIP_FORMATS, by name, sorted. Raises UserError if there are none."""
     if layout == "videos":
         names = find_files(folder, lambda name: name.lower().endswith(VIDEO_EXTENSIONS),
                            f"video files in it or its subfolders; looked for {' '.join(VIDEO_EXTENSIONS)}")

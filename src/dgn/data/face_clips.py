@@ -21,6 +21,7 @@ from dgn.data.face_surface import Window, place_landmarks
 from dgn.data.faces import CACHE_MB, LANDMARKS, draw
 from dgn.data.folder import PixelCache, to_unit
 from dgn.data.images import write_image
+from dgn.data.source import Source
 from dgn.files import disk_errors, new_folder
 from dgn.randomness import generator
 
@@ -29,8 +30,8 @@ CLOSE = 1.625  # faces are drawn so many times larger than a frame
 CENTRE = 0.55  # and cut around the middle of their features, at this part of the height
 
 
-class FaceClips:
-    """`count` drawn clips as a Source: clip k shows person k // 6 with expression k % 6, in `frames` frames."""
+class FaceClips(Source):
+    """`count` drawn clips: clip k shows person k // 6 with expression k % 6, in `frames` frames."""
 
     def __init__(self, count: int, frames: int, size: int, seed: int, grey: bool = False, first: int = 0) -> None:
         self.shape = (frames, 1 if grey else 3, size, size)

@@ -20,6 +20,7 @@ from dgn.data.face_paint import material_coordinates, paint
 from dgn.data.face_surface import Window, place_landmarks
 from dgn.data.folder import PixelCache, to_unit
 from dgn.data.images import write_image
+from dgn.data.source import Source
 from dgn.files import disk_errors, new_folder
 
 __all__ = ["APPEARANCE", "EXPRESSIONS", "GEOMETRY", "Face", "FaceSource", "Factors", "correspondence", "draw", "render",
@@ -70,8 +71,8 @@ def correspondence(factors: Factors, size: int) -> tuple[np.ndarray, np.ndarray]
     return coordinates.transpose(1, 2, 0).astype(np.float32), mask
 
 
-class FaceSource:
-    """`count` drawn faces as a Source, from index `first` on; drawn when first read, kept in 8 bits up to 256 MB.
+class FaceSource(Source):
+    """`count` drawn faces, from index `first` on; drawn when first read, kept in 8 bits up to 256 MB.
 
     view: a fixed yaw in degrees, with pitch and roll 0; none: the poses of the population.
     population: "random" (any pose, moderate expressions), "frontal" (the same faces at view 0), "neutral" (frontal people

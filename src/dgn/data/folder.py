@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dgn.data.source import Source
 from dgn.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ def digest(names: List[str]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
-class Folder:
-    """Samples of a folder (a Source): a subclass decodes one of them and, where need be, puts several together.
+class Folder(Source):
+    """Samples of a folder: a subclass decodes one of them and, where need be, puts several together.
 
     names: of the samples, in order; shape: of a sample. corrupt: "error" stops at the read of a sample that cannot be used;
     "skip" decodes every one now and leaves the unusable ones out: `skipped` lists them as (name, reason).

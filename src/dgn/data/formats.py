@@ -12,6 +12,7 @@ import numpy as np
 
 from dgn.data.folder import to_unit
 from dgn.data.images import fit
+from dgn.data.source import Source
 from dgn.errors import UserError
 
 CATEGORIES = {
@@ -22,8 +23,8 @@ _FILES = {"mnist": ("*-images*idx3-ubyte*", "train-images-idx3-ubyte, t10k-label
           "cifar10": ("*_batch*.bin", "data_batch_1.bin ... test_batch.bin")}
 
 
-class LabelledImages:
-    """Images in memory with labels (a Source).
+class LabelledImages(Source):
+    """Images in memory with labels.
 
     pixels: (n, C, H, W) uint8; kinds: (n,) labels; called: what the set is, for names and identity.
     """

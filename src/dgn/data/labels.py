@@ -14,7 +14,7 @@ from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
 
-from dgn import config as cfg
+from dgn.config import Data
 from dgn.data.images import Crop, ImageFolder, decode
 from dgn.errors import UserError
 
@@ -65,12 +65,12 @@ def by_view(labels: List[Label], folder: Path) -> Dict[float, Dict[str, str]]:
     return {view: {subject: found[view][subject] for subject in subjects} for view in sorted(found)}
 
 
-def read_files(folder: Path, files: List[str], data: cfg.Data) -> np.ndarray:
+def read_files(folder: Path, files: List[str], data: Data) -> np.ndarray:
     """Those files, in that order, cut as the config says, (n, C, H, W) in [0, 1]. Raises UserError for one that cannot be read."""
     return ImageFolder(folder, data.size, data.crop, data.grey, names=files, cache_mb=data.cache_mb).read(np.arange(len(files)))
 
 
-def cut_landmarks(folder: Path, labels: List[Label], data: cfg.Data) -> np.ndarray:
+def cut_landmarks(folder: Path, labels: List[Label], data: Data) -> np.ndarray:
     """Landmarks (n, 5, 2) in pixels of the images as `read_files` gives them; pixel centres at whole numbers.
 
     Raises UserError if landmarks are missing, or a file that must be looked at for its size cannot be read.

@@ -57,8 +57,8 @@ def pack(source: Source, path: Path) -> int:
     return len(source)
 
 
-class RecordImages:
-    """The images of a MindRecord file as a Source; each read opens only the rows it asks for.
+class RecordImages(Source):
+    """The images of a MindRecord file; each read opens only the rows it asks for.
 
     Raises UserError if the file is missing or was not written by `pack`; `read` and `name` raise it if it is damaged.
     """

@@ -1,35 +1,18 @@
-"""What every data set looks like to the rest of the program: samples by index."""
+"""The interface of every data set: samples by index."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterable, Iterator, Optional, Protocol, Tuple
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from dgn.errors import UserError
 
-MISSING = -1.0  # every value of a frame that a clip does not have
 
-
-def observed(samples: np.ndarray) -> np.ndarray:
-    """Which frames the clips (n, F, C, H, W) have, (n, F)."""
-    return samples[:, :, 0, 0, 0] >= 0
-
-
-def as_images(samples: np.ndarray) -> np.ndarray:
-    """Images (n, C, H, W) as they are; of clips (n, F, C, H, W) all frames that they have, one after the other."""
-    return samples if samples.ndim == 4 else samples[observed(samples)]
-
-
-def count_images(samples: np.ndarray) -> int:
-    """How many images the samples hold."""
-    return len(samples) if samples.ndim == 4 else int(observed(samples).sum())
-
-
-class Source(Protocol):
+class Source:
     """Samples by index; nothing is held in memory beyond a bounded cache.
 
     shape: of one sample: (channels, height, width) for an image, (frames, channels, height, width) for a clip.
@@ -37,19 +20,45 @@ class Source(Protocol):
 
     shape: Tuple[int, ...]
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        raise NotImplementedError
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The samples at `indices`, (n, *shape) float32 in [0, 1]; the frames after a shorter clip's end are MISSING."""
+        """The samples at `indices`, (n, *shape) float32 in [0, 1]; frames beyond a clip's end are 0.
+
+        Raises UserError naming a sample that cannot be read.
+        """
+        raise NotImplementedError
+
+    def mask(self, indices: np.ndarray) -> Optional[np.ndarray]:
+        """Clips: 1 where a clip has the frame, 0 where it is padding, (n, F) float32. Images: None."""
+        return np.ones((len(indices), self.shape[0]), np.float32) if len(self.shape) == 4 else None
 
     def name(self, index: int) -> str:
-        """How a sample is called in messages and files."""
+        """Name of a sample in messages and files."""
+        raise NotImplementedError
 
     def identity(self) -> str:
-        """Changes when an index stands for another sample: chains belong to samples by index."""
+        """A text that changes when an index refers to another sample: chains belong to samples by index."""
+        raise NotImplementedError
+
+    def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
+        """Class labels of the samples at `indices`, (n,) int; None if the source has none."""
+        return None
+
+    def people(self) -> Optional[List[str]]:
+        """The person that each sample shows, if the source knows."""
+        return None
 
 
-class Subset:
+class Sources(NamedTuple):
+    """The samples of a run."""
+
+    train: Source
+    held_out: Optional[Source]  # unseen in training
+
+
+class Subset(Source):
     """The samples of another source at `indices`, counted from 0."""
 
     def __init__(self, source: Source, indices: np.ndarray) -> None:
@@ -61,67 +70,89 @@ class Subset:
     def read(self, indices: np.ndarray) -> np.ndarray:
         return self.source.read(self.indices[indices])
 
+    def mask(self, indices: np.ndarray) -> Optional[np.ndarray]:
+        return self.source.mask(self.indices[indices])
+
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))
 
     def identity(self) -> str:
-        return f"{self._which()} of {self.source.identity()}"
+        return f"{self._range()} of {self.source.identity()}"
 
     def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
-        """Labels of the samples at `indices`, (n,); None if the source has none."""
-        labels = getattr(self.source, "labels", None)
-        return labels(self.indices[indices]) if labels else None
+        return self.source.labels(self.indices[indices])
 
-    def _which(self) -> str:
+    def people(self) -> Optional[List[str]]:
+        people = self.source.people()
+        return people and [people[index] for index in self.indices]
+
+    def _range(self) -> str:
         first, count = int(self.indices[0]), len(self)
         if np.array_equal(self.indices, np.arange(first, first + count)):
             return f"{first}+{count}"
         return f"{count} ({hashlib.sha256(self.indices.astype('<i8').tobytes()).hexdigest()[:16]})"
 
 
+def to_images(samples: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:
+    """Images (n, C, H, W) unchanged; of clips (n, F, C, H, W) all frames that their mask (n, F) has, in order."""
+    return samples if mask is None else samples[mask > 0]
+
+
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
     """(n,) labels 0 <= label < classes -> (n, classes) float32. Raises UserError for others."""
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise UserError(f"labels go from {labels.min()} to {labels.max()}, and model.z_app is {classes}; it must be the number of labels")
+        raise UserError(f"labels range from {labels.min()} to {labels.max()}, and model.z_app is {classes}; it must be the "
+                        "number of labels")
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-def batches(source: Source, order: Iterable[np.ndarray]) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """(indices, samples) for every index array of `order`, the next batch read while the present one is used."""
+class Loaded(NamedTuple):
+    """A batch in host memory."""
+
+    indices: np.ndarray  # (n,)
+    x: np.ndarray  # (n, *shape)
+    mask: Optional[np.ndarray]  # clips: (n, F)
+
+
+def prefetch(source: Source, order: Iterable[np.ndarray]) -> Iterator[Loaded]:
+    """The batch of every index array of `order`; the next one is read while the present one is used."""
+    def load(indices: np.ndarray) -> Loaded:
+        return Loaded(indices, source.read(indices), source.mask(indices))
+
     with ThreadPoolExecutor(max_workers=1) as reader:
         waiting = None
         for indices in order:
-            following = (indices, reader.submit(source.read, indices))
+            following = reader.submit(load, indices)
             if waiting:
-                yield waiting[0], waiting[1].result()
+                yield waiting.result()
             waiting = following
         if waiting:
-            yield waiting[0], waiting[1].result()
+            yield waiting.result()
 
 
 def epoch_order(count: int, batch_size: int, draw: Callable[..., np.random.Generator], shards: int = 1,
                 own: Optional[Iterable[int]] = None) -> np.ndarray:
-    """A random division of 0..count-1 into batches, (batches, batch_size); what is short of a last one is filled up from the
-    start of the order.
+    """A random division of 0..count-1 into batches of equal size, (batches, batch_size).
 
-    Every compiled graph sees one batch size, and every sample is visited each epoch (a few of them twice).
-    shards: each batch has as many samples of each remainder that indices leave when divided by this, one shard after the
-    other; so many processes, or a divisor of it, then have equal parts of every batch.
-    own: only the parts of these shards, (batches, own shards * batch_size / shards): memory is for them alone.
-    draw(*shard_place(shard, shards)) gives the random numbers of a shard.
+    The last batch is filled up from the start of the order: every compiled graph sees one batch size, and every sample
+    is used each epoch (a few of them twice).
+    shards: each batch holds equally many samples of each remainder index % shards, shard after shard, so that this many
+    processes, or a divisor, get equal parts of every batch.
+    own: only the parts of these shards, (batches, own shards * batch_size / shards).
+    draw(*shard_key(shard, shards)) gives the random generator of a shard.
     """
     share, largest = batch_size // shards, math.ceil(count / shards)
     number = math.ceil(largest / share)  # of batches
     own = list(range(shards) if own is None else own)
     order = np.empty((number, len(own), share), np.int64)
     for place, shard in enumerate(own):
-        members = draw(*shard_place(shard, shards)).permutation(len(range(shard, count, shards)))
+        members = draw(*shard_key(shard, shards)).permutation(len(range(shard, count, shards)))
         members *= shards
         members += shard
         order[:, place] = np.resize(members, number * share).reshape(number, share)
     return order.reshape(number, len(own) * share)
 
 
-def shard_place(shard: int, shards: int) -> Tuple[int, ...]:
-    """What a shard adds to the place of its random numbers (dgn.randomness); the only one adds nothing."""
+def shard_key(shard: int, shards: int) -> Tuple[int, ...]:
+    """The part of a random generator's key (dgn.randomness) that a shard adds; empty for a single shard."""
     return () if shards == 1 else (shard,)

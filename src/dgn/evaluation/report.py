@@ -1,32 +1,35 @@
-"""All measures of a run that need no known factors, in one dictionary."""
+"""The measures of a run that need no known factors, in one dictionary."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from dgn.data.source import observed
+from dgn.data.source import to_images
 from dgn.evaluation import checkerboard, displacement, reconstruction
 from dgn.nets.model import rows
 
 
-def compute(decode: Callable, images: np.ndarray, latents, unseen: Optional[np.ndarray] = None,
-            unseen_latents=None) -> Dict[str, Any]:
-    """Reconstruction of training and unseen images; checkerboard and displacement of the training images, if the model
-    has them.
+class Sample(NamedTuple):
+    """Images or clips with their latents."""
 
-    images: (N, C, H, W), or clips (N, F, C, H, W); decode: latents of each group -> Decoded of NumPy arrays; latents: those of
-    `images`.
-    """
-    decoded = decode(*latents)
-    if images.ndim == 5:  # of clips all frames that they have, as images
-        seen = observed(images)
-        images, decoded = images[seen], rows(decoded, seen)
+    images: np.ndarray  # (N, C, H, W), or (N, F, C, H, W)
+    latents: Sequence[np.ndarray]  # of each group
+    mask: Optional[np.ndarray] = None  # of clips: (N, F)
+
+
+def compute(decode: Callable, train: Sample, unseen: Optional[Sample] = None) -> Dict[str, Any]:
+    """Reconstruction errors of training and unseen samples; checkerboard and displacement measures of the training samples,
+    if the model has an appearance and a displacement. decode: latents of each group -> Decoded of NumPy arrays."""
+    decoded, images = decode(*train.latents), train.images
+    if train.mask is not None:  # all frames of clips, as images
+        images, decoded = to_images(images, train.mask), rows(decoded, train.mask > 0)
     result = {"train": reconstruction.compute(images, decoded.image)}
     if decoded.displacement is not None:
         result["appearance"] = checkerboard.compute(images, decoded.appearance)
         result["geometry"] = displacement.compute(decoded.displacement)
     if unseen is not None:
-        result["unseen"] = reconstruction.compute(unseen, decode(*unseen_latents).image)
+        rebuilt = decode(*unseen.latents).image
+        result["unseen"] = reconstruction.compute(*(to_images(a, unseen.mask) for a in (unseen.images, rebuilt)))
     return result

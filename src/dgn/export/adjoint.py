@@ -41,7 +41,7 @@ class StackAdjoint(nn.Cell):
 
     def __init__(self, stack: DeconvStack) -> None:
         super().__init__()
-        self.features = stack.plan.channels * stack.plan.side ** 2
+        self.features = stack.architecture.channels * stack.architecture.side ** 2
         self.last = DeconvAdjoint(stack.last)
         self.hidden = nn.CellList([DeconvAdjoint(layer) for layer in list(stack.hidden)[::-1]])
         self.weight, self.matmul = _constant(stack.dense.weight.asnumpy(), "weight"), ops.MatMul(transpose_b=True)

@@ -7,7 +7,6 @@ from typing import Callable, List, Sequence
 
 import numpy as np
 
-from dgn.data.source import observed
 from dgn.figures.animation import save_animation
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
@@ -21,9 +20,10 @@ def some(length: int, shown: int = SHOWN) -> np.ndarray:
     return np.unique(np.rint(np.linspace(0, length - 1, min(shown, length))).astype(int))
 
 
-def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, names: Sequence[str], title: str) -> Path:
-    """Clips (n, F, C, H, W); for each its frames, their reconstructions with the bent grid, and their appearances."""
-    rows, labels, lengths = [], [], observed(clips).sum(1)
+def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, lengths: Sequence[int], names: Sequence[str],
+                   title: str) -> Path:
+    """Clips (n, F, C, H, W) of so many frames each; for each its frames, their reconstructions with the bent grid, and their appearances."""
+    rows, labels = [], []
     for k, clip in enumerate(clips):
         at = some(lengths[k])
         image, appearance, displacement = (part[k][at] for part in decoded)
@@ -41,10 +41,10 @@ def grids(path: Path, decoded: Decoded, lengths: Sequence[int], names: Sequence[
     return save_sheet(path, rows, "Deformed grids over time", list(names), note="Where the canonical grid goes as the face moves.")
 
 
-def recombination(path: Path, clips: np.ndarray, exchanged: Sequence[np.ndarray], names: Sequence[str]) -> List[Path]:
-    """Fig. 15, 16: two clips, then the first one's appearance with the second one's geometry, and the reverse; as a sheet
+def recombination(path: Path, clips: np.ndarray, shown: int, exchanged: Sequence[np.ndarray],
+                  names: Sequence[str]) -> List[Path]:
+    """Fig. 15, 16: the first `shown` frames of two clips, then the first one's appearance with the second one's geometry, and the reverse; as a sheet
     and as a moving picture. `path` names the sheet."""
-    shown = int(observed(clips).sum(1).min())
     at = some(shown)
     labels = [*names, "appearance of 1,\ngeometry of 2", "appearance of 2,\ngeometry of 1"]
     rows = [*clips, *exchanged]

@@ -1,17 +1,19 @@
-"""The negative complete-data log-likelihood of Eq. 8 (and 17), up to constants: the one place for sigma and every sum or mean.
+"""The negative complete-data log-likelihood of Eq. 8 (and 17), up to constants. All reductions and sigma are defined here.
 
   E(x, z) = ||x - F(z)||^2 / (2 sigma^2) + ||z||^2 / 2  [+ smoothness / 2 * ||grad displacement||^2]
 
-Sums run over all pixels, channels, frames and latent dimensions of one sample; nothing is averaged here. Frames that a
-shorter clip does not have are left out of them.
+Sums run over all pixels, channels, frames and latent dimensions of one sample; nothing is averaged. Frames that the mask
+of a clip excludes do not count.
 """
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
-import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn, ops
+
+from dgn.nets.model import Model
 
 
 def squared_norm(x: Tensor) -> Tensor:
@@ -26,41 +28,69 @@ def roughness(displacement: Tensor) -> Tensor:
     return squared_norm(across) + squared_norm(down)
 
 
-def observed(x: Tensor) -> Tensor:
-    """1 where a clip of x (N, F, C, H, W) has a frame, 0 where it is filled up (data.source.MISSING); (N, F, 1, 1, 1)."""
-    return ops.cast(x[:, :, :1, :1, :1] >= 0, ms.float32)
+def full_mask(count: int, mask: Optional[np.ndarray] = None) -> np.ndarray:
+    """The mask of a batch as the energy takes it: that of clips (N, F), or ones (N, 1) for images, where it is unused."""
+    return np.ones((count, 1), np.float32) if mask is None else np.ascontiguousarray(mask, np.float32)
 
 
 class Energy(nn.Cell):
-    """-log p(x, z) of a model given as its parts (what its branches make of the latents).
+    """-log p(x, z) of a model as a function of its branch outputs.
 
     smoothness: weight of a Gaussian prior on the differences of the displacement; 0 in the paper. It needs a model
-    whose second part is a displacement. clips: samples are clips, which may be shorter than the array that holds them.
+    whose second branch gives the displacement.
     """
 
-    def __init__(self, model: nn.Cell, smoothness: float = 0.0, clips: bool = False) -> None:
+    def __init__(self, model: Model, smoothness: float = 0.0) -> None:
         super().__init__()
-        self.model, self.smoothness, self.clips = model, smoothness, clips
+        self.model, self.smoothness, self.clips = model, smoothness, model.frames > 0
+        self.branches = model.branches
+        self.sampled = tuple(g for g, group in enumerate(model.groups) if group.sampled)
 
-    def residual(self, x: Tensor, parts: Tuple[Tensor, ...]) -> Tensor:
-        """Squared reconstruction error ||x - F||^2 of each sample, (N,)."""
-        difference = x - self.model.compose(parts)
-        if self.clips:
-            difference = difference * observed(x)
-        return squared_norm(difference)
+    def outputs(self, latents: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+        """Branch outputs of the latents of each group."""
+        outputs = ()
+        for g in range(len(self.branches)):
+            outputs = outputs + (self.branches[g](latents[g]),)
+        return outputs
 
-    def field_prior(self, x: Tensor, parts: Tuple[Tensor, ...]) -> Tensor:
+    def squared_error(self, x: Tensor, mask: Tensor, outputs: Tuple[Tensor, ...]) -> Tensor:
+        """||x - F||^2 of each sample, (N,). mask: (N, F), 1 where a clip has the frame; images: unused."""
+        return squared_norm(self.masked(x - self.model.compose(outputs), mask))
+
+    def smoothness_energy(self, mask: Tensor, outputs: Tuple[Tensor, ...]) -> Tensor:
         """Energy of the displacement under the smoothness prior, (N,)."""
-        displacement = parts[1] * observed(x) if self.clips else parts[1]
-        return 0.5 * self.smoothness * roughness(displacement)
+        return 0.5 * self.smoothness * roughness(self.masked(outputs[1], mask))
 
-    def likelihood(self, x: Tensor, parts: Tuple[Tensor, ...], sigma: Tensor) -> Tensor:
-        """What depends on the weights, (N,): the learning step descends its mean (Eq. 9)."""
-        energy = self.residual(x, parts) / (2 * sigma * sigma)
+    def data_energy(self, x: Tensor, mask: Tensor, outputs: Tuple[Tensor, ...], sigma: Tensor) -> Tensor:
+        """The terms that depend on the weights, (N,): -log p(x | z), and the smoothness prior if it is on (Eq. 9)."""
+        energy = self.squared_error(x, mask, outputs) / (2 * sigma * sigma)
         if self.smoothness > 0:
-            energy = energy + self.field_prior(x, parts)
+            energy = energy + self.smoothness_energy(mask, outputs)
         return energy
 
     def latent_prior(self, z: Tensor) -> Tensor:
         """-log p(z), (N,)."""
         return 0.5 * squared_norm(z)
+
+    def total(self, x: Tensor, mask: Tensor, latents: Tuple[Tensor, ...], outputs: Tuple[Tensor, ...],
+              sigma: Tensor) -> Tensor:
+        """E(x, z) of each sample, (N,). Groups that are given, not sampled, have no prior term."""
+        energy = self.data_energy(x, mask, outputs, sigma)
+        for g in self.sampled:
+            energy = energy + self.latent_prior(latents[g])
+        return energy
+
+    def masked(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Values of clips (N, F, C, H, W) with 0 in the frames that a clip does not have; of images unchanged."""
+        return values * mask.reshape(mask.shape + (1, 1, 1)) if self.clips else values
+
+
+class TotalEnergy(nn.Cell):
+    """E(x, z) of Eq. 8: (x, mask, sigma, latents of each group) -> (N,)."""
+
+    def __init__(self, energy: Energy) -> None:
+        super().__init__()
+        self.energy = energy
+
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> Tensor:
+        return self.energy.total(x, mask, latents, self.energy.outputs(latents), sigma)

@@ -1,121 +1,132 @@
-"""Langevin dynamics on the latents, Eq. 7 (and 16): z <- z - delta^2 / 2 dE/dz + delta noise, the groups in turn."""
+"""Langevin dynamics on the latents, Eq. 7 (and 16): z <- z - delta^2 / 2 dE/dz + delta noise, one group after the other."""
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Sequence, Tuple
+from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from dgn.config import Config
 from dgn.errors import RunFailed
-from dgn.inference.energy import Energy, observed, squared_norm
+from dgn.inference.energy import Energy, full_mask, squared_norm
+from dgn.nets.model import Model
 from dgn.randomness import generator
 
-RUN_AWAY = 1e3  # times the energy of the worst picture, which no good chain has
+DIVERGED = 1e3  # times the energy of the worst possible image: no stable chain reaches it
+
+Arrays = Tuple[np.ndarray, ...]
+Tensors = Tuple[Tensor, ...]
 
 
 class Diagnostics(NamedTuple):
-    """What the chains did, per step and sample."""
+    """Of K steps of N chains."""
 
     energy: np.ndarray  # (K, N): E(x, z) before each step
-    gradient: np.ndarray  # (K, G, N): norm of dE/dz of each latent group
+    gradient: np.ndarray  # (K, G, N): norm of dE/dz of each sampled latent group
 
 
 class GroupEnergy(nn.Cell):
-    """E(x, z) summed over the batch, as a function of one latent group's z with the other groups' parts held (Eq. 8)."""
+    """E(x, z) summed over the batch, as a function of one group's latents, the other branches' outputs held fixed (Eq. 8)."""
 
     def __init__(self, energy: Energy, g: int) -> None:
         super().__init__()
         self.energy, self.branch, self.g = energy, energy.model.branches[g], g
 
-    def construct(self, z: Tensor, x: Tensor, sigma: Tensor, *parts: Tensor) -> Tensor:
-        moved = parts[:self.g] + (self.branch(z),) + parts[self.g + 1:]
-        return ops.reduce_sum(self.energy.likelihood(x, moved, sigma) + self.energy.latent_prior(z))
+    def construct(self, z: Tensor, x: Tensor, mask: Tensor, sigma: Tensor, *outputs: Tensor) -> Tensor:
+        outputs = outputs[:self.g] + (self.branch(z),) + outputs[self.g + 1:]
+        return ops.reduce_sum(self.energy.data_energy(x, mask, outputs, sigma) + self.energy.latent_prior(z))
 
 
 class Langevin(nn.Cell):
-    """K steps of all chains of a batch as one compiled graph.
+    """K Langevin steps of all chains of a batch as one compiled graph.
 
-    A pure function: noise comes in (zeros make it gradient descent), new latents and diagnostics come out. A group's
-    branch runs once for each new value of its latents; the other branches' parts are reused.
+    A pure function: noise is an input (zeros make it gradient descent), new latents and diagnostics are the outputs. A
+    group's branch runs once for each new value of its latents; the outputs of the other branches are reused.
 
-    order: "alternating", each group sees the others' newest value, as the paper has it; "simultaneous", all move from
-    one state.
-    per_frame: a latent that has a part in several of the frames that a clip has takes steps smaller by the root of their number,
-    for the energy is steeper so many times in it; the chains' stationary distribution is the same.
+    order: "alternating" (the paper), each group sees the newest value of the others; "simultaneous" (the authors' code),
+    all groups are updated from one state.
+    scale_by_frames: the step size of a clip's latent is divided by the square root of the number of frames that it
+    affects, as the energy's curvature grows with that number; the stationary distribution is unchanged.
     """
 
-    def __init__(self, energy: Energy, step_size: float, steps: int, order: str = "alternating", per_frame: bool = False) -> None:
+    def __init__(self, energy: Energy, step_size: float, steps: int, order: str = "alternating",
+                 scale_by_frames: bool = False) -> None:
         super().__init__()
         self.energy, self.branches, self.steps = energy, energy.model.branches, steps
-        self.step_size, self.per_frame = step_size, per_frame and energy.clips
+        self.step_size, self.scale_by_frames = step_size, scale_by_frames and energy.clips
         self.matmul = ops.MatMul()
-        self.part_in = tuple(Tensor(group.part_in) for group in energy.model.groups) if self.per_frame else ()
-        self.moving = tuple(g for g, group in enumerate(energy.model.groups) if group.sampled)
+        self.frames_affected = tuple(Tensor(group.frames_affected) for group in energy.model.groups
+                                     ) if self.scale_by_frames else ()
+        self.sampled = energy.sampled
         self.alternating = order == "alternating"
         self.group_energies = nn.CellList([GroupEnergy(energy, g) for g in range(len(self.branches))])
         self.gradient = ops.GradOperation()  # with respect to the first argument
 
-    def construct(self, x: Tensor, sigma: Tensor, *state: Tensor) -> Tuple[Tuple[Tensor, ...], Tensor, Tensor]:
-        """x (N, ...); sigma scalar; state: the latents (N, *shape) of each group, then the noise (K, N, *shape) of each.
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> Tuple[Tensors, Tensor, Tensor]:
+        """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then the noise
+        (K, N, *shape) of each group.
 
         Returns (latents, energy (K, N), gradient norms (K, G, N)), G the number of sampled groups.
-        (One flat list, because the graph compiler takes a tuple argument for a constant, which has no gradient.)
+        (One flat list: the graph compiler treats a tuple argument as a constant, which has no gradient.)
         """
         groups = len(self.branches)
         latents, noise = state[:groups], state[groups:]
-        parts, step_sizes = (), ()
+        outputs, step_sizes = self.energy.outputs(latents), ()
         for g in range(groups):
-            parts = parts + (self.branches[g](latents[g]),)
-            step_sizes = step_sizes + (self.step_size_of(g, latents[g], x),)
+            step_sizes = step_sizes + (self.step_size_of(g, latents[g], mask),)
         energies, norms = (), ()
         for k in range(self.steps):
-            energies = energies + (self.total(x, latents, parts, sigma),)
-            seen = parts
-            for g in self.moving:
+            energies = energies + (self.energy.total(x, mask, latents, outputs, sigma),)
+            current = outputs
+            for g in self.sampled:
                 if self.alternating:
-                    seen = parts
-                slope = self.gradient(self.group_energies[g])(latents[g], x, sigma, *seen)
+                    current = outputs
+                gradient = self.gradient(self.group_energies[g])(latents[g], x, mask, sigma, *current)
                 delta = step_sizes[g]
-                z = latents[g] - 0.5 * delta * delta * slope + delta * noise[g][k]
+                z = latents[g] - 0.5 * delta * delta * gradient + delta * noise[g][k]
                 latents = latents[:g] + (z,) + latents[g + 1:]
-                parts = parts[:g] + (self.branches[g](z),) + parts[g + 1:]
-                norms = norms + (ops.sqrt(squared_norm(slope)),)
-        shape = (self.steps, len(self.moving), x.shape[0])
+                outputs = outputs[:g] + (self.branches[g](z),) + outputs[g + 1:]
+                norms = norms + (ops.sqrt(squared_norm(gradient)),)
+        shape = (self.steps, len(self.sampled), x.shape[0])
         return latents, ops.stack(energies), ops.stack(norms).reshape(shape)
 
-    def step_size_of(self, g: int, z: Tensor, x: Tensor):
-        """delta of Eq. 7 for a group's latents: a number, or one for each of (N, d)."""
-        if not self.per_frame:
+    def step_size_of(self, g: int, z: Tensor, mask: Tensor):
+        """delta of Eq. 7 for a group's latents: a number, or (N, d)."""
+        if not self.scale_by_frames:
             return self.step_size
-        frames = self.matmul(observed(x).reshape(x.shape[:2]), self.part_in[g][:x.shape[1], :z.shape[1]])
-        return self.step_size / ops.sqrt(ops.maximum(frames, 1.0))  # 1: a latent of frames that are not there follows its prior
-
-    def total(self, x: Tensor, latents: Tuple[Tensor, ...], parts: Tuple[Tensor, ...], sigma: Tensor) -> Tensor:
-        energy = self.energy.likelihood(x, parts, sigma)
-        for g in self.moving:
-            energy = energy + self.energy.latent_prior(latents[g])
-        return energy
+        frames = self.matmul(mask, self.frames_affected[g][:mask.shape[1], :z.shape[1]])
+        return self.step_size / ops.sqrt(ops.maximum(frames, 1.0))  # latents of masked frames follow their prior
 
 
-def draw_noise(model: nn.Cell, steps: int, count: int, seed: int, purpose: str, *place: int) -> Tuple[np.ndarray, ...]:
+def make_energy(model: Model, config: Config) -> Energy:
+    """The energy of a model under a config."""
+    return Energy(model, config.inference.smoothness if config.model.kind == "deformable" else 0.0)
+
+
+def make_sampler(energy: Energy, config: Config, steps: Optional[int] = None) -> Langevin:
+    """The sampler of a config; steps: of its compiled graph (default: the config's)."""
+    inference = config.inference
+    return Langevin(energy, inference.step_size, steps or inference.steps_per_graph or inference.steps, inference.order,
+                    inference.scale_by_frames)
+
+
+def draw_noise(model: Model, steps: int, count: int, seed: int, purpose: str, *place: int) -> Arrays:
     """Standard normal noise for `count` chains, (steps, count, *shape) float32 for each latent group."""
     rng = generator(seed, purpose, *place)
     return tuple(rng.standard_normal((steps, count, *group.shape), np.float32) for group in model.groups)
 
 
-def check_chains(diagnostics: Diagnostics, latents: Tuple[np.ndarray, ...], values: int, sigma: float, where: str,
-                 names: Callable[[int], str]) -> None:
-    """Stops the run if a chain is no longer a number or ran away.
+def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where: str, names: Callable[[int], str]) -> None:
+    """Raises RunFailed if a chain is not finite or its energy exceeds `limit`.
 
-    latents: those after the last step; values: of a sample, with which, and with sigma, its energy grows; where: the epoch and step,
-    for the message; names: row -> how to call the sample. Raises RunFailed with the step of the chain, the samples, and what to
-    change.
+    latents: after the last step; where: epoch and batch, for the message; names: row -> name of the sample. The message
+    names the step, the samples, and the settings to change.
     """
-    energy, limit = diagnostics.energy, RUN_AWAY * values / (2 * sigma ** 2)
+    energy = diagnostics.energy
     bad = ~np.isfinite(energy) | (energy > limit) | ~np.isfinite(diagnostics.gradient).all(1)
-    for z in latents:  # what the last step led to; its energy is not known yet
+    for z in latents:  # the result of the last step, whose energy is not computed
         bad[-1] |= ~np.isfinite(z.reshape(len(z), -1)).all(1)
     if not bad.any():
         return
@@ -126,27 +137,44 @@ def check_chains(diagnostics: Diagnostics, latents: Tuple[np.ndarray, ...], valu
     what = f"reached {value:.3g}" if value > limit and np.isfinite(value) else "is not a number"
     raise RunFailed(
         f"{where}, Langevin step {step}: the energy of {len(samples)} of {energy.shape[1]} chains {what} ({shown}). "
-        "The chains run away: lower inference.step_size, raise inference.sigma, or lower training.learning_rate")
+        "The chains diverge: lower inference.step_size, raise inference.sigma, or lower training.learning_rate")
+
+
+def energy_limit(values: int, sigma: float) -> float:
+    """The energy at which a chain counts as diverged, for a sample of so many values."""
+    return DIVERGED * values / (2 * sigma ** 2)
 
 
 def check_errors(errors: Sequence[float], where: str) -> None:
-    """Raises RunFailed if an error or a loss is not a number although the chains were good: the weights have gone."""
+    """Raises RunFailed if an error or a loss is not finite although the chains were: the weights diverged."""
     if not np.isfinite(errors).all():
-        raise RunFailed(f"{where}: the weights give errors or losses that are no numbers; lower training.learning_rate")
+        raise RunFailed(f"{where}: the errors or losses are not finite: the weights diverge; lower training.learning_rate")
 
 
-def as_tensors(arrays: Tuple[np.ndarray, ...]) -> Tuple[Tensor, ...]:
-    """NumPy arrays as a tuple of tensors."""
+def as_tensors(arrays: Sequence[np.ndarray]) -> Tensors:
+    """NumPy arrays on the device."""
     return tuple(ms.Tensor(np.ascontiguousarray(a)) for a in arrays)
 
 
-def run(sampler: Langevin, x: np.ndarray, latents: Tuple[np.ndarray, ...], noise: Tuple[np.ndarray, ...],
-        sigma: float) -> Tuple[Tuple[np.ndarray, ...], Diagnostics]:
-    """As many steps as there is noise for, a multiple of those that are compiled, NumPy in and out."""
-    images, width, told = ms.Tensor(x), ms.Tensor(sigma, ms.float32), []
-    moved = as_tensors(latents)
+def as_arrays(tensors: Sequence[Tensor]) -> Arrays:
+    """Tensors as NumPy arrays."""
+    return tuple(t.asnumpy() for t in tensors)
+
+
+def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, latents: Tensors,
+        noise: Arrays) -> Tuple[Tensors, Diagnostics]:
+    """As many steps as there is noise for, a multiple of those in the sampler's graph."""
+    records = []
     for start in range(0, len(noise[0]), sampler.steps):
-        now = as_tensors(tuple(n[start:start + sampler.steps] for n in noise))
-        moved, *measured = sampler(images, width, *moved, *now)
-        told.append([m.asnumpy() for m in measured])
-    return tuple(z.asnumpy() for z in moved), Diagnostics(*(np.concatenate(values) for values in zip(*told)))
+        chunk = as_tensors([n[start:start + sampler.steps] for n in noise])
+        latents, *record = sampler(x, mask, sigma, *latents, *chunk)
+        records.append(as_arrays(record))
+    return latents, Diagnostics(*(np.concatenate(values) for values in zip(*records)))
+
+
+def sample(sampler: Langevin, x: np.ndarray, mask: Optional[np.ndarray], sigma: float, latents: Arrays,
+           noise: Arrays) -> Tuple[Arrays, Diagnostics]:
+    """`run` for NumPy arrays; mask: of clips (N, F), or None."""
+    inputs = ms.Tensor(np.ascontiguousarray(x)), ms.Tensor(full_mask(len(x), mask)), ms.Tensor(sigma, ms.float32)
+    result, diagnostics = run(sampler, *inputs, as_tensors(latents), noise)
+    return as_arrays(result), diagnostics

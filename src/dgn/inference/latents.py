@@ -8,6 +8,7 @@ from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from dgn.data.source import Source, one_hot
 from dgn.errors import RunFailed, UserError
 from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
@@ -58,7 +59,7 @@ class LatentBank:
         held = {shard: {group.name: _open(folder / file_name(group.name, shard, shards), group) for group in groups} for shard in range(shards)}
         return cls(sum(len(arrays[groups[0].name]) for arrays in held.values()), shards, held)
 
-    def dealt(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> "LatentBank":
+    def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> "LatentBank":
         """A copy in `folder` of the samples of a shard, of however many shards these chains are."""
         bank = LatentBank._empty(folder, groups, self.count, shard, shards)
         own = range(shard, self.count, shards)
@@ -139,7 +140,7 @@ def file_name(group: str, shard: int, shards: int) -> str:
     return f"{group}.npy" if shards == 1 else f"{group}-{shard:05d}-of-{shards:05d}.npy"
 
 
-def remove_others(folder: Path, groups: Iterable[LatentGroup], shards: int) -> None:
+def remove_other_shards(folder: Path, groups: Iterable[LatentGroup], shards: int) -> None:
     """Removes the files of other numbers of shards than this: of a training that went on with more or fewer processes."""
     for group in groups:
         wanted = {file_name(group.name, shard, shards) for shard in range(shards)}
@@ -190,3 +191,20 @@ def moments(count: float, total: float, squares: float) -> Tuple[float, float]:
     """Mean and standard deviation of values whose number, sum and sum of squares are known."""
     mean = total / count
     return mean, float(np.sqrt(max(squares / count - mean ** 2, 0.0)))
+
+
+def given_latents(groups: Iterable[LatentGroup], source: Source, indices: Optional[np.ndarray] = None) -> Dict[str, np.ndarray]:
+    """Latents that come with the data: one-hot labels (n, *shape) of each group that is not sampled.
+
+    indices: of the samples; None: all. Raises UserError if the samples have no labels, or more classes than the group
+    has dimensions.
+    """
+    given = {}
+    for group in groups:
+        if not group.sampled:
+            labels = source.labels(np.arange(len(source)) if indices is None else indices)
+            if labels is None:
+                raise UserError("model.appearance is label, but these images have no labels; data.format mnist and cifar10 "
+                                "have them")
+            given[group.name] = one_hot(labels, group.shape[0])
+    return given

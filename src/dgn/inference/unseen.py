@@ -2,65 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
 from dgn.inference import langevin
-from dgn.nets.model import LatentGroup, samples_at_once
+from dgn.nets.model import LatentGroup, pad, samples_per_batch
 
-Given = Dict[str, np.ndarray]  # latents (N, *shape) of the groups that are not sampled, or where chains of the others begin
+Given = Dict[str, np.ndarray]  # latents (N, *shape) by group: labels of groups that are not sampled, initial values of others
 
 
-def infer(sampler: langevin.Langevin, images: np.ndarray, steps: int, sigma: float, seed: int, first: int = 0,
-          given: Optional[Given] = None, settle: int = 0, batch_size: Optional[int] = None) -> Tuple[np.ndarray, ...]:
-    """Latents of images (N, ...), one (N, *shape) for each group, after at least `steps` Langevin steps (5.3: 300) from the
-    prior's mean, or from what is given.
+@dataclass(frozen=True)
+class Chains:
+    """How chains of unseen images run.
 
-    The sampler's graph holds a fixed number of steps; it is called as often as needed. first: number of
-    images inferred before these in the same job, for their noise. settle: so many further steps without noise, to the
-    mode that the chain is near: for measures of a representation, whose posterior noise would only blur them.
+    steps: Langevin steps with noise (5.3: 300), then descent_steps without noise, towards the nearest mode: for measures
+    of a representation, which posterior noise would only blur. Both are rounded up to the steps of the compiled graph.
+    sigma: of the energy; seed: of the noise; first: index of the first image in a job, which keys its noise.
     """
-    model, found = sampler.energy.model, []
-    batch_size = batch_size or samples_at_once(model)
-    calls, quiet = -(-steps // sampler.steps), -(-settle // sampler.steps)
-    for start, count, x, latents in _batches(model.groups, images, given, batch_size, padded=bool(first)):
-        for call in range(calls + quiet):
-            noise = langevin.draw_noise(model, sampler.steps, len(x), seed, "inference noise", first + start, call)
+
+    steps: int
+    sigma: float
+    seed: int
+    descent_steps: int = 0
+    first: int = 0
+
+
+def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
+          given: Optional[Given] = None, batch_size: Optional[int] = None) -> langevin.Arrays:
+    """Latents (N, *shape) of each group for images (N, ...), by chains from the prior's mean, or from the given values.
+
+    mask: (N, F) of clips. Raises RunFailed if a chain diverges.
+    """
+    model, results = sampler.energy.model, []
+    calls, descents = -(-chains.steps // sampler.steps), -(-chains.descent_steps // sampler.steps)
+    limit = langevin.energy_limit(int(np.prod(images.shape[1:])), chains.sigma)
+    for batch in _batches(model.groups, images, mask, given, batch_size or samples_per_batch(model), bool(chains.first)):
+        latents, place = batch.latents, chains.first + batch.start
+        for call in range(calls + descents):
+            noise = langevin.draw_noise(model, sampler.steps, len(batch.x), chains.seed, "inference noise", place, call)
             if call >= calls:
                 noise = tuple(np.zeros_like(n) for n in noise)
-            latents, diagnostics = langevin.run(sampler, x, latents, noise, sigma)
-            langevin.check_chains(diagnostics, latents, x[0].size, sigma, f"inference, call {call}",
-                                  lambda row, at=first + start: f"image {at + row}")
-        found.append([z[:count] for z in latents])
-    return tuple(np.concatenate(group) for group in zip(*found))
+            latents, diagnostics = langevin.sample(sampler, batch.x, batch.mask, chains.sigma, latents, noise)
+            langevin.check_chains(diagnostics, latents, limit, f"inference, call {call}",
+                                  lambda row, first=place: f"image {first + row}")
+        results.append([z[:batch.count] for z in latents])
+    return tuple(np.concatenate(group) for group in zip(*results))
 
 
 def encode(encoder: nn.Cell, groups: Sequence[LatentGroup], images: np.ndarray, given: Optional[Given] = None,
-           batch_size: int = 100) -> Tuple[np.ndarray, ...]:
-    """Means of the encoder's q(z | x) for images (N, C, H, W), one (N, *shape) for each group."""
-    found = []
-    for _, count, x, latents in _batches(groups, images, given, batch_size):
-        means = iter(encoder(ms.Tensor(x))[::2])
-        found.append([(next(means).asnumpy() if group.sampled else z)[:count] for group, z in zip(groups, latents)])
-    return tuple(np.concatenate(group) for group in zip(*found))
+           batch_size: int = 100) -> langevin.Arrays:
+    """Means of the encoder's q(z | x) for images (N, C, H, W), (N, *shape) for each group."""
+    results = []
+    for batch in _batches(groups, images, None, given, batch_size):
+        means = iter(encoder(ms.Tensor(batch.x))[::2])
+        results.append([(next(means).asnumpy() if group.sampled else z)[:batch.count]
+                        for group, z in zip(groups, batch.latents)])
+    return tuple(np.concatenate(group) for group in zip(*results))
 
 
-def _batches(groups: Sequence[LatentGroup], images: np.ndarray, given: Optional[Given], batch_size: int,
-             padded: bool = False) -> Iterator[Tuple[int, int, np.ndarray, Tuple[np.ndarray, ...]]]:
-    """(start, count, images, first latents) of each batch; a smaller last one is filled up, as it would compile anew."""
+class _Batch(NamedTuple):
+    start: int
+    count: int  # without padding
+    x: np.ndarray
+    mask: Optional[np.ndarray]
+    latents: Tuple[np.ndarray, ...]  # initial
+
+
+def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: Optional[np.ndarray], given: Optional[Given],
+             batch_size: int, padded: bool = False) -> Iterator[_Batch]:
+    """Batches of equal size; a smaller last one is padded with its first sample, as another size would be compiled again."""
     given = given or {}
     for group in groups:
         if not group.sampled and group.name not in given:
             raise ValueError(f"{group.name} is not sampled and must be given")
     for start in range(0, len(images), batch_size):
-        x = images[start:start + batch_size]
-        latents = tuple(given[group.name][start:start + batch_size] if group.name in given else np.zeros((len(x), *group.shape), np.float32)
+        chosen = slice(start, start + batch_size)
+        x = images[chosen]
+        latents = tuple(given[group.name][chosen] if group.name in given else np.zeros((len(x), *group.shape), np.float32)
                         for group in groups)
-        count = len(x)
+        count, own_mask = len(x), None if mask is None else mask[chosen]
         if count < batch_size and (start or padded):
-            short = batch_size - count
-            x, *latents = (np.concatenate([a, a[:1].repeat(short, 0)]) for a in (x, *latents))
-        yield start, count, np.ascontiguousarray(x), tuple(latents)
+            x, *latents = (pad(a, batch_size) for a in (x, *latents))
+            own_mask = None if mask is None else pad(own_mask, batch_size)
+        yield _Batch(start, count, np.ascontiguousarray(x), own_mask, tuple(latents))

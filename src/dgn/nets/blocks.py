@@ -62,7 +62,7 @@ class Dense(_Scaled):
 
 class Deconv(_Scaled):
     """Transposed convolution, (N, inputs, H, W) -> (N, outputs, stride * H, stride * W), cropped as TensorFlow's SAME,
-    with ReLU if `relu`; `kind` and `device` choose the operator (see dgn.nets.deconv).
+    with ReLU if `relu`; `kind` chooses the operator (see dgn.nets.deconv).
 
     smooth: the kernel is used convolved with [1 2 1] / 4 in both directions, two taps wider. The output then has no
     energy at the Nyquist frequency of either axis: a stride-2 deconvolution favours some pixel phases over others and
@@ -70,12 +70,12 @@ class Deconv(_Scaled):
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, rng: np.random.Generator, gain: float | None = None,
-                 relu: bool = False, smooth: bool = False, init: float = 1.0, kind: str = "auto", device: str = "CPU") -> None:
+                 relu: bool = False, smooth: bool = False, init: float = 1.0, kind: str = "auto") -> None:
         # an output pixel is reached by kernel^2 / stride^2 input pixels on average
         super().__init__((inputs, outputs, kernel, kernel), outputs, inputs * kernel ** 2 / stride ** 2, gain, rng, init)
         self.stride = stride
         self.spread = Tensor(binomial_spread(kernel)) if smooth else None
-        self.deconv = make_deconv(kind, inputs, outputs, kernel + 2 if smooth else kernel, stride, relu, device)
+        self.deconv = make_deconv(kind, inputs, outputs, kernel + 2 if smooth else kernel, stride, relu)
 
     def construct(self, x: Tensor) -> Tensor:
         weight = self.scaled_weight()

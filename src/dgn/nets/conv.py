@@ -11,6 +11,7 @@ from typing import Optional, Tuple
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from dgn import device
 from dgn.nets.deconv import KINDS, forward_operator, input_gradient_operator, weight_gradient_operator
 from dgn.nets.native import check_choice, native_or
 
@@ -92,17 +93,17 @@ def _zeros(outputs: int) -> Tensor:
     return Tensor(np.zeros(outputs, np.float32))
 
 
-def make_conv(kind: str, outputs: int, kernel: int, device: str = "CPU") -> nn.Cell:
+def make_conv(kind: str, outputs: int, kernel: int) -> nn.Cell:
     """The operator that `kind`, a value of model.deconv, names; "auto" is native on CPU (stock if it cannot be built), stock
     elsewhere, and "symmetric" is stock. Raises ValueError for an even kernel, whose margins the two would put on different sides."""
-    check_choice("model.deconv", kind, KINDS, device, "stock")
+    check_choice("model.deconv", kind, KINDS, "stock")
     if kernel % 2 == 0:
         raise ValueError(f"a convolution's kernel of {kernel}x{kernel}; it must be odd")
 
     def stock() -> nn.Cell:
         return StockConv(outputs, kernel)
 
-    if kind in ("stock", "symmetric") or device != "CPU":
+    if kind in ("stock", "symmetric") or device.current() != "CPU":
         return stock()
     return native_or(lambda: NativeConv(outputs, kernel), "model.deconv", kind, stock, "stock",
                      "convolution: the native kernel is not available ({error}); using MindSpore's, which is slower")

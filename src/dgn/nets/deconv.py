@@ -11,6 +11,7 @@ from typing import Tuple
 
 from mindspore import Tensor, nn, ops
 
+from dgn import device
 from dgn.nets.native import check_choice, native_or, operator
 
 KINDS = ("auto", "stock", "symmetric", "native")
@@ -92,16 +93,16 @@ def _name(relu: bool) -> str:
     return "DeconvRelu" if relu else "Deconv"
 
 
-def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool, device: str = "CPU") -> nn.Cell:
+def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> nn.Cell:
     """The operator named by `kind`; "auto" is native on CPU (stock if it cannot be built), stock elsewhere."""
-    check_choice("model.deconv", kind, KINDS, device, "stock")
+    check_choice("model.deconv", kind, KINDS, "stock")
     if kind == "symmetric":
         return SymmetricDeconv(inputs, outputs, kernel, stride, relu)
 
     def stock() -> nn.Cell:
         return StockDeconv(inputs, outputs, kernel, stride, relu)
 
-    if kind == "stock" or device != "CPU":
+    if kind == "stock" or device.current() != "CPU":
         return stock()
     return native_or(lambda: NativeDeconv(outputs, stride, relu), "model.deconv", kind, stock, "stock",
                      "deconvolution: the native kernel is not available ({error}); using MindSpore's, which is slower")

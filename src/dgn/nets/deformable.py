@@ -8,7 +8,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import config as cfg
-from dgn.nets.model import LatentGroup
+from dgn.nets.model import LatentGroup, Model
 from dgn.nets.stack import NETWORKS, DeconvStack, ImageGenerator
 from dgn.nets.warp import make_warp
 from dgn.randomness import generator
@@ -54,39 +54,39 @@ def spline_weights(size: int, points: int) -> np.ndarray:
     return weights
 
 
-class DeformableGenerator(nn.Cell):
+class DeformableGenerator(Model):
     """X = F_w(F_a(Z^a), F_g(Z^g)), Eq. 1.
     The sampler moves one latent group at a time and need not run the other branch again.
     """
 
     branch_names = ("appearance", "geometry")
 
-    def __init__(self, model: cfg.Model, channels: int, size: int, seed: int, device: str = "CPU") -> None:
+    def __init__(self, model: cfg.Model, channels: int, size: int, seed: int) -> None:
         super().__init__()
         self.channels, self.size = channels, size
         self.groups = (LatentGroup("z_app", (model.z_app,), sampled=model.appearance == "sampled"), LatentGroup("z_geo", (model.z_geo,)))
         grid = model.control_grid or size
         he = model.scaling == "he"
         appearance_plan, geometry_plan = NETWORKS[model.network]
-        common = {"deconv": model.deconv, "device": device, "half": model.precision == "mixed"}
+        common = {"deconv": model.deconv, "half": model.precision == "mixed"}
         self.branches = nn.CellList([
-            ImageGenerator(DeconvStack(model.z_app, appearance_plan(model.width * model.alpha, size, channels, model.narrowest),
+            ImageGenerator(DeconvStack(model.z_app, appearance_plan(model.width * model.alpha, size, channels, model.min_channels),
                                        generator(seed, "appearance weights"), 1.0 if he else None,
                                        model.smooth_appearance, **common)),
-            GeometryGenerator(DeconvStack(model.z_geo, geometry_plan(model.width, grid, 2, model.narrowest),
+            GeometryGenerator(DeconvStack(model.z_geo, geometry_plan(model.width, grid, 2, model.min_channels),
                                           generator(seed, "geometry weights"), model.beta if he else None,
                                           last_init=model.geometry_init, **common),
                               model.max_displacement * size, spline_weights(size, grid) if grid < size else None),
         ])
-        self.warp = make_warp(model.warp, size, size, device)
+        self.warp = make_warp(model.warp, size, size)
         self.refine = nn.Conv2d(channels, channels, 3, pad_mode="same", has_bias=True, weight_init="zeros",
                                 bias_init="zeros") if model.refine else None
 
     def compose(self, parts: Tuple[Tensor, Tensor]) -> Tensor:
         """The images of (appearance, displacement)."""
-        return self.bend(parts[0], parts[1])
+        return self.deform(parts[0], parts[1])
 
-    def bend(self, appearance: Tensor, displacement: Tensor) -> Tensor:
+    def deform(self, appearance: Tensor, displacement: Tensor) -> Tensor:
         """Appearances (N, C, H, W) moved by displacements (N, 2, H, W)."""
         image = self.warp(appearance, displacement)
         if self.refine is not None:

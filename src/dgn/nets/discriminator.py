@@ -35,13 +35,13 @@ def halve(x: Tensor) -> Tensor:
 class Conv(nn.Cell):
     """Convolution of stride 1, same size, with He's initial weights; (N, inputs, H, W) -> (N, outputs, H, W)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, rng: np.random.Generator, kind: str, device: str,
+    def __init__(self, inputs: int, outputs: int, kernel: int, rng: np.random.Generator, kind: str,
                  bias: bool = True) -> None:
         super().__init__()
         weight = truncated_normal((outputs, inputs, kernel, kernel), rng, (2 / (inputs * kernel ** 2)) ** 0.5)
         self.weight = Parameter(Tensor(weight), name="weight")
         self.bias = Parameter(Tensor(np.zeros(outputs, np.float32)), name="bias") if bias else None
-        self.conv = make_conv(kind, outputs, kernel, device)
+        self.conv = make_conv(kind, outputs, kernel)
 
     def construct(self, x: Tensor) -> Tensor:
         return self.conv(x, self.weight, self.bias)
@@ -50,11 +50,11 @@ class Conv(nn.Cell):
 class Block(nn.Cell):
     """x + RESIDUAL * two 3x3 convolutions of it; a 1x1 convolution takes the place of x where the channels change."""
 
-    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, kind: str, device: str) -> None:
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, kind: str) -> None:
         super().__init__()
         between = min(inputs, outputs)
-        self.first, self.second = Conv(inputs, between, 3, rng, kind, device), Conv(between, outputs, 3, rng, kind, device)
-        self.shortcut = Conv(inputs, outputs, 1, rng, kind, device, bias=False) if inputs != outputs else None
+        self.first, self.second = Conv(inputs, between, 3, rng, kind), Conv(between, outputs, 3, rng, kind)
+        self.shortcut = Conv(inputs, outputs, 1, rng, kind, bias=False) if inputs != outputs else None
 
     def construct(self, x: Tensor) -> Tensor:
         straight = x if self.shortcut is None else self.shortcut(x)
@@ -65,15 +65,15 @@ class Discriminator(nn.Cell):
     """Images (N, C, H, W) in [0, 1] -> scores (N,), the logits of "real"; H a power of two from 8 on.
 
     A convolution to `width` channels and, at every size down to 4x4, two blocks; channels double as sizes halve.
-    kind and device choose the convolution (see dgn.nets.conv).
+    kind chooses the convolution (see dgn.nets.conv).
     """
 
-    def __init__(self, channels: int, size: int, width: int, seed: int, kind: str = "auto", device: str = "CPU") -> None:
+    def __init__(self, channels: int, size: int, width: int, seed: int, kind: str = "auto") -> None:
         super().__init__()
         rng = generator(seed, "discriminator weights")
         maps = feature_maps(size, width)
-        self.enter = Conv(channels, maps[0], 3, rng, kind, device)
-        self.levels = nn.CellList([nn.SequentialCell(Block(before, before, rng, kind, device), Block(before, after, rng, kind, device))
+        self.enter = Conv(channels, maps[0], 3, rng, kind)
+        self.levels = nn.CellList([nn.SequentialCell(Block(before, before, rng, kind), Block(before, after, rng, kind))
                                    for before, after in zip([maps[0], *maps[:-1]], maps)])
         self.flat = (-1, maps[-1] * LAST ** 2)
         self.score = Dense(self.flat[1], 1, rng, gain=0.5)

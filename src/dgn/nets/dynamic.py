@@ -6,7 +6,7 @@ prior then need to know nothing of time.
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -24,17 +24,17 @@ HIDDEN = 20  # units of both hidden layers of a transition (Table 5)
 class Transition(nn.Cell):
     """s_{t+1} = f(s_t, xi_{t+1}), s_0 = 0 (Eq. 11): dense 20, dense 20, dense d with tanh.
 
-    (N, T, k) noise -> (N, T + 1, d) states. Only what depends on s_t runs over time; `kind` and `device` choose how.
+    (N, T, k) noise -> (N, T + 1, d) states. Only what depends on s_t runs over time; `kind` chooses how.
     Weights are scaled by He's constant, whatever the generators' are: with plain ones of std 0.1 a state is 0.03 at first,
     nothing moves, and no gradient finds the noise.
     """
 
-    def __init__(self, states: int, noise: int, rng: np.random.Generator, kind: str = "auto", device: str = "CPU") -> None:
+    def __init__(self, states: int, noise: int, rng: np.random.Generator, kind: str = "auto") -> None:
         super().__init__()
         self.states, self.noise = states, noise
         self.first, self.second = Dense(states + noise, HIDDEN, rng, 1.0), Dense(HIDDEN, HIDDEN, rng, 1.0)
         self.third = Dense(HIDDEN, states, rng, 1.0)
-        self.matmul, self.recurrence = ops.MatMul(), make_recurrence(kind, device)
+        self.matmul, self.recurrence = ops.MatMul(), make_recurrence(kind)
 
     def construct(self, xi: Tensor) -> Tensor:
         samples, steps, _ = xi.shape
@@ -80,7 +80,7 @@ class OverTime(nn.Cell):
         """Dimensions of the latents of a clip of so many frames."""
         return self.states + (frames - 1) * self.noise
 
-    def part_in(self, frames: int) -> np.ndarray:
+    def frames_affected(self, frames: int) -> np.ndarray:
         """Which frames of a clip each of its latents has a part in: Z_0 in all, xi_t in those from t on. (frames, length), 1 or 0."""
         later = np.tri(frames, frames - 1, -1, np.float32).repeat(self.noise, 1)
         return np.concatenate([np.ones((frames, self.states), np.float32), later], 1)
@@ -100,26 +100,35 @@ class DynamicGenerator(DeformableGenerator):
     model.xi_app = 0, beyond the paper, a clip has one appearance, and all that moves is geometry.
     """
 
-    def __init__(self, model: cfg.Model, channels: int, size: int, frames: int, seed: int, device: str = "CPU") -> None:
-        super().__init__(model, channels, size, seed, device)
+    def __init__(self, model: cfg.Model, channels: int, size: int, frames: int, seed: int) -> None:
+        super().__init__(model, channels, size, seed)
         self.frames = frames
 
         def latents(name: str, states: int, noise: int) -> FrameLatents:
             rng = generator(seed, f"{name} transition")
-            return FrameLatents(states, Transition(states, noise, rng, model.recurrence, device) if noise else None)
+            return FrameLatents(states, Transition(states, noise, rng, model.recurrence) if noise else None)
 
         self.branches = nn.CellList([
             OverTime(branch, latents(name, group.shape[0], noise))
             for name, branch, group, noise in zip(self.branch_names, self.branches, self.groups, (model.xi_app, model.xi_geo))])
-        self.groups = tuple(LatentGroup(group.name, (branch.length(frames),), part_in=branch.part_in(frames))
+        self.groups = tuple(LatentGroup(group.name, (branch.length(frames),), frames_affected=branch.frames_affected(frames))
                             for group, branch in zip(self.groups, self.branches))
+
+    image_channels = "branches.0.emission.stack.last."
+
+    def names_from(self, frames: int) -> Dict[str, str]:
+        """The generators of an image model are the emission networks of this one; its transitions are new."""
+        if frames:
+            return {"": ""}
+        names = {f"branches.{k}.": f"branches.{k}.emission." for k in range(len(self.branches))}
+        return {**names, "refine.": "refine."} if self.refine is not None else names
 
     def compose(self, parts: Tuple[Tensor, Tensor]) -> Tensor:
         """The clips (N, T + 1, C, H, W) of (appearance, displacement)."""
         appearance, displacement = self.each_frame(parts[0], parts[1]), parts[1]
         shape = appearance.shape
         images = shape[0] * shape[1]
-        return self.bend(appearance.reshape((images,) + shape[2:]), displacement.reshape((images,) + displacement.shape[2:])).reshape(shape)
+        return self.deform(appearance.reshape((images,) + shape[2:]), displacement.reshape((images,) + displacement.shape[2:])).reshape(shape)
 
     def each_frame(self, appearance: Tensor, displacement: Tensor) -> Tensor:
         """The appearance of every frame, (N, T + 1, C, H, W), where one may stand for all."""

@@ -1,22 +1,18 @@
-"""What every model here is made of: latent groups, branches that decode them, and a composition.
-
-A model is a Cell with `groups`, `branches` (one for each group), `compose(parts)` which makes the image of what the
-branches give, and `construct(*latents)` which gives the fields of Decoded.
-"""
+"""The interface of every model: latent groups, branches that decode them, and their composition into an image."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Tuple, Union
+from typing import Dict, NamedTuple, Optional, Tuple, Union
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-IMAGES_AT_ONCE = 100
+IMAGES_PER_BATCH = 100
 
 
 class Decoded(NamedTuple):
-    """What latents decode to, arrays of N samples; those of clips have their frames as a second dimension."""
+    """Decoded latents, arrays of N samples; clips have their frames as a second dimension."""
 
     image: Tensor  # (N, C, H, W) in [0, 1], after the warp
     appearance: Optional[Tensor] = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
@@ -28,32 +24,77 @@ def rows(decoded: Decoded, chosen: Union[int, slice, np.ndarray]) -> Decoded:
     return Decoded(*[part if part is None else part[chosen] for part in decoded])
 
 
+class Latents(NamedTuple):
+    """Latents of N samples of a deformable model."""
+
+    appearance: np.ndarray  # Z^a (N, d_a); of clips (Z_0^a, xi_1^a .. xi_T^a)
+    geometry: np.ndarray  # Z^g (N, d_g)
+
+
+class PlainLatents(NamedTuple):
+    """Latents of N samples of a plain model."""
+
+    z: np.ndarray  # (N, d)
+
+
 class LatentGroup(NamedTuple):
     """One group of latents of a model, a standard normal under the prior."""
 
     name: str
     shape: Tuple[int, ...]
     sampled: bool = True  # False: given with the data (a label), never moved by the sampler
-    part_in: Optional[np.ndarray] = None  # of a clip: (F, d), 1 where a latent has a part in a frame
+    frames_affected: Optional[np.ndarray] = None  # of a clip: (F, d), 1 where a latent affects a frame
 
 
-def samples_at_once(model: nn.Cell) -> int:
-    """How many samples make a batch of about 100 images."""
-    return max(IMAGES_AT_ONCE // getattr(model, "frames", 1), 1)
+class Model(nn.Cell):
+    """A generator: `construct(*latents)` returns the fields of Decoded.
+
+    groups: its latent groups; branches: the network of each group; branch_names: their names; channels, size: of an
+    image, in pixels; frames: of a clip, 0 for images; latents: the tuple type of its latents.
+    The sampler moves one group at a time, so it calls the branches and `compose` rather than `construct`.
+    """
+
+    groups: Tuple[LatentGroup, ...]
+    branches: nn.CellList
+    branch_names: Tuple[str, ...] = ()
+    channels: int
+    size: int
+    frames = 0
+    latents: type = Latents
+    image_channels = "branches.0.stack.last."  # prefix of the parameters whose outputs are the image's channels
+
+    def compose(self, outputs: Tuple[Tensor, ...]) -> Tensor:
+        """The image (N, C, H, W) of the branches' outputs."""
+        raise NotImplementedError
+
+    def names_from(self, frames: int) -> Dict[str, str]:
+        """Parameter prefixes of a model with the same config but so many frames -> prefixes here."""
+        return {"": ""}
+
+
+def samples_per_batch(model: Model) -> int:
+    """Samples in a batch of about 100 images."""
+    return max(IMAGES_PER_BATCH // max(model.frames, 1), 1)
 
 
 def apply(net: nn.Cell, *latents: np.ndarray, batch_size: int) -> Tuple[np.ndarray, ...]:
-    """What a network, a model or one of its branches, makes of latents: NumPy in and out, in batches of one compiled size."""
-    count, parts = len(latents[0]), []
+    """The outputs of a network (a model, or one of its branches) for latents: NumPy in and out, in batches of one size."""
+    count, results = len(latents[0]), []
     for start in range(0, count, batch_size):
-        rows = [z[start:start + batch_size] for z in latents]
-        short = batch_size - len(rows[0]) if count > batch_size else 0  # a last smaller batch would compile anew
-        padded = [np.concatenate([z, z[:1].repeat(short, 0)]) if short else z for z in rows]
-        made = net(*[ms.Tensor(np.ascontiguousarray(z)) for z in padded])
-        parts.append([t.asnumpy()[:len(rows[0])] for t in (made if isinstance(made, tuple) else (made,))])
-    return tuple(np.concatenate(p) for p in zip(*parts))
+        batch = [z[start:start + batch_size] for z in latents]
+        size = len(batch[0])
+        if count > batch_size:
+            batch = [pad(z, batch_size) for z in batch]
+        outputs = net(*[ms.Tensor(np.ascontiguousarray(z)) for z in batch])
+        results.append([t.asnumpy()[:size] for t in (outputs if isinstance(outputs, tuple) else (outputs,))])
+    return tuple(np.concatenate(output) for output in zip(*results))
 
 
-def decode(model: nn.Cell, *latents: np.ndarray, batch_size: Optional[int] = None) -> Decoded:
+def pad(a: np.ndarray, size: int) -> np.ndarray:
+    """The rows of `a`, and its first row repeated until there are `size`: another batch size would compile a new graph."""
+    return np.concatenate([a, a[:1].repeat(size - len(a), 0)]) if len(a) < size else a
+
+
+def decode(model: Model, *latents: np.ndarray, batch_size: Optional[int] = None) -> Decoded:
     """NumPy latents -> Decoded of NumPy arrays."""
-    return Decoded(*apply(model, *latents, batch_size=batch_size or samples_at_once(model)))
+    return Decoded(*apply(model, *latents, batch_size=batch_size or samples_per_batch(model)))

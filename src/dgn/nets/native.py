@@ -15,6 +15,7 @@ from typing import Callable, Optional, Sequence, Tuple, Union
 
 from mindspore import nn, ops
 
+from dgn import device
 from dgn.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -63,12 +64,12 @@ def operator(source: str, name: str, result: Callable) -> ops.Custom:
     return ops.Custom(f"{library}:{name}", out_shape=result, out_dtype=result, func_type="aot")
 
 
-def check_choice(option: str, kind: str, kinds: Sequence[str], device: str, elsewhere: str) -> None:
+def check_choice(option: str, kind: str, kinds: Sequence[str], elsewhere: str) -> None:
     """Raises UserError if `kind` of the config's `option` is unknown, or a CPU kernel asked for on another device."""
     if kind not in kinds:
         raise UserError(f"{option} is {kind!r}; it must be one of {', '.join(kinds)}")
-    if kind == "native" and device != "CPU":
-        raise UserError(f"{option} native is a CPU kernel; on {device} use {elsewhere} or auto")
+    if kind == "native" and device.current() != "CPU":
+        raise UserError(f"{option} native is a CPU kernel; on {device.current()} use {elsewhere} or auto")
 
 
 def native_or(make: Callable[[], nn.Cell], option: str, kind: str, otherwise: Callable[[], nn.Cell], other: str, instead: str) -> nn.Cell:

@@ -9,27 +9,28 @@ from mindspore import Tensor, nn
 from dgn import config as cfg
 from dgn.nets.blocks import parameter_count
 from dgn.nets.deformable import DeformableGenerator
-from dgn.nets.model import LatentGroup
+from dgn.nets.model import LatentGroup, Model, PlainLatents
 from dgn.nets.stack import DeconvStack, ImageGenerator, table4
 from dgn.randomness import generator
 
 
-class PlainGenerator(nn.Cell):
+class PlainGenerator(Model):
     """X = F(Z), of as many latent dimensions as the deformable model of the same config has in all, and of as many
     parameters as the choice of a width allows."""
 
     branch_names = ("generator",)
+    latents = PlainLatents
 
-    def __init__(self, model: cfg.Model, channels: int, size: int, seed: int, device: str = "CPU") -> None:
+    def __init__(self, model: cfg.Model, channels: int, size: int, seed: int) -> None:
         super().__init__()
         self.channels, self.size = channels, size
         latent = model.z_app + model.z_geo
         self.groups = (LatentGroup("z", (latent,)),)
-        wanted = parameter_count(DeformableGenerator(model, channels, size, seed, device))
-        width = matching_width(wanted, latent, channels, size, model.narrowest)
+        wanted = parameter_count(DeformableGenerator(model, channels, size, seed))
+        width = matching_width(wanted, latent, channels, size, model.min_channels)
         self.branches = nn.CellList([ImageGenerator(DeconvStack(
-            latent, table4(width, size, channels, model.narrowest), generator(seed, "plain weights"),
-            1.0 if model.scaling == "he" else None, model.smooth_appearance, deconv=model.deconv, device=device,
+            latent, table4(width, size, channels, model.min_channels), generator(seed, "plain weights"),
+            1.0 if model.scaling == "he" else None, model.smooth_appearance, deconv=model.deconv,
             half=model.precision == "mixed"))])
 
     def compose(self, parts: Tuple[Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
+from dgn import device
 from dgn.nets.native import check_choice, native_or, operator
 
 KINDS = ("auto", "stock", "native")
@@ -59,10 +60,10 @@ class NativeRecurrence(nn.Cell):
         return (self.input_gradient(driven, of_state, second, second_bias, third, third_bias, out, dout),) + weights
 
 
-def make_recurrence(kind: str, device: str = "CPU") -> nn.Cell:
+def make_recurrence(kind: str) -> nn.Cell:
     """The operator named by `kind`; "auto" is native on CPU (stock if it cannot be built), stock elsewhere."""
-    check_choice("model.recurrence", kind, KINDS, device, "stock")
-    if kind == "stock" or device != "CPU":
+    check_choice("model.recurrence", kind, KINDS, "stock")
+    if kind == "stock" or device.current() != "CPU":
         return StockRecurrence()
     return native_or(NativeRecurrence, "model.recurrence", kind, StockRecurrence, "stock",
                      "recurrence: the native kernel is not available ({error}); using MindSpore's operators, which are slower")

@@ -19,7 +19,7 @@ class Layer(NamedTuple):
     stride: int
 
 
-class Plan(NamedTuple):
+class Architecture(NamedTuple):
     """A stack: a dense layer to `channels` maps of side x side pixels, then deconvolutions."""
 
     side: int
@@ -41,25 +41,25 @@ class Plan(NamedTuple):
         return dense + sum((a * layer.kernel ** 2 + 1) * layer.outputs for a, layer in zip(inputs, self.layers))
 
 
-def table4(width: float, size: int, outputs: int, narrowest: int = 1) -> Plan:
-    """Table 4 at `size` pixels: `width` maps of 4x4, doubled in size and halved in number, down to `narrowest`, by every layer
+def table4(width: float, size: int, outputs: int, min_channels: int = 1) -> Architecture:
+    """Table 4 at `size` pixels: `width` maps of 4x4, doubled in size and halved in number, down to `min_channels`, by every layer
     but the last. Kernels are 3 up to 16x16 and 5 beyond."""
     levels = int(np.log2(size)) - 2
-    channels = [max(round(width / 2 ** level), narrowest) for level in range(levels)]
-    return Plan(4, channels[0], tuple(Layer(after, 3 if 8 * 2 ** level <= 16 else 5, 2)
+    channels = [max(round(width / 2 ** level), min_channels) for level in range(levels)]
+    return Architecture(4, channels[0], tuple(Layer(after, 3 if 8 * 2 ** level <= 16 else 5, 2)
                                       for level, after in enumerate([*channels[1:], outputs])))
 
 
-def table5_appearance(width: float, size: int, outputs: int, narrowest: int = 1) -> Plan:
+def table5_appearance(width: float, size: int, outputs: int, min_channels: int = 1) -> Architecture:
     """Table 5 at `size` pixels, a multiple of 16: four doublings of size / 16, then a layer that keeps the size."""
-    channels = [max(round(width / 2 ** level), narrowest) for level in (0, 0, 1, 2, 3)]
-    return Plan(size // 16, channels[0], (*(Layer(after, 3, 2) for after in channels[1:]), Layer(outputs, 5, 1)))
+    channels = [max(round(width / 2 ** level), min_channels) for level in (0, 0, 1, 2, 3)]
+    return Architecture(size // 16, channels[0], (*(Layer(after, 3, 2) for after in channels[1:]), Layer(outputs, 5, 1)))
 
 
-def table5_geometry(width: float, size: int, outputs: int, narrowest: int = 1) -> Plan:
+def table5_geometry(width: float, size: int, outputs: int, min_channels: int = 1) -> Architecture:
     """Table 5 at `size` pixels, a multiple of 16: size / 16 made four times larger twice, then a layer that keeps the size."""
-    channels = [max(round(width / 2 ** level), narrowest) for level in range(3)]
-    return Plan(size // 16, channels[0], (*(Layer(after, 4, 4) for after in channels[1:]), Layer(outputs, 5, 1)))
+    channels = [max(round(width / 2 ** level), min_channels) for level in range(3)]
+    return Architecture(size // 16, channels[0], (*(Layer(after, 4, 4) for after in channels[1:]), Layer(outputs, 5, 1)))
 
 
 # plans of (appearance, geometry) by the name that model.network gives them
@@ -67,23 +67,23 @@ NETWORKS = {"table4": (table4, table4), "table5": (table5_appearance, table5_geo
 
 
 class DeconvStack(nn.Cell):
-    """(N, latent) -> (N, outputs, size, size) as `plan` says.
+    """(N, latent) -> (N, outputs, size, size) as `architecture` says.
 
     ReLU after all but the last deconvolution, which is followed by tanh; `smooth` is that layer's, and its initial
     weights are multiplied by `last_init`. half: the hidden deconvolutions, which are nearly all of the work and memory, are
     done in 16 bits; weights, their gradients and what goes out stay in 32.
     """
 
-    def __init__(self, latent: int, plan: Plan, rng: np.random.Generator, gain: float | None = None,
-                 smooth: bool = False, last_init: float = 1.0, deconv: str = "auto", device: str = "CPU", half: bool = False) -> None:
+    def __init__(self, latent: int, architecture: Architecture, rng: np.random.Generator, gain: float | None = None,
+                 smooth: bool = False, last_init: float = 1.0, deconv: str = "auto", half: bool = False) -> None:
         super().__init__()
-        self.plan, self.half = plan, half
-        self.start = (-1, plan.channels, plan.side, plan.side)
-        self.dense = Dense(latent, plan.channels * plan.side ** 2, rng, gain)
-        common = {"rng": rng, "gain": gain, "kind": "stock" if half else deconv, "device": device}
-        inputs = (plan.channels, *(layer.outputs for layer in plan.layers))
-        self.hidden = nn.CellList([Deconv(a, *layer, relu=True, **common) for a, layer in zip(inputs, plan.layers[:-1])])
-        self.last = Deconv(inputs[-2], *plan.layers[-1], smooth=smooth, init=last_init, **common)
+        self.architecture, self.half = architecture, half
+        self.start = (-1, architecture.channels, architecture.side, architecture.side)
+        self.dense = Dense(latent, architecture.channels * architecture.side ** 2, rng, gain)
+        common = {"rng": rng, "gain": gain, "kind": "stock" if half else deconv}
+        inputs = (architecture.channels, *(layer.outputs for layer in architecture.layers))
+        self.hidden = nn.CellList([Deconv(a, *layer, relu=True, **common) for a, layer in zip(inputs, architecture.layers[:-1])])
+        self.last = Deconv(inputs[-2], *architecture.layers[-1], smooth=smooth, init=last_init, **common)
 
     def construct(self, z: Tensor) -> Tensor:
         return self.maps(z)[-1]

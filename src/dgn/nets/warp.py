@@ -17,6 +17,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
+from dgn import device
 from dgn.nets.native import check_choice, native_or, operator
 
 KINDS = ("auto", "reference", "grid_sample", "native")
@@ -114,10 +115,10 @@ class NativeWarp(nn.Cell):
         return self.image_gradient(displacement, dout), self.displacement_gradient(image, displacement, dout)
 
 
-def make_warp(kind: str, height: int, width: int, device: str = "CPU") -> nn.Cell:
+def make_warp(kind: str, height: int, width: int) -> nn.Cell:
     """The warp named by `kind`; "auto" is native on CPU (reference if it cannot be built), grid_sample elsewhere."""
-    check_choice("model.warp", kind, KINDS, device, "grid_sample")
-    if kind == "grid_sample" or (kind == "auto" and device != "CPU"):
+    check_choice("model.warp", kind, KINDS, "grid_sample")
+    if kind == "grid_sample" or (kind == "auto" and device.current() != "CPU"):
         return GridSampleWarp(height, width)
     if kind == "reference":
         return ReferenceWarp(height, width)

@@ -1,86 +1,87 @@
-"""Alternating back-propagation (Algorithm 1 and 2): Langevin dynamics, then Eq. 9 (and 19) with the latents held."""
+"""Alternating back-propagation (Algorithm 1 and 2): Langevin dynamics on z, then Eq. 9 (and 19) with z held fixed."""
 
 from __future__ import annotations
 
 from typing import Dict, List, Tuple
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
 from dgn.inference.energy import Energy
-from dgn.ranks import Ranks
-from dgn.step import Learning, Step, adam
-from dgn.training.method import Check, Latents, Visit
+from dgn.inference.langevin import Arrays, Diagnostics
+from dgn.nets.model import Model
+from dgn.training.optim import TrainStep
+from dgn.training.trainer import Batch, MicroBatch, StepMetrics, micro_batches
 
 
 class AlternatingBackPropagation:
-    """Steps 3 and 4 of Algorithm 1 and 2 (a Method).
+    """Steps 3 and 4 of Algorithm 1 and 2 (a Trainer).
 
-    steps: of Langevin dynamics a visit, a multiple of those that the sampler has compiled.
+    generator: the update of the model's weights, on a MeanEnergy; langevin_steps: of each iteration, a multiple of those
+    in the sampler's graph.
     """
 
     encoder = None
 
-    def __init__(self, sampler: langevin.Langevin, learning: Learning, steps: int) -> None:
-        self.sampler, self.learning, self.draws = sampler, learning, steps
-        self.cells = {"weights": sampler.energy.model, "optimizer": learning.step.optimizer}
+    def __init__(self, sampler: langevin.Langevin, generator: TrainStep, langevin_steps: int) -> None:
+        self.sampler, self.generator = sampler, generator
+        self.langevin_steps = self.draws = langevin_steps
+        self.networks: Dict[str, nn.Cell] = {"weights": self.model}
+        self.optimizers: Dict[str, nn.Cell] = {"optimizer": generator.optimizer}
 
-    def visit(self, x: np.ndarray, latents: Latents, noise: Latents, sigma: float, rate: float, check: Check) -> Visit:
-        """See Method."""
-        latents, measures = self.infer(x, latents, noise, sigma, check)
-        losses, errors = zip(*self.learn(rate, sigma, x, *latents))
-        return Visit(latents, float(np.mean(losses)), np.concatenate(errors), measures)
+    @property
+    def model(self) -> Model:
+        """The generator."""
+        return self.sampler.energy.model
 
-    def infer(self, x: np.ndarray, latents: Latents, noise: Latents, sigma: float, check: Check) -> Tuple[Latents, Dict[str, float]]:
-        """Step 3: the chains after `steps` steps, and what they did."""
-        groups, parts = len(latents), self.learning.parts
-        batch = zip(*(np.split(a, parts) for a in (x, *latents)), *(np.split(n, parts, 1) for n in noise))
-        moved, told = zip(*(langevin.run(self.sampler, images, tuple(state[:groups]), tuple(state[groups:]), sigma)
-                            for images, *state in batch))
-        latents = tuple(map(np.concatenate, zip(*moved)))
-        done = langevin.Diagnostics(*(np.concatenate(values, -1) for values in zip(*told)))
-        check(done, latents)
-        return latents, {
-            "gradient": float(done.gradient.mean()),  # norm of the energy's, averaged over steps and groups
-            "energy_drop": float((done.energy[0] - done.energy[-1]).mean()),  # of the chains, from the first to the last step
-            "non_finite": float((~np.isfinite(done.energy)).mean())}  # share of the energies that are no numbers
+    def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
+        """See Trainer."""
+        parts, diagnostics = self.infer(batch, latents)
+        losses, errors = zip(*self.generator(batch.learning_rate, [
+            (part.x, part.mask, part.sigma, *part.latents) for part in parts]))
+        metrics = StepMetrics(float(np.mean(losses)), np.concatenate(errors), chain_scalars(diagnostics), diagnostics)
+        return joined(parts), metrics
 
-    def learn(self, rate: float, sigma: float, x: np.ndarray, *others: np.ndarray) -> List[Tuple[np.ndarray, ...]]:
-        """Step 4; what the objective gives for each part of the batch. others: latents, and whatever else the objective takes."""
-        width = ms.Tensor(sigma, ms.float32)
-        return self.learning(rate, [(ms.Tensor(images), width, *langevin.as_tensors(tuple(own)))
-                                    for images, *own in zip(*(np.split(a, self.learning.parts) for a in (x, *others)))])
+    def infer(self, batch: Batch, latents: Arrays) -> Tuple[List[MicroBatch], Diagnostics]:
+        """Step 3: the micro-batches with their new latents, and what the chains did."""
+        parts, records = [], []
+        for part in micro_batches(batch, latents, self.generator.micro_batches):
+            noise = tuple(n[:self.langevin_steps] for n in part.noise)
+            z, record = langevin.run(self.sampler, part.x, part.mask, part.sigma, part.latents, noise)
+            parts.append(part._replace(latents=z))
+            records.append(record)
+        return parts, Diagnostics(*(np.concatenate(values, -1) for values in zip(*records)))
 
 
-def learning_step(energy: Energy, beta1: float = 0.9, beta2: float = 0.999, ranks: Ranks = Ranks()) -> Step:
-    """(rate, x (N, ...), sigma, latents (N, *shape) of each group) -> (loss, squared error of each sample (N,)).
+def joined(parts: List[MicroBatch]) -> Arrays:
+    """The latents of all micro-batches in host memory."""
+    return tuple(np.concatenate(group) for group in zip(*(langevin.as_arrays(part.latents) for part in parts)))
 
-    The mean over samples stands for the 1/N of Eq. 9; Adam makes the scale of sigma^2 immaterial but for its epsilon.
-    """
-    optimizer = adam(energy.model.trainable_params(), beta1, beta2)
-    return Step(MeanEnergy(energy), optimizer, ranks.reducer(optimizer.parameters))
+
+def chain_scalars(diagnostics: Diagnostics) -> Dict[str, float]:
+    """Means over chains: norm of the energy's gradient over steps and groups; drop of the energy from the first to the
+    last step; share of energies that are not finite."""
+    energy = diagnostics.energy
+    return {"gradient": float(diagnostics.gradient.mean()), "energy_drop": float((energy[0] - energy[-1]).mean()),
+            "non_finite": float((~np.isfinite(energy)).mean())}
 
 
 class MeanEnergy(nn.Cell):
-    """The part of the energy that depends on the weights, averaged over a batch, as a function of latents; and the squared
-    error of each sample."""
+    """The energy's terms that depend on the weights, averaged over a batch, as a function of latents (Eq. 9 and 19).
+
+    (x, mask, sigma, latents of each group) -> (mean energy, squared error of each sample (N,)). The mean over samples
+    stands for the 1/N of Eq. 9; Adam makes the factor 1 / sigma^2 immaterial except for its epsilon.
+    """
 
     def __init__(self, energy: Energy) -> None:
         super().__init__()
-        self.energy, self.branches = energy, energy.model.branches
+        self.energy = energy
 
-    def parts(self, latents: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
-        parts = ()
-        for g in range(len(self.branches)):
-            parts = parts + (self.branches[g](latents[g]),)
-        return parts
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> Tuple[Tensor, Tensor]:
+        outputs = self.energy.outputs(latents)
+        return ops.reduce_mean(self.energy.data_energy(x, mask, outputs, sigma)), self.energy.squared_error(x, mask, outputs)
 
-    def construct(self, x: Tensor, sigma: Tensor, *latents: Tensor) -> Tuple[Tensor, Tensor]:
-        parts = self.parts(latents)
-        return ops.reduce_mean(self.energy.likelihood(x, parts, sigma)), self.energy.residual(x, parts)
-
-    def residual(self, x: Tensor, *latents: Tensor) -> Tensor:
+    def squared_error(self, x: Tensor, mask: Tensor, *latents: Tensor) -> Tensor:
         """Squared error of each sample, (N,)."""
-        return self.energy.residual(x, self.parts(latents))
+        return self.energy.squared_error(x, mask, self.energy.outputs(latents))

@@ -1,16 +1,16 @@
-"""Adversarial learning beside the likelihood (5.3, Eq. 22): the generators as actor, a discriminator as critic.
+"""Adversarial training beside the likelihood (5.3, Eq. 22): the generators as actor, a discriminator as critic.
 
   T(theta, phi) = -lambda_1 L(theta) + E_z log(1 - D(F(z))) + E_x log D(x) - lambda_2 / 2 E_x ||grad D(x)||^2
 
-The critic ascends T, the actor descends it, each by one Adam step a visit; before, Langevin dynamics infers the latents of
-the likelihood's term, as ever. (The paper prints R1 with a plus; a penalty must be subtracted from what the critic ascends.)
+Each iteration runs Langevin dynamics on z for the likelihood term, then one Adam step on the critic (ascent on T) and one
+on the generators (descent). The paper prints R1 with a plus; a penalty must be subtracted from what the critic ascends.
 D is the sigmoid of the score, and R1 is taken of the score, as in the R1 paper. In the non-saturating form the actor
 descends -log D(F(z)) in place of log(1 - D(F(z))).
 """
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -18,111 +18,102 @@ from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
 from dgn.inference.energy import Energy, squared_norm
-from dgn.step import Learning
-from dgn.training.abp import AlternatingBackPropagation, MeanEnergy
-from dgn.training.method import Check, Latents, Visit
+from dgn.inference.langevin import Arrays, as_tensors
+from dgn.training.abp import AlternatingBackPropagation, MeanEnergy, chain_scalars, joined
+from dgn.training.optim import TrainStep
+from dgn.training.trainer import Batch, MicroBatch, StepMetrics
 
 
 class Adversarial(AlternatingBackPropagation):
-    """Algorithm 1 with Eq. 22 as its learning step (a Method).
+    """Algorithm 1 with Eq. 22 as its weight update (a Trainer).
 
-    actor: the generators' step, on an Actor; critic: the discriminator's, on a Critic with R1; calm: on one without, or None.
-    R1 is taken at every `r1_every`-th visit, with so many times its weight, and the others are calm.
+    actor: the update of the generators, on an Actor; critic_with_r1: of the discriminator, on a Critic with R1;
+    critic_without_r1: on one without, or None if R1 is in every iteration. Lazy R1: every `r1_interval` iterations with
+    `r1_interval` times its weight.
     """
 
-    def __init__(self, sampler: langevin.Langevin, actor: Learning, critic: Learning, calm: Optional[Learning], steps: int,
-                 r1_every: int = 1) -> None:
-        super().__init__(sampler, actor, steps)
-        self.steps, self.critic, self.calm, self.r1_every = steps, critic, calm, r1_every
-        self.draws = steps + 2  # after the chains': the prior's latents for the critic and for the actor
-        self.visits = Counter()
-        self.cells.update(critic=critic.step.objective.discriminator, critic_optimizer=critic.step.optimizer, visits=self.visits)
+    def __init__(self, sampler: langevin.Langevin, actor: TrainStep, critic_with_r1: TrainStep,
+                 critic_without_r1: Optional[TrainStep], langevin_steps: int, r1_interval: int = 1) -> None:
+        super().__init__(sampler, actor, langevin_steps)
+        self.r1_interval = r1_interval
+        self.critic_with_r1, self.critic_without_r1 = critic_with_r1, critic_without_r1
+        self.draws = langevin_steps + 2  # then prior samples for the critic's step and for the actor's
+        self.networks["critic"] = critic_with_r1.objective.discriminator
+        self.optimizers["critic_optimizer"] = critic_with_r1.optimizer
 
-    def visit(self, x: np.ndarray, latents: Latents, noise: Latents, sigma: float, rate: float, check: Check) -> Visit:
-        """See Method."""
-        latents, measures = self.infer(x, latents, tuple(n[:self.steps] for n in noise), sigma, check)
-        for_critic, for_actor = (tuple(n[self.steps + k] for n in noise) for k in range(2))
-        measures.update(self.criticise(x, for_critic, rate))
-        _, errors, energies, scores = zip(*self.learn(rate, sigma, x, *latents, *for_actor))
-        objective = self.learning.step.objective
+    def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
+        """See Trainer."""
+        parts, diagnostics = self.infer(batch, latents)
+        critic_prior, actor_prior = ([as_tensors([n[self.langevin_steps + k] for n in part.noise]) for part in parts]
+                                     for k in range(2))
+        scalars = {**chain_scalars(diagnostics), **self.update_critic(batch, parts, critic_prior)}
+        _, errors, energies, scores = zip(*self.generator(batch.learning_rate, [
+            (part.x, part.mask, part.sigma, *part.latents, *prior) for part, prior in zip(parts, actor_prior)]))
+        objective = self.generator.objective
         actor = objective.adversarial_loss(np.concatenate(scores))
-        loss = objective.likelihood * float(np.mean(energies)) + actor
-        return Visit(latents, loss, np.concatenate(errors), {**measures, "actor": actor})
+        loss = objective.likelihood_weight * float(np.mean(energies)) + actor
+        return joined(parts), StepMetrics(loss, np.concatenate(errors), {**scalars, "actor": actor}, diagnostics)
 
-    def criticise(self, x: np.ndarray, prior: Latents, rate: float) -> dict:
-        """One step of the critic on images x and as many that the generators make of the prior's latents."""
-        learning = self.critic if self.visits.next() % self.r1_every == 0 else self.calm
-        batch = [(ms.Tensor(images), self.sampler.energy.model(*langevin.as_tensors(tuple(own)))[0])
-                 for images, *own in zip(*(np.split(a, learning.parts) for a in (x, *prior)))]
-        _, real, unreal, *r1 = map(np.stack, zip(*learning(rate, batch)))
-        # losses are told from the scores: MindSpore's own last digit depends on where in memory a tensor lies
-        measures = {"critic": _softplus(-real) + _softplus(unreal), "score_real": float(real.mean()), "score_made": float(unreal.mean())}
+    def update_critic(self, batch: Batch, parts: List[MicroBatch], prior: List[langevin.Tensors]) -> Dict[str, float]:
+        """One step of the critic on the batch's images and as many samples of the model; prior: their latents."""
+        update = self.critic_with_r1 if batch.iteration % self.r1_interval == 0 else self.critic_without_r1
+        outputs = update(batch.learning_rate, [(part.x, self.model(*z)[0]) for part, z in zip(parts, prior)])
+        _, real, fake, *r1 = map(np.stack, zip(*outputs))
+        # from the scores: the last digit of MindSpore's own loss depends on the memory address of a tensor
+        scalars = {"critic": _softplus(-real) + _softplus(fake), "score_real": float(real.mean()),
+                   "score_made": float(fake.mean())}
         if r1:
-            measures["r1"] = float(r1[0].mean())
-        return measures
-
-
-class Counter(nn.Cell):
-    """Visits so far: what a resumed run must know to take R1 where the run that was never stopped takes it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.value = ms.Parameter(ms.Tensor([0], ms.int32), name="value", requires_grad=False)
-
-    def next(self) -> int:
-        """The number of this visit, from 0."""
-        now = int(self.value.asnumpy()[0])
-        ops.assign(self.value, ms.Tensor([now + 1], ms.int32))
-        return now
+            scalars["r1"] = float(r1[0].mean())
+        return scalars
 
 
 class Critic(nn.Cell):
-    """(x, made) (N, C, H, W) each -> (-log D(x) - log(1 - D(made)) + penalty / 2 R1, scores (N,) of x and of made, R1).
+    """(x, fake) (N, C, H, W) each -> (-log D(x) - log(1 - D(fake)) + r1_weight / 2 R1, scores (N,) of x and of fake, R1).
 
-    penalty: lambda_2; 0: R1 is neither computed nor returned.
+    r1_weight: lambda_2; 0: R1 is neither computed nor returned.
     """
 
-    def __init__(self, discriminator: nn.Cell, penalty: float) -> None:
+    def __init__(self, discriminator: nn.Cell, r1_weight: float) -> None:
         super().__init__()
-        self.discriminator, self.penalty, self.softplus = discriminator, penalty, ops.Softplus()
-        self.score_and_slope = ms.value_and_grad(discriminator)
+        self.discriminator, self.r1_weight, self.softplus = discriminator, r1_weight, ops.Softplus()
+        self.score_and_gradient = ms.value_and_grad(discriminator)
 
-    def construct(self, x: Tensor, made: Tensor) -> Tuple[Tensor, ...]:
-        if self.penalty > 0:
-            # the gradient of all scores' sum to an image is that of its own score
-            real, slope = self.score_and_slope(x)
-            unreal, r1 = self.discriminator(made), ops.reduce_mean(squared_norm(slope))
-            return self.loss(real, unreal) + 0.5 * self.penalty * r1, real, unreal, r1
-        real, unreal = self.discriminator(x), self.discriminator(made)
+    def construct(self, x: Tensor, fake: Tensor) -> Tuple[Tensor, ...]:
+        if self.r1_weight > 0:
+            # the gradient of the scores' sum with respect to an image is that of its own score
+            real, gradient = self.score_and_gradient(x)
+            unreal, r1 = self.discriminator(fake), ops.reduce_mean(squared_norm(gradient))
+            return self.loss(real, unreal) + 0.5 * self.r1_weight * r1, real, unreal, r1
+        real, unreal = self.discriminator(x), self.discriminator(fake)
         return self.loss(real, unreal), real, unreal
 
-    def loss(self, real: Tensor, unreal: Tensor) -> Tensor:
-        """-log D(x) - log(1 - D(made)), the mean."""
-        return ops.reduce_mean(self.softplus(-real) + self.softplus(unreal))
+    def loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Mean of -log D(x) - log(1 - D(fake)) for scores."""
+        return ops.reduce_mean(self.softplus(-real) + self.softplus(fake))
 
 
 class Actor(nn.Cell):
-    """(x, sigma, latents of each group as inferred, and as drawn from the prior) -> (lambda_1 times the mean energy + the
-    adversarial loss, squared error of each sample (N,), mean energy, scores (N,) of what was made of the prior's).
+    """The generators' objective: (x, mask, sigma, inferred latents and prior samples of each group) -> (lambda_1 times the
+    mean energy + the adversarial loss, squared error of each sample (N,), mean energy, scores (N,) of the prior's images).
 
-    form: "nonsaturating", -log D(F(z)); "minimax", log(1 - D(F(z))), Eq. 22 as it stands.
+    loss: "nonsaturating", -log D(F(z)); "minimax", log(1 - D(F(z))), Eq. 22 as it stands.
     """
 
-    def __init__(self, energy: Energy, discriminator: nn.Cell, likelihood: float, form: str) -> None:
+    def __init__(self, energy: Energy, discriminator: nn.Cell, likelihood_weight: float, loss: str) -> None:
         super().__init__()
         self.objective, self.discriminator = MeanEnergy(energy), discriminator
         self.model, self.groups = energy.model, len(energy.model.groups)
-        self.likelihood, self.saturates, self.softplus = likelihood, form == "minimax", ops.Softplus()
+        self.likelihood_weight, self.minimax, self.softplus = likelihood_weight, loss == "minimax", ops.Softplus()
 
-    def construct(self, x: Tensor, sigma: Tensor, *latents: Tensor) -> Tuple[Tensor, ...]:
-        energy, errors = self.objective(x, sigma, *latents[:self.groups])
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> Tuple[Tensor, ...]:
+        energy, errors = self.objective(x, mask, sigma, *latents[:self.groups])
         score = self.discriminator(self.model(*latents[self.groups:])[0])
-        adversarial = ops.reduce_mean(-self.softplus(score) if self.saturates else self.softplus(-score))
-        return self.likelihood * energy + adversarial, errors, energy, score
+        adversarial = ops.reduce_mean(-self.softplus(score) if self.minimax else self.softplus(-score))
+        return self.likelihood_weight * energy + adversarial, errors, energy, score
 
     def adversarial_loss(self, score: np.ndarray) -> float:
         """The adversarial loss of scores (N,)."""
-        return -_softplus(score) if self.saturates else _softplus(-score)
+        return -_softplus(score) if self.minimax else _softplus(-score)
 
 
 def _softplus(x: np.ndarray) -> float:

@@ -1,10 +1,13 @@
-"""Checkpoints that are whole or absent.
+"""Checkpoints, written atomically.
 
-A checkpoint is a folder with weights.ckpt, optimizer.ckpt and whatever other Cells the method has (MindSpore's
-protobuf), the chains of every latent group (<group>.npy, or one file a process of the training that wrote it; see
-dgn.inference.latents), state.json (position and running sums; all randomness follows from the position) and manifest.json
-with the SHA-256 of every other file. It is written in a hidden folder, flushed, and renamed. Of several processes each writes
-its own chains, and the first all else.
+A checkpoint is a folder that holds
+
+  weights.ckpt, optimizer.ckpt ...  the networks and optimizers of the trainer (MindSpore's protobuf)
+  <group>.npy                       the chains of each latent group; one file a process if several wrote it
+  state.json                        position and running sums; all randomness follows from the position
+  manifest.json                     SHA-256 of every other file
+
+It is written in a hidden folder, flushed, and renamed. Each process writes its own chains, the first one everything else.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,13 +28,11 @@ from dgn.errors import RunFailed, UserError
 from dgn.files import disk_errors, sha256, sync, write_json
 from dgn.inference.latents import LatentBank, file_name
 from dgn.nets.model import LatentGroup
-from dgn.ranks import Ranks
+from dgn.distributed import ProcessGroup
 
 log = logging.getLogger(__name__)
 _UNFINISHED = ".unfinished-"
 _READERS = 8  # files whose digests are taken at once
-CHANNELS = re.compile(r"branches\.0\.(emission\.)?stack\.last\.")  # the layer whose outputs are the channels of the image
-WHOLE = {"": ""}
 
 
 class Position(NamedTuple):
@@ -47,31 +47,31 @@ class Position(NamedTuple):
 
 
 def save(folder: Path, position: Position, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank,
-         keep: int, ranks: Ranks = Ranks()) -> Path:
+         keep: int, group: ProcessGroup = ProcessGroup()) -> Path:
     """Writes a checkpoint of `cells`, by file name, below `folder`, removes all but the newest `keep`, returns its path. All
     processes must call it; state and cells are the first one's.
 
     Raises RunFailed if it cannot be written (a full disk); older checkpoints are then untouched.
     """
     final = folder / position.name
-    there = ranks.first and final.exists() and damage(final) is None  # a run stopped again where it was resumed
-    if not ranks.any(there):
-        _write(final, folder / (_UNFINISHED + final.name), {**state, "epoch": position.epoch, "step": position.step}, cells, bank, ranks)
-    if ranks.first:
+    there = group.is_first and final.exists() and damage(final) is None  # a run stopped again where it was resumed
+    if not group.any(there):
+        _write(final, folder / (_UNFINISHED + final.name), {**state, "epoch": position.epoch, "step": position.step}, cells, bank, group)
+    if group.is_first:
         prune(folder, final, keep)
-    ranks.wait()
+    group.barrier()
     return final
 
 
-def _write(final: Path, fresh: Path, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank, ranks: Ranks) -> None:
+def _write(final: Path, fresh: Path, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank, group: ProcessGroup) -> None:
     try:
-        if ranks.first:
+        if group.is_first:
             for old in (final, fresh):
                 shutil.rmtree(old, ignore_errors=True)
             fresh.mkdir(parents=True)
-        ranks.wait()
-        digests = _gathered(_digests(bank.save(fresh)), bank, ranks)
-        if ranks.first:
+        group.barrier()
+        digests = _gathered(_digests(bank.save(fresh)), bank, group)
+        if group.is_first:
             for name, cell in cells.items():
                 _save_parameters(fresh / f"{name}.ckpt", cell)
             write_json(fresh / "state.json", state)
@@ -82,7 +82,7 @@ def _write(final: Path, fresh: Path, state: Dict[str, Any], cells: Dict[str, nn.
             os.replace(fresh, final)
             sync(final.parent)
     except (OSError, RuntimeError, ValueError, RunFailed) as error:
-        if ranks.first:
+        if group.is_first:
             shutil.rmtree(fresh, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().splitlines()[0]
         raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
@@ -95,14 +95,14 @@ def _digests(files: List[Path]) -> Dict[str, str]:
     return {file.name: sha256(file) for file in files}
 
 
-def _gathered(digests: Dict[str, str], bank: LatentBank, ranks: Ranks) -> Dict[str, str]:
-    """The digests of the chains of all processes, each of which holds one shard: they are told, not read again."""
-    groups = list(next(iter(bank.held.values())))
-    if ranks.count == 1:
+def _gathered(digests: Dict[str, str], bank: LatentBank, group: ProcessGroup) -> Dict[str, str]:
+    """Digests of the chains of all processes, each of which holds one shard: exchanged, so that no file is read again."""
+    names = list(next(iter(bank.held.values())))
+    if group.size == 1:
         return digests
-    told = ranks.gather(b"".join(bytes.fromhex(digest) for digest in digests.values()))
-    return {file_name(group, shard, bank.shards): data[32 * place:32 * (place + 1)].hex()
-            for shard, data in enumerate(told) for place, group in enumerate(groups)}
+    gathered = group.all_gather(b"".join(bytes.fromhex(digest) for digest in digests.values()))
+    return {file_name(name, shard, bank.shards): data[32 * place:32 * (place + 1)].hex()
+            for shard, data in enumerate(gathered) for place, name in enumerate(names)}
 
 
 def prune(folder: Path, written: Path, keep: int) -> None:
@@ -156,26 +156,35 @@ def read_state(checkpoint: Path) -> Dict[str, Any]:
     return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
 
 
-def load(checkpoint: Path, cells: Dict[str, nn.Cell], spread_channels: bool = False, parts: Mapping[str, str] = WHOLE) -> None:
-    """Fills `cells` from a checkpoint, by file name: before their first compiled call, which may not see a later change.
+class Conversion(NamedTuple):
+    """How parameters of one model become initial parameters of another.
 
-    spread_channels: what was learned for grey images may fill a Cell for colour: each channel gets the grey one's
-    weights (5.2: grey expressions to colour faces).
-    parts: beginnings of the places that parameters have there, each with what stands for it here; others stay as they are.
+    prefixes: {prefix in the checkpoint: prefix in the Cell}; parameters without one of them keep their values.
+    image_channels: prefix of the layer that gives the image's channels. Weights of a grayscale model are repeated there
+        for a color model (5.2: grayscale expressions to color faces); empty: never.
+    """
+
+    prefixes: Mapping[str, str] = {"": ""}
+    image_channels: str = ""
+
+
+def load(checkpoint: Path, cells: Mapping[str, nn.Cell], conversion: Conversion = Conversion()) -> None:
+    """Fills `cells`, by file name, from a checkpoint: before their first compiled call, which may not see a later change.
+
     Raises UserError if the checkpoint is of another model.
     """
     for name, cell in cells.items():
-        _load_parameters(checkpoint / f"{name}.ckpt", cell, spread_channels, parts)
+        _load_parameters(checkpoint / f"{name}.ckpt", cell, conversion)
 
 
-def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup], ranks: Ranks = Ranks()) -> LatentBank:
+def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup], group: ProcessGroup = ProcessGroup()) -> LatentBank:
     """This process's chains of a checkpoint, which any number of processes may have written, as working files in `folder`."""
     with disk_errors(folder):
-        return LatentBank.open(checkpoint, groups).dealt(folder, groups, ranks.rank, ranks.count)
+        return LatentBank.open(checkpoint, groups).copy_shard(folder, groups, group.rank, group.size)
 
 
 def _named(cell: nn.Cell) -> Dict[str, ms.Parameter]:
-    """Parameters by their place in the Cell: Parameter.name changes with whatever holds the Cell."""
+    """Parameters by their path in the Cell: Parameter.name depends on the Cells that hold it."""
     return dict(cell.parameters_and_names())
 
 
@@ -183,23 +192,24 @@ def _save_parameters(path: Path, cell: nn.Cell) -> None:
     ms.save_checkpoint([{"name": name, "data": p} for name, p in _named(cell).items()], str(path))
 
 
-def _load_parameters(path: Path, cell: nn.Cell, spread_channels: bool, parts: Mapping[str, str]) -> None:
+def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
     if not path.is_file():
-        raise UserError(f"{path.parent} holds no {path.name}; it is of another learning method")
+        raise UserError(f"{path.parent} holds no {path.name}; it is of another training method")
+    prefixes = conversion.prefixes
     stored = {here + name[len(there):]: p for name, p in ms.load_checkpoint(str(path)).items()
-              for there, here in parts.items() if name.startswith(there)}
-    wanted = {name: p for name, p in _named(cell).items() if name.startswith(tuple(parts.values()))}
+              for there, here in prefixes.items() if name.startswith(there)}
+    wanted = {name: p for name, p in _named(cell).items() if name.startswith(tuple(prefixes.values()))}
     extra = [name for name in stored if name not in wanted]
     if extra:
-        raise UserError(f"{path} is of another model: it holds {extra[0]}, which this config has not")
+        raise UserError(f"{path} is of another model: it holds {extra[0]}, which this config does not have")
     for name, parameter in wanted.items():
         if name not in stored:
-            raise UserError(f"{path} is of another model: {name} {tuple(parameter.shape)} is not there")
+            raise UserError(f"{path} is of another model: {name} {tuple(parameter.shape)} is missing")
         values, shape = stored[name].asnumpy(), tuple(parameter.shape)
-        if spread_channels and CHANNELS.match(name):
+        if conversion.image_channels and name.startswith(conversion.image_channels):
             for axis, (have, want) in enumerate(zip(values.shape, shape)):
                 if (have, want) == (1, 3):
                     values = values.repeat(3, axis)
-        if values.size != parameter.size or (values.shape != shape and shape):  # a scalar comes back with one dimension
+        if values.size != parameter.size or (values.shape != shape and shape):  # a scalar is stored with one dimension
             raise UserError(f"{path} is of another model: {name} {shape} has shape {tuple(stored[name].shape)} there")
         parameter.set_data(ms.Tensor(np.ascontiguousarray(values).reshape(shape)))

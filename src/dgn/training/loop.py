@@ -1,4 +1,4 @@
-"""Epochs of visits: infer the latents of a batch, then learn from them (Algorithm 1 and 2). The only epoch loop."""
+"""The epoch loop: infer the latents of a batch, then update the weights (Algorithm 1 and 2). There is no other."""
 
 from __future__ import annotations
 
@@ -9,184 +9,200 @@ from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-from mindspore import nn
 
 from dgn import config as cfg
-from dgn.data.source import Source, batches, count_images, epoch_order, shard_place
+from dgn.data.source import Loaded, epoch_order, prefetch, shard_key
+from dgn.distributed import ProcessGroup
 from dgn.errors import Interrupted, UserError
 from dgn.inference import langevin
-from dgn.inference.latents import LatentBank, moments
+from dgn.inference.latents import moments
 from dgn.randomness import generator
-from dgn.ranks import Ranks
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
+from dgn.training.build import TrainingState
 from dgn.training.checkpoint import Position
-from dgn.training.method import Method, Visit
+from dgn.training.optim import reset_adam
 from dgn.training.progress import Progress
-from dgn.training.renewal import Fresh, renew_appearance
-
-
-class Learner(NamedTuple):
-    """A training: what is learned, how, and from what."""
-
-    model: nn.Cell
-    method: Method
-    bank: LatentBank
-    source: Source  # the images that the chains of the bank belong to
-    fresh: Fresh  # number of a renewal -> a model with initial weights
-    ranks: Ranks
+from dgn.training.reinit import reinit_appearance
+from dgn.training.trainer import Batch, StepMetrics
 
 
 class Sums(NamedTuple):
-    """Running sums over the samples of an epoch; kept in checkpoints, so that a resumed epoch reports the same. They add up
-    over processes."""
+    """Running sums of metrics over an epoch; additive over processes, and kept in checkpoints so that a resumed epoch
+    reports the same values."""
 
     samples: int = 0
-    images: int = 0  # frames, of clips
+    images: int = 0  # of clips: frames
     loss: float = 0.0
     squared_error: float = 0.0
-    measures: Dict[str, Sequence[float]] = {}  # samples of the visits that told it, sum over them; never changed in place
+    measures: Dict[str, Sequence[float]] = {}  # name -> (samples, sum over them); never changed in place
 
-    def add(self, visit: Visit, images: int) -> "Sums":
-        n, measures = len(visit.errors), dict(self.measures)
-        for key, value in visit.measures.items():
-            told, total = measures.get(key, (0, 0.0))
-            measures[key] = (told + n, total + n * value)
-        return Sums(self.samples + n, self.images + images, self.loss + n * visit.loss,
-                    self.squared_error + float(visit.errors.sum()), measures)
+    def add(self, metrics: StepMetrics, images: int) -> "Sums":
+        """With one more iteration on so many images."""
+        n, measures = len(metrics.squared_errors), dict(self.measures)
+        for key, value in metrics.scalars.items():
+            count, total = measures.get(key, (0, 0.0))
+            measures[key] = (count + n, total + n * value)
+        return Sums(self.samples + n, self.images + images, self.loss + n * metrics.loss,
+                    self.squared_error + float(metrics.squared_errors.sum()), measures)
 
-    def over(self, ranks: Ranks) -> "Sums":
-        """The sums of all processes."""
-        if ranks.count == 1:
+    def all_sum(self, group: ProcessGroup) -> "Sums":
+        """The sums of all processes; a collective."""
+        if group.size == 1:
             return self
-        keys = sorted(self.measures)  # the same everywhere: processes take the same steps
-        samples, images, loss, error, *measures = ranks.total([*self[:4], *(value for key in keys for value in self.measures[key])])
+        keys = sorted(self.measures)  # equal in all processes, which take the same steps
+        values = [*self[:4], *(value for key in keys for value in self.measures[key])]
+        samples, images, loss, error, *measures = group.all_sum(values)
         return Sums(int(samples), int(images), loss, error, dict(zip(keys, zip(measures[::2], measures[1::2]))))
 
     def means(self) -> Dict[str, float]:
+        """Metrics of an epoch: loss, msre (squared error of an image), and the trainer's own."""
         n = max(self.samples, 1)
         return {"loss": self.loss / n, "msre": self.squared_error / max(self.images, 1),
-                **{key: total / told for key, (told, total) in self.measures.items() if told}}
+                **{key: total / count for key, (count, total) in self.measures.items() if count}}
 
 
-def train(run: RunFolder, learner: Learner, progress: Progress, start: Position = Position(0, 0),
-          sums: Sums = Sums(), after_epoch: Optional[Callable[[int], None]] = None) -> Optional[Path]:
-    """Runs the epochs from `start` to the config's last and leaves a checkpoint there, which it returns; None if there was
-    nothing left to do.
+def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: Position = Position(0, 0),
+               sums: Sums = Sums(), after_epoch: Optional[Callable[[int], None]] = None) -> Optional[Path]:
+    """Trains from `start` to the config's last epoch; returns the last checkpoint, or None if nothing was left to do.
 
-    after_epoch(epoch) is called with the number of finished epochs (for figures), all chains being in their files.
+    after_epoch(epochs) is called in the first process with the number of finished epochs, all chains being in their files.
     Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges.
     """
-    config, source, ranks = run.config, learner.source, learner.ranks
-    size, saved = batch_size(config.training, len(source)), None
-    with _Interrupt(ranks) as interrupt:
+    config, group, saved = run.config, state.group, None
+    with _Interrupt(group) as interrupt:
         for epoch in range(start.epoch, config.training.epochs):
-            draw = functools.partial(generator, config.training.seed, "order", epoch)
-            order = epoch_order(len(source), size, draw, config.training.shards, ranks.shards(config.training.shards))
+            order = _order(config.training, state, epoch)
             first = start.step if epoch == start.epoch else 0
-            if not (first and ranks.first):  # what was summed before the stop is told once, by names that all know
+            if not (first and group.is_first):  # the sums of a resumed epoch count once
                 sums = Sums(measures=dict.fromkeys(sums.measures, (0, 0.0)) if first else {})
-            if epoch in config.training.renew_appearance and not first:
-                renew_appearance(learner.model, learner.fresh, learner.method.cells["optimizer"], config.training.adam_beta1,
-                                 config.training.adam_beta2, learner.bank, epoch)
-            if not first and epoch and config.inference.restart_every and epoch % config.inference.restart_every == 0:
-                learner.bank.restart(learner.model.groups)
+            if not first:
+                _before_epoch(config, state, epoch)
             sigma = cfg.at_epoch(config.inference.sigma, epoch)
             rate = cfg.at_epoch(config.training.learning_rate, epoch)
             began, before = time.monotonic(), sums.images
-            for step, (indices, x) in enumerate(batches(source, order[first:]), first):
-                sums = visit(learner, config, Position(epoch, step), indices, x, sigma, rate, sums)
+            for step, loaded in enumerate(prefetch(state.source, order[first:]), first):
+                position = Position(epoch, step)
+                noise = _noise(state, config.training, position, len(loaded.indices))
+                batch = Batch(loaded.x, loaded.mask, noise, sigma, rate, epoch * len(order) + step)
+                sums = sums.add(_iteration(state, loaded, batch, position), _images(loaded))
                 progress.step(epoch, step + 1, len(order), sums.means())
-                if step + 1 < len(order) and interrupt.asked():
-                    raise Interrupted(_save(run, learner, Position(epoch, step + 1), sums))
+                if step + 1 < len(order) and interrupt.requested():
+                    raise Interrupted(_save(run, state, Position(epoch, step + 1), sums))
             seconds = time.monotonic() - began
-            speed = ranks.total([sums.images - before])[0] / seconds
-            record = {"epoch": epoch, **sums.over(ranks).means(), "sigma": sigma, "learning_rate": rate, **_moments(learner),
-                      "images_per_second": speed, "seconds": seconds}
-            if ranks.first:
+            images_per_second = group.all_sum([sums.images - before])[0] / seconds
+            record = {"epoch": epoch, **sums.all_sum(group).means(), "sigma": sigma, "learning_rate": rate,
+                      **_latent_moments(state), "images_per_second": images_per_second, "seconds": seconds}
+            if group.is_first:
                 run.log(record)
             progress.epoch(record, len(order))
-            done, stop = epoch + 1, interrupt.asked()
+            done, stop = epoch + 1, interrupt.requested()
             if done % config.training.checkpoint_every == 0 or done == config.training.epochs or stop:
-                saved = _save(run, learner, Position(done, 0), Sums())
+                saved = _save(run, state, Position(done, 0), Sums())
             if stop:
                 raise Interrupted(saved)
             if after_epoch:
-                learner.bank.flush()
-                ranks.wait()
-                if ranks.first:
+                state.bank.flush()
+                group.barrier()
+                if group.is_first:
                     after_epoch(done)
-                ranks.wait()
+                group.barrier()
     return saved
 
 
 def batch_size(training: cfg.Training, count: int) -> int:
-    """Samples of a batch: as the config says, or what fewer samples allow. Raises UserError if there is not one for each part."""
-    unit = training.shards * training.parts
+    """Samples in a batch: as configured, or fewer if there are fewer samples. Raises UserError if a micro-batch is empty."""
+    unit = training.shards * training.micro_batches
     size = min(training.batch_size, count - count % unit)
     if not size:
-        raise UserError(f"{count} samples cannot be divided into {training.shards} shards of {training.parts} parts "
-                        "(training.shards, training.parts)")
+        raise UserError(f"{count} samples cannot be divided into {training.shards} shards of {training.micro_batches} "
+                        "micro-batches (training.shards, training.micro_batches)")
     return size
 
 
-def visit(learner: Learner, config: cfg.Config, position: Position, indices: np.ndarray, x: np.ndarray, sigma: float, rate: float,
-          sums: Sums) -> Sums:
-    """One iteration on the samples at `indices`, this process's part of a batch; their new latents go into the bank."""
+def _order(training: cfg.Training, state: TrainingState, epoch: int) -> np.ndarray:
+    """Sample indices of this process's part of each batch of an epoch, (batches, samples)."""
+    count, draw = len(state.source), functools.partial(generator, training.seed, "order", epoch)
+    own = state.group.shards(training.shards)
+    return epoch_order(count, batch_size(training, count), draw, training.shards, own)
+
+
+def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
+    """Reinitialization of the appearance generator and restarts of chains, where the config has them."""
+    trainer, training, restart_every = state.trainer, config.training, config.inference.restart_every
+    if epoch in training.reinit_appearance:
+        reinit_appearance(trainer.model, state.reinitialized(epoch), state.bank)
+        reset_adam(trainer.optimizers["optimizer"], training.adam_beta1, training.adam_beta2)
+    if epoch and restart_every and epoch % restart_every == 0:
+        state.bank.restart(trainer.model.groups)
+
+
+def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:
+    """One step of the trainer; the new latents are written to the bank. Raises RunFailed if chains or weights diverge."""
+    latents, metrics = state.trainer.step(batch, state.bank.read(loaded.indices))
     where = f"epoch {position.epoch}, batch {position.step}"
-
-    def check(diagnostics: langevin.Diagnostics, latents) -> None:
-        langevin.check_chains(diagnostics, latents, x[0].size, sigma, where, lambda row: learner.source.name(indices[row]))
-
-    noise = _noise(learner, config.training, position, len(indices))
-    done = learner.method.visit(x, learner.bank.read(indices), noise, sigma, rate, check)
-    learner.bank.write(indices, done.latents)
-    langevin.check_errors([*done.errors, done.loss], where)
-    return sums.add(done, count_images(x))
+    if metrics.diagnostics is not None:
+        limit = langevin.energy_limit(loaded.x[0].size, batch.sigma)
+        langevin.check_chains(metrics.diagnostics, latents, limit, where,
+                              lambda row: state.source.name(loaded.indices[row]))
+    langevin.check_errors([*metrics.squared_errors, metrics.loss], where)
+    state.bank.write(loaded.indices, latents)
+    return metrics
 
 
-def _noise(learner: Learner, training: cfg.Training, position: Position, count: int) -> Tuple[np.ndarray, ...]:
-    """For `count` samples. A sample's noise depends on its shard and its place there, not on the number of processes, and a
-    process draws for its own shards alone."""
-    own = learner.ranks.shards(training.shards)
-    parts = [langevin.draw_noise(learner.model, learner.method.draws, count // len(own), training.seed, "noise", *position,
-                                 *shard_place(shard, training.shards)) for shard in own]
+def _images(loaded: Loaded) -> int:
+    return len(loaded.x) if loaded.mask is None else int(loaded.mask.sum())
+
+
+def _noise(state: TrainingState, training: cfg.Training, position: Position, count: int) -> Tuple[np.ndarray, ...]:
+    """Noise for `count` samples. It is keyed by shard and place, not by the number of processes, and a process draws that of
+    its own shards only."""
+    own, model = state.group.shards(training.shards), state.trainer.model
+    parts = [langevin.draw_noise(model, state.trainer.draws, count // len(own), training.seed, "noise", *position,
+                                 *shard_key(shard, training.shards)) for shard in own]
     return parts[0] if len(parts) == 1 else tuple(np.concatenate(group, 1) for group in zip(*parts))
 
 
-def _save(run: RunFolder, learner: Learner, position: Position, sums: Sums) -> Path:
+def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) -> Path:
     """One checkpoint for all processes."""
-    sums = sums.over(learner.ranks)
-    state: Dict[str, Any] = {"sums": sums._asdict(), "images": learner.source.identity(),
-                             "shards": run.config.training.shards} if learner.ranks.first else {}
-    return checkpoint.save(run.checkpoints, position, state, learner.method.cells, learner.bank, run.config.training.checkpoints_kept,
-                           learner.ranks)
+    sums = sums.all_sum(state.group)
+    record: Dict[str, Any] = {"sums": sums._asdict(), "images": state.source.identity(),
+                              "shards": run.config.training.shards} if state.group.is_first else {}
+    cells = {**state.trainer.networks, **state.trainer.optimizers}
+    return checkpoint.save(run.checkpoints, position, record, cells, state.bank, run.config.training.checkpoints_kept,
+                           state.group)
 
 
-def _moments(learner: Learner) -> Dict[str, float]:
-    """Mean and deviation of each group's latents over all processes."""
-    found = {}
-    for name, sums in learner.bank.power_sums().items():
-        found[f"{name}_mean"], found[f"{name}_std"] = moments(*learner.ranks.total(sums))
-    return found
+def _latent_moments(state: TrainingState) -> Dict[str, float]:
+    """Mean and standard deviation of each group's latents over all processes."""
+    result = {}
+    for name, sums in state.bank.power_sums().items():
+        result[f"{name}_mean"], result[f"{name}_std"] = moments(*state.group.all_sum(sums))
+    return result
 
 
 class _Interrupt:
-    """Turns the first SIGINT or SIGTERM into a wish to stop after this batch; a second one acts at once."""
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop after this batch; a second one acts at once.
 
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks, self.wish = ranks, False
+    A SIGHUP that the parent had ignored (nohup) stays ignored.
+    """
 
-    def asked(self) -> bool:
-        """Whether any process was asked to stop: they stop together."""
-        return self.ranks.any(self.wish)
+    def __init__(self, group: ProcessGroup) -> None:
+        self.group, self.flag = group, False
+
+    def requested(self) -> bool:
+        """Whether any process received a signal: all stop together."""
+        return self.group.any(self.flag)
 
     def __enter__(self) -> "_Interrupt":
-        self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signals.append(signal.SIGHUP)
+        self.previous = {number: signal.signal(number, self._receive) for number in signals}
         return self
 
-    def _note(self, number: int, frame) -> None:
-        self.wish = True
+    def _receive(self, number: int, frame) -> None:
+        self.flag = True
         self._restore()
 
     def _restore(self) -> None:

@@ -1,10 +1,10 @@
-"""What a person sees of a training: a bar on a terminal, plain lines in a log."""
+"""Progress of a training: a bar on a terminal, plain lines elsewhere and in a log file."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, TextIO
 
 from tqdm import tqdm
 
@@ -12,19 +12,23 @@ from dgn.files import append_line
 
 
 class Progress:
-    """One line an epoch, `epoch: 3 step: 10, loss is 123.4, ...`, and on a terminal a bar with the time left."""
+    """One line an epoch, `epoch: 3 step: 10, loss is 123.4, ...`, and on a terminal a bar with the time left.
 
-    def __init__(self, first_epoch: int, epochs: int, log: Optional[Path] = None, stream=None) -> None:
-        self.stream, self.log = stream or sys.stdout, log
+    log: file that gets the lines, too; quiet: no output at all, for processes other than the first.
+    """
+
+    def __init__(self, first_epoch: int, epochs: int, log: Optional[Path] = None, stream: Optional[TextIO] = None,
+                 quiet: bool = False) -> None:
+        self.stream, self.log, self.quiet = stream or sys.stdout, log, quiet
         self.epochs, self.first = epochs, first_epoch
         self.seconds = 0.0
         self.bar = None
-        if self.stream.isatty():
+        if not quiet and self.stream.isatty():
             self.bar = tqdm(total=epochs, initial=first_epoch, unit="epoch", file=self.stream, dynamic_ncols=True,
                             bar_format="{l_bar}{bar}| epoch {n:.1f}/{total} [{elapsed}<{remaining}{postfix}]")
 
     def step(self, epoch: int, step: int, steps: int, means: Dict[str, float]) -> None:
-        """After a batch: moves the bar."""
+        """After a batch: updates the bar."""
         if self.bar is not None:
             self.bar.n = epoch + step / steps
             self.bar.set_postfix_str(f"loss {means['loss']:.1f}, MSRE {means['msre']:.1f}")
@@ -43,7 +47,9 @@ class Progress:
         self.say(line)
 
     def say(self, line: str) -> None:
-        """A line for the person and for the log."""
+        """Prints a line and adds it to the log."""
+        if self.quiet:
+            return
         if self.bar is not None:
             self.bar.write(line, file=self.stream)
         else:
@@ -52,32 +58,13 @@ class Progress:
             append_line(self.log, line)
 
     def close(self) -> None:
-        """Leaves the terminal on a line of its own."""
+        """Closes the bar."""
         if self.bar is not None:
             self.bar.close()
 
 
-class Silence(Progress):
-    """Of a process that is not the first: it says nothing."""
-
-    def __init__(self) -> None:
-        pass
-
-    def step(self, epoch: int, step: int, steps: int, means: Dict[str, float]) -> None:
-        pass
-
-    def epoch(self, record: Dict[str, Any], steps: int) -> None:
-        pass
-
-    def say(self, line: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 def clock(seconds: float) -> str:
-    """Seconds as a person reads them: 45 s, 12 min, 3.5 h."""
+    """Seconds as text: 45 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

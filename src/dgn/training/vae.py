@@ -1,59 +1,58 @@
-"""Learning by a variational auto-encoder (the baseline of Table 1): an encoder, and one Adam step on the ELBO.
+"""Training by a variational auto-encoder (the baseline of Table 1): an encoder, and one Adam step on the ELBO.
 
   -ELBO = E_q(z|x) [ ||x - F(z)||^2 / (2 sigma^2) ] + KL(q(z|x) || N(0, I)),   q = N(mean(x), exp(log-variance(x)))
 
-The first term is the energy's own likelihood, so sigma and every sum mean what they mean to the sampler; any model
-with an energy can be learned so.
+The first term is the data term of the sampler's energy, with the same sigma and reductions, so any model with an energy
+can be trained this way.
 """
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
 from dgn.inference.energy import Energy
-from dgn.ranks import Ranks
-from dgn.step import Learning, Step, adam
+from dgn.inference.langevin import Arrays
+from dgn.nets.model import Model
 from dgn.training.abp import MeanEnergy
-from dgn.training.method import Check, Latents, Visit
+from dgn.training.optim import TrainStep
+from dgn.training.trainer import Batch, StepMetrics, micro_batches
 
 
-class Variational:
-    """One ELBO step a visit (a Method). The latents that it returns are the encoder's means."""
+class VariationalAutoEncoder:
+    """One ELBO step an iteration (a Trainer); update: on a NegativeElbo. The latents are the encoder's means."""
 
     draws = 1
 
-    def __init__(self, sampler: langevin.Langevin, learning: Learning) -> None:
-        self.sampler, self.learning = sampler, learning
-        self.encoder: Optional[nn.Cell] = learning.step.objective.encoder
-        self.cells = {"weights": sampler.energy.model, "encoder": self.encoder, "optimizer": learning.step.optimizer}
+    def __init__(self, sampler: langevin.Langevin, update: TrainStep) -> None:
+        self.sampler, self.update = sampler, update
+        self.encoder: Optional[nn.Cell] = update.objective.encoder
+        self.networks: Dict[str, nn.Cell] = {"weights": self.model, "encoder": self.encoder}
+        self.optimizers: Dict[str, nn.Cell] = {"optimizer": update.optimizer}
 
-    def visit(self, x: np.ndarray, latents: Latents, noise: Latents, sigma: float, rate: float, check: Check) -> Visit:
-        """See Method; only the given groups of `latents` are used, and there are no chains to check."""
-        groups = self.cells["weights"].groups
-        drawn = tuple(n[0] if group.sampled else z for group, n, z in zip(groups, noise, latents))
-        width = ms.Tensor(sigma, ms.float32)
-        parts = zip(*(np.split(a, self.learning.parts) for a in (x, *drawn)))
-        found = self.learning(rate, [(ms.Tensor(images), width, *langevin.as_tensors(tuple(own))) for images, *own in parts])
-        losses, errors, divergences, *means = zip(*found)
-        return Visit(tuple(map(np.concatenate, means)), float(np.mean(losses)), np.concatenate(errors), {"kl": float(np.mean(divergences))})
+    @property
+    def model(self) -> Model:
+        """The generator."""
+        return self.sampler.energy.model
 
-
-def elbo_step(energy: Energy, encoder: nn.Cell, beta1: float = 0.9, beta2: float = 0.999, ranks: Ranks = Ranks()) -> Step:
-    """(rate, x, sigma, drawn) -> what NegativeElbo gives; the weights of model and encoder move."""
-    optimizer = adam([*energy.model.trainable_params(), *encoder.trainable_params()], beta1, beta2)
-    return Step(NegativeElbo(energy, encoder), optimizer, ranks.reducer(optimizer.parameters))
+    def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
+        """See Trainer; only the given groups of `latents` are used, and there are no chains."""
+        draws = tuple(n[0] if group.sampled else z for group, n, z in zip(self.model.groups, batch.noise, latents))
+        parts = micro_batches(batch._replace(noise=()), draws, self.update.micro_batches)
+        outputs = self.update(batch.learning_rate, [(part.x, part.mask, part.sigma, *part.latents) for part in parts])
+        losses, errors, divergences, *means = zip(*outputs)
+        metrics = StepMetrics(float(np.mean(losses)), np.concatenate(errors), {"kl": float(np.mean(divergences))})
+        return tuple(map(np.concatenate, means)), metrics
 
 
 class NegativeElbo(nn.Cell):
-    """-ELBO averaged over a batch, with one draw of each latent (the reparameterisation z = mean + std * noise).
+    """-ELBO averaged over a batch, with one draw of each latent (the reparameterization z = mean + std * noise).
 
-    (x (N, ...), sigma, drawn) -> (-ELBO, squared error of each sample (N,), mean KL, latents at the posterior's mean of each
-    group); drawn: for each group standard normal noise (N, *shape), or its latents if they are given.
+    (x (N, ...), mask, sigma, draws) -> (-ELBO, squared error of each sample (N,), mean KL, posterior means of each
+    group). draws: for each group standard normal noise (N, *shape), or its latents if they are given.
     """
 
     def __init__(self, energy: Energy, encoder: nn.Cell) -> None:
@@ -61,20 +60,20 @@ class NegativeElbo(nn.Cell):
         self.objective, self.encoder = MeanEnergy(energy), encoder
         self.sampled = tuple(group.sampled for group in energy.model.groups)
 
-    def construct(self, x: Tensor, sigma: Tensor, *drawn: Tensor) -> Tuple[Tensor, ...]:
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *draws: Tensor) -> Tuple[Tensor, ...]:
         posterior = self.encoder(x)
-        energy, _ = self.objective(x, sigma, *self.latents(posterior, drawn, 1.0))
+        energy, _ = self.objective(x, mask, sigma, *self.latents(posterior, draws, 1.0))
         divergence = ops.reduce_mean(self.divergence(posterior))
-        means = self.latents(posterior, drawn, 0.0)
-        return (energy + divergence, self.objective.residual(x, *means), divergence) + means
+        means = self.latents(posterior, draws, 0.0)
+        return (energy + divergence, self.objective.squared_error(x, mask, *means), divergence) + means
 
-    def latents(self, posterior: Tuple[Tensor, ...], drawn: Tuple[Tensor, ...], spread: float) -> Tuple[Tensor, ...]:
-        """mean + spread * std * noise of the sampled groups; the given ones as they are."""
+    def latents(self, posterior: Tuple[Tensor, ...], draws: Tuple[Tensor, ...], scale: float) -> Tuple[Tensor, ...]:
+        """mean + scale * std * noise of the sampled groups; given groups unchanged."""
         latents, k = (), 0
         for g in range(len(self.sampled)):
-            z = drawn[g]
+            z = draws[g]
             if self.sampled[g]:
-                z = posterior[k] + spread * ops.exp(0.5 * posterior[k + 1]) * drawn[g]
+                z = posterior[k] + scale * ops.exp(0.5 * posterior[k + 1]) * draws[g]
                 k += 2
             latents = latents + (z,)
         return latents

@@ -1,10 +1,11 @@
-"""The only place with global state of MindSpore: version, environment, device, mode, processes.
+"""MindSpore's global state: versions, environment, device and mode.
 
-MindSpore is imported inside the functions, after the version was checked and the environment set.
+This module imports MindSpore inside its functions: versions must be checked, and the environment set, before.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import sys
@@ -15,7 +16,7 @@ from dgn.errors import RunFailed, UserError
 MINDSPORE = (2, 10)
 NUMPY_BELOW = 2
 PATIENCE = 3600  # seconds that a process waits for the others
-DEVICES = ("Ascend", "GPU", "CPU")  # in the order in which they are looked for
+DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
 
 
 def check_versions() -> None:
@@ -46,61 +47,61 @@ def set_environment() -> None:
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
-def start(device: str = "auto") -> str:
-    """Chooses the device ("auto": Ascend, then GPU, then CPU), sets graph mode, and returns the device's name.
+def start(name: str = "auto") -> str:
+    """Selects the device ("auto": Ascend, then GPU, then CPU), sets graph mode, joins the group of processes that msrun
+    started, and returns the device's name. A second call keeps the device.
 
-    Raises UserError if the device is unknown or not there.
+    Raises UserError if the device is unknown or absent, RunFailed if the processes do not connect.
     """
+    if name != "auto" and name not in DEVICES:
+        raise UserError(f"unknown device {name!r}; it must be one of auto, {', '.join(DEVICES)}")
     check_versions()
     set_environment()
     import mindspore as ms
 
-    if device == "auto":
-        device = next(name for name in DEVICES if available(name))
-    elif device not in DEVICES:
-        raise UserError(f"unknown device {device!r}; it must be one of auto, {', '.join(DEVICES)}")
-    elif not available(device):
-        raise UserError(f"no {device} here: MindSpore {ms.__version__} finds no such device or its driver; use auto or CPU")
-    ms.set_device(device)
+    if name == "auto":
+        name = next(candidate for candidate in DEVICES if available(candidate))
+    elif not available(name):
+        raise UserError(f"no {name} here: MindSpore {ms.__version__} finds no such device or its driver; use auto or CPU")
+    ms.set_device(name)
     ms.set_context(mode=ms.GRAPH_MODE)
-    if launched():
+    if launched_by_msrun():
         _join()
-    return device
+    return name
 
 
-def launched() -> bool:
-    """Whether msrun started this process, as one of several or as their scheduler."""
+def current() -> str:
+    """The device in use: Ascend, GPU or CPU."""
+    import mindspore as ms
+
+    return ms.get_context("device_target")
+
+
+def launched_by_msrun() -> bool:
+    """Whether msrun started this process, as a worker or as the scheduler."""
     return os.environ.get("MS_ROLE") in ("MS_WORKER", "MS_SCHED")
 
 
+@functools.lru_cache(maxsize=None)
 def _join() -> None:
-    """Meets the other processes; the scheduler serves them here and ends. Raises RunFailed if they do not come."""
+    """Connects to the other processes; the scheduler serves them here and exits. Raises RunFailed if they do not connect."""
     from mindspore import communication
 
     try:
         communication.init()
     except RuntimeError as error:
-        raise RunFailed(f"the processes do not find each other: {str(error).strip().splitlines()[0]}") from None
+        raise RunFailed(f"the processes do not connect: {str(error).strip().splitlines()[0]}") from None
 
 
-def ranks():
-    """This process among those that were started together (dgn.ranks.Ranks); `start` comes first."""
-    from mindspore import communication
-
-    from dgn.ranks import Ranks
-
-    return Ranks(communication.get_rank(), communication.get_group_size()) if launched() else Ranks()
-
-
-def available(device: str) -> bool:
-    """Whether MindSpore can use `device` on this machine."""
-    if device == "CPU":
+def available(name: str) -> bool:
+    """Whether MindSpore can use the device on this machine."""
+    if name == "CPU":
         return True
     import mindspore as ms
 
-    # an attempt to load an absent driver writes to standard output and error below Python
+    # loading an absent driver writes to standard output and error from C++
     with _silenced():
-        return bool(ms.hal.is_available(device))
+        return bool(ms.hal.is_available(name))
 
 
 class _silenced:

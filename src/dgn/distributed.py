@@ -1,0 +1,84 @@
+"""The processes of a data-parallel training, one a device: which samples each owns, and their collectives.
+
+Process r of R owns the samples whose index is r modulo R, and only it updates their chains. Every batch holds equally many
+samples of each process (dgn.data.source.epoch_order). Gradients are averaged over processes; otherwise only sums of an
+epoch's metrics, the wish to stop, and digests of checkpoint files cross the network.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable, List, Optional
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, communication, nn, ops
+
+from dgn import device
+
+
+class ProcessGroup:
+    """This process in a group of `size`; in a group of one nothing is exchanged and every sample is owned."""
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+        self._all_reduce = _AllReduce() if size > 1 else None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process (rank 0) writes logs and pictures, and completes checkpoints."""
+        return self.rank == 0
+
+    def shards(self, count: int) -> range:
+        """Indices of the shards that this process owns, of `count` (a multiple of the group's size)."""
+        return range(self.rank, count, self.size)
+
+    def all_gather(self, data: bytes) -> List[bytes]:
+        """The data of every process, equally many bytes each; a collective.
+
+        It uses AllReduce of float32, which MindSpore documents for every device: each process adds its bytes to zeros,
+        which is exact.
+        """
+        if self._all_reduce is None:
+            return [data]
+        pieces = np.zeros((self.size, len(data)), np.float32)
+        pieces[self.rank] = np.frombuffer(data, np.uint8)
+        return [row.tobytes() for row in self._all_reduce(Tensor(pieces)).asnumpy().astype(np.uint8)]
+
+    def gather_values(self, values: Iterable[float]) -> np.ndarray:
+        """float64 values of every process, (processes, values); a collective."""
+        own = np.array(list(values), np.float64)
+        return np.stack([np.frombuffer(data, np.float64) for data in self.all_gather(own.tobytes())])
+
+    def all_sum(self, values: Iterable[float]) -> np.ndarray:
+        """Sum of each value over processes, in float64 and rank order, so equal in all of them; a collective."""
+        return self.gather_values(values).sum(0)
+
+    def barrier(self) -> None:
+        """Returns when all processes have called it."""
+        self.all_gather(b".")
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; a collective."""
+        return bool(self.gather_values([float(flag)]).any())
+
+    def gradient_reducer(self, weights: ms.ParameterTuple) -> Optional[nn.Cell]:
+        """Averages gradients of `weights` over processes; None for one process."""
+        return nn.DistributedGradReducer(weights, mean=True, degree=self.size) if self.size > 1 else None
+
+
+def process_group() -> ProcessGroup:
+    """The group that msrun started this process in, or a group of one; call dgn.device.start first."""
+    if not device.launched_by_msrun():
+        return ProcessGroup()
+    return ProcessGroup(communication.get_rank(), communication.get_group_size())
+
+
+class _AllReduce(nn.Cell):
+    """Sum over all processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_reduce = ops.AllReduce(ops.ReduceOp.SUM)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.all_reduce(x)

@@ -1,0 +1,107 @@
+"""Draws every picture of a run.
+
+  reconstruction.png       inputs, reconstructions, canonical faces, grids (Fig. 2)
+  appearance_bases.png     one dimension of Z^a along each row (Fig. 3)
+  geometry_bases.png       one dimension of Z^g along each row (Fig. 4)
+  applied_bases.png        appearance bases warped by a geometric basis (Fig. 5)
+  recombination.png        images: appearance of one face with the geometry of others, and the reverse (Fig. 11)
+  grids.png                clips: the grid of every frame (Fig. 19); bases are then those of the first frame (Fig. 17)
+  latent_bases.png         plain models: one dimension of Z along each row
+  labels_1.png, _2.png     models with given labels: every label warped by a geometric basis (Fig. 13)
+  samples.png              images: samples of the prior
+  curves.png               training curves
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List, Optional
+
+import numpy as np
+
+from dgn.figures import bases, clips, pictures, sheet
+from dgn.nets.model import Latents
+from dgn.randomness import generator
+from dgn.run import Run
+
+CURVES = {
+    "Gradient of the energy": {"gradient": "norm"}, "Divergence of q from the prior": {"kl": "KL"},
+    "Scores of the critic": {"score_real": "images", "score_made": "samples of the prior"},
+    "Losses of Eq. 22": {"critic": "critic (0: perfect, 1.39: chance)", "actor": "actor"}, "R1": {"r1": "R1"}}
+
+
+def draw(run: Run, folder: Optional[Path] = None, gamma: Optional[float] = None, count: int = 10) -> List[Path]:
+    """Writes every picture of a run into `folder` (default: figures of the run folder); returns their paths.
+
+    gamma: range of the traversals (default: evaluation.gamma); count: images shown.
+    """
+    config, model = run.config, run.model
+    folder, gamma = folder or run.folder.figures, gamma or config.evaluation.gamma
+    if config.data.frames:
+        return _draw_clips(run, folder, gamma)
+    rng = generator(config.training.seed, "figures")
+    chosen = np.sort(rng.choice(len(run.bank), min(count, len(run.bank)), replace=False))
+    images, latents = run.sources.train.read(chosen), run.bank.read(chosen)
+    decoded = run.decode(*latents)
+    best = int(np.square(images - decoded.image).sum((1, 2, 3)).argmin())
+    prior = [rng.standard_normal((33, *group.shape), np.float32) if group.sampled
+             else np.resize(np.eye(*group.shape, dtype=np.float32), (33, *group.shape)) for group in model.groups]
+    return [
+        pictures.reconstruction(folder / "reconstruction.png", images, decoded, "Training images"),
+        *_bases(run, folder, gamma, images, latents, best),
+        pictures.samples(folder / "samples.png", run.decode, *prior),
+        curves(run, folder),
+    ]
+
+
+def curves(run: Run, folder: Path) -> Path:
+    """The training curves."""
+    stds = {f"{group.name}_std": f"std of {pictures.symbol(group.name)}" for group in run.model.groups if group.sampled}
+    return sheet.save_curves(folder / "curves.png", run.folder.records(), {
+        "MSRE of the training images": {"msre": "MSRE"}, "Latents (prior: 1)": stds, **CURVES})
+
+
+def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Path]:
+    """Reconstructions, bases of the first frame (Fig. 17) and grids over time (Fig. 19)."""
+    model, source = run.model, run.sources.train
+    rng = generator(run.config.training.seed, "figures")
+    chosen = np.sort(rng.choice(len(run.bank), min(count, len(run.bank)), replace=False))
+    samples, latents, names = source.read(chosen), run.bank.read(chosen), [source.name(int(k)) for k in chosen]
+    lengths = source.mask(chosen).sum(1).astype(int)
+    decoded = run.decode(*latents)
+    sizes = [branch.states for branch in model.branches]
+    first = clips.first_frames(run.decode)
+    face = latents[0][0, :sizes[0]]
+    appearance = bases.rank(first, [None, None], 0, sizes, gamma)
+    geometry = bases.rank(first, [face, None], 1, sizes, gamma)
+    return [
+        clips.reconstruction(folder / "reconstruction.png", samples, decoded, lengths, names, "Training clips"),
+        pictures.appearance_bases(folder / "appearance_bases.png", first, appearance, sizes[1], gamma),
+        pictures.geometry_bases(folder / "geometry_bases.png", first, geometry, face, gamma),
+        pictures.applied_bases(folder / "applied_bases.png", first, appearance, geometry, gamma),
+        clips.grids(folder / "grids.png", decoded, lengths, names),
+        curves(run, folder),
+    ]
+
+
+def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents, best: int) -> List[Path]:
+    """Traversals of the latents; best: the row of `latents` with the smallest error."""
+    decode, sizes = run.decode, [group.shape[0] for group in run.model.groups]
+    if run.model.latents is not Latents:
+        ranked = bases.rank(decode, [None], 0, sizes, gamma)
+        return [pictures.latent_bases(folder / "latent_bases.png", decode, ranked, gamma)]
+    if not run.model.groups[0].sampled:
+        ranked = bases.rank(decode, [np.eye(sizes[0], dtype=np.float32)[0], None], 1, sizes, gamma)
+        return [pictures.labels(folder / f"labels_{place}.png", decode, sizes, ranked, place - 1, gamma)
+                for place in (1, 2)[:sizes[1]]]
+    z_app, z_geo = latents
+    face = z_app[best]  # the fixed Z^a of the geometric bases
+    appearance = bases.rank(decode, [None, None], 0, sizes, gamma)
+    geometry = bases.rank(decode, [face, None], 1, sizes, gamma)
+    title = "Recombination of training images"
+    return [
+        pictures.appearance_bases(folder / "appearance_bases.png", decode, appearance, sizes[1], gamma),
+        pictures.geometry_bases(folder / "geometry_bases.png", decode, geometry, face, gamma),
+        pictures.applied_bases(folder / "applied_bases.png", decode, appearance, geometry, gamma),
+        pictures.recombination(folder / "recombination.png", decode, images, z_app, z_geo, title),
+    ]

@@ -1,0 +1,242 @@
+"""Recipes: YAML files and `section.key=value` overrides, read into a Config and written from one.
+
+A recipe holds only what differs from the defaults of dgn.config. Values are read by the type of their field: text as it
+stands, numbers in decimal notation. An unknown key names the nearest known one; a wrong value names the right ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import logging
+import re
+import typing
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import yaml
+
+from dgn.config import Config, Schedule, changed
+from dgn.errors import UserError
+
+log = logging.getLogger(__name__)
+
+# keys of version 0.1 -> their present names; still read, with a warning
+RENAMED = {
+    "data.part": "data.split", "data.files": "data.pattern", "model.narrowest": "model.min_channels",
+    "inference.compiled": "inference.steps_per_graph", "inference.begin": "inference.chain_init",
+    "inference.per_frame": "inference.scale_by_frames", "training.start": "training.init_from",
+    "training.frozen": "training.freeze", "training.renew_appearance": "training.reinit_appearance",
+    "training.r1_every": "training.r1_interval", "training.parts": "training.micro_batches",
+}
+REMOVED = ("training.start_with",)  # version 0.1 wrote it into every run folder; its only used value was "all"
+_NULL = ("null", "Null", "NULL", "~")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+Value = Union[str, List["Value"], Dict[str, "Value"], None]  # YAML with every scalar as text
+
+
+class Origin(NamedTuple):
+    """A value and where it was written, for messages: "faces.yaml, line 3" or "--set data.size=x"."""
+
+    value: Any
+    where: str
+
+
+def load(path: Optional[Union[str, Path]] = None, settings: Sequence[str] = ()) -> Config:
+    """The config of a YAML file with `section.key=value` settings on top.
+
+    Raises UserError for a missing or malformed file, an unknown or duplicate key, or a value out of range.
+    """
+    values = _read_file(Path(path)) if path is not None else {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not (equals and "." in key):
+            raise UserError(f"--set {setting}: write it as section.key=value, such as --set training.epochs=20")
+        values[key.strip()] = Origin(text, f"--set {setting}")
+    return _build(values)
+
+
+def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """A config with other values by `section.key`, given as Python values or as text: {"training.epochs": 20}.
+
+    Raises UserError for an unknown key or a value out of range.
+    """
+    values = {f"{section}.{key}": Origin(value, "config") for section, content in to_dict(config).items()
+              for key, value in content.items()}
+    values.update({key: Origin(_plain(value), f"override {key}") for key, value in overrides.items()})
+    return _build(values)
+
+
+def absolute_paths(config: Config) -> Config:
+    """With absolute paths, ~ expanded, so that the run folder can be used from any working directory."""
+    def absolute(path: Optional[str]) -> Optional[str]:
+        return path and str(Path(path).expanduser().resolve())
+    return changed(config, data={"path": absolute(config.data.path)},
+                   training={"init_from": absolute(config.training.init_from)})
+
+
+def to_dict(config: Config) -> Dict[str, Any]:
+    """Nested dictionaries of plain values, as they are written to config.yaml."""
+    return {name: {key: _plain(value) for key, value in section.items()}
+            for name, section in dataclasses.asdict(config).items()}
+
+
+def dump(config: Config) -> str:
+    """YAML text of every value, that `load` reads back."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def _build(values: Mapping[str, Origin]) -> Config:
+    """A checked Config from values by `section.key`."""
+    types = {section.name: type(section.default) for section in dataclasses.fields(Config)}
+    sections: Dict[str, Dict[str, Any]] = {}
+    for old_key, origin in values.items():
+        if old_key in REMOVED:
+            continue
+        key = RENAMED.get(old_key, old_key)
+        if key != old_key:
+            log.warning("%s: %s is now called %s", origin.where, old_key, key)
+        section, _, name = key.partition(".")
+        if section not in types:
+            raise UserError(f"{origin.where}: unknown section {section!r}{_nearest(section, types)}")
+        hints = typing.get_type_hints(types[section])
+        if name not in hints:
+            raise UserError(f"{origin.where}: unknown key {key}{_nearest(name, hints)}")
+        sections.setdefault(section, {})[name] = _convert(origin, hints[name], key)
+    return Config(**{section: types[section](**content) for section, content in sections.items()})
+
+
+def _nearest(word: str, known: Mapping[str, Any]) -> str:
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(known)}"
+
+
+def _read_file(path: Path) -> Dict[str, Origin]:
+    """`section.key` -> value and line of a YAML file."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise UserError(f"no config file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read config {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    values: Dict[str, Origin] = {}
+    for section, content in _mapping(root, path, "a config").items():
+        for key, node in _mapping(content, path, section).items():
+            values[f"{section}.{key}"] = Origin(_value(node, path), _line(path, node))
+    return values
+
+
+def _mapping(node: Optional[yaml.Node], path: Path, what: str) -> Dict[str, yaml.Node]:
+    """The entries of a YAML mapping, {} for an empty one. Raises UserError for a duplicate key, or another kind of node."""
+    if node is None or (isinstance(node, yaml.ScalarNode) and not node.style and node.value in ("", *_NULL)):
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{_line(path, node)}: {what} must hold keys and values")
+    entries: Dict[str, yaml.Node] = {}
+    for key, content in node.value:
+        name = str(key.value)
+        if name in entries:
+            raise UserError(f"{_line(path, key)}: {name!r} stands twice in {what}; keep one of them")
+        entries[name] = content
+    return entries
+
+
+def _value(node: yaml.Node, path: Path) -> Value:
+    if isinstance(node, yaml.ScalarNode):
+        return None if not node.style and node.value in ("", *_NULL) else str(node.value)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, path) for item in node.value]
+    raise UserError(f"{_line(path, node)}: a value must be text, a number or a list, not keys and values")
+
+
+def _line(path: Path, node: yaml.Node) -> str:
+    return f"{path}, line {node.start_mark.line + 1}"
+
+
+def _convert(origin: Origin, hint: Any, key: str) -> Any:
+    """The value as the type that the field declares. --set and overrides may give lists as YAML text."""
+    value, optional = origin.value, typing.get_origin(hint) is Union
+    if optional:
+        hint = typing.get_args(hint)[0]
+        if value is None or value in _NULL:
+            return None
+    if hint is str:
+        return _text(value, origin, key, optional)
+    if isinstance(value, str) and (hint == Schedule or typing.get_origin(hint) is tuple):
+        value = _parse(value, origin)
+    if hint == Schedule:
+        return _schedule(value, origin, key)
+    if typing.get_origin(hint) is tuple:
+        arguments = typing.get_args(hint)
+        size = None if Ellipsis in arguments else len(arguments)
+        if not isinstance(value, (list, tuple)) or (size is not None and len(value) != size):
+            raise _wrong(origin, key, f"a list of {size} whole numbers" if size else "a list of whole numbers")
+        return tuple(_whole(v, origin, key) for v in value)
+    return {bool: _truth, int: _whole, float: _decimal}[hint](value, origin, key)
+
+
+def _parse(text: str, origin: Origin) -> Value:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        raise UserError(f"{origin.where}: {text!r} is not a YAML value") from None
+    return None if node is None else _value(node, Path(origin.where))
+
+
+def _wrong(origin: Origin, key: str, expected: str) -> UserError:
+    return UserError(f"{origin.where}: {key} is {origin.value!r}; it must be {expected}")
+
+
+def _text(value: Any, origin: Origin, key: str, optional: bool) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise _wrong(origin, key, "text" + (", or null for none" if optional else ""))
+
+
+def _truth(value: Any, origin: Origin, key: str) -> bool:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise _wrong(origin, key, "true or false")
+    return value
+
+
+def _whole(value: Any, origin: Origin, key: str) -> int:
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong(origin, key, "a whole number")
+    return value
+
+
+def _decimal(value: Any, origin: Origin, key: str) -> float:
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _wrong(origin, key, "a number")
+    return float(value)
+
+
+def _schedule(value: Any, origin: Origin, key: str) -> Schedule:
+    expected = "a number, or [[0, value], [epoch, value], ...] with increasing epochs"
+    if not isinstance(value, (list, tuple)):
+        value = [[0, value]]
+    if not value or not all(isinstance(step, (list, tuple)) and len(step) == 2 for step in value):
+        raise _wrong(origin, key, expected)
+    try:
+        steps = tuple((_whole(epoch, origin, key), _decimal(v, origin, key)) for epoch, v in value)
+    except UserError:
+        raise _wrong(origin, key, expected) from None
+    epochs = [epoch for epoch, _ in steps]
+    if epochs[0] != 0 or epochs != sorted(set(epochs)):
+        raise _wrong(origin, key, expected)
+    return steps

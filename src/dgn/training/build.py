@@ -1,0 +1,137 @@
+"""Builds the trainer that a config describes, and the state of a training: new, or from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from dgn.config import Config, changed
+from dgn.data.source import Source
+from dgn.distributed import ProcessGroup
+from dgn.errors import UserError
+from dgn.inference.langevin import Langevin, make_energy, make_sampler
+from dgn.inference.latents import LatentBank, given_latents, remove_other_shards
+from dgn.nets.build import make_critic, make_encoder, make_model
+from dgn.nets.model import Model
+from dgn.randomness import generator
+from dgn.run_folder import RunFolder
+from dgn.training import checkpoint
+from dgn.training.abp import AlternatingBackPropagation, MeanEnergy
+from dgn.training.adversarial import Actor, Adversarial, Critic
+from dgn.training.optim import TrainStep, adam
+from dgn.training.trainer import Trainer
+from dgn.training.vae import NegativeElbo, VariationalAutoEncoder
+
+
+class TrainingState(NamedTuple):
+    """Everything that an epoch changes, and its data."""
+
+    trainer: Trainer
+    bank: LatentBank  # the chains of `source`, by sample index
+    source: Source
+    reinitialized: Callable[[int], Model]  # epoch -> a model with new initial weights (dgn.training.reinit)
+    group: ProcessGroup
+
+
+def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGroup()) -> Trainer:
+    """The training method of a config for a model."""
+    training, energy = config.training, make_energy(model, config)
+    sampler = make_sampler(energy, config)
+
+    def step(objective, weights) -> TrainStep:
+        optimizer = adam(weights, training.adam_beta1, training.adam_beta2)
+        return TrainStep(objective, optimizer, group.gradient_reducer(optimizer.parameters), training.micro_batches)
+
+    if training.method == "vae":
+        encoder = make_encoder(config, model)
+        return VariationalAutoEncoder(sampler, step(NegativeElbo(energy, encoder),
+                                                    [*model.trainable_params(), *encoder.trainable_params()]))
+    if training.adversarial != "none":
+        return _adversarial(config, sampler, group)
+    return AlternatingBackPropagation(sampler, step(MeanEnergy(energy), model.trainable_params()), config.inference.steps)
+
+
+def _adversarial(config: Config, sampler: Langevin, group: ProcessGroup) -> Adversarial:
+    """Eq. 22: the critic, and the steps of both players."""
+    energy, training = sampler.energy, config.training
+    critic = make_critic(config, energy.model)
+    betas = training.adam_beta1, training.adam_beta2
+    actor_adam, critic_adam = adam(energy.model.trainable_params(), *betas), adam(critic.trainable_params(), *betas)
+
+    def step(objective, optimizer) -> TrainStep:
+        return TrainStep(objective, optimizer, group.gradient_reducer(optimizer.parameters), training.micro_batches)
+
+    return Adversarial(
+        sampler, step(Actor(energy, critic, training.likelihood_weight, training.adversarial), actor_adam),
+        step(Critic(critic, training.r1_weight * training.r1_interval), critic_adam),
+        step(Critic(critic, 0.0), critic_adam) if training.r1_interval > 1 else None,
+        config.inference.steps, training.r1_interval)
+
+
+def make_state(config: Config, folder: RunFolder, source: Source, saved: Optional[Path],
+               group: ProcessGroup = ProcessGroup()) -> TrainingState:
+    """A new training, or one as the checkpoint `saved` holds it; every process creates the files of its own chains.
+
+    Raises UserError if the checkpoint, or the run of training.init_from, has another model or other images.
+    """
+    counts = group.gather_values([len(source)])[:, 0]
+    if counts.min() != counts.max():
+        raise UserError(f"one process finds {counts.min():.0f} samples and another {counts.max():.0f}; all hosts must see the "
+                        "same data")
+    model = make_model(config)
+    trainer = make_trainer(config, model, group)
+    if saved is None:
+        bank = new_training(config, folder, source, trainer, group)
+    else:
+        bank = resumed_training(folder, source, saved, trainer, group)
+    group.barrier()
+    if group.is_first:
+        remove_other_shards(folder.latents, model.groups, group.size)
+    return TrainingState(trainer, bank, source, lambda epoch: make_model(reseeded(config, epoch)), group)
+
+
+def new_training(config: Config, folder: RunFolder, source: Source, trainer: Trainer, group: ProcessGroup) -> LatentBank:
+    """Initial weights from training.init_from, if given; initial chains."""
+    model = trainer.model
+    if config.training.init_from:
+        init_from(*initial_run(config), trainer)
+    own = np.arange(group.rank, len(source), group.size)
+    bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed,
+                             given_latents(model.groups, source, own), group.rank, group.size)
+    if config.inference.chain_init == "mean":
+        bank.restart(model.groups)
+    return bank
+
+
+def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Trainer, group: ProcessGroup) -> LatentBank:
+    """Weights, optimizers and chains of a checkpoint."""
+    checkpoint.load(saved, {**trainer.networks, **trainer.optimizers})
+    bank = checkpoint.restore_bank(saved, folder.latents, trainer.model.groups, group)
+    if group.is_first and (len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity()):
+        raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in another "
+                        "order; resume with the same images")
+    return bank
+
+
+def reseeded(config: Config, epoch: int) -> Config:
+    """The config with the seed of a reinitialization: a function of the run's own seed and the epoch."""
+    return changed(config, training={"seed": int(generator(config.training.seed, "renewal", epoch).integers(2 ** 31))})
+
+
+def initial_run(config: Config) -> Tuple[RunFolder, Path]:
+    """The run that training.init_from names, and its newest checkpoint. Raises UserError if there is none."""
+    run = RunFolder.open(Path(config.training.init_from))
+    return run, checkpoint.newest_whole(run.checkpoints)
+
+
+def init_from(run: RunFolder, saved: Path, trainer: Trainer) -> None:
+    """Initial weights from a checkpoint of another run. A model of clips may start from a model of images; a critic that the
+    other run does not have keeps its own initial weights."""
+    model = trainer.model
+    checkpoint.load(saved, {"weights": model}, checkpoint.Conversion(model.names_from(run.config.data.frames),
+                                                                     model.image_channels))
+    others = {name: cell for name, cell in trainer.networks.items()
+              if name != "weights" and (saved / f"{name}.ckpt").is_file()}
+    checkpoint.load(saved, others, checkpoint.Conversion())

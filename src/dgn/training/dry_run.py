@@ -1,0 +1,67 @@
+"""Size, memory and steps of a training, without running it (`dgn train --dry-run`)."""
+
+from __future__ import annotations
+
+from typing import List
+
+from mindspore import nn
+
+from dgn import recipe
+from dgn.config import Config
+from dgn.nets.blocks import parameter_count
+from dgn.nets.model import Model
+from dgn.nets.stack import DeconvStack
+from dgn.training.loop import batch_size
+from dgn.training.trainer import Trainer
+
+MEBIBYTE = 2 ** 20
+FLOAT = 4  # bytes
+
+
+def activations(model: Model) -> int:
+    """Values that one sample's forward pass keeps: outputs of every layer of the generators and of the warp."""
+    layers = sum(channels * side ** 2 for stack in stacks(model) for channels, side in stack.architecture.maps)
+    return max(model.frames, 1) * (layers + 2 * model.channels * model.size ** 2)
+
+
+def stacks(model: Model) -> List[nn.Cell]:
+    """The DeconvStack of each branch."""
+    return [cell for branch in model.branches for _, cell in branch.cells_and_names() if isinstance(cell, DeconvStack)]
+
+
+def step_values(config: Config, trainer: Trainer) -> int:
+    """Values that an update holds for each sample: the forward pass and the gradient of every activation, all alive in the
+    worst case. The critic's step judges two images, and R1 keeps the backward pass of the real one for a second
+    derivative; the actor's has a sample of the prior beside the reconstruction, and the critic on top of it."""
+    generators = activations(trainer.model)
+    if "critic" not in trainer.networks:
+        return 2 * generators
+    critic = trainer.networks["critic"].activations
+    return 2 * max((3 if config.training.r1_weight > 0 else 2) * critic, 2 * generators + critic)
+
+
+def describe(config: Config, trainer: Trainer, count: int, device: str) -> str:
+    """Resolved config, parameter counts, memory and steps as text."""
+    model = trainer.model
+    batch = batch_size(config.training, count)
+    batches = -(-count // batch)
+    others = [(key, cell) for key, cell in trainer.networks.items() if key != "weights"]
+    counts = {name: parameter_count(part) for name, part in [*zip(model.branch_names, model.branches), *others]}
+    weights = ", ".join(f"{name} {number:,}" for name, number in counts.items())
+    inference = (f"{config.inference.steps} Langevin steps" if config.training.method == "abp"
+                 else "a pass through the encoder")
+    latents = sum(group.shape[0] for group in model.groups)
+    updates = "a step of Adam for the critic and one for the generators" if "critic" in counts else "one step of Adam"
+    step = FLOAT * batch // config.training.micro_batches * step_values(config, trainer) / MEBIBYTE
+    state = 4 * FLOAT * sum(counts.values()) / MEBIBYTE  # weights, gradients, and Adam's two moments
+    chains = FLOAT * count * latents / MEBIBYTE
+    frames = config.data.frames
+    what = f"clips        of {frames} frames\nsamples      " if frames else "images       "
+    return (f"{recipe.dump(config)}\n"
+            f"device       {device}\n"
+            f"{what}{count} of {model.channels}x{model.size}x{model.size}, {batches} batches of {batch} an epoch\n"
+            f"parameters   {sum(counts.values()):,} ({weights})\n"
+            f"steps        {config.training.epochs * batches:,} iterations, each {inference} and {updates}\n"
+            f"memory       about {step:.0f} MiB activations, {state:.0f} MiB weights and Adam, besides MindSpore's own "
+            "(about 700 MiB)\n"
+            f"disk         {chains:.1f} MiB chains, as much again a checkpoint")

@@ -1,0 +1,94 @@
+"""Trains a run folder's config, from the start or from its newest checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+from dgn import device
+from dgn.config import Config
+from dgn.data.source import Source
+from dgn.distributed import ProcessGroup
+from dgn.errors import RunFailed, UserError
+from dgn.files import append_line
+from dgn.inference.latents import LatentBank
+from dgn.run_folder import RunFolder
+from dgn.training import checkpoint
+from dgn.training.build import TrainingState, make_state
+from dgn.training.loop import Sums, run_epochs
+from dgn.training.progress import Progress
+
+
+class Fitted(NamedTuple):
+    """The end of a training, or a moment in it."""
+
+    state: TrainingState
+    checkpoint: Path
+    bank: LatentBank  # the chains of all processes, read-only
+
+
+AfterEpoch = Callable[[Fitted, int], None]  # with the number of finished epochs; called in the first process
+
+
+def fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optional[AfterEpoch] = None,
+        group: ProcessGroup = ProcessGroup()) -> Fitted:
+    """Trains from the newest whole checkpoint, or from the start, to the config's last epoch. Of several processes the first
+    one writes; all return when the run is complete.
+
+    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk is full. Errors of the
+    first process are also written to the run's log.
+    """
+    if not group.is_first:
+        return _fit(folder, config, source, after_epoch, group)
+    handler = logging.FileHandler(folder.text_log, encoding="utf-8")
+    logging.getLogger().addHandler(handler)
+    try:
+        return _fit(folder, config, source, after_epoch, group)
+    except (RunFailed, UserError) as error:
+        append_line(folder.text_log, f"dgn: {error}")
+        raise
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optional[AfterEpoch],
+         group: ProcessGroup) -> Fitted:
+    saved = _newest(folder, group)
+    state = make_state(config, folder, source, saved, group)
+    start, sums = checkpoint.Position(0, 0), Sums()
+    if saved:
+        record = checkpoint.read_state(saved)
+        start, sums = checkpoint.Position(record["epoch"], record["step"]), Sums(**record["sums"])
+        if start.step and record["shards"] != config.training.shards:
+            start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the unfinished epoch is repeated
+    if group.is_first:
+        folder.change_config(config)
+        folder.rewind(start.epoch)
+    folder.config = config
+    groups = state.trainer.model.groups
+    progress = Progress(start.epoch, config.training.epochs, folder.text_log, quiet=not group.is_first)
+    several = f", {group.size} processes" if group.size > 1 else ""
+    progress.say(f"dgn train on {device.current()}{several}: {len(source)} {'clips' if config.data.frames else 'images'}, "
+                 f"{config.training.epochs} epochs" + (f", resumed from {saved}" if saved else "")
+                 + f"; run folder {folder.path}")
+
+    def report(done: int) -> None:
+        after_epoch(Fitted(state, saved, LatentBank.open(folder.latents, groups, group.size)), done)
+
+    try:
+        saved = run_epochs(folder, state, progress, start, sums, after_epoch and report) or saved
+    finally:
+        progress.close()
+    return Fitted(state, saved, LatentBank.open(saved, groups))
+
+
+def _newest(folder: RunFolder, group: ProcessGroup) -> Optional[Path]:
+    """The checkpoint to resume from, if there is one: the first process verifies it and sends its position to the others."""
+    position = (-1, -1)
+    if group.is_first and checkpoint.listed(folder.checkpoints):
+        record = checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))
+        position = (record["epoch"], record["step"])
+    epoch, step = (int(value) for value in group.gather_values(position)[0])
+    return folder.checkpoints / checkpoint.Position(epoch, step).name if epoch >= 0 else None

@@ -1,0 +1,22 @@
+"""Reinitialization of the appearance generator during training (beyond the paper; 5.7).
+
+Early in training both generators compete for variation that either could explain, such as a turned head, and keep what
+they explained first. If the appearance is reinitialized later, the trained geometry explains more of that variation.
+"""
+
+from __future__ import annotations
+
+from mindspore import Tensor, ops
+
+from dgn.inference.latents import LatentBank
+from dgn.nets.model import Model
+
+
+def reinit_appearance(model: Model, initial: Model, bank: LatentBank) -> None:
+    """Copies the appearance weights of `initial` into `model` (compiled graphs see it) and restarts the appearance's chains
+    at the prior's mean. The optimizer must be reset, too (dgn.training.optim.reset_adam)."""
+    g = model.branch_names.index("appearance")
+    start = dict(initial.branches[g].parameters_and_names())
+    for name, parameter in model.branches[g].parameters_and_names():
+        ops.assign(parameter, Tensor(start[name].asnumpy()))
+    bank.restart([model.groups[g]])

@@ -1,0 +1,73 @@
+"""The interface between the epoch loop and a training method: one iteration on a batch."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, NamedTuple, Optional, Protocol, Tuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from dgn.inference.energy import full_mask
+from dgn.inference.langevin import Arrays, Diagnostics, Langevin, Tensors, as_tensors
+from dgn.nets.model import Model
+
+
+class Batch(NamedTuple):
+    """n samples and the settings of one iteration."""
+
+    x: np.ndarray  # (n, *shape)
+    mask: Optional[np.ndarray]  # clips: (n, F), 1 where a clip has the frame
+    noise: Arrays  # (draws, n, *shape of the group) standard normal, for each latent group; see Trainer.draws
+    sigma: float
+    learning_rate: float
+    iteration: int  # counted from 0 over the whole training
+
+
+class StepMetrics(NamedTuple):
+    """Metrics of one iteration on n samples, before the weights changed."""
+
+    loss: float
+    squared_errors: np.ndarray  # (n,) of the reconstructions
+    scalars: Dict[str, float]  # what else the log records
+    diagnostics: Optional[Diagnostics] = None  # of the chains, if there are any
+
+
+class Trainer(Protocol):
+    """A training method with a model.
+
+    networks: Cells by checkpoint file name, "weights" the model; optimizers: likewise, needed only to resume.
+    draws: standard normal values that a step needs for each latent dimension.
+    encoder: the network that infers latents, if the method has one. sampler: Langevin dynamics on the model.
+    """
+
+    networks: Dict[str, nn.Cell]
+    optimizers: Dict[str, nn.Cell]
+    draws: int
+    encoder: Optional[nn.Cell]
+    sampler: Langevin
+
+    @property
+    def model(self) -> Model:
+        """The generator."""
+
+    def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
+        """Infers the latents (n, *shape) of each group from their present values, then updates the weights."""
+
+
+class MicroBatch(NamedTuple):
+    """A part of a batch on the device. `noise` stays in host memory until a step needs it."""
+
+    x: Tensor
+    mask: Tensor
+    sigma: Tensor
+    latents: Tensors
+    noise: Arrays
+
+
+def micro_batches(batch: Batch, latents: Arrays, count: int) -> Iterator[MicroBatch]:
+    """A batch as `count` parts of equal size, each moved to the device once."""
+    sigma, groups = ms.Tensor(batch.sigma, ms.float32), len(latents)
+    arrays = (batch.x, full_mask(len(batch.x), batch.mask), *latents)
+    for x, mask, *rest in zip(*(np.split(a, count) for a in arrays), *(np.split(n, count, 1) for n in batch.noise)):
+        yield MicroBatch(*as_tensors((x, mask)), sigma, as_tensors(rest[:groups]), tuple(rest[groups:]))
