@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-os.environ.setdefault("GLOG_v", "3")
 
 import numpy as np
 import pytest
 
-from dgn import runtime
+from dgn import device as devices
 from tests.training.tiny import write_images
 
 
 @pytest.fixture(scope="session", autouse=True)
 def device() -> str:
-    return runtime.start("CPU")
+    return devices.start("CPU")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from dgn.nets.model import LatentGroup
+from dgn.nets.model import LatentGroup, Model
 
 
 class LinearBranch(nn.Cell):
@@ -18,7 +18,7 @@ class LinearBranch(nn.Cell):
         return ops.matmul(z, self.weights)
 
 
-class LinearModel(nn.Cell):
+class LinearModel(Model):
     """x = A z_app + B z_geo + noise: its posterior is Gaussian, with a known mean and covariance."""
 
     def __init__(self, a: np.ndarray, b: np.ndarray) -> None:

@@ -11,9 +11,11 @@ import pytest
 from dgn import config as cfg
 from dgn.errors import RunFailed
 from dgn.inference import langevin
-from dgn.inference.energy import Energy
+from dgn.inference.energy import Energy, full_mask
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.stack import table4
+from dgn.training.abp import MeanEnergy
+from dgn.training.optim import TrainStep, adam
 from tests.models import LinearModel, linear_posterior
 from tests.reference import numpy_stack, numpy_warp
 
@@ -24,7 +26,7 @@ def chains(model, x, sigma, step_size, steps, calls, seed=3, latents=None, order
     latents = latents or tuple(np.zeros((len(x), *group.shape), np.float32) for group in model.groups)
     for call in range(calls):
         noise = langevin.draw_noise(model, steps, len(x), seed, "test", call)
-        latents, _ = langevin.run(sampler, x, latents, noise, sigma)
+        latents, _ = langevin.sample(sampler, x, None, sigma, latents, noise)
         yield latents
 
 
@@ -33,8 +35,8 @@ def test_chains_reach_the_closed_form_posterior(order, rng):
     a, b, sigma = rng.standard_normal((2, 5)) * 0.7, rng.standard_normal((3, 5)) * 0.7, 0.8
     x = rng.standard_normal(5).astype(np.float32)
     mean, covariance = linear_posterior(a, b, x, sigma)
-    states = list(chains(LinearModel(a, b), x[None].repeat(2000, 0), sigma, 0.12, 20, 60, order=order))
-    samples = np.concatenate([np.concatenate(state, 1) for state in states[30::5]])
+    states = list(chains(LinearModel(a, b), x[None].repeat(2000, 0), sigma, 0.12, 5, 240, order=order))
+    samples = np.concatenate([np.concatenate(state, 1) for state in states[120::20]])
     np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
     # a finite step widens the chain's covariance a little, by a factor of about 1 / (1 - delta^2 / (4 variance))
     np.testing.assert_allclose(np.cov(samples.T), covariance, atol=0.04)
@@ -44,19 +46,19 @@ def test_gradient_descent_without_noise_finds_the_posterior_mean(rng):
     a, b, sigma = rng.standard_normal((2, 4)), rng.standard_normal((2, 4)), 1.0
     x = rng.standard_normal((3, 4)).astype(np.float32)
     model = LinearModel(a, b)
-    sampler = langevin.Langevin(Energy(model), 0.3, 20)
+    sampler = langevin.Langevin(Energy(model), 0.3, 5)
     latents = tuple(np.zeros((3, 2), np.float32) for _ in range(2))
-    silence = tuple(np.zeros((20, 3, 2), np.float32) for _ in range(2))
+    zeros = tuple(np.zeros((5, 3, 2), np.float32) for _ in range(2))
     energies = []
-    for _ in range(40):
-        latents, diagnostics = langevin.run(sampler, x, latents, silence, sigma)
+    for _ in range(160):
+        latents, diagnostics = langevin.sample(sampler, x, None, sigma, latents, zeros)
         energies.append(diagnostics.energy)
     expected = np.stack([linear_posterior(a, b, row, sigma)[0] for row in x])
     np.testing.assert_allclose(np.concatenate(latents, 1), expected, atol=1e-4)
     assert (np.diff(np.concatenate(energies), axis=0) < 1e-5).all()
 
 
-def test_alternating_lets_the_second_group_see_the_first_ones_new_value(rng):
+def test_alternating_uses_the_first_groups_new_value_for_the_second(rng):
     a, b = rng.standard_normal((2, 4)), rng.standard_normal((3, 4))
     x, model, delta, sigma = rng.standard_normal((1, 4)), LinearModel(a, b), 0.4, 0.9
     z_app, z_geo = rng.standard_normal((1, 2)), rng.standard_normal((1, 3))
@@ -64,24 +66,24 @@ def test_alternating_lets_the_second_group_see_the_first_ones_new_value(rng):
     as32 = [v.astype(np.float32) for v in (x, z_app, z_geo, e_app, e_geo)]
 
     def step(z, w, other, e):
-        slope = -(x - z @ w - other) @ w.T / sigma ** 2 + z
-        return z - delta ** 2 / 2 * slope + delta * e[0]
+        gradient = -(x - z @ w - other) @ w.T / sigma ** 2 + z
+        return z - delta ** 2 / 2 * gradient + delta * e[0]
 
     new_app = step(z_app, a, z_geo @ b, e_app)
     for order, seen in (("alternating", new_app), ("simultaneous", z_app)):
         sampler = langevin.Langevin(Energy(model), delta, 1, order)
-        (found_app, found_geo), _ = langevin.run(sampler, as32[0], tuple(as32[1:3]), tuple(as32[3:]), sigma)
+        (found_app, found_geo), _ = langevin.sample(sampler, as32[0], None, sigma, tuple(as32[1:3]), tuple(as32[3:]))
         np.testing.assert_allclose(found_app, new_app, rtol=1e-5)
         np.testing.assert_allclose(found_geo, step(z_geo, b, seen @ a, e_geo), rtol=1e-5)
 
 
-PLANS = table4(8 * 0.625, 16, 3), table4(8, 16, 2)
+ARCHITECTURES = table4(8 * 0.625, 16, 3), table4(8, 16, 2)
 
 
-def numpy_energy(weights, x, z_app, z_geo, sigma, reach):
+def numpy_energy(weights, x, z_app, z_geo, sigma, max_pixels):
     """Eq. 8 for the deformable model in float64, (N,)."""
-    appearance = 0.5 * numpy_stack(weights, "branches.0.stack", PLANS[0], z_app) + 0.5
-    displacement = reach * numpy_stack(weights, "branches.1.stack", PLANS[1], z_geo)
+    appearance = 0.5 * numpy_stack(weights, "branches.0.stack", ARCHITECTURES[0], z_app) + 0.5
+    displacement = max_pixels * numpy_stack(weights, "branches.1.stack", ARCHITECTURES[1], z_geo)
     image, _, _ = numpy_warp(appearance, displacement, np.zeros_like(appearance))
     return (np.square(x - image).sum((1, 2, 3)) / (2 * sigma ** 2) + (np.square(z_app).sum(1) + np.square(z_geo).sum(1)) / 2)
 
@@ -98,62 +100,62 @@ def small():
 
 def test_energy_and_gradients_of_the_model_agree_with_float64_finite_differences(small):
     model, weights, x, z_app, z_geo = small
-    sigma, reach = 0.7, model.branches[1].max_pixels
-    silence = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))
+    sigma, max_pixels = 0.7, model.branches[1].max_pixels
+    zeros = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))
     sampler = langevin.Langevin(Energy(model), 1.0, 1, "simultaneous")
-    (moved_app, moved_geo), diagnostics = langevin.run(sampler, x, (z_app, z_geo), silence, sigma)
-    # z' = z - slope / 2 for delta = 1
-    slopes = 2 * (z_app - moved_app), 2 * (z_geo - moved_geo)
+    (new_app, new_geo), diagnostics = langevin.sample(sampler, x, None, sigma, (z_app, z_geo), zeros)
+    # z' = z - gradient / 2 for delta = 1
+    gradients = 2 * (z_app - new_app), 2 * (z_geo - new_geo)
 
     args = [x.astype(np.float64), z_app.astype(np.float64), z_geo.astype(np.float64)]
-    np.testing.assert_allclose(diagnostics.energy[0], numpy_energy(weights, *args, sigma, reach), rtol=1e-5)
-    for which, slope in zip((1, 2), slopes):
-        for d in range(slope.shape[1]):
+    np.testing.assert_allclose(diagnostics.energy[0], numpy_energy(weights, *args, sigma, max_pixels), rtol=1e-5)
+    for which, gradient in zip((1, 2), gradients):
+        for d in range(gradient.shape[1]):
             ends = []
             for sign in (1, -1):
                 bumped = [a.copy() for a in args]
                 bumped[which][:, d] += sign * 1e-6
-                ends.append(numpy_energy(weights, *bumped, sigma, reach))
+                ends.append(numpy_energy(weights, *bumped, sigma, max_pixels))
             numeric = (ends[0] - ends[1]) / 2e-6
-            np.testing.assert_allclose(slope[:, d], numeric, rtol=2e-3, atol=2e-3 * np.abs(slope).max(), err_msg=f"group {which}, {d}")
+            np.testing.assert_allclose(gradient[:, d], numeric, rtol=2e-3, atol=2e-3 * np.abs(gradient).max(), err_msg=f"group {which}, {d}")
 
 
 def test_diagnostics_are_the_norms_of_the_gradients_and_the_energies_along_the_way(small):
     model, _, x, z_app, z_geo = small
-    silence = tuple(np.zeros((3, 2, d), np.float32) for d in (4, 3))
+    zeros = tuple(np.zeros((3, 2, d), np.float32) for d in (4, 3))
     long = langevin.Langevin(Energy(model), 0.05, 3)
-    (_, _), all_three = langevin.run(long, x, (z_app, z_geo), silence, 1.0)
+    (_, _), all_three = langevin.sample(long, x, None, 1.0, (z_app, z_geo), zeros)
     one = langevin.Langevin(Energy(model), 0.05, 1)
     state = (z_app, z_geo)
     for k in range(3):
-        state, single = langevin.run(one, x, state, tuple(s[:1] for s in silence), 1.0)
+        state, single = langevin.sample(one, x, None, 1.0, state, tuple(s[:1] for s in zeros))
         np.testing.assert_allclose(all_three.energy[k], single.energy[0], rtol=1e-5)
         np.testing.assert_allclose(all_three.gradient[k], single.gradient[0], rtol=1e-4)
 
 
-def test_a_chain_that_is_no_number_or_runs_away_stops_with_step_samples_and_advice(small):
+def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
     model, _, x, z_app, z_geo = small
     noise = langevin.draw_noise(model, 2, 2, 1, "test")
     sampler = langevin.Langevin(Energy(model), 0.1, 2)
     broken = z_app.copy()
     broken[1, 0] = np.nan
-    moved, diagnostics = langevin.run(sampler, x, (broken, z_geo), noise, 1.0)
+    latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (broken, z_geo), noise)
     with pytest.raises(RunFailed, match=r"epoch 3, Langevin step 0: .* 1 of 2 chains is not a number \(face 1\).*step_size"):
-        langevin.check_chains(diagnostics, moved, x[0].size, 1.0, "epoch 3", lambda row: f"face {row}")
+        langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}")
     wild = z_app.copy()
     wild[0] = 1e6
-    moved, diagnostics = langevin.run(sampler, x, (wild, z_geo), noise, 1.0)
+    latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (wild, z_geo), noise)
     with pytest.raises(RunFailed, match=r"reached .* \(face 0\)"):
-        langevin.check_chains(diagnostics, moved, x[0].size, 1.0, "epoch 3", lambda row: f"face {row}")
-    moved, diagnostics = langevin.run(sampler, x, (z_app, z_geo), noise, 1.0)
-    langevin.check_chains(diagnostics, moved, x[0].size, 1.0, "epoch 3", str)
+        langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}")
+    latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (z_app, z_geo), noise)
+    langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", str)
     with pytest.raises(RunFailed, match=r"step 1: .* 1 of 2 chains is not a number \(1\)"):  # only the last step's result shows it
-        langevin.check_chains(diagnostics, (moved[0], np.array([[0.0], [np.inf]])), x[0].size, 1.0, "epoch 3", str)
+        langevin.check_chains(diagnostics, (latents[0], np.array([[0.0], [np.inf]])), langevin.energy_limit(x[0].size, 1.0), "epoch 3", str)
     broken = z_geo.copy()
     broken[0] = np.nan  # a displacement that is no number must not be read as a place in memory
-    moved, diagnostics = langevin.run(sampler, x, (z_app, broken), noise, 1.0)
+    latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (z_app, broken), noise)
     with pytest.raises(RunFailed, match="is not a number"):
-        langevin.check_chains(diagnostics, moved, x[0].size, 1.0, "epoch 3", str)
+        langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", str)
 
 
 def test_the_limit_of_an_energy_is_by_size_and_sigma():
@@ -163,27 +165,27 @@ def test_the_limit_of_an_energy_is_by_size_and_sigma():
         for times in (100, 10000):
             diagnostics = langevin.Diagnostics(np.full((1, 1), times * worst), np.ones((1, 1, 1)))
             with pytest.raises(RunFailed, match="reached") if times > 1000 else nullcontext():
-                langevin.check_chains(diagnostics, still, values, sigma, "epoch 1", str)
+                langevin.check_chains(diagnostics, still, langevin.energy_limit(values, sigma), "epoch 1", str)
 
 
-def test_given_latents_are_never_moved(rng):
+def test_given_latents_do_not_change(rng):
     model = LinearModel(rng.standard_normal((2, 4)), rng.standard_normal((3, 4)))
     model.groups = (model.groups[0]._replace(sampled=False), model.groups[1])
     x, label = rng.standard_normal((5, 4)).astype(np.float32), np.eye(2, dtype=np.float32)[[0, 1, 0, 1, 0]]
     z_geo = np.zeros((5, 3), np.float32)
-    *_, (kept, moved) = chains(model, x, 1.0, 0.2, 3, 2, latents=(label, z_geo))
-    np.testing.assert_array_equal(kept, label)
-    assert np.abs(moved).min() > 0
+    *_, (labels, geometry) = chains(model, x, 1.0, 0.2, 3, 2, latents=(label, z_geo))
+    np.testing.assert_array_equal(labels, label)
+    assert np.abs(geometry).min() > 0
 
 
 def test_the_compiled_sampler_sees_weights_that_the_optimizer_changed(small):
     model, _, x, z_app, z_geo = small
-    from dgn.training.abp import learning_step
     energy = Energy(model)
-    sampler, step = langevin.Langevin(energy, 0.1, 1), learning_step(energy)
-    silence = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))
-    _, before = langevin.run(sampler, x, (z_app, z_geo), silence, 1.0)
+    sampler, step = langevin.Langevin(energy, 0.1, 1), TrainStep(MeanEnergy(energy), adam(model.trainable_params()))
+    inputs = (*langevin.as_tensors((x, full_mask(2))), ms.Tensor(1.0, ms.float32), *langevin.as_tensors((z_app, z_geo)))
+    zeros = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))
+    _, before = langevin.sample(sampler, x, None, 1.0, (z_app, z_geo), zeros)
     for _ in range(20):
-        step(ms.Tensor(1e-2, ms.float32), ms.Tensor(x), ms.Tensor(1.0, ms.float32), *langevin.as_tensors((z_app, z_geo)))
-    _, after = langevin.run(sampler, x, (z_app, z_geo), silence, 1.0)
+        step(1e-2, [inputs])
+    _, after = langevin.sample(sampler, x, None, 1.0, (z_app, z_geo), zeros)
     assert (after.energy < before.energy).all()

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from mindspore import nn, ops
 
-from dgn import build
 from dgn import config as cfg
 from dgn.__main__ import main
-from dgn.inference.energy import Energy
+from dgn.inference.energy import Energy, full_mask
+from dgn.nets.build import make_model
 from dgn.nets.discriminator import Discriminator, activation, feature_maps, halve
 from dgn.training.adversarial import Actor, Critic
+from dgn.training.build import make_trainer
 from tests.models import LinearModel
 from tests.reference import Gradients
 from tests.training.tiny import arguments, as_it_was, final_state, resume
@@ -40,8 +41,8 @@ def numpy_critic(w, v, x, made, penalty):
     """-log D(x) - log(1 - D(made)) + penalty / 2 R1 in float64, D the sigmoid of the score."""
     def sigmoid(score):
         return 1 / (1 + np.exp(-score))
-    slope = (1 - np.tanh(x @ w) ** 2) * v[:, 0] @ w.T
-    r1 = np.square(slope).sum(1).mean()
+    gradient = (1 - np.tanh(x @ w) ** 2) * v[:, 0] @ w.T
+    r1 = np.square(gradient).sum(1).mean()
     loss = -np.log(sigmoid(numpy_score(w, v, x))).mean() - np.log(1 - sigmoid(numpy_score(w, v, made))).mean()
     return loss + penalty / 2 * r1, r1
 
@@ -56,23 +57,23 @@ def float32(*arrays):
     return [ms.Tensor(a.astype(np.float32)) for a in arrays]
 
 
-def test_the_critics_loss_with_r1_and_its_slope_by_the_weights(scored):
+def test_the_critics_loss_with_r1_and_its_gradient_by_the_weights(scored):
     w, v, x, made = scored
     critic = Critic(SmoothScore(w, v), 10.0)
     weights = ms.ParameterTuple(critic.trainable_params())
-    (loss, real, unreal, r1), slopes = ms.value_and_grad(critic, None, weights, has_aux=True)(*float32(x, made))
+    (loss, real, unreal, r1), gradients = ms.value_and_grad(critic, None, weights, has_aux=True)(*float32(x, made))
     wanted, wanted_r1 = numpy_critic(w, v, x, made, 10.0)
     assert float(loss.asnumpy()) == pytest.approx(wanted, rel=1e-4) and float(r1.asnumpy()) == pytest.approx(wanted_r1, rel=1e-4)
     np.testing.assert_allclose(real.asnumpy(), numpy_score(w, v, x), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(unreal.asnumpy(), numpy_score(w, v, made), rtol=1e-3, atol=1e-4)
-    for k, (slope, start) in enumerate(zip(slopes, (w, v))):
+    for k, (gradient, start) in enumerate(zip(gradients, (w, v))):
         for place in np.ndindex(start.shape):
             ends = []
             for step in (1e-5, -1e-5):
                 moved = [w.copy(), v.copy()]
                 moved[k][place] += step
                 ends.append(numpy_critic(*moved, x, made, 10.0)[0])
-            assert slope.asnumpy()[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=2e-3), (k, place)
+            assert gradient.asnumpy()[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=2e-3), (k, place)
 
 
 def test_without_r1_nothing_of_it_is_computed(scored):
@@ -96,8 +97,8 @@ def test_the_actors_loss_in_both_forms(form, scored, rng):
 
     model = Whole(a, b)
     actor = Actor(Energy(model), SmoothScore(w, v), 0.01, form)
-    (loss, errors, energy, score), slopes = ms.value_and_grad(actor, None, ms.ParameterTuple(model.trainable_params()), has_aux=True)(
-        *float32(x), ms.Tensor(sigma, ms.float32), *float32(*z, *prior))
+    (loss, errors, energy, score), gradients = ms.value_and_grad(actor, None, ms.ParameterTuple(model.trainable_params()), has_aux=True)(
+        *float32(x, full_mask(6)), ms.Tensor(sigma, ms.float32), *float32(*z, *prior))
     assert float(loss.asnumpy()) == pytest.approx(value(a)[0], rel=1e-4)
     assert actor.adversarial_loss(score.asnumpy()) == pytest.approx(value(a)[1], rel=1e-4)
     assert 0.01 * float(energy.asnumpy()) + value(a)[1] == pytest.approx(value(a)[0], rel=1e-4)
@@ -108,7 +109,7 @@ def test_the_actors_loss_in_both_forms(form, scored, rng):
             moved = a.copy()
             moved[place] += step
             ends.append(value(moved)[0])
-        assert slopes[0].asnumpy()[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=2e-3)
+        assert gradients[0].asnumpy()[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=2e-3)
 
 
 class Whole(LinearModel):
@@ -130,18 +131,18 @@ def test_the_discriminator_of_every_size(rng):
 
 
 def test_r1_of_the_discriminator_agrees_with_finite_differences_of_its_score(rng):
-    """Along a direction in the image, and its slope along a direction in the weights."""
+    """Along a direction in the image, and its gradient along a direction in the weights."""
     net = Discriminator(1, 16, 2, seed=3)
     x = rng.random((2, 1, 16, 16)).astype(np.float32)
-    slope = Gradients(net)(ms.Tensor(x), ms.Tensor(np.ones(2, np.float32)))[0].asnumpy()
+    gradient = Gradients(net)(ms.Tensor(x), ms.Tensor(np.ones(2, np.float32)))[0].asnumpy()
     direction = rng.standard_normal(x.shape).astype(np.float32)
     step = 2e-3
     ends = [net(ms.Tensor(x + sign * step * direction)).asnumpy().astype(np.float64).sum() for sign in (1, -1)]
-    assert (slope * direction).sum() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.02)
+    assert (gradient * direction).sum() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.02)
     critic = Critic(net, 1.0)
     r1 = float(critic(ms.Tensor(x), ms.Tensor(x))[3].asnumpy())
-    assert r1 == pytest.approx(np.square(slope).reshape(2, -1).sum(1).mean(), rel=1e-4)
-    weight = net.score.weight  # R1 is a square in the last layer's weights: its slope is known in closed form
+    assert r1 == pytest.approx(np.square(gradient).reshape(2, -1).sum(1).mean(), rel=1e-4)
+    weight = net.score.weight  # R1 is a square in the last layer's weights: its gradient is known in closed form
     other = Critic(net, 0.0)
     found = [ms.value_and_grad(c, None, ms.ParameterTuple([weight]), has_aux=True)(ms.Tensor(x), ms.Tensor(x))[1][0].asnumpy()
              for c in (critic, other)]
@@ -149,7 +150,7 @@ def test_r1_of_the_discriminator_agrees_with_finite_differences_of_its_score(rng
     assert (of_r1 * weight.asnumpy()).sum() == pytest.approx(2 * r1, rel=1e-3)  # Euler's theorem
 
 
-def test_the_slope_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
+def test_the_gradient_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
     """The second derivative through convolutions, averages and activations. R1 jumps at the activations' kinks: large biases keep
     away from most, and a direction in which two steps do not agree has met one."""
     net = Discriminator(1, 16, 2, seed=3)
@@ -157,14 +158,14 @@ def test_the_slope_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
     weights = ms.ParameterTuple([p for p in net.trainable_params() if p.ndim == 4])
     biases = [p for p in net.trainable_params() if p.ndim == 1 and not p.name.startswith("score")]
     starts = [p.asnumpy().copy() for p in weights]
-    strict, calm = Critic(net, 1.0), Critic(net, 0.0)
+    with_r1, without = Critic(net, 1.0), Critic(net, 0.0)
 
     def difference(direction, step):
         ends = []
         for sign in (1, -1):
             for p, start, d in zip(weights, starts, direction):
                 p.set_data(ms.Tensor(start + np.float32(sign * step) * d))
-            ends.append(float(strict(x, x)[3].asnumpy()))
+            ends.append(float(with_r1(x, x)[3].asnumpy()))
         return (ends[0] - ends[1]) / (2 * step)
 
     for _ in range(20):
@@ -176,19 +177,23 @@ def test_the_slope_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
             break
     for p, start in zip(weights, starts):
         p.set_data(ms.Tensor(start))
-    slopes = [ms.value_and_grad(critic, None, weights, has_aux=True)(x, x)[1] for critic in (strict, calm)]
-    found = sum(2 * float(((a - b).asnumpy() * d).sum()) for a, b, d in zip(*slopes, direction))  # the penalty is half of R1
+    gradients = [ms.value_and_grad(critic, None, weights, has_aux=True)(x, x)[1] for critic in (with_r1, without)]
+    found = sum(2 * float(((a - b).asnumpy() * d).sum()) for a, b, d in zip(*gradients, direction))  # the penalty is half of R1
     assert found == pytest.approx(wanted, rel=5e-3)
 
 
-def test_seldom_r1_has_so_many_times_the_weight():
+def test_lazy_r1_changes_the_critic_by_its_weight_times_the_interval(rng):
+    """The critic's gradient in an iteration with R1 differs from that without by r1_weight * r1_interval / 2 times R1's."""
     config = cfg.changed(cfg.Config(), data={"size": 16}, model={"width": 8, "z_app": 4, "z_geo": 3},
-                         training={"adversarial": "nonsaturating", "critic_width": 2, "r1_weight": 5.0, "r1_every": 4})
-    method = build.make_method(config, build.make_model(config, "CPU"), "CPU")
-    assert method.critic.step.objective.penalty == 20 and method.calm.step.objective.penalty == 0
-    acting, judging = method.learning.step.optimizer, method.critic.step.optimizer
-    assert judging is method.calm.step.optimizer
-    assert not {id(p) for p in acting.parameters} & {id(p) for p in judging.parameters}  # neither moves the other's weights
+                         training={"adversarial": "nonsaturating", "critic_width": 2, "r1_weight": 5.0, "r1_interval": 4})
+    trainer = make_trainer(config, make_model(config))
+    x, fake = (ms.Tensor(rng.random((2, 3, 16, 16)).astype(np.float32)) for _ in range(2))
+    with_r1, without = (step.objective for step in (trainer.critic_with_r1, trainer.critic_without_r1))
+    loss, _, _, r1 = with_r1(x, fake)
+    assert float((loss - without(x, fake)[0]).asnumpy()) == pytest.approx(0.5 * 5 * 4 * float(r1.asnumpy()), rel=1e-3)
+    actor, critic = trainer.optimizers["optimizer"], trainer.optimizers["critic_optimizer"]
+    assert trainer.critic_without_r1.optimizer is critic
+    assert not {id(p) for p in actor.parameters} & {id(p) for p in critic.parameters}  # neither updates the other's weights
 
 
 def test_pixels_are_averaged_and_activations_leak():
@@ -198,23 +203,23 @@ def test_pixels_are_averaged_and_activations_leak():
 
 
 def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(images, tmp_path):
-    """With R1 at every third visit: the resumed run must know which is next."""
-    settings = [*CRITIC, "--set", "training.r1_every=3", "--set", "training.likelihood_weight=0.1",
+    """With R1 in every third iteration: the resumed run must continue the sequence."""
+    settings = [*CRITIC, "--set", "training.r1_interval=3", "--set", "training.likelihood_weight=0.1",
                 "--set", "training.learning_rate=0.005", "--set", "training.checkpoint_every=20"]
     assert main(arguments(images, tmp_path / "whole", 25, *settings)) == 0
     whole = final_state(tmp_path / "whole")
     first, last = whole["records"][0], whole["records"][-1]
     assert last["msre"] < first["msre"] and {"critic", "actor", "r1", "score_real", "score_made"} <= set(last)
-    assert {"critic.ckpt", "critic_optimizer.ckpt", "visits.ckpt"} <= set(whole)
+    assert {"critic.ckpt", "critic_optimizer.ckpt"} <= set(whole)
     again = as_it_was(tmp_path / "whole", tmp_path / "again", 20)
     assert resume(again) == 0 and final_state(again) == whole
 
 
-def test_a_batch_in_parts_teaches_what_the_whole_does(images, tmp_path):
+def test_micro_batches_give_the_same_weights_as_the_whole_batch(images, tmp_path):
     found = []
-    for parts in (1, 2):
-        folder = tmp_path / str(parts)
-        assert main(arguments(images, folder, 2, *CRITIC, "--set", f"training.parts={parts}")) == 0
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        assert main(arguments(images, folder, 2, *CRITIC, "--set", f"training.micro_batches={count}")) == 0
         newest = folder / "checkpoints" / "epoch_00002"
         found.append({**ms.load_checkpoint(str(newest / "weights.ckpt")), **ms.load_checkpoint(str(newest / "critic.ckpt"))})
     for name, whole in found[0].items():
@@ -224,4 +229,4 @@ def test_a_batch_in_parts_teaches_what_the_whole_does(images, tmp_path):
 @pytest.mark.parametrize("setting", ["training.method=vae", "model.appearance=label", "data.frames=4"])
 def test_where_it_has_no_meaning_it_is_refused(images, tmp_path, setting, capsys):
     assert main(arguments(images, tmp_path / "run", 1, *CRITIC, "--set", setting)) == 2
-    assert "training.adversarial goes with" in capsys.readouterr().err
+    assert "training.adversarial needs" in capsys.readouterr().err

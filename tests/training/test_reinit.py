@@ -1,4 +1,4 @@
-"""A renewed appearance starts from nothing, geometry goes on, and a resumed run renews alike."""
+"""The appearance generator is reinitialized, the geometry is kept, and a resumed run does the same."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ OPTIONS = ["--set", "training.learning_rate=0.01", "--set", "training.checkpoint
 
 
 @pytest.fixture(scope="module")
-def renewed(images, tmp_path_factory):
+def reinitialized(images, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "run"
-    assert main(arguments(images, output, 60, *OPTIONS, "--set", "training.renew_appearance=[59]")) == 0
+    assert main(arguments(images, output, 60, *OPTIONS, "--set", "training.reinit_appearance=[59]")) == 0
     return output
 
 
@@ -24,8 +24,8 @@ def weights(folder) -> dict:
     return {name: p.asnumpy() for name, p in ms.load_checkpoint(str(folder / "weights.ckpt")).items()}
 
 
-def test_the_compiled_graphs_see_the_new_weights_and_the_error_is_that_of_a_beginner(renewed):
-    records = final_state(renewed)["records"]
+def test_the_compiled_graphs_see_the_new_weights_and_the_error_is_that_of_an_untrained_model(reinitialized):
+    records = final_state(reinitialized)["records"]
     assert records[58]["msre"] < 0.6 * records[0]["msre"]
     assert records[59]["msre"] > 0.8 * records[0]["msre"]
     assert records[59]["z_app_std"] < 0.5 < records[58]["z_app_std"]  # new chains, from the prior's mean
@@ -38,29 +38,29 @@ def test_all_chains_restart_at_the_priors_mean(images, tmp_path):
         assert records[39][name] < 0.5 < records[38][name]
 
 
-def test_chains_can_begin_at_the_priors_mean(images, tmp_path):
-    for begin, near in (("prior", 0.9), ("mean", 0.0)):
-        options = ["--set", f"inference.begin={begin}", "--set", "inference.step_size=1e-3"]
-        assert main(arguments(images, tmp_path / begin, 1, *options)) == 0
-        assert final_state(tmp_path / begin)["records"][0]["z_app_std"] == pytest.approx(near, abs=0.3)
+def test_chains_can_start_at_the_priors_mean(images, tmp_path):
+    for start, near in (("prior", 0.9), ("mean", 0.0)):
+        options = ["--set", f"inference.chain_init={start}", "--set", "inference.step_size=1e-3"]
+        assert main(arguments(images, tmp_path / start, 1, *options)) == 0
+        assert final_state(tmp_path / start)["records"][0]["z_app_std"] == pytest.approx(near, abs=0.3)
 
 
-def test_geometry_goes_on_and_appearance_is_anew(renewed):
-    """In the epoch that begins with the renewal geometry moves by two Adam steps at most."""
-    after, before = (weights(folder) for folder in checkpoint.listed(renewed / "checkpoints"))
+def test_geometry_is_kept_and_appearance_is_new(reinitialized):
+    """In the epoch of the reinitialization the geometry changes by two Adam steps at most."""
+    after, before = (weights(folder) for folder in checkpoint.listed(reinitialized / "checkpoints"))
     for name in before:
-        moved = np.abs(after[name] - before[name]).max()
-        assert moved < 0.05 if name.startswith("branches.1.") else moved > 0.05, (name, moved)
+        change = np.abs(after[name] - before[name]).max()
+        assert change < 0.05 if name.startswith("branches.1.") else change > 0.05, (name, change)
 
 
-def test_a_resumed_run_renews_alike(images, tmp_path):
-    settings = [*OPTIONS, "--set", "training.renew_appearance=[2, 4]", "--set", "training.checkpoint_every=1"]
+def test_a_resumed_run_reinitializes_alike(images, tmp_path):
+    settings = [*OPTIONS, "--set", "training.reinit_appearance=[2, 4]", "--set", "training.checkpoint_every=1"]
     assert main(arguments(images, tmp_path / "whole", 6, *settings)) == 0
     again = as_it_was(tmp_path / "whole", tmp_path / "again", 4)
     assert resume(again) == 0 and final_state(again) == final_state(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("setting", ["model.kind=plain", "training.method=vae", "training.frozen=geometry"])
+@pytest.mark.parametrize("setting", ["model.kind=plain", "training.method=vae", "training.freeze=geometry"])
 def test_where_it_has_no_meaning_it_is_refused(images, tmp_path, setting, capsys):
-    assert main(arguments(images, tmp_path / "run", 2, "--set", "training.renew_appearance=[1]", "--set", setting)) == 2
-    assert "training.renew_appearance is for the deformable model" in capsys.readouterr().err
+    assert main(arguments(images, tmp_path / "run", 2, "--set", "training.reinit_appearance=[1]", "--set", setting)) == 2
+    assert "training.reinit_appearance needs model.kind deformable" in capsys.readouterr().err

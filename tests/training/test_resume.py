@@ -12,7 +12,8 @@ import time
 import pytest
 
 from dgn.__main__ import main
-from dgn.training import checkpoint, loop
+from dgn.training import checkpoint
+from dgn.training.abp import AlternatingBackPropagation
 from tests.training.tiny import arguments, final_state, resume
 
 EPOCHS = 4
@@ -40,20 +41,20 @@ def test_a_shorter_run_that_is_resumed_for_longer(images, unbroken, tmp_path):
     assert_same(final_state(output), unbroken)
 
 
-def test_ctrl_c_in_the_middle_of_an_epoch_saves_and_says_how_to_go_on(images, unbroken, tmp_path, monkeypatch, capsys):
-    output, visit = tmp_path / "run", loop.visit
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed session"])
+def test_a_signal_in_the_middle_of_an_epoch_saves_and_prints_how_to_resume(number, images, unbroken, tmp_path, monkeypatch, capsys):
+    output, step = tmp_path / "run", AlternatingBackPropagation.step
 
-    def visit_and_press_ctrl_c(*args):
-        sums = visit(*args)
-        if args[2] == (1, 0):  # first batch of the second epoch
-            os.kill(os.getpid(), signal.SIGINT)
-        return sums
+    def step_and_signal(self, batch, latents):
+        if batch.iteration == 2:  # first batch of the second epoch
+            os.kill(os.getpid(), number)
+        return step(self, batch, latents)
 
-    monkeypatch.setattr(loop, "visit", visit_and_press_ctrl_c)
+    monkeypatch.setattr(AlternatingBackPropagation, "step", step_and_signal)
     assert main(arguments(images, output, EPOCHS)) == 130
     said = capsys.readouterr().out
     assert "--resume" in said and "epoch_00001_step_000001" in said
-    monkeypatch.setattr(loop, "visit", visit)
+    monkeypatch.setattr(AlternatingBackPropagation, "step", step)
     assert resume(output) == 0
     assert_same(final_state(output), unbroken)
 

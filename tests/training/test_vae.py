@@ -10,9 +10,10 @@ import pytest
 from mindspore import nn, ops
 
 from dgn.__main__ import main
-from dgn.inference.energy import Energy
+from dgn.inference.energy import Energy, full_mask
 from dgn.inference.langevin import as_tensors
-from dgn.training.vae import NegativeElbo, elbo_step
+from dgn.training.optim import TrainStep, adam
+from dgn.training.vae import NegativeElbo
 from tests.models import LinearModel, linear_posterior
 from tests.training.tiny import arguments, as_it_was, final_state, resume
 
@@ -29,11 +30,16 @@ class LinearEncoder(nn.Cell):
                                                 for k, v in enumerate(log_variances)])
 
     def construct(self, x):
-        found = ()
+        posterior = ()
         for k in range(len(self.maps)):
             mean = ops.matmul(x, self.maps[k])
-            found = found + (mean, ops.zeros_like(mean) + self.log_variances[k])
-        return found
+            posterior = posterior + (mean, ops.zeros_like(mean) + self.log_variances[k])
+        return posterior
+
+
+def inputs(x, noise) -> tuple:
+    """The inputs of the objective: images, their mask, sigma, noise of each group."""
+    return (*as_tensors((x, full_mask(len(x)))), ms.Tensor(SIGMA, ms.float32), *as_tensors(noise))
 
 
 def numpy_elbo(a, b, x, means, log_variances, noise):
@@ -48,9 +54,9 @@ def test_the_negative_elbo_is_its_formula(rng):
     maps, variances = [rng.standard_normal((5, d)) for d in (2, 3)], [rng.standard_normal(d) for d in (2, 3)]
     noise = [rng.standard_normal((8, d)).astype(np.float32) for d in (2, 3)]
     elbo = NegativeElbo(Energy(LinearModel(a, b)), LinearEncoder(maps, variances))
-    found = float(elbo(ms.Tensor(x), ms.Tensor(SIGMA, ms.float32), *as_tensors(tuple(noise)))[0].asnumpy())
+    value = float(elbo(*inputs(x, noise))[0].asnumpy())
     expected = numpy_elbo(a, b, x, [x @ m for m in maps], [np.broadcast_to(v, (8, len(v))) for v in variances], noise)
-    assert found == pytest.approx(expected, rel=1e-4)
+    assert value == pytest.approx(expected, rel=1e-4)
 
 
 def test_at_the_true_posterior_it_is_the_negative_log_likelihood(rng):
@@ -62,8 +68,7 @@ def test_at_the_true_posterior_it_is_the_negative_log_likelihood(rng):
     covariance = linear_posterior(a, b, x[0], SIGMA)[1]
     maps = np.linalg.lstsq(x, means, rcond=None)[0]
     elbo = NegativeElbo(Energy(LinearModel(a, b)), LinearEncoder([maps[:, :2], maps[:, 2:]], np.split(np.log(np.diag(covariance)), 2)))
-    draws = [float(elbo(ms.Tensor(x), ms.Tensor(SIGMA, ms.float32),
-                        *as_tensors(tuple(rng.standard_normal((4, 2)).astype(np.float32) for _ in range(2))))[0].asnumpy()) for _ in range(2000)]
+    draws = [float(elbo(*inputs(x, rng.standard_normal((2, 4, 2)).astype(np.float32)))[0].asnumpy()) for _ in range(2000)]
     marginal = SIGMA ** 2 * np.eye(5) + w.T @ w
     # the energy leaves out the constant log(2 pi sigma^2) / 2 of every pixel
     likelihood = 0.5 * (np.einsum("ni,ij,nj->n", x, np.linalg.inv(marginal), x) + np.linalg.slogdet(marginal)[1] - 5 * np.log(SIGMA ** 2))
@@ -71,28 +76,29 @@ def test_at_the_true_posterior_it_is_the_negative_log_likelihood(rng):
 
 
 def test_the_step_descends_the_gradient_of_encoder_and_model(rng):
-    """Adam's first step has the size of the rate and the sign of the slope; the slope is a finite difference."""
+    """Adam's first step has the size of the rate and the sign of the gradient; the gradient is a finite difference."""
     a, b, x = rng.standard_normal((2, 5)), rng.standard_normal((3, 5)), rng.standard_normal((8, 5)).astype(np.float32)
     maps, variances = [rng.standard_normal((5, d)) for d in (2, 3)], [rng.standard_normal(d) for d in (2, 3)]
     noise = [rng.standard_normal((8, d)).astype(np.float32) for d in (2, 3)]
     encoder = LinearEncoder(maps, variances)
-    step = elbo_step(Energy(LinearModel(a, b)), encoder)
-    loss, errors, kl, *means = step(ms.Tensor(1e-3, ms.float32), ms.Tensor(x), ms.Tensor(SIGMA, ms.float32), *as_tensors(tuple(noise)))
+    model = LinearModel(a, b)
+    step = TrainStep(NegativeElbo(Energy(model), encoder), adam([*model.trainable_params(), *encoder.trainable_params()]))
+    (loss, errors, kl, *means), = step(1e-3, [inputs(x, noise)])
 
     def value(m0, v0):
         return numpy_elbo(a, b, x, [x @ m0, x @ maps[1]], [np.broadcast_to(v, (8, len(v))) for v in (v0, variances[1])], noise)
 
-    assert float(loss.asnumpy()) == pytest.approx(value(maps[0], variances[0]), rel=1e-4)
-    np.testing.assert_allclose(means[1].asnumpy(), x @ maps[1], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(errors.asnumpy(), np.square(x - x @ maps[0] @ a - x @ maps[1] @ b).sum(1), rtol=1e-3)
+    assert float(loss) == pytest.approx(value(maps[0], variances[0]), rel=1e-4)
+    np.testing.assert_allclose(means[1], x @ maps[1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(errors, np.square(x - x @ maps[0] @ a - x @ maps[1] @ b).sum(1), rtol=1e-3)
     for k, start in ((0, maps[0]), (1, variances[0])):
         moved = (encoder.maps, encoder.log_variances)[k][0].asnumpy() - start
         for place in np.ndindex(start.shape):
             up, down = start.copy(), start.copy()
             up[place] += 1e-4
             down[place] -= 1e-4
-            slope = (value(up, variances[0]) - value(down, variances[0])) if k == 0 else (value(maps[0], up) - value(maps[0], down))
-            assert moved[place] == pytest.approx(-1e-3 * np.sign(slope), rel=0.05)
+            gradient = (value(up, variances[0]) - value(down, variances[0])) if k == 0 else (value(maps[0], up) - value(maps[0], down))
+            assert moved[place] == pytest.approx(-1e-3 * np.sign(gradient), rel=0.05)
 
 
 @pytest.mark.parametrize("kind", ["plain", "deformable"])

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     crop.add_argument("--margin", type=float, default=0.0, help="widen the square by this share of it on each side")
     crop.add_argument("--detector", metavar="FILE", help="cascade (.xml) or YuNet model (.onnx); default OpenCV's Haar cascade")
-    crop.add_argument("--format", choices=["images", *cfg.LAYOUTS], default="images",
+    crop.add_argument("--format", choices=["images", *cfg.CLIP_FORMATS], default="images",
                       help="images, each a photograph; or how clips are stored, as in data.format: one square serves all frames of one")
     crop.set_defaults(job_run=_crop)
 
