@@ -9,8 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from dgn import build
-from dgn import config as cfg
+from dgn import recipe
 from dgn.__main__ import COMMANDS, main
 from tests.training.tiny import SETTINGS, arguments
 
@@ -105,8 +104,8 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(images, tmp_path, caps
         return float(re.search(r"about (\d+) MiB activations", said)[1])
     line = arguments(images, tmp_path / "run", 7, "--dry-run", "--set", "training.adversarial=minimax", "--set", "data.size=128")
     assert main(line) == 0 and main([*line, "--set", "training.r1_weight=0"]) == 0
-    strict, calm = capsys.readouterr().out.split("memory")[1:]
-    assert activations(strict) == pytest.approx(1.5 * activations(calm), rel=0.01)  # the backward pass of real images beside two forward
+    with_r1, without = capsys.readouterr().out.split("memory")[1:]
+    assert activations(with_r1) == pytest.approx(1.5 * activations(without), rel=0.01)  # a backward pass beside two forward
 
 
 def test_generated_faces_are_the_default_and_known_factors_are_measured(tmp_path):

@@ -40,6 +40,11 @@ def test_wrong_key_type_and_value(tmp_path, images, capsys):
         check(train(tmp_path, "--data", images, "--set", setting), 2, capsys, part)
 
 
+def test_empty_data_is_not_taken_for_generated_faces(tmp_path, images, capsys):
+    check(train(tmp_path, "--data", ""), 2, capsys, "--data is empty")
+    check(train(tmp_path, "--set", "data.path="), 2, capsys, "data.path is ''")
+
+
 def test_missing_config_data_and_device(tmp_path, images, capsys):
     check(train(tmp_path, "--config", tmp_path / "no.yaml"), 2, capsys, "no config file", "no.yaml")
     check(train(tmp_path, "--data", tmp_path / "nowhere"), 2, capsys, "nowhere", "no such folder")

@@ -1,0 +1,101 @@
+"""The public interface, as a notebook uses it."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dgn
+from dgn import randomness
+from tests.training.tiny import SETTINGS
+
+OVERRIDES = {**dict(setting.split("=") for setting in SETTINGS), "training.epochs": 2, "training.learning_rate": 0.005}
+
+
+@pytest.fixture(scope="module")
+def run(images, tmp_path_factory) -> dgn.Run:
+    output = tmp_path_factory.mktemp("runs") / "run"
+    return dgn.train(dgn.Config(), output, {**OVERRIDES, "data.path": str(images)}, device="CPU")
+
+
+def test_a_trained_run_is_loaded_again_with_the_same_model(run):
+    again = dgn.load(str(run.folder.path), device="CPU")
+    z = run.bank.read(np.arange(3))
+    np.testing.assert_array_equal(again.decode(*z).image, run.decode(*z).image)
+    assert again.config == run.config and again.encoder is None
+    assert len(again.bank) == 8
+
+
+def test_latents_have_names_and_can_be_recombined(run, images):
+    source = dgn.images(images, like=run)
+    z = run.infer(source, steps=4)
+    assert z.appearance.shape == (10, 4) and z.geometry.shape == (10, 3)
+    recombined = run.decode(z.appearance, z.geometry[::-1])
+    own = run.decode(*z)
+    assert recombined.image.shape == (10, 3, 16, 16) and 0 <= recombined.image.min() <= recombined.image.max() <= 1
+    np.testing.assert_array_equal(recombined.appearance, own.appearance)
+    np.testing.assert_array_equal(recombined.displacement, own.displacement[::-1])
+    np.testing.assert_array_equal(run.infer(source.read(np.arange(10)), steps=4).geometry, z.geometry)  # arrays, too
+
+
+def test_inference_lowers_the_energy_and_descends_to_a_mode(run, images):
+    x = dgn.images(images, like=run).read(np.arange(4))
+    start = [np.zeros((4, *group.shape), np.float32) for group in run.model.groups]
+    mode = run.infer(x, steps=0, descent_steps=200)
+    assert (run.energy(x, mode) < run.energy(x, start)).all()
+
+
+def test_energy_is_eq_8_of_the_decoded_image(run, images):
+    x, z = dgn.images(images, like=run).read(np.arange(4)), run.bank.read(np.arange(4))
+    sigma = 1.5  # the config's in the first epochs
+    squared = np.square(x - run.decode(*z).image).sum((1, 2, 3))
+    expected = squared / (2 * sigma ** 2) + sum(np.square(a).sum(1) for a in z) / 2
+    np.testing.assert_allclose(run.energy(x, z), expected, rtol=1e-4)
+
+
+def test_samples_depend_on_their_seed(run):
+    first, again, other = run.sample(5, seed=0), run.sample(5, seed=0), run.sample(5, seed=1)
+    np.testing.assert_array_equal(first.image, again.image)
+    assert first.image.shape == (5, 3, 16, 16) and np.abs(first.image - other.image).max() > 0
+
+
+def test_evaluate_and_draw_take_a_run(run, images, tmp_path):
+    result = dgn.evaluate(run)
+    assert result["train"]["msre"] == pytest.approx(
+        np.square(run.sources.train.read(np.arange(8)) - run.decode(*run.bank.read(np.arange(8))).image).sum((1, 2, 3)).mean(), rel=1e-4)
+    assert json.loads(run.folder.results.read_text())["unseen"] == result["unseen"]
+    pictures = dgn.draw(run, tmp_path / "figures", gamma=2)
+    assert all(path.stat().st_size > 1000 for path in pictures) and len(pictures) == 7
+
+
+def test_mistakes_are_user_errors(run, tmp_path):
+    with pytest.raises(dgn.UserError, match="holds no run"):
+        dgn.load(tmp_path, device="CPU")
+    with pytest.raises(dgn.UserError, match="no such folder"):
+        dgn.images(tmp_path / "nowhere", like=run)
+    with pytest.raises(dgn.UserError, match="already holds a run"):
+        dgn.train(dgn.Config(), run.folder.path, {**OVERRIDES, "data.path": run.config.data.path}, device="CPU")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        dgn.nothing  # noqa: B018
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in dgn.__all__:
+        value = getattr(dgn, name)
+        assert value.__doc__ and len(value.__doc__) > 10, name
+    assert set(dgn.__all__) <= set(dir(dgn))
+
+
+def test_importing_the_package_imports_no_mindspore():
+    program = "import sys, dgn; assert 'mindspore' not in sys.modules and 'cv2' not in sys.modules; dgn.Run; assert 'mindspore' in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": str(Path(dgn.__file__).parents[1])}, timeout=100)
+
+
+def test_examples_in_docstrings_run():
+    assert doctest.testmod(randomness).attempted and doctest.testmod(randomness).failed == 0

@@ -1,0 +1,164 @@
+"""Several processes against one: the same weights, every chain in its place, resumed with another number of processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from dgn import config as cfg
+from dgn import distributed, recipe
+from dgn.__main__ import main
+from dgn.cli.train import for_processes
+from dgn.data.source import epoch_order
+from dgn.distributed import ProcessGroup
+from dgn.errors import UserError
+from dgn.randomness import generator
+from dgn.run_folder import RunFolder
+from tests.training.processes import OPTIONS, assert_alike, command, environment, launch, state
+from tests.training.tiny import SETTINGS, arguments
+
+
+@pytest.fixture(scope="module")
+def pair(images, tmp_path_factory):
+    """The same by two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    launch(2, folder, arguments(images, folder / "run", 10, *OPTIONS))
+    return folder / "run"
+
+
+def test_two_processes_train_as_one_with_the_whole_batch(alone, pair):
+    assert_alike(pair, alone)
+    for folder in (pair / "latents", pair / "checkpoints" / "epoch_00010"):  # each process has its own file
+        assert sorted(f.name for f in folder.glob("z_app*")) == ["z_app-00000-of-00002.npy", "z_app-00001-of-00002.npy"]
+
+
+def test_two_processes_train_a_critic_as_one_does(images, tmp_path):
+    critic = ["--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2", "--set", "training.r1_interval=2",
+              "--set", "training.r1_weight=1e-6"]  # of more weight its gradient, which jumps where an activation does, parts the two
+    for count in (1, 2):
+        launch(count, tmp_path, arguments(images, tmp_path / f"run{count}", 3, *OPTIONS, *critic))
+    assert_alike(tmp_path / "run2", tmp_path / "run1")
+    for file, least in (("critic", 2e-4), ("critic_optimizer", 2e-6)):  # Adam's moments would show a sum in place of a mean
+        wanted, found = (ms.load_checkpoint(str(tmp_path / f"run{count}" / "checkpoints" / "epoch_00003" / f"{file}.ckpt")) for count in (1, 2))
+        for name in wanted:
+            np.testing.assert_allclose(found[name].asnumpy(), wanted[name].asnumpy(), rtol=1e-2, atol=least, err_msg=name)
+    for a, b in zip(*(state(tmp_path / f"run{count}")[3] for count in (2, 1))):
+        for key in ("critic", "score_real", "score_made", "r1", "actor"):
+            assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-5), key
+
+
+def test_a_run_is_resumed_with_another_number_of_processes(alone, pair, tmp_path):
+    """Two processes train 8 epochs, one the next, four the last."""
+    shutil.copytree(pair, tmp_path / "run")
+    for epoch in ("epoch_00009", "epoch_00010"):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / epoch)
+    resume = ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--train-only"]
+    launch(1, tmp_path, [*resume, "--set", "training.epochs=9"])
+    launch(4, tmp_path, [*resume, "--set", "training.epochs=10"])
+    assert_alike(tmp_path / "run", alone)
+
+
+def test_a_process_that_dies_ends_the_run_and_nothing_of_the_checkpoint_is_lost(images, tmp_path):
+    line = arguments(images, tmp_path / "run", 100000, *OPTIONS)
+    running = subprocess.Popen(command(2, tmp_path / "logs", line), env=environment(), cwd=tmp_path, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run" / "checkpoints").glob("epoch_0001*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    workers = subprocess.run(["pgrep", "-f", str(tmp_path / "run")], capture_output=True, text=True).stdout.split()
+    processes = [int(p) for p in workers if int(p) != running.pid and b"__main__.py" in Path(f"/proc/{p}/cmdline").read_bytes()
+                 and b"msrun" not in Path(f"/proc/{p}/cmdline").read_bytes()]
+    os.kill(max(processes), signal.SIGKILL)
+    assert running.wait(timeout=120) != 0
+    for pid in processes:
+        assert not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    name, _, chains, records = state(tmp_path / "run")
+    reached = int(name.split("_")[1])
+    assert reached >= 10 and {len(z) for z in chains.values()} == {8}
+    launch(1, tmp_path, ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--train-only",
+                         "--set", f"training.epochs={reached + 1}"])
+    later, _, moved, further = state(tmp_path / "run")
+    assert later == f"epoch_{reached + 1:05d}" and further[:reached] == records[:reached] and len(further) == reached + 1
+    for key, z in chains.items():  # one epoch's steps away from where they were: a chain that began anew would be further
+        assert 0 < np.abs(moved[key] - z).max() < 1
+
+
+SLOW = """
+import time
+from dgn import device
+from dgn.distributed import process_group
+device.start("CPU")
+group = process_group()
+group.barrier()
+time.sleep(33 if group.is_first else 0)
+group.barrier()
+print("sums", *group.all_sum([1 / 3 * (1 + group.rank), 1 + 2.0 ** -50, 1e-300]), group.any(group.rank == 1))
+"""
+
+
+def test_the_first_process_may_be_slow_while_the_others_wait(images, tmp_path):
+    """CPU collectives time out after 30 s by default; a rank that draws pictures may take longer."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    line = command(2, tmp_path / "logs", [], tmp_path / "slow.py")
+    process = subprocess.run(line, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=150)
+    assert process.returncode == 0, process.stdout[-2000:]
+    expected = f"sums {1 / 3 + 2 / 3} {2 + 2.0 ** -49} {2e-300} True"  # in float64, as one process would add them
+    assert all(expected in log.read_text() for log in (tmp_path / "logs").glob("worker_*.log"))
+
+
+@pytest.mark.parametrize("count, size, shards", [(12, 4, 2), (10, 8, 4), (7, 4, 4), (9, 6, 3)])
+def test_every_batch_has_equal_shares_of_every_shard(count, size, shards):
+    def draw(*shard: int) -> np.random.Generator:
+        return generator(1, "order", 0, *shard)
+
+    order = epoch_order(count, size, draw, shards)
+    assert set(order.ravel()) == set(range(count))
+    for batch in order:
+        assert len(batch) == size
+        assert np.bincount(batch % shards, minlength=shards).tolist() == [size // shards] * shards
+    for processes in (n for n in range(1, shards + 1) if shards % n == 0):  # each draws its own part alone, and it is the same
+        for rank in range(processes):
+            own = epoch_order(count, size, draw, shards, range(rank, shards, processes))
+            for mine, batch in zip(own, order):
+                np.testing.assert_array_equal(mine, batch[batch % processes == rank])
+
+
+def test_a_single_process_owns_all_samples_and_exchanges_nothing():
+    group = ProcessGroup()
+    assert group.is_first and group.shards(3) == range(3) and group.all_sum([1.5, 2]).tolist() == [1.5, 2]
+    assert group.any(True) and not group.any(False) and group.gradient_reducer(None) is None
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    assert for_processes(cfg.Config(), 4).training.shards == 4 and for_processes(cfg.Config(), 1).training.shards == 1
+    with pytest.raises(UserError, match="multiple of the number of processes, 3"):
+        for_processes(cfg.Config(), 3)
+
+
+class Second(ProcessGroup):
+    """The second of two processes, whose other one gives the value `other` in every collective."""
+
+    def __init__(self, other: float) -> None:
+        super().__init__(1, 1)
+        self.other = other
+
+    def gather_values(self, values) -> np.ndarray:
+        own = np.array(list(values), np.float64)
+        return np.stack([np.full_like(own, self.other), own])
+
+
+def test_a_process_that_does_not_see_the_run_folder_or_the_same_data_is_refused(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "process_group", lambda: Second(-1.0))
+    assert main(arguments(images, tmp_path / "run", 1)) == 2
+    assert "process 1 does not see the run folder" in capsys.readouterr().err
+    RunFolder.create(tmp_path / "run", recipe.load(None, SETTINGS))
+    assert main(arguments(images, tmp_path / "run", 1)) == 2
+    assert "one process finds -1 samples and another 8" in capsys.readouterr().err
