@@ -96,6 +96,8 @@ class Inference:
     restart_every: int = number(0, 0)  # beyond the paper: chains restart at the prior's mean every n epochs; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # simultaneous: as in the authors' code
     scale_by_frames: bool = False  # beyond the paper, clips: delta / sqrt(frames that the latent affects)
+    sigma_app: Schedule = ((0, 1.0),)  # beyond the paper: factor on sigma in the appearance's chain only
+    preconditioner: str = choice("none", "none", "gauss_newton")  # beyond the paper: see dgn.inference.preconditioner
     smoothness: float = number(0.0, 0)  # weight of a Gaussian prior on the displacement's differences
 
 
@@ -108,6 +110,7 @@ class Training:
     freeze: str = choice("none", "none", "appearance", "geometry", fixed=True)  # generator that is not updated (5.2)
     reinit_appearance: Tuple[int, ...] = setting((), fixed=True)  # beyond the paper: epochs that reinitialize F_a
     adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # generator loss with a critic (5.3)
+    mean_displacement_weight: float = number(0.0, 0)  # beyond the paper: penalty on the batch's mean displacement
     likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22
     r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22
     r1_interval: int = number(1, 1)  # lazy R1: every k iterations with weight k
@@ -152,6 +155,7 @@ class Config:
         self._check_sizes()
         self._check_clips()
         self._check_batches()
+        self._check_options()
         if self.model.kind == "plain" and (self.model.appearance, self.training.freeze) != ("sampled", "none"):
             raise UserError("model.kind is plain: it has no appearance to be given (model.appearance) and no generator to "
                             "freeze (training.freeze)")
@@ -163,6 +167,16 @@ class Config:
         if crop and not (crop[0] < crop[2] and crop[1] < crop[3]):
             raise UserError(f"data.crop is {list(crop)}; it must be [left, top, right, bottom] with left < right, "
                             "top < bottom")
+
+    def _check_options(self) -> None:
+        beyond = (self.inference.preconditioner != "none" or self.inference.sigma_app != ((0, 1.0),)
+                  or self.training.mean_displacement_weight > 0)
+        if beyond and (self.training.method != "abp" or self.data.frames):
+            raise UserError("inference.preconditioner, inference.sigma_app and training.mean_displacement_weight need "
+                            "training.method abp and images (data.frames 0)")
+        deformable = self.model.kind == "deformable"
+        if self.training.mean_displacement_weight > 0 and not (deformable and self.training.adversarial == "none"):
+            raise UserError("training.mean_displacement_weight needs model.kind deformable and training.adversarial none")
 
     def _check_batches(self) -> None:
         training, inference = self.training, self.inference

@@ -141,7 +141,9 @@ def open_run(path: Path, sources: Optional[Sources] = None) -> Run:
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method == "vae" else None
-    checkpoint.load(saved, {"weights": model, **({"encoder": encoder} if encoder is not None else {})})
+    sampler = make_sampler(make_energy(model, config), config)
+    parts = {"weights": model, "encoder": encoder, "preconditioner": sampler.preconditioner}
+    checkpoint.load(saved, {name: cell for name, cell in parts.items() if cell is not None})
     trained_on = checkpoint.read_state(saved)["images"]
 
     def open_them() -> Sources:
@@ -152,7 +154,6 @@ def open_run(path: Path, sources: Optional[Sources] = None) -> Run:
                             "version orders them differently, and its chains would be matched to wrong images; restore them, "
                             "or train a new run")
         return opened
-    sampler = make_sampler(make_energy(model, config), config)
     return Run(folder, saved, model, sampler, encoder, LatentBank.open(saved, model.groups), open_them)
 
 

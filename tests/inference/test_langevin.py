@@ -12,6 +12,7 @@ from dgn import config as cfg
 from dgn.errors import RunFailed
 from dgn.inference import langevin
 from dgn.inference.energy import Energy, full_mask
+from dgn.inference.jacobian import gauss_newton
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.stack import table4
 from dgn.training.abp import MeanEnergy
@@ -22,7 +23,7 @@ from tests.reference import numpy_stack, numpy_warp
 
 def chains(model, x, sigma, step_size, steps, calls, seed=3, latents=None, order="alternating"):
     """Runs calls * steps Langevin steps from zero; yields the latents after every call."""
-    sampler = langevin.Langevin(Energy(model), step_size, steps, order)
+    sampler = langevin.Langevin(Energy(model), step_size, steps, langevin.Options(order))
     latents = latents or tuple(np.zeros((len(x), *group.shape), np.float32) for group in model.groups)
     for call in range(calls):
         noise = langevin.draw_noise(model, steps, len(x), seed, "test", call)
@@ -40,6 +41,49 @@ def test_chains_reach_the_closed_form_posterior(order, rng):
     np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
     # a finite step widens the chain's covariance a little, by a factor of about 1 / (1 - delta^2 / (4 variance))
     np.testing.assert_allclose(np.cov(samples.T), covariance, atol=0.04)
+
+
+def test_preconditioned_chains_reach_the_same_posterior_in_few_steps(rng):
+    """M is the posterior's covariance of each group given the other; 12 large steps from zero suffice, where plain steps of a
+    stable size need hundreds. A finite step multiplies the covariance by 1 / (1 - delta^2 / 4) for one group alone."""
+    a, sigma, delta = np.diag([6.0, 1.0, 0.1]) @ np.linalg.qr(rng.standard_normal((5, 3)))[0].T, 0.5, 0.5
+    b = np.zeros((2, 5))
+    x = rng.standard_normal(5).astype(np.float32)
+    model = LinearModel(a, b)
+    sampler = langevin.Langevin(Energy(model), delta, 6, langevin.Options(preconditioned=True))
+    sampler.preconditioner.update([a @ a.T, b @ b.T], [sigma, sigma])
+    assert sampler.preconditioner.used_dimensions() == {"z_app_used": 2, "z_geo_used": 0}
+    latents, samples = tuple(np.zeros((4000, d), np.float32) for d in (3, 2)), []
+    for call in range(12):
+        noise = langevin.draw_noise(model, 6, 4000, 3, "test", call)
+        latents, _ = langevin.sample(sampler, x[None].repeat(4000, 0), None, sigma, latents, noise)
+        samples.append(np.concatenate(latents, 1))
+    mean, covariance = linear_posterior(a, b, x, sigma)
+    late = np.concatenate(samples[4:])
+    np.testing.assert_allclose(late.mean(0), mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(late.T), covariance / (1 - delta ** 2 / 4), atol=0.04)
+    np.testing.assert_allclose(samples[1].mean(0), mean, atol=0.25 * np.abs(mean).max())  # after 12 steps
+
+
+def test_the_gauss_newton_matrix_of_a_linear_decoder_is_its_square(rng):
+    w, v = rng.standard_normal((3, 7)), rng.standard_normal((2, 7))
+    latents = [rng.standard_normal((5, 3)).astype(np.float32), rng.standard_normal((5, 2)).astype(np.float32)]
+    matrix = gauss_newton(lambda z, y: z @ w + y @ v, latents, 1)
+    np.testing.assert_allclose(matrix / 5, v @ v.T, rtol=1e-4)
+
+
+def test_a_sigma_factor_weakens_the_likelihood_of_one_group(rng):
+    """With factor c the group samples the posterior of c sigma, the other one held fixed by zero weights."""
+    a, b, sigma = rng.standard_normal((2, 5)), np.zeros((2, 5)), 0.5
+    x, model = rng.standard_normal((1, 5)).astype(np.float32), LinearModel(a, b)
+    z = rng.standard_normal((1, 2)).astype(np.float32)
+    zeros = tuple(np.zeros((1, 1, 2), np.float32) for _ in range(2))
+    sampler = langevin.Langevin(Energy(model), 0.2, 1, langevin.Options(sigma_factors=True))
+    for factor in (1.0, 4.0):  # a second value, after the graph is compiled
+        sampler.set_sigma_factor(0, factor)
+        (new, _), _ = langevin.sample(sampler, x, None, sigma, (z, z), zeros)
+        gradient = -(x - z @ a) @ a.T / (factor * sigma) ** 2 + z
+        np.testing.assert_allclose(new, z - 0.02 * gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_gradient_descent_without_noise_finds_the_posterior_mean(rng):
@@ -71,7 +115,7 @@ def test_alternating_uses_the_first_groups_new_value_for_the_second(rng):
 
     new_app = step(z_app, a, z_geo @ b, e_app)
     for order, seen in (("alternating", new_app), ("simultaneous", z_app)):
-        sampler = langevin.Langevin(Energy(model), delta, 1, order)
+        sampler = langevin.Langevin(Energy(model), delta, 1, langevin.Options(order))
         (found_app, found_geo), _ = langevin.sample(sampler, as32[0], None, sigma, tuple(as32[1:3]), tuple(as32[3:]))
         np.testing.assert_allclose(found_app, new_app, rtol=1e-5)
         np.testing.assert_allclose(found_geo, step(z_geo, b, seen @ a, e_geo), rtol=1e-5)
@@ -102,7 +146,7 @@ def test_energy_and_gradients_of_the_model_agree_with_float64_finite_differences
     model, weights, x, z_app, z_geo = small
     sigma, max_pixels = 0.7, model.branches[1].max_pixels
     zeros = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))
-    sampler = langevin.Langevin(Energy(model), 1.0, 1, "simultaneous")
+    sampler = langevin.Langevin(Energy(model), 1.0, 1, langevin.Options("simultaneous"))
     (new_app, new_geo), diagnostics = langevin.sample(sampler, x, None, sigma, (z_app, z_geo), zeros)
     # z' = z - gradient / 2 for delta = 1
     gradients = 2 * (z_app - new_app), 2 * (z_geo - new_geo)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from dgn.config import Config
 from dgn.errors import RunFailed
 from dgn.inference.energy import Energy, full_mask, squared_norm
+from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.model import Model
 from dgn.randomness import generator
 
@@ -25,6 +27,24 @@ class Diagnostics(NamedTuple):
 
     energy: np.ndarray  # (K, N): E(x, z) before each step
     gradient: np.ndarray  # (K, G, N): norm of dE/dz of each sampled latent group
+
+
+@dataclass(frozen=True)
+class Options:
+    """Variants of Langevin dynamics.
+
+    order: "alternating" (the paper), each group sees the newest value of the others; "simultaneous" (the authors' code),
+    all groups are updated from one state.
+    scale_by_frames: the step size of a clip's latent is divided by the square root of the number of frames that it
+    affects, as the energy's curvature grows with that number; the stationary distribution is unchanged.
+    preconditioned: gradients and noise are multiplied by the matrices of dgn.inference.preconditioner.
+    sigma_factors: sigma is multiplied by a factor in the gradient of each group; see Langevin.set_sigma_factor.
+    """
+
+    order: str = "alternating"
+    scale_by_frames: bool = False
+    preconditioned: bool = False
+    sigma_factors: bool = False
 
 
 class GroupEnergy(nn.Cell):
@@ -44,25 +64,29 @@ class Langevin(nn.Cell):
 
     A pure function: noise is an input (zeros make it gradient descent), new latents and diagnostics are the outputs. A
     group's branch runs once for each new value of its latents; the outputs of the other branches are reused.
-
-    order: "alternating" (the paper), each group sees the newest value of the others; "simultaneous" (the authors' code),
-    all groups are updated from one state.
-    scale_by_frames: the step size of a clip's latent is divided by the square root of the number of frames that it
-    affects, as the energy's curvature grows with that number; the stationary distribution is unchanged.
     """
 
-    def __init__(self, energy: Energy, step_size: float, steps: int, order: str = "alternating",
-                 scale_by_frames: bool = False) -> None:
+    def __init__(self, energy: Energy, step_size: float, steps: int, options: Options = Options()) -> None:
         super().__init__()
         self.energy, self.branches, self.steps = energy, energy.model.branches, steps
-        self.step_size, self.scale_by_frames = step_size, scale_by_frames and energy.clips
+        self.step_size, self.scale_by_frames = step_size, options.scale_by_frames and energy.clips
         self.matmul = ops.MatMul()
         self.frames_affected = tuple(Tensor(group.frames_affected) for group in energy.model.groups
                                      ) if self.scale_by_frames else ()
         self.sampled = energy.sampled
-        self.alternating = order == "alternating"
+        self.alternating = options.order == "alternating"
         self.group_energies = nn.CellList([GroupEnergy(energy, g) for g in range(len(self.branches))])
         self.gradient = ops.GradOperation()  # with respect to the first argument
+        self.places = {g: place for place, g in enumerate(self.sampled)}  # of a group among the sampled ones
+        self.preconditioner = Preconditioner(energy.model.groups) if options.preconditioned else None
+        factors = Tensor(np.ones(len(self.branches), np.float32))  # a parameter, so that compiled graphs see it change
+        self.sigma_factors = Parameter(factors, "sigma_factors", requires_grad=False) if options.sigma_factors else None
+
+    def set_sigma_factor(self, g: int, factor: float) -> None:
+        """Multiplies sigma by a factor in the gradient of group g: above 1, the group is held closer to its prior."""
+        factors = self.sigma_factors.asnumpy().copy()
+        factors[g] = factor
+        ops.assign(self.sigma_factors, Tensor(factors))
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> Tuple[Tensors, Tensor, Tensor]:
         """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then the noise
@@ -83,12 +107,16 @@ class Langevin(nn.Cell):
             for g in self.sampled:
                 if self.alternating:
                     current = outputs
-                gradient = self.gradient(self.group_energies[g])(latents[g], x, mask, sigma, *current)
+                group_sigma = sigma if self.sigma_factors is None else sigma * self.sigma_factors[g]
+                gradient = self.gradient(self.group_energies[g])(latents[g], x, mask, group_sigma, *current)
+                norms = norms + (ops.sqrt(squared_norm(gradient)),)
+                drift, diffusion = gradient, noise[g][k]
+                if self.preconditioner is not None:
+                    drift, diffusion = self.preconditioner(self.places[g], drift, diffusion)
                 delta = step_sizes[g]
-                z = latents[g] - 0.5 * delta * delta * gradient + delta * noise[g][k]
+                z = latents[g] - 0.5 * delta * delta * drift + delta * diffusion
                 latents = latents[:g] + (z,) + latents[g + 1:]
                 outputs = outputs[:g] + (self.branches[g](z),) + outputs[g + 1:]
-                norms = norms + (ops.sqrt(squared_norm(gradient)),)
         shape = (self.steps, len(self.sampled), x.shape[0])
         return latents, ops.stack(energies), ops.stack(norms).reshape(shape)
 
@@ -108,8 +136,9 @@ def make_energy(model: Model, config: Config) -> Energy:
 def make_sampler(energy: Energy, config: Config, steps: Optional[int] = None) -> Langevin:
     """The sampler of a config; steps: of its compiled graph (default: the config's)."""
     inference = config.inference
-    return Langevin(energy, inference.step_size, steps or inference.steps_per_graph or inference.steps, inference.order,
-                    inference.scale_by_frames)
+    options = Options(inference.order, inference.scale_by_frames, inference.preconditioner != "none",
+                      inference.sigma_app != ((0, 1.0),))
+    return Langevin(energy, inference.step_size, steps or inference.steps_per_graph or inference.steps, options)
 
 
 def draw_noise(model: Model, steps: int, count: int, seed: int, purpose: str, *place: int) -> Arrays:

@@ -29,6 +29,8 @@ class AlternatingBackPropagation:
         self.langevin_steps = self.draws = langevin_steps
         self.networks: Dict[str, nn.Cell] = {"weights": self.model}
         self.optimizers: Dict[str, nn.Cell] = {"optimizer": generator.optimizer}
+        if sampler.preconditioner is not None:
+            self.networks["preconditioner"] = sampler.preconditioner
 
     @property
     def model(self) -> Model:
@@ -72,15 +74,21 @@ class MeanEnergy(nn.Cell):
 
     (x, mask, sigma, latents of each group) -> (mean energy, squared error of each sample (N,)). The mean over samples
     stands for the 1/N of Eq. 9; Adam makes the factor 1 / sigma^2 immaterial except for its epsilon.
+    displacement_weight: of a penalty, the squared norm of the batch's mean displacement (beyond the paper): it keeps the
+    canonical frame in the middle of the images' frames. It needs a deformable model of images.
     """
 
-    def __init__(self, energy: Energy) -> None:
+    def __init__(self, energy: Energy, displacement_weight: float = 0.0) -> None:
         super().__init__()
-        self.energy = energy
+        self.energy, self.displacement_weight = energy, displacement_weight
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> Tuple[Tensor, Tensor]:
         outputs = self.energy.outputs(latents)
-        return ops.reduce_mean(self.energy.data_energy(x, mask, outputs, sigma)), self.energy.squared_error(x, mask, outputs)
+        loss = ops.reduce_mean(self.energy.data_energy(x, mask, outputs, sigma))
+        if self.displacement_weight > 0:
+            mean_displacement = ops.reduce_mean(outputs[1], 0)
+            loss = loss + 0.5 * self.displacement_weight * ops.reduce_sum(ops.square(mean_displacement))
+        return loss, self.energy.squared_error(x, mask, outputs)
 
     def squared_error(self, x: Tensor, mask: Tensor, *latents: Tensor) -> Tensor:
         """Squared error of each sample, (N,)."""

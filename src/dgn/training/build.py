@@ -50,7 +50,7 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
                                                     [*model.trainable_params(), *encoder.trainable_params()]))
     if training.adversarial != "none":
         return _adversarial(config, sampler, group)
-    return AlternatingBackPropagation(sampler, step(MeanEnergy(energy), model.trainable_params()), config.inference.steps)
+    return AlternatingBackPropagation(sampler, step(MeanEnergy(energy, training.mean_displacement_weight), model.trainable_params()), config.inference.steps)
 
 
 def _adversarial(config: Config, sampler: Langevin, group: ProcessGroup) -> Adversarial:
@@ -133,5 +133,5 @@ def init_from(run: RunFolder, saved: Path, trainer: Trainer) -> None:
     checkpoint.load(saved, {"weights": model}, checkpoint.Conversion(model.names_from(run.config.data.frames),
                                                                      model.image_channels))
     others = {name: cell for name, cell in trainer.networks.items()
-              if name != "weights" and (saved / f"{name}.ckpt").is_file()}
+              if name in ("encoder", "critic") and (saved / f"{name}.ckpt").is_file()}
     checkpoint.load(saved, others, checkpoint.Conversion())

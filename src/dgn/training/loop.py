@@ -6,7 +6,7 @@ import functools
 import signal
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from dgn import config as cfg
 from dgn.data.source import Loaded, epoch_order, prefetch, shard_key
 from dgn.distributed import ProcessGroup
 from dgn.errors import Interrupted, UserError
-from dgn.inference import langevin
+from dgn.inference import langevin, preconditioner
 from dgn.inference.latents import moments
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
@@ -76,6 +76,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
             first = start.step if epoch == start.epoch else 0
             if not (first and group.is_first):  # the sums of a resumed epoch count once
                 sums = Sums(measures=dict.fromkeys(sums.measures, (0, 0.0)) if first else {})
+            _set_sigma_factors(config.inference, state, epoch)
             if not first:
                 _before_epoch(config, state, epoch)
             sigma = cfg.at_epoch(config.inference.sigma, epoch)
@@ -128,13 +129,43 @@ def _order(training: cfg.Training, state: TrainingState, epoch: int) -> np.ndarr
 
 
 def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
-    """Reinitialization of the appearance generator and restarts of chains, where the config has them."""
+    """Reinitialization of the appearance generator, restarts of chains and an update of the preconditioner, where the config
+    has them."""
     trainer, training, restart_every = state.trainer, config.training, config.inference.restart_every
     if epoch in training.reinit_appearance:
         reinit_appearance(trainer.model, state.reinitialized(epoch), state.bank)
         reset_adam(trainer.optimizers["optimizer"], training.adam_beta1, training.adam_beta2)
     if epoch and restart_every and epoch % restart_every == 0:
         state.bank.restart(trainer.model.groups)
+    if trainer.sampler.preconditioner is not None:
+        now, before = (_sigmas(config.inference, state, e) for e in (epoch, epoch - 1))
+        if epoch < preconditioner.EARLY or epoch % preconditioner.EARLY == 0 or now != before:
+            _update_preconditioner(state, now)
+
+
+def _sigmas(inference: cfg.Inference, state: TrainingState, epoch: int) -> List[float]:
+    """Sigma in the gradient of each sampled group."""
+    sigma, factor = (cfg.at_epoch(schedule, max(epoch, 0)) for schedule in (inference.sigma, inference.sigma_app))
+    names, sampler = state.trainer.model.branch_names, state.trainer.sampler
+    return [sigma * factor if names[g] == "appearance" else sigma for g in sampler.sampled]
+
+
+def _set_sigma_factors(inference: cfg.Inference, state: TrainingState, epoch: int) -> None:
+    """Applies inference.sigma_app."""
+    sampler = state.trainer.sampler
+    if sampler.sigma_factors is not None:
+        g = state.trainer.model.branch_names.index("appearance")
+        sampler.set_sigma_factor(g, cfg.at_epoch(inference.sigma_app, epoch))
+
+
+def _update_preconditioner(state: TrainingState, sigmas: Sequence[float]) -> None:
+    """From the weights and chains as they are, at evenly spaced samples of all processes."""
+    count, group = len(state.source), state.group
+    chosen = np.unique(np.linspace(0, count - 1, min(preconditioner.SAMPLES, count)).astype(int))
+    own = chosen[chosen % group.size == group.rank]
+    sums = preconditioner.curvatures(state.trainer.model, state.bank.read(own))
+    sums = [group.all_sum(total.ravel()).reshape(total.shape) / len(chosen) for total in sums]
+    state.trainer.sampler.preconditioner.update(sums, sigmas)
 
 
 def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:
@@ -174,10 +205,13 @@ def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) 
 
 
 def _latent_moments(state: TrainingState) -> Dict[str, float]:
-    """Mean and standard deviation of each group's latents over all processes."""
+    """Mean and standard deviation of each group's latents over all processes; with a preconditioner also the number of used
+    dimensions."""
     result = {}
     for name, sums in state.bank.power_sums().items():
         result[f"{name}_mean"], result[f"{name}_std"] = moments(*state.group.all_sum(sums))
+    if state.trainer.sampler.preconditioner is not None:
+        result.update(state.trainer.sampler.preconditioner.used_dimensions())
     return result
 
 

@@ -1,0 +1,64 @@
+"""A constant preconditioner for Langevin dynamics (beyond the paper).
+
+For each latent group M = (E[J^T J] / sigma^2 + I)^-1, the inverse of the average Gauss-Newton matrix of the energy, and
+
+  z <- z - delta^2 / 2 M dE/dz + delta M^(1/2) noise
+
+M is the same for all chains and does not depend on z, so the stationary distribution is that of Eq. 7. Every direction
+relaxes at about the same rate, so step sizes near 1 are stable. (With the average of squared gradients in place of
+J^T J the steps vanish: far from equilibrium gradients are large.)
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Sequence, Tuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+from dgn.inference.jacobian import gauss_newton
+from dgn.nets.model import LatentGroup, Model, decode
+
+SAMPLES = 32  # chains at which the Jacobian is evaluated
+EARLY = 5  # M is updated in each of so many first epochs, then every so many epochs
+USED = 2.0  # an eigenvalue of E[J^T J] / sigma^2 + I above this counts as a dimension that the data determine
+
+
+class Preconditioner(nn.Cell):
+    """M and M^(1/2) of each sampled group, as parameters that compiled graphs see change. Initially the identity."""
+
+    def __init__(self, groups: Sequence[LatentGroup]) -> None:
+        super().__init__()
+        sampled = [group for group in groups if group.sampled]
+        self.names = [group.name for group in sampled]
+        self.metrics = ms.ParameterTuple([_identity(f"metric_{group.name}", *group.shape) for group in sampled])
+        self.roots = ms.ParameterTuple([_identity(f"root_{group.name}", *group.shape) for group in sampled])
+        self.matmul = ops.MatMul()
+
+    def construct(self, place: int, gradient: Tensor, noise: Tensor) -> Tuple[Tensor, Tensor]:
+        """(M gradient, M^(1/2) noise) of the group at `place` among the sampled ones, each (N, d)."""
+        return self.matmul(gradient, self.metrics[place]), self.matmul(noise, self.roots[place])
+
+    def update(self, curvatures: Sequence[np.ndarray], sigmas: Sequence[float]) -> None:
+        """Sets M from E[J^T J] (d, d) and sigma of each sampled group."""
+        for metric, root, curvature, sigma in zip(self.metrics, self.roots, curvatures, sigmas):
+            values, axes = np.linalg.eigh(curvature / sigma ** 2 + np.eye(len(curvature)))
+            ops.assign(metric, Tensor((axes / values @ axes.T).astype(np.float32)))
+            ops.assign(root, Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
+
+    def used_dimensions(self) -> Dict[str, int]:
+        """For each sampled group the number of directions that the data determine: eigenvalues of M^-1 above USED."""
+        return {f"{name}_used": int((np.linalg.eigvalsh(metric.asnumpy()) < 1 / USED).sum())
+                for name, metric in zip(self.names, self.metrics)}
+
+
+def curvatures(model: Model, latents: Sequence[np.ndarray]) -> List[np.ndarray]:
+    """Sum over samples of J^T J of the image with respect to each sampled group, (d, d) float64, at latents (n, d)."""
+    def image(*points: np.ndarray) -> np.ndarray:
+        return decode(model, *points).image
+    return [gauss_newton(image, latents, g) for g, group in enumerate(model.groups) if group.sampled]
+
+
+def _identity(name: str, size: int) -> Parameter:
+    return Parameter(Tensor(np.eye(size, dtype=np.float32)), name=name, requires_grad=False)
