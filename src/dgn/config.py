@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from dgn.errors import UserError
 
@@ -250,7 +250,7 @@ def first_difference(old: Config, new: Config) -> Optional[str]:
     return None
 
 
-def _pairs(old: Config, new: Config):
+def _pairs(old: Config, new: Config) -> Iterator[Tuple[str, Any, Any, Dict[str, Any]]]:
     """(key, old value, new value, rules) of every field."""
     for section in dataclasses.fields(Config):
         before, after = getattr(old, section.name), getattr(new, section.name)

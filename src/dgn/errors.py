@@ -1,16 +1,18 @@
-"""The two ways in which dgn stops on purpose; each carries a message written for the person at the keyboard."""
+"""The ways in which dgn stops on purpose; each message is written for the user."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class UserError(Exception):
-    """The input is wrong (config, files, arguments): say what, where, and what would be right. Exit code 2."""
+    """The input is wrong (config, files, arguments); the message says what, where, and what would be right. Exit code 2."""
 
     exit_code = 2
 
 
 class RunFailed(Exception):
-    """A correct start came to a bad end (a chain diverged, the disk is full). Exit code 1."""
+    """A correct input led to a failure (a chain diverged, the disk is full). Exit code 1."""
 
     exit_code = 1
 
@@ -18,6 +20,6 @@ class RunFailed(Exception):
 class Interrupted(Exception):
     """Ctrl-C (or SIGTERM): the position is saved in `checkpoint`."""
 
-    def __init__(self, checkpoint_path) -> None:
+    def __init__(self, checkpoint_path: Path) -> None:
         super().__init__(str(checkpoint_path))
         self.checkpoint = checkpoint_path

@@ -94,7 +94,7 @@ def _plain(value: Any) -> Any:
 
 def _build(values: Mapping[str, Origin]) -> Config:
     """A checked Config from values by `section.key`."""
-    types = {section.name: type(section.default) for section in dataclasses.fields(Config)}
+    types: Dict[str, Any] = {section.name: type(section.default) for section in dataclasses.fields(Config)}
     sections: Dict[str, Dict[str, Any]] = {}
     for old_key, origin in values.items():
         if old_key in REMOVED:

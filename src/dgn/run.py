@@ -45,7 +45,7 @@ class Run:
     """
 
     folder: RunFolder
-    checkpoint: Path
+    checkpoint: Optional[Path]  # None before the first one of a new run
     model: Model
     sampler: Langevin
     encoder: Optional[nn.Cell]
@@ -71,7 +71,7 @@ class Run:
         """`count` images (or clips) of latents from the prior; a label model gets its labels in turn."""
         rng = generator(seed, "samples")
         latents = [rng.standard_normal((count, *group.shape), np.float32) if group.sampled
-                   else np.resize(np.eye(*group.shape, dtype=np.float32), (count, *group.shape))
+                   else np.resize(np.eye(group.shape[0], dtype=np.float32), (count, *group.shape))
                    for group in self.model.groups]
         return self.decode(*latents)
 
@@ -84,13 +84,11 @@ class Run:
         steps without noise, towards a mode; seed: of the noise (default: the run's).
         Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d).
         """
-        mask, given = None, None
-        if isinstance(images, Source):
-            indices = np.arange(len(images))
-            given = given_latents(self.model.groups, images)
-            images, mask = images.read(indices), images.mask(indices)
         chains = self.chains(steps, descent_steps, seed)
-        return self.infer_batch(images, chains, mask, given, use_encoder)
+        if not isinstance(images, Source):
+            return self.infer_batch(images, chains, use_encoder=use_encoder)
+        everyone, given = np.arange(len(images)), given_latents(self.model.groups, images)
+        return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
 
     def infer_batch(self, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
                     given: Optional[Given] = None, use_encoder: bool = True) -> Any:
@@ -167,9 +165,13 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
         trainer = fitted.state.trainer
         return Run(folder, fitted.checkpoint, trainer.model, trainer.sampler, trainer.encoder, fitted.bank, lambda: sources)
 
-    def report(fitted: Fitted, done: int) -> None:
-        after_epoch(as_run(fitted), done)
-    return as_run(fit(folder, config, sources.train, after_epoch and report, group))
+    report = None
+    if after_epoch is not None:
+        callback = after_epoch
+
+        def report(fitted: Fitted, done: int) -> None:
+            callback(as_run(fitted), done)
+    return as_run(fit(folder, config, sources.train, report, group))
 
 
 def train(config: Union[str, Path, Config], output: Union[str, Path], overrides: Optional[Mapping[str, Any]] = None,

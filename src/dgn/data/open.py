@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Protocol, Union
 
 import numpy as np
 
-from dgn.config import Data
+from dgn.config import Config, Data
 from dgn.data import formats
 from dgn.data.clips import ClipFolder
 from dgn.data.face_clips import CLIPS, FaceClips
@@ -16,6 +16,14 @@ from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
 from dgn.data.source import Source, Sources, Subset
 from dgn.errors import UserError
+
+class HasConfig(Protocol):
+    """A run, as far as `images` needs it."""
+
+    @property
+    def config(self) -> Config:
+        """The settings of the run."""
+
 
 FACES = 1000  # generated training faces without data.limit
 
@@ -82,7 +90,7 @@ def split(whole: Source, data: Data) -> Sources:
     return Sources(train, Subset(whole, np.arange(free, len(whole))) if data.held_out else None)
 
 
-def images(path: Union[str, Path], like) -> Source:
+def images(path: Union[str, Path], like: "HasConfig") -> Source:
     """The images (or clips) at `path`, cropped and resized as those of a run.
 
     path: a folder, MindRecord file or official set; like: a Run. `source.read(numpy.arange(n))` gives the first n as

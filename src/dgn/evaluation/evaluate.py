@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
         return result
     if has_known_exchange(config):
         result["exchange"] = exchange_of_factors(run, training)
-    run.folder.add_results(**result, checkpoint=run.checkpoint.name, versions=device.versions())
+    run.folder.add_results(**result, checkpoint=run.checkpoint and run.checkpoint.name, versions=device.versions())
     return result
 
 
@@ -54,7 +54,7 @@ def has_known_exchange(config: Config) -> bool:
     return data.path is None and data.population == "random" and config.model.kind == "deformable" and not data.frames
 
 
-def known_faces(data: Data, names: Sequence[str], count: int, seed: int) -> Tuple[np.ndarray, np.ndarray]:
+def known_faces(data: Data, names: Tuple[str, ...], count: int, seed: int) -> Tuple[np.ndarray, np.ndarray]:
     """Generated faces of other people (n, C, H, W), and their named factors (n, k)."""
     source, everyone = generated_faces(data, count, seed), np.arange(count)
     return source.read(everyone), source.factor_table(everyone, names)

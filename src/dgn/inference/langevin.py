@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -84,6 +84,8 @@ class Langevin(nn.Cell):
 
     def set_sigma_factor(self, g: int, factor: float) -> None:
         """Multiplies sigma by a factor in the gradient of group g: above 1, the group is held closer to its prior."""
+        if self.sigma_factors is None:
+            raise ValueError("this sampler was built without sigma factors (Options.sigma_factors)")
         factors = self.sigma_factors.asnumpy().copy()
         factors[g] = factor
         ops.assign(self.sigma_factors, Tensor(factors))
@@ -113,7 +115,7 @@ class Langevin(nn.Cell):
                 drift, diffusion = gradient, noise[g][k]
                 if self.preconditioner is not None:
                     drift, diffusion = self.preconditioner(self.places[g], drift, diffusion)
-                delta = step_sizes[g]
+                delta: Any = step_sizes[g]
                 z = latents[g] - 0.5 * delta * delta * drift + delta * diffusion
                 latents = latents[:g] + (z,) + latents[g + 1:]
                 outputs = outputs[:g] + (self.branches[g](z),) + outputs[g + 1:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class LatentBank:
     In a run folder the files are the working state between checkpoints; a checkpoint keeps a copy.
     """
 
-    def __init__(self, count: int, shards: int, held: Dict[int, Dict[str, np.ndarray]]) -> None:
+    def __init__(self, count: int, shards: int, held: Dict[int, Dict[str, Any]]) -> None:
         self.count, self.shards, self.held = count, shards, held
 
     @classmethod
@@ -40,7 +40,7 @@ class LatentBank:
         for number, group in enumerate(groups):
             array = bank.held[shard][group.name]
             if not group.sampled:
-                array[:] = given[group.name]
+                array[:] = (given or {})[group.name]
                 continue
             for start in range(0, count, _BLOCK):
                 block = generator(seed, "first latents", number, start).standard_normal((_BLOCK, *group.shape), np.float32)

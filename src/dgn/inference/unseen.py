@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
@@ -42,14 +43,14 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
     limit = langevin.energy_limit(int(np.prod(images.shape[1:])), chains.sigma)
     for batch in _batches(model.groups, images, mask, given, batch_size or samples_per_batch(model), bool(chains.first)):
         latents, place = batch.latents, chains.first + batch.start
+        names = functools.partial(_image_name, place)
         for call in range(calls + descents):
             noise = langevin.draw_noise(model, sampler.steps, len(batch.x), chains.seed, "inference noise", place, call)
             if call >= calls:
                 noise = tuple(np.zeros_like(n) for n in noise)
             latents, diagnostics = langevin.sample(sampler, batch.x, batch.mask, chains.sigma, latents, noise)
-            langevin.check_chains(diagnostics, latents, limit, f"inference, call {call}",
-                                  lambda row, first=place: f"image {first + row}")
-        results.append([z[:batch.count] for z in latents])
+            langevin.check_chains(diagnostics, latents, limit, f"inference, call {call}", names)
+        results.append([z[:batch.size] for z in latents])
     return tuple(np.concatenate(group) for group in zip(*results))
 
 
@@ -59,14 +60,18 @@ def encode(encoder: nn.Cell, groups: Sequence[LatentGroup], images: np.ndarray, 
     results = []
     for batch in _batches(groups, images, None, given, batch_size):
         means = iter(encoder(ms.Tensor(batch.x))[::2])
-        results.append([(next(means).asnumpy() if group.sampled else z)[:batch.count]
+        results.append([(next(means).asnumpy() if group.sampled else z)[:batch.size]
                         for group, z in zip(groups, batch.latents)])
     return tuple(np.concatenate(group) for group in zip(*results))
 
 
+def _image_name(first: int, row: int) -> str:
+    return f"image {first + row}"
+
+
 class _Batch(NamedTuple):
     start: int
-    count: int  # without padding
+    size: int  # without padding
     x: np.ndarray
     mask: Optional[np.ndarray]
     latents: Tuple[np.ndarray, ...]  # initial
@@ -84,8 +89,8 @@ def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: Optional[n
         x = images[chosen]
         latents = tuple(given[group.name][chosen] if group.name in given else np.zeros((len(x), *group.shape), np.float32)
                         for group in groups)
-        count, own_mask = len(x), None if mask is None else mask[chosen]
-        if count < batch_size and (start or padded):
-            x, *latents = (pad(a, batch_size) for a in (x, *latents))
-            own_mask = None if mask is None else pad(own_mask, batch_size)
-        yield _Batch(start, count, np.ascontiguousarray(x), own_mask, tuple(latents))
+        size, own_mask = len(x), None if mask is None else mask[chosen]
+        if size < batch_size and (start or padded):
+            x, latents = pad(x, batch_size), tuple(pad(z, batch_size) for z in latents)
+            own_mask = None if own_mask is None else pad(own_mask, batch_size)
+        yield _Batch(start, size, np.ascontiguousarray(x), own_mask, latents)

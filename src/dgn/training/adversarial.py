@@ -56,7 +56,8 @@ class Adversarial(AlternatingBackPropagation):
 
     def update_critic(self, batch: Batch, parts: List[MicroBatch], prior: List[langevin.Tensors]) -> Dict[str, float]:
         """One step of the critic on the batch's images and as many samples of the model; prior: their latents."""
-        update = self.critic_with_r1 if batch.iteration % self.r1_interval == 0 else self.critic_without_r1
+        lazy = batch.iteration % self.r1_interval != 0
+        update = self.critic_without_r1 if lazy and self.critic_without_r1 else self.critic_with_r1
         outputs = update(batch.learning_rate, [(part.x, self.model(*z)[0]) for part, z in zip(parts, prior)])
         _, real, fake, *r1 = map(np.stack, zip(*outputs))
         # from the scores: the last digit of MindSpore's own loss depends on the memory address of a tensor

@@ -122,7 +122,7 @@ def reseeded(config: Config, epoch: int) -> Config:
 
 def initial_run(config: Config) -> Tuple[RunFolder, Path]:
     """The run that training.init_from names, and its newest checkpoint. Raises UserError if there is none."""
-    run = RunFolder.open(Path(config.training.init_from))
+    run = RunFolder.open(Path(config.training.init_from or ""))
     return run, checkpoint.newest_whole(run.checkpoints)
 
 

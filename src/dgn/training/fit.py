@@ -24,7 +24,7 @@ class Fitted(NamedTuple):
     """The end of a training, or a moment in it."""
 
     state: TrainingState
-    checkpoint: Path
+    checkpoint: Optional[Path]  # None before the first one of a new run
     bank: LatentBank  # the chains of all processes, read-only
 
 
@@ -74,14 +74,17 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
                  f"{config.training.epochs} epochs" + (f", resumed from {saved}" if saved else "")
                  + f"; run folder {folder.path}")
 
-    def report(done: int) -> None:
-        after_epoch(Fitted(state, saved, LatentBank.open(folder.latents, groups, group.size)), done)
+    report = None
+    if after_epoch is not None:
+        callback = after_epoch
 
+        def report(done: int) -> None:
+            callback(Fitted(state, saved, LatentBank.open(folder.latents, groups, group.size)), done)
     try:
-        saved = run_epochs(folder, state, progress, start, sums, after_epoch and report) or saved
+        last = run_epochs(folder, state, progress, start, sums, report) or saved
     finally:
         progress.close()
-    return Fitted(state, saved, LatentBank.open(saved, groups))
+    return Fitted(state, last, LatentBank.open(last or folder.latents, groups))
 
 
 def _newest(folder: RunFolder, group: ProcessGroup) -> Optional[Path]:

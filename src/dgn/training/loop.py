@@ -16,6 +16,7 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import Interrupted, UserError
 from dgn.inference import langevin, preconditioner
 from dgn.inference.latents import moments
+from dgn.inference.preconditioner import Preconditioner
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
@@ -100,7 +101,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
             done, stop = epoch + 1, interrupt.requested()
             if done % config.training.checkpoint_every == 0 or done == config.training.epochs or stop:
                 saved = _save(run, state, Position(done, 0), Sums())
-            if stop:
+            if stop and saved:
                 raise Interrupted(saved)
             if after_epoch:
                 state.bank.flush()
@@ -137,10 +138,11 @@ def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
         reset_adam(trainer.optimizers["optimizer"], training.adam_beta1, training.adam_beta2)
     if epoch and restart_every and epoch % restart_every == 0:
         state.bank.restart(trainer.model.groups)
-    if trainer.sampler.preconditioner is not None:
+    target = trainer.sampler.preconditioner
+    if target is not None:
         now, before = (_sigmas(config.inference, state, e) for e in (epoch, epoch - 1))
         if epoch < preconditioner.EARLY or epoch % preconditioner.EARLY == 0 or now != before:
-            _update_preconditioner(state, now)
+            _update_preconditioner(target, state, now)
 
 
 def _sigmas(inference: cfg.Inference, state: TrainingState, epoch: int) -> List[float]:
@@ -158,14 +160,14 @@ def _set_sigma_factors(inference: cfg.Inference, state: TrainingState, epoch: in
         sampler.set_sigma_factor(g, cfg.at_epoch(inference.sigma_app, epoch))
 
 
-def _update_preconditioner(state: TrainingState, sigmas: Sequence[float]) -> None:
+def _update_preconditioner(target: Preconditioner, state: TrainingState, sigmas: Sequence[float]) -> None:
     """From the weights and chains as they are, at evenly spaced samples of all processes."""
     count, group = len(state.source), state.group
     chosen = np.unique(np.linspace(0, count - 1, min(preconditioner.SAMPLES, count)).astype(int))
     own = chosen[chosen % group.size == group.rank]
     sums = preconditioner.curvatures(state.trainer.model, state.bank.read(own))
     sums = [group.all_sum(total.ravel()).reshape(total.shape) / len(chosen) for total in sums]
-    state.trainer.sampler.preconditioner.update(sums, sigmas)
+    target.update(sums, sigmas)
 
 
 def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:

@@ -70,4 +70,5 @@ def micro_batches(batch: Batch, latents: Arrays, count: int) -> Iterator[MicroBa
     sigma, groups = ms.Tensor(batch.sigma, ms.float32), len(latents)
     arrays = (batch.x, full_mask(len(batch.x), batch.mask), *latents)
     for x, mask, *rest in zip(*(np.split(a, count) for a in arrays), *(np.split(n, count, 1) for n in batch.noise)):
-        yield MicroBatch(*as_tensors((x, mask)), sigma, as_tensors(rest[:groups]), tuple(rest[groups:]))
+        images, frames = as_tensors((x, mask))
+        yield MicroBatch(images, frames, sigma, as_tensors(rest[:groups]), tuple(rest[groups:]))

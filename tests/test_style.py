@@ -1,0 +1,33 @@
+"""Lint and types of the whole source."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("line", [["ruff", "check", "src", "tests"], ["mypy"]], ids=["lint", "types"])
+def test_the_source_is_clean(line):
+    result = subprocess.run([sys.executable, "-m", *line], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+
+
+def test_no_room_imports_from_above():
+    """data, nets <- inference <- training <- run <- evaluation, figures, export, experiments, bench <- cli."""
+    layers = [{"data", "nets"}, {"inference"}, {"training"}, {"run"}, {"evaluation", "figures", "export", "experiments", "bench"}, {"cli"}]
+    level = {name: k for k, names in enumerate(layers) for name in names}
+    wrong = []
+    for path in (ROOT / "src" / "dgn").rglob("*.py"):
+        own = path.relative_to(ROOT / "src" / "dgn").parts[0].removesuffix(".py")
+        for line in path.read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            if len(words) > 1 and words[0] in ("from", "import") and words[1].startswith("dgn."):
+                other = words[1].split(".")[1]
+                if own in level and level.get(other, 0) > level[own]:
+                    wrong.append(f"{path.relative_to(ROOT)}: {line.strip()}")
+    assert not wrong, "\n".join(wrong)
