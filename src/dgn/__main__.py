@@ -28,7 +28,8 @@ COMMANDS = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="dgn", description="Deformable generator networks: unsupervised disentanglement of "
+    top = argparse.ArgumentParser(prog="dgn", description="Deformable generator networks: unsupervised disentanglement "
+                                                          "of "
                                   "appearance and geometry.")
     top.add_argument("--version", action="version", version=f"dgn {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
@@ -41,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Runs a command. Returns 0 if it succeeded, 1 if the run failed, 2 if the user's input is wrong, 130 if interrupted."""
+    """Runs a command. Returns 0 if it succeeded, 1 if the run failed, 2 if the user's input is wrong, 130 if
+    interrupted."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     try:
         args = parser().parse_args(argv)

@@ -1,4 +1,5 @@
-"""The settings of a run as frozen dataclasses. Defaults are the paper's (Table 4), or the authors' code where the paper is silent.
+"""The settings of a run as frozen dataclasses. Defaults are the paper's (Table 4), or the authors' code where the paper
+is silent.
 
 Reading and writing YAML, and overrides from the command line, are in dgn.recipe.
 """
@@ -49,7 +50,7 @@ class Data:
     population: str = choice("random", "random", "frontal", "neutral", "expressions", fixed=True)  # of generated faces
     size: int = number(64, 16, 1024, fixed=True)  # pixels; 4 x a power of two; with Table 5 a multiple of 16
     grey: bool = setting(False, fixed=True)  # one channel instead of RGB
-    crop: Optional[Tuple[int, int, int, int]] = setting(None, fixed=True)  # left, top, right, bottom; None: centre square
+    crop: Optional[Tuple[int, int, int, int]] = setting(None, fixed=True)  # left, top, right, bottom; None: square
     limit: Optional[int] = number(None, 1, fixed=True)  # training samples at most (generated: 1000 faces, 516 clips)
     held_out: int = number(200, 0, fixed=True)  # the last samples (of clips named class/person_...: the last people)
     corrupt: str = choice("error", "error", "skip")  # an unreadable file stops the run, or is left out
@@ -80,7 +81,7 @@ class Model:
     control_grid: int = number(0, 0, 256, fixed=True)  # beyond the paper: B-spline control points a side; 0: per pixel
     refine: bool = setting(False, fixed=True)  # the optional refining layer after the warp (Fig. 1)
     warp: str = choice("auto", "auto", "reference", "grid_sample", "native", trains=False)  # implementation of Eq. 2-4
-    deconv: str = choice("auto", "auto", "stock", "symmetric", "native", trains=False)  # also of the critic's convolutions
+    deconv: str = choice("auto", "auto", "stock", "symmetric", "native", trains=False)  # and of the critic
     recurrence: str = choice("auto", "auto", "stock", "native", trains=False)  # of the transition over time
 
 
@@ -92,7 +93,7 @@ class Inference:
     steps: int = number(20, 1)  # l: Langevin steps in each iteration
     steps_per_graph: int = number(0, 0)  # steps of one compiled graph, a divisor of `steps`; 0: all
     sigma: Schedule = ((0, 1.5), (100, 1.0))  # standard deviation of the residual; the error is summed over the image
-    chain_init: str = choice("prior", "prior", "mean")  # chains start from prior samples, or (beyond the paper) its mean
+    chain_init: str = choice("prior", "prior", "mean")  # chains start as prior samples, or (beyond paper) at 0
     restart_every: int = number(0, 0)  # beyond the paper: chains restart at the prior's mean every n epochs; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # simultaneous: as in the authors' code
     scale_by_frames: bool = False  # beyond the paper, clips: delta / sqrt(frames that the latent affects)
@@ -109,7 +110,7 @@ class Training:
     init_from: Optional[str] = None  # run folder whose weights are the initial ones (5.2)
     freeze: str = choice("none", "none", "appearance", "geometry", fixed=True)  # generator that is not updated (5.2)
     reinit_appearance: Tuple[int, ...] = setting((), fixed=True)  # beyond the paper: epochs that reinitialize F_a
-    adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # generator loss with a critic (5.3)
+    adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
     mean_displacement_weight: float = number(0.0, 0)  # beyond the paper: penalty on the batch's mean displacement
     likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22
     r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22
@@ -157,8 +158,8 @@ class Config:
         self._check_batches()
         self._check_options()
         if self.model.kind == "plain" and (self.model.appearance, self.training.freeze) != ("sampled", "none"):
-            raise UserError("model.kind is plain: it has no appearance to be given (model.appearance) and no generator to "
-                            "freeze (training.freeze)")
+            raise UserError("model.kind is plain: it has no appearance to be given (model.appearance) and no "
+                            "generator to freeze (training.freeze)")
         if self.training.reinit_appearance and (
                 self.model.kind, self.training.method, self.training.freeze) != ("deformable", "abp", "none"):
             raise UserError("training.reinit_appearance needs model.kind deformable, training.method abp and "
@@ -176,7 +177,8 @@ class Config:
                             "training.method abp and images (data.frames 0)")
         deformable = self.model.kind == "deformable"
         if self.training.mean_displacement_weight > 0 and not (deformable and self.training.adversarial == "none"):
-            raise UserError("training.mean_displacement_weight needs model.kind deformable and training.adversarial none")
+            raise UserError("training.mean_displacement_weight needs model.kind deformable and training.adversarial "
+                            "none")
 
     def _check_batches(self) -> None:
         training, inference = self.training, self.inference
@@ -188,18 +190,19 @@ class Config:
             raise UserError(f"training.micro_batches is {training.micro_batches}; it must divide "
                             f"training.batch_size / training.shards, {share}")
         if inference.steps_per_graph and inference.steps % inference.steps_per_graph:
-            raise UserError(f"inference.steps_per_graph is {inference.steps_per_graph}; it must divide inference.steps, "
-                            f"{inference.steps}")
+            raise UserError(f"inference.steps_per_graph is {inference.steps_per_graph}; it must divide "
+                            f"inference.steps, {inference.steps}")
 
     def _check_sizes(self) -> None:
         side, grid = self.data.size, self.model.control_grid
         if self.model.network == "table5":
             if side % 16 or grid % 16 or grid > side:
-                raise UserError(f"data.size is {side}, model.control_grid {grid}; the networks of Table 5 need multiples of "
-                                "16 (the grid 0, or up to data.size)")
+                raise UserError(f"data.size is {side}, model.control_grid {grid}; the networks of Table 5 need "
+                                "multiples of 16 (the grid 0, or up to data.size)")
             return
         if side & (side - 1):
-            raise UserError(f"data.size is {side}; the generators double 4x4 pixels, so it must be 16, 32, 64, 128, 256 ...")
+            raise UserError(f"data.size is {side}; the generators double 4x4 pixels, so it must be 16, 32, 64, 128, "
+                            "256 ...")
         if grid and (grid < 8 or grid & (grid - 1) or grid > side):
             raise UserError(f"model.control_grid is {grid}; it must be 0, or 8, 16, 32 ... up to data.size")
 
@@ -208,16 +211,17 @@ class Config:
             raise UserError("training.adversarial needs training.method abp, model.appearance sampled, and images "
                             "(data.frames 0)")
         if self.data.size & (self.data.size - 1):
-            raise UserError(f"data.size is {self.data.size}; the critic halves it down to 4, so it must be a power of two")
+            raise UserError(f"data.size is {self.data.size}; the critic halves it down to 4, so it must be a power of "
+                            "two")
 
     def _check_clips(self) -> None:
         data, of_clips = self.data, self.data.format in CLIP_FORMATS
         if data.frames == 0 and (of_clips or data.resample):
-            raise UserError(f"data.format {data.format} and data.resample are for clips; data.frames must be their number "
-                            "of frames")
+            raise UserError(f"data.format {data.format} and data.resample are for clips; data.frames must be their "
+                            "number of frames")
         if data.frames and data.path and not of_clips:
-            raise UserError(f"data.frames is {data.frames}, so {data.path} must hold clips: data.format videos, frames or "
-                            "strips")
+            raise UserError(f"data.frames is {data.frames}, so {data.path} must hold clips: data.format videos, "
+                            "frames or strips")
         kinds = (self.model.kind, self.model.appearance, self.training.method)
         if data.frames and kinds != ("deformable", "sampled", "abp"):
             raise UserError("clips (data.frames) need model.kind deformable, model.appearance sampled and "
@@ -238,8 +242,8 @@ def check_resumable(old: Config, new: Config) -> None:
     """Raises UserError naming the first setting that a resumed run must not change."""
     for key, before, after, rules in _pairs(old, new):
         if rules["fixed"] and before != after:
-            raise UserError(f"{key} is {before!r} in this run and cannot become {after!r} when it is resumed; start a new run "
-                            "in another --output")
+            raise UserError(f"{key} is {before!r} in this run and cannot become {after!r} when it is resumed; start "
+                            "a new run in another --output")
 
 
 def first_difference(old: Config, new: Config) -> Optional[str]:
@@ -260,7 +264,8 @@ def _pairs(old: Config, new: Config) -> Iterator[Tuple[str, Any, Any, Dict[str, 
 
 
 def changed(config: Config, **sections: Dict[str, Any]) -> Config:
-    """A config with other values: changed(config, model={"kind": "plain"}). Raises UserError for a value out of range."""
+    """A config with other values: changed(config, model={"kind": "plain"}). Raises UserError for a value out of
+    range."""
     return dataclasses.replace(config, **{name: dataclasses.replace(getattr(config, name), **values)
                                           for name, values in sections.items()})
 
@@ -286,7 +291,8 @@ def _check_ranges(section: str, values: Any) -> None:
             continue
         if "options" in rule and value not in rule["options"]:
             raise UserError(f"{key} is {value!r}; it must be one of {', '.join(rule['options'])}")
-        if "low" in rule and not (rule["low"] <= value <= rule["high"] and (rule["above"] is None or value > rule["above"])):
+        if "low" in rule and not (rule["low"] <= value <= rule["high"]
+                                  and (rule["above"] is None or value > rule["above"])):
             low = f"above {rule['above']}" if rule["above"] is not None else f"at least {rule['low']}"
             high = "" if rule["high"] == float("inf") else f" and at most {rule['high']}"
             raise UserError(f"{key} is {value}; it must be {low}{high}")

@@ -22,7 +22,8 @@ DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
 def check_versions() -> None:
     """Raises UserError, saying what to do, if MindSpore or NumPy is missing or of a version that does not fit."""
     wanted = ".".join(map(str, MINDSPORE))
-    remedy = f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which makes its own .venv"
+    remedy = (f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which makes its own "
+              ".venv")
     try:
         found = metadata.version("mindspore")
     except metadata.PackageNotFoundError:
@@ -31,15 +32,16 @@ def check_versions() -> None:
         raise UserError(f"MindSpore {wanted} is needed, {found} is installed: {remedy}")
     numpy_version = metadata.version("numpy")
     if int(numpy_version.split(".")[0]) >= NUMPY_BELOW:
-        raise UserError(f"MindSpore {wanted} computes wrongly with NumPy {numpy_version}: install numpy>=1.25,<2; {remedy}")
+        raise UserError(f"MindSpore {wanted} computes wrongly with NumPy {numpy_version}: install numpy>=1.25,<2; "
+                        f"{remedy}")
 
 
 def set_environment() -> None:
     """Environment that must stand before MindSpore is first imported; what the user has set stays."""
     os.environ.setdefault("GLOG_v", "3")  # errors only: its warnings are not about what the user does
     if os.environ.get("MS_ROLE") == "MS_WORKER":
-        # how long a process waits for the others: one may be drawing or writing while they wait (CPU's own limit is 30 s);
-        # the scheduler keeps that limit, by which it misses a process that died
+        # how long a process waits for the others: one may be drawing or writing while they wait (CPU's own limit is 30
+        # s); the scheduler keeps that limit, by which it misses a process that died
         os.environ.setdefault("MS_NODE_TIMEOUT", str(PATIENCE))
     if platform.machine() == "x86_64":
         # With AVX-512 the oneDNN inside MindSpore 2.10 runs convolutions on plain layouts by its reference code, up to
@@ -62,7 +64,8 @@ def start(name: str = "auto") -> str:
     if name == "auto":
         name = next(candidate for candidate in DEVICES if available(candidate))
     elif not available(name):
-        raise UserError(f"no {name} here: MindSpore {ms.__version__} finds no such device or its driver; use auto or CPU")
+        raise UserError(f"no {name} here: MindSpore {ms.__version__} finds no such device or its driver; use auto or "
+                        "CPU")
     ms.set_device(name)
     ms.set_context(mode=ms.GRAPH_MODE)
     if launched_by_msrun():
@@ -84,7 +87,8 @@ def launched_by_msrun() -> bool:
 
 @functools.lru_cache(maxsize=None)
 def _join() -> None:
-    """Connects to the other processes; the scheduler serves them here and exits. Raises RunFailed if they do not connect."""
+    """Connects to the other processes; the scheduler serves them here and exits. Raises RunFailed if they do not
+    connect."""
     from mindspore import communication
 
     try:

@@ -1,8 +1,8 @@
 """The processes of a data-parallel training, one a device: which samples each owns, and their collectives.
 
-Process r of R owns the samples whose index is r modulo R, and only it updates their chains. Every batch holds equally many
-samples of each process (dgn.data.source.epoch_order). Gradients are averaged over processes; otherwise only sums of an
-epoch's metrics, the wish to stop, and digests of checkpoint files cross the network.
+Process r of R owns the samples whose index is r modulo R, and only it updates their chains. Every batch holds equally
+many samples of each process (dgn.data.source.epoch_order). Gradients are averaged over processes; otherwise only sums
+of an epoch's metrics, the wish to stop, and digests of checkpoint files cross the network.
 """
 
 from __future__ import annotations

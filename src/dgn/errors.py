@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """The input is wrong (config, files, arguments); the message says what, where, and what would be right. Exit code 2."""
+    """The input is wrong (config, files, arguments); the message says what, where, and what would be right. Exit code
+    2."""
 
     exit_code = 2
 

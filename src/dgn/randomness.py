@@ -1,7 +1,7 @@
-"""Random numbers that are a function of what they are for, not of what was drawn before.
+"""Random numbers keyed by purpose and place, without a generator state.
 
-Every draw names its purpose and its place (epoch, batch, image ...), so a resumed run or another order of calls sees the
-same values, and there is no generator state to save.
+Every draw names its purpose and its place (epoch, batch, image ...), so a resumed run or another order of calls draws
+the same values, and there is no state to save.
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ def generator(seed: int, purpose: str, *place: int) -> np.random.Generator:
     >>> generator(1, "noise", 3, 0).integers(10) == generator(1, "noise", 3, 0).integers(10)
     True
     """
-    # the length counts too: NumPy takes a place (3,) and a place (3, 0) for the same
+    # with the length, as NumPy treats the keys (3,) and (3, 0) as equal
     entropy = [seed, zlib.crc32(purpose.encode()), len(place), *place]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))

@@ -136,7 +136,8 @@ def _read_file(path: Path) -> Dict[str, Origin]:
 
 
 def _mapping(node: Optional[yaml.Node], path: Path, what: str) -> Dict[str, yaml.Node]:
-    """The entries of a YAML mapping, {} for an empty one. Raises UserError for a duplicate key, or another kind of node."""
+    """The entries of a YAML mapping, {} for an empty one. Raises UserError for a duplicate key, or another kind of
+    node."""
     if node is None or (isinstance(node, yaml.ScalarNode) and not node.style and node.value in ("", *_NULL)):
         return {}
     if not isinstance(node, yaml.MappingNode):

@@ -40,8 +40,8 @@ START = "start.sha256"  # in a run folder: digest of the checkpoint that the run
 class Run:
     """A run as its newest whole checkpoint holds it.
 
-    folder: its files; model: the generator; sampler: Langevin dynamics on it; encoder: of a run trained by VAE; bank: the
-    latents of the training samples, read-only.
+    folder: its files; model: the generator; sampler: Langevin dynamics on it; encoder: of a run trained by VAE; bank:
+    the latents of the training samples, read-only.
     """
 
     folder: RunFolder
@@ -63,8 +63,9 @@ class Run:
         return self.open()
 
     def decode(self, *latents: np.ndarray) -> Decoded:
-        """Images of latents (N, d) of each group, NumPy in and out: image (N, C, H, W) in [0, 1]; for a deformable model also
-        appearance (N, C, H, W) and displacement (N, 2, H, W) in pixels (Eq. 1). Clips have frames as a second axis."""
+        """Images of latents (N, d) of each group, NumPy in and out: image (N, C, H, W) in [0, 1]; for a deformable
+        model also appearance (N, C, H, W) and displacement (N, 2, H, W) in pixels (Eq. 1). Clips have frames as a
+        second axis."""
         return decode(self.model, *latents)
 
     def sample(self, count: int, seed: int = 0) -> Decoded:
@@ -77,11 +78,12 @@ class Run:
 
     def infer(self, images: Union[np.ndarray, Source], steps: Optional[int] = None, descent_steps: int = 0,
               seed: Optional[int] = None, use_encoder: bool = True) -> Any:
-        """Latents of images: by the encoder if the run has one, else by Langevin dynamics from the prior's mean (Eq. 7).
+        """Latents of images: by the encoder if the run has one, else by Langevin dynamics from the prior's mean (Eq.
+        7).
 
-        images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W), or a Source (dgn.images), which also gives labels and
-        the mask of shorter clips. steps: Langevin steps (default: the config's evaluation.steps); descent_steps: further
-        steps without noise, towards a mode; seed: of the noise (default: the run's).
+        images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W), or a Source (dgn.images), which also gives labels
+        and the mask of shorter clips. steps: Langevin steps (default: the config's evaluation.steps); descent_steps:
+        further steps without noise, towards a mode; seed: of the noise (default: the run's).
         Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d).
         """
         chains = self.chains(steps, descent_steps, seed)
@@ -106,8 +108,8 @@ class Run:
                       self.config.training.seed if seed is None else seed, descent_steps, first)
 
     def training_latents(self, descent_steps: int) -> Any:
-        """Latents of all training samples in order: their chains after so many further steps without noise, which lead to a
-        mode of the posterior. For a run trained by VAE: the encoder's means."""
+        """Latents of all training samples in order: their chains after so many further steps without noise, which lead
+        to a mode of the posterior. For a run trained by VAE: the encoder's means."""
         source, everyone = self.sources.train, np.arange(len(self.sources.train))
         images = source.read(everyone)
         if self.encoder is not None:
@@ -125,8 +127,8 @@ class Run:
 def load(path: Union[str, Path], device: str = "auto") -> Run:
     """Opens a run folder: builds its model and sampler and restores their weights.
 
-    device: Ascend, GPU, CPU, or auto: the first of these that is available. Raises UserError if the folder holds no whole
-    checkpoint.
+    device: Ascend, GPU, CPU, or auto: the first of these that is available. Raises UserError if the folder holds no
+    whole checkpoint.
     """
     devices.start(device)
     return open_run(Path(path).expanduser())
@@ -148,9 +150,9 @@ def open_run(path: Path, sources: Optional[Sources] = None) -> Run:
         opened = sources or open_sources(config.data)
         if opened.train.identity() != trained_on:
             where = f"{config.data.path} holds now" if config.data.path else "are generated now"
-            raise UserError(f"{path} was trained on other images than {where}: some were added, removed or renamed, or this "
-                            "version orders them differently, and its chains would be matched to wrong images; restore them, "
-                            "or train a new run")
+            raise UserError(f"{path} was trained on other images than {where}: some were added, removed or renamed, "
+                            "or this version orders them differently, and its chains would be matched to wrong "
+                            "images; restore them, or train a new run")
         return opened
     return Run(folder, saved, model, sampler, encoder, LatentBank.open(saved, model.groups), open_them)
 
@@ -163,7 +165,8 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
     """Trains a run folder to the config's last epoch; see dgn.training.fit."""
     def as_run(fitted: Fitted) -> Run:
         trainer = fitted.state.trainer
-        return Run(folder, fitted.checkpoint, trainer.model, trainer.sampler, trainer.encoder, fitted.bank, lambda: sources)
+        return Run(folder, fitted.checkpoint, trainer.model, trainer.sampler, trainer.encoder, fitted.bank,
+                   lambda: sources)
 
     report = None
     if after_epoch is not None:
@@ -179,8 +182,8 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     """Trains a new run in the folder `output` and returns it.
 
     config: a recipe's path or a Config; overrides: values by section.key, such as {"training.epochs": 20}; device: see
-    `load`; after_epoch(run, epochs): called after each epoch. Raises UserError for a wrong config or a folder that exists,
-    Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
+    `load`; after_epoch(run, epochs): called after each epoch. Raises UserError for a wrong config or a folder that
+    exists, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
     """
     devices.start(device)
     config = config if isinstance(config, Config) else recipe.load(Path(config).expanduser())
@@ -195,7 +198,8 @@ def ensure_trained(path: Path, config: Config) -> Run:
     """The run of `config` in `path`: opened if it is complete, resumed if it is not, started if there is none.
 
     Settings that do not affect the weights (evaluation, caches) may differ and are taken from `config`.
-    Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed since.
+    Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed
+    since.
     """
     sources = open_sources(config.data)  # first: an error in the data must not leave a folder behind
     if not (path / "config.yaml").exists():
@@ -208,9 +212,10 @@ def ensure_trained(path: Path, config: Config) -> Run:
     if different:
         raise UserError(f"{path} holds a run of other settings ({different}); remove it, or choose another --output")
     start = path / START
-    if config.training.init_from and not (start.exists() and start.read_text(encoding="utf-8") == _start_digest(config)):
-        raise UserError(f"{path} was not initialized from {config.training.init_from} as it is now; remove it, so that it is "
-                        "trained again")
+    digest = start.read_text(encoding="utf-8") if start.exists() else None
+    if config.training.init_from and digest != _start_digest(config):
+        raise UserError(f"{path} was not initialized from {config.training.init_from} as it is now; remove it, so "
+                        "that it is trained again")
     folder.change_config(config)
     saved = checkpoint.listed(folder.checkpoints)
     if saved and checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))["epoch"] >= config.training.epochs:

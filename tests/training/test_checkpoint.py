@@ -13,7 +13,7 @@ from dgn.errors import RunFailed, UserError
 from dgn.inference.latents import LatentBank
 from dgn.nets.deformable import DeformableGenerator
 from dgn.training import checkpoint
-from dgn.training.checkpoint import Position
+from dgn.training.checkpoint import Content, Position
 
 MODEL = cfg.Model(z_app=4, z_geo=3, width=8)
 
@@ -29,7 +29,7 @@ def state(tmp_path):
 
 def save(state, epoch, keep=3):
     model, bank, folder = state
-    return checkpoint.save(folder, Position(epoch, 0), {}, {"weights": model}, bank, keep)
+    return checkpoint.save(folder, Position(epoch, 0), Content({}, {"weights": model}, bank), keep)
 
 
 def test_what_is_loaded_is_what_was_saved(state):

@@ -20,8 +20,10 @@ from dgn.cli import add_device, positive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("--images", metavar="PATH", help="other unseen images than the held-out ones; nothing is written")
-    parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of the clips of --images (default: data.format)")
+    parser.add_argument("--images", metavar="PATH", help="other unseen images than the held-out ones; nothing is "
+                                                         "written")
+    parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of the clips of --images (default: "
+                                                                   "data.format)")
     parser.add_argument("--steps", type=positive, help="Langevin steps for an unseen image (default: evaluation.steps)")
     parser.add_argument("--by-langevin", action="store_true", help="of a VAE: infer unseen images by Langevin dynamics")
     add_device(parser)
@@ -35,5 +37,6 @@ def run(args: argparse.Namespace) -> int:
     trained = load(args.run_folder, args.device)
     images = open_images(cfg.with_format(trained.config.data, args.format), args.images) if args.images else None
     result = evaluate(trained, images, args.steps, not args.by_langevin)
-    print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} ckpt={trained.checkpoint}")
+    print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} "
+          f"ckpt={trained.checkpoint}")
     return 0

@@ -32,10 +32,12 @@ CHUNK = 500  # images, or frames of clips, inferred and written at a time
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("--images", metavar="PATH", required=True, help="folder of images or clips, or .mindrecord file")
+    parser.add_argument("--images", metavar="PATH", required=True, help="folder of images or clips, or .mindrecord "
+                                                                        "file")
     parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of clips (default: data.format of the run)")
     parser.add_argument("--steps", type=positive, default=300, help="Langevin steps (default %(default)s)")
-    parser.add_argument("--output", metavar="DIR", default="inferred", help="new folder for the results (default %(default)s)")
+    parser.add_argument("--output", metavar="DIR", default="inferred", help="new folder for the results (default "
+                                                                            "%(default)s)")
     parser.add_argument("--seed", type=natural, default=1, help="of the chains' noise (default %(default)s)")
     add_device(parser)
 
@@ -72,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
 
     groups = {group.name: np.concatenate(parts) for group, parts in zip(trained.model.groups, zip(*latents))}
     write_arrays(output / "latents.npz", names=np.array(names), **groups)
-    msre, psnr = (sum(e[key] * e["images"] for e in errors) / sum(e["images"] for e in errors) for key in ("msre", "psnr"))
+    count = sum(e["images"] for e in errors)
+    msre, psnr = (sum(e[key] * e["images"] for e in errors) / count for key in ("msre", "psnr"))
     print(f"{len(source)} {kind}s, {args.steps} steps: MSRE {msre:.1f}, PSNR {psnr:.1f} dB; written to {output}")
     return 0
 

@@ -1,4 +1,5 @@
-"""Train a model: alternating back-propagation (Algorithm 1) on a folder of images, a MindRecord file or generated faces.
+"""Train a model: alternating back-propagation (Algorithm 1) on a folder of images, a MindRecord file or generated
+faces.
 
   dgn train --config config/faces_demo.yaml --output runs/demo
   dgn train --config config/celeba64.yaml --data photos/ --output runs/faces --set training.epochs=200
@@ -66,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
         RunFolder.create(Path(args.output), config)
     group.barrier()
     if not (group.is_first or (Path(args.output) / "config.yaml").is_file()):
-        raise UserError(f"process {group.rank} does not see the run folder {args.output} that the first one made; it must be "
-                        "on a file system that all hosts share")
+        raise UserError(f"process {group.rank} does not see the run folder {args.output} that the first one made; "
+                        "it must be on a file system that all hosts share")
     folder = RunFolder.open(Path(args.output))
     cfg.check_resumable(folder.config, config)
     try:
@@ -81,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
         last = next(iter(sorted(folder.checkpoints.glob("epoch_*"), reverse=True)), None)
         if last is None:
             raise
-        raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} --resume with "
-                        "such a --set resumes from there") from None
+        raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} "
+                        "--resume with such a --set resumes from there") from None
     if group.is_first and not args.train_only:
         finish(trained)
     group.barrier()

@@ -63,8 +63,8 @@ def open_images(data: Data, path: str) -> Source:
     if packed:
         records, wanted = RecordImages(path), (1 if data.grey else 3, data.size, data.size)
         if records.shape != wanted:
-            raise UserError(f"{path} holds images of {records.shape} (channels, height, width), the config asks for {wanted}; "
-                            "pack them again, or change data.size and data.grey")
+            raise UserError(f"{path} holds images of {records.shape} (channels, height, width), the config asks for "
+                            f"{wanted}; pack them again, or change data.size and data.grey")
         return records
     return ImageFolder(path, data.size, data.crop, data.grey, pattern=data.pattern, corrupt=data.corrupt,
                        cache_mb=data.cache_mb)
@@ -84,8 +84,8 @@ def split(whole: Source, data: Data) -> Sources:
         held_out = set(people[free:])
         indices = np.array([index for index in indices if people[index] not in held_out], int)
         if not len(indices):
-            raise UserError(f"data.held_out = {data.held_out}: the people of the held-out images are those of all other "
-                            "images, so none are left to train on")
+            raise UserError(f"data.held_out = {data.held_out}: the people of the held-out images are those of all "
+                            "other images, so none are left to train on")
     train = Subset(whole, indices[:data.limit])
     return Sources(train, Subset(whole, np.arange(free, len(whole))) if data.held_out else None)
 

@@ -101,8 +101,8 @@ def to_images(samples: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
     """(n,) labels 0 <= label < classes -> (n, classes) float32. Raises UserError for others."""
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise UserError(f"labels range from {labels.min()} to {labels.max()}, and model.z_app is {classes}; it must be the "
-                        "number of labels")
+        raise UserError(f"labels range from {labels.min()} to {labels.max()}, and model.z_app is {classes}; it must "
+                        "be the number of labels")
     return np.eye(classes, dtype=np.float32)[labels]
 
 

@@ -1,9 +1,10 @@
-"""The negative complete-data log-likelihood of Eq. 8 (and 17), up to constants. All reductions and sigma are defined here.
+"""The negative complete-data log-likelihood of Eq. 8 (and 17), up to constants. All reductions and sigma are defined
+here.
 
   E(x, z) = ||x - F(z)||^2 / (2 sigma^2) + ||z||^2 / 2  [+ smoothness / 2 * ||grad displacement||^2]
 
-Sums run over all pixels, channels, frames and latent dimensions of one sample; nothing is averaged. Frames that the mask
-of a clip excludes do not count.
+Sums run over all pixels, channels, frames and latent dimensions of one sample; nothing is averaged. Frames that the
+mask of a clip excludes do not count.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def roughness(displacement: Tensor) -> Tensor:
 
 
 def full_mask(count: int, mask: Optional[np.ndarray] = None) -> np.ndarray:
-    """The mask of a batch as the energy takes it: that of clips (N, F), or ones (N, 1) for images, where it is unused."""
+    """The mask of a batch as the energy takes it: that of clips (N, F), or ones (N, 1) for images, where it is
+    unused."""
     return np.ones((count, 1), np.float32) if mask is None else np.ascontiguousarray(mask, np.float32)
 
 

@@ -23,7 +23,8 @@ def jacobians(decode: Decoder, latents: Sequence[np.ndarray], g: int, step: floa
 
 
 def gauss_newton(decode: Decoder, latents: Sequence[np.ndarray], g: int, step: float = STEP) -> np.ndarray:
-    """Sum over samples of J J^T, J = dF / dz_g as (d, values): (d, d) float64. Divide by their number for the average."""
+    """Sum over samples of J J^T, J = dF / dz_g as (d, values): (d, d) float64. Divide by their number for the
+    average."""
     dimensions = latents[g].shape[1]
     total = np.zeros((dimensions, dimensions))
     for jacobian in jacobians(decode, latents, g, step):

@@ -1,4 +1,5 @@
-"""Langevin dynamics on the latents, Eq. 7 (and 16): z <- z - delta^2 / 2 dE/dz + delta noise, one group after the other."""
+"""Langevin dynamics on the latents, Eq. 7 (and 16): z <- z - delta^2 / 2 dE/dz + delta noise, one group after the
+other."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ class Diagnostics(NamedTuple):
 class Options:
     """Variants of Langevin dynamics.
 
-    order: "alternating" (the paper), each group sees the newest value of the others; "simultaneous" (the authors' code),
-    all groups are updated from one state.
+    order: "alternating" (the paper), each group sees the newest value of the others; "simultaneous" (the authors'
+    code), all groups are updated from one state.
     scale_by_frames: the step size of a clip's latent is divided by the square root of the number of frames that it
     affects, as the energy's curvature grows with that number; the stationary distribution is unchanged.
     preconditioned: gradients and noise are multiplied by the matrices of dgn.inference.preconditioner.
@@ -48,7 +49,8 @@ class Options:
 
 
 class GroupEnergy(nn.Cell):
-    """E(x, z) summed over the batch, as a function of one group's latents, the other branches' outputs held fixed (Eq. 8)."""
+    """E(x, z) summed over the batch, as a function of one group's latents, the other branches' outputs held fixed (Eq.
+    8)."""
 
     def __init__(self, energy: Energy, g: int) -> None:
         super().__init__()
@@ -91,8 +93,8 @@ class Langevin(nn.Cell):
         ops.assign(self.sigma_factors, Tensor(factors))
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> Tuple[Tensors, Tensor, Tensor]:
-        """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then the noise
-        (K, N, *shape) of each group.
+        """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then the
+        noise (K, N, *shape) of each group.
 
         Returns (latents, energy (K, N), gradient norms (K, G, N)), G the number of sampled groups.
         (One flat list: the graph compiler treats a tuple argument as a constant, which has no gradient.)
@@ -149,7 +151,8 @@ def draw_noise(model: Model, steps: int, count: int, seed: int, purpose: str, *p
     return tuple(rng.standard_normal((steps, count, *group.shape), np.float32) for group in model.groups)
 
 
-def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where: str, names: Callable[[int], str]) -> None:
+def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where: str,
+                 names: Callable[[int], str]) -> None:
     """Raises RunFailed if a chain is not finite or its energy exceeds `limit`.
 
     latents: after the last step; where: epoch and batch, for the message; names: row -> name of the sample. The message
@@ -179,7 +182,8 @@ def energy_limit(values: int, sigma: float) -> float:
 def check_errors(errors: Sequence[float], where: str) -> None:
     """Raises RunFailed if an error or a loss is not finite although the chains were: the weights diverged."""
     if not np.isfinite(errors).all():
-        raise RunFailed(f"{where}: the errors or losses are not finite: the weights diverge; lower training.learning_rate")
+        raise RunFailed(f"{where}: the errors or losses are not finite: the weights diverge; lower "
+                        "training.learning_rate")
 
 
 def as_tensors(arrays: Sequence[np.ndarray]) -> Tensors:

@@ -1,4 +1,5 @@
-"""The persistent chains: every sample's latents, by sample index, on disk, in one shard or several."""
+"""The persistent chains: the latents of every sample, by sample index, in memory-mapped files, in one or several
+shards."""
 
 from __future__ import annotations
 
@@ -13,17 +14,17 @@ from dgn.errors import RunFailed, UserError
 from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
 
-_BLOCK = 4096  # samples whose first latents come from one generator
+_BLOCK = 4096  # samples whose initial latents come from one random generator
 
 
 class LatentBank:
-    """For each latent group a memory-mapped array (n, *shape) float32 a shard: millions of chains need no memory.
+    """A memory-mapped array (n, *shape) float32 for each latent group and shard: millions of chains need no memory.
 
-    Shard s of S holds the samples s, s + S, s + 2 S ... of `count`. A process of a training holds one of as many shards as
-    there are processes, in files that no other process writes, so the processes may be on several hosts; a checkpoint holds
-    all shards. One shard of one is <group>.npy, others are <group>-00002-of-00004.npy.
+    Shard s of S holds the samples s, s + S, s + 2 S ... of `count`. Each process of a training holds one shard, in
+    files that no other process writes, so processes may be on several hosts; a checkpoint holds all shards. A single
+    shard is <group>.npy, others are <group>-00002-of-00004.npy.
 
-    In a run folder the files are the working state between checkpoints; a checkpoint keeps a copy.
+    The files in a run folder are the working state between checkpoints; a checkpoint holds a copy.
     """
 
     def __init__(self, count: int, shards: int, held: Dict[int, Dict[str, Any]]) -> None:
@@ -32,9 +33,10 @@ class LatentBank:
     @classmethod
     def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int,
                given: Optional[Dict[str, np.ndarray]] = None, shard: int = 0, shards: int = 1) -> "LatentBank":
-        """New chains of a shard in `folder`, each started from the prior; a sample's start depends on seed and index alone.
+        """New chains of a shard in `folder`, drawn from the prior; a sample's initial latents depend on seed and index
+        only.
 
-        given: the latents of the groups that are not sampled, of the shard's samples.
+        given: latents of the groups that are not sampled, for the shard's samples.
         """
         bank = cls._empty(folder, groups, count, shard, shards)
         for number, group in enumerate(groups):
@@ -43,24 +45,27 @@ class LatentBank:
                 array[:] = (given or {})[group.name]
                 continue
             for start in range(0, count, _BLOCK):
-                block = generator(seed, "first latents", number, start).standard_normal((_BLOCK, *group.shape), np.float32)
+                rng = generator(seed, "first latents", number, start)
+                block = rng.standard_normal((_BLOCK, *group.shape), np.float32)
                 own = np.arange(start + (shard - start) % shards, min(start + _BLOCK, count), shards)
                 array[own // shards] = block[own - start]
         return bank
 
     @classmethod
     def open(cls, folder: Path, groups: Iterable[LatentGroup], shards: Optional[int] = None) -> "LatentBank":
-        """The chains of all samples that are stored in `folder`, to read. shards: of how many; without it there is one set.
+        """The chains of all samples stored in `folder`, read-only. shards: their number (default: the one that is
+        there).
 
         Raises UserError if a file is missing or belongs to another model.
         """
         groups = tuple(groups)
         shards = shards or _stored_shards(folder, groups[0].name)
-        held = {shard: {group.name: _open(folder / file_name(group.name, shard, shards), group) for group in groups} for shard in range(shards)}
+        held = {shard: {group.name: _open(folder / file_name(group.name, shard, shards), group) for group in groups}
+                for shard in range(shards)}
         return cls(sum(len(arrays[groups[0].name]) for arrays in held.values()), shards, held)
 
     def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> "LatentBank":
-        """A copy in `folder` of the samples of a shard, of however many shards these chains are."""
+        """A copy in `folder` of one of `shards` shards, whatever the number of shards here."""
         bank = LatentBank._empty(folder, groups, self.count, shard, shards)
         own = range(shard, self.count, shards)
         for start in range(0, len(own), _BLOCK):
@@ -71,50 +76,51 @@ class LatentBank:
     @classmethod
     def _empty(cls, folder: Path, groups: Iterable[LatentGroup], count: int, shard: int, shards: int) -> "LatentBank":
         n = len(range(shard, count, shards))
-        return cls(count, shards, {shard: {group.name: _allocate(folder / file_name(group.name, shard, shards), (n, *group.shape))
-                                           for group in groups}})
+        arrays = {group.name: _allocate(folder / file_name(group.name, shard, shards), (n, *group.shape)) for group in groups}
+        return cls(count, shards, {shard: arrays})
 
     def __len__(self) -> int:
         return self.count
 
     def read(self, indices: np.ndarray) -> Tuple[np.ndarray, ...]:
-        """Latents of the samples at `indices`, (n, *shape) for each group. They must be of shards that are held."""
+        """Latents of the samples at `indices`, (n, *shape) for each group. Their shards must be held."""
         parts = list(self._places(indices))
-        found = {name: np.empty((len(indices), *array.shape[1:]), np.float32) for name, array in next(iter(self.held.values())).items()}
-        for arrays, mine, places in parts:
-            for name, values in found.items():
-                values[mine] = arrays[name][places]
-        return tuple(found.values())
+        first = next(iter(self.held.values()))
+        latents = {name: np.empty((len(indices), *array.shape[1:]), np.float32) for name, array in first.items()}
+        for arrays, own, rows in parts:
+            for name, values in latents.items():
+                values[own] = arrays[name][rows]
+        return tuple(latents.values())
 
     def write(self, indices: np.ndarray, latents: Tuple[np.ndarray, ...]) -> None:
-        """Keeps the new state of the chains at `indices`, which must be of shards that are held."""
-        for arrays, mine, places in self._places(indices):
+        """Replaces the latents at `indices`, whose shards must be held."""
+        for arrays, own, rows in self._places(indices):
             for array, values in zip(arrays.values(), latents):
-                array[places] = values[mine]
+                array[rows] = values[own]
 
     def _places(self, indices: np.ndarray) -> Iterator[Tuple[Dict[str, np.ndarray], np.ndarray, np.ndarray]]:
-        """(arrays, which of the indices, their rows there) of each shard that the indices are of."""
+        """(arrays, mask over the indices, their rows in the arrays) of each shard."""
         indices = np.asarray(indices)
         of_shard = indices % self.shards
         for shard in np.unique(of_shard):
-            mine = of_shard == shard
-            yield self.held[int(shard)], mine, indices[mine] // self.shards
+            own = of_shard == shard
+            yield self.held[int(shard)], own, indices[own] // self.shards
 
     def restart(self, groups: Iterable[LatentGroup]) -> None:
-        """The chains of these groups begin again at the prior's mean, where inference of unseen images begins too."""
+        """Sets the chains of these groups to the prior's mean, where inference of unseen images starts, too."""
         for group in groups:
             if group.sampled:
                 for arrays in self.held.values():
                     arrays[group.name][:] = 0
 
     def flush(self) -> None:
-        """What was written is in the files, where who opens them sees it."""
+        """Flushes the memory maps to disk."""
         for arrays in self.held.values():
             for array in arrays.values():
                 array.flush()
 
     def save(self, folder: Path) -> List[Path]:
-        """A copy of every array in `folder`; its files. Raises OSError if the disk refuses."""
+        """Writes a copy of every array to `folder` and returns the files. Raises OSError if that fails."""
         files = []
         for shard, arrays in self.held.items():
             for name, array in arrays.items():
@@ -123,25 +129,26 @@ class LatentBank:
         return files
 
     def moments(self) -> Dict[str, Tuple[float, float]]:
-        """Mean and standard deviation of each group over samples and dimensions; near (0, 1) if prior and posterior agree."""
+        """Mean and standard deviation of each group over samples and dimensions; near (0, 1) if prior and posterior
+        agree."""
         return {name: moments(*sums) for name, sums in self.power_sums().items()}
 
     def power_sums(self) -> Dict[str, Tuple[float, float, float]]:
-        """Number, sum and sum of squares of each group's values, of the shards that are held."""
-        found: Dict[str, Tuple[float, float, float]] = {}
+        """Number, sum and sum of squares of each group's values in the shards that are held."""
+        result: Dict[str, Tuple[float, float, float]] = {}
         for arrays in self.held.values():
             for name, array in arrays.items():
-                found[name] = tuple(np.add(found.get(name, (0.0, 0.0, 0.0)), _power_sums(array)))
-        return found
+                result[name] = tuple(np.add(result.get(name, (0.0, 0.0, 0.0)), _power_sums(array)))
+        return result
 
 
 def file_name(group: str, shard: int, shards: int) -> str:
-    """Of the latents of a group, of one shard."""
+    """File of one shard of a group's latents."""
     return f"{group}.npy" if shards == 1 else f"{group}-{shard:05d}-of-{shards:05d}.npy"
 
 
 def remove_other_shards(folder: Path, groups: Iterable[LatentGroup], shards: int) -> None:
-    """Removes the files of other numbers of shards than this: of a training that went on with more or fewer processes."""
+    """Removes files of another number of shards: left by a training that was resumed with more or fewer processes."""
     for group in groups:
         wanted = {file_name(group.name, shard, shards) for shard in range(shards)}
         for path in (folder / f"{group.name}.npy", *folder.glob(f"{group.name}-*-of-*.npy")):
@@ -167,7 +174,7 @@ def _open(path: Path, group: LatentGroup) -> np.ndarray:
 
 
 def _allocate(path: Path, shape: Tuple[int, ...]) -> np.ndarray:
-    """A mapped file whose disk space is reserved now: a full disk is an error here, not a crash at a later write."""
+    """A mapped file with its disk space reserved: a full disk is an error here, not a crash at a later write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
@@ -179,7 +186,7 @@ def _allocate(path: Path, shape: Tuple[int, ...]) -> np.ndarray:
 
 
 def _power_sums(array: np.ndarray) -> Tuple[float, float, float]:
-    """Block by block, so that a mapped array need not fit into memory."""
+    """Number, sum and sum of squares, block by block: a mapped array may exceed the memory."""
     total, squares = 0.0, 0.0
     for start in range(0, len(array), _BLOCK):
         block = array[start:start + _BLOCK].astype(np.float64)
@@ -188,12 +195,13 @@ def _power_sums(array: np.ndarray) -> Tuple[float, float, float]:
 
 
 def moments(count: float, total: float, squares: float) -> Tuple[float, float]:
-    """Mean and standard deviation of values whose number, sum and sum of squares are known."""
+    """Mean and standard deviation from number, sum and sum of squares."""
     mean = total / count
     return mean, float(np.sqrt(max(squares / count - mean ** 2, 0.0)))
 
 
-def given_latents(groups: Iterable[LatentGroup], source: Source, indices: Optional[np.ndarray] = None) -> Dict[str, np.ndarray]:
+def given_latents(groups: Iterable[LatentGroup], source: Source,
+                  indices: Optional[np.ndarray] = None) -> Dict[str, np.ndarray]:
     """Latents that come with the data: one-hot labels (n, *shape) of each group that is not sampled.
 
     indices: of the samples; None: all. Raises UserError if the samples have no labels, or more classes than the group
@@ -204,7 +212,7 @@ def given_latents(groups: Iterable[LatentGroup], source: Source, indices: Option
         if not group.sampled:
             labels = source.labels(np.arange(len(source)) if indices is None else indices)
             if labels is None:
-                raise UserError("model.appearance is label, but these images have no labels; data.format mnist and cifar10 "
-                                "have them")
+                raise UserError("model.appearance is label, but these images have no labels; data.format mnist and "
+                                "cifar10 have them")
             given[group.name] = one_hot(labels, group.shape[0])
     return given

@@ -13,15 +13,17 @@ from mindspore import nn
 from dgn.inference import langevin
 from dgn.nets.model import LatentGroup, pad, samples_per_batch
 
-Given = Dict[str, np.ndarray]  # latents (N, *shape) by group: labels of groups that are not sampled, initial values of others
+# latents (N, *shape) by group: labels of groups that are not sampled, initial values of others
+Given = Dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Chains:
     """How chains of unseen images run.
 
-    steps: Langevin steps with noise (5.3: 300), then descent_steps without noise, towards the nearest mode: for measures
-    of a representation, which posterior noise would only blur. Both are rounded up to the steps of the compiled graph.
+    steps: Langevin steps with noise (5.3: 300), then descent_steps without noise, towards the nearest mode: for
+    measures of a representation, which posterior noise would only blur. Both are rounded up to the steps of the
+    compiled graph.
     sigma: of the energy; seed: of the noise; first: index of the first image in a job, which keys its noise.
     """
 
@@ -41,7 +43,8 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
     model, results = sampler.energy.model, []
     calls, descents = -(-chains.steps // sampler.steps), -(-chains.descent_steps // sampler.steps)
     limit = langevin.energy_limit(int(np.prod(images.shape[1:])), chains.sigma)
-    for batch in _batches(model.groups, images, mask, given, batch_size or samples_per_batch(model), bool(chains.first)):
+    batch_size = batch_size or samples_per_batch(model)
+    for batch in _batches(model.groups, images, mask, given, batch_size, bool(chains.first)):
         latents, place = batch.latents, chains.first + batch.start
         names = functools.partial(_image_name, place)
         for call in range(calls + descents):
@@ -79,7 +82,8 @@ class _Batch(NamedTuple):
 
 def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: Optional[np.ndarray], given: Optional[Given],
              batch_size: int, padded: bool = False) -> Iterator[_Batch]:
-    """Batches of equal size; a smaller last one is padded with its first sample, as another size would be compiled again."""
+    """Batches of equal size; a smaller last one is padded with its first sample, as another size would be compiled
+    again."""
     given = given or {}
     for group in groups:
         if not group.sampled and group.name not in given:
@@ -87,8 +91,8 @@ def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: Optional[n
     for start in range(0, len(images), batch_size):
         chosen = slice(start, start + batch_size)
         x = images[chosen]
-        latents = tuple(given[group.name][chosen] if group.name in given else np.zeros((len(x), *group.shape), np.float32)
-                        for group in groups)
+        latents = tuple(given[group.name][chosen] if group.name in given
+                        else np.zeros((len(x), *group.shape), np.float32) for group in groups)
         size, own_mask = len(x), None if mask is None else mask[chosen]
         if size < batch_size and (start or padded):
             x, latents = pad(x, batch_size), tuple(pad(z, batch_size) for z in latents)

@@ -78,7 +78,8 @@ def samples_per_batch(model: Model) -> int:
 
 
 def apply(net: nn.Cell, *latents: np.ndarray, batch_size: int) -> Tuple[np.ndarray, ...]:
-    """The outputs of a network (a model, or one of its branches) for latents: NumPy in and out, in batches of one size."""
+    """The outputs of a network (a model, or one of its branches) for latents: NumPy in and out, in batches of one
+    size."""
     count, results = len(latents[0]), []
     for start in range(0, count, batch_size):
         batch = [z[start:start + batch_size] for z in latents]
@@ -91,7 +92,8 @@ def apply(net: nn.Cell, *latents: np.ndarray, batch_size: int) -> Tuple[np.ndarr
 
 
 def pad(a: np.ndarray, size: int) -> np.ndarray:
-    """The rows of `a`, and its first row repeated until there are `size`: another batch size would compile a new graph."""
+    """The rows of `a`, and its first row repeated until there are `size`: another batch size would compile a new
+    graph."""
     return np.concatenate([a, a[:1].repeat(size - len(a), 0)]) if len(a) < size else a
 
 

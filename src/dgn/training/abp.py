@@ -18,8 +18,8 @@ from dgn.training.trainer import Batch, MicroBatch, StepMetrics, micro_batches
 class AlternatingBackPropagation:
     """Steps 3 and 4 of Algorithm 1 and 2 (a Trainer).
 
-    generator: the update of the model's weights, on a MeanEnergy; langevin_steps: of each iteration, a multiple of those
-    in the sampler's graph.
+    generator: the update of the model's weights, on a MeanEnergy; langevin_steps: of each iteration, a multiple of
+    those in the sampler's graph.
     """
 
     encoder = None
@@ -74,8 +74,8 @@ class MeanEnergy(nn.Cell):
 
     (x, mask, sigma, latents of each group) -> (mean energy, squared error of each sample (N,)). The mean over samples
     stands for the 1/N of Eq. 9; Adam makes the factor 1 / sigma^2 immaterial except for its epsilon.
-    displacement_weight: of a penalty, the squared norm of the batch's mean displacement (beyond the paper): it keeps the
-    canonical frame in the middle of the images' frames. It needs a deformable model of images.
+    displacement_weight: of a penalty, the squared norm of the batch's mean displacement (beyond the paper): it keeps
+    the canonical frame in the middle of the images' frames. It needs a deformable model of images.
     """
 
     def __init__(self, energy: Energy, displacement_weight: float = 0.0) -> None:

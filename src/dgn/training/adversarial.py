@@ -2,10 +2,10 @@
 
   T(theta, phi) = -lambda_1 L(theta) + E_z log(1 - D(F(z))) + E_x log D(x) - lambda_2 / 2 E_x ||grad D(x)||^2
 
-Each iteration runs Langevin dynamics on z for the likelihood term, then one Adam step on the critic (ascent on T) and one
-on the generators (descent). The paper prints R1 with a plus; a penalty must be subtracted from what the critic ascends.
-D is the sigmoid of the score, and R1 is taken of the score, as in the R1 paper. In the non-saturating form the actor
-descends -log D(F(z)) in place of log(1 - D(F(z))).
+Each iteration runs Langevin dynamics on z for the likelihood term, then one Adam step on the critic (ascent on T) and
+one on the generators (descent). The paper prints R1 with a plus; a penalty must be subtracted from what the critic
+ascends. D is the sigmoid of the score, and R1 is taken of the score, as in the R1 paper. In the non-saturating form the
+actor descends -log D(F(z)) in place of log(1 - D(F(z))).
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Adversarial(AlternatingBackPropagation):
 
 
 class Critic(nn.Cell):
-    """(x, fake) (N, C, H, W) each -> (-log D(x) - log(1 - D(fake)) + r1_weight / 2 R1, scores (N,) of x and of fake, R1).
+    """(x, fake) (N, C, H, W) each -> (-log D(x) - log(1 - D(fake)) + r1_weight / 2 R1, scores (N,) of x and of fake,
+    R1).
 
     r1_weight: lambda_2; 0: R1 is neither computed nor returned.
     """
@@ -94,8 +95,9 @@ class Critic(nn.Cell):
 
 
 class Actor(nn.Cell):
-    """The generators' objective: (x, mask, sigma, inferred latents and prior samples of each group) -> (lambda_1 times the
-    mean energy + the adversarial loss, squared error of each sample (N,), mean energy, scores (N,) of the prior's images).
+    """The generators' objective: (x, mask, sigma, inferred latents and prior samples of each group) -> (lambda_1 times
+    the mean energy + the adversarial loss, squared error of each sample (N,), mean energy, scores (N,) of the prior's
+    images).
 
     loss: "nonsaturating", -log D(F(z)); "minimax", log(1 - D(F(z))), Eq. 22 as it stands.
     """

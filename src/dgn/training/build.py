@@ -50,7 +50,8 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
                                                     [*model.trainable_params(), *encoder.trainable_params()]))
     if training.adversarial != "none":
         return _adversarial(config, sampler, group)
-    return AlternatingBackPropagation(sampler, step(MeanEnergy(energy, training.mean_displacement_weight), model.trainable_params()), config.inference.steps)
+    objective = MeanEnergy(energy, training.mean_displacement_weight)
+    return AlternatingBackPropagation(sampler, step(objective, model.trainable_params()), config.inference.steps)
 
 
 def _adversarial(config: Config, sampler: Langevin, group: ProcessGroup) -> Adversarial:
@@ -78,8 +79,8 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Optiona
     """
     counts = group.gather_values([len(source)])[:, 0]
     if counts.min() != counts.max():
-        raise UserError(f"one process finds {counts.min():.0f} samples and another {counts.max():.0f}; all hosts must see the "
-                        "same data")
+        raise UserError(f"one process finds {counts.min():.0f} samples and another {counts.max():.0f}; all hosts "
+                        "must see the same data")
     model = make_model(config)
     trainer = make_trainer(config, model, group)
     if saved is None:
@@ -92,7 +93,8 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Optiona
     return TrainingState(trainer, bank, source, lambda epoch: make_model(reseeded(config, epoch)), group)
 
 
-def new_training(config: Config, folder: RunFolder, source: Source, trainer: Trainer, group: ProcessGroup) -> LatentBank:
+def new_training(config: Config, folder: RunFolder, source: Source, trainer: Trainer,
+                 group: ProcessGroup) -> LatentBank:
     """Initial weights from training.init_from, if given; initial chains."""
     model = trainer.model
     if config.training.init_from:
@@ -105,13 +107,14 @@ def new_training(config: Config, folder: RunFolder, source: Source, trainer: Tra
     return bank
 
 
-def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Trainer, group: ProcessGroup) -> LatentBank:
+def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Trainer,
+                     group: ProcessGroup) -> LatentBank:
     """Weights, optimizers and chains of a checkpoint."""
     checkpoint.load(saved, {**trainer.networks, **trainer.optimizers})
     bank = checkpoint.restore_bank(saved, folder.latents, trainer.model.groups, group)
     if group.is_first and (len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity()):
-        raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in another "
-                        "order; resume with the same images")
+        raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in "
+                        "another order; resume with the same images")
     return bank
 
 
@@ -127,8 +130,8 @@ def initial_run(config: Config) -> Tuple[RunFolder, Path]:
 
 
 def init_from(run: RunFolder, saved: Path, trainer: Trainer) -> None:
-    """Initial weights from a checkpoint of another run. A model of clips may start from a model of images; a critic that the
-    other run does not have keeps its own initial weights."""
+    """Initial weights from a checkpoint of another run. A model of clips may start from a model of images; a critic
+    that the other run does not have keeps its own initial weights."""
     model = trainer.model
     checkpoint.load(saved, {"weights": model}, checkpoint.Conversion(model.names_from(run.config.data.frames),
                                                                      model.image_channels))

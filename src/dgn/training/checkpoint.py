@@ -7,7 +7,8 @@ A checkpoint is a folder that holds
   state.json                        position and running sums; all randomness follows from the position
   manifest.json                     SHA-256 of every other file
 
-It is written in a hidden folder, flushed, and renamed. Each process writes its own chains, the first one everything else.
+It is written in a hidden folder, flushed, and renamed. Each process writes its own chains, the first one everything
+else.
 """
 
 from __future__ import annotations
@@ -46,36 +47,44 @@ class Position(NamedTuple):
         return f"epoch_{self.epoch:05d}" + (f"_step_{self.step:06d}" if self.step else "")
 
 
-def save(folder: Path, position: Position, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank,
-         keep: int, group: ProcessGroup = ProcessGroup()) -> Path:
-    """Writes a checkpoint of `cells`, by file name, below `folder`, removes all but the newest `keep`, returns its path. All
-    processes must call it; state and cells are the first one's.
+class Content(NamedTuple):
+    """What a checkpoint holds besides its position."""
+
+    state: Dict[str, Any]  # JSON: running sums, identity of the images
+    cells: Mapping[str, nn.Cell]  # networks and optimizers by file name
+    bank: LatentBank  # the chains of this process
+
+
+def save(folder: Path, position: Position, content: Content, keep: int, group: ProcessGroup = ProcessGroup()) -> Path:
+    """Writes a checkpoint below `folder`, removes all but the newest `keep`, returns its path. A collective; state and
+    cells are those of the first process.
 
     Raises RunFailed if it cannot be written (a full disk); older checkpoints are then untouched.
     """
     final = folder / position.name
-    there = group.is_first and final.exists() and damage(final) is None  # a run stopped again where it was resumed
+    there = group.is_first and final.exists() and damage(final) is None  # stopped again where it was resumed
     if not group.any(there):
-        _write(final, folder / (_UNFINISHED + final.name), {**state, "epoch": position.epoch, "step": position.step}, cells, bank, group)
+        content.state.update(epoch=position.epoch, step=position.step)
+        _write(final, folder / (_UNFINISHED + final.name), content, group)
     if group.is_first:
         prune(folder, final, keep)
     group.barrier()
     return final
 
 
-def _write(final: Path, fresh: Path, state: Dict[str, Any], cells: Dict[str, nn.Cell], bank: LatentBank, group: ProcessGroup) -> None:
+def _write(final: Path, fresh: Path, content: Content, group: ProcessGroup) -> None:
     try:
         if group.is_first:
             for old in (final, fresh):
                 shutil.rmtree(old, ignore_errors=True)
             fresh.mkdir(parents=True)
         group.barrier()
-        digests = _gathered(_digests(bank.save(fresh)), bank, group)
+        digests = _gathered(_digests(content.bank.save(fresh)), content.bank, group)
         if group.is_first:
-            for name, cell in cells.items():
+            for name, cell in content.cells.items():
                 _save_parameters(fresh / f"{name}.ckpt", cell)
-            write_json(fresh / "state.json", state)
-            digests.update(_digests([fresh / "state.json", *(fresh / f"{name}.ckpt" for name in cells)]))
+            write_json(fresh / "state.json", content.state)
+            digests.update(_digests([fresh / "state.json", *(fresh / f"{name}.ckpt" for name in content.cells)]))
             write_json(fresh / "manifest.json", dict(sorted(digests.items())))
             for path in (fresh / "manifest.json", fresh):
                 sync(path)
@@ -96,7 +105,8 @@ def _digests(files: List[Path]) -> Dict[str, str]:
 
 
 def _gathered(digests: Dict[str, str], bank: LatentBank, group: ProcessGroup) -> Dict[str, str]:
-    """Digests of the chains of all processes, each of which holds one shard: exchanged, so that no file is read again."""
+    """Digests of the chains of all processes, each of which holds one shard: exchanged, so that no file is read
+    again."""
     names = list(next(iter(bank.held.values())))
     if group.size == 1:
         return digests
@@ -106,12 +116,13 @@ def _gathered(digests: Dict[str, str], bank: LatentBank, group: ProcessGroup) ->
 
 
 def prune(folder: Path, written: Path, keep: int) -> None:
-    """Removes unfinished folders, checkpoints named later than the one just `written` (damaged ones that this run passed
-    over and has not reached again), and all but the newest `keep`."""
+    """Removes unfinished folders, checkpoints named later than the one just `written` (damaged ones that this run
+    passed over and has not reached again), and all but the newest `keep`."""
     _sweep(folder)
     found = listed(folder)
     later = [path for path in found if path.name > written.name]
-    for old in later + found[len(later):][keep:]:  # renamed first: a removal that is cut short must not look like a checkpoint
+    for old in later + found[len(later):][keep:]:
+        # renamed first: an interrupted removal must not look like a checkpoint
         os.replace(old, folder / (_UNFINISHED + old.name))
     _sweep(folder)
 
@@ -169,7 +180,8 @@ class Conversion(NamedTuple):
 
 
 def load(checkpoint: Path, cells: Mapping[str, nn.Cell], conversion: Conversion = Conversion()) -> None:
-    """Fills `cells`, by file name, from a checkpoint: before their first compiled call, which may not see a later change.
+    """Fills `cells`, by file name, from a checkpoint: before their first compiled call, which may not see a later
+    change.
 
     Raises UserError if the checkpoint is of another model.
     """
@@ -178,7 +190,8 @@ def load(checkpoint: Path, cells: Mapping[str, nn.Cell], conversion: Conversion 
 
 
 def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup], group: ProcessGroup = ProcessGroup()) -> LatentBank:
-    """This process's chains of a checkpoint, which any number of processes may have written, as working files in `folder`."""
+    """This process's chains of a checkpoint, which any number of processes may have written, as working files in
+    `folder`."""
     with disk_errors(folder):
         return LatentBank.open(checkpoint, groups).copy_shard(folder, groups, group.rank, group.size)
 

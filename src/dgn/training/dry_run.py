@@ -30,8 +30,8 @@ def stacks(model: Model) -> List[nn.Cell]:
 
 
 def step_values(config: Config, trainer: Trainer) -> int:
-    """Values that an update holds for each sample: the forward pass and the gradient of every activation, all alive in the
-    worst case. The critic's step judges two images, and R1 keeps the backward pass of the real one for a second
+    """Values that an update holds for each sample: the forward pass and the gradient of every activation, all alive in
+    the worst case. The critic's step judges two images, and R1 keeps the backward pass of the real one for a second
     derivative; the actor's has a sample of the prior beside the reconstruction, and the critic on top of it."""
     generators = activations(trainer.model)
     if "critic" not in trainer.networks:
@@ -57,11 +57,9 @@ def describe(config: Config, trainer: Trainer, count: int, device: str) -> str:
     chains = FLOAT * count * latents / MEBIBYTE
     frames = config.data.frames
     what = f"clips        of {frames} frames\nsamples      " if frames else "images       "
-    return (f"{recipe.dump(config)}\n"
-            f"device       {device}\n"
-            f"{what}{count} of {model.channels}x{model.size}x{model.size}, {batches} batches of {batch} an epoch\n"
-            f"parameters   {sum(counts.values()):,} ({weights})\n"
-            f"steps        {config.training.epochs * batches:,} iterations, each {inference} and {updates}\n"
-            f"memory       about {step:.0f} MiB activations, {state:.0f} MiB weights and Adam, besides MindSpore's own "
-            "(about 700 MiB)\n"
-            f"disk         {chains:.1f} MiB chains, as much again a checkpoint")
+    return (f"{recipe.dump(config)}\ndevice       {device}\n{what}{count} of "
+            f"{model.channels}x{model.size}x{model.size}, {batches} batches of {batch} an epoch\nparameters   "
+            f"{sum(counts.values()):,} ({weights})\nsteps        {config.training.epochs * batches:,} iterations, "
+            f"each {inference} and {updates}\nmemory       about {step:.0f} MiB activations, {state:.0f} MiB "
+            f"weights and Adam, besides MindSpore's own (about 700 MiB)\ndisk         {chains:.1f} MiB chains, as "
+            "much again a checkpoint")

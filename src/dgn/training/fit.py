@@ -33,11 +33,11 @@ AfterEpoch = Callable[[Fitted, int], None]  # with the number of finished epochs
 
 def fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optional[AfterEpoch] = None,
         group: ProcessGroup = ProcessGroup()) -> Fitted:
-    """Trains from the newest whole checkpoint, or from the start, to the config's last epoch. Of several processes the first
-    one writes; all return when the run is complete.
+    """Trains from the newest whole checkpoint, or from the start, to the config's last epoch. Of several processes the
+    first one writes; all return when the run is complete.
 
-    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk is full. Errors of the
-    first process are also written to the run's log.
+    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk is full. Errors
+    of the first process are also written to the run's log.
     """
     if not group.is_first:
         return _fit(folder, config, source, after_epoch, group)
@@ -70,7 +70,8 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
     groups = state.trainer.model.groups
     progress = Progress(start.epoch, config.training.epochs, folder.text_log, quiet=not group.is_first)
     several = f", {group.size} processes" if group.size > 1 else ""
-    progress.say(f"dgn train on {device.current()}{several}: {len(source)} {'clips' if config.data.frames else 'images'}, "
+    progress.say(f"dgn train on {device.current()}{several}: {len(source)} "
+                 f"{'clips' if config.data.frames else 'images'}, "
                  f"{config.training.epochs} epochs" + (f", resumed from {saved}" if saved else "")
                  + f"; run folder {folder.path}")
 
@@ -88,7 +89,8 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
 
 
 def _newest(folder: RunFolder, group: ProcessGroup) -> Optional[Path]:
-    """The checkpoint to resume from, if there is one: the first process verifies it and sends its position to the others."""
+    """The checkpoint to resume from, if there is one: the first process verifies it and sends its position to the
+    others."""
     position = (-1, -1)
     if group.is_first and checkpoint.listed(folder.checkpoints):
         record = checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))

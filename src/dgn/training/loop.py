@@ -67,8 +67,8 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
                sums: Sums = Sums(), after_epoch: Optional[Callable[[int], None]] = None) -> Optional[Path]:
     """Trains from `start` to the config's last epoch; returns the last checkpoint, or None if nothing was left to do.
 
-    after_epoch(epochs) is called in the first process with the number of finished epochs, all chains being in their files.
-    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges.
+    after_epoch(epochs) is called in the first process with the number of finished epochs, all chains being in their
+    files. Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges.
     """
     config, group, saved = run.config, state.group, None
     with _Interrupt(group) as interrupt:
@@ -113,7 +113,8 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
 
 
 def batch_size(training: cfg.Training, count: int) -> int:
-    """Samples in a batch: as configured, or fewer if there are fewer samples. Raises UserError if a micro-batch is empty."""
+    """Samples in a batch: as configured, or fewer if there are fewer samples. Raises UserError if a micro-batch is
+    empty."""
     unit = training.shards * training.micro_batches
     size = min(training.batch_size, count - count % unit)
     if not size:
@@ -130,8 +131,8 @@ def _order(training: cfg.Training, state: TrainingState, epoch: int) -> np.ndarr
 
 
 def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
-    """Reinitialization of the appearance generator, restarts of chains and an update of the preconditioner, where the config
-    has them."""
+    """Reinitialization of the appearance generator, restarts of chains and an update of the preconditioner, where the
+    config has them."""
     trainer, training, restart_every = state.trainer, config.training, config.inference.restart_every
     if epoch in training.reinit_appearance:
         reinit_appearance(trainer.model, state.reinitialized(epoch), state.bank)
@@ -171,7 +172,8 @@ def _update_preconditioner(target: Preconditioner, state: TrainingState, sigmas:
 
 
 def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:
-    """One step of the trainer; the new latents are written to the bank. Raises RunFailed if chains or weights diverge."""
+    """One step of the trainer; the new latents are written to the bank. Raises RunFailed if chains or weights
+    diverge."""
     latents, metrics = state.trainer.step(batch, state.bank.read(loaded.indices))
     where = f"epoch {position.epoch}, batch {position.step}"
     if metrics.diagnostics is not None:
@@ -188,8 +190,8 @@ def _images(loaded: Loaded) -> int:
 
 
 def _noise(state: TrainingState, training: cfg.Training, position: Position, count: int) -> Tuple[np.ndarray, ...]:
-    """Noise for `count` samples. It is keyed by shard and place, not by the number of processes, and a process draws that of
-    its own shards only."""
+    """Noise for `count` samples. It is keyed by shard and place, not by the number of processes, and a process draws
+    that of its own shards only."""
     own, model = state.group.shards(training.shards), state.trainer.model
     parts = [langevin.draw_noise(model, state.trainer.draws, count // len(own), training.seed, "noise", *position,
                                  *shard_key(shard, training.shards)) for shard in own]
@@ -202,13 +204,13 @@ def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) 
     record: Dict[str, Any] = {"sums": sums._asdict(), "images": state.source.identity(),
                               "shards": run.config.training.shards} if state.group.is_first else {}
     cells = {**state.trainer.networks, **state.trainer.optimizers}
-    return checkpoint.save(run.checkpoints, position, record, cells, state.bank, run.config.training.checkpoints_kept,
-                           state.group)
+    content = checkpoint.Content(record, cells, state.bank)
+    return checkpoint.save(run.checkpoints, position, content, run.config.training.checkpoints_kept, state.group)
 
 
 def _latent_moments(state: TrainingState) -> Dict[str, float]:
-    """Mean and standard deviation of each group's latents over all processes; with a preconditioner also the number of used
-    dimensions."""
+    """Mean and standard deviation of each group's latents over all processes; with a preconditioner also the number of
+    used dimensions."""
     result = {}
     for name, sums in state.bank.power_sums().items():
         result[f"{name}_mean"], result[f"{name}_std"] = moments(*state.group.all_sum(sums))

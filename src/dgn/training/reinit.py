@@ -13,8 +13,8 @@ from dgn.nets.model import Model
 
 
 def reinit_appearance(model: Model, initial: Model, bank: LatentBank) -> None:
-    """Copies the appearance weights of `initial` into `model` (compiled graphs see it) and restarts the appearance's chains
-    at the prior's mean. The optimizer must be reset, too (dgn.training.optim.reset_adam)."""
+    """Copies the appearance weights of `initial` into `model` (compiled graphs see it) and restarts the appearance's
+    chains at the prior's mean. The optimizer must be reset, too (dgn.training.optim.reset_adam)."""
     g = model.branch_names.index("appearance")
     start = dict(initial.branches[g].parameters_and_names())
     for name, parameter in model.branches[g].parameters_and_names():
