@@ -5,8 +5,8 @@
     z = run.infer(dgn.images("photos/", like=run))
     picture = run.decode(z.appearance, z.geometry[::-1]).image
 
-Importing this package sets the environment that MindSpore needs before its own import; MindSpore itself is imported when
-a public name is first used.
+Importing this package sets the environment that MindSpore needs before its own import; MindSpore itself is imported
+when a public name is first used.
 """
 
 from __future__ import annotations

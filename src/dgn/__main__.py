@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import List, Optional
 
-from dgn import __version__, device
+from dgn import __version__, console, device
 from dgn.cli import bench, data, doctor, evaluate, experiment, export, figures, infer, infer310, train
 from dgn.errors import RunFailed, UserError
 
@@ -24,6 +24,8 @@ COMMANDS = {
     "data": (data, "make or prepare images and clips: generated faces, face crops, MindRecord"),
     "doctor": (doctor, "report what this machine has, and what would not work here"),
 }
+
+WITHOUT_MINDSPORE = ("doctor",)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,11 +46,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Optional[List[str]] = None) -> int:
     """Runs a command. Returns 0 if it succeeded, 1 if the run failed, 2 if the user's input is wrong, 130 if
     interrupted."""
+    console.prepare()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     try:
         args = parser().parse_args(argv)
-        if args.command != "doctor":
-            device.check_versions()
+        if args.command not in WITHOUT_MINDSPORE:
+            device.import_mindspore()
         return args.run(args) or 0
     except (UserError, RunFailed) as error:
         print(f"dgn: {error}", file=sys.stderr)
@@ -56,8 +59,14 @@ def main(argv: Optional[List[str]] = None) -> int:
     except KeyboardInterrupt:
         print("dgn: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except MemoryError:
+        print("dgn: not enough memory; a smaller training.batch_size, or more training.micro_batches, needs less",
+              file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # of standard output: nobody reads it any more
         return 141
+    finally:
+        console.finish()
 
 
 if __name__ == "__main__":

@@ -8,27 +8,34 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
+import signal
+import socket
 import sys
+import threading
+import time
 from importlib import metadata
 
 from dgn.errors import RunFailed, UserError
 
-MINDSPORE = (2, 10)
+MINDSPORE = (2, 7, 2), (2, 11)  # from, below
 NUMPY_BELOW = 2
+NOTICE = 5.0  # seconds without a connection after which a process says what it waits for
 PATIENCE = 3600  # seconds that a process waits for the others
 DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
 
 
 def check_versions() -> None:
     """Raises UserError, saying what to do, if MindSpore or NumPy is missing or of a version that does not fit."""
-    wanted = ".".join(map(str, MINDSPORE))
+    oldest, beyond = (".".join(map(str, version)) for version in MINDSPORE)
+    wanted = f"from {oldest} to below {beyond}"
     remedy = (f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which makes its own "
               ".venv")
     try:
         found = metadata.version("mindspore")
     except metadata.PackageNotFoundError:
         raise UserError(f"MindSpore {wanted} is needed and none is installed: {remedy}") from None
-    if tuple(int(part) for part in found.split(".")[:2]) != MINDSPORE:
+    if not MINDSPORE[0] <= tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < MINDSPORE[1]:
         raise UserError(f"MindSpore {wanted} is needed, {found} is installed: {remedy}")
     numpy_version = metadata.version("numpy")
     if int(numpy_version.split(".")[0]) >= NUMPY_BELOW:
@@ -73,6 +80,26 @@ def start(name: str = "auto") -> str:
     return name
 
 
+def import_mindspore() -> None:
+    """Imports MindSpore. Ctrl-C meanwhile exits at once: an exception inside the import of its libraries would abort the
+    process with a dump. Raises UserError if it cannot be imported."""
+    check_versions()
+    main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGINT, _exit_interrupted) if main else None
+    try:
+        import mindspore  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise UserError(f"MindSpore cannot be imported: {str(error).strip().splitlines()[0]}") from None
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, previous)
+
+
+def _exit_interrupted(number: int, frame: object) -> None:
+    os.write(2, b"dgn: interrupted\n")
+    os._exit(130)
+
+
 def current() -> str:
     """The device in use: Ascend, GPU or CPU."""
     import mindspore as ms
@@ -91,10 +118,34 @@ def _join() -> None:
     connect."""
     from mindspore import communication
 
+    variables = {name: os.environ.get(name) for name in ("MS_ROLE", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT")}
+    missing = [name for name, value in variables.items() if not value]
+    if missing:
+        raise UserError(f"MS_ROLE is {variables['MS_ROLE']}, as msrun sets it, but {', '.join(missing)} is not set; unset "
+                        "MS_ROLE for a training in one process")
+    if variables["MS_ROLE"] == "MS_WORKER" and not _answers(str(variables["MS_SCHED_HOST"]), str(variables["MS_SCHED_PORT"])):
+        listed = ", ".join(f"{name}={value}" for name, value in variables.items())
+        print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of msrun, stop "
+              "it and unset these variables", file=sys.stderr, flush=True)
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # the call below blocks in C++
     try:
         communication.init()
     except RuntimeError as error:
         raise RunFailed(f"the processes do not connect: {str(error).strip().splitlines()[0]}") from None
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _answers(host: str, port: str) -> bool:
+    """Whether the scheduler accepts connections within a few seconds."""
+    end = time.monotonic() + NOTICE
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection((host, int(port)), timeout=1):
+                return True
+        except (OSError, ValueError):
+            time.sleep(0.2)
+    return False
 
 
 def available(name: str) -> bool:

@@ -11,14 +11,23 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import logging
+import os
+import platform
+import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
-from dgn import recipe
+from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError
-from dgn.files import append_line, new_folder, write_json, write_text
+from dgn.files import append_line, disk_errors, new_folder, write_json, write_text
+
+log = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -46,7 +55,34 @@ class RunFolder:
         """The run in `path`. Raises UserError if there is none."""
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training")
-        return cls(path, recipe.load(path / "config.yaml"))
+        try:
+            if not (path / "config.yaml").read_text(encoding="utf-8").strip():
+                raise UserError(f"{path / 'config.yaml'} is empty: it was cut short, and the run's settings are lost")
+            return cls(path, recipe.load(path / "config.yaml"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read {path / 'config.yaml'}: {error}") from None
+        except UserError as error:
+            raise UserError(f"{error}; a run that a newer version of dgn wrote needs that version") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process: a POSIX lock, which the system releases when the process ends, on shared file
+        systems as far as they support it. Raises UserError, naming the holder, if another process trains the run."""
+        path = self.path / ".lock"
+        with disk_errors(path), open(path, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    file.seek(0)
+                    holder = file.read().strip() or "another process"
+                    raise UserError(f"{self.path} is in use by {holder}; wait for it, or stop it") from None
+                log.warning("%s: no lock on this file system (%s); no other process may train this run",
+                            path, error.strerror)
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            file.flush()
+            yield
 
     def change_config(self, config: Config) -> None:
         """Replaces the config, for the rest of the run."""
@@ -55,7 +91,7 @@ class RunFolder:
 
     def say(self, line: str) -> None:
         """Prints a line and adds it to train.log."""
-        print(line, flush=True)
+        console.say(line)
         append_line(self.text_log, line)
 
     def add_results(self, **sections: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,3 +108,51 @@ def test_killed_again_and_again_nothing_is_lost_or_wrong(images, tmp_path):
     whole = tmp_path / "whole"
     assert main(arguments(images, whole, done, "--set", "training.checkpoint_every=1000")) == 0
     assert_same(final_state(output), final_state(whole))
+
+
+def test_an_image_that_disappears_is_named_once_the_training_is_saved(images, tmp_path, capsys):
+    """Removed between two runs of a resumed training; put back, it ends as if nothing had happened."""
+    output, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(images, data)
+    line = arguments(data, output, EPOCHS, "--set", "data.cache_mb=0")
+    step = AlternatingBackPropagation.step
+
+    def step_and_remove(self, batch, latents):
+        if batch.iteration == 2:
+            (data / "003.png").rename(tmp_path / "003.png")
+        return step(self, batch, latents)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AlternatingBackPropagation, "step", step_and_remove)
+        assert main(line) == 2
+    message = capsys.readouterr().err
+    assert "003.png" in message and "saved before" in message and "--resume" in message
+    (tmp_path / "003.png").rename(data / "003.png")
+    assert resume(output) == 0
+    whole = tmp_path / "whole"
+    assert main(arguments(data, whole, EPOCHS)) == 0
+    assert_same(final_state(output), final_state(whole))
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from dgn.run_folder import RunFolder
+with RunFolder.open(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_and_the_holder_named(images, unbroken, tmp_path, capsys):
+    output = tmp_path / "run"
+    assert main(arguments(images, output, 1)) == 0
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(output)], env=environment, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert resume(output, "training.epochs=2") == 2
+        assert f"is in use by process {holder.pid} on" in capsys.readouterr().err
+        holder.kill()
+    assert resume(output, f"training.epochs={EPOCHS}") == 0  # the lock of a dead process is free
+    assert_same(final_state(output), unbroken)

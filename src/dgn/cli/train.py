@@ -11,6 +11,7 @@ The run folder holds all that later commands need. Ctrl-C saves the state and pr
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -26,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
                         help="change one value of the config; may be repeated")
     parser.add_argument("--data", metavar="PATH", help="folder of images or .mindrecord file (data.path)")
-    parser.add_argument("--output", metavar="DIR", default="runs/default", help="run folder (default %(default)s)")
+    parser.add_argument("--output", metavar="DIR", help="run folder, new (default: runs/ and the recipe's name; a number "
+                        "is added if that exists)")
     add_device(parser)
     parser.add_argument("--resume", action="store_true", help="resume the run in --output from its newest checkpoint")
     parser.add_argument("--train-only", action="store_true",
@@ -47,7 +49,19 @@ def resolve_config(args: argparse.Namespace) -> cfg.Config:
     return recipe.absolute_paths(config)
 
 
+def default_output(recipe_path: Optional[str]) -> str:
+    """runs/<recipe's name>, or with -2, -3 ... the first of these that does not exist."""
+    first = Path("runs") / (Path(recipe_path).stem if recipe_path else "default")
+    names = itertools.chain([first], (first.with_name(f"{first.name}-{k}") for k in itertools.count(2)))
+    return str(next(path for path in names if not path.exists()))
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.output is None:
+        if args.resume or device.launched_by_msrun():
+            raise UserError("--output is needed with --resume, and in several processes: give the run folder")
+        args.output = default_output(args.config)
+    args.output = str(Path(args.output).expanduser())
     config = resolve_config(args)
     device.start(args.device)
     from dgn.data.open import open_sources

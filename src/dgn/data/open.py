@@ -17,6 +17,7 @@ from dgn.data.records import RecordImages
 from dgn.data.source import Source, Sources, Subset
 from dgn.errors import UserError
 
+
 class HasConfig(Protocol):
     """A run, as far as `images` needs it."""
 

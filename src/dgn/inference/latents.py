@@ -76,7 +76,8 @@ class LatentBank:
     @classmethod
     def _empty(cls, folder: Path, groups: Iterable[LatentGroup], count: int, shard: int, shards: int) -> "LatentBank":
         n = len(range(shard, count, shards))
-        arrays = {group.name: _allocate(folder / file_name(group.name, shard, shards), (n, *group.shape)) for group in groups}
+        arrays = {group.name: _allocate(folder / file_name(group.name, shard, shards), (n, *group.shape))
+                  for group in groups}
         return cls(count, shards, {shard: arrays})
 
     def __len__(self) -> int:

@@ -25,11 +25,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
 from dgn.files import disk_errors, sha256, sync, write_json
 from dgn.inference.latents import LatentBank, file_name
 from dgn.nets.model import LatentGroup
-from dgn.distributed import ProcessGroup
 
 log = logging.getLogger(__name__)
 _UNFINISHED = ".unfinished-"

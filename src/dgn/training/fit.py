@@ -11,7 +11,7 @@ from dgn.config import Config
 from dgn.data.source import Source
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
-from dgn.files import append_line
+from dgn.files import append_line, disk_errors
 from dgn.inference.latents import LatentBank
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
@@ -41,10 +41,12 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optional
     """
     if not group.is_first:
         return _fit(folder, config, source, after_epoch, group)
-    handler = logging.FileHandler(folder.text_log, encoding="utf-8")
+    with disk_errors(folder.text_log):
+        handler = logging.FileHandler(folder.text_log, encoding="utf-8")
     logging.getLogger().addHandler(handler)
     try:
-        return _fit(folder, config, source, after_epoch, group)
+        with folder.locked():
+            return _fit(folder, config, source, after_epoch, group)
     except (RunFailed, UserError) as error:
         append_line(folder.text_log, f"dgn: {error}")
         raise

@@ -68,36 +68,28 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
     """Trains from `start` to the config's last epoch; returns the last checkpoint, or None if nothing was left to do.
 
     after_epoch(epochs) is called in the first process with the number of finished epochs, all chains being in their
-    files. Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges.
+    files. Raises Interrupted after Ctrl-C, and UserError if an image can no longer be read, once the state is saved;
+    RunFailed if a chain diverges.
     """
     config, group, saved = run.config, state.group, None
     with _Interrupt(group) as interrupt:
+        loop = _Loop(run, state, progress, interrupt)
         for epoch in range(start.epoch, config.training.epochs):
-            order = _order(config.training, state, epoch)
             first = start.step if epoch == start.epoch else 0
             if not (first and group.is_first):  # the sums of a resumed epoch count once
                 sums = Sums(measures=dict.fromkeys(sums.measures, (0, 0.0)) if first else {})
             _set_sigma_factors(config.inference, state, epoch)
             if not first:
                 _before_epoch(config, state, epoch)
-            sigma = cfg.at_epoch(config.inference.sigma, epoch)
-            rate = cfg.at_epoch(config.training.learning_rate, epoch)
             began, before = time.monotonic(), sums.images
-            for step, loaded in enumerate(prefetch(state.source, order[first:]), first):
-                position = Position(epoch, step)
-                noise = _noise(state, config.training, position, len(loaded.indices))
-                batch = Batch(loaded.x, loaded.mask, noise, sigma, rate, epoch * len(order) + step)
-                sums = sums.add(_iteration(state, loaded, batch, position), _images(loaded))
-                progress.step(epoch, step + 1, len(order), sums.means())
-                if step + 1 < len(order) and interrupt.requested():
-                    raise Interrupted(_save(run, state, Position(epoch, step + 1), sums))
+            sums, batches = _run_epoch(loop, Position(epoch, first), sums)
             seconds = time.monotonic() - began
-            images_per_second = group.all_sum([sums.images - before])[0] / seconds
-            record = {"epoch": epoch, **sums.all_sum(group).means(), "sigma": sigma, "learning_rate": rate,
-                      **_latent_moments(state), "images_per_second": images_per_second, "seconds": seconds}
+            record = {"epoch": epoch, **sums.all_sum(group).means(), **_schedules(config, epoch),
+                      **_latent_statistics(state),
+                      "images_per_second": group.all_sum([sums.images - before])[0] / seconds, "seconds": seconds}
             if group.is_first:
                 run.log(record)
-            progress.epoch(record, len(order))
+            progress.epoch(record, batches)
             done, stop = epoch + 1, interrupt.requested()
             if done % config.training.checkpoint_every == 0 or done == config.training.epochs or stop:
                 saved = _save(run, state, Position(done, 0), Sums())
@@ -110,6 +102,41 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
                     after_epoch(done)
                 group.barrier()
     return saved
+
+
+class _Loop(NamedTuple):
+    run: RunFolder
+    state: TrainingState
+    progress: Progress
+    interrupt: "_Interrupt"
+
+
+def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> Tuple[Sums, int]:
+    """The batches of an epoch from `start` on; returns the sums with them, and the number of batches of an epoch."""
+    run, state, config = loop.run, loop.state, loop.run.config
+    schedules, order = _schedules(config, start.epoch), _order(config.training, loop.state, start.epoch)
+    position = start
+    try:
+        for loaded in prefetch(state.source, order[start.step:]):
+            noise = _noise(state, config.training, position, len(loaded.indices))
+            batch = Batch(loaded.x, loaded.mask, noise, **schedules, iteration=start.epoch * len(order) + position.step)
+            sums = sums.add(_iteration(state, loaded, batch, position), _images(loaded))
+            position = position._replace(step=position.step + 1)
+            loop.progress.step(*position, len(order), sums.means())
+            if position.step < len(order) and loop.interrupt.requested():
+                raise Interrupted(_save(run, state, position, sums))
+    except UserError as error:  # an image that can no longer be read
+        if state.group.size > 1:
+            raise
+        raise UserError(f"{error}. The training was saved before: {_save(run, state, position, sums)}; --resume continues "
+                        "it once the image is back") from None
+    return sums, len(order)
+
+
+def _schedules(config: cfg.Config, epoch: int) -> Dict[str, float]:
+    """The values of an epoch that change over a training."""
+    return {"sigma": cfg.at_epoch(config.inference.sigma, epoch),
+            "learning_rate": cfg.at_epoch(config.training.learning_rate, epoch)}
 
 
 def batch_size(training: cfg.Training, count: int) -> int:
@@ -208,7 +235,7 @@ def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) 
     return checkpoint.save(run.checkpoints, position, content, run.config.training.checkpoints_kept, state.group)
 
 
-def _latent_moments(state: TrainingState) -> Dict[str, float]:
+def _latent_statistics(state: TrainingState) -> Dict[str, float]:
     """Mean and standard deviation of each group's latents over all processes; with a preconditioner also the number of
     used dimensions."""
     result = {}

@@ -8,6 +8,7 @@ from typing import Any, Dict, Optional, TextIO
 
 from tqdm import tqdm
 
+from dgn import console
 from dgn.files import append_line
 
 
@@ -23,7 +24,7 @@ class Progress:
         self.epochs, self.first = epochs, first_epoch
         self.seconds = 0.0
         self.bar = None
-        if not quiet and self.stream.isatty():
+        if not quiet and self.stream is not None and self.stream.isatty():
             self.bar = tqdm(total=epochs, initial=first_epoch, unit="epoch", file=self.stream, dynamic_ncols=True,
                             bar_format="{l_bar}{bar}| epoch {n:.1f}/{total} [{elapsed}<{remaining}{postfix}]")
 
@@ -53,7 +54,7 @@ class Progress:
         if self.bar is not None:
             self.bar.write(line, file=self.stream)
         else:
-            print(line, file=self.stream, flush=True)
+            console.say(line, self.stream)
         if self.log is not None:
             append_line(self.log, line)
 

@@ -1,0 +1,108 @@
+"""Closed outputs, terminals without Unicode, variables of other launchers, interrupted imports."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dgn.__main__ import main
+from dgn.cli.train import default_output
+from dgn.training.progress import Progress
+from tests.training.tiny import arguments
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def dgn(line: list, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "dgn", *map(str, line)], text=True, stderr=subprocess.PIPE,
+                            **{"env": ENVIRONMENT, "stdout": subprocess.PIPE, **options})
+
+
+@pytest.mark.parametrize("kind", ["closed pipe", "full disk"])
+def test_a_training_goes_on_when_nobody_reads_its_output(kind, images, tmp_path):
+    """`train | head -1`, and standard output on a full disk: the training ends, and train.log has every line."""
+    line = arguments(images, tmp_path / "run", 3)
+    if kind == "full disk":
+        with open("/dev/full", "w") as full:
+            process = dgn(line, stdout=full)
+            _, errors = process.communicate(timeout=200)
+    else:
+        process = dgn(line)
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        process.wait(timeout=200)
+    assert process.returncode == 0 and "Traceback" not in errors, errors
+    assert "epoch: 3 step: 2" in (tmp_path / "run" / "train.log").read_text()
+    assert (tmp_path / "run" / "checkpoints" / "epoch_00003").is_dir()
+
+
+def test_progress_without_a_standard_output(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdout", None)
+    progress = Progress(0, 1, tmp_path / "log")
+    progress.say("a line")
+    progress.close()
+    assert (tmp_path / "log").read_text() == "a line\n"
+
+
+def test_characters_that_a_terminal_lacks_are_escaped(tmp_path, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["evaluate", str(tmp_path / "caf\u00e9")]) == 2
+    terminal.flush()
+    assert b"caf\\xe9 holds no run" in terminal.buffer.getvalue()
+
+
+def test_variables_of_another_launcher_are_named_within_seconds(images, tmp_path):
+    """A stale MS_ROLE: what is waited for is printed, and Ctrl-C ends it."""
+    stale = {**ENVIRONMENT, "MS_ROLE": "MS_WORKER"}
+    process = dgn(arguments(images, tmp_path / "run", 1), env=stale)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and "MS_ROLE is MS_WORKER" in errors and "MS_SCHED_HOST" in errors
+    stale.update(MS_WORKER_NUM="1", MS_SCHED_HOST="127.0.0.1", MS_SCHED_PORT="59999", MS_NODE_ID="0")
+    process = dgn(arguments(images, tmp_path / "run", 1), env=stale)
+    for line in process.stderr:
+        if line.startswith("dgn: "):
+            break
+    assert "waiting for the scheduler" in line and "MS_SCHED_PORT=59999" in line
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode in (130, -signal.SIGINT)
+
+
+@pytest.mark.parametrize("delay", [0.4, 0.8, 1.4])
+def test_ctrl_c_while_mindspore_is_imported_ends_cleanly(delay, images, tmp_path):
+    process = dgn(["evaluate", tmp_path / "none"])
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, 2), errors
+    assert "Traceback" not in errors and "Fatal" not in errors and "core dumped" not in errors, errors
+
+
+def test_the_default_output_is_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_output("config/faces_demo.yaml") == "runs/faces_demo" and default_output(None) == "runs/default"
+    for name in ("faces_demo", "faces_demo-2"):
+        (Path("runs") / name).mkdir(parents=True)
+    assert default_output("config/faces_demo.yaml") == "runs/faces_demo-3"
+
+
+def test_a_run_with_an_empty_or_newer_config_is_refused(images, tmp_path, capsys):
+    assert main(arguments(images, tmp_path / "run", 1)) == 0
+    config = tmp_path / "run" / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("training:", "training:\n  warm_up: 3"))
+    assert main(["evaluate", str(tmp_path / "run")]) == 2
+    message = capsys.readouterr().err
+    assert "unknown key training.warm_up" in message and "newer version" in message
+    config.write_text("")
+    assert main(["evaluate", str(tmp_path / "run")]) == 2 and "config.yaml is empty" in capsys.readouterr().err
