@@ -8,7 +8,7 @@ import sys
 from typing import List, Optional
 
 from dgn import __version__, console, device
-from dgn.cli import bench, data, doctor, evaluate, experiment, export, figures, infer, infer310, train
+from dgn.cli import bench, data, doctor, evaluate, experiment, export, figures, infer, infer310, results, train
 from dgn.errors import RunFailed, UserError
 
 # name: (module, help). The modules import MindSpore only when a command runs, so that --help is fast.
@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": (evaluate, "evaluate a run: reconstruction of training and unseen images, checkerboard, displacement"),
     "infer": (infer, "infer the latents of new images with a run's model"),
     "figures": (figures, "draw a run's pictures: canonical faces, bases, recombination, samples"),
+    "results": (results, "print the measures of several runs as a Markdown table"),
     "experiment": (experiment, "the paper's experiments: baselines, views, transfer, landmarks, balance ..."),
     "export": (export, "export a run's model as MindIR or ONNX"),
     "infer310": (infer310, "arrays for the C++ program of ascend310_infer, and the check of its results"),
@@ -25,7 +26,7 @@ COMMANDS = {
     "doctor": (doctor, "report what this machine has, and what would not work here"),
 }
 
-WITHOUT_MINDSPORE = ("doctor",)
+WITHOUT_MINDSPORE = ("doctor", "results")
 
 
 def parser() -> argparse.ArgumentParser:

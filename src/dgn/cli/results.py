@@ -1,0 +1,25 @@
+"""Print the measures of several runs as a Markdown table, read from their metrics.json.
+
+  dgn results runs/faces_demo runs/celeba
+  dgn results runs/*
+
+A row a run: number of images, MSRE and PSNR of training and of unseen images, Nyquist ratio of the appearance, size of
+the displacement, share of pixels where the map is folded, exchange of yaw (generated faces), device and versions. A
+value that a run does not have is a dash. `evaluate` writes metrics.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dgn.evaluation import results_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folders", metavar="RUN", nargs="+", help="output folder of a training")
+
+
+def run(args: argparse.Namespace) -> int:
+    print(results_table.table([Path(folder) for folder in args.run_folders]), end="")
+    return 0
