@@ -1,88 +1,231 @@
-# Shared by the launchers: finds or makes a Python with the MindSpore that this project needs.
-# Sourced, not run. Sets ROOT and PYTHON, and PYTHONPATH so that `python -m dgn` finds the package.
+# Functions shared by the launchers in this folder. Sourced, not executed.
+# Sets ROOT, the folder of the project, and PYTHONPATH, so that `python -m dgn` imports src/dgn.
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$ROOT/src${PYTHONPATH:+:$PYTHONPATH}"
 
-# A Python fits if every requirement is installed in a version that requirements.txt allows.
-fits() {
-    "$1" - "$ROOT/requirements.txt" >/dev/null 2>&1 <<'PY'
-import re, sys
-from importlib import metadata
+# Packages that CANN's own Python modules import and that are not among the requirements of this project.
+CANN_PACKAGES=(attrs cython decorator cffi pathlib2 requests absl-py)
+
+# Variables by which MindSpore, msrun or a rank table describe the processes of one distributed run.
+LAUNCH_VARIABLES=(MS_ROLE MS_WORKER_NUM MS_SERVER_NUM MS_SCHED_HOST MS_SCHED_PORT MS_NODE_ID MS_TOPO_TIMEOUT
+    MS_HCCL_CM_INIT RANK_ID RANK_SIZE RANK_TABLE_FILE MINDSPORE_HCCL_CONFIG_PATH)
+
+# fail MESSAGE: ends the launcher with exit code 2, which stands for wrong input.
+fail() {
+    echo "$(basename -- "$0"): $1" >&2
+    exit 2
+}
+
+case "$ROOT" in *:*) fail "the project's folder $ROOT has a colon in its path, which PYTHONPATH does not allow" ;; esac
+
+# quoted WORDS ...: prints the words as a command line. (printf %q escapes the bytes of accented letters in some locales.)
+quoted() {
+    local word line="" quote="'\\''"
+    for word; do
+        case "$word" in '' | *[!A-Za-z0-9_./=-]*) word="'${word//\'/$quote}'" ;; esac
+        line="$line${line:+ }$word"
+    done
+    echo "$line"
+}
+
+# check_usage MINIMUM MAXIMUM ARGUMENTS ...: prints the comment at the top of the launcher and exits, for -h and --help
+# with code 0, for a wrong number of arguments with code 2. An empty MAXIMUM means any number.
+check_usage() {
+    local minimum=$1 maximum=$2 code=
+    shift 2
+    [ $# -ge "$minimum" ] && [ $# -le "${maximum:-$#}" ] || code=2
+    case "${1:-}" in -h | --help) code=0 ;; esac
+    [ -n "$code" ] || return 0
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit "$code"
+}
+
+# unmet_requirements PYTHON: prints the requirements of requirements.txt that the Python does not meet, and succeeds if
+# there are none. opencv-python and opencv-python-headless replace each other. Lines with an environment marker are not
+# checked.
+unmet_requirements() {
+    "$1" - "$ROOT/requirements.txt" <<'PY'
+import re
+import sys
 
 if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-    sys.exit(1)
+    sys.exit("Python %d.%d (3.10 to 3.12 is needed)" % sys.version_info[:2])
 
-def numbers(text):
-    return [int(n) for n in re.findall(r"\d+", text)][:3]
+from importlib import metadata
 
+OPENCV = ["opencv-python", "opencv-python-headless"]
+
+
+def parse(version):
+    """Release numbers without trailing zeros, and whether it is a final release: "2.10.0rc1" -> ([2, 10], False)."""
+    match = re.match(r"(\d+(?:\.\d+)*)(.*)", version.strip().lstrip("v"))
+    numbers = [int(part) for part in match.group(1).split(".")]
+    while len(numbers) > 1 and numbers[-1] == 0:
+        numbers.pop()
+    return numbers, not re.match(r"[-_.]?(a|b|c|rc|alpha|beta|pre|dev)", match.group(2))
+
+
+def satisfied(installed, sign, wanted):
+    found, required = parse(installed), parse(wanted.replace(".*", ""))
+    if wanted.endswith(".*"):
+        parts = wanted[:-2].split(".")
+        same = (found[0] + [0] * len(parts))[:len(parts)] == [int(part) for part in parts]
+    else:
+        same = found == required
+    return {"==": same, "!=": not same, ">=": found >= required, "<=": found <= required, ">": found > required,
+            "<": found[0] < required[0]}[sign]  # excludes pre-releases of the required version
+
+
+unmet = []
 for line in open(sys.argv[1], encoding="utf-8"):
-    name, _, rules = re.match(r"([\w-]*)(\[.*\])?([^#\s]*)", line.split("#")[0].strip()).groups()
-    if not name:
+    line = line.split("#")[0].strip()
+    match = re.match(r"([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?([^;]*)(;?)", line)
+    if not match or match.group(3):
         continue
-    names = [name, "opencv-python"] if name == "opencv-python-headless" else [name]
-    found = None
-    for candidate in names:
+    name, rules = match.group(1), match.group(2).replace(" ", "")
+    versions = []
+    for candidate in OPENCV if name.lower() in OPENCV else [name]:
         try:
-            found = numbers(metadata.version(candidate))
-            break
+            versions.append(metadata.version(candidate))
         except metadata.PackageNotFoundError:
             pass
-    if found is None:
-        sys.exit(1)
-    for rule in filter(None, rules.split(",")):
-        sign, version = re.match(r"(==|>=|<)(.*)", rule).groups()
-        wanted = numbers(version)
-        short = found[:len(wanted)]
-        if not {"==": short == wanted, ">=": short >= wanted, "<": short < wanted}[sign]:
-            sys.exit(1)
+    if not versions:
+        unmet.append("%s is not installed" % name)
+        continue
+    pairs = re.findall(r"(==|!=|>=|<=|>|<)([^,]+)", rules)
+    if not any(all(satisfied(version, *pair) for pair in pairs) for version in versions):
+        unmet.append("%s %s (%s is needed)" % (name, versions[0], rules))
+print("; ".join(unmet))
+sys.exit(1 if unmet else 0)
 PY
 }
 
-setup_python() {
+# fits PYTHON: whether the Python meets requirements.txt.
+fits() {
+    unmet_requirements "$1" >/dev/null 2>&1
+}
+
+# find_cann [FOLDER]: prints the folder of an installed CANN. Its default folder is FOLDER/cann since CANN 8.5 and
+# FOLDER/ascend-toolkit/latest before.
+# shellcheck disable=SC2120 # the tests pass FOLDER
+find_cann() {
+    local folder parent=${1:-/usr/local/Ascend}
+    for folder in "${ASCEND_HOME_PATH:-}" "$parent/cann" "$parent/ascend-toolkit/latest"; do
+        if [ -n "$folder" ] && [ -d "$folder" ]; then
+            echo "$folder"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# find_base: prints a Python with which a .venv can be made.
+find_base() {
     local candidate
+    for candidate in python3 python3.12 python3.11 python3.10 python; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            echo "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# make_venv BASE [PACKAGES ...]: makes ROOT/.venv with the requirements and the packages. With packages, those of BASE
+# are visible in it. Completes a .venv whose installation was interrupted, and replaces one whose Python or pip does not
+# start.
+make_venv() {
+    local base=$1 venv=$ROOT/.venv options=()
+    shift
+    [ $# -eq 0 ] || options+=(--system-site-packages)
+    if [ -e "$venv" ] && ! "$venv/bin/python" -c '' 2>/dev/null; then
+        "$base" -m venv --clear ${options[@]+"${options[@]}"} "$venv"
+    else
+        "$base" -m venv ${options[@]+"${options[@]}"} "$venv"
+    fi
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+        "$base" -m venv --clear ${options[@]+"${options[@]}"} "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements.txt" "$@"
+}
+
+# Sets PYTHON to a Python that meets requirements.txt: DGN_PYTHON if it is set, else ROOT/.venv, python3 or python. If
+# none does, makes ROOT/.venv. With CANN on the machine it does so only if DGN_MAKE_VENV is 1, and prints the commands
+# otherwise.
+setup_python() {
+    local candidate base cann packages=()
     if [ -n "${DGN_PYTHON:-}" ]; then
-        PYTHON=$(command -v "$DGN_PYTHON") || { echo "DGN_PYTHON is $DGN_PYTHON, and there is no such program" >&2; exit 2; }
-        PYTHON=$(cd "$(dirname "$PYTHON")" && pwd)/$(basename "$PYTHON")
-        fits "$PYTHON" && return
-        echo "DGN_PYTHON is $PYTHON, which has not what requirements.txt asks for: $PYTHON -m pip install -r $ROOT/requirements.txt" >&2
-        exit 2
+        PYTHON=$(command -v "$DGN_PYTHON") || fail "DGN_PYTHON is $DGN_PYTHON, and there is no such program"
+        PYTHON=$(CDPATH='' cd -- "$(dirname -- "$PYTHON")" && pwd)/$(basename -- "$PYTHON")
+        fits "$PYTHON" || fail "DGN_PYTHON is $PYTHON, which does not meet requirements.txt:
+  $(unmet_requirements "$PYTHON" 2>&1 || true)
+  $(quoted "$PYTHON" -m pip install -r "$ROOT/requirements.txt")"
+        return
     fi
     for candidate in "$ROOT/.venv/bin/python" python3 python; do
-        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null && fits "$candidate"; then
+        if command -v "$candidate" >/dev/null && fits "$candidate"; then
             PYTHON=$(command -v "$candidate")
             return
         fi
     done
-    local base=""
-    for candidate in python3 python3.12 python3.11 python3.10 python; do
-        if command -v "$candidate" >/dev/null &&
-            "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
-            base=$candidate
-            break
-        fi
-    done
-    if [ -z "$base" ]; then
-        echo "No Python 3.10 to 3.12 found; MindSpore 2.10 has wheels for these only. Install it, or name it in DGN_PYTHON." >&2
-        exit 2
+    base=$(find_base) || fail "there is no Python 3.10 to 3.12: install one, or name it in DGN_PYTHON"
+    # shellcheck disable=SC2119
+    if cann=$(find_cann); then
+        packages=("${CANN_PACKAGES[@]}")
+        [ "${DGN_MAKE_VENV:-}" = 1 ] || fail "no Python here meets requirements.txt. CANN is installed in $cann; \
+its Python packages must be importable, too:
+  $(quoted "$base" -m venv --system-site-packages "$ROOT/.venv")
+  $(quoted "$ROOT/.venv/bin/python" -m pip install -r "$ROOT/requirements.txt" "${packages[@]}")
+DGN_MAKE_VENV=1 runs these commands; DGN_PYTHON names another Python."
     fi
-    echo "No Python here has what requirements.txt asks for: making $ROOT/.venv with $("$base" --version) (about 2 minutes, once)"
-    "$base" -m venv "$ROOT/.venv"
-    "$ROOT/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements.txt"
-    PYTHON="$ROOT/.venv/bin/python"
-    fits "$PYTHON" || { echo "$ROOT/.venv does not fit requirements.txt after the installation; remove it and try again" >&2; exit 1; }
+    echo "No Python here meets requirements.txt: installing $ROOT/.venv with $("$base" --version) (once, 2 minutes)"
+    make_venv "$base" ${packages[@]+"${packages[@]}"}
+    PYTHON=$ROOT/.venv/bin/python
+    fits "$PYTHON" && return
+    echo "$ROOT/.venv does not meet requirements.txt after the installation; remove it and try again:" >&2
+    unmet_requirements "$PYTHON" >&2 || exit 1
 }
 
-# ARGS: the arguments of `python -m dgn` for a training, DGN_OPTIONS among them; a resumed run has its own config.
-#   train_arguments DEVICE CONFIG DATA OUTPUT
+# Unsets LAUNCH_VARIABLES for a launcher of one process, which would wait for other processes if it inherited them.
+single_process() {
+    local name found=()
+    for name in "${LAUNCH_VARIABLES[@]}"; do
+        [ -n "${!name+set}" ] || continue
+        found+=("$name=${!name}")
+        unset "$name"
+    done
+    [ ${#found[@]} -eq 0 ] || echo "$(basename -- "$0"): ignoring ${found[*]}: this launcher starts one process" >&2
+}
+
+# Sets OPTIONS to the words of DGN_OPTIONS, which may be quoted as in a shell; nothing is expanded or executed. Example:
+# DGN_OPTIONS='--set "data.path=/my photos"'. Needs PYTHON.
+read_options() {
+    local word
+    OPTIONS=()
+    [ -n "${DGN_OPTIONS:-}" ] || return 0
+    # the last word marks a complete list: bash before 4.4 does not give the exit code of a process substitution
+    while IFS= read -r -d '' word; do OPTIONS+=("$word"); done < <("$PYTHON" -c '
+import os, shlex, sys
+try:
+    words = shlex.split(sys.argv[1])
+except ValueError as error:
+    sys.exit("DGN_OPTIONS is %s, which cannot be split into words: %s" % (sys.argv[1], error))
+sys.stdout.buffer.write(b"".join(os.fsencode(word) + b"\0" for word in words + ["end"]))' "$DGN_OPTIONS")
+    [ ${#OPTIONS[@]} -gt 0 ] || exit 2
+    unset "OPTIONS[$((${#OPTIONS[@]} - 1))]"
+}
+
+# train_arguments DEVICE CONFIG DATA OUTPUT: sets ARGS to the arguments of `python -m dgn` for a training, with those of
+# DGN_OPTIONS. A resumed run uses its own config in place of CONFIG.
 train_arguments() {
-    local options
-    read -r -a options <<<"${DGN_OPTIONS:-}"
-    case " ${options[*]:-} " in
-    *" --resume "*) ARGS=(train) ;;
-    *) ARGS=(train --config "$2") ;;
-    esac
+    local word
+    read_options
+    ARGS=(train --config "$2")
+    for word in ${OPTIONS[@]+"${OPTIONS[@]}"}; do
+        [ "$word" != --resume ] || ARGS=(train)
+    done
     ARGS+=(--device "$1" --output "$4")
     [ -z "$3" ] || ARGS+=(--data "$3")
-    ARGS+=(${options[@]+"${options[@]}"})
+    ARGS+=(${OPTIONS[@]+"${OPTIONS[@]}"})
 }

@@ -1,116 +1,162 @@
 #!/usr/bin/env bash
-# Trains a model with several processes, one a device, by MindSpore's msrun, on one host or several.
+# Trains a model with several processes, one per device, on one host or several. MindSpore's msrun starts them.
 #
 #   bash scripts/run_distribute_train.sh [DEVICE_TARGET] [DEVICE_NUM] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]
 #
 # DEVICE_TARGET  Ascend, GPU or CPU (default: CPU)
-# DEVICE_NUM     processes on this host (default: 2)
-# CONFIG_PATH    recipe (default: config/faces_demo.yaml); its training.batch_size is that of all processes together
-# DATA_PATH      folder of images, or a .mindrecord file (default: what the config says; without it faces are generated)
-# OUTPUT_PATH    run folder (default: runs/<config name>)
+# DEVICE_NUM     number of processes on this host (default: 2)
+# CONFIG_PATH    recipe (default: config/faces_demo.yaml); training.batch_size is the batch of all processes together
+# DATA_PATH      folder of images or .mindrecord file (default: that of the recipe; if it has none, generated faces)
+# OUTPUT_PATH    run folder (default: runs/<config name>); the logs of the processes are in OUTPUT_PATH.logs
 #
-# Several hosts: the same command on each, with as many processes, and these variables (msrun's options of these names):
+# Several hosts: run the same command on each with these variables. OUTPUT_PATH must be on a file system that all hosts
+# share, and DATA_PATH must have the same files on each.
 #   MASTER_ADDR       address of the first host
-#   MASTER_PORT       a free port there
-#   WORKER_NUM        processes of all hosts together
+#   MASTER_PORT       free port of the first host (on one host the default is any free port)
+#   WORKER_NUM        number of processes on all hosts
 #   NODE_RANK         0 on the first host, 1 on the second ...
-#   CLUSTER_TIME_OUT  seconds to wait for the other hosts (default: 600)
-# OUTPUT_PATH must then be on a file system that all hosts share, and DATA_PATH hold the same files everywhere.
+#   CLUSTER_TIME_OUT  seconds to wait for the other hosts at the start (default: 600)
 #
-# Further options of `python -m dgn train` can be given in DGN_OPTIONS, e.g. DGN_OPTIONS="--resume": a run goes on with any
-# number of processes that divides the batch. Ctrl-C, on any host, saves and says how to go on. The exit code is the failed
-# process's. On one host MASTER_PORT is a free one unless it is set.
+# Other variables:
+#   DGN_OPTIONS       further options of `python -m dgn train`, with shell quoting: DGN_OPTIONS="--resume". A run may be
+#                     resumed with any number of processes that divides the batch.
+#   DGN_PATIENCE      seconds that a process waits for the others, which may be writing files (default: 3600). It
+#                     determines HCCL_CONNECT_TIMEOUT, HCCL_EXEC_TIMEOUT and MS_NODE_TIMEOUT unless they are set.
+#   DGN_BIND_CORE     whether msrun binds the processes to cores near their devices (default: True; not used on CPU)
+#
+# Ctrl-C on any host saves a checkpoint and ends all processes. The exit code is that of the process that failed.
 set -euo pipefail
 
-if [ "${1:-}" = "-h" ] || [ "${1:-}" = "--help" ] || [ $# -gt 5 ]; then
-    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
-    [ $# -le 5 ] && exit 0 || exit 2
-fi
-
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+check_usage 0 5 "$@"
 DEVICE=${1:-CPU}
-COUNT=${2:-2}
+LOCAL=${2:-2}
 CONFIG=${3:-$ROOT/config/faces_demo.yaml}
 DATA=${4:-}
-NAME=$(basename "$CONFIG")
+NAME=$(basename -- "$CONFIG")
 OUTPUT=${5:-runs/${NAME%.*}}
 OUTPUT=${OUTPUT%/}
 NODE=${NODE_RANK:-0}
-case "$COUNT" in '' | *[!0-9]* | 0) echo "DEVICE_NUM is $COUNT; it must be the number of processes on this host" >&2; exit 2 ;; esac
-case "$NODE" in '' | *[!0-9]*) echo "NODE_RANK is $NODE; it must be 0 on the first host, 1 on the second ..." >&2; exit 2 ;; esac
-ALL=${WORKER_NUM:-$COUNT}
-case "$ALL" in '' | *[!0-9]* | 0) echo "WORKER_NUM is $ALL; it must be the number of processes of all hosts" >&2; exit 2 ;; esac
-if [ $((ALL % COUNT)) -ne 0 ] || [ $((NODE * COUNT)) -ge "$ALL" ]; then
-    echo "WORKER_NUM is $ALL, DEVICE_NUM $COUNT, NODE_RANK $NODE; every host has DEVICE_NUM of the WORKER_NUM processes" >&2
-    exit 2
+TOTAL=${WORKER_NUM:-$LOCAL}
+PATIENCE=${DGN_PATIENCE:-3600}
+
+# check_integer NAME VALUE MINIMUM MEANING
+check_integer() {
+    case "$2" in
+    '' | *[!0-9]* | 0?*) ;;
+    *) [ "$2" -lt "$3" ] || return 0 ;;
+    esac
+    fail "$1 is $2; it must be $4"
+}
+check_integer DEVICE_NUM "$LOCAL" 1 "the number of processes on this host"
+check_integer NODE_RANK "$NODE" 0 "0 on the first host, 1 on the second ..."
+check_integer WORKER_NUM "$TOTAL" 1 "the number of processes on all hosts"
+check_integer DGN_PATIENCE "$PATIENCE" 1 "a number of seconds"
+if [ $((TOTAL % LOCAL)) -ne 0 ] || [ $((NODE * LOCAL)) -ge "$TOTAL" ]; then
+    fail "WORKER_NUM is $TOTAL, DEVICE_NUM $LOCAL, NODE_RANK $NODE; each host runs DEVICE_NUM of WORKER_NUM processes"
 fi
-if [ "$ALL" -gt "$COUNT" ] && { [ -z "${MASTER_ADDR:-}" ] || [ -z "${MASTER_PORT:-}" ] || [ -z "${NODE_RANK:-}" ]; }; then
-    echo "several hosts need MASTER_ADDR, MASTER_PORT and NODE_RANK; see --help" >&2
-    exit 2
-fi
+for VARIABLE in MASTER_ADDR MASTER_PORT NODE_RANK; do
+    [ "$TOTAL" -eq "$LOCAL" ] || [ -n "${!VARIABLE:-}" ] ||
+        fail "several hosts need MASTER_ADDR, MASTER_PORT and NODE_RANK; see --help"
+done
 
 setup_python
-MSRUN=$(dirname "$PYTHON")/msrun
-[ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || { echo "there is no msrun beside $PYTHON or on PATH; it comes with MindSpore" >&2; exit 2; }
+BIN=$(dirname -- "$PYTHON")
+MSRUN=$BIN/msrun
+[ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || fail "MindSpore's msrun is neither beside $PYTHON nor on PATH"
 train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"
 
 PORT=${MASTER_PORT:-$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
 ADDRESS=127.0.0.1
 LOGS=$OUTPUT.logs
-[ "$ALL" -eq "$COUNT" ] || { ADDRESS=$MASTER_ADDR; LOGS=$LOGS/node_$NODE; }
-rm -rf "$LOGS"
-mkdir -p "$LOGS"
-touch "$LOGS/started"
-export PATH="$(dirname "$PYTHON"):$PATH" # msrun starts what is called python there
-[ "$DEVICE" != CPU ] || export DGN_THREADS=${DGN_THREADS:-$(($(nproc) / COUNT > 0 ? $(nproc) / COUNT : 1))}
+if [ "$TOTAL" -gt "$LOCAL" ]; then
+    ADDRESS=$MASTER_ADDR
+    LOGS=$LOGS/node_$NODE
+fi
+rm -rf -- "$LOGS"
+mkdir -p -- "$LOGS"
+touch -- "$LOGS/started"
 
-# what the first process of this host says is shown as it comes; the logs of all stay in OUTPUT_PATH.logs
-"$MSRUN" --worker_num="$ALL" --local_worker_num="$COUNT" --master_addr="$ADDRESS" --master_port="$PORT" \
-    --node_rank="$NODE" --cluster_time_out="${CLUSTER_TIME_OUT:-600}" --join=True --log_dir="$LOGS" \
-    "$ROOT/src/dgn/__main__.py" "${ARGS[@]}" >"$LOGS/msrun.log" 2>&1 &
+# clamp VALUE LOW HIGH
+clamp() { echo $(($1 < $2 ? $2 : $1 > $3 ? $3 : $1)); }
+# The ranges of CANN's documentation. MS_NODE_TIMEOUT is set by `python -m dgn` in the training processes only, as the
+# scheduler needs its short default to notice a process that died.
+export DGN_PATIENCE=$PATIENCE
+export HCCL_CONNECT_TIMEOUT=${HCCL_CONNECT_TIMEOUT:-$(clamp "$PATIENCE" 120 7200)}
+export HCCL_EXEC_TIMEOUT=${HCCL_EXEC_TIMEOUT:-$(clamp "$PATIENCE" 68 17340)}
+
+MSRUN_OPTIONS=(--worker_num="$TOTAL" --local_worker_num="$LOCAL" --master_addr="$ADDRESS" --master_port="$PORT"
+    --node_rank="$NODE" --cluster_time_out="${CLUSTER_TIME_OUT:-600}" --join=True --log_dir="$LOGS")
+if [ "$DEVICE" = CPU ]; then
+    export DGN_THREADS=${DGN_THREADS:-$(($(nproc) / LOCAL > 0 ? $(nproc) / LOCAL : 1))}
+else
+    case "$("$MSRUN" --help 2>/dev/null || true)" in
+    *--bind_core*) MSRUN_OPTIONS+=(--bind_core="${DGN_BIND_CORE:-True}") ;;
+    esac
+fi
+
+# msrun runs the command python on PATH, or python3 if it is told to
+export PATH="$BIN:$PATH"
+INTERPRETER=()
+[ "$(basename -- "$PYTHON")" != python3 ] || INTERPRETER=(python3)
+"$MSRUN" "${MSRUN_OPTIONS[@]}" ${INTERPRETER[@]+"${INTERPRETER[@]}"} "$ROOT/src/dgn/__main__.py" "${ARGS[@]}" \
+    >"$LOGS/msrun.log" 2>&1 &
 LAUNCHER=$!
-SHOWN=$LOGS/worker_$((NODE * COUNT)).log
 
-workers() { # their process ids, of this host
+# Prints the ids of the training processes of this host.
+# shellcheck disable=SC2317 # called by the trap
+workers() {
     local pid
     for pid in $(pgrep -P "$LAUNCHER" || true); do
         ! tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx 'MS_ROLE=MS_WORKER' || echo "$pid"
     done
 }
 
-# msrun kills its processes when it is interrupted; they are asked to save instead, and end by themselves
+# An interrupted msrun kills its processes before they can save. SIGTERM makes them save and exit.
+# shellcheck disable=SC2046 # one argument per process id
 trap 'kill -TERM $(workers) 2>/dev/null || true' INT TERM
 
-(until [ -e "$SHOWN" ]; do sleep 0.2; done; exec tail -n +1 -f "$SHOWN") 2>/dev/null &
-FOLLOWER=$!
+# the output of the first process of this host
+FIRST_LOG=$LOGS/worker_$((NODE * LOCAL)).log
+(
+    until [ -e "$FIRST_LOG" ]; do sleep 0.2; done
+    exec tail -n +1 -f -- "$FIRST_LOG"
+) 2>/dev/null &
+TAIL=$!
+
 STATUS=0
-ELSEWHERE=
+FAILED_HOST=
 while kill -0 "$LAUNCHER" 2>/dev/null; do
-    sleep 1 & # a signal ends the wait, not the launcher
+    sleep 1 & # in the background, since a signal interrupts wait but not sleep
     wait $! || true
-    [ "$ALL" -gt "$COUNT" ] && [ -z "$ELSEWHERE" ] || continue
-    # msrun misses a process that died on another host: its launcher leaves word, and ours would wait for ever
-    for WORD in "$OUTPUT.logs"/node_*/failed; do
-        [ "$WORD" -nt "$LOGS/started" ] && ELSEWHERE=$WORD || true
+    if [ "$TOTAL" -eq "$LOCAL" ] || [ -n "$FAILED_HOST" ]; then continue; fi
+    # msrun does not notice that a process of another host failed; the launcher of that host creates the file `failed`
+    for FLAG in "$OUTPUT.logs"/node_*/failed; do
+        if [ "$FLAG" -nt "$LOGS/started" ]; then FAILED_HOST=$(dirname -- "$FLAG"); fi
     done
-    [ -z "$ELSEWHERE" ] || { sleep 3; kill -KILL $(pgrep -P "$LAUNCHER") 2>/dev/null || true; }
+    if [ -n "$FAILED_HOST" ]; then
+        sleep 3
+        # shellcheck disable=SC2046
+        kill -KILL $(pgrep -P "$LAUNCHER") 2>/dev/null || true
+    fi
 done
 wait "$LAUNCHER" || STATUS=$?
 sleep 0.5
-kill "$FOLLOWER" 2>/dev/null || true
-if [ -n "$ELSEWHERE" ]; then
-    echo "a process of another host ended with an error, so these were ended too; see $(dirname "$ELSEWHERE")" >&2
+kill "$TAIL" 2>/dev/null || true
+
+if [ -n "$FAILED_HOST" ]; then
+    echo "a process of another host failed, so the processes of this host were ended; see $FAILED_HOST" >&2
     STATUS=1
 elif [ "$STATUS" -ne 0 ]; then
     CODE=$(grep -o 'Error code: [0-9]*' "$LOGS/msrun.log" | head -n 1 | grep -o '[0-9]*$' || true)
     STATUS=${CODE:-$STATUS}
     for LOG in "$LOGS"/worker_*.log; do
-        SAID=$(grep -h '^dgn: ' "$LOG" | tail -n 1 || true)
-        [ -z "$SAID" ] || echo "$(basename "$LOG" .log): $SAID" >&2
+        MESSAGE=$(grep -h '^dgn: ' "$LOG" | tail -n 1 || true)
+        [ -z "$MESSAGE" ] || echo "$(basename -- "$LOG" .log): $MESSAGE" >&2
     done
     if [ "$STATUS" -ne 130 ]; then
-        echo "a process ended with an error; the logs of all are in $LOGS" >&2
-        touch "$LOGS/failed"
+        echo "a process failed; the logs of all processes are in $LOGS" >&2
+        touch -- "$LOGS/failed"
     fi
 fi
 exit "$STATUS"

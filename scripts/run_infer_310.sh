@@ -1,67 +1,88 @@
 #!/usr/bin/env bash
-# Runs an exported model with the C++ program of ascend310_infer, and checks what it gives against Python.
+# Runs an exported model with the C++ program of ascend310_infer, and compares its results with those of Python.
 #
 #   bash scripts/run_infer_310.sh MINDIR_PATH DATA_PATH [DEVICE_TYPE] [DEVICE_ID] [OUTPUT_PATH]
 #
-# MINDIR_PATH  folder that run_export.sh wrote, or its decoder.mindir (for MindSpore Lite 2.0 export with --mindir-version 1)
-# DATA_PATH    folder of images, cut as the run's config says; or of latents: what `python -m dgn infer` wrote, or subfolders
-#              z_app and z_geo (a plain model: z) with .npy or .bin files of float32
-# DEVICE_TYPE  Ascend310 (default), Ascend or CPU
+# MINDIR_PATH  folder written by run_export.sh, or its decoder.mindir
+# DATA_PATH    folder of images, which are cropped as the run's config specifies; or folder of latents: the output of
+#              `python -m dgn infer`, or subfolders z_app and z_geo (one-group models: z) of float32 .npy or .bin files
+# DEVICE_TYPE  Ascend310, Ascend or CPU (default: Ascend310)
 # DEVICE_ID    (default: 0)
-# OUTPUT_PATH  new folder for the results (default: infer_310 beside the files of MINDIR_PATH)
+# OUTPUT_PATH  new folder for the results (default: infer_310 in the folder of MINDIR_PATH)
 #
-# Stages: prepare arrays; build; infer latents of the images (by one call, then by all), decode them, traverse both groups' strongest dimensions, recombine the
-# first 8 samples; compare all with Python and draw overview.png. A stage that fails ends the script with its exit code.
-# MSLITE_HOME names a MindSpore Lite (default: see ascend310_infer/build.sh), DGN_BUILD the folder of the build (default:
-# ascend310_infer/build); DGN_SETTLE sets the steps of inference (default: 300), DGN_THREADS the threads on CPU (default: one a core).
+# Steps: write the inputs as arrays; build the program; infer the latents of the images (one call, then all calls) and
+# decode them; traverse the strongest dimensions of each latent group; recombine the first 8 samples; compare with
+# Python and draw overview.png. The exit code is that of the first step that fails.
+#
+# MSLITE_HOME        MindSpore Lite (default: see ascend310_infer/build.sh)
+# DGN_BUILD          build folder (default: ascend310_infer/build)
+# DGN_DESCENT_STEPS  noiseless steps of inference (default: 300)
+# DGN_THREADS        CPU threads (default: one per core)
+#
+# MindSpore Lite and options of the export (DGN_OPTIONS of run_export.sh) for a device:
+#   Ascend 310 (Atlas 200, 300): Lite 2.0, --mindir-version 1 --batch 8
+#   Ascend 310P, 310B, 910B:     Lite 2.7 or newer, --batch 8
+#
+# Lite 2.7 or newer loads these files as they are, and compiles them for the device each time. converter_lite does this
+# once. Its output goes into a copy of the export folder, which is then MINDIR_PATH:
+#   export LD_LIBRARY_PATH=$MSLITE_HOME/tools/converter/lib:$LD_LIBRARY_PATH
+#   cp -r RUN_DIR/export RUN_DIR/export_ascend
+#   printf '[ascend_context]\nprecision_mode=preferred_fp32\n' >converter.cfg  # the default is enforce_fp16
+#   for NAME in decoder inference_lite; do
+#     "$(bash ascend310_infer/build.sh --converter)" --fmk=MINDIR --saveType=MINDIR --optimize=ascend_oriented \
+#       --configFile=converter.cfg --modelFile=RUN_DIR/export/$NAME.mindir --outputFile=RUN_DIR/export_ascend/$NAME
+#   done
+# The shapes are fixed by --batch of the export. This is the documented use of converter_lite; not tested on a device.
 set -euo pipefail
 
-if [ "${1:-}" = "-h" ] || [ "${1:-}" = "--help" ] || [ $# -lt 2 ] || [ $# -gt 5 ]; then
-    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
-    case "${1:-}" in -h | --help) exit 0 ;; *) exit 2 ;; esac
-fi
-
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+check_usage 2 5 "$@"
 MINDIR=$1
 DATA=$2
 DEVICE=${3:-Ascend310}
 ID=${4:-0}
-[ -d "$MINDIR" ] && FOLDER=$MINDIR || FOLDER=$(dirname "$MINDIR")
+if [ -d "$MINDIR" ]; then FOLDER=$MINDIR; else FOLDER=$(dirname -- "$MINDIR"); fi
 OUTPUT=${5:-$FOLDER/infer_310}
 BUILD=${DGN_BUILD:-$ROOT/ascend310_infer/build}
-SETTLE=${DGN_SETTLE:-300}
+if [ -n "${DGN_SETTLE:-}" ]; then
+    echo "$(basename -- "$0"): note: DGN_SETTLE is now DGN_DESCENT_STEPS" >&2
+    DGN_DESCENT_STEPS=${DGN_DESCENT_STEPS:-$DGN_SETTLE}
+fi
+DESCENT_STEPS=${DGN_DESCENT_STEPS:-300}
 GAMMA=3
 case "$DEVICE" in
 CPU) PRECISION=float32 ;;
-Ascend | Ascend310) PRECISION=float16 ;; # of its matrix unit
-*) echo "DEVICE_TYPE is $DEVICE; it must be Ascend310, Ascend or CPU" >&2; exit 2 ;;
+Ascend | Ascend310) PRECISION=float16 ;; # precision of Ascend's matrix unit
+*) fail "DEVICE_TYPE is $DEVICE; it must be Ascend310, Ascend or CPU" ;;
 esac
 setup_python
+single_process
 export DGN_PYTHON=$PYTHON
 
 "$PYTHON" -m dgn infer310 prepare "$MINDIR" "$DATA" "$OUTPUT" --device CPU
 bash "$ROOT/ascend310_infer/build.sh" "$BUILD"
 
-# job NAME OPTIONS ...: runs the program, its results in OUTPUT/NAME
+# job NAME OPTIONS ...: runs the program, with its results in OUTPUT/NAME
 job() {
     echo "-- $1"
-    "$BUILD/dgn_infer" --device_type "$DEVICE" --device_id "$ID" --threads "${DGN_THREADS:-0}" --output_path "$OUTPUT/$1" "${@:2}"
+    "$BUILD/dgn_infer" --device_type "$DEVICE" --device_id "$ID" --threads "${DGN_THREADS:-0}" \
+        --output_path "$OUTPUT/$1" "${@:2}"
 }
 
 if [ -d "$OUTPUT/images" ]; then
-    START=()
-    [ ! -d "$OUTPUT/start" ] || START=(--start_path "$OUTPUT/start")
-    INFER=(--job infer --mindir_path "$FOLDER/inference_lite.mindir" --input_path "$OUTPUT/images" ${START[@]+"${START[@]}"} --steps 0)
-    job first_call "${INFER[@]}" --settle 1
-    job latents "${INFER[@]}" --settle "$SETTLE"
+    INFER=(--job infer --mindir_path "$FOLDER/inference_lite.mindir" --input_path "$OUTPUT/images" --steps 0)
+    [ ! -d "$OUTPUT/start" ] || INFER+=(--start_path "$OUTPUT/start")
+    job first_call "${INFER[@]}" --descent_steps 1
+    job latents "${INFER[@]}" --descent_steps "$DESCENT_STEPS"
 fi
 DECODER=(--mindir_path "$FOLDER/decoder.mindir" --input_path "$OUTPUT/latents")
 job reconstruct "${DECODER[@]}"
 for GROUP in z_app z_geo z; do
-    [ ! -d "$OUTPUT/latents/$GROUP" ] || job "traverse_$GROUP" --job traverse --group "$GROUP" --gamma "$GAMMA" "${DECODER[@]}"
+    [ ! -d "$OUTPUT/latents/$GROUP" ] ||
+        job "traverse_$GROUP" --job traverse --group "$GROUP" --gamma "$GAMMA" "${DECODER[@]}"
 done
 [ -d "$OUTPUT/latents/z" ] || job recombine --job recombine --second_path "$OUTPUT/latents" --limit 8 "${DECODER[@]}"
 
 echo "-- check"
-exec "$PYTHON" -m dgn infer310 check "$MINDIR" "$OUTPUT" --device CPU --settle "$SETTLE" --gamma "$GAMMA" \
+exec "$PYTHON" -m dgn infer310 check "$MINDIR" "$OUTPUT" --device CPU --settle "$DESCENT_STEPS" --gamma "$GAMMA" \
     --precision "$PRECISION"

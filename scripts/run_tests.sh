@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Runs the tests on CPU; arguments go to pytest, e.g. bash scripts/run_tests.sh tests/nets -k warp
-# One process more than there are cores, as some tests wait, each of one thread.
-# DGN_TEST_WORKERS sets the number of processes (default: one more than cores, four at most).
+# Runs the tests on CPU. Arguments are passed to pytest: bash scripts/run_tests.sh tests/nets -k warp
+#
+# DGN_TEST_WORKERS  number of test processes (default: number of cores + 1, since some tests wait for others, at most 4)
+# DGN_THREADS       threads of each process (default: 1)
 set -euo pipefail
 
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 setup_python
+single_process
 cd "$ROOT"
 CORES=$(nproc)
 WORKERS=${DGN_TEST_WORKERS:-$((CORES < 3 ? CORES + 1 : 4))}

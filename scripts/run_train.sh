@@ -1,29 +1,26 @@
 #!/usr/bin/env bash
-# Trains a model, evaluates it and draws its pictures.
+# Trains a model in one process, evaluates it and draws its figures.
 #
 #   bash scripts/run_train.sh [DEVICE_TARGET] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]
 #
-# DEVICE_TARGET  Ascend, GPU, CPU or auto (default: the first of these that is there)
+# DEVICE_TARGET  Ascend, GPU, CPU or auto (default: auto, the first of these that is available)
 # CONFIG_PATH    recipe (default: config/faces_demo.yaml)
-# DATA_PATH      folder of images, or a .mindrecord file (default: what the config says; without it faces are generated)
+# DATA_PATH      folder of images or .mindrecord file (default: that of the recipe; if it has none, generated faces)
 # OUTPUT_PATH    run folder (default: runs/<config name>)
 #
-# Further options of `python -m dgn train` can be given in DGN_OPTIONS, e.g. DGN_OPTIONS="--resume".
+# DGN_OPTIONS holds further options of `python -m dgn train`, with shell quoting: DGN_OPTIONS="--resume",
+# DGN_OPTIONS='--set "data.path=/my photos"'.
 set -euo pipefail
 
-if [ "${1:-}" = "-h" ] || [ "${1:-}" = "--help" ] || [ $# -gt 4 ]; then
-    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
-    [ $# -le 4 ] && exit 0 || exit 2
-fi
-
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+check_usage 0 4 "$@"
 DEVICE=${1:-auto}
 CONFIG=${2:-$ROOT/config/faces_demo.yaml}
 DATA=${3:-}
-NAME=$(basename "$CONFIG")
+NAME=$(basename -- "$CONFIG")
 OUTPUT=${4:-runs/${NAME%.*}}
 
 setup_python
+single_process
 train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"
-# in the foreground; the program keeps its log in OUTPUT_PATH/train.log and its exit code is this script's
 exec "$PYTHON" -m dgn "${ARGS[@]}"

@@ -1,4 +1,4 @@
-// Arrays of 32-bit floating point numbers, in rows (the last dimension runs fastest).
+// Dense float32 arrays in row-major order.
 #ifndef DGN_ARRAY_H_
 #define DGN_ARRAY_H_
 
@@ -15,25 +15,24 @@ struct Array {
   std::vector<float> values;
 };
 
-// The number of elements. Throws UserError, naming `what`, if a dimension is negative or the product does not fit.
-uint64_t Count(const Shape &shape, const std::string &what);
+// Number of elements. Throws UserError, naming `what`, for a negative dimension and for a product that overflows.
+uint64_t ElementCount(const Shape &shape, const std::string &what);
 
-// (2, 3), as Python writes it.
-std::string Text(const Shape &shape);
+// The shape as Python prints a tuple: (2, 3).
+std::string ShapeText(const Shape &shape);
 
-// The shape of one sample: all but the first dimension.
-Shape Tail(const Shape &shape);
+// The shape of one sample of a batch: all dimensions but the first.
+Shape SampleShape(const Shape &shape);
 
-// An array of the shape, filled with 0.
 Array Zeros(const Shape &shape);
 
-// Sample `row` of an array whose first dimension counts samples.
-Array Row(const Array &array, int64_t row);
+// Sample `index` of an array (N, ...).
+Array SampleAt(const Array &array, int64_t index);
 
-// Samples one below the other; all have the same shape. Throws RunFailed if there are none.
+// Samples of equal shape (...) as one array (N, ...). Throws RunFailed if there are none.
 Array Stack(const std::vector<Array> &samples);
 
-// Throws RunFailed, naming `what`, if a value is not a number or infinite.
+// Throws RunFailed, naming `what`, if an element is NaN or infinite.
 void CheckFinite(const Array &array, const std::string &what);
 
 }  // namespace dgn

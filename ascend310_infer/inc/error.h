@@ -1,4 +1,4 @@
-// The two ways in which the program stops on purpose; each carries a message for the person at the keyboard.
+// The two errors that end the program with a message and an exit code.
 #ifndef DGN_ERROR_H_
 #define DGN_ERROR_H_
 
@@ -16,12 +16,12 @@ class Error : public std::runtime_error {
   int exit_code_;
 };
 
-// The input is wrong: arguments, files.
+// Invalid arguments or input files: exit code 2.
 struct UserError : Error {
   explicit UserError(const std::string &message) : Error(message, 2) {}
 };
 
-// A correct start came to a bad end: the device, the runtime, the disk.
+// A failure of the device, the runtime or the disk: exit code 1.
 struct RunFailed : Error {
   explicit RunFailed(const std::string &message) : Error(message, 1) {}
 };

@@ -1,4 +1,4 @@
-// Files read with checked sizes, and written beside their place and renamed: whole or absent.
+// File access by POSIX calls: std::filesystem needs GCC 8, and Ascend hosts have GCC 7.3.
 #ifndef DGN_FILES_H_
 #define DGN_FILES_H_
 
@@ -10,25 +10,30 @@
 
 namespace dgn {
 
-// Sorted names of the files in a folder, without folders and hidden files. Throws UserError if it cannot be read.
+// Sorted names of the files in a folder, without subfolders and hidden files. Throws UserError if it cannot be read.
 std::vector<std::string> ListFiles(const std::string &folder);
 
-// Throws UserError if it is no readable file.
+// The part of a file name from its last dot on (".npy"), and the part before it.
+std::string Extension(const std::string &name);
+std::string Stem(const std::string &name);
+
+// Throws UserError if `path` is not a regular file.
 uint64_t FileSize(const std::string &path);
 
-// `size` bytes from `offset` on into `target`. Throws UserError if the file cannot be read or ends before.
+// Reads `size` bytes from `offset` into `target`. Throws UserError if the file cannot be read or is shorter.
 void ReadBytes(const std::string &path, uint64_t offset, uint64_t size, void *target);
 
-// The whole file, of at most `limit` bytes. Throws UserError.
+// The content of a file of at most `limit` bytes. Throws UserError.
 std::string ReadFile(const std::string &path, uint64_t limit);
 
-// Makes a folder and those above it. Throws RunFailed if the disk refuses.
+// Creates a folder and its missing parents. Throws RunFailed.
 void MakeFolder(const std::string &path);
 
-// Throws RunFailed, naming the path, if the disk refuses; its folder must be there.
+// Writes to a temporary file in the same folder, which must exist, and renames it, so that `path` is never incomplete.
+// Throws RunFailed.
 void WriteFile(const std::string &path, const std::string &bytes);
 
-// The array as path.npy, or its numbers alone as path.bin.
+// Writes path.npy, or path.bin with the values alone. Throws RunFailed.
 void WriteArray(const std::string &path, const Array &array, bool npy);
 
 }  // namespace dgn

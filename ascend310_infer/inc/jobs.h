@@ -1,4 +1,4 @@
-// What the program can be asked to do with a network.
+// The four jobs of the program, each of which writes files into --output_path.
 #ifndef DGN_JOBS_H_
 #define DGN_JOBS_H_
 
@@ -7,19 +7,19 @@
 
 namespace dgn {
 
-// Latents -> images, appearances, displacements (Fig. 2).
+// Latents -> image, appearance, displacement (Fig. 2).
 void Reconstruct(const Arguments &arguments, Runner *runner);
 
-// Typical bases: one dimension of a group's latents from -gamma to gamma (Fig. 3, 4).
+// Traverses latent dimensions of one group from -gamma to gamma (Fig. 3, 4).
 void Traverse(const Arguments &arguments, Runner *runner);
 
-// Appearance latents of one set with geometry latents of another (Fig. 11).
+// Decodes appearance latents of one set with geometry latents of another (Fig. 11).
 void Recombine(const Arguments &arguments, Runner *runner);
 
-// Images -> latents, by Langevin dynamics (Eq. 7, 16).
+// Infers latents of images by Langevin dynamics (Eq. 7, 16).
 void Infer(const Arguments &arguments, Runner *runner);
 
-// The job that the arguments name; then the time it took, on standard output and in OUTPUT/time.txt.
+// Runs the job named by the arguments, prints the timing report and writes it to OUTPUT/time.txt.
 void RunJob(const Arguments &arguments, Network *network);
 
 }  // namespace dgn

@@ -1,4 +1,4 @@
-// A MindIR file on MindSpore Lite.
+// A MindIR file run by MindSpore Lite.
 #ifndef DGN_LITE_NETWORK_H_
 #define DGN_LITE_NETWORK_H_
 
@@ -9,8 +9,8 @@
 
 namespace dgn {
 
-// The network of --mindir_path on the device that the arguments name.
-// Throws UserError if the file is none that this Lite can read, RunFailed if the device is not there or refuses.
+// Loads --mindir_path on the device given by the arguments.
+// Throws UserError if this MindSpore Lite cannot read the file, RunFailed if the device is missing or loading fails.
 std::unique_ptr<Network> OpenLite(const Arguments &arguments);
 
 }  // namespace dgn

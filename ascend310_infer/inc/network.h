@@ -1,4 +1,4 @@
-// What runs a model: arrays in, arrays out. MindSpore Lite is behind it (lite_network.h); tests put other things there.
+// Interface of a loaded model. LiteNetwork (lite_network.cc) implements it; the tests use a fake.
 #ifndef DGN_NETWORK_H_
 #define DGN_NETWORK_H_
 
@@ -10,7 +10,7 @@
 
 namespace dgn {
 
-struct Port {
+struct InputInfo {
   std::string name;
   Shape shape;
 };
@@ -18,10 +18,10 @@ struct Port {
 class Network {
  public:
   virtual ~Network() = default;
-  virtual const std::vector<Port> &inputs() const = 0;
+  virtual const std::vector<InputInfo> &inputs() const = 0;
 
-  // Arrays of the inputs' shapes, in their order -> what the model gives; `milliseconds`: of the device's work alone.
-  // Throws RunFailed.
+  // Runs the model on arrays of the inputs' shapes, in their order, and returns its outputs.
+  // milliseconds: time of the computation, without the copies of inputs and outputs. Throws RunFailed.
   virtual std::vector<Array> Run(const std::vector<Array> &inputs, double *milliseconds) = 0;
 };
 

@@ -1,4 +1,4 @@
-// Standard normal noise that depends on the seed, the sample and the place in its chain alone: not on batches.
+// Standard normal noise of the Langevin dynamics, independent of the batch size.
 #ifndef DGN_NOISE_H_
 #define DGN_NOISE_H_
 
@@ -8,7 +8,8 @@
 
 namespace dgn {
 
-// `count` numbers for one sample's call `call` of the chain. group: which latents they move.
+// `count` values, determined by the seed, the sample's index, the call's index in the chain and the latent group's
+// index.
 std::vector<float> Noise(int64_t seed, int64_t sample, int64_t call, int64_t group, size_t count);
 
 }  // namespace dgn

@@ -1,10 +1,9 @@
-// NumPy's .npy files of float32 (format versions 1 to 3), and .bin files of nothing but the numbers.
+// The header of NumPy's .npy files (format versions 1 to 3) of float32 arrays.
 #ifndef DGN_NPY_H_
 #define DGN_NPY_H_
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "array.h"
 
@@ -12,15 +11,16 @@ namespace dgn {
 
 struct NpyHeader {
   Shape shape;
-  uint64_t offset = 0;  // of the first number in the file
+  uint64_t offset = 0;  // of the first value in the file
 };
 
-// The header at the `start` of an .npy file of `file_size` bytes; 64 KiB of it are always enough.
-// Throws UserError, naming the file, if it is no .npy file of little-endian float32 in rows, or not as long as it says.
-NpyHeader ParseNpyHeader(std::string_view start, uint64_t file_size, const std::string &name);
+// Parses the header of an .npy file of `file_size` bytes; start: its first bytes, 64 KiB at most are needed.
+// Throws UserError, naming the file, unless it holds little-endian float32 in C order and has the size that its shape
+// requires.
+NpyHeader ParseNpyHeader(const std::string &start, uint64_t file_size, const std::string &name);
 
-// The header of an .npy file with an array of this shape.
-std::string NpyHeaderOf(const Shape &shape);
+// The header of an .npy file for an array of this shape.
+std::string MakeNpyHeader(const Shape &shape);
 
 }  // namespace dgn
 

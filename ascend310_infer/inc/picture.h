@@ -1,4 +1,4 @@
-// Arrays as pictures, and pictures as PNG files.
+// Conversion of arrays to 8-bit pictures, and PNG output.
 #ifndef DGN_PICTURE_H_
 #define DGN_PICTURE_H_
 
@@ -11,18 +11,18 @@
 namespace dgn {
 
 struct Picture {
-  int64_t width = 0, height = 0, channels = 0;  // 1 grey, 3 colour
-  std::vector<uint8_t> pixels;  // rows of pixels of channels
+  int64_t width = 0, height = 0, channels = 0;  // channels: 1 grayscale, 3 RGB
+  std::vector<uint8_t> pixels;                  // (height, width, channels)
 };
 
-// An image (C, H, W) in [0, 1], or a clip (F, C, H, W) as a strip of its first `frames` frames from left to right.
-// Throws RunFailed if it is neither.
+// An image (C, H, W) in [0, 1], or the first `frames` frames of a clip (F, C, H, W) side by side. Values are clamped.
+// Throws RunFailed for other shapes.
 Picture MakePicture(const Array &image, int64_t frames = INT64_MAX);
 
-// Equally large pictures in rows, on white, `gap` pixels apart.
+// Pictures of equal size in a grid on white, `gap` pixels apart.
 Picture Tile(const std::vector<std::vector<Picture>> &rows, int64_t gap = 3);
 
-// Writes a PNG file (not compressed). Throws RunFailed if the disk refuses.
+// Writes an uncompressed PNG file. Throws RunFailed.
 void WritePng(const std::string &path, const Picture &picture);
 
 }  // namespace dgn

@@ -1,4 +1,4 @@
-// A network with its warm-up, its clock and the checks of what goes in and comes out.
+// Runs a network with warm-up calls, timing and checks of its inputs and outputs.
 #ifndef DGN_RUNNER_H_
 #define DGN_RUNNER_H_
 
@@ -14,12 +14,12 @@ namespace dgn {
 
 class Runner {
  public:
-  // warmup: so many times the first call is made before it counts.
+  // warmup: number of additional, untimed runs of the first call.
   Runner(Network *network, int64_t warmup) : network_(network), warmup_(warmup) {}
 
-  const std::vector<Port> &inputs() const { return network_->inputs(); }
+  const std::vector<InputInfo> &inputs() const { return network_->inputs(); }
 
-  // Throws RunFailed if the shapes are not those of the inputs, or a result is no finite number.
+  // Throws RunFailed if the shapes differ from those of the inputs, or if an output is not finite.
   std::vector<Array> Run(const std::vector<Array> &inputs);
 
   const Timing &timing() const { return timing_; }
@@ -30,17 +30,17 @@ class Runner {
   Timing timing_;
 };
 
-// A decoder: latents of each group -> image, appearance, displacement; of a plain model the image alone.
+// A decoder: latents of each group -> image, appearance, displacement; a model with one group outputs the image only.
 class Decoder {
  public:
-  // Throws UserError if the network is none.
+  // Throws UserError if the inputs are not those of a decoder.
   explicit Decoder(Runner *runner);
 
   const std::vector<std::string> &groups() const { return groups_; }  // z_app and z_geo, or z
-  Shape latent_shape(size_t group) const { return Tail(runner_->inputs()[group].shape); }
+  Shape latent_shape(size_t group) const { return SampleShape(runner_->inputs()[group].shape); }
   int64_t batch() const { return runner_->inputs().front().shape.front(); }
 
-  // At most `batch` samples, latents of each group -> each sample's parts; a smaller batch is filled up for the call.
+  // latents: for each group those of at most `batch` samples. Returns the outputs of each sample.
   std::vector<std::vector<Array>> Decode(const std::vector<std::vector<Array>> &latents);
 
  private:
@@ -48,11 +48,11 @@ class Decoder {
   std::vector<std::string> groups_;
 };
 
-// Latents' names by the number of groups. Throws UserError, saying what the file might be, if there are not 1 or 2.
+// Names of `count` latent groups. Throws UserError, naming the network `what`, if there are not 1 or 2.
 std::vector<std::string> GroupNames(size_t count, const std::string &what);
 
-// The samples as an array of `batch` of them, the first repeated where they are fewer.
-Array Filled(std::vector<Array> samples, int64_t batch);
+// The samples as an array (batch, ...), padded by copies of the first one.
+Array PadBatch(std::vector<Array> samples, int64_t batch);
 
 }  // namespace dgn
 

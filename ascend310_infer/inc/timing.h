@@ -1,4 +1,4 @@
-// How long the calls of a network took.
+// Durations of a network's calls.
 #ifndef DGN_TIMING_H_
 #define DGN_TIMING_H_
 
@@ -13,8 +13,8 @@ class Timing {
   void AddWarmup(double milliseconds) { warmup_.push_back(milliseconds); }
   void Add(double milliseconds) { calls_.push_back(milliseconds); }
 
-  // The line that users of the model zoo know, and below it median, 95th percentile (nearest rank) and the warm-up.
-  // batch: samples of a call.
+  // The average in the format of MindSpore's model zoo, then median, 95th percentile (nearest rank) and warm-up.
+  // batch: number of samples of a call.
   std::string Report(int64_t batch) const;
 
  private:

@@ -1,43 +1,68 @@
 #include "files.h"
 
+#include <dirent.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
-#include <system_error>
+#include <memory>
 
 #include "error.h"
 #include "npy.h"
 
 namespace dgn {
+namespace {
 
-namespace fs = std::filesystem;
+struct CloseFolder {
+  void operator()(DIR *folder) const { closedir(folder); }
+};
+
+bool IsFolder(const std::string &path) {
+  struct stat status;
+  return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+// Position of the dot before the extension; the length of the name if it has none.
+size_t ExtensionStart(const std::string &name) {
+  const size_t dot = name.rfind('.');
+  return dot == std::string::npos || dot == 0 ? name.size() : dot;
+}
+
+}  // namespace
 
 std::vector<std::string> ListFiles(const std::string &folder) {
-  std::error_code error;
-  if (!fs::is_directory(folder, error)) throw UserError(folder + " is not a folder" + (fs::exists(folder, error) ? "" : " (there is nothing of this name)"));
-  std::vector<std::string> names;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    std::error_code ignored;
-    if (name.front() != '.' && !entry->is_directory(ignored)) names.push_back(name);
+  const std::unique_ptr<DIR, CloseFolder> handle(opendir(folder.c_str()));
+  if (handle == nullptr) {
+    if (errno == ENOENT) throw UserError("there is no folder " + folder);
+    if (errno == ENOTDIR) throw UserError(folder + " is not a folder");
+    throw UserError("cannot read the folder " + folder + ": " + std::strerror(errno));
   }
-  if (error) throw UserError("cannot read the folder " + folder + ": " + error.message());
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const struct dirent *entry = readdir(handle.get());
+    if (entry == nullptr) break;
+    const std::string name = entry->d_name;
+    if (name.front() != '.' && !IsFolder(folder + "/" + name)) names.push_back(name);
+  }
+  if (errno != 0) throw UserError("cannot read the folder " + folder + ": " + std::strerror(errno));
   std::sort(names.begin(), names.end());
   return names;
 }
 
+std::string Extension(const std::string &name) { return name.substr(ExtensionStart(name)); }
+
+std::string Stem(const std::string &name) { return name.substr(0, ExtensionStart(name)); }
+
 uint64_t FileSize(const std::string &path) {
-  std::error_code error;
-  const bool regular = fs::is_regular_file(path, error);
-  if (error || !regular) throw UserError("cannot read " + path + ": " + (error ? error.message() : "it is not a file"));
-  const uint64_t size = fs::file_size(path, error);
-  if (error) throw UserError("cannot read " + path + ": " + error.message());
-  return size;
+  struct stat status;
+  if (stat(path.c_str(), &status) != 0) throw UserError("cannot read " + path + ": " + std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) throw UserError("cannot read " + path + ": not a regular file");
+  return static_cast<uint64_t>(status.st_size);
 }
 
 void ReadBytes(const std::string &path, uint64_t offset, uint64_t size, void *target) {
@@ -53,33 +78,40 @@ void ReadBytes(const std::string &path, uint64_t offset, uint64_t size, void *ta
 
 std::string ReadFile(const std::string &path, uint64_t limit) {
   const uint64_t size = FileSize(path);
-  if (size > limit) throw UserError(path + " has " + std::to_string(size) + " bytes; at most " + std::to_string(limit) + " are expected");
+  if (size > limit) {
+    throw UserError(path + " has " + std::to_string(size) + " bytes; at most " + std::to_string(limit) +
+                    " are supported");
+  }
   std::string bytes(size, '\0');
-  ReadBytes(path, 0, size, bytes.data());
+  ReadBytes(path, 0, size, &bytes[0]);
   return bytes;
 }
 
 void MakeFolder(const std::string &path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) throw RunFailed("cannot make the folder " + path + ": " + error.message());
+  for (size_t end = 0; end < path.size();) {
+    end = std::min(path.find('/', end + 1), path.size());
+    const std::string part = path.substr(0, end);
+    if (mkdir(part.c_str(), 0777) == 0) continue;
+    const int error = errno == EEXIST ? ENOTDIR : errno;
+    if (!IsFolder(part)) throw RunFailed("cannot create the folder " + part + ": " + std::strerror(error));
+  }
 }
 
 void WriteFile(const std::string &path, const std::string &bytes) {
-  const fs::path target(path);
-  const std::string beside = (target.parent_path() / ("." + std::to_string(getpid()) + "-" + target.filename().string())).string();
-  std::ofstream file(beside, std::ios::binary);
+  const size_t slash = path.rfind('/'), name = slash == std::string::npos ? 0 : slash + 1;
+  const std::string temporary = path.substr(0, name) + "." + std::to_string(getpid()) + "-" + path.substr(name);
+  std::ofstream file(temporary, std::ios::binary);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
-  if (!file || std::rename(beside.c_str(), path.c_str()) != 0) {
-    const std::string why = std::strerror(errno);
-    std::remove(beside.c_str());
-    throw RunFailed("cannot write " + path + ": " + why);
+  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
+    const std::string reason = std::strerror(errno);
+    std::remove(temporary.c_str());
+    throw RunFailed("cannot write " + path + ": " + reason);
   }
 }
 
 void WriteArray(const std::string &path, const Array &array, bool npy) {
-  std::string bytes = npy ? NpyHeaderOf(array.shape) : "";
+  std::string bytes = npy ? MakeNpyHeader(array.shape) : "";
   bytes.append(reinterpret_cast<const char *>(array.values.data()), array.values.size() * sizeof(float));
   WriteFile(path + (npy ? ".npy" : ".bin"), bytes);
 }

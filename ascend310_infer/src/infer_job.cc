@@ -1,4 +1,4 @@
-// Latents of images, by the exported Langevin steps.
+// The job infer: latents of images by the exported Langevin steps.
 #include <algorithm>
 #include <cstdio>
 
@@ -11,117 +11,138 @@
 namespace dgn {
 namespace {
 
-// The inputs of inference_lite.mindir: images, latents of each group, noise (steps, samples, dimensions) of each group that moves.
-struct Inputs {
+// Layout of the inputs of inference_lite.mindir: images (N, C, H, W), latents (N, d) of each group, and noise (steps,
+// N, d) of each group that is inferred.
+struct InputLayout {
   std::vector<std::string> groups;
-  size_t given = 0;  // so many of them, the first, are not inferred (labels) and have no noise
+  size_t given = 0;  // number of leading groups that are not inferred (labels) and have no noise
   Shape image;
   std::vector<Shape> latents;
   int64_t batch = 0, steps = 0;
 
-  explicit Inputs(const std::vector<Port> &ports) {
-    const std::string not_it = "the network does not infer latents (inference_lite.mindir does): ";
-    if (ports.size() < 3 || ports.size() > 5) throw UserError(not_it + "it has " + std::to_string(ports.size()) + " inputs, and 3 to 5 are needed");
-    groups = GroupNames(ports.size() / 2, "the inference");
-    given = 1 + 2 * groups.size() - ports.size();
-    image = Tail(ports[0].shape);
-    if (image.size() != 3 || ports[0].shape[0] < 1) throw UserError(not_it + "its first input has the shape " + Text(ports[0].shape));
-    batch = ports[0].shape[0];
-    const Shape &first_noise = ports.back().shape;
-    steps = first_noise.empty() ? 0 : first_noise[0];
+  explicit InputLayout(const std::vector<InputInfo> &inputs) {
+    if (inputs.size() < 3 || inputs.size() > 5)
+      Fail("it has " + std::to_string(inputs.size()) + " inputs instead of 3 to 5");
+    groups = GroupNames(inputs.size() / 2, "the inference");
+    given = 1 + 2 * groups.size() - inputs.size();
+    image = SampleShape(inputs[0].shape);
+    if (image.size() != 3 || inputs[0].shape[0] < 1)
+      Fail("its first input has the shape " + ShapeText(inputs[0].shape));
+    batch = inputs[0].shape[0];
+    const Shape &last_noise = inputs.back().shape;
+    steps = last_noise.empty() ? 0 : last_noise[0];
     for (size_t g = 0; g < groups.size(); ++g) {
-      const Shape &z = ports[1 + g].shape;
-      if (z.size() != 2 || z[0] != batch) throw UserError(not_it + "latents of the shape " + Text(z) + " with images of the shape " + Text(ports[0].shape));
-      latents.push_back(Tail(z));
+      const Shape &z = inputs[1 + g].shape;
+      const std::string found = "latents of the shape " + ShapeText(z) + " with ";
+      if (z.size() != 2 || z[0] != batch) Fail(found + "images of the shape " + ShapeText(inputs[0].shape));
+      latents.push_back(SampleShape(z));
       if (g < given) continue;
-      const Shape &noise = ports[1 + groups.size() + g - given].shape;
-      if (steps < 1 || noise != Shape{steps, batch, z[1]}) {
-        throw UserError(not_it + "latents of the shape " + Text(z) + " with noise of the shape " + Text(noise));
-      }
+      const Shape &noise = inputs[1 + groups.size() + g - given].shape;
+      if (steps < 1 || noise != Shape{steps, batch, z[1]}) Fail(found + "noise of the shape " + ShapeText(noise));
     }
+  }
+
+ private:
+  [[noreturn]] static void Fail(const std::string &reason) {
+    throw UserError("the network is not an inference network (use inference_lite.mindir): " + reason);
   }
 };
 
 void CheckRange(const Array &image, const std::string &name) {
-  const auto [low, high] = std::minmax_element(image.values.begin(), image.values.end());
-  if (*low < -0.01f || *high > 1.01f) {
-    throw UserError("image " + name + " has values from " + std::to_string(*low) + " to " + std::to_string(*high) + "; they must be in [0, 1]");
+  const auto range = std::minmax_element(image.values.begin(), image.values.end());
+  if (*range.first < -0.01f || *range.second > 1.01f) {
+    throw UserError("image " + name + " has values from " + std::to_string(*range.first) + " to " +
+                    std::to_string(*range.second) + "; they must be in [0, 1]");
   }
 }
 
-int64_t Calls(int64_t steps, int64_t of_a_call) { return (steps + of_a_call - 1) / of_a_call; }
+// Number of calls for at least `steps` steps.
+int64_t CallCount(int64_t steps, int64_t steps_per_call) { return (steps + steps_per_call - 1) / steps_per_call; }
 
-// The noise of group g for a call, (steps, samples, dimensions): of `count` samples from `first` on; 0 for those that fill up the batch.
-Array CallNoise(const Inputs &inputs, size_t g, int64_t seed, int64_t first, int64_t count, int64_t call) {
-  const int64_t size = inputs.latents[g][0];
-  Array noise = Zeros({inputs.steps, inputs.batch, size});
+// Noise (steps, N, d) of group g for one call, of `count` samples from index `first`; 0 for the padding of the batch.
+Array CallNoise(const InputLayout &layout, size_t g, int64_t seed, int64_t first, int64_t count, int64_t call) {
+  const int64_t size = layout.latents[g][0];
+  Array noise = Zeros({layout.steps, layout.batch, size});
   for (int64_t k = 0; k < count; ++k) {
-    const std::vector<float> own = Noise(seed, first + k, call, static_cast<int64_t>(g), static_cast<size_t>(inputs.steps * size));
-    for (int64_t step = 0; step < inputs.steps; ++step) {
-      std::copy_n(own.begin() + step * size, size, noise.values.begin() + (step * inputs.batch + k) * size);
+    const std::vector<float> values =
+        Noise(seed, first + k, call, static_cast<int64_t>(g), static_cast<size_t>(layout.steps * size));
+    for (int64_t step = 0; step < layout.steps; ++step) {
+      std::copy_n(values.begin() + step * size, size, noise.values.begin() + (step * layout.batch + k) * size);
     }
   }
   return noise;
 }
 
-// Latents to begin with, a set for each group; none where all begin at 0.
-std::vector<Samples> OpenStart(const Arguments &arguments, const Inputs &inputs, const Samples &images) {
+// Initial latents of --start_path, for each group; empty: all start at 0.
+std::vector<Samples> OpenStart(const Arguments &arguments, const InputLayout &layout, const Samples &images) {
   std::vector<Samples> start;
   if (arguments.start_path.empty()) {
-    if (inputs.given == 0) return start;
-    throw UserError("this model does not infer " + inputs.groups.front() + ", the label of an image: give it by --start_path, with 0 for " +
-                    inputs.groups.back());
+    if (layout.given == 0) return start;
+    throw UserError("this model does not infer " + layout.groups.front() +
+                    ", the label of an image: provide it by --start_path, " + "with 0 for " + layout.groups.back());
   }
-  for (size_t g = 0; g < inputs.groups.size(); ++g) {
-    start.emplace_back(arguments.start_path + "/" + inputs.groups[g], inputs.latents[g], arguments.limit);
+  for (size_t g = 0; g < layout.groups.size(); ++g) {
+    start.emplace_back(arguments.start_path + "/" + layout.groups[g], layout.latents[g], arguments.limit);
     CheckSameNames(images, start.back());
   }
   return start;
 }
 
+// The images of one batch and their initial latents: the first inputs of a call.
+std::vector<Array> InitialState(const InputLayout &layout, const Samples &images, const std::vector<Samples> &start,
+                                int64_t first, int64_t count) {
+  std::vector<Array> batch;
+  for (int64_t k = 0; k < count; ++k) {
+    batch.push_back(images.Read(first + k));
+    CheckRange(batch.back(), images.name(first + k));
+  }
+  std::vector<Array> state{PadBatch(batch, layout.batch)};
+  for (size_t g = 0; g < layout.groups.size(); ++g) {
+    std::vector<Array> latents;
+    for (int64_t k = 0; k < count; ++k) {
+      latents.push_back(start.empty() ? Zeros(layout.latents[g]) : start[g].Read(first + k));
+    }
+    state.push_back(PadBatch(latents, layout.batch));
+  }
+  return state;
+}
+
 }  // namespace
 
 void Infer(const Arguments &arguments, Runner *runner) {
-  const Inputs inputs(runner->inputs());
-  const Samples images(arguments.input_path, inputs.image, arguments.limit);
-  const std::vector<Samples> start = OpenStart(arguments, inputs, images);
-  const int64_t noisy = Calls(arguments.steps, inputs.steps), calls = noisy + Calls(arguments.settle, inputs.steps);
-  for (const std::string &group : inputs.groups) MakeFolder(arguments.output_path + "/" + group);
+  const InputLayout layout(runner->inputs());
+  const Samples images(arguments.input_path, layout.image, arguments.limit);
+  const std::vector<Samples> start = OpenStart(arguments, layout, images);
+  const int64_t noisy = CallCount(arguments.steps, layout.steps);
+  const int64_t calls = noisy + CallCount(arguments.descent_steps, layout.steps);
+  for (const std::string &group : layout.groups) MakeFolder(arguments.output_path + "/" + group);
 
-  for (int64_t first = 0; first < images.size(); first += inputs.batch) {
-    const int64_t here = std::min(inputs.batch, images.size() - first);
-    std::vector<Array> batch;
-    for (int64_t k = 0; k < here; ++k) {
-      batch.push_back(images.Read(first + k));
-      CheckRange(batch.back(), images.name(first + k));
-    }
-    std::vector<Array> state{Filled(batch, inputs.batch)};
-    for (size_t g = 0; g < inputs.groups.size(); ++g) {
-      std::vector<Array> begun;
-      for (int64_t k = 0; k < here; ++k) begun.push_back(start.empty() ? Zeros(inputs.latents[g]) : start[g].Read(first + k));
-      state.push_back(Filled(begun, inputs.batch));
-    }
+  for (int64_t first = 0; first < images.size(); first += layout.batch) {
+    const int64_t count = std::min(layout.batch, images.size() - first);
+    std::vector<Array> state = InitialState(layout, images, start, first, count);
     for (int64_t call = 0; call < calls; ++call) {
-      std::vector<Array> sent = state;
-      for (size_t g = inputs.given; g < inputs.groups.size(); ++g) {
-        sent.push_back(CallNoise(inputs, g, arguments.seed, first, call < noisy ? here : 0, call));
+      std::vector<Array> inputs = state;
+      for (size_t g = layout.given; g < layout.groups.size(); ++g) {
+        inputs.push_back(CallNoise(layout, g, arguments.seed, first, call < noisy ? count : 0, call));
       }
-      const std::vector<Array> moved = runner->Run(sent);
-      for (size_t g = 0; g < inputs.groups.size(); ++g) {
-        if (moved.size() != inputs.groups.size() || moved[g].shape != state[1 + g].shape) {
-          throw RunFailed("the inference does not give latents of the shapes that it takes");
+      const std::vector<Array> latents = runner->Run(inputs);
+      for (size_t g = 0; g < layout.groups.size(); ++g) {
+        if (latents.size() != layout.groups.size() || latents[g].shape != state[1 + g].shape) {
+          throw RunFailed("the outputs of the inference network do not have the shapes of its latent inputs");
         }
-        state[1 + g] = moved[g];
+        state[1 + g] = latents[g];
       }
     }
-    for (size_t g = 0; g < inputs.groups.size(); ++g) {
-      for (int64_t k = 0; k < here; ++k) {
-        WriteArray(arguments.output_path + "/" + inputs.groups[g] + "/" + images.name(first + k), Row(state[1 + g], k), arguments.format == "npy");
+    for (size_t g = 0; g < layout.groups.size(); ++g) {
+      for (int64_t k = 0; k < count; ++k) {
+        const std::string path = arguments.output_path + "/" + layout.groups[g] + "/" + images.name(first + k);
+        WriteArray(path, SampleAt(state[1 + g], k), arguments.format == "npy");
       }
     }
   }
-  std::printf("latents of %lld images after %lld steps, %lld of them with noise; written to %s\n", static_cast<long long>(images.size()),
-              static_cast<long long>(calls * inputs.steps), static_cast<long long>(noisy * inputs.steps), arguments.output_path.c_str());
+  std::printf("latents of %lld images after %lld steps, %lld of them with noise; written to %s\n",
+              static_cast<long long>(images.size()), static_cast<long long>(calls * layout.steps),
+              static_cast<long long>(noisy * layout.steps), arguments.output_path.c_str());
 }
 
 }  // namespace dgn

@@ -17,7 +17,8 @@
 #include "mindir.h"
 
 #ifndef DGN_MINDIR_VERSION
-#define DGN_MINDIR_VERSION 0  // the newest MindIR that this Lite reads; 0: not known, Lite itself will say
+#define DGN_MINDIR_VERSION \
+  0  // newest MindIR version of this MindSpore Lite; 0: unknown, MindSpore Lite checks it itself
 #endif
 
 namespace dgn {
@@ -25,62 +26,76 @@ namespace {
 
 namespace ms = mindspore;
 
-constexpr uint64_t kLargestFile = uint64_t{1} << 31;  // what Protocol Buffers can hold
+constexpr uint64_t kMaxFileSize = uint64_t{1} << 31;  // limit of Protocol Buffers
 
-// While this lives, a crash of the runtime ends the program with a message and exit code 1.
+constexpr std::array<int, 5> kSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+std::string crash_message;  // global, since a signal handler has no other access to it
+
+void HandleCrash(int) {
+  const ssize_t written = write(STDERR_FILENO, crash_message.data(), crash_message.size());
+  static_cast<void>(written);
+  _exit(1);
+}
+
+// During its lifetime, a crash of the runtime ends the program with a message and exit code 1.
 class CrashGuard {
  public:
-  explicit CrashGuard(const std::string &doing) {
-    message_ = "dgn_infer: MindSpore Lite crashed while " + doing + "; the file may be damaged: export it again\n";
-    struct sigaction action = {};
-    action.sa_handler = [](int) {
-      [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, message_.data(), message_.size());
-      _exit(1);
-    };
-    for (size_t k = 0; k < kSignals.size(); ++k) sigaction(kSignals[k], &action, &before_[k]);
+  explicit CrashGuard(const std::string &action) {
+    crash_message =
+        "dgn_infer: MindSpore Lite crashed while " + action + "; the file may be damaged: export it again\n";
+    struct sigaction handler = {};
+    handler.sa_handler = HandleCrash;
+    for (size_t k = 0; k < kSignals.size(); ++k) sigaction(kSignals[k], &handler, &previous_[k]);
   }
   ~CrashGuard() {
-    for (size_t k = 0; k < kSignals.size(); ++k) sigaction(kSignals[k], &before_[k], nullptr);
+    for (size_t k = 0; k < kSignals.size(); ++k) sigaction(kSignals[k], &previous_[k], nullptr);
   }
   CrashGuard(const CrashGuard &) = delete;
   CrashGuard &operator=(const CrashGuard &) = delete;
 
  private:
-  static constexpr std::array<int, 5> kSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-  inline static std::string message_;
-  std::array<struct sigaction, kSignals.size()> before_{};
+  std::array<struct sigaction, kSignals.size()> previous_{};
 };
 
-// Calls the runtime: its exceptions and crashes become messages.
+// Calls the runtime and converts its exceptions and crashes to error messages.
 template <typename Call>
-ms::Status Guarded(const std::string &doing, Call call) {
-  const CrashGuard guard(doing);
+ms::Status Guarded(const std::string &action, Call call) {
+  const CrashGuard guard(action);
   try {
     return call();
   } catch (const std::exception &error) {
-    throw RunFailed("MindSpore Lite failed while " + doing + ": " + error.what());
+    throw RunFailed("MindSpore Lite failed while " + action + ": " + error.what());
   }
 }
 
 std::string Reason(const ms::Status &status) {
-  return status.ToString() + " (GLOG_v=2 in the environment shows what MindSpore Lite says of it)";
+  return status.ToString() + " (set GLOG_v=2 in the environment for the messages of MindSpore Lite)";
 }
 
-// What an Ascend device needs is looked for first, because the runtime's own message does not say what is missing.
+bool OnCpu(const Arguments &arguments) { return arguments.device_type == "CPU"; }
+
+// A free batch dimension is a frequent cause of failures on Ascend.
+std::string ShapeHint(const Arguments &arguments) {
+  if (OnCpu(arguments)) return "";
+  return "; MindSpore Lite on Ascend needs fixed shapes: `python -m dgn export RUN --batch N`";
+}
+
+// Checks the requirements of an Ascend device, since the runtime's own message does not name what is missing.
 void CheckAscend(const std::string &type) {
-  const std::string otherwise = "; or run on --device_type CPU";
+  const std::string alternative = "; or use --device_type CPU";
   if (dlopen("libascendcl.so", RTLD_LAZY | RTLD_GLOBAL) == nullptr) {
-    throw RunFailed("--device_type " + type + " needs CANN, and its library libascendcl.so is not found (" + dlerror() +
-                    "): install CANN and run `source set_env.sh` of its folder" + otherwise);
+    throw RunFailed("--device_type " + type + " needs CANN, whose library libascendcl.so was not found (" + dlerror() +
+                    "): install CANN and run `source set_env.sh` in its folder" + alternative);
   }
   if (access("/dev/davinci_manager", F_OK) != 0) {
-    throw RunFailed("--device_type " + type + " needs an Ascend device, and /dev/davinci_manager is not there: install driver and firmware" + otherwise);
+    throw RunFailed("--device_type " + type + " needs an Ascend device, and there is no /dev/davinci_manager: " +
+                    "install driver and firmware" + alternative);
   }
 }
 
 std::shared_ptr<ms::Context> MakeContext(const Arguments &arguments) {
   auto context = std::make_shared<ms::Context>();
-  if (arguments.device_type == "CPU") {
+  if (OnCpu(arguments)) {
     const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
     context->SetThreadNum(static_cast<int32_t>(arguments.threads ? arguments.threads : cores));
     auto cpu = std::make_shared<ms::CPUDeviceInfo>();
@@ -90,18 +105,20 @@ std::shared_ptr<ms::Context> MakeContext(const Arguments &arguments) {
     CheckAscend(arguments.device_type);
     auto ascend = std::make_shared<ms::AscendDeviceInfo>();
     ascend->SetDeviceID(static_cast<uint32_t>(arguments.device_id));
-    ascend->SetPrecisionMode("preferred_fp32");  // 16 bits are the default
+    ascend->SetPrecisionMode("preferred_fp32");  // the default is float16
     context->MutableDeviceInfo().push_back(ascend);
   }
   return context;
 }
 
 void CheckFile(const std::string &path) {
-  const MindIr told = InspectMindIr(ReadFile(path, kLargestFile), path);
-  if (DGN_MINDIR_VERSION != 0 && told.version > DGN_MINDIR_VERSION) {
-    throw UserError(path + " is MindIR of version " + std::to_string(told.version) + " (MindSpore " + told.producer +
-                    "); this MindSpore Lite reads version " + std::to_string(DGN_MINDIR_VERSION) + ": write it with `python -m dgn export RUN --mindir-version " +
-                    std::to_string(DGN_MINDIR_VERSION) + "`, or build with a MindSpore Lite of the same version as MindSpore (MSLITE_HOME)");
+  const MindIr info = InspectMindIr(ReadFile(path, kMaxFileSize), path);
+  const std::string supported = std::to_string(DGN_MINDIR_VERSION);
+  if (DGN_MINDIR_VERSION != 0 && info.version > DGN_MINDIR_VERSION) {
+    throw UserError(path + " has MindIR version " + std::to_string(info.version) + " (MindSpore " + info.producer +
+                    "); this MindSpore Lite reads version " + supported +
+                    ": export with `python -m dgn export RUN --mindir-version " + supported +
+                    "`, or build with a newer MindSpore Lite (MSLITE_HOME)");
   }
 }
 
@@ -112,53 +129,63 @@ class LiteNetwork : public Network {
     CheckFile(path);
     const auto context = MakeContext(arguments);
     const auto status = Guarded("loading " + path, [&] { return model_.Build(path, ms::kMindIR, context); });
-    if (!status.IsOk()) throw RunFailed("MindSpore Lite cannot load " + path + " on " + arguments.device_type + ": " + Reason(status));
-    if (ReadPorts(arguments.batch)) {
-      const auto resized = Guarded("setting the shapes of " + path, [&] {
-        std::vector<Shape> shapes;
-        for (const Port &port : ports_) shapes.push_back(port.shape);
-        return model_.Resize(model_.GetInputs(), shapes);
-      });
-      if (!resized.IsOk()) throw RunFailed(path + " does not take batches of " + std::to_string(arguments.batch) + ": " + Reason(resized));
+    if (!status.IsOk()) {
+      throw RunFailed("MindSpore Lite cannot load " + path + " on " + arguments.device_type + ": " + Reason(status) +
+                      ShapeHint(arguments));
+    }
+    if (!ReadInputs(arguments.batch)) return;
+    const auto resized = Guarded("setting the input shapes of " + path, [&] {
+      std::vector<Shape> shapes;
+      for (const InputInfo &input : inputs_) shapes.push_back(input.shape);
+      return model_.Resize(model_.GetInputs(), shapes);
+    });
+    if (!resized.IsOk()) {
+      throw RunFailed(path + " does not accept batches of " + std::to_string(arguments.batch) + ": " + Reason(resized) +
+                      ShapeHint(arguments));
     }
   }
 
-  const std::vector<Port> &inputs() const override { return ports_; }
+  const std::vector<InputInfo> &inputs() const override { return inputs_; }
 
   std::vector<Array> Run(const std::vector<Array> &inputs, double *milliseconds) override {
-    std::vector<ms::MSTensor> given = model_.GetInputs(), outputs;
-    for (size_t k = 0; k < given.size(); ++k) {
+    std::vector<ms::MSTensor> tensors = model_.GetInputs(), outputs;
+    for (size_t k = 0; k < tensors.size(); ++k) {
       const size_t bytes = inputs[k].values.size() * sizeof(float);
-      void *target = given[k].DataSize() == bytes ? given[k].MutableData() : nullptr;
-      if (target == nullptr) throw RunFailed("MindSpore Lite gives no room of " + std::to_string(bytes) + " bytes for the input " + ports_[k].name);
+      void *target = tensors[k].DataSize() == bytes ? tensors[k].MutableData() : nullptr;
+      if (target == nullptr) {
+        throw RunFailed("MindSpore Lite has no buffer of " + std::to_string(bytes) + " bytes for the input " +
+                        inputs_[k].name);
+      }
       std::memcpy(target, inputs[k].values.data(), bytes);
     }
     const auto start = std::chrono::steady_clock::now();
-    const auto status = Guarded("running the model", [&] { return model_.Predict(given, &outputs); });
+    const auto status = Guarded("running the model", [&] { return model_.Predict(tensors, &outputs); });
     *milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     if (!status.IsOk()) throw RunFailed("MindSpore Lite cannot run the model: " + Reason(status));
-    std::vector<Array> found;
-    for (const ms::MSTensor &output : outputs) found.push_back(ToArray(output));
-    return found;
+    std::vector<Array> arrays;
+    for (const ms::MSTensor &output : outputs) arrays.push_back(ToArray(output));
+    return arrays;
   }
 
  private:
-  // Names and shapes of the inputs, free dimensions of samples set; whether there were any.
-  bool ReadPorts(int64_t batch) {
-    bool free = false;
+  // Reads names and shapes of the inputs and sets free dimensions to `batch`. Returns whether there were any.
+  bool ReadInputs(int64_t batch) {
+    bool has_free = false;
     for (const ms::MSTensor &tensor : model_.GetInputs()) {
-      Port port{tensor.Name(), tensor.Shape()};
-      if (tensor.DataType() != ms::DataType::kNumberTypeFloat32) throw UserError("the input " + port.name + " of the model is not of float32");
-      for (int64_t &dimension : port.shape) {
+      InputInfo input{tensor.Name(), tensor.Shape()};
+      if (tensor.DataType() != ms::DataType::kNumberTypeFloat32) {
+        throw UserError("the input " + input.name + " of the model is not float32");
+      }
+      for (int64_t &dimension : input.shape) {
         if (dimension == -1) {
           dimension = batch;
-          free = true;
+          has_free = true;
         }
       }
-      ports_.push_back(port);
+      inputs_.push_back(input);
     }
-    if (ports_.empty()) throw UserError("the model has no inputs");
-    return free;
+    if (inputs_.empty()) throw UserError("the model has no inputs");
+    return has_free;
   }
 
   static Array ToArray(const ms::MSTensor &tensor) {
@@ -166,14 +193,14 @@ class LiteNetwork : public Network {
     const size_t bytes = array.values.size() * sizeof(float);
     const auto data = tensor.Data();
     if (tensor.DataType() != ms::DataType::kNumberTypeFloat32 || tensor.DataSize() != bytes || data == nullptr) {
-      throw RunFailed("an output of the model of the shape " + Text(array.shape) + " is not of float32, or its data are not on this machine");
+      throw RunFailed("an output of the shape " + ShapeText(array.shape) + " is not float32, or not in host memory");
     }
     std::memcpy(array.values.data(), data.get(), bytes);
     return array;
   }
 
   ms::Model model_;
-  std::vector<Port> ports_;
+  std::vector<InputInfo> inputs_;
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Arguments, the network, the job, and the exit code.
+// Parses the arguments, loads the network, runs the job and returns the exit code.
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,16 +13,16 @@
 
 namespace {
 
-// MindSpore Lite reads GLOG_v when its library is loaded, so that it must be there before the program begins. The program's own
-// messages are enough, unless somebody asks for Lite's.
-void QuietLite(char **argv) {
+// Turns off the log of MindSpore Lite unless the user has set GLOG_v. MindSpore Lite reads the variable when its
+// library is loaded, before main, so the program is executed again with it.
+void SilenceLite(char **argv) {
   if (std::getenv("GLOG_v") == nullptr && setenv("GLOG_v", "4", 1) == 0) execv("/proc/self/exe", argv);
 }
 
 }  // namespace
 
 int main(int argc, char **argv) {
-  QuietLite(argv);
+  SilenceLite(argv);
   try {
     const dgn::Arguments arguments = dgn::ParseArguments(std::vector<std::string>(argv + 1, argv + argc));
     if (arguments.help) {

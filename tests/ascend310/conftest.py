@@ -1,4 +1,4 @@
-"""The C++ program, built once; small runs exported for it."""
+"""The C++ program, built once, and small exported runs for it."""
 
 from __future__ import annotations
 
@@ -15,50 +15,60 @@ from dgn.__main__ import main
 from tests.training.tiny import arguments
 
 HERE = Path(__file__).parents[2] / "ascend310_infer"
+ODD = "my dïr (1), x"
 
 
 def run(*words, **environment) -> subprocess.CompletedProcess:
-    own = {name: value for name, value in os.environ.items() if name != "GLOG_v"}  # MindSpore's, which dgn sets for itself
+    inherited = {name: value for name, value in os.environ.items() if name != "GLOG_v"}  # dgn sets it for MindSpore
     return subprocess.run(list(map(str, words)), text=True, capture_output=True, timeout=600,
-                          env={**own, "DGN_PYTHON": sys.executable, **environment})
+                          env={**inherited, "DGN_PYTHON": sys.executable, **environment})
 
 
-def absent(what: str) -> None:
-    """Skips what needs it; in continuous integration, where nobody reads of skipped tests, it fails."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+def skip(reason: str) -> None:
+    """Skips a test, or fails it in continuous integration, where skipped tests would go unnoticed."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 @pytest.fixture(scope="session")
 def tools() -> None:
-    """What builds C++ is installed."""
+    """The tools that build C++."""
     for tool in ("cmake", "c++"):
         if shutil.which(tool) is None:
-            absent(f"{tool} is not installed: the C++ program cannot be built")
+            skip(f"{tool} is not installed: the C++ program cannot be built")
 
 
 @pytest.fixture(scope="session")
 def lite(tools) -> Path:
-    """The folder of MindSpore Lite; where it is not, it is fetched."""
+    """The folder of MindSpore Lite; downloaded if it is not in the cache."""
     found = run("bash", HERE / "build.sh", "--fetch")
     if found.returncode == 3:
-        absent("MindSpore Lite is not in MSLITE_HOME or the cache, and PyPI cannot be reached")
+        skip("MindSpore Lite is neither in MSLITE_HOME nor in the cache, and PyPI cannot be reached")
     assert found.returncode == 0, found.stderr
     return Path(found.stdout.strip())
 
 
 @pytest.fixture(scope="session")
-def build(lite, tmp_path_factory) -> Path:
-    """The folder of the build, warnings being errors."""
-    folder = tmp_path_factory.mktemp("build")
-    quick = ("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1")
-    built = run("bash", HERE / "build.sh", folder, "-DDGN_WERROR=ON", *quick)
+def package(lite, tmp_path_factory) -> Path:
+    """MindSpore Lite in the layout of a package of mindspore.cn, in a folder with special characters in its name."""
+    folder = tmp_path_factory.mktemp("lite") / ODD
+    (folder / "tools" / "converter" / "lib").mkdir(parents=True)
+    (folder / "runtime").symlink_to(lite)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def build(package, tmp_path_factory) -> Path:
+    """The build folder. Warnings are errors."""
+    folder = tmp_path_factory.mktemp("build") / ODD
+    fast = ("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1")
+    built = run("bash", HERE / "build.sh", folder, "-DDGN_WERROR=ON", *fast, MSLITE_HOME=str(package))
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
 
 
 @pytest.fixture(scope="session")
 def program(build) -> Callable[..., subprocess.CompletedProcess]:
-    """Calls the program on CPU (unless told otherwise) with one thread."""
+    """Runs the program with one thread, by default on CPU."""
     def call(*words, device: str = "CPU", **environment) -> subprocess.CompletedProcess:
         return run(build / "dgn_infer", "--device_type", device, "--threads", 1, *words, **environment)
     return call
@@ -66,9 +76,12 @@ def program(build) -> Callable[..., subprocess.CompletedProcess]:
 
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory) -> Path:
-    """A run with all that a model can have beyond the paper, exported as MindIR 1 for two samples a call."""
+    """A run with all options of the model beyond the paper, exported as MindIR 1 with a batch of 2."""
     run_folder = tmp_path_factory.mktemp("runs") / "run"
-    settings = ["model.smooth_appearance=true", "model.control_grid=8", "model.refine=true", "inference.smoothness=0.01"]
-    assert main(arguments(images, run_folder, 1, *(word for setting in settings for word in ("--set", setting)))) == 0
+    options = []
+    for setting in ("model.smooth_appearance=true", "model.control_grid=8", "model.refine=true",
+                    "inference.smoothness=0.01"):
+        options += ["--set", setting]
+    assert main(arguments(images, run_folder, 1, *options)) == 0
     assert main(["export", str(run_folder), "--mindir-version", "1", "--batch", "2"]) == 0
     return run_folder

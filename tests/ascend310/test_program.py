@@ -1,4 +1,4 @@
-"""The C++ program on MindSpore Lite, beside Python; and what it says of inputs that are wrong."""
+"""The C++ program on MindSpore Lite compared with Python, and its messages for invalid input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dgn.export import infer310
 from dgn.figures import bases
 from dgn.figures.sheet import tile
 from dgn.inference import unseen
-from tests.ascend310.conftest import HERE, run
+from tests.ascend310.conftest import HERE, ODD, run
 from tests.data.test_formats import write_mnist
 from tests.experiments.test_clips import train as train_clips
 from tests.training.tiny import arguments
@@ -27,7 +27,8 @@ def load(run_folder):
 
 
 def write_latents(folder, rng, groups, count):
-    """Latents in files of both kinds, the first sample's apart; (count, d) of each group."""
+    """Writes latents (count, d) of each group, the first sample as .bin and the others as .npy. Returns the latents and
+    the names of the samples."""
     latents = [rng.standard_normal((count, *group.shape)).astype(np.float32) for group in groups]
     for group, z in zip(groups, latents):
         (folder / group.name).mkdir(parents=True)
@@ -42,18 +43,19 @@ def png(path) -> np.ndarray:
 
 def test_reconstruct_and_recombine(program, trained, tmp_path, rng):
     model, decoder = load(trained), trained / "export_mindir1" / "decoder.mindir"
-    (z_app, z_geo), names = write_latents(tmp_path / "z", rng, model.model.groups, 3)  # a batch and a half
-    done = program("--mindir_path", decoder, "--input_path", tmp_path / "z", "--output_path", tmp_path / "out", "--warmup", 2)
+    (z_app, z_geo), names = write_latents(tmp_path / "z", rng, model.model.groups, 3)  # one and a half batches
+    done = program("--mindir_path", decoder, "--input_path", tmp_path / "z", "--output_path", tmp_path / "out",
+                   "--warmup", 2)
     assert done.returncode == 0, done.stderr
     assert "NN inference cost average time:" in done.stdout and "ms of infer_count 2\n" in done.stdout
-    assert "median" in done.stdout and "95th percentile" in done.stdout and "2 calls of warm-up" in done.stdout
+    assert "median" in done.stdout and "95th percentile" in done.stdout and "2 warm-up calls" in done.stdout
     wanted = model.decode(z_app, z_geo)
     for part, values in zip(wanted._fields, wanted):
         np.testing.assert_allclose(infer310.read_written(tmp_path / "out" / part, names), values, atol=1e-5)
     assert infer310.grey_levels(tmp_path / "out" / "image", names, wanted.image) <= 1
 
-    done = program("--mindir_path", decoder, "--job", "recombine", "--input_path", tmp_path / "z", "--second_path", tmp_path / "z",
-                   "--output_path", tmp_path / "pairs", "--limit", 2)
+    done = program("--mindir_path", decoder, "--job", "recombine", "--input_path", tmp_path / "z",
+                   "--second_path", tmp_path / "z", "--output_path", tmp_path / "pairs", "--limit", 2)
     assert done.returncode == 0, done.stderr
     wanted = model.decode(z_app[[0, 0, 1, 1]], z_geo[[0, 1, 0, 1]]).image
     pairs = ["a__a", "a__b_0", "b_0__a", "b_0__b_0"]
@@ -62,11 +64,11 @@ def test_reconstruct_and_recombine(program, trained, tmp_path, rng):
     assert np.abs(png(tmp_path / "pairs" / "recombination.png") - sheet).max() <= 1
 
 
-def test_traverse_ranks_and_draws_as_python_does(program, trained, tmp_path):
+def test_traverse_agrees_with_python(program, trained, tmp_path):
     model = load(trained)
     sizes = [group.shape[0] for group in model.model.groups]
-    done = program("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--job", "traverse", "--gamma", 2, "--rows", 2,
-                   "--output_path", tmp_path)
+    done = program("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--job", "traverse", "--gamma", 2,
+                   "--rows", 2, "--output_path", tmp_path)
     assert done.returncode == 0, done.stderr
     ranked = bases.rank(model.decode, [None, None], 0, sizes, 2.0)
     assert (tmp_path / "dimensions.txt").read_text().split() == [str(k) for k in ranked.order[:2]]
@@ -76,7 +78,7 @@ def test_traverse_ranks_and_draws_as_python_does(program, trained, tmp_path):
 
 
 def test_infer(program, trained, tmp_path):
-    """Without noise: the program's own sampler. With it: the same for one sample or several, another for another seed."""
+    """Without noise the latents are those of Python's sampler; with noise they depend on the seed, not on the batch."""
     model = load(trained)
     x = model.open_sources().train.read(np.arange(3))
     (tmp_path / "images").mkdir()
@@ -87,18 +89,20 @@ def test_infer(program, trained, tmp_path):
         done = program("--mindir_path", trained / "export_mindir1" / "inference_lite.mindir", "--job", "infer",
                        "--input_path", tmp_path / "images", "--output_path", tmp_path / name, "--warmup", 0, *words)
         assert done.returncode == 0, done.stderr
-        return [infer310.read_written(tmp_path / name / group.name, names[:1 if "--limit" in words else 3]) for group in model.model.groups]
+        written = names[:1 if "--limit" in words else 3]
+        return [infer310.read_written(tmp_path / name / group.name, written) for group in model.model.groups]
 
-    own = unseen.infer(model.sampler, x, 0, model.last_sigma, 1, settle=6)
-    for found, wanted in zip(infer("quiet", "--steps", 0, "--settle", 6), own):
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
-        assert np.abs(wanted).max() > 1e-5
+    expected = unseen.infer(model.sampler, x, 0, model.last_sigma, 1, settle=6)
+    for option in ("--descent_steps", "--settle"):  # the current and the former name
+        for z, z_expected in zip(infer(option, "--steps", 0, option, 6), expected):
+            np.testing.assert_allclose(z, z_expected, atol=1e-6)
+            assert np.abs(z_expected).max() > 1e-5
     noisy, alone = infer("noisy", "--steps", 4), infer("alone", "--steps", 4, "--limit", 1)
     other = infer("other", "--steps", 4, "--seed", 2)
     for a, b, c in zip(noisy, alone, other):
         np.testing.assert_allclose(a[:1], b, atol=1e-6)
         assert np.abs(a - c).max() > 0.01
-    # 4 steps of delta = 0.1 from 0, the gradient being small: a deviation of about 0.2
+    # 4 steps of step size 0.1 from 0 with a small gradient: a standard deviation of about 0.2
     assert 0.1 < np.concatenate(noisy, 1).std() < 0.3
 
 
@@ -107,8 +111,9 @@ def test_the_decoder_of_a_video_model(program, tmp_path, rng):
     assert main(["export", str(tmp_path / "run"), "--mindir-version", "1", "--batch", "2"]) == 0
     model = load(tmp_path / "run")
     latents, names = write_latents(tmp_path / "z", rng, model.model.groups, 3)
-    done = program("--mindir_path", tmp_path / "run" / "export_mindir1" / "decoder.mindir", "--input_path", tmp_path / "z", "--output_path",
-                   tmp_path / "out", "--warmup", 0)
+    decoder = tmp_path / "run" / "export_mindir1" / "decoder.mindir"
+    done = program("--mindir_path", decoder, "--input_path", tmp_path / "z", "--output_path", tmp_path / "out",
+                   "--warmup", 0)
     assert done.returncode == 0, done.stderr
     wanted = model.decode(*latents)
     for part, values in zip(wanted._fields, wanted):
@@ -120,7 +125,8 @@ def test_without_cann(program, trained, tmp_path, rng):
     decoder = trained / "export_mindir1" / "decoder.mindir"
     for device in ("Ascend310", "Ascend"):
         done = program("--mindir_path", decoder, "--input_path", tmp_path, device=device, LD_LIBRARY_PATH="")
-        assert done.returncode == 1 and "libascendcl.so" in done.stderr and "CANN" in done.stderr and "--device_type CPU" in done.stderr
+        assert done.returncode == 1 and "libascendcl.so" in done.stderr and "CANN" in done.stderr
+        assert "--device_type CPU" in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -128,15 +134,16 @@ def decoder(trained) -> bytes:
     return (trained / "export_mindir1" / "decoder.mindir").read_bytes()
 
 
-def broken_models(whole: bytes) -> dict:
-    """MindIR files that are none, or not whole, with what is to be said of them."""
-    return {"empty": b"", "text": b"no MindIR\n" * 50, "cut": whole[:-1], "half": whole[:len(whole) // 2], "start": whole[:40],
-            "zeros": bytes(2000), "doubled": whole + whole, "npy": b"\x93NUMPY\x01\x00" + bytes(300)}
+def invalid_models(valid: bytes) -> dict:
+    """Invalid MindIR files by name."""
+    return {"empty": b"", "text": b"no MindIR\n" * 50, "cut": valid[:-1], "half": valid[:len(valid) // 2],
+            "start": valid[:40], "zeros": bytes(2000), "doubled": valid + valid,
+            "npy": b"\x93NUMPY\x01\x00" + bytes(300)}
 
 
-def test_files_that_are_no_models_do_not_reach_lite(program, trained, decoder, tmp_path, rng):
+def test_invalid_models_are_rejected(program, trained, decoder, tmp_path, rng):
     write_latents(tmp_path / "z", rng, load(trained).model.groups, 2)
-    for name, content in broken_models(decoder).items():
+    for name, content in invalid_models(decoder).items():
         (tmp_path / f"{name}.mindir").write_bytes(content)
         done = program("--mindir_path", tmp_path / f"{name}.mindir", "--input_path", tmp_path / "z")
         assert done.returncode == 2 and (f"{name}.mindir is" in done.stderr), (name, done.returncode, done.stderr)
@@ -145,7 +152,7 @@ def test_files_that_are_no_models_do_not_reach_lite(program, trained, decoder, t
 
 
 def test_damaged_models_never_crash_the_program(program, trained, decoder, tmp_path, rng):
-    """Structure and numbers changed at random: a message and an exit code, or numbers."""
+    """Bits flipped at random: the program ends with a message and an exit code, or with results."""
     write_latents(tmp_path / "z", rng, load(trained).model.groups, 2)
     weights = decoder.rfind(b"branches.1.stack.last.weight")
     for k in range(12):
@@ -153,33 +160,39 @@ def test_damaged_models_never_crash_the_program(program, trained, decoder, tmp_p
         for place in rng.integers(0, min(weights, 20000) if k % 2 else len(content), 3):
             content[place] ^= 1 << int(rng.integers(8))
         (tmp_path / "damaged.mindir").write_bytes(bytes(content))
-        done = program("--mindir_path", tmp_path / "damaged.mindir", "--input_path", tmp_path / "z", "--output_path", tmp_path / "out",
-                       "--warmup", 0)
+        done = program("--mindir_path", tmp_path / "damaged.mindir", "--input_path", tmp_path / "z",
+                       "--output_path", tmp_path / "out", "--warmup", 0)
         assert done.returncode in (0, 1, 2), (k, done.returncode, done.stderr)
         assert done.returncode == 0 or done.stderr.startswith("dgn_infer: "), done.stderr
 
 
-def test_wrong_inputs_are_named(program, trained, tmp_path, rng):
-    """What a person gets wrong, through the whole program."""
+def test_messages_for_invalid_inputs(program, trained, tmp_path, rng):
     exported, z = trained / "export_mindir1", tmp_path / "z"
     write_latents(z, rng, load(trained).model.groups, 2)
     good = ("--mindir_path", exported / "decoder.mindir", "--input_path", z, "--output_path", tmp_path / "out")
+    (tmp_path / "file").touch()
+    done = program(*good[:4], "--output_path", tmp_path / "file" / "out")
+    assert done.returncode == 1 and f"the folder {tmp_path / 'file'}: Not a directory" in done.stderr
     np.save(z / "z_geo" / "b.npy", np.zeros((1, 5), np.float32))
     done = program(*good)
-    assert done.returncode == 2 and "b.npy has the shape (1, 5)" in done.stderr
+    assert done.returncode == 2 and "b.npy has the shape (1, 5); (3,) or (n, 3,) is required" in done.stderr
     np.save(z / "z_geo" / "b.npy", np.zeros((1, 3)))
     done = program(*good)
     assert done.returncode == 2 and "type <f8" in done.stderr and "astype(numpy.float32)" in done.stderr
     np.save(z / "z_geo" / "b.npy", np.full((1, 3), np.nan, np.float32))
     done = program(*good)
-    assert done.returncode == 2 and "not a finite number" in done.stderr
+    assert done.returncode == 2 and "is not finite" in done.stderr
     (z / "z_geo" / "b.npy").rename(z / "z_geo" / "c.npy")
     done = program(*good)
-    assert done.returncode == 2 and "both must hold the same samples" in done.stderr
+    assert done.returncode == 2 and "both must have the same samples" in done.stderr
     done = program("--mindir_path", exported / "inference_lite.mindir", "--input_path", z)
-    assert done.returncode == 2 and "takes 5" in done.stderr
+    assert done.returncode == 2 and "has 5 inputs" in done.stderr
     done = program(*good, "--gama", 2)
     assert done.returncode == 2 and "did you mean --gamma?" in done.stderr
+    done = program(*good, "--steps", "-1")
+    assert done.returncode == 2 and "must be an integer from 0" in done.stderr
+    done = program("--mindir_path", exported / "decoder.mindir", "--input_path", tmp_path / "none")
+    assert done.returncode == 2 and f"there is no folder {tmp_path / 'none'}/z_app" in done.stderr
     assert program("--help").returncode == 0
 
 
@@ -193,20 +206,22 @@ def test_mindir_3_is_for_another_lite(program, decoder, tmp_path):
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    """A run on 12 digits whose appearance is their label, exported for four samples a call; beside it the digits."""
+    """A folder with a run on 12 digits whose appearance is their label, exported with a batch of 4, and the digits."""
     folder, rng = tmp_path_factory.mktemp("labelled"), np.random.default_rng(3)
     write_mnist(folder / "digits", "t10k", rng.integers(0, 256, (12, 28, 28)).astype(np.uint8), np.arange(12) % 4, True)
-    settings = ["data.format=mnist", "data.grey=true", "model.appearance=label", "inference.sigma=0.1"]
-    line = arguments(folder / "digits", folder / "run", 1, *(word for setting in settings for word in ("--set", setting)))
-    assert main(line) == 0 and main(["export", str(folder / "run"), "--mindir-version", "1", "--batch", "4"]) == 0
+    options = []
+    for setting in ("data.format=mnist", "data.grey=true", "model.appearance=label", "inference.sigma=0.1"):
+        options += ["--set", setting]
+    assert main(arguments(folder / "digits", folder / "run", 1, *options)) == 0
+    assert main(["export", str(folder / "run"), "--mindir-version", "1", "--batch", "4"]) == 0
     return folder
 
 
-def test_given_labels_are_needed_and_stay(program, labelled, tmp_path):
+def test_labels_are_required_and_not_changed(program, labelled, tmp_path):
     run_folder = load(labelled / "run")
     np.save(tmp_path / "x.npy", run_folder.open_sources().train.read(np.arange(3)))
-    words = ("--mindir_path", labelled / "run" / "export_mindir1" / "inference_lite.mindir", "--job", "infer", "--input_path", tmp_path,
-             "--output_path", tmp_path / "out", "--steps", 4)
+    words = ("--mindir_path", labelled / "run" / "export_mindir1" / "inference_lite.mindir", "--job", "infer",
+             "--input_path", tmp_path, "--output_path", tmp_path / "out", "--steps", 4)
     done = program(*words)
     assert done.returncode == 2 and "does not infer z_app" in done.stderr and "--start_path" in done.stderr
     labels = np.eye(4, dtype=np.float32)[[2, 0, 3]]
@@ -222,44 +237,55 @@ def test_given_labels_are_needed_and_stay(program, labelled, tmp_path):
 
 def test_an_export_of_another_checkpoint_is_refused(trained, tmp_path, capsys):
     shutil.copytree(trained / "export_mindir1", tmp_path / "old")
-    told = json.loads((tmp_path / "old" / "export.json").read_text())
-    (tmp_path / "old" / "export.json").write_text(json.dumps({**told, "checkpoint": "epoch_00000"}))
+    about = json.loads((tmp_path / "old" / "export.json").read_text())
+    (tmp_path / "old" / "export.json").write_text(json.dumps({**about, "checkpoint": "epoch_00000"}))
     assert main(["infer310", "prepare", str(tmp_path / "old"), str(tmp_path), str(tmp_path / "out")]) == 2
     assert "exported from epoch_00000" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_latents_that_infer_wrote(program, trained, images, tmp_path):
-    """Prepared, decoded and checked."""
-    exported, found, out = trained / "export_mindir1", tmp_path / "found", tmp_path / "out"
-    assert main(["infer", str(trained), "--images", str(images), "--steps", "4", "--output", str(found)]) == 0
-    assert main(["infer310", "prepare", str(exported), str(found), str(out)]) == 0
-    with np.load(found / "latents.npz") as latents:
+def test_latents_of_dgn_infer(program, trained, images, tmp_path):
+    """They are prepared, decoded and compared."""
+    exported, inferred, out = trained / "export_mindir1", tmp_path / "inferred", tmp_path / "out"
+    assert main(["infer", str(trained), "--images", str(images), "--steps", "4", "--output", str(inferred)]) == 0
+    assert main(["infer310", "prepare", str(exported), str(inferred), str(out)]) == 0
+    with np.load(inferred / "latents.npz") as latents:
         np.testing.assert_array_equal(np.load(out / "latents" / "z_geo" / "samples.npy"), latents["z_geo"])
-    for name, words in {"reconstruct": (), "traverse_z_app": ("--job", "traverse"), "traverse_z_geo": ("--job", "traverse", "--group", "z_geo"),
-                        "recombine": ("--job", "recombine", "--second_path", out / "latents", "--limit", 2)}.items():
-        done = program("--mindir_path", exported / "decoder.mindir", "--input_path", out / "latents", "--output_path", out / name, *words)
+    jobs = {"reconstruct": (), "traverse_z_app": ("--job", "traverse"),
+            "traverse_z_geo": ("--job", "traverse", "--group", "z_geo"),
+            "recombine": ("--job", "recombine", "--second_path", out / "latents", "--limit", 2)}
+    for name, words in jobs.items():
+        done = program("--mindir_path", exported / "decoder.mindir", "--input_path", out / "latents",
+                       "--output_path", out / name, *words)
         assert done.returncode == 0, done.stderr
     assert main(["infer310", "check", str(exported), str(out)]) == 0
-    told = json.loads((out / "check.json").read_text())
-    assert told["samples"] == 10 and max(told["difference"].values()) < 1e-5 and "latents" not in told
+    result = json.loads((out / "check.json").read_text())
+    assert result["samples"] == 10 and max(result["difference"].values()) < 1e-5 and "latents" not in result
 
 
-def test_launcher(build, trained, labelled, images, tmp_path):
-    """All stages, the labels of images given; and stages that fail."""
-    script = HERE.parent / "scripts" / "run_infer_310.sh"
-    done = run("bash", script, labelled / "run" / "export_mindir1", labelled / "digits", "CPU", 0, tmp_path / "out", DGN_BUILD=str(build),
-               DGN_SETTLE="19")
+def test_launcher(build, package, trained, labelled, images, tmp_path):
+    """All steps for images with labels, and steps that fail."""
+    exported, digits, out = labelled / "run" / "export_mindir1", labelled / "digits", tmp_path / ODD
+
+    def launch(*words, script="run_infer_310.sh", **environment):
+        path = HERE.parent / "scripts" / script
+        return run("bash", path, *words, DGN_BUILD=str(build), MSLITE_HOME=str(package), **environment)
+
+    done = launch(exported, digits, "CPU", 0, out, DGN_DESCENT_STEPS="19", script="run_infer_cpp.sh")
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads((tmp_path / "out" / "check.json").read_text())
-    assert told["samples"] == 12 and told["grey_levels"] <= 1
-    assert max(told["difference"].values()) < 1e-5 and max(told["latents"].values()) < 1e-5
-    assert (tmp_path / "out" / "overview.png").is_file() and "NN inference cost average time" in done.stdout
-    again = run("bash", script, labelled / "run" / "export_mindir1", labelled / "digits", "CPU", 0, tmp_path / "out", DGN_BUILD=str(build))
+    assert "after 20 steps, 0 of them with noise" in done.stdout  # whole calls of 2 steps
+    result = json.loads((out / "check.json").read_text())
+    assert result["samples"] == 12 and result["grey_levels"] <= 1
+    assert max(result["difference"].values()) < 1e-5 and max(result["latents"].values()) < 1e-5
+    assert (out / "overview.png").is_file() and "NN inference cost average time" in done.stdout
+    again = launch(exported, digits, "CPU", 0, out, DGN_SETTLE="19")
     assert again.returncode == 2 and "is not empty" in again.stderr
-    failed = run("bash", script, trained / "export_mindir1", images, "Ascend310", 0, tmp_path / "ascend", DGN_BUILD=str(build))
+    assert "DGN_SETTLE is now DGN_DESCENT_STEPS" in again.stderr
+    failed = launch(trained / "export_mindir1", images, "Ascend310", 0, tmp_path / "ascend")
     assert failed.returncode == 1 and "CANN" in failed.stderr and "-- reconstruct" not in failed.stdout
-    wrong = run("bash", script, tmp_path / "nothing", images)
+    wrong = launch(tmp_path / "nothing", images)
     assert wrong.returncode == 2 and "holds no export" in wrong.stderr
+    wrong = launch(exported, digits, "GPU")
+    assert wrong.returncode == 2 and "DEVICE_TYPE is GPU" in wrong.stderr
 
 
 def test_bench_beside_python(build, monkeypatch, capsys):
@@ -269,7 +295,8 @@ def test_bench_beside_python(build, monkeypatch, capsys):
     monkeypatch.setattr(beside, "CALLS", 3)
     line = ["bench", "--rounds", "1", "--set", "data.size=16", "--set", "model.width=8", "--program"]
     assert main([*line, str(build / "dgn_infer")]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert [row[:34].strip() for row in said[1:]] == ["decoder, batch 2", "Langevin step, batch 2"] and "nan" not in "".join(said)
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row[:34].strip() for row in rows] == ["decoder, batch 2", "Langevin step, batch 2"]
+    assert "nan" not in "".join(rows)
     assert main([*line, str(build / "nothing")]) == 2 and "build.sh" in capsys.readouterr().err
     assert main([*line, str(build / "dgn_infer"), "--set", "data.frames=3"]) == 2

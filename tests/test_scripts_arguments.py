@@ -1,0 +1,132 @@
+"""Usage, arguments and environment of the launchers in scripts/."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.launchers import ODD, copy_project, run
+
+SINGLE = ("run_train.sh", "run_eval.sh", "run_export.sh", "run_experiment.sh", "run_infer_310.sh")  # one process each
+STALE = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "1", "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": "1",
+         "MS_NODE_ID": "0", "RANK_ID": "3", "RANK_SIZE": "8", "RANK_TABLE_FILE": "/hccl.json"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    return copy_project(tmp_path_factory.mktemp("projects"))
+
+
+@pytest.mark.parametrize("script, usage", [
+    ("run_train.sh", "[DEVICE_TARGET] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]"),
+    ("run_distribute_train.sh", "[DEVICE_TARGET] [DEVICE_NUM] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]"),
+    ("run_export.sh", "RUN_DIR [OUT]"),
+    ("run_infer_310.sh", "MINDIR_PATH DATA_PATH [DEVICE_TYPE] [DEVICE_ID] [OUTPUT_PATH]"),
+    ("run_infer_cpp.sh", "MINDIR_PATH DATA_PATH [DEVICE_TYPE] [DEVICE_ID] [OUTPUT_PATH]"),
+    ("run_eval.sh", "RUN_DIR [DEVICE_TARGET] [IMAGES]")])
+def test_usage(project, script, usage, tmp_path):
+    for arguments, code in ((["--help"], 0), (["-h"], 0), ("abcdef", 2)):
+        shown = run(project, script, *arguments, cwd=tmp_path)
+        assert shown.returncode == code and usage in shown.stdout, arguments
+        assert "set -e" not in shown.stdout and "#!" not in shown.stdout
+
+
+@pytest.fixture
+def recorder(tmp_path) -> Path:
+    """A Python and an msrun that only append their arguments and environment to the file `calls`, as a line of JSON.
+    The Python meets the requirements and executes -c."""
+    folder = tmp_path / ODD / "bin"
+    folder.mkdir(parents=True)
+    record = ("import json, os, sys; print(json.dumps({'args': sys.argv[2:], 'env': dict(os.environ)}), "
+              "file=open(sys.argv[1], 'a'))")
+    for name, special in (("python3", f'case "$1" in -c) exec "{sys.executable}" "$@" ;; -) exit 0 ;; esac'),
+                          ("msrun", '[ "${1:-}" != --help ] || { echo "[--bind_core BIND_CORE]"; exit 0; }')):
+        line = f'exec "{sys.executable}" -c "{record}" "{tmp_path}/calls" "$@"'
+        (folder / name).write_text(f"#!/bin/bash\n{special}\n{line}\n")
+        (folder / name).chmod(0o755)
+    return folder / "python3"
+
+
+def calls(recorder: Path) -> list:
+    return [json.loads(line) for line in (recorder.parents[2] / "calls").read_text().splitlines()]
+
+
+QUOTED = """--set "data.path=/a b/ç (1), x" --set 'evaluation.images=1' --data "" a\\ b $HOME `id` "#1\""""
+WORDS = ["--set", "data.path=/a b/ç (1), x", "--set", "evaluation.images=1", "--data", "", "a b", "$HOME", "`id`", "#1"]
+
+
+@pytest.mark.parametrize("script, arguments, expected", [
+    ("run_train.sh", ["CPU", "a b.yaml", "my photos", "o, (1)"],
+     ["train", "--config", "a b.yaml", "--device", "CPU", "--output", "o, (1)", "--data", "my photos", *WORDS]),
+    ("run_export.sh", ["a b", "ç"], ["export", "a b", "ç", *WORDS]),
+    ("run_eval.sh", ["a b", "CPU", "my photos"], ["evaluate", "a b", "--device", "CPU", "--images", "my photos"]),
+    ("run_experiment.sh", ["views", "a b", "--faces", "2"], ["experiment", "views", "a b", "--faces", "2"])])
+def test_arguments_with_spaces_stay_whole(project, recorder, script, arguments, expected, tmp_path):
+    done = run(project, script, *arguments, cwd=tmp_path, DGN_PYTHON=str(recorder), DGN_OPTIONS=QUOTED)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert calls(recorder)[-1]["args"] == ["-m", "dgn", *expected]
+
+
+def test_a_resumed_run_uses_its_own_config(project, recorder, tmp_path):
+    run(project, "run_train.sh", "CPU", cwd=tmp_path, DGN_PYTHON=str(recorder), DGN_OPTIONS="--train-only\n'--resume'")
+    assert calls(recorder)[-1]["args"] == ["-m", "dgn", "train", "--device", "CPU", "--output", "runs/faces_demo",
+                                           "--train-only", "--resume"]
+
+
+def test_options_with_an_open_quote_are_refused(project, recorder, tmp_path):
+    refused = run(project, "run_export.sh", "run", cwd=tmp_path, DGN_PYTHON=str(recorder), DGN_OPTIONS='--set "a=b')
+    assert refused.returncode == 2 and "DGN_OPTIONS" in refused.stderr and "No closing quotation" in refused.stderr
+    assert "Traceback" not in refused.stderr and not (tmp_path / "calls").exists()
+
+
+@pytest.mark.parametrize("script", SINGLE)
+def test_stale_variables_of_a_distributed_run_are_named_and_unset(project, recorder, script, tmp_path):
+    (project / "ascend310_infer" / "build.sh").write_text("exit 5\n")  # ends run_infer_310.sh after its first step
+    done = run(project, script, "a", "b", cwd=tmp_path, DGN_PYTHON=str(recorder), DEVICE_ID="2", **STALE)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and all(f"{name}={value}" in lines[0] for name, value in STALE.items()), done.stderr
+    seen = calls(recorder)[0]["env"]
+    assert not set(STALE) & set(seen) and seen["DEVICE_ID"] == "2"
+
+
+def test_arguments_of_msrun(project, recorder, tmp_path):
+    done = run(project, "run_distribute_train.sh", "Ascend", 4, "a b.yaml", "my photos", "o, (1)", cwd=tmp_path,
+               DGN_PYTHON=str(recorder), DGN_OPTIONS=QUOTED, MASTER_PORT="5000", HCCL_CONNECT_TIMEOUT=None,
+               HCCL_EXEC_TIMEOUT="99")
+    assert done.returncode == 0, done.stderr
+    seen = calls(recorder)[-1]
+    options = seen["args"][:seen["args"].index("python3")]
+    assert {"--worker_num=4", "--local_worker_num=4", "--master_port=5000", "--bind_core=True",
+            "--log_dir=o, (1).logs"} <= set(options)
+    assert seen["args"][len(options) + 1:] == [
+        str(project / "src" / "dgn" / "__main__.py"), "train", "--config", "a b.yaml", "--device", "Ascend", "--output",
+        "o, (1)", "--data", "my photos", *WORDS]
+    assert seen["env"]["PATH"].startswith(f"{recorder.parent}:")
+    # derived from DGN_PATIENCE, unless the user has set them
+    timeouts = [seen["env"][name] for name in ("HCCL_CONNECT_TIMEOUT", "HCCL_EXEC_TIMEOUT", "DGN_PATIENCE")]
+    assert timeouts == ["3600", "99", "3600"]
+
+
+@pytest.mark.parametrize("patience, connect, execute", [("100", "120", "100"), ("10000", "7200", "10000"),
+                                                        ("99999", "7200", "17340")])
+def test_timeouts_stay_in_the_ranges_of_cann(project, recorder, patience, connect, execute, tmp_path):
+    run(project, "run_distribute_train.sh", "CPU", 2, cwd=tmp_path, DGN_PYTHON=str(recorder), DGN_PATIENCE=patience,
+        HCCL_CONNECT_TIMEOUT=None, HCCL_EXEC_TIMEOUT=None)
+    seen = calls(recorder)[-1]
+    assert (seen["env"]["HCCL_CONNECT_TIMEOUT"], seen["env"]["HCCL_EXEC_TIMEOUT"]) == (connect, execute)
+    assert seen["env"]["DGN_PATIENCE"] == patience
+    assert not any("bind_core" in word for word in seen["args"])  # CPU
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"DEVICE_NUM": "two"}, "DEVICE_NUM is two"), ({"DEVICE_NUM": "0"}, "DEVICE_NUM is 0"),
+    ({"DEVICE_NUM": "08"}, "DEVICE_NUM is 08"), ({"DGN_PATIENCE": "1h"}, "DGN_PATIENCE is 1h"),
+    ({"NODE_RANK": "first"}, "NODE_RANK is first"), ({"WORKER_NUM": "3"}, "WORKER_NUM is 3"),
+    ({"WORKER_NUM": "4"}, "several hosts need MASTER_ADDR")])
+def test_wrong_numbers_of_a_distributed_run(project, recorder, changes, message, tmp_path):
+    variables = {"DEVICE_NUM": "2", **changes, "DGN_PYTHON": str(recorder)}
+    refused = run(project, "run_distribute_train.sh", "CPU", variables.pop("DEVICE_NUM"), cwd=tmp_path, **variables)
+    assert refused.returncode == 2 and message in refused.stderr and not (tmp_path / "calls").exists()
