@@ -41,11 +41,20 @@ check_usage() {
     exit "$code"
 }
 
-# unmet_requirements PYTHON: prints the requirements of requirements.txt that the Python does not meet, and succeeds if
-# there are none. opencv-python and opencv-python-headless replace each other. Lines with an environment marker are not
+# The packages that a launcher needs, as arguments of pip; run_tests.sh adds its own.
+REQUIREMENTS=(-r "$ROOT/requirements.txt")
+
+# required: prints the names of the files in REQUIREMENTS.
+required() {
+    local names="${REQUIREMENTS[*]#"$ROOT"/}"
+    echo "${names//-r /}"
+}
+
+# unmet_requirements PYTHON: prints the requirements of REQUIREMENTS that the Python does not meet, and succeeds if there
+# are none. opencv-python and opencv-python-headless replace each other. Lines with an environment marker are not
 # checked.
 unmet_requirements() {
-    "$1" - "$ROOT/requirements.txt" <<'PY'
+    "$1" - "${REQUIREMENTS[@]}" <<'PY'
 import re
 import sys
 
@@ -78,7 +87,7 @@ def satisfied(installed, sign, wanted):
 
 
 unmet = []
-for line in open(sys.argv[1], encoding="utf-8"):
+for line in [line for path in sys.argv[1:] if path != "-r" for line in open(path, encoding="utf-8")]:
     line = line.split("#")[0].strip()
     match = re.match(r"([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?([^;]*)(;?)", line)
     if not match or match.group(3):
@@ -147,10 +156,10 @@ make_venv() {
     fi
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
         "$base" -m venv --clear ${options[@]+"${options[@]}"} "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements.txt" "$@"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${REQUIREMENTS[@]}" "$@"
 }
 
-# Sets PYTHON to a Python that meets requirements.txt: DGN_PYTHON if it is set, else ROOT/.venv, python3 or python. If
+# Sets PYTHON to a Python that meets REQUIREMENTS: DGN_PYTHON if it is set, else ROOT/.venv, python3 or python. If
 # none does, makes ROOT/.venv. With CANN on the machine it does so only if DGN_MAKE_VENV is 1, and prints the commands
 # otherwise.
 setup_python() {
@@ -158,9 +167,9 @@ setup_python() {
     if [ -n "${DGN_PYTHON:-}" ]; then
         PYTHON=$(command -v "$DGN_PYTHON") || fail "DGN_PYTHON is $DGN_PYTHON, and there is no such program"
         PYTHON=$(CDPATH='' cd -- "$(dirname -- "$PYTHON")" && pwd)/$(basename -- "$PYTHON")
-        fits "$PYTHON" || fail "DGN_PYTHON is $PYTHON, which does not meet requirements.txt:
+        fits "$PYTHON" || fail "DGN_PYTHON is $PYTHON, which does not meet $(required):
   $(unmet_requirements "$PYTHON" 2>&1 || true)
-  $(quoted "$PYTHON" -m pip install -r "$ROOT/requirements.txt")"
+  $(quoted "$PYTHON" -m pip install "${REQUIREMENTS[@]}")"
         return
     fi
     for candidate in "$ROOT/.venv/bin/python" python3 python; do
@@ -173,17 +182,17 @@ setup_python() {
     # shellcheck disable=SC2119
     if cann=$(find_cann); then
         packages=("${CANN_PACKAGES[@]}")
-        [ "${DGN_MAKE_VENV:-}" = 1 ] || fail "no Python here meets requirements.txt. CANN is installed in $cann; \
+        [ "${DGN_MAKE_VENV:-}" = 1 ] || fail "no Python here meets $(required). CANN is installed in $cann; \
 its Python packages must be importable, too:
   $(quoted "$base" -m venv --system-site-packages "$ROOT/.venv")
-  $(quoted "$ROOT/.venv/bin/python" -m pip install -r "$ROOT/requirements.txt" "${packages[@]}")
+  $(quoted "$ROOT/.venv/bin/python" -m pip install "${REQUIREMENTS[@]}" "${packages[@]}")
 DGN_MAKE_VENV=1 runs these commands; DGN_PYTHON names another Python."
     fi
-    echo "No Python here meets requirements.txt: installing $ROOT/.venv with $("$base" --version) (once, 2 minutes)"
+    echo "No Python here meets $(required): installing $ROOT/.venv with $("$base" --version) (once, 2 minutes)"
     make_venv "$base" ${packages[@]+"${packages[@]}"}
     PYTHON=$ROOT/.venv/bin/python
     fits "$PYTHON" && return
-    echo "$ROOT/.venv does not meet requirements.txt after the installation; remove it and try again:" >&2
+    echo "$ROOT/.venv does not meet $(required) after the installation; remove it and try again:" >&2
     unmet_requirements "$PYTHON" >&2 || exit 1
 }
 
@@ -217,15 +226,20 @@ sys.stdout.buffer.write(b"".join(os.fsencode(word) + b"\0" for word in words + [
 }
 
 # train_arguments DEVICE CONFIG DATA OUTPUT: sets ARGS to the arguments of `python -m dgn` for a training, with those of
-# DGN_OPTIONS. A resumed run uses its own config in place of CONFIG.
+# DGN_OPTIONS. Without OUTPUT the program chooses a new folder, runs/<config name> or with a number. A resumed run uses
+# its own config in place of CONFIG; without OUTPUT it is runs/<config name>.
 train_arguments() {
-    local word
+    local word output=$4 name
     read_options
     ARGS=(train --config "$2")
     for word in ${OPTIONS[@]+"${OPTIONS[@]}"}; do
-        [ "$word" != --resume ] || ARGS=(train)
+        [ "$word" = --resume ] || continue
+        ARGS=(train)
+        name=$(basename -- "$2")
+        output=${output:-runs/${name%.*}}
     done
-    ARGS+=(--device "$1" --output "$4")
+    ARGS+=(--device "$1")
+    [ -z "$output" ] || ARGS+=(--output "$output")
     [ -z "$3" ] || ARGS+=(--data "$3")
     ARGS+=(${OPTIONS[@]+"${OPTIONS[@]}"})
 }

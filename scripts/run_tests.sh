@@ -6,6 +6,7 @@
 set -euo pipefail
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+REQUIREMENTS+=(-r "$ROOT/tests/requirements.txt")
 setup_python
 single_process
 cd "$ROOT"

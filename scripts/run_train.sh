@@ -6,7 +6,7 @@
 # DEVICE_TARGET  Ascend, GPU, CPU or auto (default: auto, the first of these that is available)
 # CONFIG_PATH    recipe (default: config/faces_demo.yaml)
 # DATA_PATH      folder of images or .mindrecord file (default: that of the recipe; if it has none, generated faces)
-# OUTPUT_PATH    run folder (default: runs/<config name>)
+# OUTPUT_PATH    run folder, new (default: runs/<config name>, with a number if that exists)
 #
 # DGN_OPTIONS holds further options of `python -m dgn train`, with shell quoting: DGN_OPTIONS="--resume",
 # DGN_OPTIONS='--set "data.path=/my photos"'.
@@ -17,8 +17,7 @@ check_usage 0 4 "$@"
 DEVICE=${1:-auto}
 CONFIG=${2:-$ROOT/config/faces_demo.yaml}
 DATA=${3:-}
-NAME=$(basename -- "$CONFIG")
-OUTPUT=${4:-runs/${NAME%.*}}
+OUTPUT=${4:-}
 
 setup_python
 single_process
