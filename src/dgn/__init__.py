@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, List
 
-from dgn import device
+from dgn import device, provenance  # noqa: F401  (provenance starts its clock)
 from dgn.errors import Interrupted, RunFailed, UserError
 
 if TYPE_CHECKING:
