@@ -1,33 +1,39 @@
-"""Pictures: grids lie where the displacement puts them, traversals move one dimension, files are whole."""
+"""Pictures: grids follow the displacement, traversals change one dimension, names are literal, files are whole."""
 
 from __future__ import annotations
+
+import sys
+import warnings
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dgn.errors import RunFailed
-from dgn.figures import bases, grids, sheet
+from dgn.figures import bases, grids, pictures, sheet
 from dgn.figures.animation import save_animation
 from dgn.nets.model import Decoded
+from dgn.provenance import provenance
 
 
 def test_canonical_grid_is_regular_and_a_shift_moves_it():
-    grey = np.full((3, 64, 64), 0.5, np.float32)
-    still = grids.with_grid(grey, None, scale=2, lines=7)
+    gray = np.full((3, 64, 64), 0.5, np.float32)
+    still = grids.with_grid(gray, None, scale=2, lines=7)
     columns = np.flatnonzero((still[64] - 0.5).ptp(-1) > 0.2)
     marks = columns[np.concatenate([[True], np.diff(columns) > 3])]
     np.testing.assert_allclose(np.diff(marks), 127 / 7, atol=2)
     shift = np.zeros((2, 64, 64), np.float32)
-    shift[0] = 3  # the pixel shows what lies 3 pixels to its right, so the grid appears 3 pixels to the left
-    moved = grids.with_grid(grey, shift, scale=2, lines=7)
+    shift[0] = 3  # a pixel shows the point 3 pixels to its right, so the grid appears 3 pixels to the left
+    moved = grids.with_grid(gray, shift, scale=2, lines=7)
     np.testing.assert_allclose(moved[10, 10:100], still[10, 16:106], atol=1e-4)
 
 
 def toy_decode(z_app, z_geo):
-    """Dimension 2 of Z^a is brightness, dimension 1 of Z^g a shift; the others do less or nothing."""
+    """Dimension 2 of Z^a is brightness, dimension 1 of Z^g a shift; the others have little or no effect."""
     ramp = np.tile(np.linspace(0, 1, 16, dtype=np.float32), (16, 1))
-    images = np.stack([np.roll(ramp, int(round(g[1])), 1) + 0.1 * a[2] + 0.01 * a[0] for a, g in zip(z_app, z_geo)])[:, None]
+    images = [np.roll(ramp, int(round(g[1])), 1) + 0.1 * a[2] + 0.01 * a[0] for a, g in zip(z_app, z_geo)]
+    images = np.stack(images)[:, None]
     return Decoded(images, images, np.zeros((len(images), 2, 16, 16), np.float32))
 
 
@@ -45,9 +51,10 @@ def test_traversal_goes_from_minus_gamma_to_gamma_in_eleven_steps():
     rows = bases.appearance_rows(toy_decode, bases.rank(toy_decode, [None, None], 0, [4, 3], 2.0), 3, 10.0, 2)
     assert rows.shape == (2, 11, 1, 16, 16)
     np.testing.assert_allclose(np.diff(rows[0].mean((1, 2, 3))), 0.2, rtol=1e-4)
+    assert pictures.ends(3.0) == ["-3", "-2.4", "-1.8", "-1.2", "-0.6", "0", "+0.6", "+1.2", "+1.8", "+2.4", "+3"]
 
 
-def test_applied_bases_pair_the_two_bends_of_each_appearance():
+def test_applied_bases_pair_the_two_warps_of_each_appearance():
     ranked_a, ranked_g = (bases.rank(toy_decode, [None, None], group, [4, 3], 2.0) for group in (0, 1))
     rows = bases.applied_rows(toy_decode, ranked_a, ranked_g, 10.0, 2, 3.0)
     assert rows.shape == (4, 11, 1, 16, 16)
@@ -71,13 +78,65 @@ def test_tiles_keep_their_place():
     assert tiled[4, 4].max() == 0 and tiled[4, 14].min() == 1 and tiled[14, 4].min() == 1 and tiled[14, 14].max() == 0
 
 
-def test_a_moving_picture_that_the_disk_cuts_short_is_no_success(tmp_path, monkeypatch, rng):
+@pytest.mark.parametrize("side, shown", [(16, 48), (64, 192), (128, 256), (256, 256), (512, 512)])
+def test_small_images_are_enlarged_and_large_ones_are_not(side, shown):
+    image = np.zeros((3, side, side), np.float32)
+    assert sheet.tile([[image, grids.with_grid(image)]], gap=0).shape == (shown, 2 * shown, 3)
+
+
+def test_images_beside_a_picture_of_another_scale_take_its_size():
+    image = np.zeros((3, 16, 16), np.float32)
+    assert sheet.tile([[grids.with_grid(image, scale=5), image]], gap=0).shape == (80, 160, 3)
+
+
+HOSTILE = ["a$x$b", "$\\undefined{", "50% _^{}", "two\nlines", "\u4f60\u597d", "caf\udce9", "\x07\x1b[31m", "n" * 300,
+           ""]
+
+
+def test_names_are_drawn_literally_and_without_warnings(tmp_path, monkeypatch):
+    texts, write = [], sheet.write_figure
+
+    def watched(figure, path):
+        texts.extend((*figure.axes[0].get_yticklabels(), *figure.axes[0].get_xticklabels(), *figure.texts))
+        return write(figure, path)
+    monkeypatch.setattr(sheet, "write_figure", watched)
+    image = np.zeros((1, 16, 16), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        path = sheet.save_sheet(tmp_path / "sheet.png", [[image] * 2] * len(HOSTILE), HOSTILE[0], HOSTILE,
+                                HOSTILE[:2], HOSTILE[1])
+    assert cv2.imread(str(path)) is not None
+    shown = [text.get_text() for text in texts]
+    assert not any(text.get_parse_math() for text in texts)
+    assert shown[:4] == HOSTILE[:4] and shown[4:7] == [HOSTILE[4], "caf\\udce9", "\\x07\\x1b[31m"]
+    assert shown[7].count("\n") == sheet.NAME_LINES and shown[7].endswith("...")
+    assert shown[9:] == [*HOSTILE[:2], *HOSTILE[:2]]
+
+
+def test_a_picture_holds_its_provenance(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/dgn", "figures", "runs/caf\udce9 $x$"])
+    monkeypatch.setattr(sheet, "provenance", lambda: {**provenance(), "commit": "abc-dirty"})
+    image = np.zeros((1, 16, 16), np.float32)
+    text = Image.open(sheet.save_sheet(tmp_path / "sheet.png", [[image]], "Title", ["row"])).text
+    assert text["Command"] == "dgn figures 'runs/caf\\udce9 $x$'" and text["Commit"] == "abc-dirty"
+    assert text["Software"].startswith("dgn ") and float(text["Seconds"]) > 0
+
+
+def test_curves_leave_out_what_was_not_recorded(tmp_path):
+    records = [{"epoch": k, "msre": 10.0 - k, **({"r1": 1.0} if k % 2 == 0 else {})} for k in range(4)]
+    panels = {"Error": {"msre": "MSRE"}, "R1": {"r1": "R1"}, "Critic": {"critic": "critic"}}
+    drawn = [cv2.imread(str(sheet.save_curves(tmp_path / "curves.png", rows, panels))) for rows in (records, [])]
+    widths = [picture.shape[1] for picture in drawn]
+    assert widths == [920, 460]  # two panels; without records an empty one
+
+
+def test_an_animation_that_the_disk_cuts_short_fails(tmp_path, monkeypatch, rng):
     clip = rng.random((5, 3, 16, 16)).astype(np.float32)
     path = save_animation(tmp_path / "whole.mp4", [[clip]])
     whole = path.read_bytes()
 
     class FullDisk:
-        """Takes three frames and says nothing of the others, as OpenCV's writer does."""
+        """Writes three frames and drops the others without an error, as OpenCV's writer does."""
 
         def __init__(self, *arguments):
             self.video, self.count = writer(*arguments), 0
@@ -96,4 +155,4 @@ def test_a_moving_picture_that_the_disk_cuts_short_is_no_success(tmp_path, monke
     monkeypatch.setattr("dgn.figures.animation.cv2.VideoWriter", FullDisk)
     with pytest.raises(RunFailed, match="3 of its 5 frames are on the disk"):
         save_animation(path, [[clip]])
-    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]  # what was there stays
+    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]  # the earlier file stays

@@ -66,7 +66,7 @@ def samples(path: Path, clips: np.ndarray, trained_on: int) -> List[Path]:
     """New clips from the prior, (n, F, C, H, W), more frames than were trained on."""
     at = some(clips.shape[1], 16)
     sheet = save_sheet(path, [list(clip[at]) for clip in clips], f"New clips of {clips.shape[1]} frames; trained on {trained_on}",
-                       [""] * len(clips), [f"t = {t}" for t in at], note="Z_0 and every xi_t are drawn from the prior.", scale=2)
+                       [""] * len(clips), [f"t = {t}" for t in at], note="Z_0 and every xi_t are drawn from the prior.")
     return [sheet, save_animation(path.with_suffix(".gif"), [list(clips)])]
 
 

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 import numpy as np
 
@@ -24,10 +24,13 @@ from dgn.nets.model import Latents
 from dgn.randomness import generator
 from dgn.run import Run
 
+SAMPLES = 33  # of the prior
+NAMES = {"z_app": "appearance", "z_geo": "geometry", "z": "latent"}
 CURVES = {
-    "Gradient of the energy": {"gradient": "norm"}, "Divergence of q from the prior": {"kl": "KL"},
+    "Gradient of the energy": {"gradient": "norm"}, "Divergence of q(z | x) from the prior": {"kl": "KL divergence"},
     "Scores of the critic": {"score_real": "images", "score_made": "samples of the prior"},
-    "Losses of Eq. 22": {"critic": "critic (0: perfect, 1.39: chance)", "actor": "actor"}, "R1": {"r1": "R1"}}
+    "Losses of Eq. 22": {"critic": "critic (0: perfect, 1.39: chance)", "actor": "generator"},
+    "Gradient penalty of the critic": {"r1": "R1"}}
 
 
 def draw(run: Run, folder: Optional[Path] = None, gamma: Optional[float] = None, count: int = 10) -> List[Path]:
@@ -35,30 +38,31 @@ def draw(run: Run, folder: Optional[Path] = None, gamma: Optional[float] = None,
 
     gamma: range of the traversals (default: evaluation.gamma); count: images shown.
     """
-    config, model = run.config, run.model
+    config = run.config
     folder, gamma = folder or run.folder.figures, gamma or config.evaluation.gamma
     if config.data.frames:
         return _draw_clips(run, folder, gamma)
-    rng = generator(config.training.seed, "figures")
-    chosen = np.sort(rng.choice(len(run.bank), min(count, len(run.bank)), replace=False))
+    seed = config.training.seed
+    chosen = np.sort(generator(seed, "figures").choice(len(run.bank), min(count, len(run.bank)), replace=False))
     images, latents = run.sources.train.read(chosen), run.bank.read(chosen)
     decoded = run.decode(*latents)
     best = int(np.square(images - decoded.image).sum((1, 2, 3)).argmin())
-    prior = [rng.standard_normal((33, *group.shape), np.float32) if group.sampled
-             else np.resize(np.eye(*group.shape, dtype=np.float32), (33, *group.shape)) for group in model.groups]
     return [
-        pictures.reconstruction(folder / "reconstruction.png", images, decoded, "Training images"),
+        pictures.reconstruction(folder / "reconstruction.png", images, decoded,
+                                "Training images and their reconstructions"),
         *_bases(run, folder, gamma, images, latents, best),
-        pictures.samples(folder / "samples.png", run.decode, *prior),
+        pictures.samples(folder / "samples.png", run.sample(SAMPLES, seed).image),
         curves(run, folder),
     ]
 
 
 def curves(run: Run, folder: Path) -> Path:
     """The training curves."""
-    stds = {f"{group.name}_std": f"std of {pictures.symbol(group.name)}" for group in run.model.groups if group.sampled}
+    stds = {f"{group.name}_std": f"{NAMES[group.name]} {pictures.symbol(group.name)}" for group in run.model.groups
+            if group.sampled}
     return sheet.save_curves(folder / "curves.png", run.folder.records(), {
-        "MSRE of the training images": {"msre": "MSRE"}, "Latents (prior: 1)": stds, **CURVES})
+        "Reconstruction error (MSRE)": {"msre": "squared error of a training image"},
+        "Standard deviation of the latents (prior: 1)": stds, **CURVES})
 
 
 def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Path]:
@@ -67,7 +71,7 @@ def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Pa
     rng = generator(run.config.training.seed, "figures")
     chosen = np.sort(rng.choice(len(run.bank), min(count, len(run.bank)), replace=False))
     samples, latents, names = source.read(chosen), run.bank.read(chosen), [source.name(int(k)) for k in chosen]
-    lengths = source.mask(chosen).sum(1).astype(int)
+    lengths = np.asarray(source.mask(chosen)).sum(1).astype(int)
     decoded = run.decode(*latents)
     sizes = [branch.states for branch in model.branches]
     first = clips.first_frames(run.decode)
@@ -75,7 +79,8 @@ def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Pa
     appearance = bases.rank(first, [None, None], 0, sizes, gamma)
     geometry = bases.rank(first, [face, None], 1, sizes, gamma)
     return [
-        clips.reconstruction(folder / "reconstruction.png", samples, decoded, lengths, names, "Training clips"),
+        clips.reconstruction(folder / "reconstruction.png", samples, decoded, lengths, names,
+                             "Training clips and their reconstructions"),
         pictures.appearance_bases(folder / "appearance_bases.png", first, appearance, sizes[1], gamma),
         pictures.geometry_bases(folder / "geometry_bases.png", first, geometry, face, gamma),
         pictures.applied_bases(folder / "applied_bases.png", first, appearance, geometry, gamma),
@@ -84,8 +89,9 @@ def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Pa
     ]
 
 
-def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents, best: int) -> List[Path]:
-    """Traversals of the latents; best: the row of `latents` with the smallest error."""
+def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents: Sequence[np.ndarray],
+           best: int) -> List[Path]:
+    """Traversals of the latents, and their recombination; best: the row of `latents` with the smallest error."""
     decode, sizes = run.decode, [group.shape[0] for group in run.model.groups]
     if run.model.latents is not Latents:
         ranked = bases.rank(decode, [None], 0, sizes, gamma)
@@ -98,7 +104,7 @@ def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents, be
     face = z_app[best]  # the fixed Z^a of the geometric bases
     appearance = bases.rank(decode, [None, None], 0, sizes, gamma)
     geometry = bases.rank(decode, [face, None], 1, sizes, gamma)
-    title = "Recombination of training images"
+    title = "Training images with appearance and geometry exchanged"
     return [
         pictures.appearance_bases(folder / "appearance_bases.png", decode, appearance, sizes[1], gamma),
         pictures.geometry_bases(folder / "geometry_bases.png", decode, geometry, face, gamma),

@@ -1,4 +1,4 @@
-"""Grids over faces: where the canonical grid goes when the displacement bends it (second and third row of Fig. 2)."""
+"""Grids over images: the canonical grid as a displacement warps it (second and third row of Fig. 2)."""
 
 from __future__ import annotations
 
@@ -8,26 +8,44 @@ import cv2
 import numpy as np
 
 GREEN = np.array([0.1, 0.95, 0.3], np.float32)
+LARGEST_SCALE = 3
+SHOWN_PIXELS = 192  # side of an image in a figure, about, if that takes no larger scale
+
+
+def display_scale(side: int) -> int:
+    """How many times an image of `side` pixels is enlarged in a figure."""
+    return min(LARGEST_SCALE, max(1, round(SHOWN_PIXELS / side)))
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """(C, H, W) in [0, 1], grey or colour -> (H, W, 3)."""
+    """(C, H, W) in [0, 1], grayscale or colour -> (H, W, 3)."""
     picture = np.clip(image.transpose(1, 2, 0), 0, 1).astype(np.float32)
     return np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture
 
 
 def enlarge(picture: np.ndarray, scale: int) -> np.ndarray:
-    """(H, W, ...) -> (scale * H, scale * W, ...), smooth."""
+    """(H, W, ...) -> (scale * H, scale * W, ...), bilinear."""
     height, width = picture.shape[:2]
     return cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_LINEAR)
 
 
-def with_grid(image: np.ndarray, displacement: Optional[np.ndarray] = None, scale: int = 3, lines: int = 10) -> np.ndarray:
-    """An image (C, H, W) with the canonical grid, bent by a displacement (2, H, W) in pixels; (scale H, scale W, 3).
+def with_grid(image: np.ndarray, displacement: Optional[np.ndarray] = None, scale: Optional[int] = None,
+              lines: int = 10) -> np.ndarray:
+    """An image with the canonical grid drawn over it, regular or warped.
 
-    A pixel of the warped image shows the canonical point (x + dx, y + dy), so a grid line is the set of pixels whose
-    canonical coordinate is a multiple of the spacing.
+    Pixel (x, y) of the warped image shows the canonical point (x + dx, y + dy), so a grid line is the set of pixels
+    whose canonical coordinate is a multiple of the spacing.
+
+    Args:
+        image: (C, H, W) in [0, 1].
+        displacement: (2, H, W) in pixels; None: a regular grid.
+        scale: enlargement; by default that of figures.
+        lines: cells of the grid along each side.
+
+    Returns:
+        (scale * H, scale * W, 3) in [0, 1].
     """
+    scale = scale or display_scale(image.shape[-1])
     picture = enlarge(as_rgb(image), scale)
     height, width = picture.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -38,7 +56,7 @@ def with_grid(image: np.ndarray, displacement: Optional[np.ndarray] = None, scal
     for axis, length in ((0, width), (1, height)):
         phase = canonical[..., axis] * lines / (length - 1)
         distance = np.abs(phase - np.round(phase))
-        # dividing by the slope keeps a line as thin where the map is stretched
-        slope = np.hypot(*np.gradient(phase)) + 1e-6
-        cover = np.maximum(cover, np.clip(1.2 - distance / slope, 0, 1))
+        # division by the gradient gives lines the same thickness where the map is stretched
+        gradient = np.hypot(*np.gradient(phase)) + 1e-6
+        cover = np.maximum(cover, np.clip(1.2 - distance / gradient, 0, 1))
     return picture + 0.75 * cover[..., None] * (GREEN - picture)

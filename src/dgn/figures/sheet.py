@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import textwrap
+import warnings
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import matplotlib
 import numpy as np
 
-from dgn.figures.grids import as_rgb, enlarge
+from dgn.figures.grids import as_rgb, display_scale, enlarge
 from dgn.files import replacing
+from dgn.provenance import provenance
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend comes first)
+from matplotlib.figure import Figure  # noqa: E402
+
+DPI = 100
+NAME_WIDTH, NAME_LINES = 24, 3  # characters of a line, and lines, of a row's name
+LITERAL: Dict[str, Any] = {"parse_math": False}  # a file name may hold $
 
 
-def tile(rows: Sequence[Sequence[np.ndarray]], scale: int = 3, gap: int = 3) -> np.ndarray:
-    """Rows of equally large images, (C, H, W) or ready pictures (scale H, scale W, 3), as one (.., .., 3) picture."""
-    rows = [[enlarge(as_rgb(i), scale) if i.shape[0] in (1, 3) else i for i in row] for row in rows]
+def tile(rows: Sequence[Sequence[np.ndarray]], scale: Optional[int] = None, gap: int = 3) -> np.ndarray:
+    """Rows of equally large images as one picture.
+
+    Args:
+        rows: images (C, H, W), or pictures that are enlarged already, (scale * H, scale * W, 3); all in [0, 1].
+        scale: enlargement of the images; by default as large as the pictures, or that of figures.
+        gap: pixels between images, white.
+
+    Returns:
+        (height, width, 3) float32.
+    """
+    every = [picture for row in rows for picture in row]
+    images, ready = [p for p in every if _is_image(p)], [p for p in every if not _is_image(p)]
+    if scale is None and images:
+        side = images[0].shape[1]
+        scale = len(ready[0]) // side if ready else display_scale(side)
+    rows = [[enlarge(as_rgb(p), scale or 1) if _is_image(p) else p for p in row] for row in rows]
     height, width = rows[0][0].shape[:2]
     columns = max(len(row) for row in rows)
     sheet = np.ones((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), np.float32)
@@ -28,52 +50,83 @@ def tile(rows: Sequence[Sequence[np.ndarray]], scale: int = 3, gap: int = 3) -> 
     return sheet
 
 
+def _is_image(picture: np.ndarray) -> bool:
+    return picture.shape[0] in (1, 3)
+
+
 def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row_names: Sequence[str],
-               column_names: Optional[Sequence[str]] = None, note: str = "", scale: int = 3) -> Path:
-    """Writes rows of images with a title, a name for each row and column, and a line of explanation below."""
-    picture = tile(rows, scale)
+               column_names: Optional[Sequence[str]] = None, note: str = "") -> Path:
+    """Writes rows of images as a PNG with a title, a name for each row and column, and a note below; see `tile`.
+
+    Names are drawn literally: no mathematical notation; characters that cannot be printed are escaped.
+    """
+    picture = tile(rows)
     height, width = picture.shape[:2]
-    dpi, left, above, below = 100, 1.9, 0.75, 0.45
-    words = max(0.105 * len(title), 0.062 * len(note)) + 0.1  # inches that a line of text takes, at most
-    size = (max(width / dpi + left + 0.15, words), height / dpi + above + below)
-    figure = plt.figure(figsize=size, dpi=dpi)
-    axes = figure.add_axes((left / size[0], below / size[1], width / dpi / size[0], height / dpi / size[1]))
+    left, above, below = 1.9 if any(row_names) else 0.2, 0.75 if column_names else 0.45, 0.45 if note else 0.15
+    text_width = max(0.105 * len(title), 0.062 * len(note)) + 0.1  # inches, at most
+    size = (max(width / DPI + left + 0.15, text_width), height / DPI + above + below)
+    figure = plt.figure(figsize=size, dpi=DPI)
+    axes = figure.add_axes((left / size[0], below / size[1], width / DPI / size[0], height / DPI / size[1]))
     axes.imshow(picture, interpolation="nearest")
-    axes.set_yticks([(r + 0.5) * height / len(rows) for r in range(len(rows))], list(row_names))
+    axes.set_yticks([(r + 0.5) * height / len(rows) for r in range(len(rows))], [_row_name(n) for n in row_names],
+                    **LITERAL)
     columns = len(column_names or ())
-    axes.set_xticks([(c + 0.5) * width / columns for c in range(columns)], list(column_names or ()))
+    axes.set_xticks([(c + 0.5) * width / columns for c in range(columns)], [printable(n) for n in column_names or ()],
+                    **LITERAL)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=9)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    figure.text(0.02, 1 - 0.1 / size[1], title, va="top", fontsize=12, weight="bold")
-    figure.text(0.02, 0.1 / size[1], note, va="bottom", fontsize=8.5, color="0.3")
+    figure.text(0.2 / size[0], 1 - 0.1 / size[1], printable(title), va="top", fontsize=12, weight="bold", **LITERAL)
+    figure.text(0.2 / size[0], 0.1 / size[1], printable(note), va="bottom", fontsize=8.5, color="0.3", **LITERAL)
     return write_figure(figure, path)
 
 
-def save_curves(path: Path, records: List[Dict], panels: Dict[str, Dict[str, str]]) -> Path:
-    """Curves over epochs: for each panel's title the keys of `records` to draw and their names; a panel of which the
-    records hold nothing is left out."""
-    panels = {title: keys for title, keys in panels.items() if records and keys and all(key in records[0] for key in keys)}
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), dpi=100, squeeze=False)
+def printable(text: str) -> str:
+    """A text with escapes such as \\x07 for characters that cannot be printed; line breaks stay."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _row_name(name: str) -> str:
+    """A name that fits beside a row: long lines are wrapped, many are cut."""
+    lines = [part for line in printable(name).split("\n") for part in textwrap.wrap(line, NAME_WIDTH) or [""]]
+    return "\n".join(lines[:NAME_LINES] + (["..."] if len(lines) > NAME_LINES else []))
+
+
+def save_curves(path: Path, records: List[Dict[str, Any]], panels: Dict[str, Dict[str, str]]) -> Path:
+    """Writes curves over epochs as a PNG.
+
+    records: one for each epoch, with the key "epoch"; panels: for each panel's title the keys of its curves and their
+    names. A panel whose keys the records do not have is omitted.
+    """
+    first = records[0] if records else {}
+    panels = {title: keys for title, keys in panels.items() if keys and all(key in first for key in keys)}
+    columns = max(len(panels), 1)
+    figure, axes = plt.subplots(1, columns, figsize=(4.6 * columns, 3.2), dpi=DPI, squeeze=False)
     for ax, (title, keys) in zip(axes[0], panels.items()):
         for key, name in keys.items():
-            told = [r for r in records if key in r]  # R1 may be taken more seldom than once an epoch
-            ax.plot([r["epoch"] + 1 for r in told], [r[key] for r in told], label=name)
+            present = [r for r in records if key in r]  # R1 may be computed less often than once an epoch
+            ax.plot([r["epoch"] + 1 for r in present], [r[key] for r in present], label=name)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("epoch")
         ax.grid(alpha=0.3)
         if len(keys) > 1:
             ax.legend(fontsize=8)
+        else:
+            ax.set_ylabel(name)
     figure.tight_layout()
     return write_figure(figure, path)
 
 
-def write_figure(figure, path: Path) -> Path:
-    """Writes a matplotlib figure as PNG and closes it."""
+def write_figure(figure: Figure, path: Path) -> Path:
+    """Writes a matplotlib figure as a PNG that also holds its provenance as text, and closes it."""
+    origin = provenance()
+    texts = {"Software": f"dgn {origin['dgn']}", "Command": origin["command"], "Commit": origin.get("commit"),
+             "Seconds": str(origin["seconds"])}
     try:
-        with replacing(path) as beside:
-            figure.savefig(beside, format="png")
+        with replacing(path) as beside, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for a character of no font
+            figure.savefig(beside, format="png", metadata={key: text for key, text in texts.items() if text})
     finally:
         plt.close(figure)
     return path
