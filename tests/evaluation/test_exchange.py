@@ -1,16 +1,16 @@
-"""The exchange measure on models that are known to separate, to mix, and to ignore."""
+"""The exchange measure on models that are known to separate or to ignore the factors."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from dgn.evaluation import exchange
+from dgn.evaluation.exchange import exchange_correlations, probe
 from dgn.nets.model import Decoded
 
 
 def picture(brightness, place):
-    """A bright bar at a place on a grey ground: its place is geometry, the ground's brightness appearance."""
+    """A bright bar on a gray background: the bar's place is geometry, the background's brightness appearance."""
     x = np.arange(32)
     bar = np.exp(-0.5 * ((x - 16 - 6 * place[:, None]) / 3) ** 2)
     return (0.5 + 0.2 * brightness[:, None, None, None] + 0.2 * bar[:, None, None, :]).repeat(32, 2)
@@ -18,9 +18,9 @@ def picture(brightness, place):
 
 def run(decode, rng):
     train = rng.uniform(-1, 1, (800, 2))
-    predict = exchange.probe(picture(train[:, 0], train[:, 1]), train, 1e-3)
+    predict = probe(picture(train[:, 0], train[:, 1]), train, 1e-3)
     factors = rng.uniform(-1, 1, (300, 2))
-    return exchange.compute(decode, predict, ("brightness", "place"), factors, factors[:, :1], factors[:, 1:])
+    return exchange_correlations(decode, predict, ("brightness", "place"), factors, factors[:, :1], factors[:, 1:])
 
 
 def test_a_model_that_separates(rng):
@@ -33,7 +33,7 @@ def test_a_model_that_separates(rng):
     assert result["brightness"]["appearance_donor"] > 0.95 and abs(result["brightness"]["geometry_donor"]) < 0.2
 
 
-def test_a_model_whose_picture_ignores_the_latents_follows_nobody(rng):
+def test_an_image_that_ignores_the_latents_correlates_with_neither_donor(rng):
     def decode(z_app, z_geo):
         image = picture(np.zeros(len(z_app)), np.zeros(len(z_app)))
         return Decoded(image, image, None)

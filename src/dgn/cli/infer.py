@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dgn.data.open import open_images
     from dgn.data.source import to_images
-    from dgn.evaluation import reconstruction
+    from dgn.evaluation.reconstruction import reconstruction_errors
     from dgn.files import new_folder, write_arrays
     from dgn.inference.latents import given_latents
     from dgn.run import load
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             if first == 0:
                 overview(output / "overview.png", names, images, decoded, lengths)
             latents.append(z)
-            errors.append(reconstruction.compute(to_images(images, mask), to_images(decoded.image, mask)))
+            errors.append(reconstruction_errors(to_images(images, mask), to_images(decoded.image, mask)))
             bar.update(len(images))
 
     groups = {group.name: np.concatenate(parts) for group, parts in zip(trained.model.groups, zip(*latents))}

@@ -82,7 +82,7 @@ def prepare(args: argparse.Namespace, exported, trained, device: str) -> int:
 
 def check(args: argparse.Namespace, exported, trained, device: str) -> int:
     """The errors as a table and check.json. Raises RunFailed if one is too large."""
-    from dgn.evaluation import reconstruction
+    from dgn.evaluation.reconstruction import reconstruction_errors
     from dgn.export import cells, infer310
     from dgn.files import write_json
     from dgn.nets.model import decode
@@ -110,8 +110,8 @@ def check(args: argparse.Namespace, exported, trained, device: str) -> int:
         first = [infer310.read_written(output / "first_call" / group.name, names) for group in groups]
         once, own = (infer_again(exported, trained, model, images, output, steps) for steps in (1, args.settle))
         told["latents"] = {"first_call": median_difference(first, once), "all_calls": median_difference(latents, own)}
-        told["reconstruction"] = reconstruction.compute(images, decoded.image)
-        told["reconstruction_by_python"] = reconstruction.compute(images, decode(model, *own).image)
+        told["reconstruction"] = reconstruction_errors(images, decoded.image)
+        told["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *own).image)
     overview(output, images if inferred else decoded.image, decoded, names)
     write_json(output / "check.json", told)
     report(told, output)

@@ -1,30 +1,42 @@
-"""Is the appearance before the warp a picture, or a checkerboard from which displacements pick the pixels?"""
+"""Checkerboards in the appearance: a degenerate solution in which the displacement selects pixels of a fine pattern."""
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, Optional
 
 import numpy as np
+
+from dgn.evaluation.ratios import ratio
 
 BAND = 0.85  # of the Nyquist frequency, along rows or columns
 
 
 def near_nyquist_energy(images: np.ndarray) -> float:
-    """Mean energy per pixel that images (N, C, H, W) have near the Nyquist frequency of either axis.
+    """Mean energy per pixel of images (N, C, H, W) near the Nyquist frequency of either axis.
 
-    Border columns and rows are faded out by a Hann window, so that the jump from one border to the opposite one,
-    which is not in the picture, is not counted.
+    A Hann window fades out the borders: the periodic transform would count the jump between opposite borders, which is
+    not in the image.
     """
     height, width = images.shape[-2:]
     window = np.hanning(height)[:, None] * np.hanning(width)
     centred = images - images.mean((-2, -1), keepdims=True)
     power = np.abs(np.fft.fft2(centred * window)) ** 2 / (window ** 2).sum() / (height * width)
-    fast = (2 * np.abs(np.fft.fftfreq(height)) >= BAND)[:, None] | (2 * np.abs(np.fft.fftfreq(width)) >= BAND)
-    return float(power[..., fast].sum(-1).mean())
+    band = (2 * np.abs(np.fft.fftfreq(height)) >= BAND)[:, None] | (2 * np.abs(np.fft.fftfreq(width)) >= BAND)
+    return float(power[..., band].sum(-1).mean())
 
 
-def compute(images: np.ndarray, appearance: np.ndarray) -> Dict[str, float]:
-    """Energy of the appearances relative to that of the images: about 1 or less for a picture, large for a checkerboard."""
+def checkerboard_energy(images: np.ndarray, appearance: np.ndarray) -> Dict[str, Optional[float]]:
+    """Energy near the Nyquist frequency of appearances before the warp, relative to that of the images.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        appearance: (M, C, H, W) in [0, 1], before the warp.
+
+    Returns:
+        nyquist_images, nyquist_appearance: mean energy per pixel.
+        nyquist_ratio: of the two: about 1 or less for an image, far above 1 for a checkerboard. None if the images have
+            no such energy (constant images).
+    """
     of_images, of_appearance = near_nyquist_energy(images), near_nyquist_energy(appearance)
     return {"nyquist_images": of_images, "nyquist_appearance": of_appearance,
-            "nyquist_ratio": of_appearance / max(of_images, 1e-12)}
+            "nyquist_ratio": ratio(of_appearance, of_images)}

@@ -1,22 +1,23 @@
-"""Do some latents tell the factors of geometry and nothing of appearance, and the others the reverse?
+"""Disentanglement of appearance and geometry, measured against known factors.
 
-Measures with known factors, over two blocks of latent dimensions (appearance, geometry) and the same two groups of
-factors. A model that has no blocks of its own is split: each dimension goes to the group of factors that it says more
-about, by its share in a random forest's reading of each group. One split serves all measures; it need not be the best
-for each.
+All measures are taken over two blocks of latent dimensions (appearance, geometry) and two groups of factors of the same
+names. A model without blocks is split: each dimension is assigned to the group of factors for which a random forest
+uses it more. One split serves all measures and need not be the best for each.
 
   r2    linear regression from a block to a factor, cross-validated: near 1 for the own group, near 0 for the other
-  dci   Eastwood and Williams 2018: importances of a random forest; how far a dimension serves one group alone
-        (disentanglement), how far a factor is told by one block alone (completeness), how well at all (informativeness)
-  mig   Chen et al. 2018: the gap in mutual information between the best dimension of the own block and that of the other
-  sap   Kumar et al. 2018: the same gap in the share of variance that one dimension explains linearly
+  dci   Eastwood and Williams 2018: importances of a random forest: whether a dimension serves one group
+        (disentanglement), whether a factor is predicted from one block (completeness), and how well it is predicted
+        (informativeness)
+  mig   mutual information gap, Chen et al. 2018: between the best dimension of the own block and of the other
+  sap   separated attribute predictability, Kumar et al. 2018: the same gap in the variance that one dimension explains
+        linearly
 
-Gaps are counted with their sign: a factor that the wrong block tells better counts against the model.
+Gaps are signed: a factor that the wrong block predicts better lowers the score.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
@@ -30,96 +31,112 @@ GROUPS = ("appearance", "geometry")
 FOLDS = 5
 BINS = 20
 TREES = 50
-TOLD = 0.05
+INFORMATIVE = 0.05  # R2 of a group's factors below which the latents count as uninformative about it
 
 
-def compute(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int], blocks: Optional[Sequence[int]] = None,
-            seed: int = 0) -> Dict[str, Any]:
-    """All measures for latents (n, d) and factors (n, k).
+def disentanglement_scores(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int],
+                           blocks: Optional[Sequence[int]] = None, seed: int = 0) -> Dict[str, Any]:
+    """All measures of this module.
 
-    kinds: the group of each factor, blocks: the block of each dimension, as places in GROUPS; without blocks the
-    forest's split is used.
+    Args:
+        latents: (n, d); factors: (n, k).
+        kinds: (k,), the group of each factor: 0 appearance, 1 geometry.
+        blocks: (d,), the block of each dimension, likewise; None: the split by a random forest.
+        seed: of the forests and of the folds.
+
+    Returns:
+        r2: mean R2 by "{group}_from_z_{block}".
+        r2_gap, mig, sap: gaps between own and other block, at most 1, averaged over factors, then over the two groups.
+        dci_disentanglement, dci_completeness, dci_informativeness: 0 to 1.
+        dimensions: of each block.
     """
-    latents, factors, kinds = latents.astype(np.float64), factors.astype(np.float64), np.asarray(kinds)
-    importance, informed = forest_importance(latents, factors, seed)
-    by_group = shares_by_group(importance * informed, kinds)
-    if blocks is None:
-        blocks = by_group.argmax(1)
-    blocks = np.asarray(blocks)
-    r2 = block_r2(latents, factors, blocks, seed)
-    information, linear = mutual_information(latents, factors), single_r2(latents, factors)
-    result = {
-        "r2": {f"{GROUPS[group]}_from_z_{GROUPS[block]}": float(r2[block, kinds == group].mean()) for group in (0, 1) for block in (0, 1)},
-        "r2_gap": balanced(own_minus_other(r2, kinds), kinds),
-        "dci_disentanglement": disentanglement(by_group, np.array([informed[kinds == group].mean() for group in (0, 1)])),
-        "dci_completeness": completeness(importance, informed, blocks, kinds),
-        "dci_informativeness": balanced(informed, kinds),
-        "mig": balanced(own_minus_other(best_of_block(information, blocks), kinds), kinds),
-        "sap": balanced(own_minus_other(best_of_block(linear, blocks), kinds), kinds),
-        "dimensions": {name: int((blocks == k).sum()) for k, name in enumerate(GROUPS)},
+    latents, factors, group_of = latents.astype(np.float64), factors.astype(np.float64), np.asarray(kinds)
+    importance, informativeness = forest_importance(latents, factors, seed)
+    by_group = shares_by_group(importance * informativeness, group_of)
+    block_of = by_group.argmax(1) if blocks is None else np.asarray(blocks)
+    r2 = block_r2(latents, factors, block_of, seed)
+    information = best_of_block(mutual_information(latents, factors), block_of)
+    linear = best_of_block(single_r2(latents, factors), block_of)
+    group_informativeness = np.array([informativeness[group_of == group].mean() for group in (0, 1)])
+    return {
+        "r2": {f"{GROUPS[group]}_from_z_{GROUPS[block]}": float(r2[block, group_of == group].mean())
+               for group in (0, 1) for block in (0, 1)},
+        "r2_gap": balanced(own_minus_other(r2, group_of), group_of),
+        "dci_disentanglement": disentanglement(by_group, group_informativeness),
+        "dci_completeness": completeness(importance, informativeness, block_of, group_of),
+        "dci_informativeness": balanced(informativeness, group_of),
+        "mig": balanced(own_minus_other(information, group_of), group_of),
+        "sap": balanced(own_minus_other(linear, group_of), group_of),
+        "dimensions": {name: int((block_of == k).sum()) for k, name in enumerate(GROUPS)},
     }
-    return result
 
 
 def balanced(values: np.ndarray, kinds: np.ndarray) -> float:
-    """The mean over the two groups of the mean over a group's factors: neither group counts more for having more."""
+    """Mean over the two groups of the mean over a group's factors, so that both groups have the same weight."""
     return float(np.mean([values[kinds == group].mean() for group in (0, 1)]))
 
 
 def own_minus_other(scores: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """(2, k) scores of the blocks for each factor -> (k,) the own block's minus the other's."""
-    places = np.arange(len(kinds))
-    return scores[kinds, places] - scores[1 - kinds, places]
+    """(2, k) scores of the blocks for each factor -> (k,), the own block's score minus the other's."""
+    columns = np.arange(len(kinds))
+    return scores[kinds, columns] - scores[1 - kinds, columns]
 
 
 def block_r2(latents: np.ndarray, factors: np.ndarray, blocks: np.ndarray, seed: int) -> np.ndarray:
-    """(2, k): cross-validated R2 of ridge regressions from each block to each factor, 0 where worse than the mean."""
+    """(2, k): cross-validated R2 of ridge regressions from each block to each factor; 0 if worse than the mean."""
     scores = np.zeros((2, factors.shape[1]))
     for block in (0, 1):
         if (blocks == block).any():
             model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13)))
-            predicted = cross_val_predict(model, latents[:, blocks == block], factors, cv=KFold(FOLDS, shuffle=True, random_state=seed))
+            folds = KFold(FOLDS, shuffle=True, random_state=seed)
+            predicted = cross_val_predict(model, latents[:, blocks == block], factors, cv=folds)
             scores[block] = explained(factors, predicted)
     return scores
 
 
 def explained(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """R2 of each column, not below 0; 0 for a constant one."""
+    """R2 of each column, at least 0; 0 for a constant one."""
     variance = truth.var(0)
-    return np.where(variance > 1e-12, np.clip(1 - np.square(truth - predicted).mean(0) / np.maximum(variance, 1e-12), 0, 1), 0.0)
+    r2 = np.clip(1 - np.square(truth - predicted).mean(0) / np.maximum(variance, 1e-12), 0, 1)
+    return np.where(variance > 1e-12, r2, 0.0)
 
 
-def forest_importance(latents: np.ndarray, factors: np.ndarray, seed: int):
-    """(d, k) shares of each dimension in what a random forest makes of a factor, and (k,) its R2 out of bag, at least 0."""
-    importance, informed = np.zeros((latents.shape[1], factors.shape[1])), np.zeros(factors.shape[1])
+def forest_importance(latents: np.ndarray, factors: np.ndarray, seed: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Importance of each dimension in a random forest that predicts a factor, (d, k), and the forest's out-of-bag R2,
+    (k,), at least 0."""
+    importance, informativeness = np.zeros((latents.shape[1], factors.shape[1])), np.zeros(factors.shape[1])
     for k in range(factors.shape[1]):
         forest = RandomForestRegressor(TREES, min_samples_leaf=3, oob_score=True, random_state=seed)
         forest.fit(latents, factors[:, k])
-        importance[:, k], informed[k] = forest.feature_importances_, max(forest.oob_score_, 0.0) if factors[:, k].std() > 1e-9 else 0.0
-    return importance, informed
+        importance[:, k] = forest.feature_importances_
+        informativeness[k] = max(forest.oob_score_, 0.0) if factors[:, k].std() > 1e-9 else 0.0
+    return importance, informativeness
 
 
 def shares_by_group(importance: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """(d, k) -> (d, 2): how much each dimension serves each group, each group's total being 1."""
+    """(d, k) -> (d, 2): share of each dimension in a group's total importance; the shares of a group sum to 1."""
     sums = np.stack([importance[:, kinds == group].sum(1) for group in (0, 1)], 1)
     return sums / np.maximum(sums.sum(0), 1e-12)
 
 
-def disentanglement(by_group: np.ndarray, told: np.ndarray) -> float:
-    """1 - entropy (in bits) of each dimension's two shares, averaged for each group with its shares as weights, then over
-    the two groups. told: (2,) mean R2 of each group's factors: one that is not told at all (below TOLD) counts as 0, so that
-    a model that knows of one group alone has separated nothing from nothing."""
-    return float((_purity(by_group.T) @ by_group * (told >= TOLD)).mean())
+def disentanglement(by_group: np.ndarray, informativeness: np.ndarray) -> float:
+    """1 - entropy (in bits) of each dimension's two shares, averaged for each group with its shares as weights, then
+    over the two groups.
+
+    by_group: (d, 2), see shares_by_group; informativeness: (2,), mean R2 of each group's factors. A group below
+    INFORMATIVE scores 0: a model of one group alone has separated nothing from the other.
+    """
+    return float((_purity(by_group.T) @ by_group * (informativeness >= INFORMATIVE)).mean())
 
 
-def completeness(importance: np.ndarray, informed: np.ndarray, blocks: np.ndarray, kinds: np.ndarray) -> float:
-    """1 - entropy of the two blocks' shares in each factor, times how well the factor is told at all."""
+def completeness(importance: np.ndarray, informativeness: np.ndarray, blocks: np.ndarray, kinds: np.ndarray) -> float:
+    """1 - entropy of the two blocks' shares in each factor, times the factor's informativeness (R2)."""
     shares = np.stack([importance[blocks == block].sum(0) for block in (0, 1)])
-    return balanced(_purity(shares) * informed, kinds)
+    return balanced(_purity(shares) * informativeness, kinds)
 
 
 def _purity(pairs: np.ndarray) -> np.ndarray:
-    """(2, m) -> (m,): 1 where one of the pair is 0, 0 where both are equal (or both 0)."""
+    """(2, m) -> (m,): 1 - entropy of a pair in bits: 1 if one of the pair is 0, 0 if both are equal (or both 0)."""
     total = pairs.sum(0)
     p = np.where(total > 1e-12, pairs / np.maximum(total, 1e-12), 0.5)
     return 1 + (p * np.log2(np.maximum(p, 1e-12))).sum(0)
@@ -131,7 +148,7 @@ def best_of_block(scores: np.ndarray, blocks: np.ndarray) -> np.ndarray:
 
 
 def mutual_information(latents: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """(d, k): mutual information of binned dimensions and factors, as a share of the factor's entropy."""
+    """(d, k): mutual information of binned dimensions and factors, relative to the factor's entropy."""
     z, f = _binned(latents), _binned(factors)
     entropy = np.array([mutual_info_score(column, column) for column in f.T])
     table = np.array([[mutual_info_score(a, b) for b in f.T] for a in z.T])
@@ -139,12 +156,12 @@ def mutual_information(latents: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 
 def _binned(values: np.ndarray) -> np.ndarray:
-    """Each column's place among BINS equal intervals of its range."""
+    """The index of each value among BINS equal intervals of its column's range."""
     low, high = values.min(0), values.max(0)
     return np.minimum(((values - low) / np.maximum(high - low, 1e-12) * BINS).astype(int), BINS - 1)
 
 
 def single_r2(latents: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """(d, k): share of a factor's variance that one dimension explains linearly."""
+    """(d, k): share of a factor's variance that one dimension explains linearly (R2)."""
     z, f = ((values - values.mean(0)) / np.maximum(values.std(0), 1e-9) for values in (latents, factors))
     return np.square(z.T @ f / len(z))

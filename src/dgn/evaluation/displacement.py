@@ -1,4 +1,4 @@
-"""Size and smoothness of the displacement."""
+"""Size and smoothness of displacements, and where they put the canonical frame."""
 
 from __future__ import annotations
 
@@ -7,24 +7,52 @@ from typing import Dict
 import numpy as np
 
 
-def compute(displacement: np.ndarray) -> Dict[str, float]:
-    """For displacements (N, 2, H, W) in pixels.
+def displacement_statistics(displacement: np.ndarray) -> Dict[str, float]:
+    """Size and smoothness of displacement fields.
 
-    displacement_rms: root mean square length of what differs from the mean field, in pixels: what the samples do, not
-      where the canonical frame was put;
-    mean_field_rms: the same of the mean field;
-    stretch_rms: root mean square difference between neighbouring pixels' displacements, of one component in one direction,
-      in pixels a pixel: well below 1 is smooth;
-    folded: share of pixels where the map turns over (a negative Jacobian determinant).
+    Args:
+        displacement: (N, 2, H, W) in pixels, channel 0 dx, channel 1 dy.
+
+    Returns:
+        displacement_rms: root mean square length of the difference from the mean field, in pixels: the part that
+            depends on the sample, without the position of the canonical frame.
+        mean_field_rms: root mean square length of the mean field, in pixels.
+        stretch_rms: root mean square difference between the displacements of neighbouring pixels, of one component in
+            one direction, in pixels per pixel; smooth fields are well below 1.
+        folded: share of pixels at which the map is folded (its Jacobian determinant is negative).
     """
     field = displacement.astype(np.float64)
     mean = field.mean(0, keepdims=True)
     across, down = np.diff(field, axis=3), np.diff(field, axis=2)
     jacobian = (1 + across[:, 0, :-1]) * (1 + down[:, 1, :, :-1]) - across[:, 1, :-1] * down[:, 0, :, :-1]
-
-    def rms(vectors: np.ndarray) -> float:
-        return float(np.sqrt(np.square(vectors).sum(1).mean()))
-
-    return {"displacement_rms": rms(field - mean), "mean_field_rms": rms(mean),
+    return {"displacement_rms": _rms(field - mean), "mean_field_rms": _rms(mean),
             "stretch_rms": float(np.sqrt((np.square(across).mean() + np.square(down).mean()) / 2)),
             "folded": float((jacobian < 0).mean())}
+
+
+def canonical_frame(displacement: np.ndarray) -> Dict[str, float]:
+    """How far the canonical frame has drifted from the frame of the images.
+
+    The likelihood does not determine the canonical frame: the appearance may be shifted or rescaled if every
+    displacement undoes it. Exchanging latents does not reveal such a drift; these measures do.
+
+    Args:
+        displacement: (N, 2, H, W) in pixels, channel 0 dx, channel 1 dy; the fields of many images.
+
+    Returns:
+        mean_displacement: root mean square length of the mean field, in pixels; 0: the canonical frame is that of the
+            average image.
+        outside: share of pixels whose source (x + dx, y + dy) lies outside the canvas, more than half a pixel beyond
+            the centres of its border pixels; the warp clamps it to the border.
+    """
+    height, width = displacement.shape[2:]
+    x = displacement[:, 0] + np.arange(width, dtype=np.float32)
+    y = displacement[:, 1] + np.arange(height, dtype=np.float32)[:, None]
+    outside = (x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)
+    return {"mean_displacement": _rms(displacement.astype(np.float64).mean(0, keepdims=True)),
+            "outside": float(outside.mean())}
+
+
+def _rms(vectors: np.ndarray) -> float:
+    """Root mean square length of vectors (n, 2, ...)."""
+    return float(np.sqrt(np.square(vectors).sum(1).mean()))

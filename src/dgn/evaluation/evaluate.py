@@ -1,85 +1,138 @@
-"""Evaluation of a run: all measures that need no labels, and on generated faces the exchange of known factors."""
+"""Evaluation of a run: all measures that need no labels, and on generated faces those with known factors."""
 
 from __future__ import annotations
 
+import time
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
 from dgn import device
 from dgn.config import Config, Data
+from dgn.data.faces import FaceSource, correspondence
 from dgn.data.open import generated_faces
 from dgn.data.source import Source, Subset
-from dgn.evaluation import exchange, report
+from dgn.evaluation.correspondence import endpoint_errors
+from dgn.evaluation.exchange import Predict, exchange_correlations, probe
+from dgn.evaluation.ratios import number
+from dgn.evaluation.report import Sample, unlabelled_measures
+from dgn.provenance import provenance
 from dgn.run import Run
 
 TRAINING_SAMPLES = 1000  # at most
 TRAINING_VALUES = 2 ** 26  # and values in them: the images' spectra are held in memory
 PROBED = ("yaw", "pitch", "roll", "skin", "hair_colour", "background_light", "light")  # factors read by a linear probe
 PROBE_FACES = 600
+DESCENT_STEPS = 100  # before registration is measured: without posterior noise
 
 
 def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = None,
              use_encoder: bool = True) -> Dict[str, Any]:
-    """Reconstruction of training images from their chains and of unseen images after inference; the appearance's energy near
-    the Nyquist frequency; size and smoothness of the displacement; for generated faces the exchange of known factors.
+    """Measures a run and, with its own images and inference, writes the results to metrics.json of the run folder.
 
-    images: unseen images in place of the run's held-out ones; steps: Langevin steps for an unseen image (default:
-    evaluation.steps); use_encoder: False infers by Langevin dynamics although the run has an encoder.
-    Measures of the run's own images by its own inference are also written to metrics.json of the run folder.
+    Args:
+        run: of images or clips.
+        images: unseen images in place of the run's held-out ones; nothing is written then.
+        steps: Langevin steps for an unseen image (default: evaluation.steps).
+        use_encoder: False infers by Langevin dynamics although the run has an encoder; nothing is written then.
+
+    Returns:
+        train, unseen: reconstruction errors of training samples from their chains, of unseen samples after inference.
+        appearance, geometry, canonical_frame: of models with a warp; see report.
+        exchange, exchange_unseen: for generated faces, the exchange of known factors among training faces and among
+            held-out faces; see exchange.
+        registration: end-point errors of the held-out generated faces, after noiseless steps; see correspondence.
     """
-    config, train = run.config, run.sources.train
-    count = min(len(run.bank), TRAINING_SAMPLES, max(TRAINING_VALUES // int(np.prod(train.shape)), 1))
-    training = np.arange(count)
+    started, config = time.monotonic(), run.config
+    train, unseen = _training_sample(run), None
     held_out = run.sources.held_out if images is None else images
-    unseen: Optional[report.Sample] = None
     if held_out is not None and len(held_out):
         few = Subset(held_out, np.arange(min(len(held_out), config.evaluation.images)))
-        latents = run.infer(few, steps, use_encoder=use_encoder)
-        unseen = report.Sample(few.read(np.arange(len(few))), latents, few.mask(np.arange(len(few))))
-    trained = report.Sample(train.read(training), run.bank.read(training), train.mask(training))
-    result = report.compute(run.decode, trained, unseen)
+        everyone = np.arange(len(few))
+        unseen = Sample(few.read(everyone), run.infer(few, steps, use_encoder=use_encoder), few.mask(everyone))
+    result = unlabelled_measures(run.decode, train, unseen)
     if images is not None or not use_encoder:
         return result
     if has_known_exchange(config):
-        result["exchange"] = exchange_of_factors(run, training)
-    run.folder.add_results(**result, checkpoint=run.checkpoint and run.checkpoint.name, versions=device.versions())
+        result.update(known_factor_measures(run, train, unseen))
+    run.folder.add_results(**result, checkpoint=run.checkpoint and run.checkpoint.name, versions=device.versions(),
+                           provenance=provenance(time.monotonic() - started))
     return result
 
 
+def _training_sample(run: Run) -> Sample:
+    """The first training samples with the ends of their chains."""
+    source = run.sources.train
+    count = min(len(run.bank), TRAINING_SAMPLES, max(TRAINING_VALUES // int(np.prod(source.shape)), 1))
+    chosen = np.arange(count)
+    return Sample(source.read(chosen), run.bank.read(chosen), source.mask(chosen))
+
+
 def has_known_exchange(config: Config) -> bool:
-    """Whether the exchange measure applies: neighbouring samples are different people, and every factor varies, only among
-    generated faces of the random population."""
+    """Whether the measures with known factors apply: only among generated faces of the random population are
+    neighbouring samples different people, and do all factors vary."""
     data = config.data
     return data.path is None and data.population == "random" and config.model.kind == "deformable" and not data.frames
 
 
+def known_factor_measures(run: Run, train: Sample, unseen: Optional[Sample]) -> Dict[str, Any]:
+    """Exchange and registration on the run's generated faces, whose factors are known; see `evaluate`.
+
+    train: the first training faces; unseen: the first held-out faces, of which there must be at least 2.
+    """
+    data, trained_on = run.config.data, len(run.bank)
+    predict = probe(*known_faces(data, PROBED, PROBE_FACES, data.seed + 1))
+    faces = generated_faces(data, trained_on + data.held_out)
+    result: Dict[str, Any] = {"exchange": _exchange(run, predict, faces, np.arange(len(train.images)), train)}
+    if unseen is not None and len(unseen.images) > 1:
+        indices = trained_on + np.arange(len(unseen.images))  # held-out faces follow the training faces
+        result["exchange_unseen"] = _exchange(run, predict, faces, indices, unseen)
+        inferred = {group.name: z for group, z in zip(run.model.groups, unseen.latents)}
+        modes = run.infer_batch(unseen.images, run.chains(0, DESCENT_STEPS), given=inferred)
+        displacement = np.asarray(run.decode(*modes).displacement)
+        result["registration"] = endpoint_errors(displacement, *true_correspondence(faces, indices))
+    return result
+
+
 def known_faces(data: Data, names: Tuple[str, ...], count: int, seed: int) -> Tuple[np.ndarray, np.ndarray]:
-    """Generated faces of other people (n, C, H, W), and their named factors (n, k)."""
+    """Generated faces, of other people if `seed` is not that of the data: images (n, C, H, W), named factors (n, k)."""
     source, everyone = generated_faces(data, count, seed), np.arange(count)
     return source.read(everyone), source.factor_table(everyone, names)
 
 
-def exchange_of_factors(run: Run, indices: np.ndarray) -> Dict[str, Any]:
-    """Which donor's factors a decoded image with exchanged geometry shows, for training faces."""
-    data = run.config.data
-    faces = generated_faces(data, len(run.bank))
-    predict = exchange.probe(*known_faces(data, PROBED, PROBE_FACES, data.seed + 1))
-    return exchange.compute(run.decode, predict, PROBED, faces.factor_table(indices, PROBED), *run.bank.read(indices))
+def true_correspondence(faces: FaceSource, indices: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Which point of the head each pixel shows: coordinates (n, H, W, 3), and the mask of the pixels on the head (n, H,
+    W)."""
+    coordinates, masks = zip(*(correspondence(faces.factors(int(k)), faces.size) for k in indices))
+    return np.stack(coordinates), np.stack(masks)
+
+
+def _exchange(run: Run, predict: Predict, faces: FaceSource, indices: np.ndarray, sample: Sample) -> Dict[str, Any]:
+    return exchange_correlations(run.decode, predict, PROBED, faces.factor_table(indices, PROBED), *sample.latents)
 
 
 def summary(result: Dict[str, Any]) -> str:
-    """The measures as lines of text."""
-    lines = [f"{result['train']['images']} training images  MSRE {result['train']['msre']:.1f}, PSNR {result['train']['psnr']:.1f} dB"]
-    if "unseen" in result:
-        lines.append(f"unseen images     MSRE {result['unseen']['msre']:.1f}, PSNR {result['unseen']['psnr']:.1f} dB")
+    """The measures as lines of text; a measure that is undefined is a dash."""
+    lines = [f"{title:17} MSRE {result[key]['msre']:.1f}, PSNR {result[key]['psnr']:.1f} dB"
+             for key, title in (("train", f"{result['train']['images']} training images"), ("unseen", "unseen images"))
+             if key in result]
     if "geometry" in result:
-        geometry = result["geometry"]
-        lines.append(f"appearance        {result['appearance']['nyquist_ratio']:.2f} times the images' energy near the Nyquist "
-                     "frequency (above 2: a checkerboard)")
+        geometry, frame = result["geometry"], result["canonical_frame"]
+        lines.append(f"appearance        {number(result['appearance']['nyquist_ratio'])} times the images' energy near "
+                     "the Nyquist frequency (above 2: a checkerboard)")
         lines.append(f"displacement      {geometry['displacement_rms']:.2f} pixels rms, neighbours differ by "
                      f"{geometry['stretch_rms']:.2f}, {100 * geometry['folded']:.1f}% folded")
-    for name, donors in result.get("exchange", {}).items():
-        lines.append(f"{name:17} follows the geometry donor {donors['geometry_donor']:+.2f}, the appearance donor "
-                     f"{donors['appearance_donor']:+.2f} (own picture {donors['own']:+.2f})")
+        lines.append(f"canonical frame   displaced by {frame['mean_displacement']:.2f} pixels on average, "
+                     f"{100 * frame['outside']:.1f}% of the pixels sampled outside the canvas")
+    if "registration" in result:
+        registration = result["registration"]
+        lines.append(f"registration      {registration['endpoint_error']:.2f} pixels between true and mapped points of "
+                     f"unseen faces, {number(registration['endpoint_ratio'])} times that of no displacement")
+    if "exchange" in result:
+        groups = [result[key] for key in ("exchange", "exchange_unseen") if key in result]
+        lines.append("exchange          correlation with the geometry donor / the appearance donor: training"
+                     + (", unseen faces" if len(groups) > 1 else " faces"))
+        for name in result["exchange"]:
+            donors = [f"{g[name]['geometry_donor']:+.2f} / {g[name]['appearance_donor']:+.2f}" for g in groups]
+            lines.append(f"  {name:16}{', '.join(donors)}")
     return "\n".join(lines)

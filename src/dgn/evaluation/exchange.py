@@ -1,7 +1,7 @@
-"""When two faces exchange their geometry, do pose and shape go with it, and do colour and light stay?
+"""Exchange of latents between two faces: which donor's factors does the decoded image show?
 
-Known factors of generated faces tell: a linear probe, trained on generated faces that the model never saw, reads the
-factors off pictures; the factors read off an exchanged picture are compared with those of both donors.
+Factors of generated faces are known. A linear probe, trained on generated faces of other people, predicts factors from
+images; its predictions for a decoded image with exchanged geometry are compared with the factors of both donors.
 """
 
 from __future__ import annotations
@@ -10,49 +10,61 @@ from typing import Callable, Dict, Sequence
 
 import numpy as np
 
-Predict = Callable[[np.ndarray], np.ndarray]  # pictures (n, C, H, W) -> factors (n, k)
+Decode = Callable  # latents (n, d) of each group -> Decoded of NumPy arrays
+Predict = Callable[[np.ndarray], np.ndarray]  # images (n, C, H, W) -> factors (n, k)
 
-FEATURES = 16  # pictures are averaged to this many pixels a side before they are read
+FEATURES = 16  # images are averaged to this many pixels a side before the regression
 
 
-def features(pictures: np.ndarray, side: int = FEATURES) -> np.ndarray:
-    """Block averages of pictures (n, C, H, W), and a constant; (n, C * side^2 + 1)."""
-    n, channels, height, width = pictures.shape
-    blocks = pictures.reshape(n, channels, side, height // side, side, width // side).mean((3, 5))
+def features(images: np.ndarray, side: int = FEATURES) -> np.ndarray:
+    """Block averages of images (n, C, H, W), and a constant; (n, C * side^2 + 1)."""
+    n, channels, height, width = images.shape
+    blocks = images.reshape(n, channels, side, height // side, side, width // side).mean((3, 5))
     return np.concatenate([blocks.reshape(n, -1), np.ones((n, 1))], 1).astype(np.float64)
 
 
-def probe(pictures: np.ndarray, factors: np.ndarray, ridge: float = 1.0, side: int = FEATURES) -> Predict:
-    """Ridge regression from pictures (n, C, H, W), averaged to side x side pixels, to factors (n, k)."""
-    x = features(pictures, side)
+def probe(images: np.ndarray, factors: np.ndarray, ridge: float = 1.0, side: int = FEATURES) -> Predict:
+    """Ridge regression from images (n, C, H, W), averaged to side x side pixels, to factors (n, k)."""
+    x = features(images, side)
     centre = factors.mean(0)
     weights = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (factors - centre))
     return lambda shown: features(shown, side) @ weights + centre
 
 
-def compute(decode: Callable, predict: Predict, names: Sequence[str], factors: np.ndarray, z_app: np.ndarray,
-            z_geo: np.ndarray) -> Dict[str, Dict[str, float]]:
-    """Correlations for each factor, over n faces whose latents and factors (n, k) are given.
+def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str], factors: np.ndarray,
+                          z_app: np.ndarray, z_geo: np.ndarray) -> Dict[str, Dict[str, float]]:
+    """Correlations of predicted with true factors when each face takes the geometry of the next one.
 
-    own: between the factor read off the reconstruction and the true one (how well it can be read at all);
-    appearance_donor, geometry_donor: between the factor read off a picture with one face's appearance and the next
-    face's geometry, and the true one of either. A factor of pose should follow the geometry donor, one of colour the
-    appearance donor; the other correlation should be near 0.
+    Pose should follow the geometry donor and colour the appearance donor; the other correlation should be near 0.
+
+    Args:
+        decode: the decoder of a deformable model.
+        predict: a probe.
+        names: of the k factors.
+        factors: (n, k), true factors of n faces of different people.
+        z_app, z_geo: (n, d_a), (n, d_g), their latents.
+
+    Returns:
+        By factor:
+            own: correlation of the factor predicted from the reconstruction with the true one, an upper bound.
+            appearance_donor, geometry_donor: correlation of the factor predicted from the image with exchanged geometry
+                with the true one of either donor.
     """
     other = np.roll(np.arange(len(factors)), -1)
     own = predict(decode(z_app, z_geo).image)
-    exchanged = follow(predict(decode(z_app, z_geo[other]).image), names, factors, factors[other])
+    exchanged = donor_correlations(predict(decode(z_app, z_geo[other]).image), names, factors, factors[other])
     return {name: {"own": correlation(own[:, k], factors[:, k]), **exchanged[name]} for k, name in enumerate(names)}
 
 
-def follow(shown: np.ndarray, names: Sequence[str], appearance: np.ndarray, geometry: np.ndarray) -> Dict[str, Dict[str, float]]:
-    """Correlations of factors (n, k) read off pictures with those of the appearance's and of the geometry's donors."""
-    return {name: {"appearance_donor": correlation(shown[:, k], appearance[:, k]),
-                   "geometry_donor": correlation(shown[:, k], geometry[:, k])} for k, name in enumerate(names)}
+def donor_correlations(predicted: np.ndarray, names: Sequence[str], appearance: np.ndarray,
+                       geometry: np.ndarray) -> Dict[str, Dict[str, float]]:
+    """Correlations of predicted factors with those of the appearance donors and of the geometry donors, all (n, k)."""
+    return {name: {"appearance_donor": correlation(predicted[:, k], appearance[:, k]),
+                   "geometry_donor": correlation(predicted[:, k], geometry[:, k])} for k, name in enumerate(names)}
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's; 0 if one of the two is constant."""
+    """Pearson's correlation of (n,) and (n,); 0 if one of them is constant."""
     a, b = a - a.mean(), b - b.mean()
     norm = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / norm) if norm > 1e-12 else 0.0

@@ -1,10 +1,10 @@
-"""A Frechet distance between sets of pictures, in a feature space that needs no download.
+"""A Frechet distance between sets of images, in a feature space that needs no download.
 
-Features are those of a small network of fixed random filters: three layers of 5x5 filters without a mean, each halving the
-size, with rectification of both signs; of every channel the mean and the deviation over the picture, and the picture's
-block averages of 4x4. Such features see colours, textures and sharpness and their places roughly; they know nothing of
-faces. Distances are good for comparing models on the same images at the same size, and for nothing else: they are not
-those of the Inception network that the literature's FID is.
+Features (Heusel et al. 2017 take those of the Inception network) are those of a small network with fixed random
+filters: three layers of 5x5 filters, each halving the size, with rectification of both signs. Of every channel the mean
+and the standard deviation over the image are taken, and of the image the averages of 4x4 blocks. These features measure
+colours, textures, sharpness and coarse layout, nothing specific to faces. The distance ranks models on the same images
+at the same size; it cannot be compared with an FID.
 """
 
 from __future__ import annotations
@@ -30,30 +30,32 @@ def features(images: np.ndarray) -> np.ndarray:
 def _features(images: np.ndarray, filters: List[np.ndarray]) -> np.ndarray:
     n, channels, height, width = images.shape
     blocks = images.reshape(n, channels, 4, height // 4, 4, width // 4).mean((3, 5)).reshape(n, -1)
-    found, x = [blocks], images.astype(np.float32)
+    statistics, x = [blocks], images.astype(np.float32)
     for weights in filters:
-        if min(x.shape[2:]) < KERNEL:  # small pictures have fewer layers
+        if min(x.shape[2:]) < KERNEL:  # small images have fewer layers
             break
-        windows = np.lib.stride_tricks.sliding_window_view(x, (KERNEL, KERNEL), (2, 3))[:, :, ::2, ::2]
+        windows = np.lib.stride_tricks.sliding_window_view(  # type: ignore[call-overload]  # of NumPy's stubs
+            x, (KERNEL, KERNEL), axis=(2, 3))[:, :, ::2, ::2]
         x = np.einsum("nchwij,ocij->nohw", windows, weights, optimize=True)
         x = np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)], 1)
-        found += [x.mean((2, 3)), x.std((2, 3))]
-    return np.concatenate(found, 1).astype(np.float64)
+        statistics += [x.mean((2, 3)), x.std((2, 3))]
+    return np.concatenate(statistics, 1).astype(np.float64)
 
 
 def _filters(channels: int) -> List[np.ndarray]:
-    """The same for everyone: filters (outputs, inputs, 5, 5) of unit norm, the first layer's without a mean."""
-    found = []
+    """Fixed filters (outputs, inputs, 5, 5) of each layer, of zero mean and unit norm."""
+    filters = []
     for layer in range(LAYERS):
-        weights = generator(0, "frechet filters", channels, layer).standard_normal((FILTERS, channels, KERNEL, KERNEL)).astype(np.float32)
+        rng = generator(0, "frechet filters", channels, layer)
+        weights = rng.standard_normal((FILTERS, channels, KERNEL, KERNEL)).astype(np.float32)
         weights -= weights.mean((2, 3), keepdims=True)
-        found.append(weights / np.sqrt(np.square(weights).sum((1, 2, 3), keepdims=True)))
+        filters.append(weights / np.sqrt(np.square(weights).sum((1, 2, 3), keepdims=True)))
         channels = 2 * FILTERS
-    return found
+    return filters
 
 
-def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance of two Gaussians fitted to features (n, d) and (m, d):
+def gaussian_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Frechet distance of Gaussians fitted to features (n, d) and (m, d):
     |mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))."""
     mean = a.mean(0) - b.mean(0)
     first, second = np.cov(a.T), np.cov(b.T)
@@ -63,10 +65,20 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
+    """Square root of a symmetric positive semi-definite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
 
 
-def compute(images: np.ndarray, real: np.ndarray) -> float:
-    """Distance of two sets of pictures, both (n, C, H, W) in [0, 1]; of fewer than some hundreds the covariances are rough."""
-    return distance(features(images), features(real))
+def frechet_distance(images: np.ndarray, real: np.ndarray) -> float:
+    """Frechet distance of two sets of images in the space of random features.
+
+    Args:
+        images: (N, C, H, W) in [0, 1]; height and width are multiples of 4.
+        real: (M, C, H, W) in [0, 1].
+
+    Returns:
+        The distance, 0 for equal statistics. With fewer than a few hundred images the covariances are rough, which
+        raises it.
+    """
+    return gaussian_distance(features(images), features(real))

@@ -1,4 +1,4 @@
-"""The measures of a run that need no known factors, in one dictionary."""
+"""The measures of a model that need neither labels nor known factors."""
 
 from __future__ import annotations
 
@@ -7,29 +7,43 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 import numpy as np
 
 from dgn.data.source import to_images
-from dgn.evaluation import checkerboard, displacement, reconstruction
-from dgn.nets.model import rows
+from dgn.evaluation.checkerboard import checkerboard_energy
+from dgn.evaluation.displacement import canonical_frame, displacement_statistics
+from dgn.evaluation.reconstruction import reconstruction_errors
+from dgn.nets.model import Decoded, rows
 
 
 class Sample(NamedTuple):
     """Images or clips with their latents."""
 
     images: np.ndarray  # (N, C, H, W), or (N, F, C, H, W)
-    latents: Sequence[np.ndarray]  # of each group
+    latents: Sequence[np.ndarray]  # (N, d) of each group
     mask: Optional[np.ndarray] = None  # of clips: (N, F)
 
 
-def compute(decode: Callable, train: Sample, unseen: Optional[Sample] = None) -> Dict[str, Any]:
-    """Reconstruction errors of training and unseen samples; checkerboard and displacement measures of the training samples,
-    if the model has an appearance and a displacement. decode: latents of each group -> Decoded of NumPy arrays."""
+def unlabelled_measures(decode: Callable[..., Decoded], train: Sample,
+                        unseen: Optional[Sample] = None) -> Dict[str, Any]:
+    """Errors of reconstructions; for a model with a warp also measures of appearances and displacements.
+
+    Args:
+        decode: latents of each group -> Decoded of NumPy arrays.
+        train: training samples with the ends of their chains.
+        unseen: other samples with inferred latents.
+
+    Returns:
+        train, unseen: reconstruction errors; see reconstruction.
+        appearance: of the training samples; see checkerboard.
+        geometry, canonical_frame: of the training samples; see displacement.
+    """
     decoded, images = decode(*train.latents), train.images
     if train.mask is not None:  # all frames of clips, as images
         images, decoded = to_images(images, train.mask), rows(decoded, train.mask > 0)
-    result = {"train": reconstruction.compute(images, decoded.image)}
-    if decoded.displacement is not None:
-        result["appearance"] = checkerboard.compute(images, decoded.appearance)
-        result["geometry"] = displacement.compute(decoded.displacement)
+    result: Dict[str, Any] = {"train": reconstruction_errors(images, decoded.image)}
+    if decoded.appearance is not None and decoded.displacement is not None:
+        result["appearance"] = checkerboard_energy(images, decoded.appearance)
+        result["geometry"] = displacement_statistics(decoded.displacement)
+        result["canonical_frame"] = canonical_frame(decoded.displacement)
     if unseen is not None:
-        rebuilt = decode(*unseen.latents).image
-        result["unseen"] = reconstruction.compute(*(to_images(a, unseen.mask) for a in (unseen.images, rebuilt)))
+        pair = unseen.images, decode(*unseen.latents).image
+        result["unseen"] = reconstruction_errors(*(to_images(images, unseen.mask) for images in pair))
     return result

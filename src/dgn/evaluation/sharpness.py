@@ -1,16 +1,29 @@
-"""How sharp pictures are, against the real ones."""
+"""Sharpness of images relative to real ones."""
 
 from __future__ import annotations
 
+from typing import Optional
+
 import numpy as np
+
+from dgn.evaluation.ratios import ratio
 
 
 def gradient_energy(images: np.ndarray) -> float:
-    """Mean squared difference of neighbouring pixels, across and down, of images (N, C, H, W)."""
+    """Mean squared difference of horizontal neighbours plus that of vertical neighbours, for images (N, C, H, W)."""
     across, down = np.diff(images, axis=3), np.diff(images, axis=2)
     return float(np.square(across).mean() + np.square(down).mean())
 
 
-def compute(images: np.ndarray, real: np.ndarray) -> float:
-    """Gradient energy relative to that of real images: 1 as sharp, less blurred, more noisy or over-sharp."""
-    return gradient_energy(images) / max(gradient_energy(real), 1e-12)
+def relative_sharpness(images: np.ndarray, real: np.ndarray) -> Optional[float]:
+    """Gradient energy of images relative to that of real images.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        real: (M, C, H, W) in [0, 1].
+
+    Returns:
+        1: as sharp as real images; below 1: blurred; above 1: noisy or over-sharpened. None if the real images are
+        constant.
+    """
+    return ratio(gradient_energy(images), gradient_energy(real))

@@ -1,14 +1,24 @@
-"""How much pictures differ from each other, relative to real ones: a generator that has collapsed makes nearly one picture."""
+"""Variety of images relative to real ones: it falls when a generator collapses to few images."""
 
 from __future__ import annotations
 
+from typing import Optional
+
 import numpy as np
 
+from dgn.evaluation.ratios import SMALLEST
 
-def compute(images: np.ndarray, real: np.ndarray) -> float:
-    """Root mean squared distance between two of the images, divided by that of the real ones; both (n, C, H, W), n at least 2.
 
-    1: they vary as much as real images; 0: they are all the same.
+def relative_variety(images: np.ndarray, real: np.ndarray) -> Optional[float]:
+    """Root mean squared distance of two images, relative to that of two real images.
+
+    Args:
+        images: (N, C, H, W), N at least 2.
+        real: (M, C, H, W), M at least 2.
+
+    Returns:
+        1: the images differ as much as real ones; 0: they are all equal. None if the real images are all equal.
     """
-    # of independent pairs the mean squared distance is twice the variance summed over pixels
-    return float(np.sqrt(images.var(0, ddof=1).sum() / max(real.var(0, ddof=1).sum(), 1e-12)))
+    # for independent pairs the mean squared distance is twice the variance summed over pixels
+    variance = real.var(0, ddof=1).sum()
+    return float(np.sqrt(images.var(0, ddof=1).sum() / variance)) if variance > SMALLEST else None

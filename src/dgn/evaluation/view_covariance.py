@@ -1,4 +1,4 @@
-"""How each latent dimension varies with the viewing angle: Eq. 21, Fig. 6 and 7."""
+"""Covariance of each latent dimension with the viewing angle: Eq. 21, Fig. 6 and 7."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from typing import Any, Dict, Sequence
 
 import numpy as np
 
+from dgn.evaluation.ratios import ratio
+
 
 def unit(views: Sequence[float]) -> np.ndarray:
-    """theta of Eq. 21: V angles as a vector of unit norm. Centred first, or views that do not lie evenly around 0 would make
-    a latent of constant mean covary with them; the paper's views are centred."""
+    """theta of Eq. 21: V angles, centred and scaled to unit norm.
+
+    The paper's views are centred. Without centring, views that are not symmetric about 0 would make a latent of
+    constant mean covary with them.
+    """
     theta = np.asarray(views, np.float64)
     theta = theta - theta.mean()
     return theta / np.linalg.norm(theta)
@@ -23,13 +28,24 @@ def responses(means: np.ndarray, views: Sequence[float]) -> np.ndarray:
     return np.abs(unit(views) @ means)
 
 
-def compute(latents: Dict[str, np.ndarray], views: Sequence[float]) -> Dict[str, Any]:
-    """For latents (V, n, d) of each group, n images of each of V views:
+def view_covariance(latents: Dict[str, np.ndarray], views: Sequence[float]) -> Dict[str, Any]:
+    """R of Eq. 21 for each latent group.
 
-    means: (V, d) of each group, as lists; r: R of each dimension; largest: the largest R of each group, with its
-    dimension; noise: the largest R to be expected of d dimensions that do not depend on the view at all: each person's
-    own Z . theta scatters, their mean over n people has a standard error of std / sqrt(n), and the largest of d such values
-    is about sqrt(2 log d) times that. (The same people are in every view, so what differs between people cancels.)
+    Args:
+        latents: (V, n, d) by group name ("z_app", "z_geo"): the same n people at each of V views.
+        views: V different angles in degrees.
+
+    Returns:
+        views: the angles.
+        groups: by group name:
+            means: (V, d) as lists, the mean latents of each view.
+            r: R of each dimension.
+            largest, dimension: the largest R and its dimension.
+            noise: the largest R expected of d dimensions that do not depend on the view. Z . theta of one person
+                scatters by std; its mean over n people has the standard error std / sqrt(n), and the largest of d such
+                values is about sqrt(2 log d) times that. Differences between people cancel, as everyone is in every
+                view.
+        ratio: largest R of z_geo relative to that of z_app, if both groups are given; None if the latter is 0.
     """
     result: Dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
     for name, z in latents.items():
@@ -37,9 +53,10 @@ def compute(latents: Dict[str, np.ndarray], views: Sequence[float]) -> Dict[str,
         r = responses(means, views)
         own = np.tensordot(unit(views), z.astype(np.float64), 1)  # (n, d)
         error = np.sqrt(own.var(0).mean() / z.shape[1])
-        result["groups"][name] = {"means": means.tolist(), "r": r.tolist(), "largest": float(r.max()), "dimension": int(r.argmax()),
-                                  "noise": float(error * np.sqrt(2 * np.log(max(z.shape[2], 2))))}
+        result["groups"][name] = {
+            "means": means.tolist(), "r": r.tolist(), "largest": float(r.max()), "dimension": int(r.argmax()),
+            "noise": float(error * np.sqrt(2 * np.log(max(z.shape[2], 2))))}
     if {"z_app", "z_geo"} <= set(latents):
         groups = result["groups"]
-        result["ratio"] = groups["z_geo"]["largest"] / max(groups["z_app"]["largest"], 1e-12)
+        result["ratio"] = ratio(groups["z_geo"]["largest"], groups["z_app"]["largest"])
     return result

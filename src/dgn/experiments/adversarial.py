@@ -94,7 +94,9 @@ def going_on_from(config: cfg.Config, start: str, epochs: int, rate: float) -> c
 def pictures_measured(trained) -> Dict[str, float]:
     """Sharpness and Frechet distance of reconstructions of unseen images and of samples, and the samples' variety."""
     from dgn import build
-    from dgn.evaluation import frechet, sharpness, variety
+    from dgn.evaluation.frechet import frechet_distance
+    from dgn.evaluation.sharpness import relative_sharpness
+    from dgn.evaluation.variety import relative_variety
     from dgn.inference.langevin import draw_noise
 
     sources, config = trained.open_sources(), trained.config
@@ -106,9 +108,9 @@ def pictures_measured(trained) -> Dict[str, float]:
         real = sources.train.read(np.arange(min(len(sources.train), SAMPLED)))
     noise = draw_noise(trained.model, 1, len(real), config.training.seed, "samples")
     made = trained.decode(*(n[0] for n in noise)).image
-    return {"sharpness_reconstruction": sharpness.compute(rebuilt, held_out), "sharpness_samples": sharpness.compute(made, real),
-            "frechet_reconstruction": frechet.compute(rebuilt, held_out), "frechet_samples": frechet.compute(made, real),
-            "variety_samples": variety.compute(made, real)}
+    return {"sharpness_reconstruction": relative_sharpness(rebuilt, held_out), "sharpness_samples": relative_sharpness(made, real),
+            "frechet_reconstruction": frechet_distance(rebuilt, held_out), "frechet_samples": frechet_distance(made, real),
+            "variety_samples": relative_variety(made, real)}
 
 
 def summary(result: Dict[str, Any]) -> str:
@@ -144,6 +146,6 @@ def draw(folder, trained: Dict[str, Any]):
     rows = [list(images), list(decoded["likelihood"].image), list(critic.image), list(critic.appearance),
             [with_grid(i, d, scale) for i, d in zip(critic.image, critic.displacement)], [with_grid(a, None, scale) for a in critic.appearance]]
     yield save_sheet(folder / "reconstruction.png", rows, "Unseen images, by likelihood alone and with a critic",
-                     ["input", "likelihood", "with critic", "its appearance\nbefore the warp", "its bent grid", "canonical grid"], scale=scale)
+                     ["input", "likelihood", "with critic", "its appearance\nbefore the warp", "its bent grid", "canonical grid"])
     yield pictures.recombination(folder / "recombination.png", with_critic.decode, images, *latents["with critic"],
                                  "Recombination of unseen images after 300 Langevin steps, with a critic")

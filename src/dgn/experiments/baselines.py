@@ -77,8 +77,8 @@ def known_factors(trained, faces: int) -> Dict[str, Any]:
     """Disentanglement and correspondence of a run on generated faces that it has not seen."""
     from dgn import build
     from dgn.data.faces import APPEARANCE, GEOMETRY, correspondence
-    from dgn.evaluation import correspondence as endpoint
-    from dgn.evaluation import disentanglement
+    from dgn.evaluation.correspondence import endpoint_errors
+    from dgn.evaluation.disentanglement import disentanglement_scores
 
     data = trained.config.data
     source, everyone = build.make_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
@@ -86,13 +86,13 @@ def known_factors(trained, faces: int) -> Dict[str, Any]:
     names = (*APPEARANCE, *GEOMETRY)
     kinds = [0] * len(APPEARANCE) + [1] * len(GEOMETRY)
     blocks = np.repeat(np.arange(len(latents)), [z.shape[1] for z in latents]) if len(latents) == 2 else None
-    measured = disentanglement.compute(np.concatenate(latents, 1), source.factor_table(everyone, names), kinds, blocks,
+    measured = disentanglement_scores(np.concatenate(latents, 1), source.factor_table(everyone, names), kinds, blocks,
                                        seed=trained.config.training.seed)
     some = everyone[:PAIRS]
     decoded = trained.decode(*(z[some] for z in latents))
     field = decoded.displacement if decoded.displacement is not None else np.zeros((len(some), 2, data.size, data.size), np.float32)
     material, mask = (np.stack(parts) for parts in zip(*(correspondence(source.factors(k), data.size) for k in some)))
-    return {"disentanglement": measured, "correspondence": endpoint.compute(field, material, mask)}
+    return {"disentanglement": measured, "correspondence": endpoint_errors(field, material, mask)}
 
 
 def error_rows() -> Dict[str, Callable[[Dict[str, Any]], str]]:

@@ -81,7 +81,7 @@ def followed(grey, colour) -> Dict[str, Dict[str, float]]:
     others, truth = known_faces(data, names, PROBE_FACES, data.seed + 2)
     read = predict(others)
     z_app, z_geo = colour.bank.read(faces)[0], grey.bank.read(faces)[1]
-    found = exchange.follow(predict(colour.decode(z_app, z_geo).image), names, neutral.factor_table(faces, names),
+    found = exchange.donor_correlations(predict(colour.decode(z_app, z_geo).image), names, neutral.factor_table(faces, names),
                             expressive.factor_table(faces, names))
     for name in MOVED:  # neutral faces do not differ in these
         del found[name]["appearance_donor"]

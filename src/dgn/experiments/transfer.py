@@ -121,13 +121,13 @@ def unseen_images(general: cfg.Config, args: argparse.Namespace) -> Dict[float, 
 
 def reconstruct(tuned, images: Dict[float, np.ndarray], by_langevin: bool):
     """MSRE of each view, and the first face's reconstruction at each."""
-    from dgn.evaluation import reconstruction
+    from dgn.evaluation.reconstruction import reconstruction_errors
 
     everything = np.concatenate(list(images.values()))
     decoded = tuned.decode(*tuned.infer(everything, by_langevin=by_langevin)).image
     bounds = np.cumsum([len(x) for x in images.values()])[:-1]
     parts = dict(zip(images, np.split(decoded, bounds)))
-    errors = {view: reconstruction.compute(images[view], part)["msre"] for view, part in parts.items()}
+    errors = {view: reconstruction_errors(images[view], part)["msre"] for view, part in parts.items()}
     return errors, np.stack([part[0] for part in parts.values()])
 
 

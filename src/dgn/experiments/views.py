@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, device: str) -> None:
     from dgn import build
-    from dgn.evaluation import axes, view_covariance
+    from dgn.evaluation.axes import along_axes, principal_axes
+    from dgn.evaluation.view_covariance import view_covariance
     from dgn.figures import experiments as figures
 
     trained = build.load_run(Path(args.run_folder), device)
@@ -45,9 +46,9 @@ def run(args: argparse.Namespace, device: str) -> None:
     if len(next(iter(images.values()))) < 2:
         raise UserError("one person is too few: how a latent varies between people at a view cannot be told; at least two are needed")
     latents = infer_views(trained, images, args.steps)
-    found = axes.both(trained.decode, [z.reshape(-1, z.shape[-1]) for z in latents.values()])
+    found = principal_axes(trained.decode, [z.reshape(-1, z.shape[-1]) for z in latents.values()])
     turned = {name: z @ own.directions for (name, z), own in zip(latents.items(), found)}
-    result = {kind: view_covariance.compute(z, list(images)) for kind, z in (("as_learned", latents), ("principal", turned))}
+    result = {kind: view_covariance(z, list(images)) for kind, z in (("as_learned", latents), ("principal", turned))}
     trained.folder.add_results(views=result)
     for kind, measured in result.items():
         geometry, appearance = measured["groups"]["z_geo"], measured["groups"]["z_app"]
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace, device: str) -> None:
               f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio {measured['ratio']:.2f}; "
               f"without any part in the view about {geometry['noise']:.3f} and {appearance['noise']:.3f}")
     shown, folder, face = result["principal"], trained.folder.figures, turned["z_app"][len(images) // 2][0]
-    decode, gamma = axes.seen_from(trained.decode, found), trained.config.evaluation.gamma
+    decode, gamma = along_axes(trained.decode, found), trained.config.evaluation.gamma
     for path in (figures.view_bars(folder / "views_r.png", shown), figures.view_lines(folder / "views_lines.png", shown),
                  figures.view_traversals(folder / "views_traversals.png", decode, shown, face, gamma)):
         print(path)

@@ -1,0 +1,126 @@
+"""Evaluation of a run whose model is known: it renders faces from their true factors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dgn import config as cfg
+from dgn.data.faces import APPEARANCE, render
+from dgn.data.open import open_sources
+from dgn.evaluation.evaluate import evaluate, summary
+from dgn.nets.model import Decoded
+from dgn.run_folder import RunFolder
+
+TRAINING, HELD_OUT, UNSEEN, SIZE = 60, 40, 30, 16
+
+
+class TrueModel:
+    """A run in the place of dgn.run.Run. The latents of a face are its index: the decoder renders a face with the
+    appearance factors of one index and the geometry factors of another. The displacement is zero."""
+
+    def __init__(self, path, config):
+        self.folder, self.config, self.sources = RunFolder.create(path, config), config, open_sources(config.data)
+        self.model = SimpleNamespace(groups=[SimpleNamespace(name="z_app"), SimpleNamespace(name="z_geo")])
+        self.checkpoint, self.bank = path / "checkpoints" / "epoch_00001", self
+        self.faces = self.sources.train.source
+
+    def __len__(self):
+        return len(self.sources.train)
+
+    def read(self, indices):
+        return self.latents(indices)
+
+    def latents(self, faces):
+        return (np.asarray(faces)[:, None],) * 2
+
+    def infer(self, images, steps=None, use_encoder=True):
+        return self.latents(TRAINING + np.arange(len(images)))
+
+    def infer_batch(self, images, chains, given):
+        assert chains.steps == 0 and chains.descent_steps > 0
+        return tuple(given.values())
+
+    def chains(self, steps, descent_steps):
+        return SimpleNamespace(steps=steps, descent_steps=descent_steps)
+
+    def decode(self, z_app, z_geo):
+        images = []
+        for a, g in zip(z_app[:, 0], z_geo[:, 0]):
+            appearance = self.faces.factors(a)
+            factors = replace(self.faces.factors(g), identity=appearance.identity,
+                              **{name: getattr(appearance, name) for name in APPEARANCE})
+            images.append(render(factors, SIZE).image)
+        return Decoded(np.stack(images), np.stack(images), np.zeros((len(images), 2, SIZE, SIZE), np.float32))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    config = cfg.changed(cfg.Config(), data={"size": SIZE, "limit": TRAINING, "held_out": HELD_OUT},
+                         evaluation={"images": UNSEEN})
+    return TrueModel(tmp_path_factory.mktemp("run") / "run", config)
+
+
+@pytest.fixture(scope="module")
+def result(run):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 300)
+        return evaluate(run)
+
+
+def test_reconstruction_and_displacement(result):
+    assert result["train"] == {"msre": 0, "psnr": 120, "mse": 0, "images": TRAINING}
+    assert result["unseen"] == {"msre": 0, "psnr": 120, "mse": 0, "images": UNSEEN}
+    assert result["appearance"]["nyquist_ratio"] == pytest.approx(1)
+    assert result["geometry"]["displacement_rms"] == 0 == result["geometry"]["folded"]
+    assert result["canonical_frame"] == {"mean_displacement": 0, "outside": 0}
+
+
+@pytest.mark.parametrize("people, indices", [("exchange", np.arange(TRAINING)),
+                                             ("exchange_unseen", TRAINING + np.arange(UNSEEN))])
+def test_factors_follow_their_donor_in_training_and_unseen_faces(run, result, people, indices):
+    for name, own, other in (("yaw", "geometry_donor", "appearance_donor"),
+                             ("roll", "geometry_donor", "appearance_donor"),
+                             ("skin", "appearance_donor", "geometry_donor")):
+        truth = run.faces.factor_table(indices, (name,))[:, 0]
+        donors, chance = result[people][name], np.corrcoef(truth, np.roll(truth, -1))[0, 1]
+        assert donors["own"] > 0.85 and donors[own] > 0.85 and donors[other] == pytest.approx(chance, abs=0.2), name
+
+
+def test_unseen_faces_are_not_those_of_the_training(result):
+    assert result["exchange"]["yaw"]["own"] != result["exchange_unseen"]["yaw"]["own"]
+
+
+def test_registration_without_displacement_is_no_better_than_nothing(result):
+    assert result["registration"]["endpoint_ratio"] == pytest.approx(1, abs=0.02)
+    assert result["registration"]["endpoint_error"] > 0.5
+
+
+def test_the_results_are_written_with_their_provenance(run, result):
+    written = json.loads(run.folder.results.read_text())
+    assert {key: written[key] for key in result} == result
+    assert written["checkpoint"] == "epoch_00001" and written["versions"]["mindspore"]
+    assert written["provenance"]["dgn"] == written["versions"]["dgn"] and written["provenance"]["seconds"] >= 0
+
+
+def test_other_images_are_measured_without_known_factors_and_not_written(run, result):
+    before = run.folder.results.read_text()
+    other = evaluate(run, run.sources.held_out)
+    assert other["unseen"] == result["unseen"]
+    assert set(result) - set(other) == {"exchange", "exchange_unseen", "registration"}
+    assert run.folder.results.read_text() == before
+
+
+def test_summary_gives_every_measure_and_a_dash_for_an_undefined_one(result):
+    text = summary(result)
+    for part in ("60 training images MSRE 0.0, PSNR 120.0 dB", "displaced by 0.00 pixels",
+                 "0.0% of the pixels sampled outside",
+                 f"{result['registration']['endpoint_ratio']:.2f} times that of no displacement",
+                 f"  yaw             {result['exchange']['yaw']['geometry_donor']:+.2f} / "):
+        assert part in text
+    undefined = {**result, "appearance": {"nyquist_ratio": None}}
+    assert "appearance        - times the images' energy" in summary(undefined)
