@@ -16,7 +16,7 @@ from dgn.evaluation.evaluate import evaluate, summary
 from dgn.nets.model import Decoded
 from dgn.run_folder import RunFolder
 
-TRAINING, HELD_OUT, UNSEEN, SIZE = 60, 40, 30, 16
+TRAINING, HELD_OUT, UNSEEN, SIZE = 40, 30, 25, 16
 
 
 class TrueModel:
@@ -88,7 +88,7 @@ def test_factors_follow_their_donor_in_training_and_unseen_faces(run, result, pe
                              ("skin", "appearance_donor", "geometry_donor")):
         truth = run.faces.factor_table(indices, (name,))[:, 0]
         donors, chance = result[people][name], np.corrcoef(truth, np.roll(truth, -1))[0, 1]
-        assert donors["own"] > 0.85 and donors[own] > 0.85 and donors[other] == pytest.approx(chance, abs=0.2), name
+        assert donors["own"] > 0.8 and donors[own] > 0.8 and donors[other] == pytest.approx(chance, abs=0.2), name
 
 
 def test_unseen_faces_are_not_those_of_the_training(result):
@@ -117,7 +117,7 @@ def test_other_images_are_measured_without_known_factors_and_not_written(run, re
 
 def test_summary_gives_every_measure_and_a_dash_for_an_undefined_one(result):
     text = summary(result)
-    for part in ("60 training images MSRE 0.0, PSNR 120.0 dB", "displaced by 0.00 pixels",
+    for part in ("40 training images MSRE 0.0, PSNR 120.0 dB", "displaced by 0.00 pixels",
                  "0.0% of the pixels sampled outside",
                  f"{result['registration']['endpoint_ratio']:.2f} times that of no displacement",
                  f"  yaw             {result['exchange']['yaw']['geometry_donor']:+.2f} / "):

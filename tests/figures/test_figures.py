@@ -78,6 +78,51 @@ def test_tiles_keep_their_place():
     assert tiled[4, 4].max() == 0 and tiled[4, 14].min() == 1 and tiled[14, 4].min() == 1 and tiled[14, 14].max() == 0
 
 
+@pytest.fixture
+def sheets(monkeypatch):
+    """Rows, title and names of rows of every sheet that dgn.figures.pictures writes."""
+    written = []
+    monkeypatch.setattr(pictures, "save_sheet", lambda path, rows, title, names, *rest, note="": written.append(
+        ([np.stack(row) for row in rows], title, names)))
+    return written
+
+
+def test_recombination_exchanges_with_the_first_image(sheets, tmp_path, rng):
+    z_app, z_geo = rng.integers(-3, 4, (5, 4)), rng.integers(-3, 4, (5, 3))
+    images = rng.random((5, 1, 16, 16))
+    pictures.recombination(tmp_path / "x.png", toy_decode, images, z_app, z_geo, "Title")
+    (rows, _, names), = sheets
+    assert len(names) == len(rows) == 4
+    np.testing.assert_array_equal(rows[0], images)
+    for k in range(5):
+        for row, a, g in ((1, k, k), (2, 0, k), (3, k, 0)):
+            np.testing.assert_array_equal(rows[row][k], toy_decode(z_app[a:a + 1], z_geo[g:g + 1]).image[0])
+
+
+def test_labels_are_shown_before_and_after_the_warp(sheets, tmp_path):
+    ranked = bases.rank(toy_decode, [np.eye(4)[0], None], 1, [4, 3], 2.0)
+    pictures.labels(tmp_path / "x.png", toy_decode, [4, 3], ranked, 0, 5.0)
+    (rows, title, names), = sheets
+    assert names == ["label 0", "label 1", "label 2", "label 3"] and "dimension 1 of" in title
+    for label, row in enumerate(rows):
+        expected = toy_decode(np.eye(4)[[label] * 11], bases.sweep(1, 3, 5.0))
+        np.testing.assert_array_equal(row, np.concatenate([expected.appearance[:1], expected.image]))
+
+
+def test_a_reconstruction_shows_appearances_and_grids_only_of_a_model_with_a_warp(sheets, tmp_path, rng):
+    images = rng.random((2, 3, 16, 16)).astype(np.float32)
+    decoded = Decoded(images / 2, images / 3, np.zeros((2, 2, 16, 16), np.float32))
+    for outputs in (decoded, Decoded(images / 2)):
+        pictures.reconstruction(tmp_path / "x.png", images, outputs, "Title")
+    (warped, _, _), (plain, _, names) = sheets
+    for rows, expected in ((warped[:3], (images, images / 2, images / 3)), (plain, (images, images / 2))):
+        for row, values in zip(rows, expected, strict=True):
+            np.testing.assert_array_equal(row, values)
+    np.testing.assert_array_equal(warped[3][1], grids.with_grid(images[1] / 3))
+    np.testing.assert_array_equal(warped[4][1], grids.with_grid(images[1] / 2))  # not displaced: a regular grid, too
+    assert names == ["input", "reconstruction"]
+
+
 @pytest.mark.parametrize("side, shown", [(16, 48), (64, 192), (128, 256), (256, 256), (512, 512)])
 def test_small_images_are_enlarged_and_large_ones_are_not(side, shown):
     image = np.zeros((3, side, side), np.float32)

@@ -5,8 +5,9 @@
 
 Reconstruction (MSRE: sum of squared errors of a [0, 1] image; PSNR in dB) of the training images from their chains and
 of unseen images after Langevin inference; the appearance's energy near the Nyquist frequency relative to the images'
-(a checkerboard is far above 1); size and smoothness of the displacement. Those of the run's own images are written to
-metrics.json in the run folder.
+(a checkerboard is far above 1); size and smoothness of the displacement, and how far it has moved the canonical frame;
+for generated faces the exchange of known factors among training and among unseen faces, and the end-point error of the
+displacement. Results for the run's own images are written to metrics.json in the run folder.
 """
 
 from __future__ import annotations

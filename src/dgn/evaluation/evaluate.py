@@ -101,8 +101,7 @@ def known_faces(data: Data, names: Tuple[str, ...], count: int, seed: int) -> Tu
 
 
 def true_correspondence(faces: FaceSource, indices: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Which point of the head each pixel shows: coordinates (n, H, W, 3), and the mask of the pixels on the head (n, H,
-    W)."""
+    """The point of the head that each pixel shows, (n, H, W, 3), and the mask of the pixels on the head, (n, H, W)."""
     coordinates, masks = zip(*(correspondence(faces.factors(int(k)), faces.size) for k in indices))
     return np.stack(coordinates), np.stack(masks)
 
