@@ -13,7 +13,7 @@ from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import EXPRESSIONS
 from dgn.data.faces import render
 from dgn.data.folder import quiet_opencv
-from dgn.data.source import MISSING, as_images, count_images, observed
+from dgn.data.source import to_images
 from dgn.errors import UserError
 
 
@@ -43,11 +43,12 @@ def write_frames(folder, numbers, prefix=""):
 
 def test_a_video_file_is_a_clip_padded_cut_or_resampled(tmp_path):
     write_video(tmp_path / "walk.avi", 7)
-    padded = ClipFolder(tmp_path, "videos", 9, 16).read(np.array([0]))
+    source = ClipFolder(tmp_path, "videos", 9, 16)
+    padded, mask = source.read(np.array([0])), source.mask(np.array([0]))
     assert padded.shape == (1, 9, 3, 16, 16)
     np.testing.assert_allclose(levels(padded[0, :7]), 10 * np.arange(7), atol=3)
-    assert (padded[0, 7:] == MISSING).all() and observed(padded)[0].tolist() == 7 * [True] + 2 * [False]
-    assert count_images(padded) == len(as_images(padded)) == 7
+    assert (padded[0, 7:] == 0).all() and mask.tolist() == [7 * [1] + 2 * [0]]
+    np.testing.assert_array_equal(to_images(padded, mask), padded[0, :7])
     np.testing.assert_allclose(levels(ClipFolder(tmp_path, "videos", 3, 16).read(np.array([0]))[0]), [0, 10, 20], atol=3)
     np.testing.assert_allclose(levels(ClipFolder(tmp_path, "videos", 4, 16, resample=True).read(np.array([0]))[0]), [0, 20, 40, 60], atol=3)
     grey = ClipFolder(tmp_path, "videos", 4, 8, crop=(0, 0, 8, 8), grey=True).read(np.array([0]))
@@ -62,7 +63,8 @@ def test_numbered_frames_are_put_in_the_order_of_their_numbers(tmp_path):
     assert [source.name(k) for k in range(len(source))] == ["ck/S010_004", "ck/S010_006", "walk"]
     clips = source.read(np.arange(3))
     np.testing.assert_array_equal(levels(clips[2]), [20, 90, 100])
-    assert observed(clips).sum(1).tolist() == [2, 1, 3]
+    assert source.mask(np.arange(3)).sum(1).tolist() == [2, 1, 3]
+    assert ClipFolder(tmp_path, "frames", 3, 16).mask(np.array([0, 1])).sum(1).tolist() == [2, 1]  # before any read
     assert numbered(["a/1.png", "a/x.png", "b_7.png", "b_08.png"]) == {"a": ["a/1.png"], "b": ["b_7.png", "b_08.png"]}
     with pytest.raises(UserError, match="a/02.png and a/2.png are both frame 2"):
         numbered(["a/1.png", "a/2.png", "a/02.png"])

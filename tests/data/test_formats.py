@@ -8,10 +8,13 @@ import struct
 import numpy as np
 import pytest
 
-from dgn import build
-from dgn import config as cfg
+from dgn import recipe
+from dgn.config import Data
 from dgn.data import formats
+from dgn.data.open import open_sources
 from dgn.errors import UserError
+from dgn.inference.latents import given_latents
+from dgn.nets.build import make_model
 
 
 def write_mnist(folder, part: str, digits: np.ndarray, labels: np.ndarray, packed: bool) -> None:
@@ -65,12 +68,12 @@ def test_mistakes_are_named(tmp_path, rng):
 def test_labels_are_the_given_appearance(tmp_path, rng):
     write_mnist(tmp_path, "t10k", rng.integers(0, 256, (6, 28, 28)).astype(np.uint8), np.array([3, 1, 3, 0, 9, 3]), False)
     data = [f"data.path={tmp_path}", "data.format=mnist", "data.size=32", "data.grey=true", "data.held_out=2"]
-    config = cfg.load(None, [*data, "model.appearance=label", "model.z_app=10", "model.width=8"])
-    sources = build.make_sources(config.data)
-    model = build.make_model(config, "CPU")
-    given = build.given_latents(model, sources.held_out)["z_app"]
+    config = recipe.load(None, [*data, "model.appearance=label", "model.z_app=10", "model.width=8"])
+    sources = open_sources(config.data)
+    model = make_model(config)
+    given = given_latents(model.groups, sources.held_out)["z_app"]
     np.testing.assert_array_equal(given, np.eye(10)[[9, 3]])
     with pytest.raises(UserError, match="model.z_app is 5"):
-        build.given_latents(build.make_model(cfg.load(None, [*data, "model.appearance=label", "model.z_app=5"]), "CPU"), sources.held_out)
+        given_latents(make_model(recipe.load(None, [*data, "model.appearance=label", "model.z_app=5"])).groups, sources.held_out)
     with pytest.raises(UserError, match="no labels"):
-        build.given_latents(model, build.make_sources(cfg.Data(size=16)).train)
+        given_latents(model.groups, open_sources(Data(size=16)).train)

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dgn.build import make_sources
 from dgn.config import Data
 from dgn.data.images import ImageFolder, write_image
+from dgn.data.open import open_sources
 from dgn.errors import UserError
 
 
@@ -178,12 +178,12 @@ def test_people_who_are_held_out_are_not_trained_on(tmp_path):
     for k in range(8):
         write_image(tmp_path / "images" / f"{k}.png", np.full((3, 16, 16), k / 10, np.float32))
     data = Data(path=str(tmp_path / "images"), size=16, held_out=3)
-    assert [len(part) for part in make_sources(data)] == [5, 3]  # nothing is known of the people
+    assert [len(part) for part in open_sources(data)] == [5, 3]  # nothing is known of the people
     (tmp_path / "identity.txt").write_text("".join(f"{k}.png {person}\n" for k, person in enumerate(people)))
-    train, held_out = make_sources(data)
+    train, held_out = open_sources(data)
     assert [train.name(k) for k in range(len(train))] == ["0.png", "2.png", "3.png", "4.png"]
     assert [held_out.name(k) for k in range(3)] == ["5.png", "6.png", "7.png"]
-    assert make_sources(replace(data, limit=2)).train.identity() != train.identity()
+    assert open_sources(replace(data, limit=2)).train.identity() != train.identity()
     (tmp_path / "identity.txt").write_text("0.png\n")
     with pytest.raises(UserError, match="identity.txt, line 1: must be a file's name and a person"):
-        make_sources(data)
+        open_sources(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dgn.data.source import Subset, batches, epoch_order
+from dgn.data.source import Source, Subset, epoch_order, prefetch
 from dgn.errors import UserError
 from dgn.randomness import generator
 
@@ -14,7 +14,7 @@ def draw(*shard: int) -> np.random.Generator:
     return generator(1, "order", 0, *shard)
 
 
-class Numbers:
+class Numbers(Source):
     shape = (1,)
 
     def __init__(self, count):
@@ -43,15 +43,15 @@ def test_batches_come_in_order_with_the_next_one_read_ahead():
     source = Numbers(9)
     order = [np.array([3, 1]), np.array([0, 8]), np.array([5, 5])]
     seen = []
-    for indices, values in batches(source, order):
-        seen.append(values[:, 0].tolist())
-        assert values[:, 0].tolist() == list(indices)
+    for batch in prefetch(source, order):
+        seen.append(batch.x[:, 0].tolist())
+        assert batch.x[:, 0].tolist() == list(batch.indices) and batch.mask is None
     assert seen == [[3, 1], [0, 8], [5, 5]] == source.asked
 
 
 def test_an_error_arrives_with_its_batch():
-    stream = batches(Numbers(20), [np.array([1]), np.array([13])])
-    assert next(stream)[1] == 1
+    stream = prefetch(Numbers(20), [np.array([1]), np.array([13])])
+    assert next(stream).x == 1
     with pytest.raises(UserError, match="13 is corrupt"):
         next(stream)
 
