@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, flushed to disk, then renamed."""
+"""Atomic writes: to a temporary file in the same folder, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dgn.errors import RunFailed, UserError
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns what the disk refuses within the block into RunFailed naming the path."""
+    """Converts an OSError within the block to RunFailed naming the path."""
     try:
         yield
     except OSError as error:
@@ -25,19 +25,19 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place when the block ends well.
+    """A temporary path in the same folder, which is renamed to `path` when the block ends without an error.
 
-    Raises RunFailed naming the path if the disk refuses; what stood there before is then untouched.
+    Raises RunFailed naming the path if it cannot be written; an existing file is then unchanged.
     """
-    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            yield beside
-            sync(beside)
-            os.replace(beside, path)
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def new_folder(path: Path) -> Path:
@@ -52,8 +52,8 @@ def new_folder(path: Path) -> Path:
 
 
 def png_name(name: str) -> str:
-    """The name of the PNG file made from an image: kept if it ends in .png, else with .png added, so that a.jpg and a.png
-    stay apart. Raises UserError if the name would lead out of its folder."""
+    """The name of the PNG file of an image: unchanged if it ends in .png, else with .png added, so that a.jpg and
+    a.png have different ones. Raises UserError if the name leads out of its folder."""
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"the image name {name!r} leads out of the output folder")
     return name if name.lower().endswith(".png") else f"{name}.png"
@@ -61,24 +61,24 @@ def png_name(name: str) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Replaces `path` by `text`."""
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Replaces `path` by an .npy of `array`."""
-    with replacing(path) as beside, open(beside, "wb") as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         np.save(file, array, allow_pickle=False)
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Replaces `path` by an .npz of `arrays`."""
-    with replacing(path) as beside, open(beside, "wb") as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a text file. Raises RunFailed naming the path if the disk refuses."""
+    """Adds a line to a text file. Raises RunFailed naming the path if it cannot be written."""
     with disk_errors(path), open(path, "a", encoding="utf-8") as file:
         file.write(line + "\n")
 

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from dgn.data.clips import ClipFolder, by_person, chosen, numbered
+from dgn.data.clips import ClipFolder, by_person, numbered
+from dgn.data.cut import Cut
 from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import EXPRESSIONS
 from dgn.data.faces import render
-from dgn.data.folder import quiet_opencv
+from dgn.data.folder import Reading, quiet_opencv
+from dgn.data.frames import selected
 from dgn.data.source import to_images
 from dgn.errors import UserError
 
@@ -43,15 +45,15 @@ def write_frames(folder, numbers, prefix=""):
 
 def test_a_video_file_is_a_clip_padded_cut_or_resampled(tmp_path):
     write_video(tmp_path / "walk.avi", 7)
-    source = ClipFolder(tmp_path, "videos", 9, 16)
+    source = ClipFolder(tmp_path, "videos", 9, Cut(16))
     padded, mask = source.read(np.array([0])), source.mask(np.array([0]))
     assert padded.shape == (1, 9, 3, 16, 16)
     np.testing.assert_allclose(levels(padded[0, :7]), 10 * np.arange(7), atol=3)
     assert (padded[0, 7:] == 0).all() and mask.tolist() == [7 * [1] + 2 * [0]]
     np.testing.assert_array_equal(to_images(padded, mask), padded[0, :7])
-    np.testing.assert_allclose(levels(ClipFolder(tmp_path, "videos", 3, 16).read(np.array([0]))[0]), [0, 10, 20], atol=3)
-    np.testing.assert_allclose(levels(ClipFolder(tmp_path, "videos", 4, 16, resample=True).read(np.array([0]))[0]), [0, 20, 40, 60], atol=3)
-    grey = ClipFolder(tmp_path, "videos", 4, 8, crop=(0, 0, 8, 8), grey=True).read(np.array([0]))
+    np.testing.assert_allclose(levels(ClipFolder(tmp_path, "videos", 3, Cut(16)).read(np.array([0]))[0]), [0, 10, 20], atol=3)
+    np.testing.assert_allclose(levels(ClipFolder(tmp_path, "videos", 4, Cut(16), resample=True).read(np.array([0]))[0]), [0, 20, 40, 60], atol=3)
+    grey = ClipFolder(tmp_path, "videos", 4, Cut(8, (0, 0, 8, 8), grey=True)).read(np.array([0]))
     assert grey.shape == (1, 4, 1, 8, 8)
 
 
@@ -59,12 +61,12 @@ def test_numbered_frames_are_put_in_the_order_of_their_numbers(tmp_path):
     write_frames(tmp_path / "walk", [9, 10, 2])
     write_frames(tmp_path / "ck", [1, 2], "S010_004_0000")
     write_frames(tmp_path / "ck", [5], "S010_006_0000")
-    source = ClipFolder(tmp_path, "frames", 3, 16)
+    source = ClipFolder(tmp_path, "frames", 3, Cut(16))
     assert [source.name(k) for k in range(len(source))] == ["ck/S010_004", "ck/S010_006", "walk"]
     clips = source.read(np.arange(3))
     np.testing.assert_array_equal(levels(clips[2]), [20, 90, 100])
     assert source.mask(np.arange(3)).sum(1).tolist() == [2, 1, 3]
-    assert ClipFolder(tmp_path, "frames", 3, 16).mask(np.array([0, 1])).sum(1).tolist() == [2, 1]  # before any read
+    assert ClipFolder(tmp_path, "frames", 3, Cut(16)).mask(np.array([0, 1])).sum(1).tolist() == [2, 1]  # before any read
     assert numbered(["a/1.png", "a/x.png", "b_7.png", "b_08.png"]) == {"a": ["a/1.png"], "b": ["b_7.png", "b_08.png"]}
     with pytest.raises(UserError, match="a/02.png and a/2.png are both frame 2"):
         numbered(["a/1.png", "a/2.png", "a/02.png"])
@@ -76,15 +78,15 @@ def test_numbered_frames_are_put_in_the_order_of_their_numbers(tmp_path):
 def test_images_that_are_no_frames_are_said_and_a_broken_frame_is_named(tmp_path, caplog):
     write_frames(tmp_path / "walk", [1, 2, 3])
     cv2.imwrite(str(tmp_path / "walk" / "2_mended.png"), picture(0))
-    source = ClipFolder(tmp_path, "frames", 3, 16)
+    source = ClipFolder(tmp_path, "frames", 3, Cut(16))
     assert "1 of 4 image files, such as walk/2_mended.png" in caplog.text
     was = source.identity()
-    assert ClipFolder(tmp_path, "frames", 3, 16).identity() == was
+    assert ClipFolder(tmp_path, "frames", 3, Cut(16)).identity() == was
     (tmp_path / "walk" / "2.png").write_bytes(b"")
     with pytest.raises(UserError, match="its frame walk/2.png: .*empty"):
         source.read(np.array([0]))
     (tmp_path / "walk" / "2.png").unlink()
-    assert ClipFolder(tmp_path, "frames", 3, 16).identity() != was
+    assert ClipFolder(tmp_path, "frames", 3, Cut(16)).identity() != was
 
 
 def test_the_last_clips_are_of_the_last_people_in_every_class(tmp_path):
@@ -93,31 +95,31 @@ def test_the_last_clips_are_of_the_last_people_in_every_class(tmp_path):
     assert by_person([*names, "walk"]) == [*names, "walk"]
     for name in [*names, "preview"]:
         write_frames(tmp_path / name, [1])
-    source = ClipFolder(tmp_path, "frames", 1, 16, pattern="*/*")
+    source = ClipFolder(tmp_path, "frames", 1, Cut(16), Reading(pattern="*/*"))
     assert [source.name(k) for k in range(len(source))] == by_person(names)
 
 
 def test_a_strip_is_a_row_of_square_frames(tmp_path):
     cv2.imwrite(str(tmp_path / "run.png"), np.concatenate([picture(10 * k) for k in range(5)], 1))
-    source = ClipFolder(tmp_path, "strips", 3, 16, resample=True)
+    source = ClipFolder(tmp_path, "strips", 3, Cut(16), resample=True)
     np.testing.assert_array_equal(levels(source.read(np.array([0]))[0]), [0, 20, 40])
     cv2.imwrite(str(tmp_path / "odd.png"), picture(0)[:, :13])
     with pytest.raises(UserError, match="odd.png: a strip of square frames must be a multiple of its height wide"):
-        ClipFolder(tmp_path, "strips", 3, 16).read(np.arange(2))
-    left = ClipFolder(tmp_path, "strips", 3, 16, corrupt="skip")
+        ClipFolder(tmp_path, "strips", 3, Cut(16)).read(np.arange(2))
+    left = ClipFolder(tmp_path, "strips", 3, Cut(16), Reading(corrupt="skip"))
     assert len(left) == 1 and left.skipped[0][0] == "odd.png"
 
 
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(UserError, match="no video files in it"):
-        ClipFolder(tmp_path, "videos", 3, 16)
+        ClipFolder(tmp_path, "videos", 3, Cut(16))
     (tmp_path / "broken.mp4").write_bytes(b"this is no video")
     for resample in (False, True):
         with pytest.raises(UserError, match="broken.mp4: not a video that OpenCV can decode"):
-            ClipFolder(tmp_path, "videos", 3, 16, resample=resample).read(np.array([0]))
+            ClipFolder(tmp_path, "videos", 3, Cut(16), resample=resample).read(np.array([0]))
     cv2.imwrite(str(tmp_path / "face.png"), picture(0))
     with pytest.raises(UserError, match="none of its image files has a number"):
-        ClipFolder(tmp_path, "frames", 3, 16)
+        ClipFolder(tmp_path, "frames", 3, Cut(16))
 
 
 def test_a_video_that_is_cut_short_is_told(tmp_path, rng):
@@ -125,13 +127,13 @@ def test_a_video_that_is_cut_short_is_told(tmp_path, rng):
     whole = (tmp_path / "cut.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(whole[:len(whole) // 2])
     with pytest.raises(UserError, match="cut.avi: only [0-9]+ of its 40 frames can be read"):
-        ClipFolder(tmp_path, "videos", 40, 16, resample=True).read(np.array([0]))
-    assert ClipFolder(tmp_path, "videos", 5, 16).read(np.array([0])).shape[1] == 5  # all that is asked for is there
+        ClipFolder(tmp_path, "videos", 40, Cut(16), resample=True).read(np.array([0]))
+    assert ClipFolder(tmp_path, "videos", 5, Cut(16)).read(np.array([0])).shape[1] == 5  # all that is asked for is there
 
 
 def test_frames_are_spread_evenly():
-    assert chosen(5, 3, True).tolist() == [0, 2, 4] and chosen(2, 4, True).tolist() == [0, 0, 1, 1]
-    assert chosen(1, 3, True).tolist() == [0, 0, 0] and chosen(9, 3, False).tolist() == [0, 1, 2]
+    assert selected(5, 3, True).tolist() == [0, 2, 4] and selected(2, 4, True).tolist() == [0, 0, 1, 1]
+    assert selected(1, 3, True).tolist() == [0, 0, 0] and selected(9, 3, False).tolist() == [0, 1, 2]
 
 
 def test_generated_clips_go_from_neutral_to_an_apex_and_back():
@@ -142,7 +144,7 @@ def test_generated_clips_go_from_neutral_to_an_apex_and_back():
     assert np.ptp(surprise[:, 1]) == 0 and 0 < np.ptp(surprise[:, 2]) < 5
     images = clips.read(np.array([5, 0]))
     assert images.shape == (2, 9, 3, 32, 32)
-    np.testing.assert_array_equal(FaceClips(2, 9, 32, seed=1, first=5).read(np.array([0])), images[:1])
+    np.testing.assert_array_equal(FaceClips(6, 9, 32, seed=1).read(np.array([5])), images[:1])
     assert clips.landmarks(np.array([5])).shape == (1, 9, 5, 2)
     assert clips.identity() != FaceClips(12, 9, 32, seed=2).identity()
 
@@ -160,7 +162,7 @@ def test_generated_clips_show_a_part_of_a_larger_face_and_their_landmarks_lie_in
 
 def test_written_clips_are_read_again(tmp_path):
     write_clips(tmp_path / "out", 3, 4, 16, seed=1)
-    source = ClipFolder(tmp_path / "out", "frames", 4, 16)
+    source = ClipFolder(tmp_path / "out", "frames", 4, Cut(16))
     clips = FaceClips(3, 4, 16, seed=1)
     assert sorted(source.name(k) for k in range(3)) == sorted(clips.name(k) for k in range(3))
     order = [[source.name(k) for k in range(3)].index(clips.name(j)) for j in range(3)]

@@ -57,7 +57,7 @@ def test_mistakes_are_named(tmp_path, rng):
     write_mnist(tmp_path / "short", "t10k", rng.integers(0, 256, (6, 28, 28)).astype(np.uint8), np.arange(6), False)
     images = tmp_path / "short" / "t10k-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-100])
-    with pytest.raises(UserError, match="short: mnist, part test, cannot be read: Invalid"):
+    with pytest.raises(UserError, match="short: mnist, split test, cannot be read: Invalid"):
         formats.open_set("mnist", str(tmp_path / "short"), "test", None, 32, True)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "t10k-images-idx3-ubyte.gz").write_bytes(b"no gzip")

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from dgn.config import Data
+from dgn.data.cut import Cut
+from dgn.data.folder import Reading
 from dgn.data.images import ImageFolder, write_image
 from dgn.data.open import open_sources
 from dgn.errors import UserError
@@ -29,7 +31,7 @@ def write(path, pixels) -> None:
 def test_images_come_sorted_cropped_and_in_rgb(tmp_path):
     for k, name in enumerate(("b/2.png", "a.png", "b/1.png")):
         write(tmp_path / name, picture(40, 30, k))
-    source = ImageFolder(tmp_path, 16, (3, 5, 19, 21), grey=False)
+    source = ImageFolder(tmp_path, Cut(16, (3, 5, 19, 21)))
     assert [source.name(k) for k in range(3)] == ["a.png", "b/1.png", "b/2.png"] and source.shape == (3, 16, 16)
     expected = picture(40, 30, 1)[5:21, 3:19].transpose(2, 0, 1) / np.float32(255)
     np.testing.assert_array_equal(source.read(np.array([0]))[0], expected)
@@ -40,7 +42,7 @@ def test_without_a_crop_the_central_square_is_resized(tmp_path):
     flat = np.zeros((20, 60, 3), np.uint8)
     flat[:, 20:40] = (200, 100, 50)
     write(tmp_path / "wide.png", flat)
-    image = ImageFolder(tmp_path, 32, None, grey=False).read(np.array([0]))[0]
+    image = ImageFolder(tmp_path, Cut(32)).read(np.array([0]))[0]
     np.testing.assert_allclose(image.mean((1, 2)) * 255, (200, 100, 50), atol=0.5)
 
 
@@ -52,11 +54,11 @@ def test_grey_colour_alpha_and_16_bit(tmp_path):
     write(tmp_path / "3.png", (grey.astype(np.uint16) * 257))
     clear = np.dstack([colour[..., ::-1], np.zeros((16, 16), np.uint8)])
     cv2.imwrite(str(tmp_path / "4.png"), clear)
-    as_grey = ImageFolder(tmp_path, 16, None, grey=True).read(np.arange(4))
+    as_grey = ImageFolder(tmp_path, Cut(16, grey=True)).read(np.arange(4))
     np.testing.assert_array_equal(as_grey[0], as_grey[1])
     np.testing.assert_array_equal(as_grey[1], as_grey[2])
     assert (as_grey[3] == 1).all()  # wholly transparent: white
-    in_colour = ImageFolder(tmp_path, 16, None, grey=False).read(np.array([1]))[0]
+    in_colour = ImageFolder(tmp_path, Cut(16)).read(np.array([1]))[0]
     assert (in_colour[0] == in_colour[1]).all()
 
 
@@ -75,7 +77,7 @@ def harm(tmp_path) -> dict:
 
 def test_each_unusable_file_is_named_with_the_reason(tmp_path):
     reasons = harm(tmp_path)
-    source = ImageFolder(tmp_path, 16, None, grey=False)
+    source = ImageFolder(tmp_path, Cut(16))
     source.read(np.array([0]))
     for index, (name, reason) in enumerate(reasons.items(), 1):
         with pytest.raises(UserError, match=f"{name}.*{reason}"):
@@ -84,12 +86,12 @@ def test_each_unusable_file_is_named_with_the_reason(tmp_path):
 
 def test_skip_leaves_the_unusable_ones_out_from_the_start(tmp_path):
     reasons = harm(tmp_path)
-    source = ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip")
+    source = ImageFolder(tmp_path, Cut(16), Reading(corrupt="skip"))
     assert len(source) == 1 and source.name(0) == "a_good.png"
     assert {name for name, _ in source.skipped} == set(reasons)
     (tmp_path / "a_good.png").unlink()
     with pytest.raises(UserError, match="none of 4 files can be used"):
-        ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip")
+        ImageFolder(tmp_path, Cut(16), Reading(corrupt="skip"))
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -102,7 +104,7 @@ def test_an_image_beyond_the_decoders_limit_is_named(tmp_path):
     content = chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
     (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + content)
     with pytest.raises(UserError, match="huge.png.*refuses"):
-        ImageFolder(tmp_path, 16, None, grey=False).read(np.array([0]))
+        ImageFolder(tmp_path, Cut(16)).read(np.array([0]))
 
 
 def test_orientation_tags_are_followed_and_trailing_bytes_ignored(tmp_path):
@@ -112,53 +114,45 @@ def test_orientation_tags_are_followed_and_trailing_bytes_ignored(tmp_path):
     tag = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x112, 3, 1, 6, 0, 0)
     segment = b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag
     (tmp_path / "turned.jpg").write_bytes(jpg[:2] + segment + jpg[2:] + bytes(64))
-    image = ImageFolder(tmp_path, 40, None, grey=True).read(np.array([0]))[0, 0]
+    image = ImageFolder(tmp_path, Cut(40, grey=True)).read(np.array([0]))[0, 0]
     assert image[:16].min() > 0.9 and image[24:].max() < 0.1
-
-
-def test_a_range_is_chosen_before_files_are_skipped(tmp_path):
-    for k in range(6):
-        write(tmp_path / f"{k}.png", picture(16, 16, k))
-    (tmp_path / "1.png").write_bytes(b"")
-    train = ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip", limit=-2)
-    held_out = ImageFolder(tmp_path, 16, None, grey=False, corrupt="skip", first=-2)
-    assert [train.name(k) for k in range(len(train))] == ["0.png", "2.png", "3.png"]
-    assert [held_out.name(k) for k in range(len(held_out))] == ["4.png", "5.png"]
-    with pytest.raises(UserError, match="selects none of its 6"):
-        ImageFolder(tmp_path, 16, None, grey=False, first=6)
 
 
 def test_wrong_arguments(tmp_path):
     write(tmp_path / "x.png", picture(16, 16))
-    for arguments, said in ((dict(size=0, crop=None), "image size 0"), (dict(size=8, crop=(5, 0, 5, 9)), "left < right"),
-                            (dict(size=8, crop=None, corrupt="maybe"), "'error' or 'skip'")):
-        with pytest.raises(UserError, match=said):
-            ImageFolder(tmp_path, grey=False, **arguments)
+    with pytest.raises(UserError, match="image size 0"):
+        Cut(0)
+    with pytest.raises(UserError, match="left < right"):
+        Cut(8, (5, 0, 5, 9))
+    with pytest.raises(UserError, match="'error' or 'skip'"):
+        Reading(corrupt="maybe")
+    with pytest.raises(UserError, match="none of its 1 images or clips matches data.pattern"):
+        ImageFolder(tmp_path, Cut(16), Reading(pattern="y*"))
 
 
 def test_a_crop_beyond_an_image_is_named_with_its_size(tmp_path):
     write(tmp_path / "small.png", picture(20, 30))
     with pytest.raises(UserError, match=r"small.png.*right 40.*30 x 20"):
-        ImageFolder(tmp_path, 16, (0, 0, 40, 20), grey=False).read(np.array([0]))
+        ImageFolder(tmp_path, Cut(16, (0, 0, 40, 20))).read(np.array([0]))
 
 
 def test_wrong_folders(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
-        ImageFolder(tmp_path / "nowhere", 16, None, grey=False)
+        ImageFolder(tmp_path / "nowhere", Cut(16))
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
-        ImageFolder(tmp_path / "file", 16, None, grey=False)
+        ImageFolder(tmp_path / "file", Cut(16))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"no images.*\.jpg"):
-        ImageFolder(tmp_path / "empty", 16, None, grey=False)
+        ImageFolder(tmp_path / "empty", Cut(16))
 
 
 def test_the_cache_is_bounded_and_changes_nothing(tmp_path):
     for k in range(12):
         write(tmp_path / f"{k:02d}.png", picture(300, 300, k))
-    bounded = ImageFolder(tmp_path, 256, None, grey=False, cache_mb=1)  # 1 MiB holds 5 of 192 KiB
+    bounded = ImageFolder(tmp_path, Cut(256), Reading(cache_mb=1))  # 1 MiB holds 5 of 192 KiB
     assert bounded._cache.nbytes <= 2 ** 20
-    free = ImageFolder(tmp_path, 256, None, grey=False, cache_mb=0)
+    free = ImageFolder(tmp_path, Cut(256), Reading(cache_mb=0))
     for _ in range(2):
         np.testing.assert_array_equal(bounded.read(np.arange(12)), free.read(np.arange(12)))
 
@@ -167,7 +161,7 @@ def test_written_images_come_back(tmp_path):
     image = picture(16, 16).transpose(2, 0, 1) / np.float32(255)
     write_image(tmp_path / "new" / "x.png", image)
     write_image(tmp_path / "new" / "y.png", image[:1])
-    source = ImageFolder(tmp_path / "new", 16, None, grey=False)
+    source = ImageFolder(tmp_path / "new", Cut(16))
     np.testing.assert_array_equal(source.read(np.array([0]))[0], image)
     np.testing.assert_array_equal(source.read(np.array([1]))[0], image[:1].repeat(3, 0))
 

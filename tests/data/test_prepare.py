@@ -10,6 +10,7 @@ import pytest
 
 from dgn.data import prepare
 from dgn.data.clips import ClipFolder
+from dgn.data.cut import Cut
 from dgn.data.faces import render, subject_factors
 from dgn.errors import UserError
 
@@ -72,7 +73,7 @@ def test_a_video_is_cut_by_one_square_and_its_frames_are_kept(tmp_path):
     frames = sorted((tmp_path / "out" / "talk.avi").iterdir())
     assert [f.name for f in frames] == [f"{k + 1:06d}.png" for k in range(12)]
     np.testing.assert_allclose([cv2.imread(str(f)).mean() for f in frames], 20 * np.arange(12), atol=3)
-    assert ClipFolder(tmp_path / "out", "frames", 12, 16).read(np.array([0])).shape == (1, 12, 3, 16, 16)
+    assert ClipFolder(tmp_path / "out", "frames", 12, Cut(16)).read(np.array([0])).shape == (1, 12, 3, 16, 16)
 
 
 def test_clips_of_frames_and_strips_are_cut_by_one_square_each(tmp_path):
@@ -85,7 +86,7 @@ def test_clips_of_frames_and_strips_are_cut_by_one_square_each(tmp_path):
     boxes = iter([[(10, 10, 20, 20)], [(14, 10, 20, 20)], [(18, 10, 20, 20)]])
     report = prepare.crop_clips(tmp_path / "frames", "frames", tmp_path / "out", 20, lambda picture: next(boxes))
     assert report.found == ["joy/P1"]
-    clip = ClipFolder(tmp_path / "out", "frames", 3, 20)
+    clip = ClipFolder(tmp_path / "out", "frames", 3, Cut(20))
     assert clip.name(0) == "joy/P1"
     lit = clip.read(np.array([0]))[0, :, 0, 10] > 0.5
     assert lit[1].all() and not lit[0, 17:].any() and lit[0, :15].all() and not lit[2, :3].any() and lit[2, 5:].all()
@@ -100,5 +101,5 @@ def test_clips_of_frames_and_strips_are_cut_by_one_square_each(tmp_path):
     (tmp_path / "strips").mkdir()
     cv2.imwrite(str(tmp_path / "strips" / "walk.png"), np.concatenate([np.full((16, 16, 3), 50 * k, np.uint8) for k in range(4)], 1))
     prepare.crop_clips(tmp_path / "strips", "strips", tmp_path / "cut", 16, lambda picture: [(0, 0, 16, 16)])
-    found = ClipFolder(tmp_path / "cut", "frames", 4, 16).read(np.array([0]))[0]
+    found = ClipFolder(tmp_path / "cut", "frames", 4, Cut(16)).read(np.array([0]))[0]
     np.testing.assert_allclose(found.mean((1, 2, 3)), np.arange(4) * 50 / 255, atol=1e-3)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mindspore import mindrecord
 
+from dgn.data.cut import Cut
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages, pack
 from dgn.errors import UserError
@@ -16,7 +17,7 @@ from tests.training.tiny import write_images
 
 
 def test_packed_images_come_back_bit_for_bit_in_any_order(tmp_path):
-    source = ImageFolder(write_images(tmp_path / "images", 7), 16, None, grey=False)
+    source = ImageFolder(write_images(tmp_path / "images", 7), Cut(16))
     path = tmp_path / "out" / "set.mindrecord"
     assert pack(source, path) == 7
     records = RecordImages(str(path))
@@ -44,7 +45,7 @@ def test_black_pixels_at_the_end_are_kept(tmp_path):
 
 
 def test_wrong_files_are_refused(tmp_path):
-    source = ImageFolder(write_images(tmp_path / "images", 2), 16, None, grey=False)
+    source = ImageFolder(write_images(tmp_path / "images", 2), Cut(16))
     with pytest.raises(UserError, match="must end in .mindrecord"):
         pack(source, tmp_path / "set.rec")
     pack(source, tmp_path / "set.mindrecord")
@@ -65,7 +66,7 @@ def test_wrong_files_are_refused(tmp_path):
 
 def test_a_file_that_was_cut_short_is_named(tmp_path):
     path = tmp_path / "short.mindrecord"
-    pack(ImageFolder(write_images(tmp_path / "images", 20), 16, None, grey=False), path)
+    pack(ImageFolder(write_images(tmp_path / "images", 20), Cut(16)), path)
     os.truncate(path, path.stat().st_size - 100)  # the rows at the end go first
     records = RecordImages(str(path))
     assert records.read(np.array([0])).shape == (1, 3, 16, 16)
@@ -77,7 +78,7 @@ def test_a_file_that_was_cut_short_is_named(tmp_path):
 
 
 def test_an_index_outside_is_refused(tmp_path):
-    pack(ImageFolder(write_images(tmp_path / "images", 3), 16, None, grey=False), tmp_path / "set.mindrecord")
+    pack(ImageFolder(write_images(tmp_path / "images", 3), Cut(16)), tmp_path / "set.mindrecord")
     records = RecordImages(str(tmp_path / "set.mindrecord"))
     for index in (-1, 3):
         with pytest.raises(IndexError, match="images 0 to 2"):
@@ -89,7 +90,7 @@ def test_an_index_outside_is_refused(tmp_path):
 def test_the_identity_is_that_of_the_names_in_order(tmp_path):
     path = tmp_path / "set.mindrecord"
     names = "\n".join(f"{k:03d}.png" for k in range(12))
-    pack(ImageFolder(write_images(tmp_path / "images", 12), 16, None, grey=False), path)
+    pack(ImageFolder(write_images(tmp_path / "images", 12), Cut(16)), path)
     records = RecordImages(str(path))
     assert records.identity() == f"records {hashlib.sha256(names.encode()).hexdigest()[:16]}"
     (tmp_path / "set.mindrecord.db").write_bytes(b"no table")

@@ -1,4 +1,4 @@
-"""Drawn faces of a cat and a monkey: something that no face model was trained on (5.4, Fig. 12a)."""
+"""Drawn faces of a cat and a monkey: images unlike those that a face model was trained on (5.4, Fig. 12a)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import Dict
 import cv2
 import numpy as np
 
-FINE = 4  # drawn this much larger, then averaged
+FINE = 4  # supersampling in each direction
 
 
 def draw(size: int) -> Dict[str, np.ndarray]:
-    """Frontal faces (3, size, size) float32 in [0, 1] by name, eyes and mouth about where the generated faces have them."""
+    """{name: frontal face (3, size, size) float32 in [0, 1]}, with eyes and mouth about where the generated faces have
+    them."""
     return {"cat": _cat(size), "monkey": _monkey(size)}
 
 
 class _Canvas:
-    """A picture whose coordinates go from 0 to 1 in both directions."""
+    """An image with coordinates from 0 to 1 in both directions."""
 
-    def __init__(self, size: int, ground) -> None:
+    def __init__(self, size: int, background) -> None:
         self.side = size * FINE
         self.pixels = np.empty((self.side, self.side, 3), np.float32)
-        self.pixels[:] = np.linspace(0.85, 1.05, self.side)[:, None, None] * np.array(ground, np.float32)
+        self.pixels[:] = np.linspace(0.85, 1.05, self.side)[:, None, None] * np.array(background, np.float32)
 
     def oval(self, x: float, y: float, rx: float, ry: float, colour, turned: float = 0) -> None:
         s = self.side
@@ -35,11 +36,12 @@ class _Canvas:
         cv2.polylines(self.pixels, [corners], False, colour, max(int(width * self.side), 1), cv2.LINE_AA)
 
     def mirrored(self, draw) -> None:
-        """draw(f) for both sides; f turns a distance from the middle into an x."""
+        """Calls draw(f) for both sides; f maps a distance from the middle to an x."""
         for side in (-1, 1):
             draw(lambda distance, side=side: 0.5 + side * distance)
 
-    def finished(self) -> np.ndarray:
+    def image(self) -> np.ndarray:
+        """(3, size, size) float32 in [0, 1]."""
         size = self.side // FINE
         return np.clip(self.pixels.reshape(size, FINE, size, FINE, 3).mean((1, 3)).transpose(2, 0, 1), 0, 1)
 
@@ -58,8 +60,10 @@ def _cat(size: int) -> np.ndarray:
     c.mirrored(lambda f: c.oval(f(0.15), 0.47, 0.018, 0.052, (0.05, 0.05, 0.05)))
     c.shape([(0.45, 0.61), (0.55, 0.61), (0.5, 0.665)], pink)
     c.mirrored(lambda f: c.line([(0.5, 0.665), (f(0.03), 0.72), (f(0.09), 0.72)], dark, 0.012))
-    c.mirrored(lambda f: [c.line([(f(0.12), 0.69 + 0.02 * k), (f(0.38), 0.64 + 0.06 * k)], (0.98, 0.98, 0.98), 0.006) for k in range(3)])
-    return c.finished()
+    white = (0.98, 0.98, 0.98)
+    for k in range(3):  # whiskers
+        c.mirrored(lambda f, k=k: c.line([(f(0.12), 0.69 + 0.02 * k), (f(0.38), 0.64 + 0.06 * k)], white, 0.006))
+    return c.image()
 
 
 def _monkey(size: int) -> np.ndarray:
@@ -75,4 +79,4 @@ def _monkey(size: int) -> np.ndarray:
     c.mirrored(lambda f: c.line([(f(0.07), 0.355), (f(0.2), 0.35)], dark, 0.02))
     c.mirrored(lambda f: c.oval(f(0.035), 0.6, 0.017, 0.012, dark))
     c.line([(0.38, 0.73), (0.44, 0.765), (0.5, 0.775), (0.56, 0.765), (0.62, 0.73)], dark, 0.016)
-    return c.finished()
+    return c.image()

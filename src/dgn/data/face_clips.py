@@ -1,15 +1,14 @@
-"""Drawn clips of faces with known person, expression, factors and landmarks: the embedded data of the dynamic model.
+"""Drawn clips of faces with known person, expression, factors and landmarks: the built-in data of the dynamic model.
 
-Each clip goes from a neutral face to the apex of an expression and back. People differ in how far and how fast they go,
-and the head moves a little, so that no two clips of an expression are alike. Faces fill the frame, as if cut out by a face
-detector: an expression is little of a picture that shows hair and background too.
+Each clip goes from a neutral face to the apex of an expression and back. Strength, time course and a small motion of
+the head differ from clip to clip. Faces fill the frame, as if cropped by a face detector: an expression changes few of
+the pixels of an image that also shows hair and background.
 """
 
 from __future__ import annotations
 
-import csv
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import List, Tuple
 
@@ -18,97 +17,78 @@ from tqdm import tqdm
 
 from dgn.data.face_factors import EXPRESSIONS, Factors, subject_factors, with_expression
 from dgn.data.face_surface import Window, place_landmarks
-from dgn.data.faces import CACHE_MB, LANDMARKS, draw
-from dgn.data.folder import PixelCache, to_unit
+from dgn.data.faces import DrawnFaces, draw, labels_table
 from dgn.data.images import write_image
-from dgn.data.source import Source
-from dgn.files import disk_errors, new_folder
 from dgn.randomness import generator
 
-CLIPS = 86 * len(EXPRESSIONS)  # as many people and expressions as the MUG set has (5.6)
-CLOSE = 1.625  # faces are drawn so many times larger than a frame
-CENTRE = 0.55  # and cut around the middle of their features, at this part of the height
+CLIPS = 86 * len(EXPRESSIONS)  # people x expressions of the MUG set (5.6)
+CLOSE = 1.625  # size of the whole drawn image relative to a frame
+CENTRE = 0.55  # height of the middle of a frame in the whole image: that of the facial features
 
 
-class FaceClips(Source):
-    """`count` drawn clips: clip k shows person k // 6 with expression k % 6, in `frames` frames."""
+class FaceClips(DrawnFaces):
+    """`count` drawn clips of `frames` frames: clip k shows person k // 6 with expression k % 6."""
 
-    def __init__(self, count: int, frames: int, size: int, seed: int, grey: bool = False, first: int = 0) -> None:
-        self.shape = (frames, 1 if grey else 3, size, size)
-        self.count, self.seed, self.first = count, seed, first
-        self._cache = PixelCache(CACHE_MB)
-
-    def __len__(self) -> int:
-        return self.count
+    def __init__(self, count: int, frames: int, size: int, seed: int, grey: bool = False) -> None:
+        super().__init__(count, (frames, 1 if grey else 3, size, size), seed)
+        self._whole = round(size * CLOSE)  # pixels of the whole drawn image
+        self._window = Window((self._whole - size) // 2, round(CENTRE * self._whole - size / 2), size)
 
     def label(self, index: int) -> Tuple[int, str]:
         """(person, expression) of a clip."""
-        person, which = divmod(self.first + int(index), len(EXPRESSIONS))
-        return person, EXPRESSIONS[which]
+        person, expression = divmod(int(index), len(EXPRESSIONS))
+        return person, EXPRESSIONS[expression]
 
     def factors(self, index: int) -> List[Factors]:
-        """The factors of every frame."""
+        """The factors of every frame of a clip."""
         person, expression = self.label(index)
-        rng, frames = generator(self.seed, "face clips", self.first + int(index)), self.shape[0]
+        rng, frames = generator(self.seed, "face clips", int(index)), self.shape[0]
         strength, peak, sharpness = rng.uniform(0.7, 1.0), rng.uniform(0.4, 0.6), rng.uniform(0.8, 1.4)
         yaw, pitch, roll = rng.uniform(-6, 6), rng.uniform(-4, 4), rng.uniform(-3, 3)
         turn, nod, tilt = rng.uniform(-4, 4), rng.uniform(-3, 3), rng.uniform(-2, 2)
         neutral = subject_factors(self.seed, person)
-        found = []
+        result = []
         for time in np.linspace(0, 1, frames) if frames > 1 else [peak]:
             # 0 at both ends, 1 at the peak, smooth everywhere
             phase = 0.5 * time / peak if time <= peak else 0.5 + 0.5 * (time - peak) / (1 - peak)
             amount = strength * np.sin(np.pi * phase) ** (2 * sharpness)
             face = with_expression(neutral, expression, float(amount))
-            found.append(replace(face, yaw=yaw + turn * time, pitch=pitch + nod * time, roll=roll + tilt * time))
-        return found
+            result.append(replace(face, yaw=yaw + turn * time, pitch=pitch + nod * time, roll=roll + tilt * time))
+        return result
 
-    def factor_table(self, indices: np.ndarray, names: Tuple[str, ...]) -> np.ndarray:
-        """The named factors of clips, (n, F, names) float64."""
-        return np.array([[[getattr(frame, name) for name in names] for frame in self.factors(index)] for index in indices])
+    def images(self, index: int) -> List[Factors]:
+        """The factors of every frame of a clip."""
+        return self.factors(index)
 
-    def landmarks(self, indices: np.ndarray) -> np.ndarray:
-        """Landmarks of clips, (n, F, 5, 2) in pixels."""
-        wide, window = self._window()
-        marks = np.array([[place_landmarks(frame, wide) for frame in self.factors(index)] for index in indices])
-        return marks - np.float32([window.left, window.top])
+    def draw(self, index: int) -> np.ndarray:
+        """The pixels of a clip, (F, C, size, size) uint8."""
+        grey = self.shape[1] == 1
+        return np.stack([draw(frame, self._whole, grey, self._window) for frame in self.factors(index)])
+
+    def place(self, factors: Factors) -> np.ndarray:
+        """The landmarks of a frame, (5, 2) in pixels."""
+        return place_landmarks(factors, self._whole) - np.float32([self._window.left, self._window.top])
 
     def name(self, index: int) -> str:
-        """How a clip is called in files and messages."""
+        """Name of a clip in files and messages."""
         person, expression = self.label(index)
-        return f"{expression}/P{person:03d}_{self.first + int(index):04d}"
+        return f"{expression}/P{person:03d}_{int(index):04d}"
 
     def identity(self) -> str:
-        """The seed and the first index decide every clip."""
-        return f"clips of faces of seed {self.seed} from {self.first}, {self.shape[0]} frames"
-
-    def read(self, indices: np.ndarray) -> np.ndarray:
-        """The clips at `indices`, (n, F, C, size, size) float32 in [0, 1]."""
-        return to_unit(np.stack([self._cache.fetch(int(index), self._draw) for index in indices]))
-
-    def _draw(self, index: int) -> np.ndarray:
-        wide, window = self._window()
-        return np.stack([draw(frame, wide, self.shape[1] == 1, window) for frame in self.factors(index)])
-
-    def _window(self) -> Tuple[int, Window]:
-        """Pixels of a whole drawn head, and the part of it that a frame shows."""
-        size = self.shape[-1]
-        wide = round(size * CLOSE)
-        return wide, Window((wide - size) // 2, round(CENTRE * wide - size / 2), size)
+        """The seed and number of frames, which determine every clip."""
+        return f"clips of faces of seed {self.seed} from 0, {self.shape[0]} frames"
 
 
 def write_clips(out: Path, count: int, frames: int, size: int, seed: int, grey: bool = False) -> None:
-    """Writes clips as PNG files, class/person_number/0001.png ..., with labels.csv (file, clip, person, expression, every
-    factor, every landmark's x and y). Raises UserError if `out` holds files; RunFailed if one cannot be written."""
+    """Writes clips as PNG files, class/person_number/0001.png ..., with labels.csv (file, clip, person, expression,
+    factors, landmarks). Raises UserError if `out` holds files, RunFailed if a file cannot be written."""
     source = FaceClips(count, frames, size, seed, grey)
-    new_folder(out)
-    with disk_errors(out / "labels.csv"), open(out / "labels.csv", "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["file", "clip", "person", "expression", *asdict(Factors()), *(f"{mark}_{axis}" for mark in LANDMARKS for axis in "xy")])
-        for k in tqdm(range(count), unit="clip", disable=not sys.stderr.isatty()):
-            images, (person, expression) = source.read(np.array([k]))[0], source.label(k)
-            marks = source.landmarks(np.array([k]))[0]
-            for t, factors in enumerate(source.factors(k)):
-                name = f"{source.name(k)}/{t + 1:04d}.png"
+    with labels_table(out, ["file", "clip", "person", "expression"]) as table:
+        for index in tqdm(range(count), unit="clip", disable=not sys.stderr.isatty()):
+            clip, (person, expression) = source.name(index), source.label(index)
+            one = np.array([index])
+            images, marks = source.read(one)[0], source.landmarks(one)[0]
+            for t, factors in enumerate(source.factors(index)):
+                name = f"{clip}/{t + 1:04d}.png"
                 write_image(out / name, images[t])
-                table.writerow([name, source.name(k), person, expression, *asdict(factors).values(), *marks[t].ravel().round(3)])
+                table.add([name, clip, person, expression], factors, marks[t])

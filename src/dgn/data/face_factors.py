@@ -1,4 +1,4 @@
-"""The known factors of a drawn face: their names, ranges and the populations they are drawn from."""
+"""The factors of a drawn face: names, ranges, and the populations that they are sampled from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dgn.randomness import generator
 
 @dataclass(frozen=True)
 class Factors:
-    """Everything that decides how a face looks; each scalar is one factor of variation.
+    """All factors of variation of a face.
 
-    The first block is appearance (what colour a point of the head has), the second geometry (where that point is
-    seen). Neither changes what belongs to the other.
+    The first block is appearance (the colour of each point of the head), the second geometry (where that point appears
+    in the image). Each leaves the other unchanged.
     """
 
     skin: float = 0.7  # tone, 0 dark .. 1 light
-    hairline: float = 0.5  # how far the hair comes down the forehead, 0 receding .. 1 fringe
+    hairline: float = 0.5  # lower end of the hair on the forehead, 0 receding .. 1 fringe
     hair_length: float = 0.3  # 0 cropped .. 1 beyond the chin
     hair_colour: float = 0.3  # 0 black, 0.3 brown, 0.55 auburn, 0.8 blond, 1 light grey
     parting: float = 0.0  # slant of the hairline, -1 low on the image's left .. 1 low on its right
@@ -28,22 +28,22 @@ class Factors:
     lip_redness: float = 0.4  # 0 nearly skin .. 1 red
     eye_colour: float = 0.2  # 0 brown, 0.4 green, 0.75 blue, 1 light grey
     cheek_redness: float = 0.3  # 0 none .. 1 flushed
-    freckles: float = 0.0  # 0 none .. 1 strong; where they lie is decided by `identity`
-    texture: float = 0.5  # strength of the uneven skin tone, 0 .. 1; its pattern is decided by `identity`
-    light: float = 0.0  # where the light comes from, in head coordinates: -1 image's left .. 1 its right
+    freckles: float = 0.0  # 0 none .. 1 strong; their places depend on `identity`
+    texture: float = 0.5  # strength of the uneven skin tone, 0 .. 1; its pattern depends on `identity`
+    light: float = 0.0  # direction of the light, in head coordinates: -1 image's left .. 1 its right
     background_hue: float = 0.55  # position on the colour circle, 0 .. 1
     background_light: float = 0.6  # 0 dark .. 1 light
-    background_gradient: float = 0.0  # brightness slope from left to right, -1 .. 1
+    background_gradient: float = 0.0  # brightness gradient from left to right, -1 .. 1
 
-    yaw: float = 0.0  # degrees, positive turns the nose to the image's right
-    pitch: float = 0.0  # degrees, positive lifts the nose
-    roll: float = 0.0  # degrees, positive turns clockwise in the image
-    head_width: float = 1.0  # times the neutral width, 0.85 .. 1.15
+    yaw: float = 0.0  # degrees, positive: the nose points to the image's right
+    pitch: float = 0.0  # degrees, positive: the nose is raised
+    roll: float = 0.0  # degrees, positive: clockwise in the image
+    head_width: float = 1.0  # relative to the neutral width, 0.85 .. 1.15
     jaw_width: float = 0.0  # relative widening of the jaw, -0.2 pointed .. 0.2 square
     mouth_open: float = 0.0  # 0 closed .. 1 wide open
     smile: float = 0.0  # -1 corners down .. 1 corners up
     brow_raise: float = 0.0  # -1 frown (inner ends down) .. 1 raised
-    eye_open: float = 1.0  # times the neutral opening, 0.1 nearly shut .. 1.6 wide
+    eye_open: float = 1.0  # relative to the neutral opening, 0.1 nearly shut .. 1.6 wide
 
     identity: int = 0  # key of the random skin pattern; a label, not a quantity
 
@@ -53,8 +53,8 @@ APPEARANCE: tuple[str, ...] = _SCALARS[: _SCALARS.index("yaw")]
 GEOMETRY: tuple[str, ...] = _SCALARS[_SCALARS.index("yaw"):]
 EXPRESSIONS: tuple[str, ...] = ("happiness", "sadness", "anger", "fear", "disgust", "surprise")
 
-# What each expression adds at its apex to (mouth_open, smile, brow_raise, eye_open).
-MOVED = ("mouth_open", "smile", "brow_raise", "eye_open")
+# The factors that an expression changes, and what each expression adds to them at its apex.
+EXPRESSION_FACTORS: tuple[str, ...] = ("mouth_open", "smile", "brow_raise", "eye_open")
 _APEX = {
     "happiness": (0.30, 1.00, 0.15, -0.25),
     "sadness": (0.00, -0.85, 0.35, -0.35),
@@ -67,7 +67,8 @@ _LIMITS = {"mouth_open": (0.0, 1.0), "smile": (-1.0, 1.0), "brow_raise": (-1.0, 
 
 
 def _draw_appearance(rng: np.random.Generator) -> dict[str, float]:
-    """Appearance and bone structure of one person; beards go with shorter hair, thicker brows and paler lips."""
+    """Appearance and bone structure of a random person. Beards correlate with shorter hair, thicker brows and paler
+    lips."""
     bearded = rng.random() < 0.4
     return {
         "skin": rng.uniform(0.0, 1.0),
@@ -94,7 +95,7 @@ def _draw_appearance(rng: np.random.Generator) -> dict[str, float]:
 
 
 def sample_factors(seed: int, index: int) -> Factors:
-    """Face number `index` of the default population: a random person, pose and moderate expression."""
+    """Face `index` of the default population: a random person with a random pose and a moderate expression."""
     rng = generator(seed, "faces", index)
     return Factors(
         **_draw_appearance(rng),
@@ -109,14 +110,14 @@ def sample_factors(seed: int, index: int) -> Factors:
 
 
 def subject_factors(seed: int, subject: int) -> Factors:
-    """The frontal neutral face of person `subject`: appearance and bone structure are the identity."""
+    """The frontal neutral face of person `subject`; appearance and bone structure are random."""
     return Factors(**_draw_appearance(generator(seed, "face subjects", subject)))
 
 
 def with_expression(factors: Factors, expression: str, amount: float) -> Factors:
-    """`factors` moved towards the apex of one of EXPRESSIONS; amount 0 leaves them, 1 is the apex."""
-    moved = {}
-    for name, change in zip(MOVED, _APEX[expression]):
+    """`factors` with an expression of EXPRESSIONS: amount 0 is none of it, 1 its apex."""
+    changed = {}
+    for name, change in zip(EXPRESSION_FACTORS, _APEX[expression]):
         low, high = _LIMITS[name]
-        moved[name] = min(high, max(low, getattr(factors, name) + amount * change))
-    return replace(factors, **moved)
+        changed[name] = min(high, max(low, getattr(factors, name) + amount * change))
+    return replace(factors, **changed)

@@ -1,8 +1,8 @@
 """The colours of a drawn head: every part is a function of material coordinates and appearance factors.
 
 Images are (3, size, size) float32 RGB in [0, 1] while they are painted; positions and lengths are in the units of
-`face_surface` (the frame spans [-1, 1]). Light is fixed to the head and acts on the normals of the neutral head, so
-that pose and expression leave every point's colour alone.
+`face_surface` (the frame spans [-1, 1]). The light is fixed to the head and uses the normals of the neutral head, so
+that pose and expression do not change the colour of a point.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from dgn.randomness import generator
 
 # Piecewise linear palettes over a factor in [0, 1]: (position, RGB in 0..255).
 _SKIN = ((0.0, (104, 66, 48)), (0.35, (164, 112, 82)), (0.7, (222, 172, 138)), (1.0, (248, 217, 196)))
-_HAIR = ((0.0, (34, 28, 27)), (0.3, (78, 50, 34)), (0.55, (132, 76, 42)), (0.8, (206, 166, 104)), (1.0, (196, 190, 184)))
+_HAIR = ((0.0, (34, 28, 27)), (0.3, (78, 50, 34)), (0.55, (132, 76, 42)), (0.8, (206, 166, 104)),
+         (1.0, (196, 190, 184)))
 _IRIS = ((0.0, (84, 52, 30)), (0.4, (96, 116, 66)), (0.75, (74, 118, 172)), (1.0, (146, 168, 184)))
 _BLUSH = (0.86, 0.36, 0.32)
 _LIP_RED = (0.78, 0.18, 0.22)
@@ -54,18 +55,18 @@ def _palette(stops: tuple, value: float) -> np.ndarray:
 
 
 def _mix(image: np.ndarray, colour: object, alpha: np.ndarray) -> None:
-    """Lay `colour`, (3,) or an image, over `image` in place with opacity `alpha` (size, size)."""
+    """Blends `colour`, (3,) or an image, into `image` in place with opacity `alpha` (size, size)."""
     colour = np.asarray(colour, np.float32)
     image += alpha * ((colour[:, None, None] if colour.ndim == 1 else colour) - image)
 
 
 def _edge(distance: np.ndarray, width: float) -> np.ndarray:
-    """Opacity of a shape at signed `distance` inside its outline, soft over `width`."""
+    """Opacity of a shape at signed `distance` inside its outline, with an edge of width `width`."""
     return np.clip(distance * (1 / width) + 0.5, 0, 1)
 
 
 def _lighting(normal: np.ndarray, light: float) -> np.ndarray:
-    """Brightness factor of a surface with head-frame normals (3, ...) under soft light from side `light`."""
+    """Brightness factor of a surface with normals (3, ...) in head coordinates under soft light from side `light`."""
     source = np.array([0.85 * light, -0.40, 0.80], np.float32)
     x, y, z = source / np.linalg.norm(source)
     facing = x * normal[0] + y * normal[1] + z * normal[2]
@@ -74,7 +75,7 @@ def _lighting(normal: np.ndarray, light: float) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _complexion(identity: int) -> np.ndarray:
-    """Random skin pattern of one person over azimuth and height, (128, 128, 2): unevenness about -1..1, freckles 0..1."""
+    """Random skin pattern of a person over azimuth and height, (128, 128, 2): unevenness about -1..1, freckles 0..1."""
     rng = generator(identity, "complexion")
     uneven = cv2.resize(rng.standard_normal((9, 9)).astype(np.float32), (128, 128), interpolation=cv2.INTER_CUBIC)
     spots = (rng.random((128, 128)) < 0.035).astype(np.float32) * rng.uniform(0.5, 1, (128, 128)).astype(np.float32)
@@ -90,11 +91,11 @@ def _sample_complexion(identity: int, azimuth: np.ndarray, y: np.ndarray) -> tup
 
 
 def _background(rays: Rays, factors: Factors) -> np.ndarray:
-    """A plain wall with a brightness slope."""
+    """A plain wall with a brightness gradient."""
     phase = 2 * np.pi * (factors.background_hue - np.arange(3) / 3)
     wall = (0.25 + 0.6 * factors.background_light) * (0.88 + 0.12 * np.cos(phase))
-    slope = 1 + 0.28 * factors.background_gradient * rays.frame[0] - 0.06 * rays.frame[1]
-    return wall.astype(np.float32)[:, None, None] * slope
+    gradient = 1 + 0.28 * factors.background_gradient * rays.frame[0] - 0.06 * rays.frame[1]
+    return wall.astype(np.float32)[:, None, None] * gradient
 
 
 def _paint_neck(image: np.ndarray, rays: Rays, factors: Factors) -> None:
@@ -116,7 +117,8 @@ def _paint_face(skin: Skin, rays: Rays, factors: Factors) -> np.ndarray:
     image = tone[:, None, None] * (1 + 0.055 * factors.texture * uneven)
 
     flush = 0.55 * bell(side, y, (0.36, 0.20), (0.14, 0.12)) + 0.3 * bell(x, y, NOSE_TIP, (0.09, 0.07))
-    _mix(image, tone * np.array(_BLUSH, np.float32) * 1.15, factors.cheek_redness * flush * (0.8 + 0.2 * uneven * factors.texture))
+    redness = factors.cheek_redness * flush * (0.8 + 0.2 * uneven * factors.texture)
+    _mix(image, tone * np.array(_BLUSH, np.float32) * 1.15, redness)
     _mix(image, tone * 0.62, 0.7 * factors.freckles * spots * bell(side, y, (0.22, 0.16), (0.22, 0.13)))
 
     shade = _lighting(normals(x, y, skin.z), factors.light) * _hollows(side, y)
@@ -131,7 +133,7 @@ def _paint_face(skin: Skin, rays: Rays, factors: Factors) -> np.ndarray:
 
 
 def _hollows(side: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Brightness factor for places that light reaches less: sockets, below the nose, nostrils, below the lip."""
+    """Brightness factor of the darker places: eye sockets, below the nose, nostrils, below the lip."""
     dark = 0.20 * bell(side, y, (0.22, -0.12), (0.11, 0.06))
     dark += 0.24 * bell(side, y, (0.0, 0.315), (0.10, 0.030))
     dark += 0.50 * bell(side, y, (0.052, 0.285), (0.026, 0.016))
@@ -151,19 +153,20 @@ def _paint_beard(image: np.ndarray, side: np.ndarray, y: np.ndarray, hair: np.nd
     _mix(image, hair * 0.85 + 0.02, np.clip(factors.beard * beard, 0, 0.92))
 
 
-def _paint_lips(image: np.ndarray, side: np.ndarray, y: np.ndarray, tone: np.ndarray, pixel: float, factors: Factors) -> None:
+def _paint_lips(image: np.ndarray, side: np.ndarray, y: np.ndarray, tone: np.ndarray, pixel: float,
+                factors: Factors) -> None:
     """Upper and lower lip around the mouth line, and the line itself."""
-    reach = 1 - (side * (1 / MOUTH_HALF_WIDTH)) ** 2
-    bow = 0.062 * reach - 0.022 * bell(side, y, (0.0, MOUTH_Y - 0.05), (0.03, 0.05))
+    height = 1 - (side * (1 / MOUTH_HALF_WIDTH)) ** 2
+    bow = 0.062 * height - 0.022 * bell(side, y, (0.0, MOUTH_Y - 0.05), (0.03, 0.05))
     below = y - MOUTH_Y
-    inside = np.minimum(below + bow, 0.085 * reach - below)
+    inside = np.minimum(below + bow, 0.085 * height - below)
     natural = tone * np.array([0.86, 0.62, 0.60], np.float32)
     redness = 0.15 + 0.75 * factors.lip_redness
     lip = natural * (1 - redness) + np.array(_LIP_RED, np.float32) * (0.35 + 0.65 * tone[0]) * 1.1 * redness
     _mix(image, lip, 0.92 * _edge(inside, max(0.03, pixel)))
     gloss = bell(side, y, (0.0, MOUTH_Y + 0.042), (0.07, 0.014))
     _mix(image, np.minimum(lip * 1.5, 1), 0.35 * gloss)
-    line = np.exp(-((below * (1 / 0.012)) ** 2)) * np.clip(reach * 4 + 0.5, 0, 1)
+    line = np.exp(-((below * (1 / 0.012)) ** 2)) * np.clip(height * 4 + 0.5, 0, 1)
     _mix(image, lip * 0.35, 0.75 * line)
 
 
@@ -192,7 +195,7 @@ def _paint_lids(image: np.ndarray, side: np.ndarray, y: np.ndarray, tone: np.nda
 
 
 def _paint_mouth_cavity(image: np.ndarray, skin: Skin, pixel: float) -> None:
-    """Upper teeth and tongue in the dark between parted lips; they stay with the head."""
+    """Upper teeth and tongue between parted lips; they are fixed to the head."""
     side, below = np.abs(skin.open_x), skin.open_y - MOUTH_Y
     cavity = np.empty_like(image)
     cavity[:] = np.array([0.24, 0.07, 0.08], np.float32)[:, None, None]
@@ -202,7 +205,7 @@ def _paint_mouth_cavity(image: np.ndarray, skin: Skin, pixel: float) -> None:
 
 
 def _paint_eyes(image: np.ndarray, skin: Skin, pixel: float, factors: Factors) -> None:
-    """Sclera, iris, pupil and a highlight, seen between the lids."""
+    """Sclera, iris, pupil and a highlight between the lids."""
     side, across, below = np.abs(skin.open_x), np.abs(skin.open_x) - EYE[0], skin.open_y - EYE[1]
     soft = max(0.014, pixel)
     iris = _palette(_IRIS, factors.eye_colour)
@@ -220,7 +223,7 @@ def _paint_eyes(image: np.ndarray, skin: Skin, pixel: float, factors: Factors) -
 
 
 def _paint_ears(image: np.ndarray, rays: Rays, skin: Skin, factors: Factors) -> None:
-    """Ears, where the head does not stand before them."""
+    """Ears, where the head does not hide them."""
     tone = _palette(_SKIN, factors.skin) * np.array([0.97, 0.90, 0.88], np.float32)
     for sign in (-1, 1):
         centre = (sign * _EAR_CENTRE[0] * factors.head_width, *_EAR_CENTRE[1:])
@@ -233,7 +236,7 @@ def _paint_ears(image: np.ndarray, rays: Rays, skin: Skin, factors: Factors) -> 
 
 
 def _hair_line(point: np.ndarray, factors: Factors) -> np.ndarray:
-    """Lowest height (y) of the hair at positions on the scalp: high over the forehead, down at the sides and behind."""
+    """Lower end (y) of the hair at positions on the scalp: high on the forehead, low at the sides and behind."""
     forehead = -0.72 + 0.36 * factors.hairline + 0.16 * factors.parting * np.clip(point[0] * 2, -1, 1)
     temple = -0.16 + 1.0 * np.clip(factors.hair_length - 0.25, 0, 1)
     front = smoothstep(-0.02, 0.42, point[2]) * smoothstep(0.78, 0.50, np.abs(point[0]))
@@ -249,20 +252,22 @@ def _hair_colour(point: np.ndarray, normal: np.ndarray, factors: Factors) -> np.
     return colour + sheen * (0.4 + 0.6 * colour)
 
 
-def _meet_hair(rays: Rays, centre: tuple, radii: tuple, factors: Factors) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(material points, normals, coverage, depth) of a hair ellipsoid, which widens with the head."""
+def _meet_hair(rays: Rays, centre: tuple, radii: tuple,
+               factors: Factors) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(material points, normals, coverage, depth) of a hair ellipsoid, which is as wide as the head."""
     wide = (radii[0] * factors.head_width, *radii[1:])
     depth, cover = meet_ellipsoid(rays, centre, wide)
     point = rays.at(depth)
-    normal = (point - np.asarray(centre, np.float32)[:, None, None]) / (np.asarray(wide, np.float32) ** 2)[:, None, None]
+    offset = point - np.asarray(centre, np.float32)[:, None, None]
+    normal = offset / (np.asarray(wide, np.float32) ** 2)[:, None, None]
     normal = normal / (np.linalg.norm(normal, axis=0) + 1e-6)
     point = np.stack([point[0] * (1 / factors.head_width), point[1], point[2]])
     return point, normal, cover, depth
 
 
 def _paint_mane(image: np.ndarray, rays: Rays, factors: Factors) -> None:
-    """Long hair that hangs behind head and neck."""
-    # short hair ends behind the ears, out of sight
+    """Long hair behind head and neck."""
+    # short hair ends behind the ears, where it is hidden
     grown = float(smoothstep(0.25, 0.6, np.float32(factors.hair_length)))
     radii = ((0.8 + 0.2 * grown) * _MANE_RADII[0], *_MANE_RADII[1:])
     point, normal, cover, _ = _meet_hair(rays, _MANE_CENTRE, radii, factors)
@@ -271,14 +276,14 @@ def _paint_mane(image: np.ndarray, rays: Rays, factors: Factors) -> None:
 
 
 def _hair_over_face(rays: Rays, skin: Skin, factors: Factors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(material points, normals, opacity) of the hair on the scalp, as it lies over what `skin` shows."""
+    """(material points, normals, opacity) of the hair on the scalp in front of `skin`."""
     point, normal, cover, depth = _meet_hair(rays, _SHELL_CENTRE, _SHELL_RADII, factors)
     fringe = _edge(_hair_line(point, factors) - point[1], max(0.05, rays.pixel))
     return point, normal, cover * fringe * ((depth > skin.depth - 0.02) | (skin.coverage < 0.5))
 
 
 def paint(factors: Factors, size: int, window: Window) -> np.ndarray:
-    """The part in `window` of a face of size x size pixels, (3, side, side) float32 RGB in [0, 1], one sample a pixel."""
+    """The part in `window` of a face of size x size pixels, (3, side, side) float32 RGB in [0, 1], one ray a pixel."""
     rays = cast(factors, size, window)
     skin = trace(rays, factors)
     image = _background(rays, factors)
@@ -292,7 +297,7 @@ def paint(factors: Factors, size: int, window: Window) -> np.ndarray:
 
 
 def material_coordinates(factors: Factors, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """((3, size, size) material coordinates of the skin or hair that each pixel shows, (size, size) bool: on the head)."""
+    """((3, size, size) material coordinates of the skin or hair at each pixel, (size, size) bool: on the head)."""
     rays = cast(factors, size)
     skin = trace(rays, factors)
     hair, _, alpha = _hair_over_face(rays, skin, factors)

@@ -1,11 +1,11 @@
-"""The surface of a drawn head: its shape, how geometry factors move it, and what each pixel's ray meets.
+"""The surface of a drawn head: its shape, its deformation by the geometry factors, and its intersection with rays.
 
 Coordinates are (x, y, z) = (image right, down, towards the viewer) for a frontal head; the frame spans [-1, 1] in x
-and y. *Material* coordinates are those of the undeformed neutral head: colours depend on nothing else, so that a
-change of geometry moves colours and never changes them.
+and y. *Material* coordinates are those of the undeformed neutral head. Colours are functions of them only, so that a
+change of geometry moves colours and does not change them.
 
-The deformations are written as maps from the deformed head back to material coordinates, which is the direction that
-a ray needs; the few landmarks that need the other direction invert them by iteration.
+The deformations are maps from the deformed head back to material coordinates, the direction that a ray needs; landmarks
+need the other direction, for which the maps are inverted by iteration.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dgn.data.face_factors import Factors
 # Neutral head: a rounded superquadric around CENTRE with bumps on its front.
 RADII = (0.67, 0.93, 0.74)
 CENTRE_Y = -0.09
-PIVOT_Z = 0.15  # the head turns about an axis in front of its middle, so that a turned face stays in the frame
+PIVOT_Z = 0.15  # the head rotates about an axis in front of its middle, so that a turned face stays in the frame
 
 # Features, in material coordinates of the image-right half (the other half mirrors it).
 EYE = (0.27, -0.05)
@@ -33,8 +33,8 @@ NOSE_TIP = (0.0, 0.215)
 MOUTH_Y = 0.47
 MOUTH_HALF_WIDTH = 0.205
 
-_LID_REACH = 0.15  # skin moves with a lid edge up to this distance
-_LIP_REACH = 0.30
+_LID_RANGE = 0.15  # distance from a lid edge up to which the skin moves with it
+_LIP_RANGE = 0.30
 _TABLE_STEP = 1 / 160
 _TABLE_TOP = -1.1
 
@@ -53,7 +53,7 @@ def bell(x: np.ndarray, y: np.ndarray, at: tuple[float, float], spread: tuple[fl
 
 @lru_cache(maxsize=1)
 def _relief() -> np.ndarray:
-    """Height of the features over the superquadric and its slopes in x and y, (rows, columns, 3) over (y, |x|)."""
+    """Height of the features over the superquadric and its gradient in x and y, (rows, columns, 3) over (y, |x|)."""
     x = np.arange(0, 1.0, _TABLE_STEP)[None, :]
     y = np.arange(_TABLE_TOP, 1.1, _TABLE_STEP)[:, None]
     along = smoothstep(-0.24, 0.20, y)  # 0 at the root of the nose .. 1 at its tip
@@ -67,18 +67,18 @@ def _relief() -> np.ndarray:
     height += 0.075 * bell(x, y, (0.0, 0.47), (0.17, 0.11))  # muzzle
     height += 0.020 * bell(x, y, (0.0, 0.52), (0.11, 0.03))  # lower lip
     height += 0.110 * bell(x, y, (0.0, 0.74), (0.15, 0.11))  # chin
-    slope_y, slope_x = np.gradient(height, _TABLE_STEP)
-    return np.ascontiguousarray(np.stack([height, slope_x, slope_y], -1), np.float32)
+    gradient_y, gradient_x = np.gradient(height, _TABLE_STEP)
+    return np.ascontiguousarray(np.stack([height, gradient_x, gradient_y], -1), np.float32)
 
 
 @lru_cache(maxsize=1)
 def _heights() -> np.ndarray:
-    """The relief without its slopes, (rows, columns)."""
+    """The relief without its gradient, (rows, columns)."""
     return np.ascontiguousarray(_relief()[..., 0])
 
 
 def _sample(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A table of the relief at material (x, y): shape (...), and that of the table's channels."""
+    """A table of the relief interpolated at material (x, y), of shape (...): (...) or (..., channels)."""
     columns, rows = np.abs(x) * (1 / _TABLE_STEP), (y - _TABLE_TOP) * (1 / _TABLE_STEP)
     return cv2.remap(table, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR,
                      borderMode=cv2.BORDER_REPLICATE)
@@ -116,7 +116,7 @@ def rotation(factors: Factors) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Rays:
-    """Parallel rays of a square of pixels, in the coordinates of the turned (not yet undeformed) head.
+    """Parallel rays of a square of pixels, in coordinates of the rotated head (before deformations are inverted).
 
     origin: (3, size, size), where a ray crosses the plane through the pivot; towards: (3,), unit vector to the
     viewer; frame: (2, size, size), image coordinates, [-1, 1] over the whole image; pixel: side of a pixel.
@@ -143,9 +143,9 @@ class Window:
 
 def cast(factors: Factors, size: int, window: Optional[Window] = None) -> Rays:
     """The rays of a size x size image (orthographic projection), or of a part of it."""
-    seen = window or Window(0, 0, size)
+    window = window or Window(0, 0, size)
     centres = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
-    across, down = centres[seen.left:seen.left + seen.side], centres[seen.top:seen.top + seen.side]
+    across, down = centres[window.left:window.left + window.side], centres[window.top:window.top + window.side]
     frame = np.stack(np.broadcast_arrays(across[None, :], down[:, None]))
     turn = rotation(factors).astype(np.float32)
     origin = turn[0, :, None, None] * frame[0] + turn[1, :, None, None] * frame[1]
@@ -156,13 +156,13 @@ def cast(factors: Factors, size: int, window: Optional[Window] = None) -> Rays:
 def meet_ellipsoid(rays: Rays, centre: tuple, radii: tuple) -> tuple[np.ndarray, np.ndarray]:
     """(depth, coverage) of the near side of an ellipsoid; coverage falls from 1 to 0 over a pixel at its edge.
 
-    Rays that miss get the depth of their closest approach.
+    For rays that miss it, the depth is that of their closest approach.
     """
     inverse = (1 / np.asarray(radii, np.float32))
     start = (rays.origin - np.asarray(centre, np.float32)[:, None, None]) * inverse[:, None, None]
     step = rays.towards * inverse
     a = float(step @ step)
-    b = (step[0] * start[0] + step[1] * start[1] + step[2] * start[2]) * (1 / a)  # quicker than BLAS on three rows
+    b = (step[0] * start[0] + step[1] * start[1] + step[2] * start[2]) * (1 / a)  # faster than BLAS on three rows
     nearest = (start * start).sum(0) - a * b * b  # squared distance of closest approach, in radii
     depth = np.sqrt(np.maximum(1 - nearest, 0) * (1 / a)) - b
     inside = (1 - np.sqrt(np.maximum(nearest, 0))) * (min(radii[:2]) / rays.pixel)
@@ -170,14 +170,14 @@ def meet_ellipsoid(rays: Rays, centre: tuple, radii: tuple) -> tuple[np.ndarray,
 
 
 def _undeform(point: np.ndarray, factors: Factors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Take back what moves the bones: the dropped jaw, and the widths of head and jaw."""
+    """Inverts the deformation of the bones: the dropped jaw, and the widths of head and jaw."""
     x, y, z = point
     y = y - _jaw_drop(y, factors)
     return x / _width(y, factors), y, z
 
 
 def _jaw_drop(y: np.ndarray, factors: Factors) -> np.ndarray:
-    """How far the point of the deformed head at height y has come down with the jaw."""
+    """Downward displacement by the jaw of the point of the deformed head at height y."""
     return 0.11 * factors.mouth_open * smoothstep(0.42, 0.85, y)
 
 
@@ -188,10 +188,10 @@ def _width(y: np.ndarray, factors: Factors) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Skin:
-    """What the rays see of the head's surface, all (size, size).
+    """The intersection of rays with the head's surface, all (size, size).
 
-    x, y, z: material coordinates of the skin; open_x, open_y: the same without the movements of lids and lips, which
-    is where eyeballs and mouth cavity are seen; eye, mouth: distance inside the opening of lids or lips, negative on
+    x, y, z: material coordinates of the skin; open_x, open_y: the same without the motion of lids and lips, which are
+    the coordinates of eyeballs and mouth cavity; eye, mouth: distance inside the opening of lids or lips, negative on
     skin; coverage: 0 off the head .. 1 on it; depth: towards the viewer.
     """
 
@@ -207,9 +207,9 @@ class Skin:
 
 
 def _unmove(x: np.ndarray, y: np.ndarray, factors: Factors) -> tuple:
-    """Take back what moves the skin: (x, y, open_x, open_y, eye, mouth) as in `Skin`."""
+    """Inverts the motion of the skin: (x, y, open_x, open_y, eye, mouth) as in `Skin`."""
     side = np.abs(x)
-    # Mouth corners go out and up when smiling.
+    # A smile moves the mouth corners outwards and up.
     corner = factors.smile * bell(side, y, (0.24, MOUTH_Y), (0.10, 0.13))
     open_side = side - 0.04 * corner * np.clip(side * 8, 0, 1)
     open_y = y + 0.085 * corner
@@ -219,22 +219,22 @@ def _unmove(x: np.ndarray, y: np.ndarray, factors: Factors) -> tuple:
     from_line = open_y - MOUTH_Y
     upper, lower = 0.05 * gap, 0.17 * gap
     mouth = np.where(across > 0, np.minimum(from_line + upper, lower - from_line), -1)
-    above, below = np.clip((-from_line - upper) / _LIP_REACH, 0, 1), np.clip((from_line - lower) / _LIP_REACH, 0, 1)
+    above, below = np.clip((-from_line - upper) / _LIP_RANGE, 0, 1), np.clip((from_line - lower) / _LIP_RANGE, 0, 1)
     moved_y = open_y + np.where(from_line < 0.5 * (lower - upper), upper * (1 - above) ** 2, -lower * (1 - below) ** 2)
 
-    # Lid edges are parabolas over the eye's axis, flatter or higher with the opening.
+    # Lid edges are parabolas over the eye's axis; their height grows with the opening.
     lens = 1 - ((side - EYE[0]) * (1 / EYE_HALF_WIDTH)) ** 2
     from_axis = open_y - EYE[1]
     upper_edge, lower_edge = UPPER_LID * factors.eye_open, LOWER_LID * (0.4 + 0.6 * factors.eye_open)
     eye = np.minimum(from_axis + upper_edge * lens, lower_edge * lens - from_axis)
     lens = np.maximum(lens, 0)
-    above = np.clip((-from_axis - upper_edge * lens) / _LID_REACH, 0, 1)
-    below = np.clip((from_axis - lower_edge * lens) / _LID_REACH, 0, 1)
+    above = np.clip((-from_axis - upper_edge * lens) / _LID_RANGE, 0, 1)
+    below = np.clip((from_axis - lower_edge * lens) / _LID_RANGE, 0, 1)
     middle = 0.5 * (lower_edge - upper_edge) * lens
     moved_y += lens * np.where(from_axis < middle, (upper_edge - UPPER_LID) * (1 - above) ** 2,
                                (LOWER_LID - lower_edge) * (1 - below) ** 2)
 
-    # Brows: a frown pulls the inner ends most, a raise lifts the whole brow.
+    # A frown lowers the inner ends of the brows most, a raise lifts the whole brows.
     focus = (0.14, 0.13) if factors.brow_raise < 0 else (0.27, 0.20)
     lift = bell(side, open_y, (focus[0], BROW[1] - 0.04 * factors.brow_raise), (focus[1], 0.12))
     moved_y += 0.085 * factors.brow_raise * lift * smoothstep(-0.08, -0.18, open_y)
@@ -242,17 +242,17 @@ def _unmove(x: np.ndarray, y: np.ndarray, factors: Factors) -> tuple:
     return sign * open_side, moved_y, sign * open_side, open_y, eye, mouth
 
 
-def _settle(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _to_surface(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """The depth z at which a front point (x, y) lies on the neutral surface, from a z close to it."""
     for _ in range(2):
-        slope = np.maximum(z * (0.72 / RADII[2] ** 2), 0.4)
-        z = z - _level(x, y, z) / slope
+        derivative = np.maximum(z * (0.72 / RADII[2] ** 2), 0.4)
+        z = z - _level(x, y, z) / derivative
     return z
 
 
 def trace(rays: Rays, factors: Factors) -> Skin:
-    """March the rays from a bounding shape onto the deformed head."""
-    # beside the nose a ray nearly touches it before it meets the cheek: the finer the pixels, the longer that takes
+    """Marches the rays from a bounding shape onto the deformed head."""
+    # a ray beside the nose passes close to it before it reaches the cheek: finer pixels need more steps
     steps = 9 if rays.pixel > 0.012 else 16
     wide = factors.head_width * (1 + max(factors.jaw_width, 0)) * 1.08
     hull = (RADII[0] * wide, (RADII[1] + 0.11 * factors.mouth_open) * 1.08, RADII[2] * 1.14)
@@ -267,7 +267,7 @@ def trace(rays: Rays, factors: Factors) -> Skin:
         depth = depth - 0.85 * level
     x, y, z = _undeform(rays.at(best), factors)
     moved_x, moved_y, open_x, open_y, eye, mouth = _unmove(x, y, factors)
-    z = np.where((moved_y == y) & (moved_x == x), z, _settle(moved_x, moved_y, z))
+    z = np.where((moved_y == y) & (moved_x == x), z, _to_surface(moved_x, moved_y, z))
     coverage = np.clip(1.25 - closest * (1 / rays.pixel), 0, 1)
     return Skin(moved_x, moved_y, z, open_x, open_y, eye, mouth, coverage, best)
 
@@ -276,12 +276,12 @@ def place_landmarks(factors: Factors, size: int) -> np.ndarray:
     """Pixel (x, y) of left eye, right eye, nose tip, left and right mouth corner, (5, 2) float32."""
     target = np.array([(-EYE[0], EYE[1]), EYE, NOSE_TIP, (-MOUTH_HALF_WIDTH, MOUTH_Y), (MOUTH_HALF_WIDTH, MOUTH_Y)])
     x, y = target.T.copy()
-    for _ in range(30):  # eyeballs stay where they are; the skin's map is inverted by fixed-point iteration
+    for _ in range(30):  # eyeballs do not move; the map of the skin is inverted by fixed-point iteration
         moved = np.stack(_unmove(x[2:], y[2:], factors)[:2])
         x[2:], y[2:] = np.stack([x[2:], y[2:]]) + target[2:].T - moved
     z = np.full_like(x, RADII[2])
     for _ in range(6):
-        z = _settle(x[None], y[None], z[None])[0]
+        z = _to_surface(x[None], y[None], z[None])[0]
     x = x * _width(y, factors)
     material_y = y
     for _ in range(30):

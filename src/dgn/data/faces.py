@@ -1,21 +1,30 @@
-"""Drawn faces with known factors: the embedded data set, and the ground truth for measurements.
+"""Drawn faces with known factors: the built-in data set, and the ground truth of measures.
 
-A face is a function of a seed and an index, the same on every machine. Appearance factors decide what colour a point
-of the head has, geometry factors where that point is seen; see `face_factors` for both.
+A face is a function of a seed and an index, the same on every machine. Appearance factors determine the colour of each
+point of the head, geometry factors where that point appears in the image; see `face_factors` for both.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
-from dgn.data.face_factors import APPEARANCE, EXPRESSIONS, GEOMETRY, Factors, sample_factors, subject_factors, with_expression
+from dgn.data.face_factors import (
+    APPEARANCE,
+    EXPRESSIONS,
+    GEOMETRY,
+    Factors,
+    sample_factors,
+    subject_factors,
+    with_expression,
+)
 from dgn.data.face_paint import material_coordinates, paint
 from dgn.data.face_surface import Window, place_landmarks
 from dgn.data.folder import PixelCache, to_unit
@@ -23,11 +32,11 @@ from dgn.data.images import write_image
 from dgn.data.source import Source
 from dgn.files import disk_errors, new_folder
 
-__all__ = ["APPEARANCE", "EXPRESSIONS", "GEOMETRY", "Face", "FaceSource", "Factors", "correspondence", "draw", "render",
-           "sample_factors", "subject_factors", "with_expression", "write_folder"]
+__all__ = ["APPEARANCE", "EXPRESSIONS", "GEOMETRY", "DrawnFaces", "Face", "FaceSource", "Factors", "correspondence",
+           "draw", "labels_table", "render", "sample_factors", "subject_factors", "with_expression", "write_folder"]
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # left is the image's left
-VIEWS = (-30.0, -15.0, 0.0, 15.0, 30.0)  # degrees of yaw, as in the paper's 5.1
+VIEWS = (-30.0, -15.0, 0.0, 15.0, 30.0)  # degrees of yaw (5.1)
 SUPERSAMPLING_BELOW = 128  # pixels: smaller images are drawn at twice the size and averaged
 CACHE_MB = 256
 
@@ -51,102 +60,155 @@ def render(factors: Factors, size: int, grey: bool = False) -> Face:
 
 def draw(factors: Factors, size: int, grey: bool, window: Optional[Window] = None) -> np.ndarray:
     """A face as uint8 (C, size, size), or the part of it in `window`, (C, side, side)."""
-    seen = window or Window(0, 0, size)
+    window = window or Window(0, 0, size)
     fine = 2 if size < SUPERSAMPLING_BELOW else 1
-    image = paint(factors, size * fine, Window(seen.left * fine, seen.top * fine, seen.side * fine))
+    image = paint(factors, size * fine, Window(window.left * fine, window.top * fine, window.side * fine))
     if fine > 1:
-        image = image.reshape(3, seen.side, fine, seen.side, fine).mean((2, 4))
+        image = image.reshape(3, window.side, fine, window.side, fine).mean((2, 4))
     if grey:
         image = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), image, 1)[None]
     return np.rint(255 * image).astype(np.uint8)
 
 
-def correspondence(factors: Factors, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which point of the head each pixel shows.
+def correspondence(factors: Factors, size: int) -> Tuple[np.ndarray, np.ndarray]:
+    """The point of the head at each pixel.
 
-    Returns coordinates (size, size, 3) float32 in the undeformed neutral head, the same for a material point whatever
-    the pose, shape and expression, and a mask (size, size) of the pixels on the head.
+    Returns coordinates (size, size, 3) float32 in the undeformed neutral head, the same for a material point in every
+    pose, shape and expression, and a mask (size, size) of the pixels on the head.
     """
     coordinates, mask = material_coordinates(factors, size)
     return coordinates.transpose(1, 2, 0).astype(np.float32), mask
 
 
-class FaceSource(Source):
-    """`count` drawn faces, from index `first` on; drawn when first read, kept in 8 bits up to 256 MB.
+class DrawnFaces(Source):
+    """Drawn samples with known factors. A sample is drawn when it is first read; up to 256 MB of 8-bit pixels are
+    cached.
 
-    view: a fixed yaw in degrees, with pitch and roll 0; none: the poses of the population.
-    population: "random" (any pose, moderate expressions), "frontal" (the same faces at view 0), "neutral" (frontal people
-        without expression), "expressions" (those people, each neutral and with every one of EXPRESSIONS: face 7 k + e is
-        person k).
+    count, shape: of the samples; seed: of their factors. A subclass gives the factors of a sample's images and draws
+    it.
     """
 
-    def __init__(self, count: int, size: int, seed: int, grey: bool = False, first: int = 0, view: float | None = None,
-                 population: str = "random") -> None:
-        self.population, view = population, 0.0 if population == "frontal" and view is None else view
-        self.shape = (1 if grey else 3, size, size)
-        self.count, self.size, self.seed, self.grey, self.first, self.view = count, size, seed, grey, first, view
+    def __init__(self, count: int, shape: Tuple[int, ...], seed: int) -> None:
+        self.count, self.shape, self.seed = count, shape, seed
         self._cache = PixelCache(CACHE_MB)
+
+    def images(self, index: int) -> List[Factors]:
+        """The factors of a sample's images: of one face, or of every frame of a clip."""
+        raise NotImplementedError
+
+    def draw(self, index: int) -> np.ndarray:
+        """A sample's pixels, `shape` uint8."""
+        raise NotImplementedError
+
+    def place(self, factors: Factors) -> np.ndarray:
+        """The landmarks of an image, (5, 2) in pixels."""
+        return place_landmarks(factors, self.shape[-1])
 
     def __len__(self) -> int:
         return self.count
 
-    def factors(self, index: int) -> Factors:
-        """The factors of a face."""
-        place = self.first + int(index)
-        if self.population == "neutral":
-            return subject_factors(self.seed, place)
-        if self.population == "expressions":
-            person, which = divmod(place, 1 + len(EXPRESSIONS))
-            neutral = subject_factors(self.seed, person)
-            return with_expression(neutral, EXPRESSIONS[which - 1], 1.0) if which else neutral
-        found = sample_factors(self.seed, place)
-        return found if self.view is None else replace(found, yaw=self.view, pitch=0.0, roll=0.0)
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The samples at `indices`, (n, *shape) float32 in [0, 1]."""
+        return to_unit(np.stack([self._cache.fetch(int(index), self.draw) for index in indices]))
 
-    def factor_table(self, indices: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-        """The named factors of faces, (n, names) float64."""
-        return np.array([[getattr(factors, name) for name in names] for factors in map(self.factors, indices)])
+    def factor_table(self, indices: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """The named factors of samples: of faces (n, names) float64, of clips (n, F, names)."""
+        return self._table(indices, lambda factors: [getattr(factors, name) for name in names])
 
     def landmarks(self, indices: np.ndarray) -> np.ndarray:
-        """Landmarks of faces, (n, 5, 2) in pixels."""
-        return np.stack([place_landmarks(self.factors(index), self.size) for index in indices])
+        """The landmarks of samples in pixels: of faces (n, 5, 2), of clips (n, F, 5, 2)."""
+        return self._table(indices, self.place)
+
+    def _table(self, indices: np.ndarray, entry: Callable[[Factors], Sequence]) -> np.ndarray:
+        values = np.array([[entry(factors) for factors in self.images(int(index))] for index in indices])
+        return values if len(self.shape) == 4 else values[:, 0]
+
+
+class FaceSource(DrawnFaces):
+    """`count` drawn faces of size x size pixels.
+
+    view: a fixed yaw in degrees, with pitch and roll 0; None: the poses of the population.
+    population: "random" (any pose, moderate expressions), "frontal" (the same faces at yaw 0), "neutral" (frontal
+        people without expression), "expressions" (those people, each neutral and with every one of EXPRESSIONS: face 7
+        k + e is person k).
+    """
+
+    def __init__(self, count: int, size: int, seed: int, grey: bool = False, view: Optional[float] = None,
+                 population: str = "random") -> None:
+        super().__init__(count, (1 if grey else 3, size, size), seed)
+        self.size, self.grey, self.population = size, grey, population
+        self.view = 0.0 if population == "frontal" and view is None else view
+
+    def factors(self, index: int) -> Factors:
+        """The factors of a face."""
+        index = int(index)
+        if self.population == "neutral":
+            return subject_factors(self.seed, index)
+        if self.population == "expressions":
+            person, expression = divmod(index, 1 + len(EXPRESSIONS))
+            neutral = subject_factors(self.seed, person)
+            return with_expression(neutral, EXPRESSIONS[expression - 1], 1.0) if expression else neutral
+        factors = sample_factors(self.seed, index)
+        return factors if self.view is None else replace(factors, yaw=self.view, pitch=0.0, roll=0.0)
+
+    def images(self, index: int) -> List[Factors]:
+        """The factors of a face, as a list of one."""
+        return [self.factors(index)]
+
+    def draw(self, index: int) -> np.ndarray:
+        """The pixels of a face, (C, size, size) uint8."""
+        return draw(self.factors(index), self.size, self.grey)
 
     def name(self, index: int) -> str:
-        """How a face is called in files and messages."""
-        return f"face_{self.first + int(index):06d}.png"
+        """Name of a face in files and messages."""
+        return f"face_{int(index):06d}.png"
 
     def identity(self) -> str:
-        """The seed and the first index decide every face."""
-        return f"{self.population} faces of seed {self.seed} from {self.first}, view {self.view}"
+        """The population, seed and view, which determine every face."""
+        return f"{self.population} faces of seed {self.seed} from 0, view {self.view}"
 
-    def read(self, indices: np.ndarray) -> np.ndarray:
-        """The faces at `indices`, (n, C, size, size) float32 in [0, 1]."""
-        return to_unit(np.stack([self._cache.fetch(int(index), self._draw) for index in indices]))
 
-    def _draw(self, index: int) -> np.ndarray:
-        return draw(self.factors(index), self.size, self.grey)
+class LabelsTable:
+    """Rows of a labels.csv: own columns, then every factor, then x and y of every landmark."""
+
+    def __init__(self, file, columns: Sequence[str]) -> None:
+        self._rows = csv.writer(file)
+        marks = [f"{mark}_{axis}" for mark in LANDMARKS for axis in "xy"]
+        self._rows.writerow([*columns, *asdict(Factors()), *marks])
+
+    def add(self, values: Sequence, factors: Factors, landmarks: np.ndarray) -> None:
+        """Adds a row: the values of the own columns, factors, and landmarks (5, 2)."""
+        self._rows.writerow([*values, *asdict(factors).values(), *landmarks.ravel().round(3)])
+
+
+@contextmanager
+def labels_table(out: Path, columns: Sequence[str]) -> Iterator[LabelsTable]:
+    """A new labels.csv in the new folder `out`. Raises UserError if `out` holds files, RunFailed if it cannot be
+    written."""
+    new_folder(out)
+    path = out / "labels.csv"
+    with disk_errors(path), open(path, "w", newline="", encoding="utf-8") as file:
+        yield LabelsTable(file, columns)
 
 
 def write_folder(out: Path, kind: str, count: int, size: int, seed: int, grey: bool = False) -> int:
-    """Writes faces as PNG files with labels.csv (file, subject, expression, view, every factor, every landmark's x and y).
+    """Writes faces as PNG files with labels.csv (file, subject, expression, view, factors, landmarks); returns their
+    number.
 
     kind: "random" (`count` faces of the population), "views" (`count` subjects at each of VIEWS), "expressions"
-    (`count` subjects with each expression at its apex, and neutral). Returns the number of faces.
-    Raises UserError if `out` holds files; RunFailed if one cannot be written.
+    (`count` subjects with each expression at its apex, and neutral). Raises UserError if `out` holds files, RunFailed
+    if a file cannot be written.
     """
-    new_folder(out)
     members = list(_members(kind, count, seed))
-    with disk_errors(out / "labels.csv"), open(out / "labels.csv", "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        names = list(asdict(Factors()))
-        table.writerow(["file", "subject", "expression", "view", *names, *(f"{mark}_{axis}" for mark in LANDMARKS for axis in "xy")])
+    with labels_table(out, ["file", "subject", "expression", "view"]) as table:
         for name, subject, expression, factors in tqdm(members, unit="face", disable=not sys.stderr.isatty()):
             face = render(factors, size, grey)
             write_image(out / name, face.image)
-            table.writerow([name, subject, expression, factors.yaw, *asdict(factors).values(), *face.landmarks.ravel().round(3)])
+            table.add([name, subject, expression, factors.yaw], factors, face.landmarks)
     return len(members)
 
 
-def _members(kind: str, count: int, seed: int):
+def _members(kind: str, count: int, seed: int) -> Iterator[Tuple[str, int, str, Factors]]:
     """(file name, subject, expression, factors) of each face of a folder."""
     for k in range(count):
         if kind == "random":
@@ -155,6 +217,7 @@ def _members(kind: str, count: int, seed: int):
             for view in VIEWS:
                 yield f"{k:04d}_{view:+03.0f}.png", k, "neutral", replace(subject_factors(seed, k), yaw=view)
         else:
-            yield f"{k:04d}_neutral.png", k, "neutral", subject_factors(seed, k)
+            neutral = subject_factors(seed, k)
+            yield f"{k:04d}_neutral.png", k, "neutral", neutral
             for expression in EXPRESSIONS:
-                yield f"{k:04d}_{expression}.png", k, expression, with_expression(subject_factors(seed, k), expression, 1.0)
+                yield f"{k:04d}_{expression}.png", k, expression, with_expression(neutral, expression, 1.0)

@@ -1,4 +1,4 @@
-"""What folders of images and of clips have in common: samples by name, decoded when they are needed, kept in 8 bits."""
+"""Shared by folders of images and of clips: samples by name, decoded when they are read, cached as 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -8,74 +8,99 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, List, Optional, Tuple
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dgn.config import Data
 from dgn.data.source import Source
 from dgn.errors import UserError
 
 log = logging.getLogger(__name__)
-_CHECKED_AT_ONCE = 512
+_CHUNK = 512  # files that are submitted to the workers at once
 
 
 class PixelCache:
-    """Decoded samples by index, the first that were asked for, in as many megabytes as are allowed."""
+    """Pixels by sample index: the samples that are read first, up to a limit of megabytes. May be shared by threads."""
 
     def __init__(self, megabytes: float) -> None:
-        self.nbytes, self._room = 0, megabytes * 2 ** 20
-        self._kept: Dict[int, np.ndarray] = {}
-        self._filling = threading.Lock()
+        self.nbytes, self._limit = 0, megabytes * 2 ** 20
+        self._pixels: Dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
 
     def get(self, index: int) -> Optional[np.ndarray]:
-        return self._kept.get(index)
+        """The cached pixels of a sample, or None."""
+        return self._pixels.get(index)
 
     def fetch(self, index: int, make: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The sample as it is kept, or made now."""
+        """The cached pixels of a sample, or those of make(index), which are then cached."""
         pixels = self.get(index)
         if pixels is None:
             pixels = make(index)
-            self.keep(index, pixels)
+            self.add(index, pixels)
         return pixels
 
-    def keep(self, index: int, pixels: np.ndarray) -> None:
-        with self._filling:
-            if index not in self._kept and self.nbytes + pixels.nbytes <= self._room:
-                self._kept[index] = pixels
+    def add(self, index: int, pixels: np.ndarray) -> None:
+        """Caches the pixels of a sample if the limit allows it."""
+        with self._lock:
+            if index not in self._pixels and self.nbytes + pixels.nbytes <= self._limit:
+                self._pixels[index] = pixels
                 self.nbytes += pixels.nbytes
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a folder are read.
+
+    corrupt: "error": `read` raises UserError for a file that cannot be used; "skip": all files are decoded when the
+        folder is opened, and those that cannot be used are left out.
+    cache_mb: megabytes of decoded pixels kept in memory.
+    pattern: only files (or clips) whose relative path, or its last part, matches, such as "*-11.jpg".
+    """
+
+    corrupt: str = "error"
+    cache_mb: int = 256
+    pattern: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        if self.corrupt not in ("error", "skip"):
+            raise UserError(f"corrupt={self.corrupt!r}: must be 'error' or 'skip'")
+
+
+def reading_of(data: Data) -> Reading:
+    """How a config asks for its files to be read."""
+    return Reading(data.corrupt, data.cache_mb, data.pattern)
+
+
 def digest(names: List[str]) -> str:
-    """16 hexadecimal digits that stand for these names in this order."""
+    """16 hexadecimal digits of the SHA-256 of these names in this order."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 class Folder(Source):
-    """Samples of a folder: a subclass decodes one of them and, where need be, puts several together.
+    """Samples of a folder. A subclass decodes one sample, and may change how several become a batch.
 
-    names: of the samples, in order; shape: of a sample. corrupt: "error" stops at the read of a sample that cannot be used;
-    "skip" decodes every one now and leaves the unusable ones out: `skipped` lists them as (name, reason).
-    Raises UserError if nothing is left; `read` raises it where a sample is unusable. `read` may be called from several threads.
+    names: of the samples, in order; shape: of a sample. With reading.corrupt "skip", `skipped` lists the samples that
+    are left out as (name, reason). Raises UserError if none is left. `read` may be called by several threads.
     """
 
-    def __init__(self, folder: Path, names: List[str], shape: Tuple[int, ...], corrupt: str, cache_mb: int) -> None:
-        if corrupt not in ("error", "skip"):
-            raise UserError(f"corrupt={corrupt!r}: must be 'error' or 'skip'")
+    def __init__(self, folder: Path, names: List[str], shape: Tuple[int, ...], reading: Reading) -> None:
         self.shape, self.skipped = shape, []
-        self._folder, self._names, self._cache = folder, names, PixelCache(cache_mb)
+        self._folder, self._names, self._cache = folder, names, PixelCache(reading.cache_mb)
         self._workers = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-        if corrupt == "skip":
-            self._leave_out_unusable()
+        if reading.corrupt == "skip":
+            self._skip_unusable()
 
     def decode(self, name: str) -> np.ndarray:
-        """A sample's pixels, uint8. ValueError says why it cannot be used, without naming it."""
+        """A sample's pixels, uint8. Raises ValueError with the reason, without the name, if it cannot be used."""
         raise NotImplementedError
 
-    def together(self, samples: List[np.ndarray]) -> np.ndarray:
-        """Decoded samples as `read` gives them."""
+    def stack(self, samples: List[np.ndarray]) -> np.ndarray:
+        """Decoded samples as one batch, (n, *shape) float32 in [0, 1]."""
         return to_unit(np.stack(samples))
 
     def __len__(self) -> int:
@@ -90,33 +115,35 @@ class Folder(Source):
         return f"folder {digest(self._names)}"
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The samples at `indices`, (n, *shape) float32 in [0, 1], RGB; UserError names one that is unusable."""
-        found = [self._cache.get(int(index)) for index in indices]
-        missing = [place for place, pixels in enumerate(found) if pixels is None]
+        """The samples at `indices`, (n, *shape) float32 in [0, 1]. Raises UserError naming one that cannot be used."""
+        samples = [self._cache.get(int(index)) for index in indices]
+        missing = [place for place, pixels in enumerate(samples) if pixels is None]
         for place, pixels in zip(missing, self._workers.map(self._load, [int(indices[place]) for place in missing])):
-            found[place] = pixels
-            self._cache.keep(int(indices[place]), pixels)
-        return self.together(found)
+            samples[place] = pixels
+            self._cache.add(int(indices[place]), pixels)
+        return self.stack(samples)
 
     def _load(self, index: int) -> np.ndarray:
         name = self._names[index]
         try:
             return self.decode(name)
         except ValueError as reason:
-            raise UserError(f"{self._folder / name}: {reason}; replace or remove it, or leave such ones out with data.corrupt=skip") from None
+            raise UserError(f"{self._folder / name}: {reason}; replace or remove it, or leave such files out with "
+                            "data.corrupt=skip") from None
 
-    def _leave_out_unusable(self) -> None:
+    def _skip_unusable(self) -> None:
         with quiet_opencv():
             reasons: List[Optional[str]] = []
             with tqdm(total=len(self._names), desc="checking", unit="file", disable=not sys.stderr.isatty()) as bar:
-                for start in range(0, len(self._names), _CHECKED_AT_ONCE):  # a map submits all its tasks at once
-                    reasons += self._workers.map(self._fault, self._names[start:start + _CHECKED_AT_ONCE])
+                for start in range(0, len(self._names), _CHUNK):  # a map submits all its tasks at once
+                    reasons += self._workers.map(self._fault, self._names[start:start + _CHUNK])
                     bar.update(len(reasons) - bar.n)
         self.skipped = [(name, reason) for name, reason in zip(self._names, reasons) if reason]
         self._names = [name for name, reason in zip(self._names, reasons) if not reason]
         if not self._names:
             name, reason = self.skipped[0]
-            raise UserError(f"{self._folder}: none of {len(self.skipped)} files can be used; the first, {name}: {reason}")
+            raise UserError(f"{self._folder}: none of {len(self.skipped)} files can be used; the first, {name}: "
+                            f"{reason}")
         for name, reason in self.skipped:
             log.warning("left out: %s: %s", self._folder / name, reason)
 
@@ -129,28 +156,28 @@ class Folder(Source):
 
 
 class quiet_opencv:
-    """OpenCV's own messages are kept off the terminal. Their level is one for the whole program, so of several threads the
-    first lowers it and the last to leave restores it."""
+    """Within the block OpenCV prints no messages. Its log level is global: of several threads the first one that enters
+    lowers it, and the last one that leaves restores it."""
 
-    _changing, _inside, _level = threading.Lock(), 0, 0
+    _lock, _inside, _level = threading.Lock(), 0, 0
 
     def __enter__(self) -> None:
-        with quiet_opencv._changing:
+        with quiet_opencv._lock:
             if quiet_opencv._inside == 0:
                 quiet_opencv._level = cv2.getLogLevel()
                 cv2.setLogLevel(0)
             quiet_opencv._inside += 1
 
     def __exit__(self, *_) -> None:
-        with quiet_opencv._changing:
+        with quiet_opencv._lock:
             quiet_opencv._inside -= 1
             if quiet_opencv._inside == 0:
                 cv2.setLogLevel(quiet_opencv._level)
 
 
 def find_files(folder: Path, wanted: Callable[[str], bool], what: str) -> List[str]:
-    """Files below a folder, as sorted relative paths with forward slashes; symbolic links to folders are not followed, and
-    names that start with a dot are left out. Raises UserError, saying `what` was looked for, if there are none."""
+    """Files below a folder, as sorted relative paths with forward slashes. Symbolic links to folders are not followed;
+    names that start with a dot are left out. Raises UserError "no `what`" if there are none."""
     if not folder.exists():
         raise UserError(f"{folder}: no such folder")
     if not folder.is_dir():
@@ -164,6 +191,16 @@ def find_files(folder: Path, wanted: Callable[[str], bool], what: str) -> List[s
     if not names:
         raise UserError(f"{folder}: no {what}")
     return sorted(names)
+
+
+def matching(names: List[str], pattern: Optional[str], folder: Path) -> List[str]:
+    """The names whose path, or its last part, matches; all without a pattern. Raises UserError if none matches."""
+    if pattern is None:
+        return names
+    chosen = [name for name in names if PurePosixPath(name).match(pattern)]
+    if not chosen:
+        raise UserError(f"{folder}: none of its {len(names)} images or clips matches data.pattern = {pattern!r}")
+    return chosen
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:

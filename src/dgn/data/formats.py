@@ -6,12 +6,13 @@ import gzip
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Tuple
 
+import mindspore.dataset as ds
 import numpy as np
 
+from dgn.data.cut import resize
 from dgn.data.folder import to_unit
-from dgn.data.images import fit
 from dgn.data.source import Source
 from dgn.errors import UserError
 
@@ -24,13 +25,13 @@ _FILES = {"mnist": ("*-images*idx3-ubyte*", "train-images-idx3-ubyte, t10k-label
 
 
 class LabelledImages(Source):
-    """Images in memory with labels.
+    """Images with class labels, in memory.
 
-    pixels: (n, C, H, W) uint8; kinds: (n,) labels; called: what the set is, for names and identity.
+    pixels: (n, C, H, W) uint8; classes: (n,) int64; title: of the set, for names and identity.
     """
 
-    def __init__(self, pixels: np.ndarray, kinds: np.ndarray, called: str) -> None:
-        self.pixels, self.kinds, self.called, self.shape = pixels, kinds, called, pixels.shape[1:]
+    def __init__(self, pixels: np.ndarray, classes: np.ndarray, title: str) -> None:
+        self.pixels, self.classes, self.title, self.shape = pixels, classes, title, pixels.shape[1:]
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -40,64 +41,62 @@ class LabelledImages(Source):
         return to_unit(self.pixels[np.asarray(indices)])
 
     def labels(self, indices: np.ndarray) -> np.ndarray:
-        """Their labels, (n,) int64."""
-        return self.kinds[np.asarray(indices)]
+        """Their class labels, (n,) int64."""
+        return self.classes[np.asarray(indices)]
 
     def name(self, index: int) -> str:
-        """How an image is called in files and messages."""
-        return f"{self.called.replace(' ', '_')}_{int(index):05d}.png"
+        """Name of an image in files and messages."""
+        return f"{self.title.replace(' ', '_')}_{int(index):05d}.png"
 
     def identity(self) -> str:
-        """The set, and what was taken from it."""
-        return f"{self.called}, {len(self)} images"
+        """The set, and the part of it that is used."""
+        return f"{self.title}, {len(self)} images"
 
 
-def open_set(kind: str, folder: str, part: str, category: Optional[str], size: int, grey: bool) -> LabelledImages:
-    """The images of an official set in `folder`, of one `category` if given, as size x size pixels.
+def open_set(kind: str, folder: str, split: str, category: Optional[str], size: int, grey: bool) -> LabelledImages:
+    """The images of an official set in `folder` as size x size pixels.
 
-    28x28 digits are laid in the middle of 32x32 (the generators double 4x4) before they are resized.
-    Raises UserError if the files are missing or wrong, or the category is unknown.
+    kind: mnist or cifar10; split: all, train or test; category: a class of CATEGORIES, or None for all. 28x28 digits
+    are padded to 32x32 (the generators double 4x4) before they are resized. Raises UserError if the files are missing
+    or wrong, or the category is unknown.
     """
     known = CATEGORIES[kind]
     if category is not None and category not in known:
         raise UserError(f"data.category is {category!r}; {kind} has {', '.join(known)}")
-    pixels, labels = _read(kind, Path(folder), part)
+    pixels, classes = _read(kind, Path(folder), split)
     if category is not None:
-        pixels, labels = (a[labels == known.index(category)] for a in (pixels, labels))
+        pixels, classes = (a[classes == known.index(category)] for a in (pixels, classes))
         if not len(pixels):
-            raise UserError(f"{folder}: no image of {category} in part {part}")
+            raise UserError(f"{folder}: no image of {category} in its split {split}")
     if pixels.shape[1] == 28:
         pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    pixels = np.stack([fit(image, size).reshape(size, size, -1) for image in pixels])
-    channels = 1 if grey else 3
-    if pixels.shape[3] == 1 and channels == 3:
+    pixels = np.stack([resize(image, size).reshape(size, size, -1) for image in pixels])
+    if pixels.shape[3] == 1 and not grey:
         pixels = pixels.repeat(3, 3)
-    elif pixels.shape[3] == 3 and channels == 1:
+    elif pixels.shape[3] == 3 and grey:
         pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
-    called = " ".join(filter(None, (kind, part, category)))
-    return LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels, called)
+    title = " ".join(filter(None, (kind, split, category)))
+    return LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), classes, title)
 
 
-def _read(kind: str, folder: Path, part: str):
+def _read(kind: str, folder: Path, split: str) -> Tuple[np.ndarray, np.ndarray]:
     """(n, H, W, C) uint8 and (n,) int64."""
-    import mindspore.dataset as ds
-
     pattern, expected = _FILES[kind]
     if not folder.is_dir() or not any(folder.glob(pattern)):
         raise UserError(f"{folder}: no {kind} files in it; looked for {expected}")
     reader = {"mnist": ds.MnistDataset, "cifar10": ds.Cifar10Dataset}[kind]
     with tempfile.TemporaryDirectory() as scratch:
-        plain = _unpacked(folder, Path(scratch))
+        unpacked = _unpacked(folder, Path(scratch))
         try:
-            found = reader(str(plain), usage=part, shuffle=False, num_parallel_workers=1)
-            rows = list(found.create_tuple_iterator(num_epochs=1, output_numpy=True))
+            dataset = reader(str(unpacked), usage=split, shuffle=False, num_parallel_workers=1)
+            rows = list(dataset.create_tuple_iterator(num_epochs=1, output_numpy=True))
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"{folder}: {kind}, part {part}, cannot be read: {_reason(error)}") from None
+            raise UserError(f"{folder}: {kind}, split {split}, cannot be read: {_reason(error)}") from None
     return np.stack([image for image, _ in rows]), np.array([int(label) for _, label in rows])
 
 
 def _unpacked(folder: Path, scratch: Path) -> Path:
-    """`folder`, or a copy of it in `scratch` with its .gz files unpacked, which mindspore.dataset wants."""
+    """`folder`, or a copy of it in `scratch` with its .gz files unpacked, as mindspore.dataset needs them."""
     packed = sorted(folder.glob("*-ubyte.gz"))
     if not packed:
         return folder

@@ -1,18 +1,17 @@
-"""A folder of images of any size, read when they are needed."""
+"""Folders of images, and the decoding and writing of image files."""
 
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Tuple
+from typing import Dict, List, Optional, Union
 
 import cv2
 import numpy as np
 
-from dgn.data.folder import Folder, find_files
+from dgn.data.cut import Cut
+from dgn.data.folder import Folder, Reading, find_files, matching
 from dgn.errors import UserError
 from dgn.files import disk_errors
-
-Crop = Tuple[int, int, int, int]
 
 EXTENSIONS = (".bmp", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".tif", ".tiff",
               ".webp")
@@ -21,48 +20,34 @@ _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 
 class ImageFolder(Folder):
-    """The images under a folder (a Source), sorted by relative path, each cropped and resized to size x size.
+    """The images below a folder, sorted by relative path.
 
-    size: height and width of a sample, pixels.
-    crop: (left, top, right, bottom) in pixels of the upright image, right and bottom exclusive, or None for the largest
-        centred square. A crop that is not square is stretched to one.
-    grey: one channel instead of RGB; images of the other kind are converted.
-    corrupt, cache_mb: see Folder.
-    pattern: only the files whose relative path, or its last part, matches, such as "*-11.jpg".
-    names: these files, in this order, instead of all.
-    first, limit: the part files[first:][:limit] of the sorted files, as slices, before any are skipped: the last 200
-        are first=-200, all others limit=-200.
-    Raises UserError where the folder or the arguments are wrong; `read` raises it where a file is.
+    cut: crop and size of every sample; reading: see Reading; names: these files in this order instead of all.
+    Raises UserError if the folder holds no images; `read` raises it for a file that cannot be used.
     """
 
-    def __init__(self, folder: str | Path, size: int, crop: Crop | None, grey: bool, corrupt: str = "error",
-                 limit: int | None = None, first: int = 0, cache_mb: int = 256, pattern: str | None = None,
-                 names: list[str] | None = None) -> None:
-        check_cut(size, crop)
-        self._crop = crop
-        found = find_images(Path(folder)) if names is None else names
-        if pattern is not None:
-            found = matching(found, pattern, folder)
-        chosen = found[first:][:limit]
-        if not chosen:
-            raise UserError(f"{folder}: first={first}, limit={limit} selects none of its {len(found)} images")
-        super().__init__(Path(folder), chosen, (1 if grey else 3, size, size), corrupt, cache_mb)
+    def __init__(self, folder: Union[str, Path], cut: Cut, reading: Reading = Reading(),
+                 names: Optional[List[str]] = None) -> None:
+        self._cut = cut
+        names = find_images(Path(folder)) if names is None else names
+        super().__init__(Path(folder), matching(names, reading.pattern, Path(folder)), cut.shape, reading)
 
     def decode(self, name: str) -> np.ndarray:
         """(C, size, size) uint8."""
-        return prepare(decode(self._folder / name), self._crop, self.shape[0], self.shape[1])
+        return self._cut.apply(decode(self._folder / name))
 
-    def people(self) -> list[str] | None:
-        """Whom each image shows, if a file of identities tells it of all of them (read_identities)."""
+    def people(self) -> Optional[List[str]]:
+        """The person that each image shows, if a file of identities names one for every image; see read_identities."""
         known = read_identities(self._folder)
         people = [known.get(PurePosixPath(name).name) for name in self._names]
         return people if all(people) else None
 
 
-def read_identities(folder: Path) -> dict[str, str]:
-    """File name -> person, from identity.txt in the folder or the one above it, as CelebA has it: lines of a file's name and a
-    person. Empty without such a file. Raises UserError for a line that is not so."""
-    path = next((path for path in (folder / "identity.txt", folder.resolve().parent / "identity.txt") if path.is_file()), None)
+def read_identities(folder: Path) -> Dict[str, str]:
+    """{file name: person} from identity.txt in the folder or its parent, as CelebA has it: each line is a file name
+    and a person. Empty without such a file. Raises UserError for a line of another form."""
+    candidates = folder / "identity.txt", folder.resolve().parent / "identity.txt"
+    path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         return {}
     try:
@@ -75,48 +60,21 @@ def read_identities(folder: Path) -> dict[str, str]:
     return {name: person for name, person in rows}
 
 
-def check_cut(size: int, crop: Crop | None) -> None:
-    """Raises UserError for a size or crop that no image can have."""
-    if size < 1:
-        raise UserError(f"image size {size}: must be at least 1 pixel")
-    if crop is not None and not (0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
-        raise UserError(f"crop {tuple(crop)}: must be (left, top, right, bottom) in pixels with 0 <= left < right and "
-                        "0 <= top < bottom")
-
-
-def matching(names: list[str], pattern: str, folder: str | Path) -> list[str]:
-    """The names whose path, or its last part, matches. Raises UserError if none does."""
-    chosen = [name for name in names if PurePosixPath(name).match(pattern)]
-    if not chosen:
-        raise UserError(f"{folder}: none of its {len(names)} images or clips matches data.files = {pattern!r}")
-    return chosen
-
-
-def prepare(pixels: np.ndarray, crop: Crop | None, channels: int, size: int) -> np.ndarray:
-    """Decoded pixels, cut and resized, (channels, size, size) uint8; ValueError if the crop is outside."""
-    pixels = fit(cut(pixels, crop), size)
-    if channels == 1:
-        pixels = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        return pixels[None]
-    pixels = pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def find_images(folder: Path) -> list[str]:
-    """The image files under `folder` by extension, as sorted relative paths with forward slashes; UserError if none."""
+def find_images(folder: Path) -> List[str]:
+    """The image files below `folder` by extension, as sorted relative paths. Raises UserError if there are none."""
     return find_files(folder, is_image, f"images in it or its subfolders; looked for {' '.join(EXTENSIONS)}")
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name is one of an image that OpenCV may read."""
+    """Whether a file has the extension of an image that OpenCV may read."""
     return name.lower().endswith(EXTENSIONS)
 
 
 def decode(path: Path) -> np.ndarray:
-    """The pixels of an image file: (H, W) if it is grey, else (H, W, 3) RGB; uint8.
+    """The pixels of an image file: (H, W) if it is grayscale, else (H, W, 3) RGB; uint8.
 
     16-bit channels are scaled to 8, a transparent image is laid on white, and an opaque one is turned upright by its
-    EXIF orientation. ValueError says why the file cannot be used, without naming it.
+    EXIF orientation. Raises ValueError with the reason, without the name, if the file cannot be used.
     """
     try:
         data = path.read_bytes()
@@ -124,7 +82,7 @@ def decode(path: Path) -> np.ndarray:
         raise ValueError(f"cannot be read ({error.strerror})") from None
     if not data:
         raise ValueError("the file is empty")
-    # Older decoders fill what is missing with grey and say nothing. Bytes after the end are common and harmless.
+    # Older decoders fill what is missing with grey without an error. Bytes after the end are common and harmless.
     # In a JPEG the last end mark must follow the last start of scan: an embedded thumbnail has marks of its own.
     if (data.startswith(_JPEG) and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
             or data.startswith(_PNG) and b"IEND" not in data):
@@ -153,31 +111,8 @@ def decode(path: Path) -> np.ndarray:
     return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
-def cut(pixels: np.ndarray, crop: Crop | None) -> np.ndarray:
-    """The part `crop` = (left, top, right, bottom) of an image, or its largest centred square; ValueError if outside."""
-    height, width = pixels.shape[:2]
-    if crop is None:
-        side = min(height, width)
-        left, top = (width - side) // 2, (height - side) // 2
-        crop = (left, top, left + side, top + side)
-    left, top, right, bottom = crop
-    if right > width or bottom > height:
-        raise ValueError(f"crop (left {left}, top {top}, right {right}, bottom {bottom}) reaches outside of this image of "
-                         f"{width} x {height} pixels (width x height)")
-    return pixels[top:bottom, left:right]
-
-
-def fit(pixels: np.ndarray, size: int) -> np.ndarray:
-    """An image resized to size x size."""
-    height, width = pixels.shape[:2]
-    if height == width == size:
-        return pixels
-    smaller = min(height, width) > size
-    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-
-
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Writes an image (C, H, W) in [0, 1] as PNG; its folder is made. Raises RunFailed if the disk refuses."""
+    """Writes an image (C, H, W) in [0, 1] as PNG and makes its folder. Raises RunFailed if it cannot be written."""
     pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
     pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.shape[2] == 3 else pixels
     data = cv2.imencode(".png", pixels)[1]

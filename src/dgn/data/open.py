@@ -10,12 +10,17 @@ import numpy as np
 from dgn.config import Config, Data
 from dgn.data import formats
 from dgn.data.clips import ClipFolder
+from dgn.data.cut import cut_of
 from dgn.data.face_clips import CLIPS, FaceClips
 from dgn.data.faces import FaceSource
+from dgn.data.folder import reading_of
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
 from dgn.data.source import Source, Sources, Subset
 from dgn.errors import UserError
+
+FACES = 1000  # generated training faces without data.limit
+
 
 
 class HasConfig(Protocol):
@@ -24,9 +29,6 @@ class HasConfig(Protocol):
     @property
     def config(self) -> Config:
         """The settings of the run."""
-
-
-FACES = 1000  # generated training faces without data.limit
 
 
 def open_sources(data: Data) -> Sources:
@@ -52,8 +54,7 @@ def generated_clips(data: Data, count: int, seed: Optional[int] = None) -> FaceC
 def open_images(data: Data, path: str) -> Source:
     """All images of a folder, MindRecord file or official set, or all clips of a folder, cropped as the config says."""
     if data.frames:
-        return ClipFolder(path, data.format, data.frames, data.size, data.crop, data.grey, data.resample, data.corrupt,
-                          data.cache_mb, pattern=data.pattern)
+        return ClipFolder(path, data.format, data.frames, cut_of(data), reading_of(data), data.resample)
     packed = path.endswith(".mindrecord")
     if data.pattern is not None and (packed or data.format != "images"):
         raise UserError(f"data.pattern selects files of a folder, and {path} is none")
@@ -61,21 +62,20 @@ def open_images(data: Data, path: str) -> Source:
         raise UserError("data.category and data.split are for data.format mnist and cifar10")
     if data.format != "images":
         return formats.open_set(data.format, path, data.split, data.category, data.size, data.grey)
-    if packed:
-        records, wanted = RecordImages(path), (1 if data.grey else 3, data.size, data.size)
-        if records.shape != wanted:
-            raise UserError(f"{path} holds images of {records.shape} (channels, height, width), the config asks for "
-                            f"{wanted}; pack them again, or change data.size and data.grey")
-        return records
-    return ImageFolder(path, data.size, data.crop, data.grey, pattern=data.pattern, corrupt=data.corrupt,
-                       cache_mb=data.cache_mb)
+    if not packed:
+        return ImageFolder(path, cut_of(data), reading_of(data))
+    records = RecordImages(path)
+    if records.shape != cut_of(data).shape:
+        raise UserError(f"{path} holds images of {records.shape} (channels, height, width), the config asks for "
+                        f"{cut_of(data).shape}; pack them again, or change data.size and data.grey")
+    return records
 
 
 def split(whole: Source, data: Data) -> Sources:
     """The last `held_out` samples for evaluation, the first `limit` of the others for training.
 
-    If the source knows the people that its samples show, training samples of held-out people are dropped, so unseen
-    images show unseen people.
+    If the source knows the people that its samples show, training samples of held-out people are dropped, so that
+    unseen images show unseen people.
     """
     free = len(whole) - data.held_out
     if free < 1:
@@ -91,7 +91,7 @@ def split(whole: Source, data: Data) -> Sources:
     return Sources(train, Subset(whole, np.arange(free, len(whole))) if data.held_out else None)
 
 
-def images(path: Union[str, Path], like: "HasConfig") -> Source:
+def images(path: Union[str, Path], like: HasConfig) -> Source:
     """The images (or clips) at `path`, cropped and resized as those of a run.
 
     path: a folder, MindRecord file or official set; like: a Run. `source.read(numpy.arange(n))` gives the first n as

@@ -1,4 +1,4 @@
-"""Faces cut out of photographs and clips: what the paper does with OpenFace before it trains."""
+"""Face crops from photographs and clips, as the paper makes them with OpenFace before training."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dgn.data.clips import Clip, find_clips
+from dgn.data.clips import find_clips
+from dgn.data.cut import in_colour, resize
 from dgn.data.folder import quiet_opencv
-from dgn.data.images import decode, find_images, fit, write_image
+from dgn.data.frames import Clip
+from dgn.data.images import decode, find_images, write_image
 from dgn.errors import UserError
 from dgn.files import disk_errors, new_folder, png_name
 
 Box = Tuple[int, int, int, int]  # left, top, width, height in pixels
 Detector = Callable[[np.ndarray], List[Box]]  # (H, W, 3) RGB uint8 -> boxes of faces
 
-LOOKED_AT = 9  # frames of a clip in which its face is looked for
-SEARCHED = 320  # pixels: smaller pictures are enlarged to this before a cascade looks at them
+SAMPLED_FRAMES = 9  # frames of a clip in which its face is detected
+MIN_SIDE = 320  # pixels: smaller pictures are enlarged to this before a cascade is applied
 
 
 class Report(NamedTuple):
-    """What became of the photographs or clips, by their names."""
+    """The result for each photograph or clip, by name."""
 
     found: List[str]
     not_found: List[str]
@@ -51,17 +53,17 @@ def open_detector(path: Optional[str] = None) -> Detector:
         raise UserError(f"{file} is not a cascade that OpenCV can use; give a .xml cascade or a YuNet .onnx")
 
     def detect(picture: np.ndarray) -> List[Box]:
-        scale = max(1.0, SEARCHED / min(picture.shape[:2]))
+        scale = max(1.0, MIN_SIDE / min(picture.shape[:2]))
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         grey = cv2.equalizeHist(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
-        boxes = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=4, minSize=(SEARCHED // 6,) * 2)
+        boxes = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=4, minSize=(MIN_SIDE // 6,) * 2)
         return [tuple(int(round(v / scale)) for v in box) for box in boxes]
     return detect
 
 
 def _yunet(path: str) -> Detector:
     try:
-        network = cv2.FaceDetectorYN.create(path, "", (SEARCHED, SEARCHED))
+        network = cv2.FaceDetectorYN.create(path, "", (MIN_SIDE, MIN_SIDE))
     except cv2.error as error:
         raise UserError(f"{path} is not a YuNet model that OpenCV can use: {error.err}") from None
 
@@ -73,24 +75,24 @@ def _yunet(path: str) -> Detector:
 
 
 def square(box: Box, margin: float) -> Tuple[int, int, int]:
-    """(left, top, side) of the square around a box, `margin` of its size wider on every side."""
+    """(left, top, side) of the square around a box, enlarged by `margin` times its size on every side."""
     left, top, width, height = box
     side = int(round(max(width, height) * (1 + 2 * margin)))
     return left + width // 2 - side // 2, top + height // 2 - side // 2, side
 
 
 def cut_square(picture: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
-    """A square of a picture (H, W, 3); where it reaches outside, the border is repeated."""
+    """A square of a picture (H, W, 3); outside of the picture its border is repeated."""
     rows = np.clip(np.arange(top, top + side), 0, picture.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, picture.shape[1] - 1)
     return picture[rows][:, columns]
 
 
 def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: float = 0.0) -> Report:
-    """Cuts the largest face out of every photograph below `source` into `target`, as PNG of size x size pixels.
+    """Crops the largest face of every photograph below `source` into `target`, as PNG of size x size pixels.
 
-    Names are kept. `target`/crops.csv says for each photograph where its face was found.
-    Raises UserError if `source` holds no images, `target` holds files, or the margin leaves nothing of a face.
+    Names are kept. `target`/crops.csv has the square of each photograph.
+    Raises UserError if `source` holds no images, `target` holds files, or the margin is out of range.
     """
     _check_margin(margin)
     names = find_images(source)
@@ -112,7 +114,7 @@ def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: 
                 table.writerow([name, 0, "", "", ""])
                 continue
             left, top, side = square(largest(boxes), margin)
-            face = fit(cut_square(picture, left, top, side), size)
+            face = resize(cut_square(picture, left, top, side), size)
             write_image(target / png_name(name), face.transpose(2, 0, 1) / np.float32(255))
             report.found.append(name)
             table.writerow([name, 1, left, top, side])
@@ -120,11 +122,10 @@ def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: 
 
 
 def crop_clips(source: Path, layout: str, target: Path, size: int, detect: Detector, margin: float = 0.0) -> Report:
-    """Cuts the face out of every clip below `source`, stored in one of LAYOUTS: its frames as `target`/<clip>/000001.png ...,
-    size x size pixels.
+    """Crops the face of every clip below `source`: its frames as `target`/<clip>/000001.png ..., size x size pixels.
 
-    One square serves a whole clip, the median of the largest faces in some of its frames: a crop that followed the face
-    would take away its motion. Raises UserError as crop_faces does.
+    layout: one of CLIP_FORMATS. One square is used for a whole clip, the median of the largest faces in some of its
+    frames: a crop that followed the face would remove its motion. Raises UserError as crop_faces does.
     """
     _check_margin(margin)
     clips = find_clips(source, layout)
@@ -133,33 +134,28 @@ def crop_clips(source: Path, layout: str, target: Path, size: int, detect: Detec
     for name, clip in tqdm(clips.items(), unit="clip", disable=not sys.stderr.isatty()):
         try:
             with quiet_opencv():
-                found = _crop_clip(clip, target / name, size, detect, margin)
+                has_face = _crop_clip(clip, target / name, size, detect, margin)
         except ValueError as reason:
-            for frame in (target / name).glob("*.png"):  # half a clip would pass for a whole one
+            for frame in (target / name).glob("*.png"):  # half a clip would be taken for a whole one
                 frame.unlink()
             report.unreadable.append((name, str(reason)))
             continue
-        (report.found if found else report.not_found).append(name)
+        (report.found if has_face else report.not_found).append(name)
     return report
 
 
 def _crop_clip(clip: Clip, target: Path, size: int, detect: Detector, margin: float) -> bool:
     """Writes the frames of one clip; False if no face was found. ValueError if it cannot be read to its end."""
     length = sum(1 for _ in clip.frames(lambda index: False))
-    looked_at = set(np.unique(np.rint(np.linspace(0, length - 1, LOOKED_AT)).astype(int)).tolist())
-    faces = [detect(in_colour(picture)) for _, picture in clip.frames(looked_at.__contains__) if picture is not None]
-    boxes = [largest(found) for found in faces if found]
+    sampled = set(np.unique(np.rint(np.linspace(0, length - 1, SAMPLED_FRAMES)).astype(int)).tolist())
+    faces = [detect(in_colour(picture)) for _, picture in clip.frames(sampled.__contains__) if picture is not None]
+    boxes = [largest(detected) for detected in faces if detected]
     if boxes:
         left, top, side = square(tuple(int(v) for v in np.median(boxes, 0)), margin)
         for index, picture in clip.frames(lambda index: True):
-            face = fit(cut_square(in_colour(picture), left, top, side), size)
+            face = resize(cut_square(in_colour(picture), left, top, side), size)
             write_image(target / f"{index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
     return bool(boxes)
-
-
-def in_colour(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) of a picture that may be grey, (H, W)."""
-    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
 
 
 def largest(boxes: List[Box]) -> Box:

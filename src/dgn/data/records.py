@@ -28,37 +28,38 @@ _CHUNK = 256  # images written at once
 def pack(source: Source, path: Path) -> int:
     """Writes every image of `source` to the MindRecord file `path` (and path.db, its index); returns their number.
 
-    Pixels are stored as uint8 (C, H, W), so the same images come back bit for bit. Written beside, then renamed.
+    Pixels are stored as uint8 (C, H, W), so that reading gives the same images bit for bit. The files are written in a
+    temporary folder, then renamed.
     Raises UserError if `path` exists or does not end in .mindrecord, RunFailed if it cannot be written.
     """
     if path.suffix != ".mindrecord":
         raise UserError(f"{path}: the name of a MindRecord file must end in .mindrecord")
     if path.exists():
         raise UserError(f"{path} already exists; choose another name")
-    # in a folder beside, under its own name: the index holds the name of the file that it belongs to
-    beside = path.parent / f".unfinished-{path.name}"
-    shutil.rmtree(beside, ignore_errors=True)
+    # in a temporary folder under the final name: the index holds the name of the file that it belongs to
+    temporary = path.parent / f".unfinished-{path.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        beside.mkdir(parents=True)
-        writer = mindrecord.FileWriter(str(beside / path.name), shard_num=1)
+        temporary.mkdir(parents=True)
+        writer = mindrecord.FileWriter(str(temporary / path.name), shard_num=1)
         writer.add_schema(_SCHEMA, "images of dgn")
         for start in tqdm(range(0, len(source), _CHUNK), unit=f"{_CHUNK} images", disable=not sys.stderr.isatty()):
             indices = np.arange(start, min(start + _CHUNK, len(source)))
             pixels = np.rint(255 * source.read(indices)).astype(np.uint8)
-            writer.write_raw_data([{"image": image.tobytes(), "shape": np.array(image.shape, np.int32), "name": source.name(int(index))}
-                                   for index, image in zip(indices, pixels)])
+            writer.write_raw_data([{"image": image.tobytes(), "shape": np.array(image.shape, np.int32),
+                                    "name": source.name(int(index))} for index, image in zip(indices, pixels)])
         writer.commit()
         for name in (f"{path.name}.db", path.name):
-            os.replace(beside / name, path.with_name(name))
+            os.replace(temporary / name, path.with_name(name))
     except (OSError, RuntimeError) as error:
         raise RunFailed(f"cannot write {path}: {str(error).strip().splitlines()[0]}") from None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return len(source)
 
 
 class RecordImages(Source):
-    """The images of a MindRecord file; each read opens only the rows it asks for.
+    """The images of a MindRecord file; a read opens only the rows that it needs.
 
     Raises UserError if the file is missing or was not written by `pack`; `read` and `name` raise it if it is damaged.
     """
@@ -95,11 +96,12 @@ class RecordImages(Source):
             digest.update((f"\n{name}" if row else name).encode())
         return f"records {digest.hexdigest()[:16]}"
 
-    def _names(self, which: str, *values: int) -> Iterator[str]:
-        """Names from the index beside the file, which is an SQLite table of a row an image: no list of them is held."""
+    def _names(self, condition: str, *values: int) -> Iterator[str]:
+        """Names from the file's index, an SQLite table with one row an image; they are not held as a list."""
         try:
-            with contextlib.closing(sqlite3.connect(f"{Path(self.path + '.db').absolute().as_uri()}?mode=ro", uri=True)) as index:
-                for row in index.execute(f"SELECT name_0 FROM INDEXES {which}", values):
+            address = f"{Path(self.path + '.db').absolute().as_uri()}?mode=ro"
+            with contextlib.closing(sqlite3.connect(address, uri=True)) as index:
+                for row in index.execute(f"SELECT name_0 FROM INDEXES {condition}", values):
                     yield str(row[0])
         except sqlite3.Error as error:
             raise UserError(f"the index {self.path}.db is damaged ({error}); pack the images again") from None
@@ -117,12 +119,13 @@ class RecordImages(Source):
 
 def _rows(path: str, fields: List[str], indices: Iterable[int]) -> Iterator[dict]:
     """The rows at `indices`."""
-    rows = ds.MindDataset(path, columns_list=fields, num_parallel_workers=1, sampler=ds.SubsetSampler([int(index) for index in indices]))
+    sampler = ds.SubsetSampler([int(index) for index in indices])
+    rows = ds.MindDataset(path, columns_list=fields, num_parallel_workers=1, sampler=sampler)
     return rows.create_dict_iterator(num_epochs=1, output_numpy=True)
 
 
 def _reason(error: Exception) -> str:
-    """The line of a MindSpore message that says what happened; the first lines only point at it."""
+    """The line of a MindSpore message that gives the cause; the first lines only refer to it."""
     lines = str(error).strip().splitlines()
-    telling = [line.split("ERROR]")[-1].strip(" .") for line in lines if "ERROR]" in line]
-    return next(filter(None, telling + lines), "it is empty")
+    causes = [line.split("ERROR]")[-1].strip(" .") for line in lines if "ERROR]" in line]
+    return next(filter(None, causes + lines), "it is empty")

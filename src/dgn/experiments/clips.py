@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, NamedTuple, Tuple
 import numpy as np
 
 from dgn.data.clips import class_and_person
-from dgn.data.face_factors import MOVED as MOTION
+from dgn.data.face_factors import EXPRESSION_FACTORS as MOTION
 from dgn.data.source import as_images, observed
 from dgn.errors import UserError
 from dgn.experiments.models import OTHER_PEOPLE

@@ -20,7 +20,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import runtime
-from dgn.data.face_factors import MOVED
+from dgn.data.face_factors import EXPRESSION_FACTORS as MOVED
 from dgn.errors import UserError
 from dgn.experiments.models import add_recipe, add_target, experiment_folder, first_config, table, tuning_config
 from dgn.files import write_json

@@ -1,0 +1,81 @@
+"""From the pixels of an image to a sample: crop, resize, RGB or grayscale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import cv2
+import numpy as np
+
+from dgn.config import Data
+from dgn.errors import UserError
+
+Crop = Tuple[int, int, int, int]  # left, top, right, bottom in pixels of the upright image; right and bottom exclusive
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The part of an image that is used, and the size of a sample.
+
+    size: height and width of a sample in pixels.
+    crop: the part that is resized to it, stretched if it is not square; None: the largest centred square.
+    grey: one channel instead of RGB; images of the other kind are converted.
+    Raises UserError for a size or crop that no image can have.
+    """
+
+    size: int
+    crop: Optional[Crop] = None
+    grey: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"image size {self.size}: must be at least 1 pixel")
+        crop = self.crop
+        if crop is not None and not (0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
+            raise UserError(f"crop {tuple(crop)}: must be (left, top, right, bottom) in pixels with 0 <= left < right "
+                            "and 0 <= top < bottom")
+
+    @property
+    def shape(self) -> Tuple[int, int, int]:
+        """(channels, height, width) of a sample."""
+        return 1 if self.grey else 3, self.size, self.size
+
+    def box(self, height: int, width: int) -> Crop:
+        """The crop in an image of that size. Raises ValueError if it reaches outside of the image."""
+        if self.crop is None:
+            side = min(height, width)
+            left, top = (width - side) // 2, (height - side) // 2
+            return left, top, left + side, top + side
+        left, top, right, bottom = self.crop
+        if right > width or bottom > height:
+            raise ValueError(f"crop (left {left}, top {top}, right {right}, bottom {bottom}) reaches outside of this "
+                             f"image of {width} x {height} pixels (width x height)")
+        return self.crop
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """A sample, `shape` uint8, of an image (H, W) or (H, W, 3) uint8. Raises ValueError as `box` does."""
+        left, top, right, bottom = self.box(*pixels.shape[:2])
+        pixels = resize(pixels[top:bottom, left:right], self.size)
+        if self.grey:
+            return (pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))[None]
+        return np.ascontiguousarray(in_colour(pixels).transpose(2, 0, 1))
+
+
+def cut_of(data: Data) -> Cut:
+    """The crop and size that a config asks for."""
+    return Cut(data.size, data.crop, data.grey)
+
+
+def in_colour(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) of an image that may be grayscale, (H, W)."""
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
+
+
+def resize(pixels: np.ndarray, size: int) -> np.ndarray:
+    """An image (H, W) or (H, W, C) as size x size pixels: averaged over areas if it shrinks, bicubic if it grows."""
+    height, width = pixels.shape[:2]
+    if height == width == size:
+        return pixels
+    shrinks = min(height, width) > size
+    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
