@@ -51,6 +51,20 @@ def new_folder(path: Path) -> Path:
     return path
 
 
+def is_utf8(path: object) -> bool:
+    """Whether a path can be written to UTF-8 text: Linux allows other bytes in it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def escaped(path: object) -> str:
+    """A path for messages: unchanged if it is UTF-8, else with its other bytes escaped, such as b'caf\\xe9.png'."""
+    return str(path) if is_utf8(path) else repr(os.fsencode(str(path)))
+
+
 def png_name(name: str) -> str:
     """The name of the PNG file of an image: unchanged if it ends in .png, else with .png added, so that a.jpg and
     a.png have different ones. Raises UserError if the name leads out of its folder."""

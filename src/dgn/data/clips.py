@@ -12,9 +12,10 @@ import numpy as np
 
 from dgn.config import CLIP_FORMATS
 from dgn.data.cut import Cut
-from dgn.data.folder import Folder, Reading, digest, find_files, matching, to_unit
+from dgn.data.find import find_files, matching, warn_of_splits
+from dgn.data.folder import Folder, Reading, digest, to_unit
 from dgn.data.frames import Clip, frames_of_files, frames_of_strip, frames_of_video, read_clip, strip
-from dgn.data.images import EXTENSIONS, find_images, is_image
+from dgn.data.images import EXTENSIONS, find_images
 from dgn.errors import UserError
 
 __all__ = ["ClipFolder", "VIDEO_EXTENSIONS", "by_person", "class_and_person", "find_clips", "numbered", "strip"]
@@ -43,9 +44,11 @@ class ClipFolder(Folder):
         if layout not in CLIP_FORMATS:
             raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(CLIP_FORMATS)}")
         self._layout, self._cut, self._resample = layout, cut, resample
-        self._clips, self._lengths = find_clips(Path(folder), layout), {}
-        names = by_person(matching(list(self._clips), reading.pattern, Path(folder)))
-        super().__init__(Path(folder), names, (frames, *cut.shape), reading)
+        folder = Path(folder)
+        self._clips, self._lengths = find_clips(folder, layout, reading.corrupt == "skip"), {}
+        names = by_person(matching(list(self._clips), reading.pattern, folder))
+        warn_of_splits(names, folder)
+        super().__init__(folder, names, (frames, *cut.shape), reading)
 
     def decode(self, name: str) -> np.ndarray:
         """The frames that the clip has, at most self.shape[0] of them, (f, C, size, size) uint8."""
@@ -75,15 +78,17 @@ class ClipFolder(Folder):
         return f"{self._layout} of folder {files}, {self.shape[0]} frames, resample {self._resample}"
 
 
-def find_clips(folder: Path, layout: str) -> Dict[str, Clip]:
-    """{name: clip} of the clips below a folder in one of CLIP_FORMATS, sorted. Raises UserError if there are none."""
+def find_clips(folder: Path, layout: str, skip_unnamed: bool = False) -> Dict[str, Clip]:
+    """{name: clip} of the clips below a folder in one of CLIP_FORMATS, sorted; see find_files. Raises UserError if
+    there are none."""
     if layout == "videos":
-        names = find_files(folder, lambda name: name.lower().endswith(VIDEO_EXTENSIONS),
-                           f"video files in it or its subfolders; looked for {' '.join(VIDEO_EXTENSIONS)}")
+        what = f"video files in it or its subfolders; looked for {' '.join(VIDEO_EXTENSIONS)}"
+        names = find_files(folder, VIDEO_EXTENSIONS, what, skip_unnamed)
         return {name: Clip((name,), partial(frames_of_video, folder / name)) for name in names}
     if layout == "strips":
-        return {name: Clip((name,), partial(frames_of_strip, folder / name)) for name in find_images(folder)}
-    names = find_files(folder, is_image, "image files in it or its subfolders")
+        names = find_images(folder, skip_unnamed)
+        return {name: Clip((name,), partial(frames_of_strip, folder / name)) for name in names}
+    names = find_images(folder, skip_unnamed)
     clips = numbered(names)
     if not clips:
         raise UserError(f"{folder}: none of its image files has a number at the end of its name, which would give the "

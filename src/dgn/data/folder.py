@@ -9,7 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
 import cv2
@@ -173,34 +173,6 @@ class quiet_opencv:
             quiet_opencv._inside -= 1
             if quiet_opencv._inside == 0:
                 cv2.setLogLevel(quiet_opencv._level)
-
-
-def find_files(folder: Path, wanted: Callable[[str], bool], what: str) -> List[str]:
-    """Files below a folder, as sorted relative paths with forward slashes. Symbolic links to folders are not followed;
-    names that start with a dot are left out. Raises UserError "no `what`" if there are none."""
-    if not folder.exists():
-        raise UserError(f"{folder}: no such folder")
-    if not folder.is_dir():
-        raise UserError(f"{folder}: is a file, where a folder is needed")
-    names = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        prefix = Path(parent).relative_to(folder).as_posix() + "/"
-        prefix = "" if prefix == "./" else prefix
-        names += [prefix + name for name in files if wanted(name) and not name.startswith(".")]
-    if not names:
-        raise UserError(f"{folder}: no {what}")
-    return sorted(names)
-
-
-def matching(names: List[str], pattern: Optional[str], folder: Path) -> List[str]:
-    """The names whose path, or its last part, matches; all without a pattern. Raises UserError if none matches."""
-    if pattern is None:
-        return names
-    chosen = [name for name in names if PurePosixPath(name).match(pattern)]
-    if not chosen:
-        raise UserError(f"{folder}: none of its {len(names)} images or clips matches data.pattern = {pattern!r}")
-    return chosen
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:

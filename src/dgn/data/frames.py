@@ -8,8 +8,8 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tup
 import cv2
 import numpy as np
 
+from dgn.data.decoding import decode
 from dgn.data.folder import quiet_opencv
-from dgn.data.images import decode
 
 # Of the frames that a video's header counts: that count is often wrong by a few, in a damaged file by many.
 _COMPLETE = 0.9

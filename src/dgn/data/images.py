@@ -1,4 +1,4 @@
-"""Folders of images, and the decoding and writing of image files."""
+"""Folders of images, and the writing of image files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 from dgn.data.cut import Cut
-from dgn.data.folder import Folder, Reading, find_files, matching
+from dgn.data.decoding import decode
+from dgn.data.find import find_files, matching, warn_of_splits
+from dgn.data.folder import Folder, Reading
 from dgn.errors import UserError
 from dgn.files import disk_errors
 
 EXTENSIONS = (".bmp", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".tif", ".tiff",
               ".webp")
-
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 
 class ImageFolder(Folder):
@@ -29,8 +29,11 @@ class ImageFolder(Folder):
     def __init__(self, folder: Union[str, Path], cut: Cut, reading: Reading = Reading(),
                  names: Optional[List[str]] = None) -> None:
         self._cut = cut
-        names = find_images(Path(folder)) if names is None else names
-        super().__init__(Path(folder), matching(names, reading.pattern, Path(folder)), cut.shape, reading)
+        folder = Path(folder)
+        if names is None:
+            names = matching(find_images(folder, reading.corrupt == "skip"), reading.pattern, folder)
+            warn_of_splits(names, folder)
+        super().__init__(folder, names, cut.shape, reading)
 
     def decode(self, name: str) -> np.ndarray:
         """(C, size, size) uint8."""
@@ -60,55 +63,10 @@ def read_identities(folder: Path) -> Dict[str, str]:
     return {name: person for name, person in rows}
 
 
-def find_images(folder: Path) -> List[str]:
-    """The image files below `folder` by extension, as sorted relative paths. Raises UserError if there are none."""
-    return find_files(folder, is_image, f"images in it or its subfolders; looked for {' '.join(EXTENSIONS)}")
-
-
-def is_image(name: str) -> bool:
-    """Whether a file has the extension of an image that OpenCV may read."""
-    return name.lower().endswith(EXTENSIONS)
-
-
-def decode(path: Path) -> np.ndarray:
-    """The pixels of an image file: (H, W) if it is grayscale, else (H, W, 3) RGB; uint8.
-
-    16-bit channels are scaled to 8, a transparent image is laid on white, and an opaque one is turned upright by its
-    EXIF orientation. Raises ValueError with the reason, without the name, if the file cannot be used.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from None
-    if not data:
-        raise ValueError("the file is empty")
-    # Older decoders fill what is missing with grey without an error. Bytes after the end are common and harmless.
-    # In a JPEG the last end mark must follow the last start of scan: an embedded thumbnail has marks of its own.
-    if (data.startswith(_JPEG) and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
-            or data.startswith(_PNG) and b"IEND" not in data):
-        raise ValueError("the file is cut short")
-
-    buffer = np.frombuffer(data, np.uint8)
-    oriented = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-    # OpenCV gives either alpha or orientation; only a JPEG is known beforehand to have no alpha.
-    try:
-        pixels = cv2.imdecode(buffer, oriented if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ValueError(f"OpenCV refuses to decode it ({error.err})") from None
-    if pixels is None:
-        raise ValueError("not an image that OpenCV can decode: damaged, or another kind of file under this name")
-    transparent = pixels.ndim == 3 and pixels.shape[2] == 4
-    if not transparent and (b"eXIf" in data or b"EXIF" in data) and not data.startswith(_JPEG):
-        pixels = cv2.imdecode(buffer, oriented)
-
-    if pixels.dtype == np.uint16:
-        pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"its channels are {pixels.dtype}, where 8 or 16 bits are needed")
-    if transparent:
-        alpha = pixels[..., 3:].astype(np.float32) / 255
-        pixels = np.rint(pixels[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+def find_images(folder: Path, skip_unnamed: bool = False) -> List[str]:
+    """The image files below `folder`, as sorted relative paths; see find_files."""
+    what = f"images in it or its subfolders; looked for {' '.join(EXTENSIONS)}"
+    return find_files(folder, EXTENSIONS, what, skip_unnamed)
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

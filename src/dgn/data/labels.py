@@ -17,8 +17,9 @@ import numpy as np
 
 from dgn.config import Data
 from dgn.data.cut import Crop, Cut, cut_of
+from dgn.data.decoding import decode
 from dgn.data.folder import Reading
-from dgn.data.images import ImageFolder, decode
+from dgn.data.images import ImageFolder
 from dgn.errors import UserError
 
 # FEI: positions 04 to 07 of its sweep from profile to profile are about these yaws, 11 is frontal and neutral

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from dgn.data.clips import find_clips
 from dgn.data.cut import in_colour, resize
+from dgn.data.decoding import decode
 from dgn.data.folder import quiet_opencv
 from dgn.data.frames import Clip
-from dgn.data.images import decode, find_images, write_image
+from dgn.data.images import find_images, write_image
 from dgn.errors import UserError
 from dgn.files import disk_errors, new_folder, png_name
 

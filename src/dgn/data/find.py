@@ -1,0 +1,115 @@
+"""Finds the files of a data set in a folder and its subfolders."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+from dgn.errors import UserError
+from dgn.files import escaped, is_utf8
+
+log = logging.getLogger(__name__)
+
+# files that often accompany images and are not counted as left out
+_COMPANIONS = (".csv", ".db", ".html", ".json", ".log", ".mat", ".md", ".npy", ".npz", ".pts", ".py", ".tsv", ".txt",
+               ".xml", ".yaml", ".yml")
+_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
+_NAMED = 5  # kinds or files that a message names
+
+
+def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed: bool = False) -> List[str]:
+    """The files below a folder with one of `extensions`, as sorted relative paths with forward slashes.
+
+    Links to folders are followed, each folder once; names that start with a dot are left out. The number of files with
+    other extensions is logged. Names must be UTF-8: with skip_unnamed the others are left out and logged.
+    Raises UserError if there are none ("no `what`"), or a name is not UTF-8.
+    """
+    if not folder.exists():
+        raise UserError(f"{folder}: no such folder")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is a file, where a folder is needed")
+    files = [prefix + name for prefix, names in _walk(folder) for name in names if not name.startswith(".")]
+    wanted = [name for name in files if name.lower().endswith(tuple(extensions))]
+    others = Counter(PurePosixPath(name).suffix.lower() for name in set(files) - set(wanted))
+    for companion in _COMPANIONS:
+        others.pop(companion, None)
+    if unnamed := [name for name in wanted if not is_utf8(name)]:
+        shown = _some([escaped(name) for name in unnamed])
+        if not skip_unnamed:
+            raise UserError(f"{folder}: {shown}: the name is not UTF-8; rename it, or leave such files out of a "
+                            "training with data.corrupt=skip")
+        log.warning("left out: %s: %s: the name is not UTF-8", folder, shown)
+    names = sorted(set(wanted) - set(unnamed))
+    if not names:
+        raise UserError(f"{folder}: no {what}" + (f"; left out: {_kinds(others)}" if others else ""))
+    if others:
+        count = sum(others.values())
+        left_out = "1 file of another kind" if count == 1 else f"{count} files of other kinds"
+        log.warning("%s: %s left out: %s", folder, left_out, _kinds(others))
+    return names
+
+
+def matching(names: List[str], pattern: Optional[str], folder: Path) -> List[str]:
+    """The names whose path, or its last part, matches; all without a pattern. Raises UserError if none matches."""
+    if pattern is None:
+        return names
+    chosen = [name for name in names if PurePosixPath(name).match(pattern)]
+    if not chosen:
+        raise UserError(f"{folder}: none of its {len(names)} images or clips matches data.pattern = {pattern!r}")
+    return chosen
+
+
+def warn_of_splits(names: List[str], folder: Path) -> None:
+    """Logs that the folder's parts, such as train/ and test/, are used as one set, if it has several such parts."""
+    folders = (part.lower() for name in names for part in PurePosixPath(name).parts[:-1])
+    parts = Counter(part for part in folders if part in _SPLITS)
+    if len(parts) > 1:
+        listed = ", ".join(f"{part}/ ({count})" for part, count in sorted(parts.items()))
+        log.warning("%s: its folders %s are used as one set; data.pattern, or the path of one of them, selects one",
+                    folder, listed)
+
+
+def _walk(folder: Path) -> Iterator[Tuple[str, List[str]]]:
+    """("" or "subfolder/", names of its files) of every folder below. Linked folders come last; a folder that has been
+    read, or that holds `folder` itself, is not read again."""
+    visited = {str(parent) for parent in folder.resolve().parents}
+    pending, repeated = [str(folder)], []
+    for start in pending:  # grows by the links that are found
+        for parent, folders, files in os.walk(start, onerror=_warn_of_error):
+            real = os.path.realpath(parent)
+            if real in visited:
+                repeated.append(parent)
+                folders.clear()
+                continue
+            visited.add(real)
+            shown = [name for name in folders if not name.startswith(".")]
+            links = [name for name in shown if os.path.islink(os.path.join(parent, name))]
+            pending += [os.path.join(parent, name) for name in sorted(links)]
+            folders[:] = sorted(set(shown) - set(links))
+            prefix = Path(parent).relative_to(folder).as_posix() + "/"
+            yield "" if prefix == "./" else prefix, files
+    if repeated:
+        log.warning("%s: %d links to folders that are read already are not followed, such as %s", folder, len(repeated),
+                    escaped(repeated[0]))
+
+
+def _warn_of_error(error: OSError) -> None:
+    log.warning("%s cannot be read and is left out: %s", escaped(str(error.filename)), error.strerror)
+
+
+def _kinds(counts: Dict[str, int]) -> str:
+    """The kinds, most frequent first, ".heic (3), .gif (2)"; a single kind without its count."""
+    if len(counts) == 1:
+        return next(iter(counts)) or "without an extension"
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    listed = [f"{kind or 'without an extension'} ({count})" for kind, count in ordered[:_NAMED]]
+    return ", ".join(listed + ["..."] * (len(ordered) > _NAMED))
+
+
+def _some(names: List[str]) -> str:
+    """A few of the names, and how many there are."""
+    listed = ", ".join(names[:_NAMED])
+    return listed if len(names) <= _NAMED else f"{listed} and {len(names) - _NAMED} more"
