@@ -14,7 +14,7 @@ from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import EXPRESSIONS
 from dgn.data.faces import render
 from dgn.data.folder import Reading, quiet_opencv
-from dgn.data.frames import selected
+from dgn.data.frames import spread
 from dgn.data.source import to_images
 from dgn.errors import UserError
 
@@ -132,8 +132,14 @@ def test_a_video_that_is_cut_short_is_told(tmp_path, rng):
 
 
 def test_frames_are_spread_evenly():
-    assert selected(5, 3, True).tolist() == [0, 2, 4] and selected(2, 4, True).tolist() == [0, 0, 1, 1]
-    assert selected(1, 3, True).tolist() == [0, 0, 0] and selected(9, 3, False).tolist() == [0, 1, 2]
+    assert spread(range(5), 3).tolist() == [0, 2, 4] and spread(range(2), 4).tolist() == [0, 0, 1, 1]
+    assert spread([0], 3).tolist() == [0, 0, 0]
+    rounded = np.round(np.arange(30) / 30, 3)  # a constant rate in whole milliseconds
+    for frames in range(1, 40):
+        assert spread(rounded, frames).tolist() == spread(range(30), frames).tolist()
+    # by time where the rate changes: 0, 1, 2, 3 s
+    assert spread([0, 0.1, 0.2, 1.1, 1.9, 2.0, 2.1, 2.9, 3.0], 4).tolist() == [0, 3, 5, 8]
+    assert spread([0, 0, 0, 0, 0], 3).tolist() == [0, 2, 4]  # no times are known
 
 
 def test_generated_clips_go_from_neutral_to_an_apex_and_back():

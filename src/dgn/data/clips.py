@@ -20,7 +20,7 @@ from dgn.errors import UserError
 
 __all__ = ["ClipFolder", "VIDEO_EXTENSIONS", "by_person", "class_and_person", "find_clips", "numbered", "strip"]
 
-VIDEO_EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+VIDEO_EXTENSIONS = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 # (path up to a file's last number, that number); a name such as img_0001.jpg.png is numbered, too
 _NUMBERED = re.compile(rf"(.*?)(\d+)(?:{'|'.join(map(re.escape, EXTENSIONS))})+", re.IGNORECASE)
 _LABELLED = re.compile(r"([^/]+)/([^/_]+)_[^/]*")
@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 class ClipFolder(Folder):
     """The clips below a folder, each of at most `frames` frames.
 
-    layout: "videos": each video file is a clip; "frames": the image files of a folder whose names differ in their last
-        number only are one clip, in the order of these numbers (walk/001.png, or anger/S010_004_00000017.png);
-        "strips": each image file is a row of square frames.
+    layout: "videos": each video file or animated GIF is a clip; "frames": the image files of a folder whose names
+        differ in their last number only are one clip, in the order of these numbers (walk/001.png, or
+        anger/S010_004_00000017.png); "strips": each image file is a row of square frames.
     cut: crop and size of every frame; reading: see Reading.
-    resample: every clip has exactly `frames` frames, evenly spaced from its first to its last; else its first
-        `frames`, and a shorter clip is padded with zeros, see `mask`.
+    resample: every clip has exactly `frames` frames, evenly spaced in time from its first to its last; else its first
+        `frames`, whatever their times, and a shorter clip is padded with zeros, see `mask`.
     """
 
     def __init__(self, folder: Union[str, Path], layout: str, frames: int, cut: Cut, reading: Reading = Reading(),

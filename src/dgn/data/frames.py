@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from dgn.data.decoding import decode
 from dgn.data.folder import quiet_opencv
 
+# read when OpenCV opens its first video: FFmpeg prints up to 20 lines for a damaged file, whose reason is given here
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 # Of the frames that a video's header counts: that count is often wrong by a few, in a damaged file by many.
 _COMPLETE = 0.9
+_GIF_SECONDS = 0.1  # of a GIF's frame without a duration, as browsers show it
 
-Frame = Tuple[int, Optional[np.ndarray]]  # index in the clip; (H, W) or (H, W, 3) RGB uint8 if it is wanted
+
+class Frame(NamedTuple):
+    """A frame of a clip."""
+
+    index: int
+    seconds: float  # time at which it is shown; of images without a time: their index
+    pixels: Optional[np.ndarray]  # (H, W) or (H, W, 3) RGB uint8, upright; None if it is not wanted
+
+
 # (wanted: index -> bool, last=None) -> the frames of a clip from its first to `last`, or to its end. Raises ValueError
 # with the reason if one cannot be read.
 Frames = Callable[..., Iterator[Frame]]
@@ -27,24 +42,33 @@ class Clip(NamedTuple):
     frames: Frames
 
 
-def selected(length: int, frames: int, resample: bool) -> np.ndarray:
-    """Indices of the frames that are used of `length`: those nearest to `frames` evenly spaced ones, or the first."""
-    if resample:
-        return np.rint(np.linspace(0, length - 1, frames)).astype(int)
-    return np.arange(min(length, frames))
+def spread(times: Sequence[float], frames: int) -> np.ndarray:
+    """Indices of the frames that are nearest in time to `frames` evenly spaced times from the first to the last.
+
+    times: of all frames in seconds. If they deviate from a constant rate by less than half a frame, or do not increase,
+    indices take the place of times.
+    """
+    times, indices = np.asarray(times, np.float64), np.arange(len(times))
+    constant = np.linspace(times[0], times[-1], len(times))
+    if (np.diff(times) <= 0).any() or np.abs(times - constant).max() < 0.5 * (constant[-1] - constant[0]) / len(times):
+        return np.rint(np.linspace(0, len(times) - 1, frames)).astype(int)
+    return np.rint(np.interp(np.linspace(times[0], times[-1], frames), times, indices)).astype(int)
 
 
 def read_clip(clip: Clip, frames: int, resample: bool) -> List[np.ndarray]:
-    """The `selected` frames of a clip. Raises ValueError if they cannot be read.
+    """The pixels of the first `frames` frames of a clip, or of as many evenly spread ones. Raises ValueError if they
+    cannot be read.
 
     The number of frames in a video's header is often wrong, so they are counted; only the selected ones are in memory.
     """
     with quiet_opencv():
-        length = sum(1 for _ in clip.frames(lambda index: False)) if resample else frames
-        wanted = selected(length, frames, resample)
-        pixels = {index: frame for index, frame in clip.frames(set(wanted.tolist()).__contains__, int(wanted.max()))
-                  if frame is not None}
-    return [pixels[index] for index in wanted if index in pixels]
+        if resample:
+            wanted = spread([frame.seconds for frame in clip.frames(lambda index: False)], frames)
+        else:
+            wanted = np.arange(frames)
+        read = {frame.index: frame.pixels for frame in clip.frames(set(wanted.tolist()).__contains__, int(wanted.max()))
+                if frame.pixels is not None}
+    return [read[index] for index in wanted if index in read]
 
 
 def frames_of_files(folder: Path, files: Sequence[str], wanted: Callable[[int], bool],
@@ -52,7 +76,7 @@ def frames_of_files(folder: Path, files: Sequence[str], wanted: Callable[[int], 
     """Frames in numbered image files; see Frames. The reason of an error names the file."""
     for index, file in enumerate(files if last is None else files[:last + 1]):
         try:
-            yield index, decode(folder / file) if wanted(index) else None
+            yield Frame(index, index, decode(folder / file) if wanted(index) else None)
         except ValueError as reason:
             raise ValueError(f"its frame {file}: {reason}") from None
 
@@ -61,14 +85,21 @@ def frames_of_strip(path: Path, wanted: Callable[[int], bool], last: Optional[in
     """Square frames side by side in an image file; see Frames."""
     frames = split_strip(decode(path))
     for index, pixels in enumerate(frames if last is None else frames[:last + 1]):
-        yield index, pixels if wanted(index) else None
+        yield Frame(index, index, pixels if wanted(index) else None)
 
 
 def frames_of_video(path: Path, wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Frame]:
-    """Frames of a video file; see Frames. ValueError also if the file ends long before its header says."""
+    """Frames of a video file or animated GIF, upright; see Frames. ValueError also if the file ends long before its
+    header says."""
+    if path.suffix.lower() == ".gif":
+        yield from _frames_of_gif(path, wanted, last)
+        return
     if not path.is_file():
         raise ValueError("cannot be read (no such file)")
-    video, index = cv2.VideoCapture(str(path)), 0
+    # other backends of OpenCV take a name for a pattern of image files, or print to the terminal
+    backend = cv2.CAP_FFMPEG if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG) else cv2.CAP_ANY
+    video, index = cv2.VideoCapture(str(path.absolute()), backend), 0
+    video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off by default in some builds: videos of phones are stored rotated
     try:
         while (last is None or index <= last) and video.grab():
             pixels = None
@@ -77,7 +108,7 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: Optional[in
                 if not decoded:
                     raise ValueError(f"frame {index} cannot be decoded: the file is damaged")
                 pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-            yield index, pixels
+            yield Frame(index, video.get(cv2.CAP_PROP_POS_MSEC) / 1000, pixels)
             index += 1
         count = video.get(cv2.CAP_PROP_FRAME_COUNT)
         if not index:
@@ -86,6 +117,33 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: Optional[in
             raise ValueError(f"only {index} of its {int(count)} frames can be read: the file is damaged or cut short")
     finally:
         video.release()
+
+
+def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: Optional[int]) -> Iterator[Frame]:
+    """Frames of a GIF, transparent pixels laid on white."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+    if not data.rstrip(b"\0\r\n").endswith(b";"):
+        raise ValueError("the file is cut short")
+    seconds, index = 0.0, 0
+    try:
+        with Image.open(io.BytesIO(data), formats=["GIF"]) as animation:
+            while last is None or index <= last:
+                try:
+                    animation.seek(index)
+                except EOFError:
+                    return
+                frame = animation.convert("RGBA")  # decodes the frame also if it is not wanted, to find damage
+                white = Image.new("RGBA", frame.size, "white")
+                pixels = np.array(Image.alpha_composite(white, frame).convert("RGB")) if wanted(index) else None
+                yield Frame(index, seconds, pixels)
+                seconds += animation.info.get("duration", 0) / 1000 or _GIF_SECONDS
+                index += 1
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "not a GIF" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise ValueError(f"cannot be decoded: {reason}") from None
 
 
 def split_strip(pixels: np.ndarray) -> List[np.ndarray]:

@@ -15,7 +15,7 @@ from dgn.data.clips import find_clips
 from dgn.data.cut import in_colour, resize
 from dgn.data.decoding import decode
 from dgn.data.folder import quiet_opencv
-from dgn.data.frames import Clip
+from dgn.data.frames import Clip, spread
 from dgn.data.images import find_images, write_image
 from dgn.errors import UserError
 from dgn.files import disk_errors, new_folder, png_name
@@ -147,15 +147,15 @@ def crop_clips(source: Path, layout: str, target: Path, size: int, detect: Detec
 
 def _crop_clip(clip: Clip, target: Path, size: int, detect: Detector, margin: float) -> bool:
     """Writes the frames of one clip; False if no face was found. ValueError if it cannot be read to its end."""
-    length = sum(1 for _ in clip.frames(lambda index: False))
-    sampled = set(np.unique(np.rint(np.linspace(0, length - 1, SAMPLED_FRAMES)).astype(int)).tolist())
-    faces = [detect(in_colour(picture)) for _, picture in clip.frames(sampled.__contains__) if picture is not None]
+    sampled = set(spread([frame.seconds for frame in clip.frames(lambda index: False)], SAMPLED_FRAMES).tolist())
+    pictures = (frame.pixels for frame in clip.frames(sampled.__contains__) if frame.pixels is not None)
+    faces = [detect(in_colour(picture)) for picture in pictures]
     boxes = [largest(detected) for detected in faces if detected]
     if boxes:
         left, top, side = square(tuple(int(v) for v in np.median(boxes, 0)), margin)
-        for index, picture in clip.frames(lambda index: True):
-            face = resize(cut_square(in_colour(picture), left, top, side), size)
-            write_image(target / f"{index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
+        for frame in clip.frames(lambda index: True):
+            face = resize(cut_square(in_colour(frame.pixels), left, top, side), size)
+            write_image(target / f"{frame.index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
     return bool(boxes)
 
 
