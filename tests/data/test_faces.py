@@ -90,7 +90,8 @@ def test_landmarks_lie_on_their_features():
         for x, y in face.landmarks[:2]:
             x, y = int(round(x)), int(round(y))
             ring = brightness[y - 9:y + 10, x - 9:x + 10]
-            assert brightness[y - 1:y + 2, x - 1:x + 2].mean() < ring.mean() - 0.1  # the pupil is the dark middle of an eye
+            # the pupil is the dark middle of an eye
+            assert brightness[y - 1:y + 2, x - 1:x + 2].mean() < ring.mean() - 0.1
 
 
 def test_expressions_move_what_they_should():

@@ -66,14 +66,16 @@ def test_mistakes_are_named(tmp_path, rng):
 
 
 def test_labels_are_the_given_appearance(tmp_path, rng):
-    write_mnist(tmp_path, "t10k", rng.integers(0, 256, (6, 28, 28)).astype(np.uint8), np.array([3, 1, 3, 0, 9, 3]), False)
+    digits, labels = rng.integers(0, 256, (6, 28, 28)).astype(np.uint8), np.array([3, 1, 3, 0, 9, 3])
+    write_mnist(tmp_path, "t10k", digits, labels, False)
     data = [f"data.path={tmp_path}", "data.format=mnist", "data.size=32", "data.grey=true", "data.held_out=2"]
     config = recipe.load(None, [*data, "model.appearance=label", "model.z_app=10", "model.width=8"])
     sources = open_sources(config.data)
     model = make_model(config)
     given = given_latents(model.groups, sources.held_out)["z_app"]
     np.testing.assert_array_equal(given, np.eye(10)[[9, 3]])
+    other = make_model(recipe.load(None, [*data, "model.appearance=label", "model.z_app=5"]))
     with pytest.raises(UserError, match="model.z_app is 5"):
-        given_latents(make_model(recipe.load(None, [*data, "model.appearance=label", "model.z_app=5"])).groups, sources.held_out)
+        given_latents(other.groups, sources.held_out)
     with pytest.raises(UserError, match="no labels"):
         given_latents(model.groups, open_sources(Data(size=16)).train)

@@ -72,7 +72,8 @@ def harm(tmp_path) -> dict:
     (tmp_path / "c_short.jpg").write_bytes(jpg[:len(jpg) // 2])
     (tmp_path / "d_short.png").write_bytes(png[:len(png) // 2])
     (tmp_path / "e_empty.png").write_bytes(b"")
-    return {"b_text.jpg": "not an image", "c_short.jpg": "cut short", "d_short.png": "cut short", "e_empty.png": "empty"}
+    return {"b_text.jpg": "not an image", "c_short.jpg": "cut short", "d_short.png": "cut short",
+            "e_empty.png": "empty"}
 
 
 def test_each_unusable_file_is_named_with_the_reason(tmp_path):

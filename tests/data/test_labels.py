@@ -26,7 +26,8 @@ def test_fei_names(tmp_path):
             cv2.imwrite(str(tmp_path / f"{subject}-{view:02d}.jpg"), np.full((28, 28, 3), 100, np.uint8))
     views = labels.by_view(labels.read(tmp_path), tmp_path)
     numbers = {-30: "04", -10: "05", 0: "11", 10: "06", 30: "07"}
-    assert views == {view: {str(subject): f"{subject}-{number}.jpg" for subject in (1, 10, 2)} for view, number in numbers.items()}
+    assert views == {view: {str(subject): f"{subject}-{number}.jpg" for subject in (1, 10, 2)}
+                     for view, number in numbers.items()}
     assert list(views) == sorted(numbers)
     (tmp_path / "10-04.jpg").unlink()  # who is missing at one view is left out at all
     assert all(list(files) == ["1", "2"] for files in labels.by_view(labels.read(tmp_path), tmp_path).values())
@@ -82,5 +83,6 @@ def test_mistakes_are_named(tmp_path, images):
 
 def test_generated_expressions_are_people_by_seven():
     faces = FaceSource(14, 32, seed=2, population="expressions")
-    assert faces.factors(0).smile == 0 and faces.factors(1).smile == 1 and faces.factors(7).identity != faces.factors(0).identity
-    assert faces.factors(3).skin == faces.factors(0).skin and FaceSource(3, 32, 2, population="frontal").factors(1).yaw == 0
+    assert faces.factors(0).smile == 0 and faces.factors(1).smile == 1
+    assert faces.factors(7).identity != faces.factors(0).identity and faces.factors(3).skin == faces.factors(0).skin
+    assert FaceSource(3, 32, 2, population="frontal").factors(1).yaw == 0

@@ -54,7 +54,8 @@ def _cat(size: int) -> np.ndarray:
     c.oval(0.5, 0.55, 0.34, 0.36, fur)
     for x in (-0.1, 0, 0.1):  # stripes of the forehead
         c.line([(0.5 + x, 0.22), (0.5 + 0.7 * x, 0.34)], dark, 0.02)
-    c.mirrored(lambda f: [c.line([(f(0.33), y), (f(0.23), y + 0.03)], dark, 0.02) for y in (0.52, 0.6)])
+    for y in (0.52, 0.6):
+        c.mirrored(lambda f, y=y: c.line([(f(0.33), y), (f(0.23), y + 0.03)], dark, 0.02))
     c.mirrored(lambda f: c.oval(f(0.08), 0.7, 0.1, 0.09, pale))
     c.mirrored(lambda f: c.oval(f(0.15), 0.47, 0.075, 0.06, (0.65, 0.8, 0.3)))
     c.mirrored(lambda f: c.oval(f(0.15), 0.47, 0.018, 0.052, (0.05, 0.05, 0.05)))

@@ -45,7 +45,8 @@ class ClipFolder(Folder):
             raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(CLIP_FORMATS)}")
         self._layout, self._cut, self._resample = layout, cut, resample
         folder = Path(folder)
-        self._clips, self._lengths = find_clips(folder, layout, reading.corrupt == "skip"), {}
+        self._clips = find_clips(folder, layout, reading.corrupt == "skip")
+        self._lengths: Dict[str, int] = {}  # of the clips that were decoded
         names = by_person(matching(list(self._clips), reading.pattern, folder))
         warn_of_splits(names, folder)
         super().__init__(folder, names, (frames, *cut.shape), reading)
@@ -109,8 +110,9 @@ def class_and_person(name: str) -> Optional[Tuple[str, str]]:
 def by_person(names: List[str]) -> List[str]:
     """Clips sorted by person if all names give one, else unchanged: the last clips, which are held out, then show the
     last people in every class, rather than the last class."""
-    labels = {name: class_and_person(name) for name in names}
-    return sorted(names, key=lambda name: (labels[name][1], name)) if all(labels.values()) else names
+    labels = [class_and_person(name) for name in names]
+    people = {name: label[1] for name, label in zip(names, labels) if label}
+    return sorted(names, key=lambda name: (people[name], name)) if len(people) == len(names) else names
 
 
 def numbered(names: List[str]) -> Dict[str, List[str]]:

@@ -67,7 +67,7 @@ class FaceClips(DrawnFaces):
 
     def place(self, factors: Factors) -> np.ndarray:
         """The landmarks of a frame, (5, 2) in pixels."""
-        return place_landmarks(factors, self._whole) - np.float32([self._window.left, self._window.top])
+        return place_landmarks(factors, self._whole) - np.array([self._window.left, self._window.top], np.float32)
 
     def name(self, index: int) -> str:
         """Name of a clip in files and messages."""

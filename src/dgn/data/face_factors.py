@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ _APEX = {
 _LIMITS = {"mouth_open": (0.0, 1.0), "smile": (-1.0, 1.0), "brow_raise": (-1.0, 1.0), "eye_open": (0.1, 1.6)}
 
 
-def _draw_appearance(rng: np.random.Generator) -> dict[str, float]:
+def _draw_appearance(rng: np.random.Generator) -> dict[str, Any]:
     """Appearance and bone structure of a random person. Beards correlate with shorter hair, thicker brows and paler
     lips."""
     bearded = rng.random() < 0.4

@@ -268,7 +268,7 @@ def _meet_hair(rays: Rays, centre: tuple, radii: tuple,
 def _paint_mane(image: np.ndarray, rays: Rays, factors: Factors) -> None:
     """Long hair behind head and neck."""
     # short hair ends behind the ears, where it is hidden
-    grown = float(smoothstep(0.25, 0.6, np.float32(factors.hair_length)))
+    grown = float(smoothstep(0.25, 0.6, np.asarray(factors.hair_length, np.float32)))
     radii = ((0.8 + 0.2 * grown) * _MANE_RADII[0], *_MANE_RADII[1:])
     point, normal, cover, _ = _meet_hair(rays, _MANE_CENTRE, radii, factors)
     end = -0.2 + 1.2 * np.clip(factors.hair_length, 0, 1)

@@ -11,7 +11,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -119,7 +119,7 @@ class DrawnFaces(Source):
         """The landmarks of samples in pixels: of faces (n, 5, 2), of clips (n, F, 5, 2)."""
         return self._table(indices, self.place)
 
-    def _table(self, indices: np.ndarray, entry: Callable[[Factors], Sequence]) -> np.ndarray:
+    def _table(self, indices: np.ndarray, entry: Callable[[Factors], Any]) -> np.ndarray:
         values = np.array([[entry(factors) for factors in self.images(int(index))] for index in indices])
         return values if len(self.shape) == 4 else values[:, 0]
 

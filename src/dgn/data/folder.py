@@ -89,7 +89,8 @@ class Folder(Source):
     """
 
     def __init__(self, folder: Path, names: List[str], shape: Tuple[int, ...], reading: Reading) -> None:
-        self.shape, self.skipped = shape, []
+        self.shape = shape
+        self.skipped: List[Tuple[str, str]] = []
         self._folder, self._names, self._cache = folder, names, PixelCache(reading.cache_mb)
         self._workers = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
         if reading.corrupt == "skip":
@@ -116,12 +117,10 @@ class Folder(Source):
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices`, (n, *shape) float32 in [0, 1]. Raises UserError naming one that cannot be used."""
-        samples = [self._cache.get(int(index)) for index in indices]
-        missing = [place for place, pixels in enumerate(samples) if pixels is None]
-        for place, pixels in zip(missing, self._workers.map(self._load, [int(indices[place]) for place in missing])):
-            samples[place] = pixels
-            self._cache.add(int(indices[place]), pixels)
-        return self.stack(samples)
+        wanted = [int(index) for index in indices]
+        missing = [index for index in dict.fromkeys(wanted) if self._cache.get(index) is None]
+        loaded = dict(zip(missing, self._workers.map(self._load, missing)))
+        return self.stack([self._cache.fetch(index, loaded.__getitem__) for index in wanted])
 
     def _load(self, index: int) -> np.ndarray:
         name = self._names[index]

@@ -25,12 +25,12 @@ _GIF_SECONDS = 0.1  # of a GIF's frame without a duration, as browsers show it
 class Frame(NamedTuple):
     """A frame of a clip."""
 
-    index: int
-    seconds: float  # time at which it is shown; of images without a time: their index
+    number: int  # counted from 0
+    seconds: float  # time at which it is shown; of images without a time: their number
     pixels: Optional[np.ndarray]  # (H, W) or (H, W, 3) RGB uint8, upright; None if it is not wanted
 
 
-# (wanted: index -> bool, last=None) -> the frames of a clip from its first to `last`, or to its end. Raises ValueError
+# (wanted: number -> bool, last=None) -> the frames of a clip from its first to `last`, or to its end. Raises ValueError
 # with the reason if one cannot be read.
 Frames = Callable[..., Iterator[Frame]]
 
@@ -42,17 +42,17 @@ class Clip(NamedTuple):
     frames: Frames
 
 
-def spread(times: Sequence[float], frames: int) -> np.ndarray:
-    """Indices of the frames that are nearest in time to `frames` evenly spaced times from the first to the last.
+def spread(seconds: Sequence[float], frames: int) -> np.ndarray:
+    """Numbers of the frames that are nearest in time to `frames` evenly spaced times from the first to the last.
 
-    times: of all frames in seconds. If they deviate from a constant rate by less than half a frame, or do not increase,
-    indices take the place of times.
+    seconds: the times of all frames. If they deviate from a constant rate by less than half a frame, or do not
+    increase, the frames' numbers take the place of times.
     """
-    times, indices = np.asarray(times, np.float64), np.arange(len(times))
+    times, numbers = np.asarray(seconds, np.float64), np.arange(len(seconds))
     constant = np.linspace(times[0], times[-1], len(times))
     if (np.diff(times) <= 0).any() or np.abs(times - constant).max() < 0.5 * (constant[-1] - constant[0]) / len(times):
         return np.rint(np.linspace(0, len(times) - 1, frames)).astype(int)
-    return np.rint(np.interp(np.linspace(times[0], times[-1], frames), times, indices)).astype(int)
+    return np.rint(np.interp(np.linspace(times[0], times[-1], frames), times, numbers)).astype(int)
 
 
 def read_clip(clip: Clip, frames: int, resample: bool) -> List[np.ndarray]:
@@ -66,8 +66,8 @@ def read_clip(clip: Clip, frames: int, resample: bool) -> List[np.ndarray]:
             wanted = spread([frame.seconds for frame in clip.frames(lambda index: False)], frames)
         else:
             wanted = np.arange(frames)
-        read = {frame.index: frame.pixels for frame in clip.frames(set(wanted.tolist()).__contains__, int(wanted.max()))
-                if frame.pixels is not None}
+        used = clip.frames(set(wanted.tolist()).__contains__, int(wanted.max()))
+        read = {frame.number: frame.pixels for frame in used if frame.pixels is not None}
     return [read[index] for index in wanted if index in read]
 
 

@@ -42,7 +42,7 @@ class ImageFolder(Folder):
     def people(self) -> Optional[List[str]]:
         """The person that each image shows, if a file of identities names one for every image; see read_identities."""
         known = read_identities(self._folder)
-        people = [known.get(PurePosixPath(name).name) for name in self._names]
+        people = [known.get(PurePosixPath(name).name, "") for name in self._names]
         return people if all(people) else None
 
 

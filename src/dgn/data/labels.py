@@ -83,12 +83,14 @@ def cut_landmarks(folder: Path, labels: List[Label], data: Data) -> np.ndarray:
 
     Raises UserError if landmarks are missing, or a file whose size is needed cannot be read.
     """
+    marks = []
     for label in labels:
         if label.landmarks is None or not np.isfinite(label.landmarks).all():
             raise UserError(f"{folder}: the landmarks of {label.file} are not known; labels.csv of dgn data faces, or "
                             "MTFL's index.tsv, has them")
+        marks.append(label.landmarks)
     boxes = [data.crop or _centre_square(folder / label.file, cut_of(data)) for label in labels]
-    return np.stack([_cut(label.landmarks, box, data.size) for label, box in zip(labels, boxes)])
+    return np.stack([_cut(points, box, data.size) for points, box in zip(marks, boxes)])
 
 
 def _cut(points: np.ndarray, crop: Crop, size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import cv2
+import cv2.data
 import numpy as np
 from tqdm import tqdm
 
@@ -58,7 +59,7 @@ def open_detector(path: Optional[str] = None) -> Detector:
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         grey = cv2.equalizeHist(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
         boxes = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=4, minSize=(MIN_SIDE // 6,) * 2)
-        return [tuple(int(round(v / scale)) for v in box) for box in boxes]
+        return [_whole(box / scale) for box in boxes]
     return detect
 
 
@@ -71,8 +72,14 @@ def _yunet(path: str) -> Detector:
     def detect(picture: np.ndarray) -> List[Box]:
         network.setInputSize((picture.shape[1], picture.shape[0]))
         _, faces = network.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        return [] if faces is None else [tuple(int(round(v)) for v in face[:4]) for face in faces]
+        return [] if faces is None else [_whole(face) for face in faces]
     return detect
+
+
+def _whole(box: np.ndarray) -> Box:
+    """The first four numbers of a row, rounded."""
+    left, top, width, height = (int(round(float(value))) for value in box[:4])
+    return left, top, width, height
 
 
 def square(box: Box, margin: float) -> Tuple[int, int, int]:
@@ -152,10 +159,12 @@ def _crop_clip(clip: Clip, target: Path, size: int, detect: Detector, margin: fl
     faces = [detect(in_colour(picture)) for picture in pictures]
     boxes = [largest(detected) for detected in faces if detected]
     if boxes:
-        left, top, side = square(tuple(int(v) for v in np.median(boxes, 0)), margin)
-        for frame in clip.frames(lambda index: True):
+        left, top, width, height = (int(value) for value in np.median(boxes, 0))
+        left, top, side = square((left, top, width, height), margin)
+        for frame in clip.frames(lambda number: True):
+            assert frame.pixels is not None
             face = resize(cut_square(in_colour(frame.pixels), left, top, side), size)
-            write_image(target / f"{frame.index + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
+            write_image(target / f"{frame.number + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
     return bool(boxes)
 
 
