@@ -12,6 +12,11 @@ class UserError(Exception):
     exit_code = 2
 
 
+class Unreadable(UserError):
+    """A sample cannot be read: its file is damaged, disappeared, or the disk failed. May be raised during a
+    training."""
+
+
 class RunFailed(Exception):
     """A correct input led to a failure (a chain diverged, the disk is full). Exit code 1."""
 

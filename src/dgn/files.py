@@ -7,7 +7,7 @@ import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Union
 
 import numpy as np
 
@@ -42,6 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def new_folder(path: Path) -> Path:
     """Makes a folder for results. Raises UserError if it holds files already or cannot be made."""
+    check_utf8(path)
     try:
         if path.is_dir() and any(path.iterdir()):
             raise UserError(f"{path} is not empty; choose another output folder")
@@ -49,6 +50,25 @@ def new_folder(path: Path) -> Path:
     except OSError as error:
         raise UserError(f"cannot make the output folder {path}: {error.strerror or error}") from None
     return path
+
+
+def check_outside(output: Path, data: Union[str, Path, None]) -> None:
+    """Raises UserError if `output` is, or lies in, the folder of images `data`: pictures that are written there would
+    become images of the data."""
+    if data is not None and Path(data).is_dir() and output.resolve().is_relative_to(Path(data).resolve()):
+        raise UserError(f"the output {output} lies in the folder of images {data}, where its pictures would be taken "
+                        "for images; choose an output outside of it")
+
+
+def expanded(path: Union[str, Path]) -> Path:
+    """A path with its ~ expanded."""
+    return Path(os.path.expanduser(path))
+
+
+def check_utf8(path: object) -> None:
+    """Raises UserError for a path that is not UTF-8."""
+    if not is_utf8(path):
+        raise UserError(f"{escaped(path)}: the name is not UTF-8; rename it")
 
 
 def is_utf8(path: object) -> bool:

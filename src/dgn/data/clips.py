@@ -12,10 +12,11 @@ import numpy as np
 
 from dgn.config import CLIP_FORMATS
 from dgn.data.cut import Cut
+from dgn.data.decoding import decode, quick_size
 from dgn.data.find import find_files, matching, warn_of_splits
-from dgn.data.folder import Folder, Reading, digest, to_unit
-from dgn.data.frames import Clip, frames_of_files, frames_of_strip, frames_of_video, read_clip, strip
-from dgn.data.images import EXTENSIONS, find_images
+from dgn.data.folder import Folder, Inspected, Reading, digest, to_unit
+from dgn.data.frames import Clip, frames_of_files, frames_of_strip, frames_of_video, read_clip, strip, strip_shape
+from dgn.data.images import EXTENSIONS, find_images, inspect_image
 from dgn.errors import UserError
 
 __all__ = ["ClipFolder", "VIDEO_EXTENSIONS", "by_person", "class_and_person", "find_clips", "numbered", "strip"]
@@ -57,6 +58,24 @@ class ClipFolder(Folder):
         self._lengths[name] = len(frames)
         return np.stack([self._cut.apply(frame) for frame in frames])
 
+    def inspect(self, name: str, decoded: bool) -> Inspected:
+        """Without decoding: of a video the first frame, of numbered frames and strips the headers of all files."""
+        if decoded:
+            return Inspected(False, self.decode(name))
+        clip = self._clips[name]
+        if self._layout == "videos":
+            self._cut.apply(read_clip(clip, 1, False)[0])
+        elif self._layout == "frames":
+            for file in clip.files:
+                try:
+                    inspect_image(self._folder / file, self._cut, False)
+                except ValueError as reason:
+                    raise ValueError(f"its frame {file}: {reason}") from None
+        else:
+            height, width = quick_size(self._folder / name) or decode(self._folder / name).shape[:2]
+            self._cut.box(*strip_shape(height, width)[1:])
+        return Inspected(False, None)
+
     def stack(self, samples: List[np.ndarray]) -> np.ndarray:
         """Clips (f, C, size, size) of any length f as one batch (n, F, C, size, size), padded with zeros."""
         clips = np.zeros((len(samples), *self.shape), np.float32)
@@ -73,9 +92,9 @@ class ClipFolder(Folder):
         lengths = np.array([self._lengths[self._names[index]] for index in indices])
         return (np.arange(self.shape[0]) < lengths[:, None]).astype(np.float32)
 
-    def identity(self) -> str:
+    def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of all files, and which frames are used."""
-        files = digest([file for name in self._names for file in self._clips[name].files])
+        files = digest([file for index in indices for file in self._clips[self._names[index]].files])
         return f"{self._layout} of folder {files}, {self.shape[0]} frames, resample {self._resample}"
 
 

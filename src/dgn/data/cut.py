@@ -47,11 +47,20 @@ class Cut:
             side = min(height, width)
             left, top = (width - side) // 2, (height - side) // 2
             return left, top, left + side, top + side
-        left, top, right, bottom = self.crop
-        if right > width or bottom > height:
+        if not self.fits(height, width):
+            left, top, right, bottom = self.crop
             raise ValueError(f"crop (left {left}, top {top}, right {right}, bottom {bottom}) reaches outside of this "
                              f"image of {width} x {height} pixels (width x height)")
         return self.crop
+
+    def fits(self, height: int, width: int) -> bool:
+        """Whether the crop lies within an image of that size."""
+        return self.crop is None or self.crop[2] <= width and self.crop[3] <= height
+
+    def enlarges(self, height: int, width: int) -> bool:
+        """Whether the crop of an image of that size is smaller than a sample. Raises ValueError as `box` does."""
+        left, top, right, bottom = self.box(height, width)
+        return min(right - left, bottom - top) < self.size
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """A sample, `shape` uint8, of an image (H, W) or (H, W, 3) uint8. Raises ValueError as `box` does."""

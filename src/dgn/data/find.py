@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from dgn.errors import UserError
-from dgn.files import escaped, is_utf8
+from dgn.files import check_utf8, escaped, is_utf8
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed:
     other extensions is logged. Names must be UTF-8: with skip_unnamed the others are left out and logged.
     Raises UserError if there are none ("no `what`"), or a name is not UTF-8.
     """
+    check_utf8(folder)
     if not folder.exists():
         raise UserError(f"{folder}: no such folder")
     if not folder.is_dir():

@@ -10,18 +10,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from dgn.config import Data
-from dgn.data.source import Source
-from dgn.errors import UserError
+from dgn.data.source import Check, Source
+from dgn.errors import Unreadable, UserError
 
 log = logging.getLogger(__name__)
-_CHUNK = 512  # files that are submitted to the workers at once
+_CHUNK = 64  # samples that are submitted to the workers at once, which bounds the decoded ones in memory
 
 
 class PixelCache:
@@ -81,6 +81,13 @@ def digest(names: List[str]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
+class Inspected(NamedTuple):
+    """The result of `Folder.inspect`."""
+
+    small: bool  # the image is smaller than a sample
+    pixels: Optional[np.ndarray]  # the decoded sample, if it was decoded
+
+
 class Folder(Source):
     """Samples of a folder. A subclass decodes one sample, and may change how several become a batch.
 
@@ -91,7 +98,8 @@ class Folder(Source):
     def __init__(self, folder: Path, names: List[str], shape: Tuple[int, ...], reading: Reading) -> None:
         self.shape = shape
         self.skipped: List[Tuple[str, str]] = []
-        self._folder, self._names, self._cache = folder, names, PixelCache(reading.cache_mb)
+        self._folder, self._names, self._cache_mb = folder, names, reading.cache_mb
+        self._cache, self._small = PixelCache(reading.cache_mb), set[str]()
         self._workers = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
         if reading.corrupt == "skip":
             self._skip_unusable()
@@ -99,6 +107,10 @@ class Folder(Source):
     def decode(self, name: str) -> np.ndarray:
         """A sample's pixels, uint8. Raises ValueError with the reason, without the name, if it cannot be used."""
         raise NotImplementedError
+
+    def inspect(self, name: str, decoded: bool) -> Inspected:
+        """Checks one sample, by its header or by decoding it. Raises ValueError as `decode` does."""
+        return Inspected(False, self.decode(name))
 
     def stack(self, samples: List[np.ndarray]) -> np.ndarray:
         """Decoded samples as one batch, (n, *shape) float32 in [0, 1]."""
@@ -113,10 +125,19 @@ class Folder(Source):
 
     def identity(self) -> str:
         """A digest of the samples' names, in order."""
-        return f"folder {digest(self._names)}"
+        return self.identity_of(np.arange(len(self)))
+
+    def identity_of(self, indices: np.ndarray) -> str:
+        """A digest of the names of the samples at `indices`, in order."""
+        return f"folder {digest(self.files(indices))}"
+
+    def files(self, indices: np.ndarray) -> List[str]:
+        """Names of the samples at `indices`."""
+        return [self._names[index] for index in indices]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The samples at `indices`, (n, *shape) float32 in [0, 1]. Raises UserError naming one that cannot be used."""
+        """The samples at `indices`, (n, *shape) float32 in [0, 1]. Raises Unreadable naming one that cannot be
+        used."""
         wanted = [int(index) for index in indices]
         missing = [index for index in dict.fromkeys(wanted) if self._cache.get(index) is None]
         loaded = dict(zip(missing, self._workers.map(self._load, missing)))
@@ -127,31 +148,56 @@ class Folder(Source):
         try:
             return self.decode(name)
         except ValueError as reason:
-            raise UserError(f"{self._folder / name}: {reason}; replace or remove it, or leave such files out with "
-                            "data.corrupt=skip") from None
+            raise Unreadable(f"{self._folder / name}: {reason}; replace or remove it, or leave such files out with "
+                             "data.corrupt=skip") from None
+
+    def check(self, indices: np.ndarray, decode: bool) -> Check:
+        """Checks samples by their headers. They are decoded if `decode` is set, or all fit into the cache, which then
+        holds them."""
+        decode = decode or len(indices) * float(np.prod(self.shape)) <= self._cache_mb * 2 ** 20
+        unread = [int(index) for index in indices if self._cache.get(int(index)) is None]
+        unusable = []
+        for index, result in zip(unread, self._inspect([self._names[index] for index in unread], decode)):
+            if isinstance(result, str):
+                unusable.append((str(self._folder / self._names[index]), result))
+            elif result.pixels is not None:
+                self._cache.add(index, result.pixels)
+        return Check(unusable, sum(self._names[index] in self._small for index in indices))
 
     def _skip_unusable(self) -> None:
-        with quiet_opencv():
-            reasons: List[Optional[str]] = []
-            with tqdm(total=len(self._names), desc="checking", unit="file", disable=not sys.stderr.isatty()) as bar:
-                for start in range(0, len(self._names), _CHUNK):  # a map submits all its tasks at once
-                    reasons += self._workers.map(self._fault, self._names[start:start + _CHUNK])
-                    bar.update(len(reasons) - bar.n)
-        self.skipped = [(name, reason) for name, reason in zip(self._names, reasons) if reason]
-        self._names = [name for name, reason in zip(self._names, reasons) if not reason]
-        if not self._names:
+        usable: List[str] = []
+        for name, result in zip(self._names, self._inspect(self._names, True)):
+            if isinstance(result, str):
+                self.skipped.append((name, result))
+                continue
+            if result.pixels is not None:
+                self._cache.add(len(usable), result.pixels)
+            usable.append(name)
+        for name, reason in self.skipped if usable else ():
+            log.warning("left out: %s: %s", self._folder / name, reason)
+        self._names = usable
+        if not usable:
             name, reason = self.skipped[0]
             raise UserError(f"{self._folder}: none of {len(self.skipped)} files can be used; the first, {name}: "
                             f"{reason}")
-        for name, reason in self.skipped:
-            log.warning("left out: %s: %s", self._folder / name, reason)
 
-    def _fault(self, name: str) -> Optional[str]:
-        try:
-            self.decode(name)
-        except ValueError as reason:
-            return str(reason)
-        return None
+    def _inspect(self, names: List[str], decoded: bool) -> Iterator[Union[Inspected, str]]:
+        """`inspect` of each sample, or the reason why it cannot be used; with a bar on a terminal."""
+        def result(name: str) -> Union[Inspected, str]:
+            try:
+                inspected = self.inspect(name, decoded)
+            except ValueError as reason:
+                return str(reason)
+            if inspected.small:
+                self._small.add(name)
+            return inspected
+
+        bar = tqdm(total=len(names), desc="checking", unit="file", disable=not sys.stderr.isatty())
+        with quiet_opencv(), bar:
+            for start in range(0, len(names), _CHUNK):  # a map submits all its tasks at once
+                for checked in self._workers.map(result, names[start:start + _CHUNK]):
+                    yield checked
+                    bar.update()
 
 
 class quiet_opencv:

@@ -148,11 +148,15 @@ def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: Optional[int
 
 def split_strip(pixels: np.ndarray) -> List[np.ndarray]:
     """The square frames of a strip (H, n H, ...), from left to right. Raises ValueError for another width."""
-    height, width = pixels.shape[:2]
+    return np.split(pixels, strip_shape(*pixels.shape[:2])[0], axis=1)
+
+
+def strip_shape(height: int, width: int) -> Tuple[int, int, int]:
+    """(frames, height, width of a frame) of a strip. Raises ValueError as `split_strip` does."""
     if width % height:
         raise ValueError("a strip of square frames must be a multiple of its height wide; this image is "
                          f"{width} x {height} pixels (width x height)")
-    return np.split(pixels, width // height, axis=1)
+    return width // height, height, height
 
 
 def strip(clip: np.ndarray) -> np.ndarray:

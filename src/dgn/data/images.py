@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Dict, List, Optional, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 import cv2
 import numpy as np
 
 from dgn.data.cut import Cut
-from dgn.data.decoding import decode
+from dgn.data.decoding import decode, quick_size
 from dgn.data.find import find_files, matching, warn_of_splits
-from dgn.data.folder import Folder, Reading
+from dgn.data.folder import Folder, Inspected, Reading
 from dgn.errors import UserError
 from dgn.files import disk_errors
 
@@ -39,11 +39,24 @@ class ImageFolder(Folder):
         """(C, size, size) uint8."""
         return self._cut.apply(decode(self._folder / name))
 
-    def people(self) -> Optional[List[str]]:
+    def inspect(self, name: str, decoded: bool) -> Inspected:
+        """See Folder."""
+        return inspect_image(self._folder / name, self._cut, decoded)
+
+    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
         """The person that each image shows, if a file of identities names one for every image; see read_identities."""
         known = read_identities(self._folder)
-        people = [known.get(PurePosixPath(name).name, "") for name in self._names]
+        people = [known.get(PurePosixPath(name).name, "") for name in (self._names if names is None else names)]
         return people if all(people) else None
+
+
+def inspect_image(path: Path, cut: Cut, decoded: bool) -> Inspected:
+    """Checks one image file; see Folder.inspect."""
+    size = None if decoded else quick_size(path)
+    if size is not None and cut.fits(*size):
+        return Inspected(cut.enlarges(*size), None)
+    pixels = decode(path)
+    return Inspected(cut.enlarges(*pixels.shape[:2]), cut.apply(pixels))
 
 
 def read_identities(folder: Path) -> Dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import Optional, Protocol, Union
+from typing import Optional, Protocol, Sequence, Union
 
 import numpy as np
 
-from dgn.config import Config, Data
+from dgn.config import CLIP_FORMATS, Config, Data
 from dgn.data import formats
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import cut_of
@@ -18,8 +19,12 @@ from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
 from dgn.data.source import Source, Sources, Subset
 from dgn.errors import UserError
+from dgn.files import check_outside, check_utf8, expanded
+
+log = logging.getLogger(__name__)
 
 FACES = 1000  # generated training faces without data.limit
+_NAMED = 5  # files that a message names
 
 
 
@@ -31,13 +36,49 @@ class HasConfig(Protocol):
         """The settings of the run."""
 
 
-def open_sources(data: Data) -> Sources:
-    """Training and held-out samples of a config. Raises UserError if there are too few."""
+def open_sources(data: Data, held_out: Optional[Sequence[str]] = None) -> Sources:
+    """Training and held-out samples of a config.
+
+    held_out: names of the held-out files of an existing run; those that were removed are missing, and the training
+    samples are the same. Raises UserError if there are too few samples.
+    """
     if data.path is not None:
-        return split(open_images(data, data.path), data)
+        check_utf8(data.path)
+        if not Path(data.path).exists():
+            raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new place "
+                            "with --data")
+        return split(open_images(data, data.path), data, held_out)
     if data.frames:
         return split(generated_clips(data, (data.limit or CLIPS) + data.held_out), data)
     return split(generated_faces(data, (data.limit or FACES) + data.held_out), data)
+
+
+def check_output(output: Path, data: Data) -> None:
+    """Raises UserError if an output folder lies in the folder of images or clips of a config; see check_outside."""
+    if data.format in ("images", *CLIP_FORMATS):
+        check_outside(output, data.path)
+
+
+def check_sources(sources: Sources) -> None:
+    """Checks all files of a training before it starts: held-out samples are decoded, of training samples at least the
+    headers are read. Logs the number of samples, and of images that are enlarged.
+
+    Raises UserError naming files that cannot be used.
+    """
+    checked = {"training": sources.train.check(np.arange(len(sources.train)), False)}
+    if sources.held_out is not None:
+        checked["held-out"] = sources.held_out.check(np.arange(len(sources.held_out)), True)
+    total = len(sources.train) + len(sources.held_out or ())
+    unusable = [file for check in checked.values() for file in check.unusable]
+    if unusable:
+        listed = "; ".join(f"{path}: {reason}" for path, reason in unusable[:_NAMED])
+        more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
+        raise UserError(f"{len(unusable)} of {total} files cannot be used: {listed}{more}. Replace or remove them, or "
+                        "leave such files out with data.corrupt=skip")
+    small = sum(check.small for check in checked.values())
+    if small:
+        log.warning("%d of %d images are smaller than %d x %d pixels and are enlarged", small, total,
+                    *sources.train.shape[-2:])
 
 
 def generated_faces(data: Data, count: int, seed: Optional[int] = None) -> FaceSource:
@@ -71,24 +112,29 @@ def open_images(data: Data, path: str) -> Source:
     return records
 
 
-def split(whole: Source, data: Data) -> Sources:
-    """The last `held_out` samples for evaluation, the first `limit` of the others for training.
+def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -> Sources:
+    """The last `data.held_out` samples (or those with the names `held_out`) for evaluation, the first `data.limit` of
+    the others for training.
 
     If the source knows the people that its samples show, training samples of held-out people are dropped, so that
     unseen images show unseen people.
     """
-    free = len(whole) - data.held_out
-    if free < 1:
+    everyone = np.arange(len(whole))
+    if held_out is None:
+        unseen = everyone >= len(whole) - data.held_out
+    else:
+        removed = set(held_out)
+        unseen = np.array([whole.name(index) in removed for index in everyone])
+    if unseen.all():
         raise UserError(f"{len(whole)} images with data.held_out = {data.held_out} leave none to train on")
-    indices, people = np.arange(free), whole.people()
+    indices, people = everyone[~unseen], whole.people()
     if people is not None:
-        held_out = set(people[free:])
-        indices = np.array([index for index in indices if people[index] not in held_out], int)
+        other_people = {people[index] for index in everyone[unseen]} | set(whole.people(held_out or ()) or ())
+        indices = np.array([index for index in indices if people[index] not in other_people], int)
         if not len(indices):
             raise UserError(f"data.held_out = {data.held_out}: the people of the held-out images are those of all "
                             "other images, so none are left to train on")
-    train = Subset(whole, indices[:data.limit])
-    return Sources(train, Subset(whole, np.arange(free, len(whole))) if data.held_out else None)
+    return Sources(Subset(whole, indices[:data.limit]), Subset(whole, everyone[unseen]) if unseen.any() else None)
 
 
 def images(path: Union[str, Path], like: HasConfig) -> Source:
@@ -97,4 +143,4 @@ def images(path: Union[str, Path], like: HasConfig) -> Source:
     path: a folder, MindRecord file or official set; like: a Run. `source.read(numpy.arange(n))` gives the first n as
     (n, C, H, W) float32 in [0, 1]. Raises UserError if there is nothing to read.
     """
-    return open_images(like.config.data, str(Path(path).expanduser()))
+    return open_images(like.config.data, str(expanded(path)))

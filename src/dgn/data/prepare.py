@@ -19,7 +19,7 @@ from dgn.data.folder import quiet_opencv
 from dgn.data.frames import Clip, spread
 from dgn.data.images import find_images, write_image
 from dgn.errors import UserError
-from dgn.files import disk_errors, new_folder, png_name
+from dgn.files import check_utf8, disk_errors, new_folder, png_name
 
 Box = Tuple[int, int, int, int]  # left, top, width, height in pixels
 Detector = Callable[[np.ndarray], List[Box]]  # (H, W, 3) RGB uint8 -> boxes of faces
@@ -41,8 +41,10 @@ def open_detector(path: Optional[str] = None) -> Detector:
 
     Raises UserError if the file is missing or cannot be used.
     """
-    if path is not None and not Path(path).is_file():
-        raise UserError(f"no detector file {path}")
+    if path is not None:
+        check_utf8(path)  # OpenCV aborts the process
+        if not Path(path).is_file():
+            raise UserError(f"no detector file {path}")
     if path is not None and path.endswith(".onnx"):
         return _yunet(path)
     cascade = cv2.CascadeClassifier()

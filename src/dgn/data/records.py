@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from dgn.data.folder import to_unit
 from dgn.data.source import Source
-from dgn.errors import RunFailed, UserError
+from dgn.errors import RunFailed, Unreadable, UserError
 
 _SCHEMA = {"image": {"type": "bytes"}, "shape": {"type": "int32", "shape": [-1]}, "name": {"type": "string"}}
 _CHUNK = 256  # images written at once
@@ -91,9 +91,17 @@ class RecordImages(Source):
 
     @functools.cached_property
     def _identity(self) -> str:
-        digest = hashlib.sha256()
+        return self.identity_of(np.arange(self.count))
+
+    def identity_of(self, indices: np.ndarray) -> str:
+        """A digest of the names of the images at `indices`, in the order of the file."""
+        used = np.zeros(self.count, bool)
+        used[indices] = True
+        digest, separator = hashlib.sha256(), ""
         for row, name in enumerate(self._names("ORDER BY ROW_ID")):
-            digest.update((f"\n{name}" if row else name).encode())
+            if used[row]:
+                digest.update(f"{separator}{name}".encode())
+                separator = "\n"
         return f"records {digest.hexdigest()[:16]}"
 
     def _names(self, condition: str, *values: int) -> Iterator[str]:
@@ -113,7 +121,7 @@ class RecordImages(Source):
         try:
             pixels = [row["image"].view(np.uint8).reshape(self.shape) for row in _rows(self.path, ["image"], indices)]
         except RuntimeError as error:
-            raise UserError(f"{self.path} is damaged ({_reason(error)}); pack it again") from None
+            raise Unreadable(f"{self.path} is damaged ({_reason(error)}); pack it again") from None
         return to_unit(np.stack(pixels))
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from dgn.errors import UserError
+
+
+class Check(NamedTuple):
+    """The result of `Source.check`."""
+
+    unusable: List[Tuple[str, str]]  # (path, reason)
+    small: int  # images that are smaller than a sample and are enlarged
 
 
 class Source:
@@ -26,7 +34,7 @@ class Source:
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices`, (n, *shape) float32 in [0, 1]; frames beyond a clip's end are 0.
 
-        Raises UserError naming a sample that cannot be read.
+        Raises Unreadable naming a sample that cannot be read, at any time: its file may disappear.
         """
         raise NotImplementedError
 
@@ -42,12 +50,24 @@ class Source:
         """A text that changes when an index refers to another sample: chains belong to samples by index."""
         raise NotImplementedError
 
+    def identity_of(self, indices: np.ndarray) -> str:
+        """The identity of the samples at `indices`, which does not depend on other files."""
+        return f"{_range(indices)} of {self.identity()}"
+
+    def files(self, indices: np.ndarray) -> Optional[List[str]]:
+        """Names of the samples at `indices` if they are files, which may be removed one by one; else None."""
+        return None
+
+    def check(self, indices: np.ndarray, decode: bool) -> Check:
+        """Checks whether samples can be read, without raising: by their headers, or by decoding them."""
+        return Check([], 0)
+
     def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
         """Class labels of the samples at `indices`, (n,) int; None if the source has none."""
         return None
 
-    def people(self) -> Optional[List[str]]:
-        """The person that each sample shows, if the source knows."""
+    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+        """The person that each sample shows, or that samples of these names show; None if one is not known."""
         return None
 
 
@@ -77,20 +97,43 @@ class Subset(Source):
         return self.source.name(int(self.indices[index]))
 
     def identity(self) -> str:
-        return f"{self._range()} of {self.source.identity()}"
+        return self._identity
+
+    @functools.cached_property
+    def _identity(self) -> str:
+        return self.source.identity_of(self.indices)
+
+    def former_identity(self) -> str:
+        """`identity` in version 0.1, which depends on all files of the source."""
+        return f"{_range(self.indices)} of {self.source.identity()}"
+
+    def identity_of(self, indices: np.ndarray) -> str:
+        return self.source.identity_of(self.indices[indices])
+
+    def files(self, indices: np.ndarray) -> Optional[List[str]]:
+        return self.source.files(self.indices[indices])
+
+    def check(self, indices: np.ndarray, decode: bool) -> Check:
+        return self.source.check(self.indices[indices], decode)
 
     def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
         return self.source.labels(self.indices[indices])
 
-    def people(self) -> Optional[List[str]]:
-        people = self.source.people()
-        return people and [people[index] for index in self.indices]
+    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+        people = self.source.people(names)
+        return people if names is not None else people and [people[index] for index in self.indices]
 
-    def _range(self) -> str:
-        first, count = int(self.indices[0]), len(self)
-        if np.array_equal(self.indices, np.arange(first, first + count)):
-            return f"{first}+{count}"
-        return f"{count} ({hashlib.sha256(self.indices.astype('<i8').tobytes()).hexdigest()[:16]})"
+
+def same_samples(source: Source, recorded: str) -> bool:
+    """Whether an identity that a run has recorded, also in version 0.1, is that of the samples of `source`."""
+    return recorded == source.identity() or isinstance(source, Subset) and recorded == source.former_identity()
+
+
+def _range(indices: np.ndarray) -> str:
+    first, count = int(indices[0]), len(indices)
+    if np.array_equal(indices, np.arange(first, first + count)):
+        return f"{first}+{count}"
+    return f"{count} ({hashlib.sha256(indices.astype('<i8').tobytes()).hexdigest()[:16]})"
 
 
 def to_images(samples: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:
