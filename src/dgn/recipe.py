@@ -18,6 +18,7 @@ import yaml
 
 from dgn.config import Config, Schedule, changed
 from dgn.errors import UserError
+from dgn.files import expanded
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +73,23 @@ def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
 def absolute_paths(config: Config) -> Config:
     """With absolute paths, ~ expanded, so that the run folder can be used from any working directory."""
     def absolute(path: Optional[str]) -> Optional[str]:
-        return path and str(Path(path).expanduser().resolve())
+        return path and str(expanded(path).resolve())
     return changed(config, data={"path": absolute(config.data.path)},
                    training={"init_from": absolute(config.training.init_from)})
+
+
+def relocated(config: Config, data: Union[str, Path, None]) -> Config:
+    """The config of a run whose images were moved to the path `data`; None: unchanged.
+
+    Raises UserError if the path is empty, or the run is on generated images.
+    """
+    if data is None:
+        return config
+    if not str(data):
+        raise UserError("--data is empty; give the present place of the run's images")
+    if config.data.path is None:
+        raise UserError("--data is for runs on files; this run is on generated images")
+    return absolute_paths(changed(config, data={"path": str(data)}))
 
 
 def to_dict(config: Config) -> Dict[str, Any]:

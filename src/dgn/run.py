@@ -15,11 +15,11 @@ from dgn import config as cfg
 from dgn import device as devices
 from dgn import recipe
 from dgn.config import Config
-from dgn.data.open import open_sources
-from dgn.data.source import Source, Sources
+from dgn.data.open import check_output, check_sources, open_sources
+from dgn.data.source import Source, Sources, same_samples
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
-from dgn.files import sha256, write_text
+from dgn.files import expanded, sha256, write_json, write_text
 from dgn.inference import unseen
 from dgn.inference.energy import TotalEnergy, full_mask
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_sampler
@@ -28,7 +28,7 @@ from dgn.inference.unseen import Chains, Given
 from dgn.nets.build import make_encoder, make_model
 from dgn.nets.model import Decoded, Model, decode
 from dgn.randomness import generator
-from dgn.run_folder import RunFolder
+from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
 from dgn.training import checkpoint
 from dgn.training.build import initial_run
 from dgn.training.fit import Fitted, fit
@@ -124,20 +124,20 @@ class Run:
         return energy(ms.Tensor(images), ms.Tensor(full_mask(len(images), mask)), sigma, *as_tensors(latents)).asnumpy()
 
 
-def load(path: Union[str, Path], device: str = "auto") -> Run:
+def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, None] = None) -> Run:
     """Opens a run folder: builds its model and sampler and restores their weights.
 
-    device: Ascend, GPU, CPU, or auto: the first of these that is available. Raises UserError if the folder holds no
-    whole checkpoint.
+    device: Ascend, GPU, CPU, or auto: the first of these that is available. data: the present place of the run's
+    images, if they were moved. Raises UserError if the folder holds no whole checkpoint.
     """
     devices.start(device)
-    return open_run(Path(path).expanduser())
+    return open_run(expanded(path), data=data)
 
 
-def open_run(path: Path, sources: Optional[Sources] = None) -> Run:
+def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Path, None] = None) -> Run:
     """`load` on the device in use; sources: the run's samples, if they are open already."""
     folder = RunFolder.open(path)
-    config = folder.config
+    config = folder.config = recipe.relocated(folder.config, data)
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method == "vae" else None
@@ -147,8 +147,8 @@ def open_run(path: Path, sources: Optional[Sources] = None) -> Run:
     trained_on = checkpoint.read_state(saved)["images"]
 
     def open_them() -> Sources:
-        opened = sources or open_sources(config.data)
-        if opened.train.identity() != trained_on:
+        opened = sources or open_sources(config.data, held_out_files(path))
+        if not same_samples(opened.train, trained_on):
             where = f"{config.data.path} holds now" if config.data.path else "are generated now"
             raise UserError(f"{path} was trained on other images than {where}: some were added, removed or renamed, "
                             "or this version orders them differently, and its chains would be matched to wrong "
@@ -163,6 +163,11 @@ AfterEpoch = Callable[[Run, int], None]  # the run as it is, number of finished 
 def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Optional[AfterEpoch] = None,
             group: ProcessGroup = ProcessGroup()) -> Run:
     """Trains a run folder to the config's last epoch; see dgn.training.fit."""
+    if group.is_first and sources.held_out is not None and not checkpoint.listed(folder.checkpoints):
+        held_out = sources.held_out.files(np.arange(len(sources.held_out)))
+        if held_out is not None:
+            write_json(folder.path / HELD_OUT, held_out)
+
     def as_run(fitted: Fitted) -> Run:
         trainer = fitted.state.trainer
         return Run(folder, fitted.checkpoint, trainer.model, trainer.sampler, trainer.encoder, fitted.bank,
@@ -186,12 +191,15 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     exists, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
     """
     devices.start(device)
-    config = config if isinstance(config, Config) else recipe.load(Path(config).expanduser())
+    config = config if isinstance(config, Config) else recipe.load(expanded(config))
     config = recipe.absolute_paths(recipe.with_overrides(config, overrides or {}))
+    output = expanded(output)
+    check_output(output, config.data)
     sources = open_sources(config.data)  # first: an error in the data must not leave a folder behind
+    check_sources(sources)
     if config.training.init_from:
         initial_run(config)
-    return fit_run(RunFolder.create(Path(output).expanduser(), config), config, sources, after_epoch)
+    return fit_run(RunFolder.create(output, config), config, sources, after_epoch)
 
 
 def ensure_trained(path: Path, config: Config) -> Run:
@@ -201,8 +209,10 @@ def ensure_trained(path: Path, config: Config) -> Run:
     Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed
     since.
     """
-    sources = open_sources(config.data)  # first: an error in the data must not leave a folder behind
+    sources = open_sources(config.data, held_out_files(path))
     if not (path / "config.yaml").exists():
+        check_output(path, config.data)
+        check_sources(sources)  # first: an error in the data must not leave a folder behind
         folder = RunFolder.create(path, config)
         if config.training.init_from:
             write_text(path / START, _start_digest(config))
@@ -220,6 +230,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
     saved = checkpoint.listed(folder.checkpoints)
     if saved and checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))["epoch"] >= config.training.epochs:
         return open_run(path, sources)
+    check_sources(sources)
     return fit_run(folder, config, sources)
 
 

@@ -1,6 +1,7 @@
 """The run folder: everything needed to resume, evaluate, draw and export a run.
 
   config.yaml     every setting
+  held_out.json   names of the held-out files: they stay held out if one of them is removed
   metrics.jsonl   metrics of the training, one line an epoch
   train.log       the output of the training
   metrics.json    results of evaluation and experiments, one section each
@@ -20,7 +21,7 @@ import platform
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 from dgn import console, recipe
 from dgn.config import Config
@@ -28,6 +29,19 @@ from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, disk_errors, new_folder, write_json, write_text
 
 log = logging.getLogger(__name__)
+
+HELD_OUT = "held_out.json"
+
+
+def held_out_files(path: Path) -> Optional[List[str]]:
+    """Names of the held-out files of the run in `path`, in order; None if there is no run, or it has recorded none."""
+    try:
+        return [str(name) for name in json.loads((path / HELD_OUT).read_text(encoding="utf-8"))]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        raise UserError(f"{path / HELD_OUT} is damaged; restore it, or remove it if no held-out file was "
+                        "removed") from None
 
 
 class RunFolder:

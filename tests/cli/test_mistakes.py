@@ -114,7 +114,13 @@ def test_a_run_that_diverges_fails_with_advice(tmp_path, images, capsys):
 
 def test_inference_and_data_jobs(tmp_path, images, trained, capsys):
     check(["infer", trained, "--images", tmp_path / "none"], 2, capsys, "no such folder")
-    check(["infer", trained, "--images", images, "--output", images], 2, capsys, "not empty")
+    check(["infer", trained, "--images", images, "--output", trained], 2, capsys, "not empty")
+    for output in (images, images / "inferred"):
+        check(["infer", trained, "--images", images, "--output", output], 2, capsys, "lies in the folder of images")
+    check(["data", "crop", images, images / "faces"], 2, capsys, "lies in the folder of images")
+    check(["data", "pack", images, images / "set.mindrecord"], 2, capsys, "lies in the folder of images")
+    check(arguments(images, images / "run", 1), 2, capsys, "lies in the folder of images")
+    assert not (images / "run").exists()
     check(["data", "faces", images], 2, capsys, "not empty")
     check(["data", "crop", tmp_path / "none", tmp_path / "c"], 2, capsys, "no such folder")
     check(["data", "pack", images, tmp_path / "x.bin"], 2, capsys, ".mindrecord")

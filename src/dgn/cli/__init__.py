@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Tuple
 
 
@@ -18,6 +19,11 @@ def natural(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
+
+
+def user_path(text: str) -> str:
+    """An argument that is a path; its ~ is expanded."""
+    return os.path.expanduser(text)
 
 
 def above_zero(text: str) -> float:

@@ -15,28 +15,29 @@ from pathlib import Path
 
 from dgn import config as cfg
 from dgn import recipe
-from dgn.cli import natural, positive
+from dgn.cli import natural, positive, user_path
 from dgn.errors import UserError
+from dgn.files import check_outside
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="job")
     faces = jobs.add_parser("faces", help="write generated faces")
-    faces.add_argument("out", help="new folder")
+    faces.add_argument("out", type=user_path, help="new folder")
     faces.add_argument("--count", type=positive, default=1000, help="faces, or subjects (default %(default)s)")
     faces.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     faces.add_argument("--kind", choices=["random", "views", "expressions"], default="random")
     faces.add_argument("--grey", action="store_true")
     faces.add_argument("--seed", type=natural, default=1)
-    faces.add_argument("--sheet", metavar="PNG", help="also draw the first 30 on one sheet")
+    faces.add_argument("--sheet", metavar="PNG", type=user_path, help="also draw the first 30 on one sheet")
     faces.set_defaults(job_run=_faces)
 
     crop = jobs.add_parser("crop", help="cut faces out of photographs or clips")
-    crop.add_argument("source", help="folder of photographs or clips")
-    crop.add_argument("out", help="new folder")
+    crop.add_argument("source", type=user_path, help="folder of photographs or clips")
+    crop.add_argument("out", type=user_path, help="new folder")
     crop.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     crop.add_argument("--margin", type=float, default=0.0, help="widen the square by this share of it on each side")
-    crop.add_argument("--detector", metavar="FILE",
+    crop.add_argument("--detector", metavar="FILE", type=user_path,
                       help="cascade (.xml) or YuNet model (.onnx); default OpenCV's Haar cascade")
     crop.add_argument("--format", choices=["images", *cfg.CLIP_FORMATS], default="images",
                       help="images: photographs; else the format of clips, as in data.format: one square for all "
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop.set_defaults(job_run=_crop)
 
     clips = jobs.add_parser("clips", help="write generated clips")
-    clips.add_argument("out", help="new folder")
+    clips.add_argument("out", type=user_path, help="new folder")
     clips.add_argument("--count", type=positive, default=24, help="clips, six for each person (default %(default)s)")
     clips.add_argument("--frames", type=positive, default=16, help="of each clip (default %(default)s)")
     clips.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
@@ -53,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clips.set_defaults(job_run=_clips)
 
     pack = jobs.add_parser("pack", help="write a folder of images as a MindRecord file")
-    pack.add_argument("images", help="folder of images")
-    pack.add_argument("out", help="file, ending in .mindrecord")
-    pack.add_argument("--config", metavar="YAML", help="crop and resize the images as this recipe says")
+    pack.add_argument("images", type=user_path, help="folder of images")
+    pack.add_argument("out", type=user_path, help="file, ending in .mindrecord")
+    pack.add_argument("--config", metavar="YAML", type=user_path, help="crop and resize the images as this recipe says")
     pack.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
                       help="change one value, such as data.size=128; may be repeated")
     pack.set_defaults(job_run=_pack)
@@ -86,6 +87,7 @@ def _crop(args: argparse.Namespace) -> int:
     from dgn.data.prepare import crop_clips, crop_faces, open_detector
 
     source, out, detect = Path(args.source), Path(args.out), open_detector(args.detector)
+    check_outside(out, source)
     if args.format == "images":
         kind, report = "photographs", crop_faces(source, out, args.size, detect, args.margin)
     else:
@@ -117,6 +119,7 @@ def _pack(args: argparse.Namespace) -> int:
     data = recipe.load(args.config, args.settings).data
     if data.frames:
         raise UserError("MindRecord files hold images; clips (data.frames) are read from their folders")
+    check_outside(Path(args.out), args.images)
     source = open_images(data, args.images)
     written = pack(source, Path(args.out))
     print(f"{written} images of {'x'.join(map(str, source.shape))} written to {args.out}")

@@ -25,32 +25,34 @@ import numpy as np
 from tqdm import tqdm
 
 from dgn import config as cfg
-from dgn.cli import add_device, natural, positive
+from dgn.cli import add_device, natural, positive, user_path
 
 CHUNK = 500  # images, or frames of clips, inferred and written at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("--images", metavar="PATH", required=True, help="folder of images or clips, or .mindrecord "
-                                                                        "file")
+    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    parser.add_argument("--images", metavar="PATH", type=user_path, required=True,
+                        help="folder of images or clips, or .mindrecord file")
     parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of clips (default: data.format of the run)")
     parser.add_argument("--steps", type=positive, default=300, help="Langevin steps (default %(default)s)")
-    parser.add_argument("--output", metavar="DIR", default="inferred", help="new folder for the results (default "
-                                                                            "%(default)s)")
+    parser.add_argument("--output", metavar="DIR", type=user_path, default="inferred",
+                        help="new folder for the results (default %(default)s)")
     parser.add_argument("--seed", type=natural, default=1, help="of the chains' noise (default %(default)s)")
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn.data.open import open_images
+    from dgn.data.open import check_output, open_images
     from dgn.data.source import to_images
     from dgn.evaluation.reconstruction import reconstruction_errors
-    from dgn.files import new_folder, write_arrays
+    from dgn.files import check_outside, new_folder, write_arrays
     from dgn.inference.latents import given_latents
     from dgn.run import load
 
     trained = load(args.run_folder, args.device)
+    check_outside(Path(args.output), args.images)
+    check_output(Path(args.output), trained.config.data)
     source = open_images(cfg.with_format(trained.config.data, args.format), args.images)
     given = given_latents(trained.model.groups, source)
     output = new_folder(Path(args.output))

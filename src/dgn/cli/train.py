@@ -17,18 +17,20 @@ from typing import Callable, Optional
 
 from dgn import config as cfg
 from dgn import device, recipe
-from dgn.cli import add_device
+from dgn.cli import add_device, user_path
 from dgn.errors import Interrupted, RunFailed, UserError
-from dgn.run_folder import RunFolder
+from dgn.run_folder import RunFolder, held_out_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="YAML", help="recipe; without it the defaults, which are the paper's")
+    parser.add_argument("--config", metavar="YAML", type=user_path,
+                        help="recipe; without it the defaults, which are the paper's")
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
                         help="change one value of the config; may be repeated")
-    parser.add_argument("--data", metavar="PATH", help="folder of images or .mindrecord file (data.path)")
-    parser.add_argument("--output", metavar="DIR", help="run folder, new (default: runs/ and the recipe's name; a number "
-                        "is added if that exists)")
+    parser.add_argument("--data", metavar="PATH", type=user_path,
+                        help="folder of images or .mindrecord file (data.path)")
+    parser.add_argument("--output", metavar="DIR", type=user_path, help="run folder, new (default: runs/ and the "
+                        "recipe's name; a number is added if that exists)")
     add_device(parser)
     parser.add_argument("--resume", action="store_true", help="resume the run in --output from its newest checkpoint")
     parser.add_argument("--train-only", action="store_true",
@@ -61,20 +63,22 @@ def run(args: argparse.Namespace) -> int:
         if args.resume or device.launched_by_msrun():
             raise UserError("--output is needed with --resume, and in several processes: give the run folder")
         args.output = default_output(args.config)
-    args.output = str(Path(args.output).expanduser())
     config = resolve_config(args)
     device.start(args.device)
-    from dgn.data.open import open_sources
+    from dgn.data.open import check_output, check_sources, open_sources
     from dgn.distributed import process_group
     from dgn.run import fit_run
     from dgn.training.build import initial_run
 
     group = process_group()
     config = for_processes(config, group.size)
-    sources = open_sources(config.data)
+    if not args.resume:
+        check_output(Path(args.output), config.data)
+    sources = open_sources(config.data, held_out_files(Path(args.output)) if args.resume else None)
     if args.dry_run:
         print(dry_run(config, len(sources.train)))
         return 0
+    check_sources(sources)
     if group.is_first and not args.resume:
         if config.training.init_from:
             initial_run(config)  # an error in it must not leave a run folder behind

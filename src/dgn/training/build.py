@@ -8,7 +8,7 @@ from typing import Callable, NamedTuple, Optional, Tuple
 import numpy as np
 
 from dgn.config import Config, changed
-from dgn.data.source import Source
+from dgn.data.source import Source, same_samples
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.inference.langevin import Langevin, make_energy, make_sampler
@@ -112,7 +112,8 @@ def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Tr
     """Weights, optimizers and chains of a checkpoint."""
     checkpoint.load(saved, {**trainer.networks, **trainer.optimizers})
     bank = checkpoint.restore_bank(saved, folder.latents, trainer.model.groups, group)
-    if group.is_first and (len(bank) != len(source) or checkpoint.read_state(saved)["images"] != source.identity()):
+    recorded = checkpoint.read_state(saved)["images"]
+    if group.is_first and (len(bank) != len(source) or not same_samples(source, recorded)):
         raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in "
                         "another order; resume with the same images")
     return bank
