@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mindspore import mindrecord
 from dgn.data.cut import Cut
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages, pack
-from dgn.errors import UserError
+from dgn.errors import RunFailed, UserError
 from tests.training.tiny import write_images
 
 
@@ -96,3 +97,21 @@ def test_the_identity_is_that_of_the_names_in_order(tmp_path):
     (tmp_path / "set.mindrecord.db").write_bytes(b"no table")
     with pytest.raises(UserError, match="index .*set.mindrecord.db is damaged"):
         records.name(0)
+
+
+def test_a_renamed_file_is_refused_with_its_former_name(tmp_path):
+    pack(ImageFolder(write_images(tmp_path / "images", 3), Cut(16)), tmp_path / "old.mindrecord")
+    (tmp_path / "old.mindrecord").rename(tmp_path / "new.mindrecord")
+    with pytest.raises(UserError, match="or its index new.mindrecord.db is missing"):
+        RecordImages(str(tmp_path / "new.mindrecord"))
+    (tmp_path / "old.mindrecord.db").rename(tmp_path / "new.mindrecord.db")
+    with pytest.raises(UserError, match="was packed as old.mindrecord and then renamed.* back to old.mindrecord and"):
+        RecordImages(str(tmp_path / "new.mindrecord"))
+
+
+def test_a_disk_that_is_too_small_is_named_before_writing(tmp_path, monkeypatch):
+    source = ImageFolder(write_images(tmp_path / "images", 3), Cut(16))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10 ** 9, 10 ** 9, 2000))
+    with pytest.raises(RunFailed, match="no space left on the disk of "):
+        pack(source, tmp_path / "deep" / "er" / "set.mindrecord")
+    assert not (tmp_path / "deep").exists()

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from dgn.data.folder import to_unit
 from dgn.data.source import Source
 from dgn.errors import RunFailed, Unreadable, UserError
+from dgn.files import check_utf8
 
 _SCHEMA = {"image": {"type": "bytes"}, "shape": {"type": "int32", "shape": [-1]}, "name": {"type": "string"}}
 _CHUNK = 256  # images written at once
@@ -36,6 +37,8 @@ def pack(source: Source, path: Path) -> int:
         raise UserError(f"{path}: the name of a MindRecord file must end in .mindrecord")
     if path.exists():
         raise UserError(f"{path} already exists; choose another name")
+    check_utf8(path)
+    _check_space(path.parent, len(source) * int(np.prod(source.shape)))
     # in a temporary folder under the final name: the index holds the name of the file that it belongs to
     temporary = path.parent / f".unfinished-{path.name}"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -68,6 +71,7 @@ class RecordImages(Source):
         if not Path(path).is_file():
             raise UserError(f"no MindRecord file {path}")
         self.path = str(path)
+        self._check_index()
         try:
             self.count = ds.MindDataset(self.path, num_parallel_workers=1).get_dataset_size()
             first = next(_rows(self.path, ["image", "shape", "name"], [0]))
@@ -75,6 +79,17 @@ class RecordImages(Source):
             raise UserError(f"{path} is not a MindRecord file of images written by `dgn data pack`, or it is damaged: "
                             f"{_reason(error)}") from None
         self.shape: Tuple[int, ...] = tuple(int(extent) for extent in first["shape"])
+
+    def _check_index(self) -> None:
+        """Raises UserError if the index beside the file is missing, or is that of a file of another name."""
+        name, index = Path(self.path).name, f"{self.path}.db"
+        if not Path(index).is_file():
+            raise UserError(f"{self.path} is not a MindRecord file of images written by `dgn data pack`, or its index "
+                            f"{name}.db is missing, which must be beside it; move or rename both together")
+        packed = next(self._query("SELECT NAME FROM SHARD_NAME"), name)
+        if packed != name:
+            raise UserError(f"{self.path} was packed as {packed} and then renamed, which MindSpore does not allow: "
+                            f"rename it, and its index, back to {packed} and {packed}.db")
 
     def __len__(self) -> int:
         return self.count
@@ -105,14 +120,18 @@ class RecordImages(Source):
         return f"records {digest.hexdigest()[:16]}"
 
     def _names(self, condition: str, *values: int) -> Iterator[str]:
-        """Names from the file's index, an SQLite table with one row an image; they are not held as a list."""
+        """Names of the images; they are not held as a list."""
+        return self._query(f"SELECT name_0 FROM INDEXES {condition}", *values)
+
+    def _query(self, query: str, *values: int) -> Iterator[str]:
+        """The first column of a query to the file's index, an SQLite database with one row an image."""
+        address = f"{Path(self.path + '.db').absolute().as_uri()}?mode=ro"
         try:
-            address = f"{Path(self.path + '.db').absolute().as_uri()}?mode=ro"
             with contextlib.closing(sqlite3.connect(address, uri=True)) as index:
-                for row in index.execute(f"SELECT name_0 FROM INDEXES {condition}", values):
+                for row in index.execute(query, values):
                     yield str(row[0])
         except sqlite3.Error as error:
-            raise UserError(f"the index {self.path}.db is damaged ({error}); pack the images again") from None
+            raise Unreadable(f"the index {self.path}.db is damaged ({error}); pack the images again") from None
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, (n, *shape) float32 in [0, 1]."""
@@ -123,6 +142,16 @@ class RecordImages(Source):
         except RuntimeError as error:
             raise Unreadable(f"{self.path} is damaged ({_reason(error)}); pack it again") from None
         return to_unit(np.stack(pixels))
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    """Raises RunFailed if the disk has not that many free bytes: MindSpore's own message does not give the reason."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise RunFailed(f"no space left on the disk of {folder}: the images need {needed / 2 ** 20:.0f} MB, "
+                        f"{free / 2 ** 20:.0f} MB are free")
 
 
 def _rows(path: str, fields: List[str], indices: Iterable[int]) -> Iterator[dict]:
