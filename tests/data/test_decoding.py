@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 
@@ -122,3 +123,10 @@ def test_the_quick_check_gives_the_size_of_whole_files_only(tmp_path, side):
             assert quick_size(path) is None, end
         path.unlink()
         assert quick_size(path) is None
+
+
+def test_a_named_pipe_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    assert quick_size(tmp_path / "pipe.png") is None
+    with pytest.raises(ValueError, match="no regular file"):
+        decode(tmp_path / "pipe.png")

@@ -9,8 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from dgn import recipe
+from dgn.__main__ import main
 from dgn.data import faces
 from dgn.data.face_surface import Window
+from dgn.data.open import open_sources
 from dgn.errors import UserError
 
 SIZE = 64
@@ -127,3 +130,14 @@ def test_a_written_folder_holds_pictures_and_their_labels(tmp_path, kind, count)
     np.testing.assert_array_equal(stored, grey_values(faces.render(factors, 16).image))
     with pytest.raises(UserError, match="not empty"):
         faces.write_folder(tmp_path / "out", kind, 3, 16, seed=1)
+
+
+def test_paths_of_data_jobs_may_start_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "faces", "~/faces", "--count", "2", "--size", "16", "--sheet=~/sheet.png"]) == 0
+    assert main(["data", "pack", "~/faces", "~/set.mindrecord", "--set", "data.size=16"]) == 0
+    assert all((tmp_path / name).exists() for name in ("faces", "set.mindrecord", "sheet.png"))
+    assert not (tmp_path / "~").exists()
+    config = recipe.absolute_paths(recipe.load(None, ["data.path=~/faces", "data.held_out=0"]))
+    assert len(open_sources(config.data).train) == 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import struct
 from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional, Tuple
@@ -33,12 +34,7 @@ def decode(path: Path) -> np.ndarray:
     orientation. Of an animation the first image is used; bytes after the end of an image, such as the video of a motion
     photo, are ignored. Raises ValueError with the reason, without the name, if the file cannot be used.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from None
-    if not data:
-        raise ValueError("the file is empty")
+    data = read_file(path)
     if data.startswith(_JPEG) and not _is_whole_jpeg(data) or data.startswith(_PNG) and b"IEND" not in data:
         raise ValueError("the file is cut short")
     # IMREAD_UNCHANGED is the only way to alpha, and ignores the orientation of all formats but TIFF
@@ -64,12 +60,27 @@ def decode(path: Path) -> np.ndarray:
     return turn_upright(pixels, properties.orientation)
 
 
+def read_file(path: Path) -> bytes:
+    """The content of a file. Raises ValueError with the reason if it cannot be read, or is empty."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a named pipe would block, a device would never end
+            raise ValueError("is no regular file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+    if not data:
+        raise ValueError("the file is empty")
+    return data
+
+
 def quick_size(path: Path) -> Optional[Tuple[int, int]]:
     """(height, width) of the upright image in a JPEG or PNG file, of which only the first and last bytes are read.
 
     None if these do not show a complete file of known size; `decode` then finds out whether it can be used.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
         with open(path, "rb") as file:
             head = file.read(_HEAD)
             length = os.fstat(file.fileno()).st_size

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dgn.data.decoding import decode
+from dgn.data.decoding import decode, read_file
 from dgn.data.folder import quiet_opencv
 
 # read when OpenCV opens its first video: FFmpeg prints up to 20 lines for a damaged file, whose reason is given here
@@ -121,10 +121,7 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: Optional[in
 
 def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: Optional[int]) -> Iterator[Frame]:
     """Frames of a GIF, transparent pixels laid on white."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from None
+    data = read_file(path)
     if not data.rstrip(b"\0\r\n").endswith(b";"):
         raise ValueError("the file is cut short")
     seconds, index = 0.0, 0
