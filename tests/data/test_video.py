@@ -83,11 +83,12 @@ def test_an_animated_gif_is_a_clip(tmp_path):
     np.testing.assert_array_equal(clip[:5, 0, 8:], np.broadcast_to(40 * np.arange(5)[:, None, None], (5, 8, 16)))
     assert (clip[0, :, :8] == 255).all() and (clip[1, 0, :8] == 40).all()
     spread = ClipFolder(tmp_path, "videos", 3, Cut(16), resample=True).read(np.array([0]))[0, :, 0, 12, 0]
-    np.testing.assert_allclose(255 * spread, [0, 120, 160], atol=4)  # 0, 0.5 and 1 s: frame 3, at 0.3 s, is the nearest
+    # at 0, 0.5 and 1 s: frame 3, at 0.3 s, is the nearest to the second
+    np.testing.assert_allclose(255 * spread, [0, 120, 160], atol=4)
     whole = (tmp_path / "walk.gif").read_bytes()
     for damaged in (whole[:len(whole) // 2], whole[:-1], b"GIF89a;", b"no picture;"):
         (tmp_path / "walk.gif").write_bytes(damaged)
-        with pytest.raises(UserError, match=r"walk.gif: (the file is cut short|cannot be decoded)"):
+        with pytest.raises(UserError, match=r"walk.gif: (the file is cut short|not a GIF|a GIF that cannot be decoded)"):
             ClipFolder(tmp_path, "videos", 5, Cut(16)).read(np.array([0]))
 
 
@@ -99,6 +100,10 @@ def test_a_damaged_video_is_named_and_libraries_print_nothing(tmp_path, capfd, r
                        ("text.avi", b"RIFF" + bytes(90)), ("frame_%03d.mp4", b"no video")):
         (tmp_path / name).write_bytes(data)
     capfd.readouterr()
+    (tmp_path / "empty.mp4").touch()
+    for name, reason in (("empty.mp4", "the file is empty"), ("none.mp4", "No such file")):
+        with pytest.raises(ValueError, match=reason):
+            read(tmp_path / name, 5)
     for name in ("cut.mp4", "text.avi", "frame_%03d.mp4"):
         with pytest.raises(ValueError, match="not a video that OpenCV can decode"):
             read(tmp_path / name, 5)

@@ -60,17 +60,26 @@ def decode(path: Path) -> np.ndarray:
     return turn_upright(pixels, properties.orientation)
 
 
-def read_file(path: Path) -> bytes:
-    """The content of a file. Raises ValueError with the reason if it cannot be read, or is empty."""
+def check_file(path: Path) -> None:
+    """Raises ValueError with the reason if a path is not a file with content: a named pipe would block, a device would
+    never end."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a named pipe would block, a device would never end
-            raise ValueError("is no regular file")
-        data = path.read_bytes()
+        status = os.stat(path)
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
-    if not data:
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("is no regular file")
+    if not status.st_size:
         raise ValueError("the file is empty")
-    return data
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file. Raises ValueError with the reason if it cannot be read, or is empty."""
+    check_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
 
 
 def quick_size(path: Path) -> Optional[Tuple[int, int]]:
@@ -79,14 +88,13 @@ def quick_size(path: Path) -> Optional[Tuple[int, int]]:
     None if these do not show a complete file of known size; `decode` then finds out whether it can be used.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return None
+        check_file(path)
         with open(path, "rb") as file:
             head = file.read(_HEAD)
             length = os.fstat(file.fileno()).st_size
             file.seek(max(length - _TAIL, 0))
             tail = file.read(_TAIL)
-    except OSError:
+    except (OSError, ValueError):
         return None
     if head.startswith(_PNG) and tail[-8:-4] == b"IEND" and head[12:16] == b"IHDR":
         width, height = struct.unpack(">II", head[16:24])

@@ -125,7 +125,7 @@ def _paint_face(skin: Skin, rays: Rays, factors: Factors) -> np.ndarray:
     _paint_beard(image, side, y, hair, factors)
     _paint_lips(image, side, y, tone, rays.pixel, factors)
     image *= shade
-    _paint_brows(image, side, y, hair, tone, rays.pixel, factors)
+    _paint_brows(image, side, y, tone, rays.pixel, factors)
     _paint_lids(image, side, y, tone, rays.pixel)
     _paint_mouth_cavity(image, skin, rays.pixel)
     _paint_eyes(image, skin, rays.pixel, factors)
@@ -170,14 +170,14 @@ def _paint_lips(image: np.ndarray, side: np.ndarray, y: np.ndarray, tone: np.nda
     _mix(image, lip * 0.35, 0.75 * line)
 
 
-def _paint_brows(image: np.ndarray, side: np.ndarray, y: np.ndarray, hair: np.ndarray, tone: np.ndarray, pixel: float,
+def _paint_brows(image: np.ndarray, side: np.ndarray, y: np.ndarray, tone: np.ndarray, pixel: float,
                  factors: Factors) -> None:
     """Arched brows that taper outwards."""
     along = (side - BROW[0]) * (1 / 0.18)
     arch = BROW[1] - 0.035 * (1 - along**2) + 0.03 * np.maximum(along, 0)
     half = (0.016 + 0.026 * factors.brow_thickness) * np.clip(1.0 - 0.35 * along, 0, 2)
     inside = np.minimum(half - np.abs(y - arch), (1 - np.abs(along)) * 0.18)
-    colour = np.minimum(hair, tone * 0.8) * 0.75
+    colour = np.minimum(_palette(_HAIR, factors.hair_colour), tone * 0.8) * 0.75
     _mix(image, colour, (0.3 + 0.65 * factors.brow_darkness) * _edge(inside, max(0.035, pixel)))
 
 

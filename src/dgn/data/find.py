@@ -93,8 +93,8 @@ def _walk(folder: Path) -> Iterator[Tuple[str, List[str]]]:
             prefix = Path(parent).relative_to(folder).as_posix() + "/"
             yield "" if prefix == "./" else prefix, files
     if repeated:
-        log.warning("%s: %d links to folders that are read already are not followed, such as %s", folder, len(repeated),
-                    escaped(repeated[0]))
+        log.warning("%s: links to folders that are read already are not followed: %d, such as %s", folder,
+                    len(repeated), escaped(repeated[0]))
 
 
 def _warn_of_error(error: OSError) -> None:

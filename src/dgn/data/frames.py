@@ -9,9 +9,9 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tup
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from dgn.data.decoding import decode, read_file
+from dgn.data.decoding import check_file, decode, read_file
 from dgn.data.folder import quiet_opencv
 
 # read when OpenCV opens its first video: FFmpeg prints up to 20 lines for a damaged file, whose reason is given here
@@ -94,8 +94,7 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: Optional[in
     if path.suffix.lower() == ".gif":
         yield from _frames_of_gif(path, wanted, last)
         return
-    if not path.is_file():
-        raise ValueError("cannot be read (no such file)")
+    check_file(path)
     # other backends of OpenCV take a name for a pattern of image files, or print to the terminal
     backend = cv2.CAP_FFMPEG if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG) else cv2.CAP_ANY
     video, index = cv2.VideoCapture(str(path.absolute()), backend), 0
@@ -122,6 +121,8 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: Optional[in
 def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: Optional[int]) -> Iterator[Frame]:
     """Frames of a GIF, transparent pixels laid on white."""
     data = read_file(path)
+    if not data.startswith(b"GIF8"):
+        raise ValueError("not a GIF: another kind of file under this name")
     if not data.rstrip(b"\0\r\n").endswith(b";"):
         raise ValueError("the file is cut short")
     seconds, index = 0.0, 0
@@ -139,8 +140,7 @@ def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: Optional[int
                 seconds += animation.info.get("duration", 0) / 1000 or _GIF_SECONDS
                 index += 1
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "not a GIF" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise ValueError(f"cannot be decoded: {reason}") from None
+        raise ValueError(f"a GIF that cannot be decoded ({error})") from None
 
 
 def split_strip(pixels: np.ndarray) -> List[np.ndarray]:
