@@ -88,7 +88,7 @@ def test_an_animated_gif_is_a_clip(tmp_path):
     whole = (tmp_path / "walk.gif").read_bytes()
     for damaged in (whole[:len(whole) // 2], whole[:-1], b"GIF89a;", b"no picture;"):
         (tmp_path / "walk.gif").write_bytes(damaged)
-        with pytest.raises(UserError, match=r"walk.gif: (the file is cut short|not a GIF|a GIF that cannot be decoded)"):
+        with pytest.raises(UserError, match=r"walk.gif: (the file is cut short|not a GIF|a GIF that cannot)"):
             ClipFolder(tmp_path, "videos", 5, Cut(16)).read(np.array([0]))
 
 

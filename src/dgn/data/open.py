@@ -61,21 +61,25 @@ def check_output(output: Path, data: Data) -> None:
 
 def check_sources(sources: Sources) -> None:
     """Checks all files of a training before it starts: held-out samples are decoded, of training samples at least the
-    headers are read. Logs the number of samples, and of images that are enlarged.
+    headers are read. Logs the number of files, and of images that are enlarged.
 
     Raises UserError naming files that cannot be used.
     """
-    checked = {"training": sources.train.check(np.arange(len(sources.train)), False)}
+    checks = [sources.train.check(np.arange(len(sources.train)), False)]
     if sources.held_out is not None:
-        checked["held-out"] = sources.held_out.check(np.arange(len(sources.held_out)), True)
-    total = len(sources.train) + len(sources.held_out or ())
-    unusable = [file for check in checked.values() for file in check.unusable]
+        checks.append(sources.held_out.check(np.arange(len(sources.held_out)), True))
+    held_out = len(sources.held_out or ())
+    total = len(sources.train) + held_out
+    unusable = [file for check in checks for file in check.unusable]
     if unusable:
         listed = "; ".join(f"{path}: {reason}" for path, reason in unusable[:_NAMED])
         more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
         raise UserError(f"{len(unusable)} of {total} files cannot be used: {listed}{more}. Replace or remove them, or "
                         "leave such files out with data.corrupt=skip")
-    small = sum(check.small for check in checked.values())
+    if sources.train.files(np.arange(0)) is not None:
+        log.info("%d training and %d held-out %s are checked", len(sources.train), held_out,
+                 "clips" if len(sources.train.shape) == 4 else "images")
+    small = sum(check.small for check in checks)
     if small:
         log.warning("%d of %d images are smaller than %d x %d pixels and are enlarged", small, total,
                     *sources.train.shape[-2:])
@@ -120,16 +124,16 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
     unseen images show unseen people.
     """
     everyone = np.arange(len(whole))
-    if held_out is None:
+    names, files = set(held_out or ()), None if held_out is None else whole.files(everyone)
+    if files is None:
         unseen = everyone >= len(whole) - data.held_out
     else:
-        removed = set(held_out)
-        unseen = np.array([whole.name(index) in removed for index in everyone])
+        unseen = np.array([file in names for file in files])
     if unseen.all():
         raise UserError(f"{len(whole)} images with data.held_out = {data.held_out} leave none to train on")
     indices, people = everyone[~unseen], whole.people()
     if people is not None:
-        other_people = {people[index] for index in everyone[unseen]} | set(whole.people(held_out or ()) or ())
+        other_people = {people[index] for index in everyone[unseen]} | set(whole.people(list(names)) or ())
         indices = np.array([index for index in indices if people[index] not in other_people], int)
         if not len(indices):
             raise UserError(f"data.held_out = {data.held_out}: the people of the held-out images are those of all "
