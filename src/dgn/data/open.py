@@ -125,10 +125,8 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
     """
     everyone = np.arange(len(whole))
     names, files = set(held_out or ()), None if held_out is None else whole.files(everyone)
-    if files is None:
-        unseen = everyone >= len(whole) - data.held_out
-    else:
-        unseen = np.array([file in names for file in files])
+    last = everyone >= len(whole) - data.held_out
+    unseen = last if files is None else np.array([file in names for file in files])
     if unseen.all():
         raise UserError(f"{len(whole)} images with data.held_out = {data.held_out} leave none to train on")
     indices, people = everyone[~unseen], whole.people()
