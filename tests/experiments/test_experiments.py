@@ -152,6 +152,7 @@ def test_people_who_are_tuned_on_are_never_tested(tmp_path, recipe):
     from argparse import Namespace
 
     from dgn import config as cfg
+    from dgn.data.cut import Cut
     from dgn.data.images import ImageFolder
     from dgn.experiments import transfer
 
@@ -160,7 +161,7 @@ def test_people_who_are_tuned_on_are_never_tested(tmp_path, recipe):
                      output=str(tmp_path / "out"))
     images = transfer.unseen_images(cfg.load(recipe), args)
     assert all(len(x) == 1 for x in images.values())  # 6-11 and 6-12 are held out, of person 5 only 5-12
-    np.testing.assert_array_equal(images[30.0][0], ImageFolder(fei, 16, None, False, names=["6-07.jpg"]).read(np.array([0]))[0])
+    np.testing.assert_array_equal(images[30.0][0], ImageFolder(fei, Cut(16), names=["6-07.jpg"]).read(np.array([0]))[0])
 
 
 def test_a_tuned_run_is_not_reused_when_what_it_began_with_has_changed(recipe, tmp_path, capsys):

@@ -57,8 +57,9 @@ def animal_faces(data, folder: Optional[str]):
         from dgn.data import animals
         drawn = animals.draw(data.size)
         return {name: image.mean(0, keepdims=True) if data.grey else image for name, image in drawn.items()}
+    from dgn.data.cut import Cut
     from dgn.data.images import ImageFolder
-    source = ImageFolder(folder, data.size, None, data.grey)
+    source = ImageFolder(folder, Cut(data.size, grey=data.grey))
     shown = np.arange(min(len(source), SHOWN))
     return {source.name(k): image for k, image in zip(shown, source.read(shown))}
 
