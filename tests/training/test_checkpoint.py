@@ -7,6 +7,7 @@ import resource
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import ops
 
 from dgn import config as cfg
 from dgn.errors import RunFailed, UserError
@@ -14,6 +15,7 @@ from dgn.inference.latents import LatentBank
 from dgn.nets.deformable import DeformableGenerator
 from dgn.training import checkpoint
 from dgn.training.checkpoint import Content, Position
+from dgn.training.optim import adam
 
 MODEL = cfg.Model(z_app=4, z_geo=3, width=8)
 
@@ -88,6 +90,19 @@ def test_a_checkpoint_of_another_model_is_refused(state, changed):
     saved = save(state, 1)
     with pytest.raises(UserError, match="of another model"):
         checkpoint.load(saved, {"weights": DeformableGenerator(changed, 3, 16, seed=1)})
+
+
+def test_moments_are_found_whatever_cell_held_the_weights(state):
+    """Version 0.1 built other Cells around the weights, by which MindSpore names Adam's moments."""
+    model, bank, folder = state
+    first, second = adam(model.trainable_params()), adam(DeformableGenerator(MODEL, 3, 16, seed=9).trainable_params())
+    for k, moment in enumerate(first.moment1):
+        ops.assign(moment, ops.zeros_like(moment) + k)
+    names = {name: p for name, p in first.parameters_and_names()}
+    saved = checkpoint.save(folder, Position(1, 0), Content({}, {"optimizer": first}, bank), 1)
+    ms.save_checkpoint([{"name": f"cell.{name}", "data": p} for name, p in names.items()], str(saved / "optimizer.ckpt"))
+    checkpoint.load(saved, {"optimizer": second})
+    assert [float(m.asnumpy().max()) for m in second.moment1] == list(range(len(first.moment1)))
 
 
 @pytest.mark.parametrize("room", [1000, 200_000])  # bytes a file: not enough for the weights, and for the latents

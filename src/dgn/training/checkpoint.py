@@ -189,7 +189,8 @@ def load(checkpoint: Path, cells: Mapping[str, nn.Cell], conversion: Conversion 
         _load_parameters(checkpoint / f"{name}.ckpt", cell, conversion)
 
 
-def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup], group: ProcessGroup = ProcessGroup()) -> LatentBank:
+def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],
+                 group: ProcessGroup = ProcessGroup()) -> LatentBank:
     """This process's chains of a checkpoint, which any number of processes may have written, as working files in
     `folder`."""
     with disk_errors(folder):
@@ -212,6 +213,9 @@ def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
     stored = {here + name[len(there):]: p for name, p in ms.load_checkpoint(str(path)).items()
               for there, here in prefixes.items() if name.startswith(there)}
     wanted = {name: p for name, p in _named(cell).items() if name.startswith(tuple(prefixes.values()))}
+    if isinstance(cell, nn.Optimizer) and set(stored) != set(wanted) and len(stored) == len(wanted):
+        # MindSpore names moments by the Cells that held the weights, which differ between versions; their order does not
+        stored = dict(zip(wanted, stored.values()))
     extra = [name for name in stored if name not in wanted]
     if extra:
         raise UserError(f"{path} is of another model: it holds {extra[0]}, which this config does not have")
