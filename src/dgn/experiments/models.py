@@ -12,7 +12,7 @@ from dgn.errors import UserError
 from dgn.run_folder import RunFolder
 
 OTHER_PEOPLE = 100  # added to the seed of the generated faces: people that no training saw
-SETTLE = 100  # noiseless steps after a chain, where a representation is measured: without its posterior's noise
+DESCENT_STEPS = 100  # noiseless steps after a chain, where a representation is measured: without its posterior's noise
 
 # learning method and model are independent: the paper's model, its two baselines (Table 1), and the fourth combination
 MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
