@@ -1,86 +1,110 @@
 """Expressions recognised from what a video model infers (5.6, Table 3).
 
-  dgn experiment recognition runs/clips
-  dgn experiment recognition runs/ckplus --as-they-are
-
-The run's own clips have the latents of their chains, settled to the mode that they are near; with --steps they are inferred
-once more, from the prior's mean. Features over time go to a one-layer LSTM, a dense layer of 30 and a softmax, in
-person-independent cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls, the
-appearance latents Z_t^a and the raw pixels. Of each the network sees how a frame differs from the clip's first, along the
-50 principal axes of the clips that it learns from. Classes and people come from the clips' names, class/person_...: generated clips
-have such names, and the CK+ set has. Written to the run folder: section "recognition" of metrics.json,
-figures/recognition.png.
+Features of every clip over time go to a recurrent network (dgn.training.recogniser) in person-independent
+cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls, the appearance
+latents Z_t^a and the raw pixels. Classes and people come from the clips' names, class/person_...
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-from typing import Dict
+from typing import Any, Dict, List, Optional
 
+import mindspore as ms
 import numpy as np
 
-from dgn.cli import positive
 from dgn.errors import UserError
-from dgn.experiments.clips import label, need_clips
-from dgn.experiments.models import SETTLE, table
+from dgn.evaluation.recognition import person_folds, recognition_scores
+from dgn.experiments.clips import check_clips, label, mask_of
+from dgn.experiments.models import DESCENT_STEPS, table
+from dgn.figures import experiments as figures
+from dgn.nets.model import apply, samples_per_batch
+from dgn.run import Run
+from dgn.training.recogniser import Recognisers, Sequences
 
-FEATURES = {"Dglf": "geometric latents", "Ddf": "displacement fields", "appearance": "appearance latents", "pixels": "raw pixels"}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training on clips")
-    parser.add_argument("--folds", type=positive, default=10, help="of the cross-validation (default %(default)s)")
-    parser.add_argument("--epochs", type=positive, default=60, help="of the recogniser (default %(default)s)")
-    parser.add_argument("--as-they-are", action="store_true",
-                        help="features of every frame, not their change since the first: for clips that do not begin with a neutral face")
-    parser.add_argument("--steps", type=positive, help="infer anew by so many Langevin steps (default: go on from the training's chains)")
+FEATURES = {"Dglf": "geometric latents", "Ddf": "displacement fields", "appearance": "appearance latents",
+            "pixels": "raw pixels"}
 
 
-def run(args: argparse.Namespace, device: str) -> None:
-    from dgn import build
-    from dgn.data.source import observed
-    from dgn.evaluation import recognition
-    from dgn.figures import experiments as figures
+def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool = True,
+                steps: Optional[int] = None) -> Dict[str, Any]:
+    """Recognises the classes of the run's training clips from each of FEATURES.
 
-    trained = build.load_run(Path(args.run_folder), device)
-    need_clips(trained, args.run_folder)
-    source = trained.open_sources().train
+    folds: of the cross-validation; epochs: of the recogniser. from_first: see relative_to_first; False for clips that
+    do not begin with a neutral face. steps: infer the latents anew by so many Langevin steps (default: continue the
+    chains of the training); then steps without noise lead to a mode.
+    Returns for each of FEATURES, and for most_frequent, the class that is given to every clip, the values of
+    evaluation.recognition.recognition_scores; clips, people, folds, as_they_are (not from_first); pictures:
+    figures/recognition.png. All but the pictures is written to the section recognition of metrics.json. Raises
+    UserError for a run on images, clips without class and person in their names, fewer than 2 classes, or fewer people
+    than folds.
+    """
+    check_clips(run)
+    source = run.sources.train
     labels = [label(source.name(k)) for k in range(len(source))]
     classes, persons = sorted({name for name, _ in labels}), [person for _, person in labels]
     people = len(set(persons))
-    if len(classes) < 2 or not 2 <= args.folds <= people:
-        raise UserError(f"{args.run_folder}: {len(classes)} classes and {people} people; at least 2 classes are needed, and as many people as "
-                        f"folds, 2 or more (--folds is {args.folds})")
-    clips = source.read(np.arange(len(source)))
-    print(f"latents of {len(clips)} clips ...", flush=True)
-    lengths, truth = observed(clips).sum(1), np.array([classes.index(name) for name, _ in labels])
-    result: Dict[str, Dict] = {}
-    for name, values in features(trained, clips, args.steps).items():
-        print(f"recognising from {FEATURES[name]} ...", flush=True)
-        found = recognition.cross_validate(values, lengths, truth, persons, len(classes), trained.config.training.seed, args.folds, args.epochs,
-                                           from_first=not args.as_they_are)
-        result[name] = recognition.compute(truth, found, classes)
-    always = recognition.compute(truth, np.full(len(truth), np.bincount(truth).argmax()), classes)
-    trained.folder.add_results(recognition={**result, "most_frequent": always, "clips": len(clips), "people": people, "folds": args.folds,
-                                            "as_they_are": args.as_they_are})
-    rows = {**{f"{name} ({what})": result[name] for name, what in FEATURES.items()}, "the most frequent class, always": always}
-    print(table(f"{len(clips)} clips, {people} people, {len(classes)} classes", ["accuracy", "mean recall"], {
-        name: [f"{100 * r['accuracy']:.1f} %", f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()}))
-    print(figures.confusions(trained.folder.figures / "recognition.png", result))
+    if len(classes) < 2 or not 2 <= folds <= people:
+        raise UserError(f"{run.folder.path}: {len(classes)} classes and {people} people cannot be cross-validated in "
+                        f"{folds} folds; at least 2 classes are needed, 2 folds, and as many people as folds")
+    print(f"latents of {len(source)} clips ...", flush=True)
+    everyone = np.arange(len(source))
+    lengths, truth = mask_of(source, everyone).sum(1).astype(int), np.array([classes.index(name) for name, _ in labels])
+    held_out = person_folds(persons, folds, run.config.training.seed)
+    measures: Dict[str, Dict[str, Any]] = {}
+    for name, values in features(run, steps).items():
+        print(f"training recognisers on {FEATURES[name]} ...", flush=True)
+        values = values.reshape(*values.shape[:2], -1).astype(np.float32)
+        sequences = Sequences(relative_to_first(values) if from_first else values, lengths)
+        model = Recognisers(len(classes), run.config.training.seed, epochs)
+        measures[name] = recognition_scores(truth, cross_validate(model, sequences, truth, held_out), classes)
+    most_frequent = recognition_scores(truth, np.full(len(truth), np.bincount(truth).argmax()), classes)
+    result = {**measures, "most_frequent": most_frequent, "clips": len(source), "people": people, "folds": folds,
+              "as_they_are": not from_first}
+    run.folder.add_results(recognition=result)
+    return {**result, "pictures": [figures.confusions(run.folder.figures / "recognition.png", measures)]}
 
 
-def features(trained, clips: np.ndarray, steps) -> Dict[str, np.ndarray]:
-    """Features over time, (n, F, ...) each, by the names of FEATURES. An appearance that does not change follows a frame of
-    zeros, so that what is recognised from it is the appearance itself."""
-    import mindspore as ms
+def summary(result: Dict[str, Any]) -> str:
+    """The result as text."""
+    rows = {**{f"{name} ({what})": result[name] for name, what in FEATURES.items()},
+            "most frequent class": result["most_frequent"]}
+    corner = f"{result['clips']} clips, {result['people']} people, {len(result['most_frequent']['classes'])} classes"
+    return table(corner, ["accuracy", "mean recall"], {
+        name: [f"{100 * r['accuracy']:.1f} %", f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()})
 
-    from dgn.nets.model import apply, samples_at_once
 
-    z_app, z_geo = trained.infer(clips, steps, settle=SETTLE) if steps else trained.settled(clips, SETTLE)
-    displacement, = apply(trained.model.branches[1], z_geo, batch_size=samples_at_once(trained.model))
-    appearance, geometry = (branch.latents(ms.Tensor(z)).asnumpy() for branch, z in zip(trained.model.branches, (z_app, z_geo)))
+def features(run: Run, steps: Optional[int] = None) -> Dict[str, np.ndarray]:
+    """The training clips' features over time by the names of FEATURES, (n, F, ...) each; steps: see recognition.
+
+    An appearance that does not change is given from the second frame on, after a frame of zeros, so that
+    relative_to_first leaves it as it is.
+    """
+    source = run.sources.train
+    z_app, z_geo = run.infer(source, steps, DESCENT_STEPS) if steps else run.training_latents(DESCENT_STEPS)
+    branches = run.model.branches
+    displacement, = apply(branches[1], z_geo, batch_size=samples_per_batch(run.model))
+    appearance, geometry = (branch.latents(ms.Tensor(z)).asnumpy() for branch, z in zip(branches, (z_app, z_geo)))
     if appearance.shape[1] < geometry.shape[1]:
         appearance = np.repeat(appearance, geometry.shape[1], 1)
         appearance[:, 0] = 0
-    return {"Dglf": geometry, "Ddf": displacement, "appearance": appearance, "pixels": clips}
+    return {"Dglf": geometry, "Ddf": displacement, "appearance": appearance,
+            "pixels": source.read(np.arange(len(source)))}
+
+
+def relative_to_first(features: np.ndarray) -> np.ndarray:
+    """Features (n, F, d) minus those of the first frame, for sequences that begin with a neutral face: people differ
+    in them by far more than expressions do."""
+    return features - features[:, :1]
+
+
+def cross_validate(model: Recognisers, sequences: Sequences, labels: np.ndarray,
+                   held_out: List[np.ndarray]) -> np.ndarray:
+    """The class (n,) that each sequence is given by a network trained on the other folds.
+
+    held_out: indices of the sequences in each fold.
+    """
+    model.fit(sequences, labels, [np.setdiff1d(np.arange(len(labels)), fold) for fold in held_out])
+    predicted = np.zeros(len(labels), int)
+    for fold, classes in zip(held_out, model.predict(sequences, held_out)):
+        predicted[fold] = classes
+    return predicted
