@@ -1,311 +1,338 @@
-"""The dynamic model as its user runs it: training, resuming, pictures, inference and the experiments on video."""
+"""Clips from end to end: training, evaluation, pictures, inference, resumption and the experiments on video."""
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 
 import cv2
 import mindspore as ms
 import numpy as np
 import pytest
+from PIL import Image
 
-from dgn import build, runs
+import dgn
+from dgn import recipe
 from dgn.__main__ import main
-from dgn.config import Data, Model
-from dgn.data.face_clips import FaceClips, write_clips
-from dgn.data.face_factors import EXPRESSIONS
+from dgn.data.clips import strip
+from dgn.data.face_clips import write_clips
 from dgn.errors import UserError
+from dgn.evaluation.evaluate import evaluate
 from dgn.experiments import recognition, recombination, sampling, shape
-from dgn.experiments.clips import COLOUR, MOTION, Probe, explained_motion, label, motion, other_donors, over_time, probe
+from dgn.experiments.clips import Probe, motion
+from dgn.figures.draw import draw
 from dgn.figures.sheet import save_sheet
-from dgn.nets.dynamic import DynamicGenerator
-from dgn.nets.model import decode
-from tests.data.test_clips import write_video
-from tests.training.tiny import arguments, as_it_was, final_state, resume
-
-SETTINGS = ["data.frames=5", "data.size=16", "data.limit=24", "data.held_out=3", "model.network=table5", "model.z_app=4", "model.z_geo=3",
-            "model.xi_app=2", "model.xi_geo=2", "model.width=8", "model.alpha=2", "inference.steps=2", "inference.sigma=0.5",
-            "training.batch_size=4", "training.checkpoint_every=1", "evaluation.steps=4", "evaluation.images=3", "evaluation.gamma=3"]
+from dgn.run import ensure_trained
+from tests.experiments.tiny_clips import FRAMES, SETTINGS, experiment, results, train, write_video
+from tests.training.tiny import as_it_was, final_state, resume
 
 
-def train(output, epochs, *extra, measured=False) -> int:
-    line = ["train", "--device", "CPU", "--output", str(output), *([] if measured else ["--train-only"])]
-    for setting in [*SETTINGS, f"training.epochs={epochs}", *extra]:
-        line += ["--set", setting]
-    return main(line)
-
-
-def experiment(*words) -> int:
-    return main(["experiment", *map(str, words), "--device", "CPU"])
-
-
-def results(folder) -> dict:
-    return json.loads((folder / "metrics.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def fewer_probed(monkeypatch):
-    """Drawing clips for the probe takes long, and many do not make it better at 16 pixels."""
-    monkeypatch.setattr("dgn.experiments.clips.PROBED_CLIPS", 90)
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """Batches of two clips everywhere: a network is compiled for each size of batch. Fewer clips drawn for probes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dgn.nets.model.IMAGES_PER_BATCH", 2 * FRAMES)
+        patch.setattr("dgn.experiments.clips.PROBED_CLIPS", 60)
+        yield
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    output = tmp_path_factory.mktemp("runs") / "run"
-    assert train(output, 2, measured=True) == 0
-    return output
+def run(tmp_path_factory) -> dgn.Run:
+    """A run on generated clips: four people, six expressions each."""
+    options = ["training.epochs=12", "training.batch_size=4", "training.micro_batches=2",
+               "training.learning_rate=0.005", "inference.smoothness=0.01", "inference.scale_by_frames=true"]
+    return dgn.train(recipe.load(None, [*SETTINGS, *options]), tmp_path_factory.mktemp("runs") / "run", device="CPU")
 
 
-def test_a_training_on_clips_has_its_measures_and_pictures(trained):
-    found = results(trained)
-    assert found["train"]["images"] == 24 * 5 and found["unseen"]["images"] == 3 * 5  # frames
-    assert {"nyquist_ratio"} <= set(found["appearance"]) and "exchange" not in found
-    assert {p.name for p in (trained / "figures").iterdir()} == {
-        "reconstruction.png", "appearance_bases.png", "geometry_bases.png", "applied_bases.png", "grids.png", "curves.png"}
-    record = json.loads((trained / "metrics.jsonl").read_text().splitlines()[0])
-    assert record["msre"] > 0 and {"z_app_std", "z_geo_std"} <= set(record)
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> dgn.Run:
+    """A run on clips of unequal length, with one appearance for all frames of a clip; trained by the command line."""
+    folder = tmp_path_factory.mktemp("videos")
+    (folder / "videos").mkdir()
+    for k, count in enumerate((3, 4, 7, 2, 4, 5)):
+        write_video(folder / "videos" / f"clip{k}.avi", count)
+    assert train(folder / "run", 2, f"data.path={folder / 'videos'}", "data.format=videos", "data.held_out=2",
+                 "data.limit=4", "model.xi_app=0", measured=True) == 0
+    return dgn.load(folder / "run", device="CPU")
 
 
-def test_clips_begin_with_generators_learned_from_images(tmp_path):
-    still = ["training.learning_rate=1e-12", "training.start=" + str(tmp_path / "images")]
-    assert train(tmp_path / "images", 1, "data.frames=0", "model.refine=true") == 0
-    assert train(tmp_path / "clips", 1, "model.refine=true", *still) == 0
-    learned, begun = (ms.load_checkpoint(str(next(tmp_path.glob(f"{run}/checkpoints/epoch_00001/weights.ckpt")))) for run in ("images", "clips"))
-    begun = {name.replace("emission.", ""): weights for name, weights in begun.items()}
-    assert set(learned) < set(begun) and "refine.weight" in learned
-    for name, weights in learned.items():
-        np.testing.assert_allclose(begun[name].asnumpy(), weights.asnumpy(), atol=1e-9)
+@pytest.fixture(scope="module")
+def images_run(tmp_path_factory) -> dgn.Run:
+    """A run on images, with the optional refining layer."""
+    output = tmp_path_factory.mktemp("images") / "run"
+    assert train(output, 1, "data.frames=0", "model.refine=true", "training.batch_size=4") == 0
+    return dgn.load(output, device="CPU")
 
 
-def test_it_learns_and_a_resumed_run_is_the_run_that_was_never_stopped(tmp_path):
-    options = ["training.learning_rate=0.005", "training.parts=2", "inference.compiled=1", "inference.smoothness=0.01"]
-    assert train(tmp_path / "whole", 12, *options) == 0
-    whole = final_state(tmp_path / "whole")
-    assert whole["records"][-1]["msre"] < 0.8 * whole["records"][0]["msre"]
-    again = as_it_was(tmp_path / "whole", tmp_path / "again", 10)
+@pytest.fixture(scope="module")
+def frames_run(images_run, tmp_path_factory) -> dgn.Run:
+    """A run on folders of numbered frames, initialized from images_run, whose weights stay as they were initialized."""
+    folder = tmp_path_factory.mktemp("frames")
+    write_clips(folder / "clips", 4, FRAMES, 16, seed=1)
+    options = [f"data.path={folder / 'clips'}", "data.format=frames", "data.limit=4", "data.held_out=0",
+               "model.refine=true", f"training.init_from={images_run.folder.path}", "training.learning_rate=1e-12",
+               "training.epochs=1"]
+    return ensure_trained(folder / "run", recipe.load(None, [*SETTINGS, *options]))
+
+
+@pytest.fixture
+def sheets(monkeypatch) -> dict:
+    """The rows and labels of the sheets that a test draws, by file name."""
+    drawn = {}
+
+    def watched(path, rows, title, labels, *others, **more):
+        drawn[path.name] = SimpleNamespace(rows=[np.stack(row) for row in rows], labels=labels)
+        return save_sheet(path, rows, title, labels, *others, **more)
+    monkeypatch.setattr("dgn.figures.clips.save_sheet", watched)
+    return drawn
+
+
+def test_evaluation_counts_the_frames_of_clips(run):
+    found = evaluate(run)
+    everyone, held_out = np.arange(24), run.sources.held_out.read(np.arange(4))
+
+    def msre(clips, latents):
+        error = np.square(clips - run.decode(*latents).image).sum((2, 3, 4)).mean()
+        return pytest.approx(error, rel=1e-4)
+    assert found["train"]["images"] == 24 * FRAMES and found["unseen"]["images"] == 4 * FRAMES
+    assert found["train"]["msre"] == msre(run.sources.train.read(everyone), run.bank.read(everyone))
+    z = run.infer(held_out)
+    assert found["unseen"]["msre"] == msre(held_out, z)
+    np.testing.assert_array_equal(run.infer(run.sources.held_out).geometry, z.geometry)
+    written = results(run.folder.path)
+    assert {name: written[name] for name in found} == found and "exchange" not in found
+    record, z = run.folder.records()[-1], run.bank.read(everyone)
+    assert (record["z_app_std"], record["z_geo_std"]) == pytest.approx((z[0].std(), z[1].std()), rel=1e-4)
+
+
+def test_pictures_show_clips_their_reconstructions_and_grids(run, sheets, tmp_path):
+    paths = draw(run, tmp_path)
+    assert len(paths) == 6 and all(cv2.imread(str(path)) is not None for path in paths)
+    drawn = sheets["reconstruction.png"]
+    names = [run.sources.train.name(k) for k in range(24)]
+    shown = np.array([names.index(name) for name in drawn.labels[::4]])
+    decoded = run.decode(*run.bank.read(shown))
+    assert len(set(shown)) == 3 and sheets["grids.png"].labels == drawn.labels[::4]
+    for row, expected in ((0, run.sources.train.read(shown)), (1, decoded.image), (3, decoded.appearance)):
+        np.testing.assert_allclose(np.stack(drawn.rows[row::4]), expected, atol=1e-6)
+    np.testing.assert_array_equal(np.stack(sheets["grids.png"].rows), np.stack(drawn.rows[2::4]))
+
+
+def test_training_lowers_the_error_and_a_resumed_run_is_the_run_that_was_never_stopped(run, tmp_path):
+    whole = final_state(run.folder.path)
+    assert 0 < whole["records"][-1]["msre"] < 0.8 * whole["records"][0]["msre"]
+    again = as_it_was(run.folder.path, tmp_path / "again", 10)
     assert resume(again) == 0 and final_state(again) == whole
 
 
-def test_clips_of_unequal_length_train_and_are_inferred_as_strips(tmp_path, capsys):
-    """With one appearance for all frames of a clip."""
-    (tmp_path / "videos").mkdir()
-    for k, count in enumerate((3, 5, 8, 4)):
-        write_video(tmp_path / "videos" / f"clip{k}.avi", count)
-    assert train(tmp_path / "run", 2, f"data.path={tmp_path / 'videos'}", "data.format=videos", "data.held_out=1", "data.limit=3",
-                 "training.batch_size=3", "model.xi_app=0", measured=True) == 0
-    assert results(tmp_path / "run")["train"]["images"] == 3 + 5 + 5
-    capsys.readouterr()
-    assert main(["infer", str(tmp_path / "run"), "--images", str(tmp_path / "videos"), "--steps", "4", "--output", str(tmp_path / "out")]) == 0
-    assert "4 clips, 4 steps: MSRE" in capsys.readouterr().out
-    assert cv2.imread(str(tmp_path / "out" / "reconstruction" / "clip0.avi.png")).shape == (16, 3 * 16, 3)
-    assert np.load(tmp_path / "out" / "displacement" / "clip2.avi.npy", allow_pickle=False).shape == (5, 2, 16, 16)
+def test_clips_are_initialized_with_the_generators_of_images(images_run, frames_run):
+    images, weights = (ms.load_checkpoint(str(run.checkpoint / "weights.ckpt")) for run in (images_run, frames_run))
+    of_clips = {name.replace("emission.", ""): values for name, values in weights.items()}
+    assert set(images) < set(of_clips) and "refine.weight" in images
+    for name, values in images.items():
+        np.testing.assert_allclose(of_clips[name].asnumpy(), values.asnumpy(), atol=1e-9)
+
+
+def test_a_run_whose_data_have_changed_is_refused(frames_run, capsys):
+    path, config = frames_run.folder.path, frames_run.config
+    missing = next((path.parent / "clips").glob("*/P000_0001/0002.png"))
+    content = missing.read_bytes()
+    missing.unlink()
+    try:
+        assert experiment("shape", path) == 2
+        assert f"was trained on other images than {config.data.path} holds now" in capsys.readouterr().err
+        with pytest.raises(UserError, match="was trained on other images"):
+            ensure_trained(path, config).sources  # noqa: B018
+    finally:
+        missing.write_bytes(content)
+    assert len(ensure_trained(path, config).sources.train) == 4
+
+
+def test_clips_of_unequal_length_are_inferred_as_strips(videos, tmp_path, monkeypatch, capsys):
+    assert results(videos.folder.path)["train"]["images"] == 3 + 4 + 4 + 2
+    monkeypatch.setattr("dgn.run.load", lambda path, device: videos)
+    line = ["--images", videos.config.data.path, "--steps", "4", "--output", str(tmp_path / "out")]
+    assert main(["infer", str(videos.folder.path), *line]) == 0
+    assert "6 clips, 4 steps: MSRE" in capsys.readouterr().out
     with np.load(tmp_path / "out" / "latents.npz", allow_pickle=False) as found:
-        assert found["z_app"].shape == (4, 4) and found["z_geo"].shape == (4, 3 + 4 * 2) and list(found["names"])[0] == "clip0.avi"
-    for name in ("recombination", "shape", "sampling"):  # no labels, no known factors: pictures alone
-        assert experiment(name, tmp_path / "run") == 0
-    assert experiment("recognition", tmp_path / "run") == 2
-    assert "is not named class/person_" in capsys.readouterr().err
+        names, z = list(found["names"]), [found["z_app"], found["z_geo"]]
+    assert names == [f"clip{k}.avi" for k in range(6)] and z[1].shape == (6, 3 + (FRAMES - 1) * 2)
+    decoded = videos.decode(*z)
+    for k, length in enumerate((3, 4, 4, 2, 4, 4)):
+        written = cv2.imread(str(tmp_path / "out" / "reconstruction" / f"clip{k}.avi.png"))[..., ::-1]
+        expected = 255 * strip(decoded.image[k][:length]).transpose(1, 2, 0)
+        np.testing.assert_allclose(written, expected, atol=0.51)
+        displacement = np.load(tmp_path / "out" / "displacement" / f"clip{k}.avi.npy", allow_pickle=False)
+        np.testing.assert_allclose(displacement, decoded.displacement[k][:length], atol=1e-5)
 
 
-def test_recombination(trained, capsys, monkeypatch):
-    drawn = {}
+def test_experiments_by_the_command_line(videos, sheets, monkeypatch, capsys):
+    """On clips without labels and known factors: pictures alone."""
+    path = videos.folder.path
+    monkeypatch.setattr("dgn.run.load", lambda path, device: videos)
+    assert experiment("recombination", path, "--clips", 2, 0) == 0
+    assert experiment("shape", path, "--clip", 1, "--dimension", 2, "--amount", 0.5) == 0
+    assert experiment("sampling", path, "--frames", 7, "--count", 2, "--seed", 3) == 0
+    out = capsys.readouterr().out
+    assert "motion that reconstructions show: all " in out and "dimension 2 of Z_0^g by +-0.5" in out
+    assert all(str(path / "figures" / f"{name}.gif") in out for name in ("recombination", "shape", "samples"))
+    assert sheets["recombination.png"].labels[:2] == ["clip2.avi", "clip0.avi"]
+    assert [len(row) for row in sheets["recombination.png"].rows] == [3] * 4  # frames of the shorter clip
+    assert np.stack(sheets["samples.png"].rows).shape == (2, 7, 3, 16, 16)
+    assert {"recombination", "shape"}.isdisjoint(results(path))
+    assert experiment("recognition", path) == 2 and "is not named class/person_" in capsys.readouterr().err
 
-    def watched(path, rows, title, labels, **others):
-        drawn.update(rows=rows, labels=labels)
-        return save_sheet(path, rows, title, labels, **others)
-    monkeypatch.setattr("dgn.figures.clips.save_sheet", watched)
-    assert experiment("recombination", trained, "--clips", 2, 9) == 0
-    run = build.load_run(trained, "CPU")
+
+def test_options_of_recognition(videos, monkeypatch, capsys):
+    monkeypatch.setattr("dgn.run.load", lambda path, device: videos)
+    monkeypatch.setattr(recognition, "recognition", lambda run, **options: {**options, "pictures": ["x.png"]})
+    monkeypatch.setattr(recognition, "summary", lambda result: str(sorted(result.items())))
+    options = ["--folds", 3, "--epochs", 2, "--as-they-are", "--steps", 7]
+    assert experiment("recognition", videos.folder.path, *options) == 0
+    called = [("epochs", 2), ("folds", 3), ("from_first", False), ("pictures", ["x.png"]), ("steps", 7)]
+    assert capsys.readouterr().out == f"{called}\nx.png\n"
+
+
+def test_recombination(run, sheets):
+    result = recombination.recombination(run, clips=(2, 9))
     z_app, z_geo = run.bank.read(np.array([2, 9]))
-    for row, (a, g) in zip(drawn["rows"][2:], ((0, 1), (1, 0))):  # the third row has the second clip's geometry
+    rows, labels = sheets["recombination.png"].rows, sheets["recombination.png"].labels
+    for row, (a, g) in zip(rows[2:], ((0, 1), (1, 0))):  # the third row has the second clip's geometry
         np.testing.assert_allclose(row, run.decode(z_app[[a]], z_geo[[g]]).image[0], atol=1e-5)
-    assert drawn["labels"][2].startswith("appearance of 1")
-    np.testing.assert_array_equal(drawn["rows"][1], run.open_sources().train.read(np.array([9]))[0])
-    assert "landmark motion" in capsys.readouterr().out
-    assert set(results(trained)["explained_motion"]) == set(EXPRESSIONS)
-    found = results(trained)["recombination"]
-    assert {"geometry_donor", "appearance_donor", "own", "donors"} == set(found["mouth_open"]) and "skin" in found
-    for suffix in ("png", "gif", "mp4"):
-        assert (trained / "figures" / f"recombination.{suffix}").stat().st_size > 0
-    video = cv2.VideoCapture(str(trained / "figures" / "recombination.mp4"))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 5
-    assert experiment("recombination", trained, "--clips", 0, 24) == 2 and "clips 0 to 23" in capsys.readouterr().err
+    assert labels[2].startswith("appearance of 1")
+    np.testing.assert_array_equal(rows[1], run.sources.train.read(np.array([9]))[0])
+    everyone = np.arange(24)
+    clips, rebuilt = run.sources.train.read(everyone), run.decode(*run.bank.read(everyone)).image
+    true, shown = clips - clips.mean(1, keepdims=True), rebuilt - rebuilt.mean(1, keepdims=True)
+    fear = [run.sources.train.name(k).startswith("fear/") for k in everyone]
+    expected = 1 - np.square(true - shown)[fear].sum() / np.square(true)[fear].sum()
+    assert result["explained_motion"]["fear"] == pytest.approx(expected, abs=1e-4)
+    written, text = results(run.folder.path), recombination.summary(result)
+    assert written["recombination"] == result["correlations"]
+    assert written["explained_motion"] == result["explained_motion"] and f"fear {expected:.2f}" in text
+    assert f"{result['correlations']['landmark motion']['geometry_donor']:+.2f}" in text
+    sheet, gif, mp4 = result["pictures"]
+    assert cv2.imread(str(sheet)) is not None and Image.open(gif).n_frames == FRAMES
+    assert cv2.VideoCapture(str(mp4)).get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+    with pytest.raises(UserError, match="no clip 24: the run has the clips 0 to 23"):
+        recombination.recombination(run, clips=(0, 24))
 
 
-def test_explained_motion_is_a_share_of_what_moves(rng):
-    clips = rng.random((4, 6, 1, 4, 4)).astype(np.float32)
-    clips[3, 4:] = -1  # a shorter clip
-    still, half = clips.copy(), clips.copy()
-    for k, there in enumerate((6, 6, 6, 4)):
-        mean = clips[k, :there].mean(0)
-        still[k], half[k] = mean + 0.3, (clips[k] + mean) / 2
-    rebuilt = np.stack([still[0], half[1], clips[2] + 0.2, half[3]])
-    found = explained_motion(clips, rebuilt, ["still", "half", "whole", "half"])
-    assert found == pytest.approx({"still": 0, "half": 0.75, "whole": 1}, abs=1e-5)
+def test_shape(run, sheets, monkeypatch):
+    """Measured by a probe that reads ten pixels of a frame."""
+    def read(frames):
+        return frames[..., 0, 4:6, 4:9].reshape(*frames.shape[:-3], 10)
+    monkeypatch.setattr(shape, "fit_probe", lambda data: Probe(None, read))
+    result = shape.shape(run, clip=3, dimension=1, amount=2.0)
+
+    def edited(clips, change):
+        z_app, z_geo = run.bank.read(clips)
+        z_geo[:, 1] += change
+        return run.decode(z_app, z_geo).image
+    before, down, up = (read(edited(np.arange(24), change)) for change in (0, -2, 2))
+    moved = np.mean([np.abs((after - before).mean(1)).mean() for after in (down, up)])
+    kept = np.mean([np.corrcoef(motion(after).ravel(), motion(before).ravel())[0, 1] for after in (down, up)])
+    assert result["landmarks_moved"] == pytest.approx(moved, rel=1e-4) and moved > 0
+    assert result["motion_kept"] == pytest.approx(kept, abs=1e-4)
+    assert results(run.folder.path)["shape"] == {name: result[name] for name in result if name != "pictures"}
+    assert sheets["shape.png"].labels == ["Z_0^g 1 -2", "as inferred", "Z_0^g 1 +2"]
+    for row, change in zip(sheets["shape.png"].rows, (-2, 0, 2)):
+        np.testing.assert_allclose(row, edited(np.array([3]), change)[0], atol=1e-5)
+    assert f"landmarks move by {moved:.2f} pixels" in shape.summary(result)
+    with pytest.raises(UserError, match="dimensions 0 to 2"):
+        shape.shape(run, dimension=3)
 
 
-@pytest.mark.parametrize("giver", ["geometry", "appearance"])
-def test_recombination_tells_whose_motion_a_clip_has(monkeypatch, giver):
-    """Of a model that shows one donor's clip, told by two pixels, number and frame, and a probe that reads these."""
-    data = Data(frames=5, size=16)
-    clips, everyone = build.make_clips(data, 24), np.arange(24)
-
-    def decode(z_app, z_geo):
-        image = np.zeros((len(z_app), 5, 3, 16, 16), np.float32)
-        image[:, :, 0, 0, 0] = z_geo if giver == "geometry" else z_app
-        image[:, :, 0, 0, 1] = np.arange(5)
-        return SimpleNamespace(image=image)
-
-    def reading(table):
-        return lambda frames: table[frames[:, 0, 0, 0].astype(int), frames[:, 0, 0, 1].astype(int)]
-
-    points, factors = clips.landmarks(everyone).reshape(24, 5, -1), clips.factor_table(everyone, (*MOTION, *COLOUR))
-    monkeypatch.setattr(recombination, "probe", lambda trained: Probe(factors=reading(factors), landmarks=reading(points)))
-    run = SimpleNamespace(bank=Bank(everyone[:, None]), decode=decode, config=SimpleNamespace(data=data))
-    partner = other_donors([clips.name(k) for k in everyone])
-    found = recombination.followed(run, partner)
-    between = np.corrcoef(motion(points)[partner].ravel(), motion(points).ravel())[0, 1]
-    other = "appearance" if giver == "geometry" else "geometry"
-    for name in ("landmark motion", "landmark position", "smile", "skin"):
-        assert found[name][f"{giver}_donor"] == pytest.approx(1, abs=1e-5) and found[name]["own"] == pytest.approx(1, abs=1e-5)
-        assert found[name][f"{other}_donor"] == pytest.approx(found[name]["donors"], abs=1e-5)
-    assert found["landmark motion"]["donors"] == pytest.approx(between, abs=1e-5) and abs(between) < 0.9
+def test_the_dimension_that_changes_the_first_frame_most_is_edited(run, monkeypatch):
+    monkeypatch.setattr(shape, "measure", lambda run, dimension, amount: {"motion_kept": 1.0, "landmarks_moved": 0.0})
+    z_app = run.bank.read(np.array([5]))[0][:, :4].repeat(6, 0)
+    ends = np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)
+    first = run.decode(z_app, ends).image[:, 0]
+    assert shape.shape(run, clip=5, amount=1.0)["dimension"] == np.square(first[:3] - first[3:]).sum((1, 2, 3)).argmax()
 
 
-class Bank:
-    """Latents that are the clips' own numbers."""
+def test_sampling_beyond_the_trained_length(run, sheets):
+    result = sampling.sampling(run, frames=8, count=2)
+    clips = np.stack(sheets["samples.png"].rows)
+    changes = np.abs(np.diff(clips, axis=1)).mean((0, 2, 3, 4))
+    assert clips.shape == (2, 8, 3, 16, 16) and result["frames"] == 8
+    assert result["change_within"] == pytest.approx(changes[:FRAMES - 1].mean(), rel=1e-4)
+    assert result["change_beyond"] == pytest.approx(changes[FRAMES - 1:].mean(), rel=1e-4)
+    real = run.sources.train.read(np.arange(24))
+    assert result["change_of_training_clips"] == pytest.approx(np.abs(np.diff(real, axis=1)).mean(), rel=1e-4)
+    written = results(run.folder.path)["sampling"]
+    assert written == {name: result[name] for name in result if name != "pictures"}
+    assert Image.open(result["pictures"][1]).n_frames == 8
+    assert f"beyond it {written['change_beyond']:.4f}" in sampling.summary(result)
+    sampling.sampling(run, frames=8, count=2, seed=2)
+    assert np.abs(np.stack(sheets["samples.png"].rows) - clips).max() > 0
+    with pytest.raises(UserError, match="at least 2"):
+        sampling.sampling(run, frames=1)
 
-    def __init__(self, rows):
-        self.rows = rows
+
+def test_recognition(run, monkeypatch):
+    monkeypatch.setattr(recognition, "DESCENT_STEPS", 4)
+    result = recognition.recognition(run, folds=2, epochs=2)
+    assert (result["people"], result["clips"], result["folds"], result["as_they_are"]) == (4, 24, 2, False)
+    text = recognition.summary(result)
+    for name in recognition.FEATURES:
+        confusion = np.array(result[name]["confusion"])
+        assert (confusion.sum(1) == 4).all() and result[name]["accuracy"] == pytest.approx(np.trace(confusion) / 24)
+        assert f"{100 * result[name]['accuracy']:.1f} %" in text
+    assert result["most_frequent"]["accuracy"] == pytest.approx(1 / 6)
+    assert results(run.folder.path)["recognition"] == {name: result[name] for name in result if name != "pictures"}
+    assert all(cv2.imread(str(path)) is not None for path in result["pictures"])
+    with pytest.raises(UserError, match="as many people as folds"):
+        recognition.recognition(run)
+
+
+def test_an_appearance_that_does_not_change_is_recognised_by_itself(videos, rng):
+    z = [rng.standard_normal((2, *group.shape)).astype(np.float32) for group in videos.model.groups]
+    clips = np.zeros((2, FRAMES, 3, 16, 16), np.float32)
+    run = SimpleNamespace(model=videos.model, sources=SimpleNamespace(train=Clips(clips)),
+                          training_latents=lambda descent_steps: z,
+                          infer=lambda source, steps, descent_steps: [(steps == 7) * v for v in z])
+    found = recognition.features(run)
+    for name, values in recognition.features(run, 7).items():  # inferred anew by so many steps
+        np.testing.assert_array_equal(values, found[name])
+    np.testing.assert_allclose(found["Ddf"], videos.decode(*z).displacement, atol=1e-6)
+    np.testing.assert_array_equal(found["appearance"], np.stack([0 * z[0], *(FRAMES - 1) * [z[0]]], 1))
+    states = videos.model.branches[1].latents(ms.Tensor(z[1])).asnumpy()
+    np.testing.assert_array_equal(found["Dglf"], states)
+    np.testing.assert_array_equal(found["pixels"], clips)
+
+
+class Clips:
+    """A source of an array."""
+
+    def __init__(self, clips):
+        self.clips = clips
 
     def __len__(self):
-        return len(self.rows)
+        return len(self.clips)
 
-    def read(self, chosen):
-        return self.rows[chosen], self.rows[chosen]
-
-
-def test_a_probe_reads_motion_and_colour_of_clips_it_has_not_seen():
-    data = Data(frames=5, size=32)
-    read = probe(SimpleNamespace(config=SimpleNamespace(data=data)))
-    clips = build.make_clips(data, 120)
-    everyone = np.arange(120)  # twenty people
-    found, true = over_time(read.factors, clips.read(everyone)), clips.factor_table(everyone, (*MOTION, *COLOUR))
-    for k, name in enumerate((*MOTION, *COLOUR)):
-        assert np.corrcoef(found[..., k].ravel(), true[..., k].ravel())[0, 1] > 0.5, name
-    points, wanted = over_time(read.landmarks, clips.read(everyone)), clips.landmarks(everyone).reshape(120, 5, -1)
-    assert np.abs(points - wanted).mean() < 1
+    def read(self, indices):
+        return self.clips[indices]
 
 
-def test_another_shape_moves_every_frame_alike(rng):
-    model = DynamicGenerator(Model(network="table5", z_app=4, z_geo=3, xi_geo=2, width=8, alpha=2.0), 3, 16, 5, 1)
-    z = rng.standard_normal((2, *model.groups[1].shape)).astype(np.float32)
-    before, after = (model.branches[1].latents(ms.Tensor(v)).asnumpy() for v in (z, shape.edited(z, 1, 0.7)))
-    np.testing.assert_allclose(after - before, np.broadcast_to([0, 0.7, 0], before.shape), atol=1e-6)
-    assert np.ptp(before, 1).max() > 0.1  # and it does move
-
-
-def test_changes_are_told_apart_where_training_ended():
-    still = np.zeros((1, 8, 1, 2, 2), np.float32)
-    moving = still + 0.1 * np.arange(8)[:, None, None, None]
-    then = np.where(np.arange(8)[:, None, None, None] < 5, still, moving - 0.4)  # still for the five frames that were trained on
-    shorter = moving.copy()
-    shorter[:, 3:] = -1
-    found = sampling.changes(then, shorter, 5)
-    assert found == pytest.approx({"change_of_training_clips": 0.1, "change_within": 0, "change_beyond": 0.1}, abs=1e-6)
-    assert sampling.changes(then[:, :5], shorter, 5)["change_beyond"] is None
-
-
-def test_shape(trained, capsys):
-    assert experiment("shape", trained, "--clip", 3, "--dimension", 1) == 0
-    found = results(trained)["shape"]
-    assert found["dimension"] == 1 and -1 <= found["motion_kept"] <= 1 and found["landmarks_moved"] >= 0
-    assert experiment("shape", trained, "--dimension", 3) == 2 and "dimensions 0 to 2" in capsys.readouterr().err
-
-
-def test_sampling_beyond_the_trained_length(trained):
-    assert experiment("sampling", trained, "--frames", 12, "--count", 3) == 0
-    found = results(trained)["sampling"]
-    assert found["frames"] == 12 and found["change_beyond"] > 0
-    assert (trained / "figures" / "samples.gif").is_file()
-    assert experiment("sampling", trained, "--frames", 1) == 2
-
-
-def test_recognition(trained, capsys):
-    assert experiment("recognition", trained, "--folds", 2, "--epochs", 2) == 0
-    found = results(trained)["recognition"]
-    assert found["people"] == 4 and found["clips"] == 24 and len(found["Ddf"]["confusion"]) == 6
-    assert {"Dglf", "Ddf", "appearance", "pixels"} <= set(found)
-    assert not found["as_they_are"] and found["most_frequent"]["accuracy"] == pytest.approx(1 / 6)
-    assert experiment("recognition", trained) == 2 and "as many people as folds" in capsys.readouterr().err
-
-
-def test_an_appearance_that_does_not_change_is_recognised_by_itself(rng):
-    model = DynamicGenerator(Model(network="table5", z_app=4, z_geo=3, xi_app=0, xi_geo=2, width=8, alpha=2.0), 3, 16, 4, 1)
-    z = [rng.standard_normal((2, *group.shape)).astype(np.float32) for group in model.groups]
-    run = SimpleNamespace(model=model, settled=lambda *_: z, infer=lambda clips, steps, settle: [(steps == 7) * v for v in z])
-    clips = np.zeros((2, 4, 3, 16, 16), np.float32)
-    found = recognition.features(run, clips, None)
-    for name, values in recognition.features(run, clips, 7).items():  # inferred anew by so many steps
-        np.testing.assert_array_equal(values, found[name])
-    np.testing.assert_allclose(found["Ddf"], decode(model, *z).displacement, atol=1e-6)
-    np.testing.assert_array_equal(found["appearance"], np.stack([0 * z[0], z[0], z[0], z[0]], 1))
-    assert found["Dglf"].shape == (2, 4, 3) and found["Ddf"].shape == (2, 4, 2, 16, 16)
-
-
-def test_a_run_whose_data_have_changed_is_refused(tmp_path, capsys):
-    write_clips(tmp_path / "clips", 4, 3, 16, seed=1)
-    options = [f"data.path={tmp_path / 'clips'}", "data.format=frames", "data.frames=3", "data.limit=4", "data.held_out=0"]
-    assert train(tmp_path / "run", 1, *options) == 0
-    next((tmp_path / "clips").glob("*/P000_0001/0002.png")).unlink()
-    assert experiment("shape", tmp_path / "run") == 2
-    assert f"has learned from other images than {tmp_path / 'clips'} holds now" in capsys.readouterr().err
-    config = build.RunFolder.open(tmp_path / "run").config
-    with pytest.raises(UserError, match="has learned from other images"):  # an experiment that finds the run ended
-        runs.finished(tmp_path / "run", config, "CPU").open_sources()
-
-
-def test_names_tell_class_and_person():
-    assert label("anger/S010_004") == ("anger", "S010") and label(FaceClips(1, 2, 16, 1).name(0)) == ("happiness", "P000")
-    with pytest.raises(UserError, match="not named"):
-        label("clip0.avi")
-
-
-def test_donors_differ_in_person_and_class():
-    names = [FaceClips(24, 2, 16, 1).name(k) for k in range(24)]
-    partner = other_donors(names)
-    assert sorted(partner) == list(range(24))
-    assert all(label(names[k])[0] != label(names[p])[0] and label(names[k])[1] != label(names[p])[1] for k, p in enumerate(partner))
-    assert other_donors(["a", "b", "c"]).tolist() == [1, 2, 0]
-    partner = other_donors(names[:13])  # no one shift suits all
-    assert all(label(names[k])[0] != label(names[p])[0] and label(names[k])[1] != label(names[p])[1] for k, p in enumerate(partner))
-    assert other_donors(names[:6]).tolist() == list(range(6))  # one person
-
-
-def test_motion_is_what_changes_over_time(rng):
-    values = rng.standard_normal((2, 4, 3))
-    np.testing.assert_allclose(motion(values + rng.standard_normal((2, 1, 3))), motion(values), atol=1e-12)
-
-
-@pytest.mark.parametrize("settings, said", [
-    (["model.kind=plain"], "clips (data.frames) are for the deformable model"),
-    (["data.frames=0", "data.format=videos"], "data.frames says of how many frames"),
+@pytest.mark.parametrize("settings, message", [
+    (["model.kind=plain"], "clips (data.frames) need model.kind deformable"),
+    (["data.frames=0", "data.format=videos"], "data.frames must be their number of frames"),
     (["data.size=40"], "need multiples of 16"),
-    (["training.parts=3"], "training.parts is 3; it must divide"),
-    (["inference.steps=4", "inference.compiled=3"], "inference.compiled is 3; it must divide"),
+    (["training.micro_batches=3"], "training.micro_batches is 3; it must divide"),
+    (["inference.steps=4", "inference.steps_per_graph=3"], "inference.steps_per_graph is 3; it must divide"),
     (["data.path=/tmp"], "must hold clips")])
-def test_settings_that_do_not_go_together_are_refused(tmp_path, settings, said, capsys):
+def test_settings_that_do_not_go_together_are_refused(tmp_path, settings, message, capsys):
     assert train(tmp_path / "run", 1, *settings) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_run_on_images_is_refused(images, tmp_path, capsys):
-    assert main(arguments(images, tmp_path / "run", 1)) == 0
-    for name in ("recombination", "shape", "sampling", "recognition"):
-        assert experiment(name, tmp_path / "run") == 2 and "is a run on images" in capsys.readouterr().err, name
+def test_a_run_on_images_is_refused(images_run, capsys):
+    for function in (recombination.recombination, shape.shape, sampling.sampling, recognition.recognition):
+        with pytest.raises(UserError, match="is a run on images"):
+            function(images_run)
+    assert experiment("shape", images_run.folder.path) == 2 and "is a run on images" in capsys.readouterr().err
 
 
-def test_a_start_that_is_not_there_leaves_no_run_folder(tmp_path, capsys):
-    assert train(tmp_path / "run", 1, f"training.start={tmp_path / 'nothing'}") == 2
+def test_initial_weights_that_do_not_exist_leave_no_run_folder(tmp_path, capsys):
+    assert train(tmp_path / "run", 1, f"training.init_from={tmp_path / 'nothing'}") == 2
     assert "holds no run" in capsys.readouterr().err and not (tmp_path / "run").exists()

@@ -1,38 +1,51 @@
-"""What the experiments on video have in common: a run of the dynamic model, probes that read motion, labels in names."""
+"""Shared by the experiments on video (5.6): probes of motion and colour, labels in clip names, explained motion."""
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Tuple
+import functools
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
+from dgn.config import Data
 from dgn.data.clips import class_and_person
 from dgn.data.face_factors import EXPRESSION_FACTORS as MOTION
-from dgn.data.source import as_images, observed
+from dgn.data.open import generated_clips
+from dgn.data.source import Source
 from dgn.errors import UserError
+from dgn.evaluation import exchange
 from dgn.experiments.models import OTHER_PEOPLE
+from dgn.nets.model import pad, samples_per_batch
+from dgn.run import Run
 
-COLOUR = ("skin", "light")  # what a linear probe reads well at 32 pixels; it cannot tell the redness of lips
-PROBED_CLIPS = 300  # of other people, whose frames teach the probe
-PROBED_FRAMES = 6  # of each clip
+COLOUR = ("skin", "light")  # colours that a linear probe reads well at 32 pixels; it cannot read the redness of lips
+PROBED_CLIPS = 300  # clips of other people that a probe is fitted on
+PROBED_FRAMES = 6  # frames of each
 
 
-def need_clips(trained, path: str) -> None:
-    """Raises UserError for a run that is not one of the dynamic model, or in whose clips nothing moves."""
-    if trained.config.data.frames < 2:
-        raise UserError(f"{path} is a run on images; give one on clips (data.frames of 2 or more)")
+def check_clips(run: Run) -> None:
+    """Raises UserError if a run is not one on clips of at least two frames."""
+    if run.config.data.frames < 2:
+        raise UserError(f"{run.folder.path} is a run on images; give one on clips (data.frames of 2 or more)")
+
+
+def mask_of(source: Source, indices: np.ndarray) -> np.ndarray:
+    """The mask of clips: 1 where a clip has the frame, (n, F)."""
+    mask = source.mask(indices)
+    assert mask is not None  # the samples are clips
+    return mask
 
 
 def label(name: str) -> Tuple[str, str]:
-    """(class, person) of a clip, from its name: class/person_anything. Raises UserError for another name."""
-    found = class_and_person(name)
-    if found is None:
-        raise UserError(f"the clip {name} is not named class/person_..., such as anger/S010_004: its class is not known")
-    return found
+    """(class, person) of a clip named class/person_anything. Raises UserError for another name."""
+    labels = class_and_person(name)
+    if labels is None:
+        raise UserError(f"the clip {name} is not named class/person_..., such as anger/S010_004: its class is unknown")
+    return labels
 
 
 def classes_of(names: List[str]) -> List[str]:
-    """The class of each clip; "all" where names do not tell them."""
+    """The class of each clip; "all" for every clip if a name has no class."""
     try:
         return [label(name)[0] for name in names]
     except UserError:
@@ -40,60 +53,85 @@ def classes_of(names: List[str]) -> List[str]:
 
 
 class Probe(NamedTuple):
-    """Linear readings of frames (n, C, H, W): factors in the order of MOTION and COLOUR, and landmarks."""
+    """Ridge regressions from frames (n, C, H, W)."""
 
-    factors: Callable[[np.ndarray], np.ndarray]  # -> (n, 6)
-    landmarks: Callable[[np.ndarray], np.ndarray]  # -> (n, 10) in pixels
+    factors: Callable[[np.ndarray], np.ndarray]  # -> (n, 6): MOTION, then COLOUR
+    landmarks: Callable[[np.ndarray], np.ndarray]  # -> (n, 10): x, y of five points in pixels
 
 
-def probe(trained) -> Probe:
-    """Probes that learned from generated clips of people whom the model never saw."""
-    from dgn import build
-    from dgn.evaluation import exchange
-
-    data = trained.config.data
-    source = build.make_clips(data, PROBED_CLIPS, data.seed + OTHER_PEOPLE)
+@functools.lru_cache(maxsize=4)  # several experiments use the same one
+def fit_probe(data: Data) -> Probe:
+    """A probe of factors and landmarks, fitted on generated clips of people whom no training on `data` shows."""
+    source = generated_clips(data, PROBED_CLIPS, data.seed + OTHER_PEOPLE)
     everyone = np.arange(PROBED_CLIPS)
     at = np.unique(np.rint(np.linspace(0, data.frames - 1, PROBED_FRAMES)).astype(int))
-    frames = as_images(source.read(everyone)[:, at])
-    names = (*MOTION, *COLOUR)
+    frames = source.read(everyone)[:, at].reshape(-1, *source.shape[1:])
+    side = 32 if data.size % 32 == 0 else 16
 
-    def read(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        return exchange.probe(frames, values[:, at].reshape(len(frames), -1), side=32 if data.size % 32 == 0 else 16)
-    return Probe(read(source.factor_table(everyone, names)), read(source.landmarks(everyone).reshape(PROBED_CLIPS, data.frames, -1)))
+    def fit(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        return exchange.probe(frames, values[:, at].reshape(len(frames), -1), side=side)
+    return Probe(fit(source.factor_table(everyone, (*MOTION, *COLOUR))),
+                 fit(source.landmarks(everyone).reshape(PROBED_CLIPS, data.frames, -1)))
 
 
 def over_time(read: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np.ndarray:
-    """A probe's readings of clips (n, F, C, H, W), (n, F, k)."""
-    found = read(clips.reshape(-1, *clips.shape[2:]))
-    return found.reshape(*clips.shape[:2], -1)
+    """A probe's values for every frame of clips (n, F, C, H, W), (n, F, k)."""
+    values = read(clips.reshape(-1, *clips.shape[2:]))
+    return values.reshape(*clips.shape[:2], -1)
 
 
 def motion(values: np.ndarray) -> np.ndarray:
-    """(n, F, k) less their mean over time: what moves, without what stays."""
+    """Values (n, F, k) minus their mean over time, which depends on the person rather than on the motion."""
     return values - values.mean(1, keepdims=True)
 
 
-def explained_motion(clips: np.ndarray, rebuilt: np.ndarray, classes: List[str]) -> Dict[str, float]:
-    """Share of the motion in clips (n, F, C, H, W) that their reconstructions show, of each class: 1 - |m - m'|^2 / |m|^2, where m
-    is what differs from a clip's mean frame. 1: all of it; 0: as if nothing moved; below 0: it moves wrongly."""
-    there = observed(clips)[:, :, None]  # a shorter clip's last frames are not
+class Rebuilt(NamedTuple):
+    """Some clips with their reconstructions."""
 
-    def moved(frames: np.ndarray) -> np.ndarray:
-        flat = frames.reshape(*frames.shape[:2], -1).astype(np.float64)
-        return (flat - (there * flat).sum(1, keepdims=True) / there.sum(1, keepdims=True)) * there
-    truth = moved(clips)
-    total, missing = np.square(truth).sum((1, 2)), np.square(truth - moved(rebuilt)).sum((1, 2))
-    found = {}
+    clips: np.ndarray  # (n, F, C, H, W)
+    mask: np.ndarray  # (n, F)
+    reconstructions: np.ndarray  # (n, F, C, H, W)
+
+
+def reconstructed(run: Run, indices: np.ndarray) -> Iterator[Rebuilt]:
+    """Training clips decoded from their chains, a batch at a time: at the size of Table 5 all would need gigabytes."""
+    source, size = run.sources.train, samples_per_batch(run.model)
+    for start in range(0, len(indices), size):
+        batch = indices[start:start + size]
+        latents = run.bank.read(pad(batch, size) if start else batch)  # equal batches: another size is compiled again
+        yield Rebuilt(source.read(batch), mask_of(source, batch), run.decode(*latents).image[:len(batch)])
+
+
+def explained_motion(batches: Iterable[Rebuilt], classes: List[str]) -> Dict[str, float]:
+    """Share of the motion in clips that their reconstructions show, for each class: 1 - |m - m'|^2 / |m|^2 summed over
+    its clips, m the difference of the frames from the clip's mean frame.
+
+    1: all of it; 0: as if nothing moved; negative: wrong motion. classes: of all clips in the order of the batches.
+    """
+    total, missing = np.array([motion_energy(*clip) for batch in batches for clip in zip(*batch)]).T
+    shares = {}
     for name in sorted(set(classes)):
-        own = np.array([c == name for c in classes])
-        found[name] = float(1 - missing[own].sum() / max(total[own].sum(), 1e-12))
-    return found
+        own = np.array(classes) == name
+        shares[name] = float(1 - missing[own].sum() / max(total[own].sum(), 1e-12))
+    return shares
+
+
+def motion_energy(clip: np.ndarray, mask: np.ndarray, reconstruction: np.ndarray) -> Tuple[float, float]:
+    """|m|^2 and |m - m'|^2 of one clip (F, C, H, W) and its reconstruction, in float64; see explained_motion."""
+    weights = mask.astype(np.float64)[:, None]
+
+    def moving(frames: np.ndarray) -> np.ndarray:
+        flat = frames.reshape(len(frames), -1).astype(np.float64)
+        return (flat - (weights * flat).sum(0) / weights.sum()) * weights
+    m = moving(clip)
+    return np.square(m).sum(), np.square(m - moving(reconstruction)).sum()
 
 
 def other_donors(names: List[str]) -> np.ndarray:
-    """For each clip another one of a different person and a different class, as many places on as suits the most clips, so that
-    few are taken twice; itself if there is none. Clips whose names tell no class get the next one.
+    """For each clip the index of another one, of a different person and class; of the clip itself if there is none.
+
+    The distance between the two indices is the one that suits most clips, so that few serve twice. Clips whose names
+    have no class get the next one.
     """
     count = len(names)
     try:

@@ -1,96 +1,130 @@
 """Appearance and geometry of two clips exchanged (5.6, Fig. 15 and 16).
 
-  dgn experiment recombination runs/clips
-  dgn experiment recombination runs/clips --clips 0 7
-
 Two training clips are decoded with each other's geometry: one person's colours with the other's shape and motion. For
-generated clips numbers tell whether that is so: of 200 clips each takes the geometry of one of another person and another
-expression; probes, trained on clips of people that the model never saw, read landmarks and factors off the frames; their
-motion is compared with that of both donors, and so are the colours. Of all clips, how much of the motion their own
-reconstructions show, by class where names tell it. Written to the run folder: sections "recombination" and
-"explained_motion" of metrics.json, figures/recombination.png, .gif and .mp4.
+generated clips, whose factors are known, the exchange is also measured: each of up to 200 clips takes the geometry of
+a clip of another person and class; probes, fitted on clips of other people, read landmarks and factors off the decoded
+frames; their motion and colours are correlated with the true ones of both donors. For all clips: the share of the
+motion that reconstructions show, by class.
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
-from dgn.cli import natural
+from dgn.data.open import generated_clips
 from dgn.errors import UserError
-from dgn.experiments.clips import COLOUR, MOTION, classes_of, explained_motion, motion, need_clips, other_donors, over_time, probe
+from dgn.evaluation.exchange import correlation
+from dgn.experiments.clips import (
+    COLOUR,
+    MOTION,
+    check_clips,
+    classes_of,
+    explained_motion,
+    fit_probe,
+    mask_of,
+    motion,
+    other_donors,
+    over_time,
+    reconstructed,
+)
 from dgn.experiments.models import table
+from dgn.figures import clips as figures
+from dgn.run import Run
 
-PAIRS = 200
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training on clips")
-    parser.add_argument("--clips", type=natural, nargs=2, metavar=("A", "B"),
-                        help="numbers of the two clips (default: the first, and one of another person and class)")
+MEASURED = 200  # clips, at most
+Values = Dict[str, np.ndarray]  # (n, F, k) by whose they are: exchanged, own, geometry, appearance
 
 
-def run(args: argparse.Namespace, device: str) -> None:
-    from dgn import build
-    from dgn.figures import clips as figures
+def recombination(run: Run, *, clips: Optional[Tuple[int, int]] = None) -> Dict[str, Any]:
+    """Draws two training clips with their geometries exchanged, and measures exchange and reconstructed motion.
 
-    trained = build.load_run(Path(args.run_folder), device)
-    need_clips(trained, args.run_folder)
-    source = trained.open_sources().train
+    clips: indices of the two (default: the first, and one of another person and class).
+    Returns explained_motion: share by class; correlations (generated clips): see clip_correlations; pictures: paths
+    of figures/recombination.png, .gif and .mp4. Writes the sections explained_motion and recombination (the
+    correlations) of metrics.json. Raises UserError for a run on images, or a clip that the run does not have.
+    """
+    check_clips(run)
+    source = run.sources.train
     names = [source.name(k) for k in range(len(source))]
     partner = other_donors(names)
-    pair = np.array(args.clips or (0, partner[0] or min(1, len(source) - 1)))
+    pair = np.array(clips or (0, partner[0] or min(1, len(source) - 1)))
     if pair.max() >= len(source):
-        raise UserError(f"--clips {pair.max()}: the run has the clips 0 to {len(source) - 1}")
-    z_app, z_geo = trained.bank.read(pair)
-    exchanged = trained.decode(z_app, z_geo[::-1]).image
-    clips = source.read(pair)
-    if trained.config.data.path is None and (partner != np.arange(len(source))).any():
-        result = followed(trained, partner)
-        trained.folder.add_results(recombination=result)
-        print(table("correlation with", ["geometry donor", "appearance donor", "own clip", "between donors"], {
-            name: [f"{found[key]:+.2f}" for key in ("geometry_donor", "appearance_donor", "own", "donors")] for name, found in result.items()}))
-    shown = np.unique(np.linspace(0, len(source) - 1, min(PAIRS, len(source))).astype(int))
-    explained = explained_motion(source.read(shown), trained.decode(*trained.bank.read(shown)).image, classes_of([names[k] for k in shown]))
-    trained.folder.add_results(explained_motion=explained)
-    print("motion that reconstructions show: " + ", ".join(f"{name} {share:.2f}" for name, share in explained.items()))
-    for path in figures.recombination(trained.folder.figures / "recombination.png", clips, exchanged, [names[k] for k in pair]):
-        print(path)
+        raise UserError(f"there is no clip {pair.max()}: the run has the clips 0 to {len(source) - 1}")
+    result: Dict[str, Any] = {}
+    if run.config.data.path is None and (partner != np.arange(len(source))).any():
+        result["correlations"] = clip_correlations(run, partner)
+        run.folder.add_results(recombination=result["correlations"])
+    measured = spread(len(source))
+    classes = classes_of([names[k] for k in measured])
+    result["explained_motion"] = explained_motion(reconstructed(run, measured), classes)
+    run.folder.add_results(explained_motion=result["explained_motion"])
 
-
-def followed(trained, partner: np.ndarray) -> Dict[str, Any]:
-    """Correlations of what is read off exchanged clips with the truth of both donors; `own`: off reconstructions; `donors`:
-    of the two truths with one another, as expressions that open the mouth do so at about the same time."""
-    from dgn import build
-    from dgn.evaluation.exchange import correlation
-
-    paired = np.flatnonzero(partner != np.arange(len(partner)))
-    chosen = paired[np.unique(np.linspace(0, len(paired) - 1, min(PAIRS, len(paired))).astype(int))]
-    donors = partner[chosen]
-    source = build.make_clips(trained.config.data, len(trained.bank))
-    z_app, z_geo = trained.bank.read(chosen)
-    shown = trained.decode(z_app, trained.bank.read(donors)[1]).image
-    own = trained.decode(z_app, z_geo).image
-    read = probe(trained)
-    names = (*MOTION, *COLOUR)
-
-    def compare(values: Dict[str, np.ndarray], of) -> Dict[str, float]:
-        return {key: correlation(of(values[kind]).ravel(), of(values[truth]).ravel())
-                for key, kind, truth in (("geometry_donor", "shown", "geometry"), ("appearance_donor", "shown", "appearance"),
-                                         ("own", "own", "appearance"), ("donors", "geometry", "appearance"))}
-
-    def true_points(who: np.ndarray) -> np.ndarray:
-        return source.landmarks(who).reshape(len(who), shown.shape[1], -1)
-
-    points = {"shown": over_time(read.landmarks, shown), "own": over_time(read.landmarks, own),
-              "geometry": true_points(donors), "appearance": true_points(chosen)}
-    values = {"shown": over_time(read.factors, shown), "own": over_time(read.factors, own),
-              "geometry": source.factor_table(donors, names), "appearance": source.factor_table(chosen, names)}
-    result = {"landmark motion": compare(points, motion), "landmark position": compare(points, lambda p: p - p.mean((0, 1)))}
-    for k, name in enumerate(names):
-        of = (lambda v, k=k: motion(v)[..., k]) if name in MOTION else (lambda v, k=k: v[..., k].mean(1))
-        result[name] = compare(values, of)
+    z_app, z_geo = run.bank.read(pair)
+    exchanged = run.decode(z_app, z_geo[::-1]).image
+    length = int(mask_of(source, pair).sum(1).min())
+    result["pictures"] = figures.recombination(run.folder.figures / "recombination.png", source.read(pair), length,
+                                               exchanged, [names[k] for k in pair])
     return result
+
+
+def summary(result: Dict[str, Any]) -> str:
+    """The result as text."""
+    lines = ["motion that reconstructions show: " + ", ".join(
+        f"{name} {share:.2f}" for name, share in result["explained_motion"].items())]
+    if "correlations" in result:
+        columns = {"geometry donor": "geometry_donor", "appearance donor": "appearance_donor", "own clip": "own",
+                   "between donors": "donors"}
+        rows: Dict[str, Sequence[str]] = {name: [f"{values[key]:+.2f}" for key in columns.values()]
+                                          for name, values in result["correlations"].items()}
+        lines.insert(0, table("correlation with", list(columns), rows))
+    return "\n".join(lines)
+
+
+def spread(count: int) -> np.ndarray:
+    """At most MEASURED evenly spaced indices below `count`."""
+    return np.unique(np.linspace(0, count - 1, min(MEASURED, count)).astype(int))
+
+
+def clip_correlations(run: Run, partner: np.ndarray) -> Dict[str, Dict[str, float]]:
+    """Correlations of what probes read off exchanged clips with the true values of both donors, on generated clips.
+
+    partner: for each clip the index of the one whose geometry it takes; a clip that is its own partner is left out.
+    Returns for landmark motion, landmark position and each factor: geometry_donor, appearance_donor; own: between the
+    reconstruction and its clip; donors: between the two donors' true values, which are alike where expressions open the
+    mouth at about the same time.
+    """
+    paired = np.flatnonzero(partner != np.arange(len(partner)))
+    chosen = paired[spread(len(paired))]
+    donors = partner[chosen]
+    source = generated_clips(run.config.data, len(run.bank))
+    z_app, z_geo = run.bank.read(chosen)
+    exchanged = run.decode(z_app, run.bank.read(donors)[1]).image
+    own = run.decode(z_app, z_geo).image
+    probe, names = fit_probe(run.config.data), (*MOTION, *COLOUR)
+
+    def true_landmarks(who: np.ndarray) -> np.ndarray:
+        return source.landmarks(who).reshape(len(who), exchanged.shape[1], -1)
+
+    def correlations(values: Values, of: Callable[[np.ndarray], np.ndarray]) -> Dict[str, float]:
+        pairs = {"geometry_donor": ("exchanged", "geometry"), "appearance_donor": ("exchanged", "appearance"),
+                 "own": ("own", "appearance"), "donors": ("geometry", "appearance")}
+        return {key: correlation(of(values[a]).ravel(), of(values[b]).ravel()) for key, (a, b) in pairs.items()}
+
+    landmarks: Values = {"exchanged": over_time(probe.landmarks, exchanged), "own": over_time(probe.landmarks, own),
+                 "geometry": true_landmarks(donors), "appearance": true_landmarks(chosen)}
+    factors: Values = {"exchanged": over_time(probe.factors, exchanged), "own": over_time(probe.factors, own),
+               "geometry": source.factor_table(donors, names), "appearance": source.factor_table(chosen, names)}
+    result = {"landmark motion": correlations(landmarks, motion),
+              "landmark position": correlations(landmarks, lambda values: values - values.mean((0, 1)))}
+    for k, name in enumerate(names):
+        result[name] = correlations(factors, one_factor(k))
+    return result
+
+
+def one_factor(k: int) -> Callable[[np.ndarray], np.ndarray]:
+    """(n, F, 6) factors -> the motion of factor k if it is one of MOTION, else its mean over time."""
+    if k < len(MOTION):
+        return lambda values: motion(values)[..., k]
+    return lambda values: values[..., k].mean(1)

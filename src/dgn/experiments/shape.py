@@ -1,74 +1,80 @@
 """The global shape of a clip edited by Z_0^g, its dynamics kept (5.6, Fig. 18).
 
-  dgn experiment shape runs/clips
-
-Z_0^g of a training clip is moved along the geometric basis with the largest effect on the first frame; appearance and
-xi^g stay. For generated clips numbers tell whether the motion stays: landmark motion of the edited clips, read by a
-probe, against that of the clips as they were. Written to the run folder: section "shape" of metrics.json,
-figures/shape.png and .gif.
+Z_0^g of a training clip is moved along the dimension with the largest effect on the first frame; appearance and xi^g
+stay. For generated clips the edit is also measured: how far landmarks, read by a probe, move, and whether their motion
+stays.
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from typing import Any, Dict, Optional
 
 import numpy as np
 
-from dgn.cli import above_zero, natural
 from dgn.errors import UserError
-from dgn.experiments.clips import motion, need_clips, over_time, probe
+from dgn.evaluation.exchange import correlation
+from dgn.experiments.clips import check_clips, fit_probe, mask_of, motion, over_time
+from dgn.figures import bases
+from dgn.figures import clips as figures
+from dgn.run import Run
 
-MEASURED = 100
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training on clips")
-    parser.add_argument("--clip", type=natural, default=0, help="number of the training clip (default %(default)s)")
-    parser.add_argument("--dimension", type=natural, help="of Z_0^g (default: the one with the largest effect)")
-    parser.add_argument("--amount", type=above_zero, default=1.5, help="how far it is moved, both ways (default %(default)s)")
+MEASURED = 100  # clips, at most
 
 
-def run(args: argparse.Namespace, device: str) -> None:
-    from dgn import build
-    from dgn.data.source import observed
-    from dgn.evaluation.exchange import correlation
-    from dgn.figures import bases
-    from dgn.figures import clips as figures
+def shape(run: Run, *, clip: int = 0, dimension: Optional[int] = None, amount: float = 1.5) -> Dict[str, Any]:
+    """Draws a training clip with Z_0^g changed by -amount, 0 and amount along one dimension, and measures such edits.
 
-    trained = build.load_run(Path(args.run_folder), device)
-    need_clips(trained, args.run_folder)
-    sizes = [branch.states for branch in trained.model.branches]
-    if args.clip >= len(trained.bank) or (args.dimension or 0) >= sizes[1]:
-        raise UserError(f"the run has the clips 0 to {len(trained.bank) - 1} and the dimensions 0 to {sizes[1] - 1} of Z_0^g")
-    z_app, z_geo = trained.bank.read(np.array([args.clip]))
-    ranked = bases.rank(figures.first_frames(trained.decode), [z_app[0, :sizes[0]], None], 1, sizes, args.amount)
-    dimension = int(ranked.order[0]) if args.dimension is None else args.dimension
+    clip: its index; dimension: of Z_0^g (default: the one with the largest effect on the first frame).
+    Returns dimension, amount; for generated clips also motion_kept: correlation of landmark motion with that before the
+    edit, and landmarks_moved: mean absolute change of a landmark's mean coordinate in pixels; pictures: paths of
+    figures/shape.png and .gif. Measures are written to the section shape of metrics.json. Raises UserError for a run on
+    images, or a clip or dimension that it does not have.
+    """
+    check_clips(run)
+    sizes = [branch.states for branch in run.model.branches]
+    if clip >= len(run.bank) or (dimension or 0) >= sizes[1]:
+        raise UserError(f"there is no clip {clip} or no dimension {dimension or 0}: the run has the clips 0 to "
+                        f"{len(run.bank) - 1} and the dimensions 0 to {sizes[1] - 1} of Z_0^g")
+    length = int(mask_of(run.sources.train, np.array([clip])).sum())
+    z_app, z_geo = run.bank.read(np.array([clip]))
+    if dimension is None:
+        first = figures.first_frames(run.decode)
+        dimension = int(bases.rank(first, [z_app[0, :sizes[0]], None], 1, sizes, amount).order[0])
+    result: Dict[str, Any] = {"dimension": dimension, "amount": amount}
+    if run.config.data.path is None:
+        result.update(measure(run, dimension, amount))
+        run.folder.add_results(shape=result)
 
-    amounts = (-args.amount, 0.0, args.amount)
-    length = int(observed(trained.open_sources().train.read(np.array([args.clip]))).sum())
-    rows = [trained.decode(z_app, edited(z_geo, dimension, amount)).image[0][:length] for amount in amounts]
-    names = [f"Z_0^g {dimension} {amount:+g}" if amount else "as inferred" for amount in amounts]
-    for path in figures.edited_shapes(trained.folder.figures / "shape.png", rows, names):
-        print(path)
-    if trained.config.data.path is None:
-        some = np.arange(min(MEASURED, len(trained.bank)))
-        z_app, z_geo = trained.bank.read(some)
-        read = probe(trained)
-        before = over_time(read.landmarks, trained.decode(z_app, z_geo).image)
-        kept, moved = [], []
-        for amount in (-args.amount, args.amount):
-            after = over_time(read.landmarks, trained.decode(z_app, edited(z_geo, dimension, amount)).image)
-            kept.append(correlation(motion(after).ravel(), motion(before).ravel()))
-            moved.append(float(np.abs((after - before).mean(1)).mean()))
-        result = {"motion_kept": float(np.mean(kept)), "landmarks_moved": float(np.mean(moved))}
-        trained.folder.add_results(shape={"dimension": dimension, "amount": args.amount, **result})
-        print(f"dimension {dimension} of Z_0^g by +-{args.amount:g}: landmarks move by {result['landmarks_moved']:.2f} pixels; "
-              f"their motion over time correlates by {result['motion_kept']:.2f} with the motion before")
+    amounts = (-amount, 0.0, amount)
+    rows = [run.decode(z_app, edited(z_geo, dimension, change)).image[0][:length] for change in amounts]
+    names = [f"Z_0^g {dimension} {change:+g}" if change else "as inferred" for change in amounts]
+    return {**result, "pictures": figures.edited_shapes(run.folder.figures / "shape.png", rows, names)}
+
+
+def summary(result: Dict[str, Any]) -> str:
+    """The result as text."""
+    text = f"dimension {result['dimension']} of Z_0^g by +-{result['amount']:g}"
+    if "motion_kept" not in result:
+        return text
+    return (f"{text}: landmarks move by {result['landmarks_moved']:.2f} pixels; their motion over time correlates by "
+            f"{result['motion_kept']:.2f} with the motion before")
+
+
+def measure(run: Run, dimension: int, amount: float) -> Dict[str, float]:
+    """motion_kept and landmarks_moved of up to MEASURED generated clips, means over edits by -amount and amount."""
+    z_app, z_geo = run.bank.read(np.arange(min(MEASURED, len(run.bank))))
+    read = fit_probe(run.config.data).landmarks
+    before = over_time(read, run.decode(z_app, z_geo).image)
+    kept, moved = [], []
+    for change in (-amount, amount):
+        after = over_time(read, run.decode(z_app, edited(z_geo, dimension, change)).image)
+        kept.append(correlation(motion(after).ravel(), motion(before).ravel()))
+        moved.append(float(np.abs((after - before).mean(1)).mean()))
+    return {"motion_kept": float(np.mean(kept)), "landmarks_moved": float(np.mean(moved))}
 
 
 def edited(z_geo: np.ndarray, dimension: int, amount: float) -> np.ndarray:
-    """Latents of clips with Z_0^g moved along one of its dimensions: every Z_t moves with it, and no s_t."""
-    moved = z_geo.copy()
-    moved[:, dimension] += amount
-    return moved
+    """Latents (n, d) of clips with one dimension of Z_0^g changed; every Z_t = Z_0 + s_t changes by as much."""
+    result = z_geo.copy()
+    result[:, dimension] += amount
+    return result
