@@ -8,7 +8,7 @@ import pytest
 
 from dgn.errors import UserError
 from dgn.nets import deconv
-from dgn.nets.blocks import Deconv, binomial_spread
+from dgn.nets.layers import Deconv, binomial_spread
 from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv, make_deconv
 from tests.reference import Gradients, numpy_deconv
 

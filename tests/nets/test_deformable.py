@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn.nets.blocks import Deconv, parameter_count, truncated_normal
+from dgn.nets.layers import Deconv, parameter_count, truncated_normal
 from dgn.nets.deformable import DeformableGenerator, spline_weights
 from dgn.nets.model import decode
 

@@ -8,7 +8,7 @@ import pytest
 from dgn import build
 from dgn import config as cfg
 from dgn.errors import UserError
-from dgn.nets.blocks import parameter_count
+from dgn.nets.layers import parameter_count
 from dgn.nets.model import decode
 from dgn.nets.stack import table4
 
