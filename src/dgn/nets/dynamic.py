@@ -60,7 +60,7 @@ class FrameLatents(nn.Cell):
     def construct(self, z: Tensor) -> Tensor:
         samples, length = z.shape
         first = z[:, :self.states].reshape((samples, 1, self.states))
-        if length == self.states:
+        if self.transition is None or length == self.states:  # a clip of one frame has no noise
             return first
         steps = (length - self.states) // self.noise
         return first + self.transition(z[:, self.states:].reshape((samples, steps, self.noise)))
