@@ -1,102 +1,120 @@
-"""Which operators the compiled and exported graphs are made of: a program of its own, because MindSpore reads the settings by
-which it dumps graphs when it is imported.
+"""The operators of every compiled and exported graph.
 
-  python -m tests.graphs trained FOLDER     compiles every kind of model and method with the operators that Ascend and GPU get
-  python -m tests.graphs exported FOLDER    exports models and inference
+  python -m tests.graphs FOLDER
 
-Prints a line {"graph": name, "operators": [...]} for each graph. Compilation stops before a device's own passes: what is
-listed is what MindSpore hands to the back end.
+Compiles the graphs of every kind of model and training method with the operators that "auto" means on Ascend and GPU,
+exports models and inference, and prints {"graph": name, "operators": [...]} for each. MindSpore dumps graphs into
+FOLDER. Compilation stops before the passes of a device, so the operators are those that MindSpore hands to a back
+end. This is a program of its own because MindSpore reads the settings by which it dumps graphs when it is imported.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
-N = 2  # samples
-TINY = ("data.size=16", "model.width=8", "model.z_app=4", "model.z_geo=3", "inference.steps=1", "model.warp=grid_sample",
-        "model.deconv=stock", "model.recurrence=stock")  # the operators that "auto" means on Ascend and GPU
+os.environ.update(MS_DEV_SAVE_GRAPHS="2", MS_DEV_DUMP_IR_PASSES="validate", MS_DEV_PRECOMPILE_ONLY="1",
+                  MS_DEV_SAVE_GRAPHS_PATH=sys.argv[1] if len(sys.argv) > 1 else ".")
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from dgn import device, recipe
+from dgn.config import Config
+from dgn.inference.langevin import make_energy, make_sampler
+from dgn.nets.build import make_model
+from dgn.nets.model import Model
+from dgn.training.build import make_trainer
+
+SAMPLES = 2
+TINY = ("data.size=16", "model.width=8", "model.z_app=4", "model.z_geo=3", "inference.steps=1",
+        "model.warp=grid_sample", "model.deconv=stock", "model.recurrence=stock")
 TRAINED = {
     "paper": (),
-    "options": ("model.smooth_appearance=true", "model.control_grid=8", "inference.smoothness=0.1", "model.scaling=he", "model.refine=true",
-                "training.adversarial=minimax", "training.parts=2", "inference.order=simultaneous"),
+    "options": ("model.smooth_appearance=true", "model.control_grid=8", "inference.smoothness=0.1", "model.scaling=he",
+                "model.refine=true", "training.adversarial=minimax", "training.micro_batches=2",
+                "inference.order=simultaneous"),
     "labels, VAE": ("model.appearance=label", "training.method=vae", "data.grey=true"),
     "plain": ("model.kind=plain",),
-    "critic": ("training.adversarial=nonsaturating", "training.r1_every=2"),
+    "critic": ("training.adversarial=nonsaturating", "training.r1_interval=2"),
     "clips": ("data.frames=3", "model.network=table5", "model.alpha=2", "model.xi_app=0"),
     "16 bits": ("model.precision=mixed",),
 }
-EXPORTED = {"paper": (), "options": ("model.smooth_appearance=true", "model.control_grid=8", "model.scaling=he", "model.refine=true"),
-            "plain": ("model.kind=plain",), "clips": ("data.frames=3", "model.network=table5", "model.alpha=2")}
+EXPORTED = {
+    "paper": (),
+    "options": ("model.smooth_appearance=true", "model.control_grid=8", "model.scaling=he", "model.refine=true"),
+    "plain": ("model.kind=plain",),
+    "clips": ("data.frames=3", "model.network=table5", "model.alpha=2"),
+}
+
+
+class Graph(NamedTuple):
+    """A Cell and the inputs for which it is compiled."""
+
+    name: str
+    cell: nn.Cell
+    inputs: Tuple[Tensor, ...]
+
+
+def zeros(*shape: int) -> Tensor:
+    return Tensor(np.zeros(shape, np.float32))
+
+
+def state(model: Model, samples: int) -> Tuple[List[Tensor], List[Tensor]]:
+    """Latents of each group, and noise for one Langevin step."""
+    return ([zeros(samples, *group.shape) for group in model.groups],
+            [zeros(1, samples, *group.shape) for group in model.groups])
+
+
+def trained(name: str, config: Config) -> Iterator[Graph]:
+    """Decoder, sampler and every update of a training method."""
+    model = make_model(config)
+    trainer, number, training = make_trainer(config, model), zeros(), config.training
+    frames = (config.data.frames,) if config.data.frames else ()
+    x, mask = zeros(SAMPLES, *frames, model.channels, model.size, model.size), zeros(SAMPLES, *(frames or (1,)))
+    latents, noise = state(model, SAMPLES)
+    inputs = (x, mask, number, *latents, *(latents if training.adversarial != "none" else ()))
+    update = trainer.update if training.method == "vae" else trainer.generator
+    if name not in ("critic", "16 bits"):  # whose model and sampler are the paper's
+        yield Graph("decoder", model, tuple(latents))
+        yield Graph("sampler", trainer.sampler, (x, mask, number, *latents, *noise))
+    if training.micro_batches > 1:
+        yield Graph("accumulation of gradients", update.accumulate, (number, *inputs))
+        yield Graph("update by accumulated gradients", update.update, (number, number))
+    else:
+        yield Graph("update", update.whole, (number, *inputs))
+    if name == "critic":
+        yield Graph("critic's update with R1", trainer.critic_with_r1.whole, (number, x, x))
+        yield Graph("critic's update without R1", trainer.critic_without_r1.whole, (number, x, x))
+
+
+def exported(config: Config) -> Iterator[Graph]:
+    """The Cells that `dgn export` writes."""
+    from dgn.export import cells
+
+    config = cells.portable(config)
+    model = make_model(config)
+    latents, noise = state(model, 1)
+    yield Graph("decoder", model, tuple(latents))
+    if not config.data.frames:
+        x = zeros(1, model.channels, model.size, model.size)
+        sampler = make_sampler(make_energy(model, config), config)
+        yield Graph("inference", cells.Inference(sampler, 1.0), (x, *latents, *noise))
 
 
 def dumped(folder: Path) -> Set[str]:
-    """Operators of the graphs that were dumped in `folder`, which is emptied."""
-    found: Set[str] = set()
+    """Operators of the graphs dumped in `folder`, which is emptied."""
+    operators: Set[str] = set()
     for path in folder.glob("*validate*.ir"):
-        found |= set(re.findall(r"^ +%\d+\(.*?\) = (?:PrimFunc_)?(\w+)\(", path.read_text(), re.MULTILINE))
+        operators |= set(re.findall(r"^ +%\d+\(.*?\) = (?:PrimFunc_)?(\w+)\(", path.read_text(), re.MULTILINE))
         path.unlink()
-    return found
-
-
-def trained(folder: Path) -> Iterator[Tuple[str, Set[str]]]:
-    """Decoder, sampler and every step of each method."""
-    import mindspore as ms
-    import numpy as np
-
-    from dgn import build
-    from dgn import config as cfg
-
-    def zeros(*shape: int) -> ms.Tensor:
-        return ms.Tensor(np.zeros(shape, np.float32))
-
-    number = zeros()
-    for name, settings in TRAINED.items():
-        config = cfg.load(None, [*TINY, *settings])
-        model = build.make_model(config, "CPU")
-        method = build.make_method(config, model, "CPU")
-        x = zeros(N, *([config.data.frames] if config.data.frames else []), model.channels, model.size, model.size)
-        latents, noise = ([zeros(*lead, N, *group.shape) for group in model.groups] for lead in ((), (1,)))
-        inputs = (x, number, *latents, *(latents if config.training.adversarial != "none" else ()))
-        graphs = {"decoder": (model, *latents), "sampler": (method.sampler, x, number, *latents, *noise)}
-        if config.training.parts > 1:
-            graphs.update({"sum of parts": (method.learning.add, number, *inputs), "step by parts": (method.learning.move, number, number)})
-        else:
-            graphs["step"] = method.learning.step, number, *inputs
-        if name == "critic":  # model and sampler are the paper's
-            graphs = {"actor": graphs["step"], "critic": (method.critic.step, number, x, x), "calm critic": (method.calm.step, number, x, x)}
-        if name == "16 bits":
-            graphs = {"step": graphs["step"]}
-        for part, (cell, *given) in graphs.items():
-            cell.compile(*given)
-            yield f"{name}: {part}", dumped(folder)
-
-
-def exported(folder: Path) -> Iterator[Tuple[str, Set[str]]]:
-    """What `dgn export` writes, read from the MindIR files."""
-    import mindspore as ms
-    import numpy as np
-
-    from dgn import build
-    from dgn import config as cfg
-    from dgn.export import cells
-    from dgn.inference.langevin import Langevin
-
-    for name, settings in EXPORTED.items():
-        config = cells.portable(cfg.load(None, [*TINY, *settings]))
-        model = build.make_model(config, "CPU")
-        latents, noise = ([ms.Tensor(np.zeros((*lead, 1, *group.shape), np.float32)) for group in model.groups] for lead in ((), (1,)))
-        graphs = {"decoder": (model, *latents)}
-        if not config.data.frames:
-            x = ms.Tensor(np.zeros((1, model.channels, model.size, model.size), np.float32))
-            graphs["inference"] = (cells.Inference(Langevin(build.make_energy(model, config), 0.1, 1), 1.0), x, *latents, *noise)
-        for part, (cell, *given) in graphs.items():
-            ms.export(cell, *given, file_name=str(folder / "exported"), file_format="MINDIR")
-            yield f"{name}: exported {part}", in_mindir(folder / "exported.mindir")
+    return operators
 
 
 def in_mindir(path: Path) -> Set[str]:
@@ -106,19 +124,24 @@ def in_mindir(path: Path) -> Set[str]:
     stored = mind_ir_pb2.ModelProto()
     stored.ParseFromString(path.read_bytes())
     primitives: Dict[str, str] = {primitive.name: primitive.op_type for primitive in stored.primitives}
-    kinds = {node.op_type for graph in (stored.graph, *stored.functions) for node in graph.node}
-    kinds = {kind.removeprefix("REF::") for kind in kinds}
+    kinds = {node.op_type.removeprefix("REF::") for graph in (stored.graph, *stored.functions) for node in graph.node}
     return {primitives.get(kind, kind).split("::")[-1] for kind in kinds if kind != "Constant"}
 
 
-def main(kind: str, folder: Path) -> None:
-    os.environ.update(MS_DEV_SAVE_GRAPHS="2", MS_DEV_SAVE_GRAPHS_PATH=str(folder), MS_DEV_DUMP_IR_PASSES="validate", MS_DEV_PRECOMPILE_ONLY="1")
-    from dgn import runtime
-
-    runtime.start("CPU")
-    for name, operators in {"trained": trained, "exported": exported}[kind](folder):
-        print(json.dumps({"graph": name, "operators": sorted(operators)}), flush=True)
+def operators(folder: Path) -> Iterator[Tuple[str, Set[str]]]:
+    """(name, operators) of every graph."""
+    for name, settings in TRAINED.items():
+        for graph in trained(name, recipe.load(None, [*TINY, *settings])):
+            graph.cell.compile(*graph.inputs)
+            yield f"{name}: {graph.name}", dumped(folder)
+    for name, settings in EXPORTED.items():
+        for graph in exported(recipe.load(None, [*TINY, *settings])):
+            ms.export(graph.cell, *graph.inputs, file_name=str(folder / "exported"), file_format="MINDIR")
+            yield f"{name}: exported {graph.name}", in_mindir(folder / "exported.mindir")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    device.start("CPU")
+    gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
+    for graph_name, names in operators(Path(sys.argv[1])):
+        print(json.dumps({"graph": graph_name, "operators": sorted(names)}), flush=True)

@@ -1,62 +1,64 @@
-"""Every MindSpore operator that the code names, and every one that its compiled and exported graphs are made of, is documented
-for Ascend, GPU and CPU. (Compiled here, on CPU: a graph that MindSpore's front end would build otherwise for another device is
-not seen.)"""
+"""Every MindSpore operator that the code names, and every one in its compiled and exported graphs, is documented for
+Ascend, GPU and CPU, and MindSpore's libraries for Ascend and GPU hold a kernel for it.
+
+The graphs are compiled on CPU: a graph that MindSpore's front end would build differently for another device is not
+seen.
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
-import json
-import mmap
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Dict, Optional, Set
+from typing import Dict, List, Optional, Set
 
 import mindspore as ms
 import pytest
 from mindspore import nn, ops
 
+from tests import kernels, operators
+from tests.operators import STRUCTURE, Graphs
+
 SOURCE = Path(__file__).parents[1] / "src" / "dgn"
-CPU_ONLY = {"ops.Custom"}  # the C++ kernels, which make_warp and make_deconv never choose elsewhere
-NOT_OPERATORS = {"nn.Cell", "nn.CellList", "ops.GradOperation"}
+CPU_ONLY = {"ops.Custom"}  # the C++ kernels, which are never chosen on another device
+NOT_OPERATORS = {"nn.Cell", "nn.CellList", "nn.Optimizer", "ops.GradOperation"}
 EVERYWHERE = {"Ascend", "GPU", "CPU"}
 
-# what a graph consists of besides operators: it becomes no kernel
-STRUCTURE = {"Depend": "order", "Load": "a parameter's value", "UpdateState": "order", "MakeTuple": "a tuple", "TupleGetItem": "its element",
-             "LessScalar": "arithmetic on a shape, done when the graph is compiled"}
-# primitives that have no documentation of their own: (the operator that documents them, what they are)
+# primitives without documentation of their own: (the operator that documents them, what they are)
 DOCUMENTED_BY = {
     "BiasAddGrad": ("ops.BiasAdd", "its gradient"),
     "Conv2DBackpropFilter": ("ops.Conv2D", "its gradient to the weights"),
-    "Conv2DBackpropInput": ("ops.Conv2DTranspose", "the same operation; its own text calls it deprecated as a name for users"),
-    "GridSampler2DGrad": ("ops.grid_sample", "its gradient; its own text names GPU and CPU alone, see the test of the libraries"),
-    "MatMulExt": ("ops.matmul", "what it is compiled to"),
+    "Conv2DBackpropInput": ("ops.Conv2DTranspose", "the same operation; its own text calls the name deprecated"),
+    "GridSampler2DGrad": ("ops.grid_sample", "its gradient; its own text names GPU and CPU alone"),
+    "MatMulExt": ("ops.matmul", "its compiled form"),
     "Muls": ("ops.mul", "by a number"),
     "PowTensorScalar": ("ops.pow", "to a number; in the gradient of ops.square"),
     "ReluGrad": ("ops.relu", "its gradient"),
     "SoftplusGrad": ("ops.Softplus", "its gradient"),
     "StridedSliceGrad": ("ops.strided_slice", "its gradient"),
-    "SumExt": ("ops.sum", "what it is compiled to; in the gradient of a broadcast"),
+    "SumExt": ("ops.sum", "its compiled form; in the gradient of a broadcast"),
     "TanhGrad": ("ops.tanh", "its gradient"),
     "ZerosLikeExt": ("ops.zeros_like", "in the gradient of ops.select, of exported inference alone"),
 }
 
 
-def named_operators() -> dict:
+def named_operators() -> Dict[str, List[str]]:
     """ops.* and nn.* names in the code that becomes graphs, with the files that name them."""
-    found: dict = {}
-    for path in (SOURCE / "step.py", *(path for folder in ("nets", "inference", "training", "evaluation")
-                                       for path in sorted((SOURCE / folder).glob("*.py")))):
-        for node in ast.walk(ast.parse(path.read_text())):
+    names: Dict[str, List[str]] = {}
+    files = [SOURCE / "distributed.py"]
+    for folder in ("nets", "inference", "training", "evaluation"):
+        files += sorted((SOURCE / folder).glob("*.py"))
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("ops", "nn"):
-                found.setdefault(f"{node.value.id}.{node.attr}", []).append(path.name)
-    return found
+                names.setdefault(f"{node.value.id}.{node.attr}", []).append(path.name)
+    return names
 
 
-def platforms(name: str) -> set:
+def platforms(name: str) -> Set[str]:
+    """The devices for which MindSpore documents ops.* or nn.*; empty if it does not document any."""
     module, attribute = name.split(".")
     text = inspect.getdoc(getattr({"ops": ops, "nn": nn}[module], attribute, None)) or ""
     section = re.search(r"Supported Platforms:\s*\n\s*(.+)", text)
@@ -66,8 +68,8 @@ def platforms(name: str) -> set:
 OPERATORS = sorted(set(named_operators()) - CPU_ONLY - NOT_OPERATORS)
 
 
-def test_the_code_was_found():
-    assert {"ops.Conv2DTranspose", "ops.grid_sample", "nn.Adam", "ops.gather"} <= set(OPERATORS)
+def test_the_operators_are_read_from_the_code():
+    assert {"ops.Conv2DTranspose", "ops.grid_sample", "nn.Adam", "ops.gather", "ops.AllReduce"} <= set(OPERATORS)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -76,54 +78,91 @@ def test_documented_everywhere(name):
 
 
 @pytest.fixture(scope="module")
-def graphs(tmp_path_factory) -> Dict[str, Set[str]]:
-    """Primitives of every compiled and exported graph, by name."""
-    running = [subprocess.Popen([sys.executable, "-m", "tests.graphs", kind, str(tmp_path_factory.mktemp(kind))], text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1],
-                                env={**os.environ, "PYTHONPATH": os.pathsep.join(["src", *sys.path])}) for kind in ("trained", "exported")]
-    found = {}
-    for process in running:
-        said, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors[-3000:]
-        records = [json.loads(line) for line in said.splitlines() if line.startswith('{"graph"')]
-        found.update({record["graph"]: set(record["operators"]) for record in records})
-    return found
+def graphs() -> Graphs:
+    """Operators of every compiled and exported graph, by name."""
+    return operators.read_graphs()
 
 
 def own_documentation(primitive: str) -> Optional[str]:
-    """The public operator of a primitive's name that says where it runs: Conv2D is ops.Conv2D, ReduceSum ops.reduce_sum."""
+    """The public operator of a primitive's name: Conv2D is ops.Conv2D, ReduceSum is ops.reduce_sum."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", primitive).lower()
     return next((f"ops.{name}" for name in (primitive, snake, primitive.lower()) if platforms(f"ops.{name}")), None)
 
 
+def where(primitive: str, graphs: Graphs) -> List[str]:
+    """Names of the graphs that hold a primitive."""
+    return [name for name, primitives in graphs.items() if primitive in primitives]
+
+
 def test_every_operator_of_every_graph_is_documented_everywhere(graphs):
-    assert {"Conv2DTranspose", "GridSampler2DGrad", "Adam"} <= graphs["paper: step"] and "Gather" in graphs["paper: exported inference"]
-    assert not any({"Custom", "GridSampler2D"} & operators for name, operators in graphs.items() if "exported" in name)
+    assert {"Conv2DTranspose", "GridSampler2DGrad", "Adam"} <= graphs["paper: update"]
+    assert "Gather" in graphs["paper: exported inference"]
+    exported = set().union(*(primitives for name, primitives in graphs.items() if "exported" in name))
+    assert not {"Custom", "GridSampler2D"} & exported
     wrong = []
-    for primitive in sorted(set.union(*graphs.values()) - set(STRUCTURE)):
-        named = own_documentation(primitive) or DOCUMENTED_BY.get(primitive, (None,))[0]
-        if named is None or platforms(named) != EVERYWHERE:
-            where = [name for name, operators in graphs.items() if primitive in operators]
-            wrong.append(f"{primitive} ({'documented by nothing' if named is None else f'{named}: {platforms(named)}'}) in {where}")
+    for primitive in operators.used(graphs):
+        name = own_documentation(primitive) or DOCUMENTED_BY.get(primitive, (None,))[0]
+        if name is None or platforms(name) != EVERYWHERE:
+            reason = "not documented" if name is None else f"{name}: {platforms(name)}"
+            wrong.append(f"{primitive} ({reason}) in {where(primitive, graphs)}")
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_tables_name_what_is_there_and_needs_them(graphs):
-    everything = set.union(*graphs.values())
+def test_the_exceptions_are_needed(graphs):
+    everything = set().union(*graphs.values())
     assert set(STRUCTURE) | set(DOCUMENTED_BY) <= everything
     assert not [primitive for primitive in DOCUMENTED_BY if own_documentation(primitive)]
 
 
-@pytest.mark.parametrize("device, names, of", [("Ascend", ("libmindspore_ops_ascend.so", "libmindspore_ascend.so*", "ascend/*.so"), "exported"),
-                                               ("GPU", ("libmindspore_gpu.so.11.6",), "none")])
-def test_the_devices_libraries_know_what_has_no_documentation_of_its_own(graphs, device, names, of):
-    """GPU: of the trained graphs; Ascend: of the exported ones, too."""
-    plugins = Path(ms.__file__).parent / "lib" / "plugin"
-    libraries = [path for name in names for path in sorted(plugins.glob(name))]
-    if not libraries:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"this MindSpore comes without its libraries for {device}")
-    asked = set.union(*(operators for name, operators in graphs.items() if "exported" not in name or of == "exported")) & set(DOCUMENTED_BY)
-    for path in libraries:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            asked = {primitive for primitive in asked if content.find(primitive.encode()) < 0}
-    assert not asked, f"unknown to MindSpore's libraries for {device}"
+def require(*libraries: Path) -> None:
+    """Skips the test if this MindSpore comes without a library; continuous integration must have them."""
+    missing = [path.name for path in libraries if not path.is_file()]
+    if missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"this MindSpore comes without {missing}")
+
+
+def test_every_operator_of_every_graph_has_a_kernel_on_ascend(graphs):
+    require(kernels.ASCEND_KERNELS, kernels.ASCEND_ADAPTERS)
+    missing = [f"{name} in {where(name, graphs)}" for name in operators.used(graphs) if kernels.on_ascend(name) is None]
+    assert not missing, "\n".join(missing)
+
+
+def test_every_operator_of_every_graph_has_a_kernel_on_gpu(graphs):
+    require(kernels.GPU_KERNELS, kernels.EXPANDER)
+    missing = [f"{name} in {where(name, graphs)}" for name in operators.used(graphs) if kernels.on_gpu(name) is None]
+    assert not missing, "\n".join(missing)
+
+
+def test_kernels_are_read_from_the_libraries():
+    """Operators of the two interfaces of Ascend, and names that are in no library."""
+    require(kernels.ASCEND_KERNELS, kernels.ASCEND_ADAPTERS, kernels.GPU_KERNELS)
+    interfaces = {"GridSampler2D": "aclnn", "GridSampler2DGrad": "aclnn", "Mul": "aclnn", "Conv2D": "acl",
+                  "Conv2DTranspose": "acl", "Adam": "acl", "AllReduce": "hccl"}
+    for name, interface in interfaces.items():
+        assert kernels.on_ascend(name).interface == interface, name
+    for name in ("NoSuchOperator", "Conv2", "GridSampler", "Custom"):
+        assert kernels.on_ascend(name) is None and kernels.on_gpu(name) is None
+    assert kernels.on_gpu("Conv2D") == ("kernel", "Conv2dFwdGpuKernelMod")
+
+
+def test_the_table_of_operators_is_current(graphs):
+    require(kernels.ASCEND_KERNELS, kernels.ASCEND_ADAPTERS, kernels.GPU_KERNELS, kernels.EXPANDER)
+    document = operators.DOCUMENT.read_text(encoding="utf-8")
+    version = re.search(r"MindSpore (\d+\.\d+)", document.partition(operators.BEGIN)[2]).group(1)
+    if not ms.__version__.startswith(f"{version}."):
+        pytest.skip(f"the table is of MindSpore {version}")
+    assert operators.replaced(document, operators.table(graphs)) == document, "run python -m tests.operators"
+
+
+def test_the_table_is_written_between_the_comments():
+    document = f"before\n{operators.BEGIN}\nold\n{operators.END}\nafter\n"
+    assert operators.replaced(document, "new") == f"before\n{operators.BEGIN}\nnew\n{operators.END}\nafter\n"
+    with pytest.raises(ValueError, match="lacks the comments"):
+        operators.replaced("no comments", "new")
+
+
+def test_uses_are_the_kinds_of_graphs():
+    graphs = {"paper: decoder": frozenset("ab"), "options: update by accumulated gradients": frozenset("b"),
+              "critic: critic's update with R1": frozenset("c"), "paper: exported inference": frozenset("a")}
+    assert [operators.uses(name, graphs) for name in "abcd"] == [
+        ["decoder", "export"], ["decoder", "training"], ["critic"], ["several processes"]]

@@ -1,4 +1,4 @@
-"""The generators are those of Table 4, and each option does what it says."""
+"""The deformable generator: Table 4, and the effect of every option of model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn.nets.blocks import Deconv, parameter_count, truncated_normal
+from dgn.nets import deformable
 from dgn.nets.deformable import DeformableGenerator, spline_weights
+from dgn.nets.layers import Deconv, parameter_count, truncated_normal
 from dgn.nets.model import decode
 
 
@@ -27,8 +28,9 @@ def layer_shapes(branch):
 
 def test_table_4():
     model = build()
-    assert layer_shapes(model.branches[0]) == [(64, 16 * 80), (80, 40, 3, 3), (40, 20, 3, 3), (20, 10, 5, 5), (10, 3, 5, 5)]
-    assert layer_shapes(model.branches[1]) == [(64, 16 * 128), (128, 64, 3, 3), (64, 32, 3, 3), (32, 16, 5, 5), (16, 2, 5, 5)]
+    appearance, geometry = map(layer_shapes, model.branches)
+    assert appearance == [(64, 16 * 80), (80, 40, 3, 3), (40, 20, 3, 3), (20, 10, 5, 5), (10, 3, 5, 5)]
+    assert geometry == [(64, 16 * 128), (128, 64, 3, 3), (64, 32, 3, 3), (32, 16, 5, 5), (16, 2, 5, 5)]
     assert all(layer.stride == 2 for layer in model.branches[0].stack.hidden)
     weights = 64 * 1280 + 80 * 40 * 9 + 40 * 20 * 9 + 20 * 10 * 25 + 10 * 3 * 25 + 1280 + 40 + 20 + 10 + 3
     assert parameter_count(model.branches[0]) == weights
@@ -46,23 +48,23 @@ def test_shapes_and_ranges_at_every_size(size, channels, rng):
     assert np.abs(decoded.displacement).max() <= 0.3125 * size
 
 
-def test_geometry_only_moves_pixels(rng):
+def test_the_image_is_the_warped_appearance(rng):
     """Without displacement the image is the appearance; with any, its values stay within the appearance's."""
     model = build()
     z_app, z_geo = latents(3, rng)
     decoded = decode(model, z_app, z_geo)
     for image, appearance in zip(decoded.image, decoded.appearance):
         assert image.min() >= appearance.min() - 1e-6 and image.max() <= appearance.max() + 1e-6
-    still = model.compose((ms.Tensor(decoded.appearance), ms.Tensor(np.zeros_like(decoded.displacement)))).asnumpy()
-    np.testing.assert_allclose(still, decoded.appearance, atol=1e-6)
+    outputs = ms.Tensor(decoded.appearance), ms.Tensor(np.zeros_like(decoded.displacement))
+    np.testing.assert_allclose(model.compose(outputs).asnumpy(), decoded.appearance, atol=1e-6)
 
 
-def test_seeds_give_weights_and_padding_changes_nothing(rng):
+def test_weights_depend_on_the_seed_and_images_not_on_the_batch_size(rng):
     z = latents(5, rng)
-    same = decode(build(32, seed=3, width=16), *z).image
-    np.testing.assert_array_equal(decode(build(32, seed=3, width=16), *z).image, same)
-    assert np.abs(decode(build(32, seed=4, width=16), *z).image - same).max() > 0.01
-    np.testing.assert_allclose(decode(build(32, seed=3, width=16), *z, batch_size=2).image, same, atol=1e-6)
+    images = decode(build(32, seed=3, width=16), *z).image
+    np.testing.assert_array_equal(decode(build(32, seed=3, width=16), *z).image, images)
+    assert np.abs(decode(build(32, seed=4, width=16), *z).image - images).max() > 0.01
+    np.testing.assert_allclose(decode(build(32, seed=3, width=16), *z, batch_size=2).image, images, atol=1e-6)
 
 
 def test_truncated_normal_stays_within_two_deviations():
@@ -73,16 +75,17 @@ def test_truncated_normal_stays_within_two_deviations():
 def test_scheme_2_scales_weights_by_he_and_the_geometry_by_beta():
     model = build(scaling="he", beta=0.3)
     app, geo = (branch.stack.hidden[0] for branch in model.branches)
-    np.testing.assert_allclose(app.scaled_weight().asnumpy(), app.weight.asnumpy() * np.sqrt(2 / (80 * 9 / 4)), rtol=1e-6)
-    np.testing.assert_allclose(geo.scaled_weight().asnumpy(), geo.weight.asnumpy() * 0.3 * np.sqrt(2 / (128 * 9 / 4)), rtol=1e-6)
+    for layer, scale in ((app, np.sqrt(2 / (80 * 9 / 4))), (geo, 0.3 * np.sqrt(2 / (128 * 9 / 4)))):
+        np.testing.assert_allclose(layer.scaled_weight().asnumpy(), layer.weight.asnumpy() * scale, rtol=1e-6)
     assert isinstance(app, Deconv) and build().branches[0].stack.hidden[0].scale == 1.0
 
 
 def test_alpha_is_the_ratio_of_channels():
-    assert layer_shapes(build(alpha=0.25).branches[0])[1:] == [(32, 16, 3, 3), (16, 8, 3, 3), (8, 4, 5, 5), (4, 3, 5, 5)]
+    shapes = layer_shapes(build(alpha=0.25).branches[0])
+    assert shapes[1:] == [(32, 16, 3, 3), (16, 8, 3, 3), (8, 4, 5, 5), (4, 3, 5, 5)]
 
 
-def test_the_refining_layer_starts_as_the_identity_and_is_learned(rng):
+def test_the_refining_layer_is_the_identity_at_first_and_trainable(rng):
     z = latents(2, rng)
     plain, refined = build(32, width=16), build(32, width=16, refine=True)
     np.testing.assert_allclose(decode(refined, *z).image, decode(plain, *z).image, atol=1e-6)
@@ -93,7 +96,7 @@ def test_splines_reproduce_constants_and_are_smooth():
     weights = spline_weights(64, 8)
     np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
     assert weights.min() >= 0
-    # a straight line over the control points is a straight line over the pixels, away from the repeated borders
+    # a linear function of the control points is linear over the pixels, away from the repeated borders
     line = weights @ np.arange(8)
     np.testing.assert_allclose(np.diff(line)[16:-16], 1 / 8, rtol=1e-4)
     bumps = weights @ np.random.default_rng(0).standard_normal(8)
@@ -108,22 +111,30 @@ def test_a_control_grid_gives_fewer_layers_and_a_smooth_field(rng):
 
 
 def test_mixed_precision_is_the_same_model_to_three_digits(rng):
-    """Half precision keeps eleven bits; weights and their gradients stay in 32."""
+    """float16 has eleven significant bits; weights and their gradients stay float32."""
     z = latents(4, rng)
-    whole, half = build(32, deconv="stock"), build(32, precision="mixed")
-    for found, wanted, scale in zip(decode(half, *z), decode(whole, *z), (1, 1, whole.branches[1].max_pixels)):
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, wanted, atol=0.01 * scale)
-    slopes = []
-    for model in (whole, half):
+    full, half = build(32, deconv="stock"), build(32, precision="mixed")
+    for a, b, scale in zip(decode(half, *z), decode(full, *z), (1, 1, full.branches[1].max_pixels)):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, atol=0.01 * scale)
+    gradients = []
+    for model in (full, half):
         branch = model.branches[1]
-        slope = ms.ops.GradOperation(get_by_list=True)(branch, ms.ParameterTuple(branch.trainable_params()))
-        slopes.append([g.asnumpy() for g in slope(ms.Tensor(z[1]))])
-    for a, b in zip(*slopes):
-        # as a whole: where a sum is near 0, half precision may decide otherwise whether a unit is on
+        gradient = ms.ops.GradOperation(get_by_list=True)(branch, ms.ParameterTuple(branch.trainable_params()))
+        gradients.append([g.asnumpy() for g in gradient(ms.Tensor(z[1]))])
+    for a, b in zip(*gradients):
+        # by their norm: where a sum is near 0, rounding may switch a ReLU
         assert b.dtype == np.float32 and np.linalg.norm(a - b) < 0.03 * np.linalg.norm(a) + 1e-3
 
 
-def test_no_layer_is_narrower_than_asked(rng):
-    model = build(128, narrowest=24)
+@pytest.mark.parametrize("options", [{}, {"refine": True, "control_grid": 8}, {"network": "table5", "min_channels": 10},
+                                     {"smooth_appearance": True, "alpha": 1.3, "z_app": 7}])
+def test_the_number_of_parameters_in_closed_form(options):
+    for channels in (1, 3):
+        model = build(32, channels, width=24, **options)
+        assert deformable.parameters(cfg.Model(width=24, **options), channels, 32) == parameter_count(model)
+
+
+def test_no_hidden_layer_has_fewer_than_min_channels():
+    model = build(128, min_channels=24)
     assert [shape[1] for shape in layer_shapes(model.branches[0])[1:]] == [40, 24, 24, 24, 3]

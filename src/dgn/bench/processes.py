@@ -24,7 +24,7 @@ from dgn import config as cfg
 from dgn.bench.memory import peak_memory
 from dgn.errors import RunFailed
 from dgn.inference.langevin import draw_noise
-from dgn.nets.blocks import parameter_count
+from dgn.nets.layers import parameter_count
 from dgn.ranks import Ranks
 
 

@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from dgn.nets.blocks import Dense
+from dgn.nets.layers import Dense
 from dgn.randomness import generator
 from dgn.step import Step
 

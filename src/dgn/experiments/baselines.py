@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, device: str) -> None:
     from dgn import runs
     from dgn.cli import evaluate
     from dgn.figures import experiments as figures
-    from dgn.nets.blocks import parameter_count
+    from dgn.nets.layers import parameter_count
 
     config = generated_only(args)
     enough_faces(args.faces)

@@ -15,8 +15,8 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from dgn.inference.energy import Energy
-from dgn.nets.blocks import Deconv
 from dgn.nets.deformable import GeometryGenerator
+from dgn.nets.layers import Deconv
 from dgn.nets.stack import DeconvStack, ImageGenerator
 from dgn.nets.warp import ReferenceWarp
 

@@ -11,7 +11,7 @@ from dgn import build
 from dgn import config as cfg
 from dgn.export.adjoint import AdjointLangevin
 from dgn.inference.langevin import Langevin
-from dgn.nets.blocks import Deconv, Dense
+from dgn.nets.layers import Deconv, Dense
 from dgn.training import checkpoint
 
 

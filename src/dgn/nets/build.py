@@ -13,7 +13,7 @@ from dgn.nets.stack import NETWORKS
 
 
 def make_model(config: Config) -> Model:
-    """The generator with its initial weights; a generator that training.freeze names takes no gradient."""
+    """The generator with its initial weights; the branch that training.freeze names is not trainable."""
     data, seed = config.data, config.training.seed
     channels = 1 if data.grey else 3
     if data.frames:
@@ -29,13 +29,16 @@ def make_model(config: Config) -> Model:
 
 
 def make_encoder(config: Config, model: Model) -> Encoder:
-    """The inference network of a VAE, with the layers of model.network mirrored."""
+    """The inference network of a VAE: the appearance architecture of model.network at model.width, mirrored.
+
+    The width is the same for every model; a plain generator is a little narrower.
+    """
     architecture = NETWORKS[config.model.network][0](config.model.width, model.size, model.channels,
                                                      config.model.min_channels)
     return Encoder(model.groups, architecture, model.channels, config.training.seed)
 
 
 def make_critic(config: Config, model: Model) -> Discriminator:
-    """The critic of a model's images, with its initial weights."""
+    """The critic of a model's images, with its initial weights (5.3)."""
     training = config.training
     return Discriminator(model.channels, model.size, training.critic_width, training.seed, config.model.deconv)

@@ -1,7 +1,7 @@
-"""Convolution of stride 1: MindSpore's operators, or on CPU the kernels of deconv_cpu.cc.
+"""Convolution of stride 1: MindSpore's operators, or on CPU the C++ kernels of deconv_cpu.cc.
 
-x (N, inputs, H, W), weight (outputs, inputs, K, K) with K odd, bias (outputs) or None -> (N, outputs, H, W), with zeros around.
-Both can be differentiated twice, as R1 must be (Eq. 22).
+x (N, inputs, H, W), weight (outputs, inputs, K, K) with odd K, bias (outputs) or None -> (N, outputs, H, W), zero
+padded. Both can be differentiated twice, which R1 needs (Eq. 22).
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from typing import Optional, Tuple
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from dgn import device
-from dgn.nets.deconv import KINDS, forward_operator, input_gradient_operator, weight_gradient_operator
-from dgn.nets.native import check_choice, native_or
+from dgn.nets.choice import Choice
+from dgn.nets.deconv import forward_operator, input_gradient_operator, weight_gradient_operator
 
 
 class StockConv(nn.Cell):
-    """ops.Conv2D and BiasAdd: for Ascend and GPU, and the definition."""
+    """ops.Conv2D and BiasAdd: the definition, and the implementation for Ascend and GPU."""
 
     def __init__(self, outputs: int, kernel: int) -> None:
         super().__init__()
@@ -29,20 +28,21 @@ class StockConv(nn.Cell):
 
 
 class NativeConv(nn.Cell):
-    """The transposed convolution of stride 1 with kernels turned by half a circle, inputs and outputs exchanged."""
+    """The C++ kernels: a transposed convolution of stride 1 with the kernel flipped in H and W, and its first two axes
+    exchanged."""
 
     def __init__(self, outputs: int, kernel: int) -> None:
         super().__init__()
-        self.kernel, self.turned, self.zeros = kernel, _TurnedConv(outputs), _zeros(outputs)
+        self.kernel, self.flipped_conv, self.zeros = kernel, _FlippedConv(outputs), _zeros(outputs)
 
     def construct(self, x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
         if self.kernel > 1:
             weight = ops.flip(weight, (2, 3))
-        return self.turned(x, weight.transpose(1, 0, 2, 3), self.zeros if bias is None else bias)
+        return self.flipped_conv(x, weight.transpose(1, 0, 2, 3), self.zeros if bias is None else bias)
 
 
-class _TurnedConv(nn.Cell):
-    """NativeConv with kernels (inputs, outputs, K, K) as the C++ code takes them."""
+class _FlippedConv(nn.Cell):
+    """NativeConv with the kernels (inputs, outputs, K, K) that the C++ code takes."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -58,8 +58,10 @@ class _TurnedConv(nn.Cell):
 
 
 class _InputGradient(nn.Cell):
-    """(x, weight, dout) -> dx, linear in weight and in dout. (dout also has the shape of the forward result, which the operators
-    ask for.)"""
+    """(x, weight, dout) -> dx, linear in weight and in dout.
+
+    The operator's argument `out`, of which only the shape is used without ReLU, is dout, which has that shape.
+    """
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -85,25 +87,27 @@ class _WeightGradient(nn.Cell):
     def construct(self, x: Tensor, weight: Tensor, dout: Tensor) -> Tuple[Tensor, Tensor]:
         return self.gradient(x, weight, dout, dout)
 
-    def bprop(self, x, weight, dout, gradients, moved) -> Tuple[Tensor, Tensor, Tensor]:
-        return self.input_gradient(x, moved[0], dout, dout), ops.zeros_like(weight), self.forward(x, moved[0], moved[1])
+    def bprop(self, x, weight, dout, gradients, dgradients) -> Tuple[Tensor, Tensor, Tensor]:
+        ddweight, ddbias = dgradients[0], dgradients[1]
+        return self.input_gradient(x, ddweight, dout, dout), ops.zeros_like(weight), self.forward(x, ddweight, ddbias)
 
 
 def _zeros(outputs: int) -> Tensor:
     return Tensor(np.zeros(outputs, np.float32))
 
 
+_CHOICE = Choice("model.deconv", elsewhere="stock", fallback="stock")
+
+
 def make_conv(kind: str, outputs: int, kernel: int) -> nn.Cell:
-    """The operator that `kind`, a value of model.deconv, names; "auto" is native on CPU (stock if it cannot be built), stock
-    elsewhere, and "symmetric" is stock. Raises ValueError for an even kernel, whose margins the two would put on different sides."""
-    check_choice("model.deconv", kind, KINDS, "stock")
+    """The convolution that `kind`, a value of model.deconv, names; "symmetric" is "stock".
+
+    Raises ValueError for an even kernel, which the two implementations would pad on different sides; UserError as
+    Choice.
+    """
     if kernel % 2 == 0:
         raise ValueError(f"a convolution's kernel of {kernel}x{kernel}; it must be odd")
 
     def stock() -> nn.Cell:
         return StockConv(outputs, kernel)
-
-    if kind in ("stock", "symmetric") or device.current() != "CPU":
-        return stock()
-    return native_or(lambda: NativeConv(outputs, kernel), "model.deconv", kind, stock, "stock",
-                     "convolution: the native kernel is not available ({error}); using MindSpore's, which is slower")
+    return _CHOICE.make(kind, {"stock": stock, "symmetric": stock, "native": lambda: NativeConv(outputs, kernel)})

@@ -1,8 +1,8 @@
-"""Transposed convolution with bias and optional ReLU: MindSpore's operators, or a C++ kernel on CPU.
+"""Transposed convolution with bias and optional ReLU: MindSpore's operators, or C++ kernels on CPU.
 
 x (N, inputs, H, W), weight (inputs, outputs, K, K), bias (outputs) -> (N, outputs, S * H, S * W), cropped as
 TensorFlow's SAME. MindSpore's convolutions on CPU multiply matrices image by image; at the small sizes of these
-generators the kernel of deconv_cpu.cc is several times faster (`python -m dgn bench`).
+generators the kernels of deconv_cpu.cc are several times faster (`python -m dgn bench`).
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from typing import Tuple
 
 from mindspore import Tensor, nn, ops
 
-from dgn import device
-from dgn.nets.native import check_choice, native_or, operator
-
-KINDS = ("auto", "stock", "symmetric", "native")
+from dgn.nets.choice import Choice
+from dgn.nets.native import operator
 
 
 class StockDeconv(nn.Cell):
-    """ops.Conv2DTranspose, BiasAdd and ReLU: for Ascend and GPU, for export, and the definition."""
+    """ops.Conv2DTranspose, BiasAdd and ReLU: the definition, and the implementation for Ascend, GPU and export."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> None:
         super().__init__()
         self.outputs, self.stride = outputs, stride
-        # out_channel is, in this operator's terms, the number of channels of the convolution that it transposes
+        # out_channel is the number of output channels of the convolution that this operator transposes
         self.deconv = ops.Conv2DTranspose(out_channel=inputs, kernel_size=kernel, pad_mode="same", stride=stride)
         self.bias_add = ops.BiasAdd()
         self.relu = relu
@@ -35,9 +33,9 @@ class StockDeconv(nn.Cell):
 
 
 class SymmetricDeconv(nn.Cell):
-    """StockDeconv with kernels whose crop is the same on both sides, for ONNX: where kernel - stride is odd, a row and a
-    column of zeros come before the kernel. (MindSpore 2.10 writes an uneven crop to ONNX the wrong way round, a shift by one
-    pixel in every such layer.)"""
+    """StockDeconv with an equal crop on both sides, for ONNX: if kernel - stride is odd, the kernel is padded with a
+    row and a column of zeros before it. (MindSpore 2.10 exports an uneven crop to ONNX with its sides exchanged,
+    which shifts the image by a pixel in every such layer.)"""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> None:
         super().__init__()
@@ -54,7 +52,7 @@ class SymmetricDeconv(nn.Cell):
 
 
 class NativeDeconv(nn.Cell):
-    """The kernels of deconv_cpu.cc. The gradients to the input and to the weights are operators of their own, so that
+    """The kernels of deconv_cpu.cc. The gradients to the input and to the weights are separate operators, so that
     Langevin dynamics, which needs only the first, runs only that."""
 
     def __init__(self, outputs: int, stride: int, relu: bool) -> None:
@@ -70,39 +68,35 @@ class NativeDeconv(nn.Cell):
         return self.input_gradient(x, weight, out, dout), dweight, dbias
 
 
-# An operator's result is told from its inputs' shapes, and from their types.
+# MindSpore calls each of the functions below with the inputs' shapes (lists), and with their types.
 
 def forward_operator(outputs: int, stride: int = 1, relu: bool = False) -> ops.Custom:
     """(x, weight, bias) -> out."""
-    return operator("deconv_cpu.cc", f"{_name(relu)}Forward", lambda x, weight, bias: (
+    return operator("deconv_cpu.cc", f"{_prefix(relu)}Forward", lambda x, weight, bias: (
         [x[0], outputs, x[2] * stride, x[3] * stride] if isinstance(x, (list, tuple)) else x))
 
 
 def input_gradient_operator(relu: bool = False) -> ops.Custom:
-    """(x, weight, out, dout) -> dx. Of x only the shape counts, and of out too unless there is a ReLU."""
-    return operator("deconv_cpu.cc", f"{_name(relu)}InputGradient", lambda x, weight, out, dout: x)
+    """(x, weight, out, dout) -> dx. Only the shape of x is used, and without ReLU only that of out."""
+    return operator("deconv_cpu.cc", f"{_prefix(relu)}InputGradient", lambda x, weight, out, dout: x)
 
 
 def weight_gradient_operator(relu: bool = False) -> ops.Custom:
-    """(x, weight, out, dout) -> (dweight, dbias). Of weight only the shape counts, and of out too unless there is a ReLU."""
-    return operator("deconv_cpu.cc", f"{_name(relu)}WeightGradient", lambda x, weight, out, dout: (
+    """(x, weight, out, dout) -> (dweight, dbias). Only the shape of weight is used, and without ReLU only that of
+    out."""
+    return operator("deconv_cpu.cc", f"{_prefix(relu)}WeightGradient", lambda x, weight, out, dout: (
         weight, [weight[1]] if isinstance(weight, (list, tuple)) else weight))
 
 
-def _name(relu: bool) -> str:
+def _prefix(relu: bool) -> str:
     return "DeconvRelu" if relu else "Deconv"
 
 
+_CHOICE = Choice("model.deconv", elsewhere="stock", fallback="stock")
+
+
 def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> nn.Cell:
-    """The operator named by `kind`; "auto" is native on CPU (stock if it cannot be built), stock elsewhere."""
-    check_choice("model.deconv", kind, KINDS, "stock")
-    if kind == "symmetric":
-        return SymmetricDeconv(inputs, outputs, kernel, stride, relu)
-
-    def stock() -> nn.Cell:
-        return StockDeconv(inputs, outputs, kernel, stride, relu)
-
-    if kind == "stock" or device.current() != "CPU":
-        return stock()
-    return native_or(lambda: NativeDeconv(outputs, stride, relu), "model.deconv", kind, stock, "stock",
-                     "deconvolution: the native kernel is not available ({error}); using MindSpore's, which is slower")
+    """The deconvolution that `kind`, a value of model.deconv, names. Raises UserError as Choice."""
+    sizes = inputs, outputs, kernel, stride, relu
+    return _CHOICE.make(kind, {"stock": lambda: StockDeconv(*sizes), "symmetric": lambda: SymmetricDeconv(*sizes),
+                               "native": lambda: NativeDeconv(outputs, stride, relu)})

@@ -4,9 +4,9 @@
 //
 //   out[o] = bias + sum over inputs i and taps t with S*i + t - crop = o of weight[t] * x[i]   (in rows and columns)
 //
-// Outputs of one phase (o mod S) are sums of shifted input planes. Copied into planes with zero margins, a shift is one
-// constant offset, and the whole layer becomes  out[m][p] = sum_j w[m][j] * source[offset_j + p]  over long runs of p:
-// one register-blocked kernel (Multiply) serves the forward pass and the gradient to the input.
+// The outputs of one phase (o mod S) are sums of shifted input planes. In planes with zero margins a shift is a
+// constant offset, and the layer is  out[m][p] = sum_j w[m][j] * source[offset_j + p]  over long runs of positions p:
+// one register-blocked kernel (Multiply) computes the forward pass and the gradient to the input.
 #include "native_op.h"
 
 namespace {
@@ -16,7 +16,8 @@ using dgn::kDone;
 using dgn::kWrongShape;
 using dgn::ParallelFor;
 
-// kRows x kVectors sums, the kVectors inputs and a weight must fit the registers (32 of AVX-512 and NEON, 16 of AVX).
+// kRows x kVectors sums, kVectors inputs and one weight must fit into the registers (32 of AVX-512 and NEON, 16 of
+// AVX).
 #if defined(__AVX512F__)
 constexpr int kWidth = 16, kVectors = 2, kRows = 8;
 #elif defined(__AVX__)
@@ -26,7 +27,7 @@ constexpr int kWidth = 4, kVectors = 3, kRows = 4;
 #endif
 typedef float Vec __attribute__((vector_size(kWidth * sizeof(float))));
 constexpr int64_t kRun = kWidth * kVectors;  // positions of a block
-constexpr int64_t kGroupPositions = 384;     // small planes of several samples are joined up to about this length
+constexpr int64_t kGroupPositions = 384;     // small planes of several samples are joined to about this length
 
 Vec Load(const float *p) {
   Vec v;
@@ -38,16 +39,18 @@ void Store(float *p, Vec v) { std::memcpy(p, &v, sizeof v); }
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-// One tap of one axis: output phase `phase` takes weight `tap` from the input shifted by `shift`.
+// One tap of one axis: outputs of phase `phase` add weight `tap` times the input shifted by `shift`.
 struct Tap {
   int64_t phase, tap, shift;
 };
 
+// The sizes of a layer, and of its padded planes, in which `group` samples are joined.
 struct Layer {
   int64_t n, ci, co, h, w, k, s;
   std::vector<Tap> taps;
-  int64_t low = 0, high = 0;      // smallest and largest shift
-  int64_t pitch, rows, group, length;  // of the padded planes, joined `group` samples at a time
+  int64_t low = 0, high = 0;  // smallest and largest shift
+  int64_t pitch, rows;        // of the padded plane of a sample
+  int64_t group, length;      // samples joined, and positions from their first pixel to their last, rounded up
 
   Layer(const int64_t *x, int64_t outputs, int64_t kernel, int64_t stride)
       : n(x[0]), ci(x[1]), co(outputs), h(x[2]), w(x[3]), k(kernel), s(stride) {
@@ -70,14 +73,14 @@ struct Layer {
   int64_t plane() const { return h * w; }
   int64_t margin() const { return RoundUp(std::max(high, -low) * (pitch + 1), kWidth); }
   int64_t operations() const { return 2 * n * ci * co * k * k * plane(); }
-  // positions run from the first pixel of the first sample of a group to the last of its last, and a source plane
-  // may be read `margin` before and after
-  int64_t stretch() const { return length + 2 * margin(); }
+  // a plane is read up to `margin` positions before its first and after its last pixel
+  int64_t padded_length() const { return length + 2 * margin(); }
 };
 
 // out[m][p] = sum_j weights[j][m] * source[offsets[j] + p] for M rows and `length` positions.
 template <int M>
-void MultiplyRows(const float *weights, const std::vector<int64_t> &offsets, const float *source, float *out, int64_t length) {
+void MultiplyRows(const float *weights, const std::vector<int64_t> &offsets, const float *source, float *out,
+                  int64_t length) {
   for (int64_t p = 0; p < length; p += kRun) {
     Vec sum[M][kVectors] = {};
     const float *weight = weights;
@@ -96,24 +99,25 @@ void MultiplyRows(const float *weights, const std::vector<int64_t> &offsets, con
 
 // MultiplyRows for `rows` <= M rows.
 template <int M>
-void MultiplyBlock(int64_t rows, const float *weights, const std::vector<int64_t> &offsets, const float *source, float *out,
-                   int64_t length) {
+void MultiplyBlock(int64_t rows, const float *weights, const std::vector<int64_t> &offsets, const float *source,
+                   float *out, int64_t length) {
   if constexpr (M > 1) {
     if (rows < M) return MultiplyBlock<M - 1>(rows, weights, offsets, source, out, length);
   }
   MultiplyRows<M>(weights, offsets, source, out, length);
 }
 
-// The same for any number of rows; weights are packed as `Pack` leaves them.
+// MultiplyRows for any number of rows; weights are in the order of `Pack`.
 void Multiply(const std::vector<float> &weights, const std::vector<int64_t> &offsets, int64_t rows, const float *source,
               float *out, int64_t length) {
+  const auto terms = static_cast<int64_t>(offsets.size());
   for (int64_t m = 0; m < rows; m += kRows) {
-    MultiplyBlock<kRows>(std::min<int64_t>(kRows, rows - m), weights.data() + m * static_cast<int64_t>(offsets.size()), offsets,
-                         source, out + m * length, length);
+    MultiplyBlock<kRows>(std::min<int64_t>(kRows, rows - m), weights.data() + m * terms, offsets, source,
+                         out + m * length, length);
   }
 }
 
-// Weights by blocks of kRows rows (the last one smaller): [block][term][row].
+// Weights in blocks of kRows rows (the last one smaller): [block][term][row].
 template <typename At>
 std::vector<float> Pack(int64_t rows, int64_t terms, At at) {
   std::vector<float> packed(static_cast<size_t>(rows * terms));
@@ -126,11 +130,12 @@ std::vector<float> Pack(int64_t rows, int64_t terms, At at) {
   return packed;
 }
 
-// Two-dimensional taps of all phases, or of one.
+// A tap of both axes. phase: S * row phase + column phase; weight: index in the K x K kernel; dy, dx: shifts.
 struct Tap2 {
-  int64_t phase, weight, dy, dx;  // weight: index in a K x K kernel
+  int64_t phase, weight, dy, dx;
 };
 
+// The taps of all phases, or of one.
 std::vector<Tap2> Taps(const Layer &a, int64_t only = -1) {
   std::vector<Tap2> all;
   for (const Tap &y : a.taps) {
@@ -142,24 +147,24 @@ std::vector<Tap2> Taps(const Layer &a, int64_t only = -1) {
   return all;
 }
 
-// Where sample `g` of a group begins in a padded plane.
+// The position of the first pixel of sample `g` of a group.
 int64_t Origin(const Layer &a, int64_t g) { return g * a.rows * a.pitch; }
 
-// Copies the planes of up to `group` samples into zeroed, padded planes.
+// Copies the planes of the samples of one group, from sample `first` on, into padded planes of zeros.
 void PadInput(const Layer &a, const float *x, int64_t first, float *planes) {
   for (int64_t g = 0; g < std::min(a.group, a.n - first); ++g) {
     for (int64_t c = 0; c < a.ci; ++c) {
       const float *from = x + ((first + g) * a.ci + c) * a.plane();
-      float *to = planes + c * a.stretch() + a.margin() + Origin(a, g);
+      float *to = planes + c * a.padded_length() + a.margin() + Origin(a, g);
       for (int64_t y = 0; y < a.h; ++y) std::memcpy(to + y * a.pitch, from + y * a.w, sizeof(float) * a.w);
     }
   }
 }
 
-// Takes every S-th value of a row of W * S, from the first, second ... on, to rows that lie `apart`.
-void Deal(const float *row, int64_t w, int64_t s, float *to, int64_t apart) {
+// Splits a row of W * S values into S rows of W, one for each phase, `distance` values apart.
+void Deinterleave(const float *row, int64_t w, int64_t s, float *to, int64_t distance) {
   if (s == 2) {  // the usual case, in a form that compilers turn into shuffles
-    float *even = to, *odd = to + apart;
+    float *even = to, *odd = to + distance;
     for (int64_t x = 0; x < w; ++x) {
       even[x] = row[2 * x];
       odd[x] = row[2 * x + 1];
@@ -167,11 +172,11 @@ void Deal(const float *row, int64_t w, int64_t s, float *to, int64_t apart) {
     return;
   }
   for (int64_t px = 0; px < s; ++px) {
-    for (int64_t x = 0; x < w; ++x) to[px * apart + x] = row[x * s + px];
+    for (int64_t x = 0; x < w; ++x) to[px * distance + x] = row[x * s + px];
   }
 }
 
-// Splits the gradient of the outputs into phases, [phase][channel] padded planes, masked where ReLU was off.
+// Splits the gradient to the outputs into padded planes, [phase][channel]; with ReLU it is 0 where the output is 0.
 template <bool kRelu>
 void PadGradient(const Layer &a, const float *out, const float *dout, int64_t first, float *planes) {
   const int64_t width = a.w * a.s;
@@ -180,10 +185,11 @@ void PadGradient(const Layer &a, const float *out, const float *dout, int64_t fi
     for (int64_t c = 0; c < a.co; ++c) {
       const int64_t at = ((first + g) * a.co + c) * a.plane() * a.phases();
       for (int64_t row = 0; row < a.h * a.s; ++row) {
-        const float *slope = dout + at + row * width, *gate = out + at + row * width;
-        for (int64_t o = 0; o < width; ++o) masked[o] = kRelu && !(gate[o] > 0) ? 0.0f : slope[o];
-        float *to = planes + ((row % a.s) * a.s * a.co + c) * a.stretch() + a.margin() + Origin(a, g) + (row / a.s) * a.pitch;
-        Deal(masked.data(), a.w, a.s, to, a.co * a.stretch());
+        const float *gradient = dout + at + row * width, *output = out + at + row * width;
+        for (int64_t o = 0; o < width; ++o) masked[o] = kRelu && !(output[o] > 0) ? 0.0f : gradient[o];
+        float *to = planes + ((row % a.s) * a.s * a.co + c) * a.padded_length() + a.margin() + Origin(a, g) +
+                    (row / a.s) * a.pitch;
+        Deinterleave(masked.data(), a.w, a.s, to, a.co * a.padded_length());
       }
     }
   }
@@ -201,11 +207,12 @@ void Forward(const Layer &a, const float *x, const float *weight, const float *b
     }));
     offsets.emplace_back();
     for (int64_t c = 0; c < a.ci; ++c) {
-      for (const Tap2 &t : taps) offsets.back().push_back(c * a.stretch() + a.margin() + t.dy * a.pitch + t.dx);
+      for (const Tap2 &t : taps) offsets.back().push_back(c * a.padded_length() + a.margin() + t.dy * a.pitch + t.dx);
     }
   }
   ParallelFor(a.groups(), a.operations(), [&](int64_t begin, int64_t end) {
-    std::vector<float> planes(static_cast<size_t>(a.ci * a.stretch())), sums(static_cast<size_t>(a.phases() * a.co * a.length));
+    std::vector<float> planes(static_cast<size_t>(a.ci * a.padded_length()));
+    std::vector<float> sums(static_cast<size_t>(a.phases() * a.co * a.length));
     for (int64_t group = begin; group < end; ++group) {
       PadInput(a, x, group * a.group, planes.data());
       for (int64_t phase = 0; phase < a.phases(); ++phase) {
@@ -217,7 +224,8 @@ void Forward(const Layer &a, const float *x, const float *weight, const float *b
           for (int64_t row = 0; row < a.h * a.s; ++row, to += a.w * a.s) {
             for (int64_t px = 0; px < a.s; ++px) {
               const int64_t phase = (row % a.s) * a.s + px;
-              const float *from = sums.data() + (phase * a.co + c) * a.length + Origin(a, g) + (row / a.s) * a.pitch;
+              const float *from = sums.data() + (phase * a.co + c) * a.length + Origin(a, g) +
+                                  (row / a.s) * a.pitch;
               for (int64_t i = 0; i < a.w; ++i) {
                 const float value = from[i] + bias[c];
                 to[i * a.s + px] = kRelu ? std::max(value, 0.0f) : value;
@@ -239,10 +247,13 @@ void InputGradient(const Layer &a, const float *weight, const float *out, const 
   });
   std::vector<int64_t> offsets;
   for (int64_t c = 0; c < a.co; ++c) {
-    for (const Tap2 &t : taps) offsets.push_back((t.phase * a.co + c) * a.stretch() + a.margin() - t.dy * a.pitch - t.dx);
+    for (const Tap2 &t : taps) {
+      offsets.push_back((t.phase * a.co + c) * a.padded_length() + a.margin() - t.dy * a.pitch - t.dx);
+    }
   }
   ParallelFor(a.groups(), a.operations(), [&](int64_t begin, int64_t end) {
-    std::vector<float> planes(static_cast<size_t>(a.phases() * a.co * a.stretch())), sums(static_cast<size_t>(a.ci * a.length));
+    std::vector<float> planes(static_cast<size_t>(a.phases() * a.co * a.padded_length()));
+    std::vector<float> sums(static_cast<size_t>(a.ci * a.length));
     for (int64_t group = begin; group < end; ++group) {
       PadGradient<kRelu>(a, out, dout, group * a.group, planes.data());
       Multiply(weights, offsets, a.ci, planes.data(), sums.data(), a.length);
@@ -257,7 +268,7 @@ void InputGradient(const Layer &a, const float *weight, const float *out, const 
   });
 }
 
-// The sum of a vector's elements, halving it, so that the additions of one level run side by side.
+// The sum of a vector's elements by halving, so that the additions of one level are independent.
 float Sum(Vec v) {
   float part[kWidth];
   std::memcpy(part, &v, sizeof v);
@@ -289,32 +300,36 @@ void WeightGradient(const Layer &a, const float *x, const float *out, const floa
   constexpr int kInputs = 4, kTerms = 4;
   const std::vector<Tap2> taps = Taps(a);
   const int64_t count = static_cast<int64_t>(taps.size()), terms = a.co * count, size = a.ci * terms;
-  // samples are summed in a fixed number of parts, so the result does not depend on the number of threads
+  // partial sums over a fixed number of parts of the batch: the result does not depend on the number of threads
   const int64_t parts = std::min<int64_t>(8, a.groups());
   std::vector<float> partial(static_cast<size_t>(parts * (size + a.co)));
   ParallelFor(parts, a.operations(), [&](int64_t begin, int64_t end) {
-    std::vector<float> planes(static_cast<size_t>(a.ci * a.stretch())), slopes(static_cast<size_t>(a.phases() * a.co * a.stretch()));
+    std::vector<float> planes(static_cast<size_t>(a.ci * a.padded_length()));
+    std::vector<float> gradients(static_cast<size_t>(a.phases() * a.co * a.padded_length()));
     for (int64_t part = begin; part < end; ++part) {
       float *sums = partial.data() + part * (size + a.co);
       for (int64_t group = a.groups() * part / parts; group < a.groups() * (part + 1) / parts; ++group) {
-        if ((group + 1) * a.group > a.n) {  // the last group may be smaller: nothing of the one before may stay
+        if ((group + 1) * a.group > a.n) {  // a smaller last group: clear the samples of the one before
           std::fill(planes.begin(), planes.end(), 0.0f);
-          std::fill(slopes.begin(), slopes.end(), 0.0f);
+          std::fill(gradients.begin(), gradients.end(), 0.0f);
         }
         PadInput(a, x, group * a.group, planes.data());
-        PadGradient<kRelu>(a, out, dout, group * a.group, slopes.data());
+        PadGradient<kRelu>(a, out, dout, group * a.group, gradients.data());
         for (int64_t c = 0; c < a.ci; c += kInputs) {
           for (int64_t j = 0; j < terms; j += kTerms) {
             const float *left[kInputs], *right[kTerms];
             float *to[kInputs * kTerms], unused = 0;
-            for (int i = 0; i < kInputs; ++i) left[i] = planes.data() + std::min(c + i, a.ci - 1) * a.stretch() + a.margin();
+            for (int i = 0; i < kInputs; ++i) {
+              left[i] = planes.data() + std::min(c + i, a.ci - 1) * a.padded_length() + a.margin();
+            }
             for (int i = 0; i < kTerms; ++i) {
               const int64_t term = std::min(j + i, terms - 1), channel = term / count;
               const Tap2 &t = taps[term % count];
-              right[i] = slopes.data() + (t.phase * a.co + channel) * a.stretch() + a.margin() - t.dy * a.pitch - t.dx;
+              right[i] = gradients.data() + (t.phase * a.co + channel) * a.padded_length() + a.margin() -
+                         t.dy * a.pitch - t.dx;
               for (int m = 0; m < kInputs; ++m) {
-                const bool real = c + m < a.ci && j + i < terms;
-                to[m * kTerms + i] = real ? sums + ((c + m) * a.co + channel) * a.k * a.k + t.weight : &unused;
+                const bool used = c + m < a.ci && j + i < terms;
+                to[m * kTerms + i] = used ? sums + ((c + m) * a.co + channel) * a.k * a.k + t.weight : &unused;
               }
             }
             Products<kInputs, kTerms>(left, right, a.length, to);
@@ -322,9 +337,9 @@ void WeightGradient(const Layer &a, const float *x, const float *out, const floa
         }
         for (int64_t phase = 0; phase < a.phases(); ++phase) {
           for (int64_t c = 0; c < a.co; ++c) {
-            const float *slope = slopes.data() + (phase * a.co + c) * a.stretch() + a.margin();
+            const float *gradient = gradients.data() + (phase * a.co + c) * a.padded_length() + a.margin();
             Vec sum = {};
-            for (int64_t p = 0; p < a.length; p += kWidth) sum += Load(slope + p);
+            for (int64_t p = 0; p < a.length; p += kWidth) sum += Load(gradient + p);
             sums[size + c] += Sum(sum);
           }
         }
@@ -338,10 +353,15 @@ void WeightGradient(const Layer &a, const float *x, const float *out, const floa
   }
 }
 
+// Whether the shapes are those of one layer.
 bool Fits(const int64_t *x, const int64_t *weight, const int64_t *out) {
   const int64_t s = x[2] > 0 ? out[2] / x[2] : 0;
-  return s > 0 && out[0] == x[0] && out[1] == weight[1] && x[1] == weight[0] && out[2] == s * x[2] && out[3] == s * x[3] &&
-         weight[2] == weight[3];
+  return s > 0 && out[0] == x[0] && out[1] == weight[1] && x[1] == weight[0] && out[2] == s * x[2] &&
+         out[3] == s * x[3] && weight[2] == weight[3];
+}
+
+Layer LayerOf(const int64_t *x, const int64_t *weight, const int64_t *out) {
+  return Layer(x, weight[1], weight[2], out[2] / x[2]);
 }
 
 template <bool kRelu>
@@ -349,7 +369,7 @@ int RunForward(int nparam, void **params, int64_t **shapes, const char **dtypes)
   if (const int status = Check(nparam, 4, dtypes)) return status;
   if (!Fits(shapes[0], shapes[1], shapes[3])) return kWrongShape;
   auto f = reinterpret_cast<float **>(params);
-  Forward<kRelu>(Layer(shapes[0], shapes[1][1], shapes[1][2], shapes[3][2] / shapes[0][2]), f[0], f[1], f[2], f[3]);
+  Forward<kRelu>(LayerOf(shapes[0], shapes[1], shapes[3]), f[0], f[1], f[2], f[3]);
   return kDone;
 }
 
@@ -358,7 +378,7 @@ int RunInputGradient(int nparam, void **params, int64_t **shapes, const char **d
   if (const int status = Check(nparam, 5, dtypes)) return status;
   if (!Fits(shapes[0], shapes[1], shapes[2])) return kWrongShape;
   auto f = reinterpret_cast<float **>(params);
-  InputGradient<kRelu>(Layer(shapes[0], shapes[1][1], shapes[1][2], shapes[2][2] / shapes[0][2]), f[1], f[2], f[3], f[4]);
+  InputGradient<kRelu>(LayerOf(shapes[0], shapes[1], shapes[2]), f[1], f[2], f[3], f[4]);
   return kDone;
 }
 
@@ -367,23 +387,18 @@ int RunWeightGradient(int nparam, void **params, int64_t **shapes, const char **
   if (const int status = Check(nparam, 6, dtypes)) return status;
   if (!Fits(shapes[0], shapes[1], shapes[2])) return kWrongShape;
   auto f = reinterpret_cast<float **>(params);
-  WeightGradient<kRelu>(Layer(shapes[0], shapes[1][1], shapes[1][2], shapes[2][2] / shapes[0][2]), f[0], f[2], f[3], f[4], f[5]);
+  WeightGradient<kRelu>(LayerOf(shapes[0], shapes[1], shapes[2]), f[0], f[2], f[3], f[4], f[5]);
   return kDone;
 }
 
 }  // namespace
 
-#define DGN_OPERATOR(name, run)                                                                                        \
-  extern "C" int name(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *, void *) {       \
-    return run(nparam, params, shapes, dtypes);                                                                        \
-  }
-
 // x, weight, bias -> out
 DGN_OPERATOR(DeconvForward, RunForward<false>)
 DGN_OPERATOR(DeconvReluForward, RunForward<true>)
-// x, weight, out, dout -> dx (of x only the shape is used)
+// x, weight, out, dout -> dx (only the shape of x is used)
 DGN_OPERATOR(DeconvInputGradient, RunInputGradient<false>)
 DGN_OPERATOR(DeconvReluInputGradient, RunInputGradient<true>)
-// x, weight, out, dout -> dweight, dbias (of weight only the shape is used)
+// x, weight, out, dout -> dweight, dbias (only the shape of weight is used)
 DGN_OPERATOR(DeconvWeightGradient, RunWeightGradient<false>)
 DGN_OPERATOR(DeconvReluWeightGradient, RunWeightGradient<true>)

@@ -1,4 +1,4 @@
-"""The interface of every model: latent groups, branches that decode them, and their composition into an image."""
+"""The interface of every model: latent groups, the branch that decodes each, and their composition into an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IMAGES_PER_BATCH = 100
 
 
 class Decoded(NamedTuple):
-    """Decoded latents, arrays of N samples; clips have their frames as a second dimension."""
+    """The outputs of a model for N samples; clips have their frames as a second axis."""
 
     image: Tensor  # (N, C, H, W) in [0, 1], after the warp
     appearance: Optional[Tensor] = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
@@ -20,8 +20,8 @@ class Decoded(NamedTuple):
 
 
 def rows(decoded: Decoded, chosen: Union[int, slice, np.ndarray]) -> Decoded:
-    """Some of the samples, or one."""
-    return Decoded(*[part if part is None else part[chosen] for part in decoded])
+    """The samples that an index, a slice or an array of indices chooses."""
+    return Decoded(*[field if field is None else field[chosen] for field in decoded])
 
 
 class Latents(NamedTuple):
@@ -42,16 +42,16 @@ class LatentGroup(NamedTuple):
 
     name: str
     shape: Tuple[int, ...]
-    sampled: bool = True  # False: given with the data (a label), never moved by the sampler
+    sampled: bool = True  # False: given with the data (a label), not updated by the sampler
     frames_affected: Optional[np.ndarray] = None  # of a clip: (F, d), 1 where a latent affects a frame
 
 
 class Model(nn.Cell):
     """A generator: `construct(*latents)` returns the fields of Decoded.
 
-    groups: its latent groups; branches: the network of each group; branch_names: their names; channels, size: of an
-    image, in pixels; frames: of a clip, 0 for images; latents: the tuple type of its latents.
-    The sampler moves one group at a time, so it calls the branches and `compose` rather than `construct`.
+    groups: its latent groups; branches: the network of each group; branch_names: their names; channels and size
+    (pixels): of an image; frames: of a clip, 0 for images; latents: the tuple type of its latents. The sampler
+    updates one group at a time, so it calls the branches and `compose` rather than `construct`.
     """
 
     groups: Tuple[LatentGroup, ...]
@@ -68,18 +68,18 @@ class Model(nn.Cell):
         raise NotImplementedError
 
     def names_from(self, frames: int) -> Dict[str, str]:
-        """Parameter prefixes of a model with the same config but so many frames -> prefixes here."""
+        """{prefix of parameter names in a model with the same config but so many frames: prefix in this model}."""
         return {"": ""}
 
 
 def samples_per_batch(model: Model) -> int:
-    """Samples in a batch of about 100 images."""
+    """The number of samples (images or clips) that make a batch of about 100 images."""
     return max(IMAGES_PER_BATCH // max(model.frames, 1), 1)
 
 
 def apply(net: nn.Cell, *latents: np.ndarray, batch_size: int) -> Tuple[np.ndarray, ...]:
-    """The outputs of a network (a model, or one of its branches) for latents: NumPy in and out, in batches of one
-    size."""
+    """The outputs of a network (a model, or one of its branches) for latents (N, d) of each group: NumPy in and out, in
+    batches of `batch_size`; a smaller last batch is padded, as another size would be compiled again."""
     count, results = len(latents[0]), []
     for start in range(0, count, batch_size):
         batch = [z[start:start + batch_size] for z in latents]
@@ -92,11 +92,10 @@ def apply(net: nn.Cell, *latents: np.ndarray, batch_size: int) -> Tuple[np.ndarr
 
 
 def pad(a: np.ndarray, size: int) -> np.ndarray:
-    """The rows of `a`, and its first row repeated until there are `size`: another batch size would compile a new
-    graph."""
+    """`a` with its first row appended until there are `size` rows."""
     return np.concatenate([a, a[:1].repeat(size - len(a), 0)]) if len(a) < size else a
 
 
 def decode(model: Model, *latents: np.ndarray, batch_size: Optional[int] = None) -> Decoded:
-    """NumPy latents -> Decoded of NumPy arrays."""
+    """Latents (N, d) of each group -> Decoded, NumPy in and out."""
     return Decoded(*apply(model, *latents, batch_size=batch_size or samples_per_batch(model)))

@@ -1,24 +1,18 @@
-"""Builds the C++ operators of this package with the machine's compiler, once, into a cache."""
+"""Builds the C++ operators of this package with the machine's compiler, once, in a cache folder."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import logging
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Callable, Optional, Sequence, Tuple, Union
+from typing import Callable, Optional, Tuple, Union
 
-from mindspore import nn, ops
-
-from dgn import device
-from dgn.errors import UserError
-
-log = logging.getLogger(__name__)
+from mindspore import ops
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
 
@@ -42,12 +36,13 @@ def cache_folder() -> Path:
 
 @functools.lru_cache(maxsize=None)
 def _private_folder() -> Path:
-    """A folder that nobody else could have put a library into: new for this program."""
+    """A new folder, which no other user can have put a library into."""
     return Path(tempfile.mkdtemp(prefix="dgn-"))
 
 
 def _processor() -> str:
-    """What -march=native depends on: a library built on another machine must not be reused here."""
+    """The processor's features, on which -march=native depends: a library built for another processor must not be
+    loaded."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -58,34 +53,15 @@ def _processor() -> str:
 def operator(source: str, name: str, result: Callable) -> ops.Custom:
     """The function `name` of a C++ file of this package as an operator.
 
-    result(*inputs) picks, from the inputs' shapes or types, those of the outputs. Raises BuildError as `build` does.
+    result(*inputs): the shapes of the outputs from those of the inputs, and likewise the types. Raises BuildError as
+    `build` does.
     """
     library = build(Path(__file__).with_name(source))
     return ops.Custom(f"{library}:{name}", out_shape=result, out_dtype=result, func_type="aot")
 
 
-def check_choice(option: str, kind: str, kinds: Sequence[str], elsewhere: str) -> None:
-    """Raises UserError if `kind` of the config's `option` is unknown, or a CPU kernel asked for on another device."""
-    if kind not in kinds:
-        raise UserError(f"{option} is {kind!r}; it must be one of {', '.join(kinds)}")
-    if kind == "native" and device.current() != "CPU":
-        raise UserError(f"{option} native is a CPU kernel; on {device.current()} use {elsewhere} or auto")
-
-
-def native_or(make: Callable[[], nn.Cell], option: str, kind: str, otherwise: Callable[[], nn.Cell], other: str, instead: str) -> nn.Cell:
-    """The Cell of C++ kernels; where it cannot be built the other one, with a line that says so (`instead`: what is used),
-    unless `kind` insists on it: then UserError naming `other`."""
-    try:
-        return make()
-    except BuildError as error:
-        if kind == "native":
-            raise UserError(f"{option} native cannot be built here: {error}. Use {other} or auto") from error
-        warn_once(instead.format(error=error))
-        return otherwise()
-
-
 def build(source: Path) -> Path:
-    """The shared library for `source`, from the cache or compiled now.
+    """The shared library of `source`, from the cache or compiled now.
 
     Raises BuildError if there is no compiler, it refuses, or the cache cannot be written.
     """
@@ -98,14 +74,8 @@ def build(source: Path) -> Path:
 
 
 @functools.lru_cache(maxsize=None)
-def warn_once(message: str) -> None:
-    """A warning that is not repeated for every layer."""
-    log.warning(message)
-
-
-@functools.lru_cache(maxsize=None)
 def _build(source: Path, texts: Tuple[str, ...], compiler: Optional[str], cache: Path) -> Union[Path, BuildError]:
-    """One attempt for each source, compiler and cache, whether it succeeds or not."""
+    """One attempt for each source, compiler and cache, whether it succeeds or fails."""
     try:
         return _compile(source, texts, compiler, cache)
     except BuildError as error:

@@ -1,4 +1,4 @@
-// What the native operators share: checks of their arguments, and threads.
+// Shared by the C++ operators: checks of their arguments, and a thread pool.
 #pragma once
 
 #include <algorithm>
@@ -13,88 +13,98 @@
 
 namespace dgn {
 
-// What an operator returns to MindSpore; anything but kDone is an error of the call.
+// The return value of an operator; MindSpore reports anything but kDone as an error of the call.
 enum Status { kDone = 0, kWrongType = 1, kWrongCount = 2, kWrongShape = 3 };
 
-inline Status Check(int nparam, int wanted, const char **dtypes) {
-  if (nparam != wanted) return kWrongCount;
-  const bool floats = std::all_of(dtypes, dtypes + nparam, [](const char *d) { return std::strcmp(d, "float32") == 0; });
-  return floats ? kDone : kWrongType;
+// Checks the number of inputs and outputs, and that all are float32.
+inline Status Check(int nparam, int expected, const char **dtypes) {
+  if (nparam != expected) return kWrongCount;
+  const auto is_float = [](const char *type) { return std::strcmp(type, "float32") == 0; };
+  return std::all_of(dtypes, dtypes + nparam, is_float) ? kDone : kWrongType;
 }
 
-// DGN_THREADS if it is set, else one a core. (Not OMP_NUM_THREADS: MindSpore sets that to 1 for itself.)
+// DGN_THREADS if it is set, else one per core. (Not OMP_NUM_THREADS, which MindSpore sets to 1.)
 inline int64_t Threads() {
-  const char *wish = std::getenv("DGN_THREADS");
-  const int64_t asked = wish ? std::atoll(wish) : 0;
-  return asked > 0 ? asked : std::max<int64_t>(1, std::thread::hardware_concurrency());
+  const char *text = std::getenv("DGN_THREADS");
+  const int64_t requested = text ? std::atoll(text) : 0;
+  return requested > 0 ? requested : std::max<int64_t>(1, std::thread::hardware_concurrency());
 }
 
-// Threads that wait for parts of an operator's work. They live as long as the program: an operator takes a few
-// milliseconds, and a thread that is started anew often shares the core of the one that started it for that long.
-class Workers {
+// A pool of threads that run the tasks of one operator at a time. The threads live as long as the process: an
+// operator takes a few milliseconds, and for about that long a new thread often shares a core with the thread that
+// started it.
+class ThreadPool {
  public:
-  static Workers &All() {
-    static Workers *workers = new Workers;  // never destroyed: its threads may still wait when the program ends
-    return *workers;
+  static ThreadPool &Global() {
+    static ThreadPool *pool = new ThreadPool;  // never destroyed: its threads may still wait when the process exits
+    return *pool;
   }
 
-  // Calls part(0) ... part(parts - 1), the caller taking parts like every worker; returns when all are done.
-  void Run(int64_t parts, const std::function<void(int64_t)> &part) {
-    const std::unique_lock<std::mutex> alone(running_, std::try_to_lock);
-    if (parts < 2 || !alone.owns_lock()) {  // another operator has the workers
-      for (int64_t p = 0; p < parts; ++p) part(p);
+  // Calls task(0) ... task(tasks - 1), also in the calling thread; returns when all are done.
+  void Run(int64_t tasks, const std::function<void(int64_t)> &task) {
+    const std::unique_lock<std::mutex> exclusive(running_, std::try_to_lock);
+    if (tasks < 2 || !exclusive.owns_lock()) {  // not owned: another operator is using the pool
+      for (int64_t t = 0; t < tasks; ++t) task(t);
       return;
     }
-    Grow(std::min(Threads(), parts) - 1);
+    Grow(std::min(Threads(), tasks) - 1);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      part_ = &part;
+      task_ = &task;
       next_ = 0;
-      parts_ = left_ = parts;
+      tasks_ = unfinished_ = tasks;
     }
     wake_.notify_all();
     std::unique_lock<std::mutex> lock(mutex_);
-    TakeParts(&lock);
-    done_.wait(lock, [this] { return left_ == 0; });
+    RunTasks(&lock);
+    done_.wait(lock, [this] { return unfinished_ == 0; });
   }
 
  private:
-  void Grow(int64_t wanted) {
-    for (; count_ < wanted; ++count_) {
+  void Grow(int64_t threads) {
+    for (; threads_ < threads; ++threads_) {
       std::thread([this] {
         std::unique_lock<std::mutex> lock(mutex_);
         for (;;) {
-          wake_.wait(lock, [this] { return next_ < parts_; });
-          TakeParts(&lock);
+          wake_.wait(lock, [this] { return next_ < tasks_; });
+          RunTasks(&lock);
         }
       }).detach();
     }
   }
 
-  void TakeParts(std::unique_lock<std::mutex> *lock) {
-    while (next_ < parts_) {
-      const int64_t p = next_++;
+  // Runs tasks until none is left to start. `lock` holds mutex_, which is released while a task runs.
+  void RunTasks(std::unique_lock<std::mutex> *lock) {
+    while (next_ < tasks_) {
+      const int64_t t = next_++;
       lock->unlock();
-      (*part_)(p);
+      (*task_)(t);
       lock->lock();
-      if (--left_ == 0) done_.notify_one();
+      if (--unfinished_ == 0) done_.notify_one();
     }
   }
 
   std::mutex running_, mutex_;
   std::condition_variable wake_, done_;
-  const std::function<void(int64_t)> *part_ = nullptr;
-  int64_t next_ = 0, parts_ = 0, left_ = 0, count_ = 0;
+  const std::function<void(int64_t)> *task_ = nullptr;
+  int64_t next_ = 0, tasks_ = 0, unfinished_ = 0, threads_ = 0;
 };
 
-// Calls work(begin, end) on parts of 0..count-1, by several threads if there is enough to do for that (`operations` in
-// all; waking a thread takes as long as some 100,000 of them).
+// Calls work(begin, end) on ranges that cover 0 .. count - 1, in several threads if the number of arithmetic
+// operations in all is worth it: waking a thread takes about as long as 100,000 of them.
 template <typename Work>
 void ParallelFor(int64_t count, int64_t operations, Work work) {
-  constexpr int64_t kPartsEach = 2;  // so that a thread that comes late leaves less to wait for
-  const bool worth = operations > 200000 && Threads() > 1;
-  const int64_t parts = worth ? std::min(count, kPartsEach * Threads()) : 1;
-  Workers::All().Run(parts, [&](int64_t p) { work(count * p / parts, count * (p + 1) / parts); });
+  constexpr int64_t kTasksPerThread = 2;  // more than one, so that a thread that wakes late delays the end less
+  const bool parallel = operations > 200000 && Threads() > 1;
+  const int64_t tasks = parallel ? std::min(count, kTasksPerThread * Threads()) : 1;
+  ThreadPool::Global().Run(tasks, [&](int64_t t) { work(count * t / tasks, count * (t + 1) / tasks); });
 }
 
 }  // namespace dgn
+
+// The entry point of an operator by MindSpore's interface of "aot" operators: run(nparam, params, shapes, dtypes),
+// with the inputs and then the outputs in params.
+#define DGN_OPERATOR(name, run)                                                                                        \
+  extern "C" int name(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *, void *) {       \
+    return run(nparam, params, shapes, dtypes);                                                                        \
+  }

@@ -1,22 +1,24 @@
-"""The non-deformable generator of the baselines ABP and VAE (5.2, Table 1): one latent vector, one stack, no warp."""
+"""The generator without warp of the baselines ABP and VAE (5.2, Table 1): one latent vector, one stack."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Tuple
 
 from mindspore import Tensor, nn
 
 from dgn import config as cfg
-from dgn.nets.blocks import parameter_count
-from dgn.nets.deformable import DeformableGenerator
+from dgn.nets import deformable
 from dgn.nets.model import LatentGroup, Model, PlainLatents
-from dgn.nets.stack import DeconvStack, ImageGenerator, table4
+from dgn.nets.stack import DeconvStack, ImageGenerator, StackOptions, table4
 from dgn.randomness import generator
+
+WIDTHS = range(4, 4096)  # widths at 4x4 pixels that are considered
 
 
 class PlainGenerator(Model):
-    """X = F(Z), of as many latent dimensions as the deformable model of the same config has in all, and of as many
-    parameters as the choice of a width allows."""
+    """X = F(Z) by the layers of Table 4. It has as many latent dimensions as the deformable model of the same config,
+    and as nearly the same number of parameters as a whole width allows."""
 
     branch_names = ("generator",)
     latents = PlainLatents
@@ -26,22 +28,29 @@ class PlainGenerator(Model):
         self.channels, self.size = channels, size
         latent = model.z_app + model.z_geo
         self.groups = (LatentGroup("z", (latent,)),)
-        wanted = parameter_count(DeformableGenerator(model, channels, size, seed))
-        width = matching_width(wanted, latent, channels, size, model.min_channels)
-        self.branches = nn.CellList([ImageGenerator(DeconvStack(
-            latent, table4(width, size, channels, model.min_channels), generator(seed, "plain weights"),
-            1.0 if model.scaling == "he" else None, model.smooth_appearance, deconv=model.deconv,
-            half=model.precision == "mixed"))])
+        width = matching_width(model, channels, size)
+        options = StackOptions(1.0 if model.scaling == "he" else None, model.deconv, model.smooth_appearance,
+                               half=model.precision == "mixed")
+        architecture = table4(width, size, channels, model.min_channels)
+        self.branches = nn.CellList([ImageGenerator(DeconvStack(latent, architecture, generator(seed, "plain weights"),
+                                                                options))])
 
-    def compose(self, parts: Tuple[Tensor]) -> Tensor:
-        """The image is what the only branch gives."""
-        return parts[0]
+    def compose(self, outputs: Tuple[Tensor]) -> Tensor:
+        """The image (N, C, H, W), which is the output of the only branch."""
+        return outputs[0]
 
     def construct(self, z: Tensor) -> Tuple[Tensor]:
-        """The first field of Decoded."""
+        """The first field of Decoded: the image."""
         return (self.branches[0](z),)
 
 
-def matching_width(parameters: int, latent: int, channels: int, size: int, narrowest: int) -> int:
-    """The width at 4x4 whose stack has the number of parameters nearest to `parameters`."""
-    return min(range(4, 4096), key=lambda width: abs(table4(width, size, channels, narrowest).parameters(latent) - parameters))
+def matching_width(model: cfg.Model, channels: int, size: int) -> int:
+    """The width of Table 4 whose stack has the number of parameters nearest to the deformable model's; of two equally
+    near ones, the smaller. The number grows with the width, so it is found by bisection."""
+    wanted, latent = deformable.parameters(model, channels, size), model.z_app + model.z_geo
+
+    def parameters(width: int) -> int:
+        return table4(width, size, channels, model.min_channels).parameters(latent)
+
+    above = bisect_left(WIDTHS, wanted, key=parameters)  # the first width that has at least as many
+    return min(WIDTHS[max(above - 1, 0):above + 1], key=lambda width: abs(parameters(width) - wanted))

@@ -1,9 +1,9 @@
-// The recurrence of a transition (Eq. 11) and its adjoints as MindSpore "aot" custom operators for CPU.
+// The recurrence of a transition (Eq. 11) and its gradients as MindSpore "aot" operators for CPU.
 //
 //   a_t = relu(driven_t + s_t Ws),  b_t = relu(a_t W2 + b2),  s_{t+1} = tanh(b_t W3 + b3),  s_0 = 0
 //
 // driven (N, T, H), Ws (D, H), W2 (H, H), b2 (H), W3 (H, D), b3 (D) -> states (N, T + 1, D). The layers are a few dozen
-// units wide: as operators of their own they take longer to be called than to be computed.
+// units wide: as separate operators their launches would take longer than their arithmetic.
 #include "native_op.h"
 
 #include <cmath>
@@ -40,10 +40,10 @@ void Transposed(const float *y, const float *w, int64_t inputs, int64_t outputs,
 }
 
 void Relu(float *x, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] = x[i] < 0.0f ? 0.0f : x[i];  // keeps what is not a number
+  for (int64_t i = 0; i < count; ++i) x[i] = x[i] < 0.0f ? 0.0f : x[i];  // NaN stays NaN
 }
 
-// Both hidden layers for one state.
+// a = relu(driven + state Ws) and b = relu(a W2 + b2) for one state.
 void Hidden(const float *driven, const float *state, const Weights &w, const Shape &s, float *a, float *b) {
   std::copy(driven, driven + s.h, a);
   Add(state, w.state, s.d, s.h, a);
@@ -65,20 +65,21 @@ void Forward(const float *driven, const Weights &w, const Shape &s, float *state
   }
 }
 
-// Goes back over time; at each step calls use(t, a, b, da, db, du): the hidden layers and the gradients to the sums before
-// their relu and before the tanh.
+// Back-propagation through time: from the last step to the first calls use(t, a, b, da, db, du) with the hidden
+// layers and the gradients with respect to the arguments of both relu and of tanh.
 template <typename Use>
-void Backward(const float *driven, const Weights &w, const Shape &s, const float *states, const float *dstates, Use use) {
-  std::vector<float> a(s.h), b(s.h), da(s.h), db(s.h), du(s.d), carried(s.d, 0.0f);
+void Backward(const float *driven, const Weights &w, const Shape &s, const float *states, const float *dstates,
+              Use use) {
+  std::vector<float> a(s.h), b(s.h), da(s.h), db(s.h), du(s.d), ds(s.d, 0.0f);  // ds: from later steps
   for (int64_t t = s.t - 1; t >= 0; --t) {
     const float *next = states + (t + 1) * s.d, *dnext = dstates + (t + 1) * s.d;
     Hidden(driven + t * s.h, states + t * s.d, w, s, a.data(), b.data());
-    for (int64_t j = 0; j < s.d; ++j) du[j] = (dnext[j] + carried[j]) * (1.0f - next[j] * next[j]);
+    for (int64_t j = 0; j < s.d; ++j) du[j] = (dnext[j] + ds[j]) * (1.0f - next[j] * next[j]);
     Transposed(du.data(), w.third, s.h, s.d, db.data());
     for (int64_t i = 0; i < s.h; ++i) db[i] = b[i] > 0.0f ? db[i] : 0.0f;
     Transposed(db.data(), w.second, s.h, s.h, da.data());
     for (int64_t i = 0; i < s.h; ++i) da[i] = a[i] > 0.0f ? da[i] : 0.0f;
-    Transposed(da.data(), w.state, s.d, s.h, carried.data());
+    Transposed(da.data(), w.state, s.d, s.h, ds.data());
     use(t, a.data(), b.data(), da.data(), db.data(), du.data());
   }
 }
@@ -98,27 +99,25 @@ Weights WeightsOf(void **params) {
 bool ShapeOf(int64_t **shapes, Shape *s) {
   const int64_t *driven = shapes[0], *state = shapes[1];
   *s = Shape{driven[0], driven[1], driven[2], state[0]};
-  return state[1] == s->h && shapes[2][0] == s->h && shapes[2][1] == s->h && shapes[3][0] == s->h && shapes[4][0] == s->h &&
-         shapes[4][1] == s->d && shapes[5][0] == s->d;
+  return state[1] == s->h && shapes[2][0] == s->h && shapes[2][1] == s->h && shapes[3][0] == s->h &&
+         shapes[4][0] == s->h && shapes[4][1] == s->d && shapes[5][0] == s->d;
 }
 
-}  // namespace
-
-// driven, Ws, W2, b2, W3, b3 -> states
-extern "C" int RecurrenceForward(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *, void *) {
+int RunForward(int nparam, void **params, int64_t **shapes, const char **dtypes) {
   if (const auto status = Check(nparam, 7, dtypes); status != kDone) return status;
   Shape s;
   if (!ShapeOf(shapes, &s)) return kWrongShape;
   const auto *driven = static_cast<const float *>(params[0]);
   auto *states = static_cast<float *>(params[6]);
   dgn::ParallelFor(s.n, s.operations(), [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) Forward(driven + n * s.t * s.h, WeightsOf(params), s, states + n * (s.t + 1) * s.d);
+    for (int64_t n = begin; n < end; ++n) {
+      Forward(driven + n * s.t * s.h, WeightsOf(params), s, states + n * (s.t + 1) * s.d);
+    }
   });
   return kDone;
 }
 
-// driven, Ws, W2, b2, W3, b3, states, dstates -> ddriven
-extern "C" int RecurrenceInputGradient(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *, void *) {
+int RunInputGradient(int nparam, void **params, int64_t **shapes, const char **dtypes) {
   if (const auto status = Check(nparam, 9, dtypes); status != kDone) return status;
   Shape s;
   if (!ShapeOf(shapes, &s)) return kWrongShape;
@@ -138,8 +137,8 @@ extern "C" int RecurrenceInputGradient(int nparam, void **params, int *, int64_t
   return kDone;
 }
 
-// driven, Ws, W2, b2, W3, b3, states, dstates -> dWs, dW2, db2, dW3, db3; one thread, so that sums have one order
-extern "C" int RecurrenceWeightGradient(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *, void *) {
+// In one thread, so that sums have one order.
+int RunWeightGradient(int nparam, void **params, int64_t **shapes, const char **dtypes) {
   if (const auto status = Check(nparam, 13, dtypes); status != kDone) return status;
   Shape s;
   if (!ShapeOf(shapes, &s)) return kWrongShape;
@@ -165,3 +164,12 @@ extern "C" int RecurrenceWeightGradient(int nparam, void **params, int *, int64_
   }
   return kDone;
 }
+
+}  // namespace
+
+// driven, Ws, W2, b2, W3, b3 -> states
+DGN_OPERATOR(RecurrenceForward, RunForward)
+// driven, Ws, W2, b2, W3, b3, states, dstates -> ddriven
+DGN_OPERATOR(RecurrenceInputGradient, RunInputGradient)
+// driven, Ws, W2, b2, W3, b3, states, dstates -> dWs, dW2, db2, dW3, db3
+DGN_OPERATOR(RecurrenceWeightGradient, RunWeightGradient)

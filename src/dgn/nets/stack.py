@@ -1,22 +1,15 @@
-"""The deconvolution stack that every generator is, and the paper's networks as plans of it (Table 4, Table 5)."""
+"""The stack of deconvolutions that every generator is, and the paper's architectures (Table 4, Table 5)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple
+from dataclasses import dataclass
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from dgn.nets.blocks import Deconv, Dense
-
-
-class Layer(NamedTuple):
-    """A deconvolution."""
-
-    outputs: int
-    kernel: int
-    stride: int
+from dgn.nets.layers import Deconv, Dense, LayerOptions, LayerShape
 
 
 class Architecture(NamedTuple):
@@ -24,82 +17,109 @@ class Architecture(NamedTuple):
 
     side: int
     channels: int
-    layers: Tuple[Layer, ...]
+    layers: Tuple[LayerShape, ...]
 
     @property
     def maps(self) -> Tuple[Tuple[int, int], ...]:
         """(channels, side) of every layer's output, the dense layer's first."""
-        found = [(self.channels, self.side)]
+        maps = [(self.channels, self.side)]
         for layer in self.layers:
-            found.append((layer.outputs, found[-1][1] * layer.stride))
-        return tuple(found)
+            maps.append((layer.outputs, maps[-1][1] * layer.stride))
+        return tuple(maps)
+
+    @property
+    def inputs(self) -> Tuple[int, ...]:
+        """Input channels of every deconvolution."""
+        return (self.channels, *(layer.outputs for layer in self.layers[:-1]))
 
     def parameters(self, latent: int) -> int:
-        """Trainable scalars of the DeconvStack."""
+        """Number of trainable scalars of a DeconvStack with so many latent dimensions."""
         dense = (latent + 1) * self.channels * self.side ** 2
-        inputs = (self.channels, *(layer.outputs for layer in self.layers))
-        return dense + sum((a * layer.kernel ** 2 + 1) * layer.outputs for a, layer in zip(inputs, self.layers))
+        return dense + sum((inputs * layer.kernel ** 2 + 1) * layer.outputs
+                           for inputs, layer in zip(self.inputs, self.layers))
 
 
 def table4(width: float, size: int, outputs: int, min_channels: int = 1) -> Architecture:
-    """Table 4 at `size` pixels: `width` maps of 4x4, doubled in size and halved in number, down to `min_channels`, by every layer
-    but the last. Kernels are 3 up to 16x16 and 5 beyond."""
+    """Table 4 at `size` pixels, a power of two: `width` maps of 4x4 pixels; every layer doubles the size and all but
+    the last halve the number of maps, down to `min_channels`. Kernels are 3x3 up to 16x16 pixels, 5x5 beyond."""
     levels = int(np.log2(size)) - 2
     channels = [max(round(width / 2 ** level), min_channels) for level in range(levels)]
-    return Architecture(4, channels[0], tuple(Layer(after, 3 if 8 * 2 ** level <= 16 else 5, 2)
-                                      for level, after in enumerate([*channels[1:], outputs])))
+    return Architecture(4, channels[0], tuple(LayerShape(after, 3 if 8 * 2 ** level <= 16 else 5, 2)
+                                              for level, after in enumerate([*channels[1:], outputs])))
 
 
 def table5_appearance(width: float, size: int, outputs: int, min_channels: int = 1) -> Architecture:
-    """Table 5 at `size` pixels, a multiple of 16: four doublings of size / 16, then a layer that keeps the size."""
+    """Table 5 at `size` pixels, a multiple of 16: four layers that double the size, from size / 16, then one that
+    keeps it."""
     channels = [max(round(width / 2 ** level), min_channels) for level in (0, 0, 1, 2, 3)]
-    return Architecture(size // 16, channels[0], (*(Layer(after, 3, 2) for after in channels[1:]), Layer(outputs, 5, 1)))
+    layers = (*(LayerShape(after, 3, 2) for after in channels[1:]), LayerShape(outputs, 5, 1))
+    return Architecture(size // 16, channels[0], layers)
 
 
 def table5_geometry(width: float, size: int, outputs: int, min_channels: int = 1) -> Architecture:
-    """Table 5 at `size` pixels, a multiple of 16: size / 16 made four times larger twice, then a layer that keeps the size."""
+    """Table 5 at `size` pixels, a multiple of 16: two layers that quadruple the size, from size / 16, then one that
+    keeps it."""
     channels = [max(round(width / 2 ** level), min_channels) for level in range(3)]
-    return Architecture(size // 16, channels[0], (*(Layer(after, 4, 4) for after in channels[1:]), Layer(outputs, 5, 1)))
+    layers = (*(LayerShape(after, 4, 4) for after in channels[1:]), LayerShape(outputs, 5, 1))
+    return Architecture(size // 16, channels[0], layers)
 
 
-# plans of (appearance, geometry) by the name that model.network gives them
-NETWORKS = {"table4": (table4, table4), "table5": (table5_appearance, table5_geometry)}
+# model.network -> architectures of (appearance, geometry), each of (width, size, outputs, min_channels)
+NETWORKS: Dict[str, Tuple[Callable[..., Architecture], Callable[..., Architecture]]] = {
+    "table4": (table4, table4), "table5": (table5_appearance, table5_geometry)}
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """How the layers of a stack are initialized and run.
+
+    gain: scheme 2 of 5.7, see dgn.nets.layers.ScaledLayer; deconv: model.deconv, see dgn.nets.deconv.
+    smooth_last: of the last layer, see Deconv; last_init_scale: factor of its initial weights.
+    half: the hidden deconvolutions, nearly all of the work and memory, run in 16 bits; weights, their gradients and the
+    stack's output stay float32.
+    """
+
+    gain: Optional[float] = None
+    deconv: str = "auto"
+    smooth_last: bool = False
+    last_init_scale: float = 1.0
+    half: bool = False
 
 
 class DeconvStack(nn.Cell):
-    """(N, latent) -> (N, outputs, size, size) as `architecture` says.
+    """(N, latent) -> (N, outputs, size, size) in [-1, 1]: a dense layer and the deconvolutions of `architecture`.
 
-    ReLU after all but the last deconvolution, which is followed by tanh; `smooth` is that layer's, and its initial
-    weights are multiplied by `last_init`. half: the hidden deconvolutions, which are nearly all of the work and memory, are
-    done in 16 bits; weights, their gradients and what goes out stay in 32.
+    ReLU follows every layer but the last, which tanh follows.
     """
 
-    def __init__(self, latent: int, architecture: Architecture, rng: np.random.Generator, gain: float | None = None,
-                 smooth: bool = False, last_init: float = 1.0, deconv: str = "auto", half: bool = False) -> None:
+    def __init__(self, latent: int, architecture: Architecture, rng: np.random.Generator,
+                 options: StackOptions = StackOptions()) -> None:
         super().__init__()
-        self.architecture, self.half = architecture, half
-        self.start = (-1, architecture.channels, architecture.side, architecture.side)
-        self.dense = Dense(latent, architecture.channels * architecture.side ** 2, rng, gain)
-        common = {"rng": rng, "gain": gain, "kind": "stock" if half else deconv}
-        inputs = (architecture.channels, *(layer.outputs for layer in architecture.layers))
-        self.hidden = nn.CellList([Deconv(a, *layer, relu=True, **common) for a, layer in zip(inputs, architecture.layers[:-1])])
-        self.last = Deconv(inputs[-2], *architecture.layers[-1], smooth=smooth, init=last_init, **common)
+        self.architecture, self.half = architecture, options.half
+        self.first_map = (-1, architecture.channels, architecture.side, architecture.side)
+        self.dense = Dense(latent, architecture.channels * architecture.side ** 2, rng, options.gain)
+        kind = "stock" if options.half else options.deconv
+        hidden = LayerOptions(options.gain, relu=True, kind=kind)
+        last = LayerOptions(options.gain, options.last_init_scale, smooth=options.smooth_last, kind=kind)
+        *layers, last_layer = zip(architecture.inputs, architecture.layers)
+        self.hidden = nn.CellList([Deconv(*layer, rng, hidden) for layer in layers])
+        self.last = Deconv(*last_layer, rng, last)
 
     def construct(self, z: Tensor) -> Tensor:
         return self.maps(z)[-1]
 
     def maps(self, z: Tensor) -> Tuple[Tensor, ...]:
-        """What every layer gives, the dense one first."""
-        x = ops.relu(self.dense(z)).reshape(self.start)
-        found = (x,)
+        """The output of every layer, the dense layer's first, (N, channels, side, side) each."""
+        x = ops.relu(self.dense(z)).reshape(self.first_map)
+        maps = (x,)
         if self.half:
             x = ops.cast(x, ms.float16)
         for layer in self.hidden:
             x = layer(x)
-            found = found + (x,)
+            maps = maps + (x,)
         if self.half:
             x = ops.cast(x, ms.float32)
-        return found + (ops.tanh(self.last(x)),)
+        return maps + (ops.tanh(self.last(x)),)
 
 
 class ImageGenerator(nn.Cell):
@@ -113,5 +133,5 @@ class ImageGenerator(nn.Cell):
         return self.finish(self.stack(z))
 
     def finish(self, x: Tensor) -> Tensor:
-        """The tanh of the stack mapped to [0, 1]."""
+        """The stack's output, in [-1, 1], mapped to [0, 1]."""
         return 0.5 * x + 0.5

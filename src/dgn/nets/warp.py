@@ -1,12 +1,12 @@
-"""The differentiable warp F_w of Eq. 2-4, three ways with one meaning.
+"""The differentiable warp F_w of Eq. 2-4, in three equivalent implementations.
 
-All take image (N, C, H, W) and displacement (N, 2, H, W) in pixels, channel 0 horizontal (dx), channel 1 vertical (dy),
-and return (N, C, H, W): X(x, y) = X_a(x + dx, y + dy), bilinear, coordinates clamped to the image.
-Where a coordinate is clamped its derivative is 0.
+All take image (N, C, H, W) and displacement (N, 2, H, W) in pixels, channel 0 horizontal (dx), channel 1 vertical
+(dy), and return (N, C, H, W): X(x, y) = X_a(x + dx, y + dy), bilinear, with coordinates clamped to the image. Where a
+coordinate is clamped its derivative is 0.
 
   reference    gather and elementwise operators: runs, differentiates and exports everywhere
   grid_sample  one operator, for Ascend and GPU
-  native       a C++ kernel with its own backward, for CPU
+  native       C++ kernels with their own gradients, for CPU
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from dgn import device
-from dgn.nets.native import check_choice, native_or, operator
-
-KINDS = ("auto", "reference", "grid_sample", "native")
+from dgn.nets.choice import Choice
+from dgn.nets.native import operator
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -30,14 +28,14 @@ def coordinates(height: int, width: int) -> np.ndarray:
 
 
 class ReferenceWarp(nn.Cell):
-    """The definition, from gathers: what the other two are compared with, and what is exported."""
+    """The definition, made of gathers: the other two are compared with it, and it is what is exported."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.height, self.width = height, width
         self.grid = ms.Tensor(coordinates(height, width))
         right, down = (1 if width > 1 else 0), (width if height > 1 else 0)
-        self.steps = (0, right, down, down + right)  # from the upper left neighbour to each
+        self.steps = (0, right, down, down + right)  # index offsets from the upper left neighbour to each of the four
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
         corner, a, b = self.locate(displacement)
@@ -47,13 +45,13 @@ class ReferenceWarp(nn.Cell):
         return upper * (1 - b) + lower * b
 
     def locate(self, displacement: ms.Tensor) -> Tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
-        """Where each pixel comes from: the index of the upper left neighbour among all pixels of all images, int32, and how
-        far right and below it, each (N, 1, H, W)."""
+        """The source of each pixel: index of its upper left neighbour among all pixels of all images, int32, and the
+        fractional distances from it to the right and down, (N, 1, H, W) each."""
         n = displacement.shape[0]
         source = self.grid + displacement
         u = self.clamp(source[:, 0:1], self.width - 1)
         v = self.clamp(source[:, 1:2], self.height - 1)
-        # the last column and row have no right or lower neighbour: reach them from the one before
+        # the last column and row have no right or lower neighbour: they are reached from the one before, at distance 1
         left = ops.minimum(ops.floor(ops.stop_gradient(u)), float(max(self.width - 2, 0)))
         top = ops.minimum(ops.floor(ops.stop_gradient(v)), float(max(self.height - 2, 0)))
         first = ops.arange(0, n).reshape(n, 1, 1, 1) * (self.height * self.width)
@@ -61,31 +59,33 @@ class ReferenceWarp(nn.Cell):
         return corner, u - left, v - top
 
     def neighbours(self, image: ms.Tensor, corner: ms.Tensor) -> Tuple[ms.Tensor, ...]:
-        """The four pixels at `corner`: upper left, upper right, lower left, lower right, each (N, C, H, W)."""
-        pixels, found = self.rows(image), ()
+        """The four pixels at `corner`: upper left, upper right, lower left, lower right, (N, C, H, W) each."""
+        pixels, values = self.rows(image), ()
         for step in self.steps:
-            found = found + (self.planes(ops.gather(pixels, (corner + step).reshape(-1), 0), image.shape[0]),)
-        return found
+            values = values + (self.planes(ops.gather(pixels, (corner + step).reshape(-1), 0), image.shape[0]),)
+        return values
 
     def rows(self, image: ms.Tensor) -> ms.Tensor:
-        """(N, C, H, W) -> (N H W, C). Transposed in three dimensions: transposing four as from NCHW to NHWC, MindSpore Lite 2.0
-        takes for a change of format, and confuses it with its own before convolutions."""
+        """(N, C, H, W) -> (N H W, C). Transposed in three dimensions: MindSpore Lite 2.0 takes a transposition of
+        four from NCHW to NHWC for a change of layout and merges it with its own before convolutions."""
         n, channels = image.shape[0], image.shape[1]
         return image.reshape(n, channels, self.height * self.width).transpose(0, 2, 1).reshape(-1, channels)
 
     def planes(self, rows: ms.Tensor, n: int) -> ms.Tensor:
         """(N H W, C) -> (N, C, H, W)."""
         channels = rows.shape[1]
-        return rows.reshape(n, self.height * self.width, channels).transpose(0, 2, 1).reshape(n, channels, self.height, self.width)
+        planes = rows.reshape(n, self.height * self.width, channels).transpose(0, 2, 1)
+        return planes.reshape(n, channels, self.height, self.width)
 
     def clamp(self, coordinate: ms.Tensor, last: int) -> ms.Tensor:
+        """The coordinate clamped to 0 .. last, with derivative 0 where it is clamped."""
         clamped = ops.minimum(ops.maximum(coordinate, 0.0), float(last))
         inside = ops.logical_and(coordinate > 0, coordinate < last)
         return ops.select(inside, coordinate, ops.stop_gradient(clamped))
 
 
 class GridSampleWarp(nn.Cell):
-    """ops.grid_sample on normalised coordinates; align_corners, so that -1 and 1 are the centres of border pixels."""
+    """ops.grid_sample on normalized coordinates; with align_corners -1 and 1 are the centres of border pixels."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class GridSampleWarp(nn.Cell):
 
 
 class NativeWarp(nn.Cell):
-    """The C++ kernels of warp_cpu.cc; each of the two gradients is an operator of its own, so an unused one is not run."""
+    """The kernels of warp_cpu.cc. Each of the two gradients is a separate operator, so an unused one is not run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,12 +115,10 @@ class NativeWarp(nn.Cell):
         return self.image_gradient(displacement, dout), self.displacement_gradient(image, displacement, dout)
 
 
+_CHOICE = Choice("model.warp", elsewhere="grid_sample", fallback="reference")
+
+
 def make_warp(kind: str, height: int, width: int) -> nn.Cell:
-    """The warp named by `kind`; "auto" is native on CPU (reference if it cannot be built), grid_sample elsewhere."""
-    check_choice("model.warp", kind, KINDS, "grid_sample")
-    if kind == "grid_sample" or (kind == "auto" and device.current() != "CPU"):
-        return GridSampleWarp(height, width)
-    if kind == "reference":
-        return ReferenceWarp(height, width)
-    return native_or(NativeWarp, "model.warp", kind, lambda: ReferenceWarp(height, width), "reference",
-                     "warp: the native kernel is not available ({error}); using the reference, which is slower")
+    """The warp that `kind`, a value of model.warp, names. Raises UserError as Choice."""
+    return _CHOICE.make(kind, {"reference": lambda: ReferenceWarp(height, width),
+                               "grid_sample": lambda: GridSampleWarp(height, width), "native": NativeWarp})

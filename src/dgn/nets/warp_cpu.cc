@@ -1,4 +1,4 @@
-// The warp of Eq. 2-4 and its two adjoints as MindSpore "aot" custom operators for CPU.
+// The warp of Eq. 2-4 and its two gradients as MindSpore "aot" operators for CPU.
 //
 //   X(x, y) = sum_ij Xa(i, j) M(1 - |u - i|) M(1 - |v - j|),  u = clamp(x + dx, 0, W - 1),  v = clamp(y + dy, 0, H - 1)
 //
@@ -16,12 +16,12 @@ struct Shape {
   int64_t plane() const { return h * w; }
 };
 
-// The four neighbours of a source coordinate and its bilinear weights; dx and dy tell whether the derivative is kept.
+// The four neighbours of a source coordinate and its bilinear weights.
 struct Tap {
   int32_t corner;  // index of the upper left neighbour in its plane
   int32_t right, down;  // steps to the next column and row; 0 at the last ones
   float a, b;  // fractional parts of u and v
-  float dx, dy;  // 1 inside, 0 where clamped
+  float dx, dy;  // derivatives of u by dx and of v by dy: 1, or 0 where clamped
 };
 
 Tap Locate(int64_t x, int64_t y, float dx, float dy, const Shape &s) {
@@ -33,7 +33,7 @@ Tap Locate(int64_t x, int64_t y, float dx, float dy, const Shape &s) {
   t.corner = static_cast<int32_t>(j * s.w + i);
   t.right = i + 1 < s.w ? 1 : 0;
   t.down = j + 1 < s.h ? static_cast<int32_t>(s.w) : 0;
-  // u - u is 0, or NaN where u is: what is not a number must show in the result, not read beyond the image
+  // u - u is 0, or NaN where u is NaN or infinite: that must show in the result, without a read beyond the image
   t.a = uc - static_cast<float>(i) + (u - u);
   t.b = vc - static_cast<float>(j) + (v - v);
   t.dx = u > 0.0f && u < right ? 1.0f : 0.0f;
@@ -57,9 +57,9 @@ void Forward(const float *image, const float *displacement, float *out, const Sh
     for (int64_t p = 0; p < s.plane(); ++p) {
       const Tap &t = (*taps)[p];
       const float *q = source + t.corner;
-      const float top = q[0] + t.a * (q[t.right] - q[0]);
-      const float low = q[t.down] + t.a * (q[t.down + t.right] - q[t.down]);
-      target[p] = top + t.b * (low - top);
+      const float upper = q[0] + t.a * (q[t.right] - q[0]);
+      const float lower = q[t.down] + t.a * (q[t.down + t.right] - q[t.down]);
+      target[p] = upper + t.b * (lower - upper);
     }
   }
 }
@@ -74,11 +74,11 @@ void ImageGradient(const float *displacement, const float *dout, float *dimage, 
     for (int64_t p = 0; p < s.plane(); ++p) {
       const Tap &t = (*taps)[p];
       float *q = target + t.corner;
-      const float low = g[p] * t.b, top = g[p] - low;
-      q[0] += top * (1.0f - t.a);
-      q[t.right] += top * t.a;
-      q[t.down] += low * (1.0f - t.a);
-      q[t.down + t.right] += low * t.a;
+      const float lower = g[p] * t.b, upper = g[p] - lower;
+      q[0] += upper * (1.0f - t.a);
+      q[t.right] += upper * t.a;
+      q[t.down] += lower * (1.0f - t.a);
+      q[t.down + t.right] += lower * t.a;
     }
   }
 }
@@ -94,18 +94,19 @@ void DisplacementGradient(const float *image, const float *displacement, const f
     for (int64_t p = 0; p < s.plane(); ++p) {
       const Tap &t = (*taps)[p];
       const float *q = source + t.corner;
-      const float across_top = q[t.right] - q[0], across_low = q[t.down + t.right] - q[t.down];
+      const float across_upper = q[t.right] - q[0], across_lower = q[t.down + t.right] - q[t.down];
       const float down_left = q[t.down] - q[0], down_right = q[t.down + t.right] - q[t.right];
-      du[p] += g[p] * t.dx * (across_top + t.b * (across_low - across_top));
+      du[p] += g[p] * t.dx * (across_upper + t.b * (across_lower - across_upper));
       dv[p] += g[p] * t.dy * (down_left + t.a * (down_right - down_left));
     }
   }
 }
 
-// Samples are independent: no two threads write one place.
+// Calls work(n, taps) for every sample, in several threads. Samples are independent, so no two threads write to one
+// place.
 template <typename Work>
 void ForEachSample(const Shape &s, Work work) {
-  constexpr int64_t kOperations = 10;  // a pixel and channel
+  constexpr int64_t kOperations = 10;  // per pixel and channel
   dgn::ParallelFor(s.n, kOperations * s.n * s.c * s.plane(), [&](int64_t begin, int64_t end) {
     std::vector<Tap> taps(static_cast<size_t>(s.plane()));
     for (int64_t n = begin; n < end; ++n) work(n, &taps);
@@ -114,10 +115,7 @@ void ForEachSample(const Shape &s, Work work) {
 
 Shape ShapeOf(const int64_t *image) { return Shape{image[0], image[1], image[2], image[3]}; }
 
-}  // namespace
-
-// image, displacement -> out
-extern "C" int WarpForward(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *, void *) {
+int RunForward(int nparam, void **params, int64_t **shapes, const char **dtypes) {
   if (const int status = Check(nparam, 3, dtypes)) return status;
   const Shape s = ShapeOf(shapes[0]);
   const auto *image = static_cast<const float *>(params[0]);
@@ -130,9 +128,7 @@ extern "C" int WarpForward(int nparam, void **params, int *, int64_t **shapes, c
   return kDone;
 }
 
-// displacement, dout -> dimage
-extern "C" int WarpImageGradient(int nparam, void **params, int *, int64_t **shapes, const char **dtypes, void *,
-                                 void *) {
+int RunImageGradient(int nparam, void **params, int64_t **shapes, const char **dtypes) {
   if (const int status = Check(nparam, 3, dtypes)) return status;
   const Shape s = ShapeOf(shapes[1]);
   const auto *displacement = static_cast<const float *>(params[0]);
@@ -145,9 +141,7 @@ extern "C" int WarpImageGradient(int nparam, void **params, int *, int64_t **sha
   return kDone;
 }
 
-// image, displacement, dout -> ddisplacement
-extern "C" int WarpDisplacementGradient(int nparam, void **params, int *, int64_t **shapes, const char **dtypes,
-                                        void *, void *) {
+int RunDisplacementGradient(int nparam, void **params, int64_t **shapes, const char **dtypes) {
   if (const int status = Check(nparam, 4, dtypes)) return status;
   const Shape s = ShapeOf(shapes[0]);
   const auto *image = static_cast<const float *>(params[0]);
@@ -160,3 +154,12 @@ extern "C" int WarpDisplacementGradient(int nparam, void **params, int *, int64_
   });
   return kDone;
 }
+
+}  // namespace
+
+// image, displacement -> out
+DGN_OPERATOR(WarpForward, RunForward)
+// displacement, dout -> dimage
+DGN_OPERATOR(WarpImageGradient, RunImageGradient)
+// image, displacement, dout -> ddisplacement
+DGN_OPERATOR(WarpDisplacementGradient, RunDisplacementGradient)

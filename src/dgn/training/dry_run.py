@@ -8,7 +8,7 @@ from mindspore import nn
 
 from dgn import recipe
 from dgn.config import Config
-from dgn.nets.blocks import parameter_count
+from dgn.nets.layers import parameter_count
 from dgn.nets.model import Model
 from dgn.nets.stack import DeconvStack
 from dgn.training.loop import batch_size
