@@ -1,4 +1,5 @@
-"""What this machine has for MindSpore: devices, CANN, CUDA, packages. Standard library only, so that it works without MindSpore."""
+"""What this machine has for MindSpore: devices, CANN, CUDA, packages. Standard library only, so that it works without
+MindSpore."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/late
 CANN_MODULES = {"te": "te", "attr": "attrs", "Cython": "cython", "decorator": "decorator", "cffi": "cffi",
                 "pathlib2": "pathlib2", "requests": "requests", "absl": "absl-py"}  # module: package
 TIMEOUT = 120  # seconds for a program; the driver of a broken device may hang
-LIBRARIES = {"Ascend": ("ascend", "ge_runner"), "GPU": ("gpu", "cuda", "cudnn")}  # words in the names of a device's libraries
+LIBRARIES = {"Ascend": ("ascend", "ge_runner"), "GPU": ("gpu", "cuda", "cudnn")}  # words in names of their libraries
 
 _ATTEMPT = "import mindspore as ms; ms.set_device({name!r}); {check} and ms.run_check()"
 _FAILED = "MindSpore running check failed"  # run_check prints it, and exits with 0
@@ -48,31 +49,34 @@ class Attempt(NamedTuple):
 
 
 def accelerators() -> List[str]:
-    """Devices whose driver is on this machine, by their device files; MindSpore loads its GPU library only with CUDA_HOME."""
+    """Devices whose driver is on this machine, by their device files; MindSpore loads its GPU library only with
+    CUDA_HOME."""
     found = ["Ascend"] if glob.glob("/dev/davinci[0-9]*") else []
     return found + (["GPU"] if glob.glob("/dev/nvidia[0-9]*") and os.environ.get("CUDA_HOME") else [])
 
 
 def attempt(name: str, check: bool = False) -> Attempt:
     """Selects a device with MindSpore's warnings on; check: and runs mindspore.run_check() on it."""
-    environment = {key: value for key, value in os.environ.items() if key != "MS_ROLE"}  # no part of a group of processes
+    environment = {key: value for key, value in os.environ.items() if key != "MS_ROLE"}  # it joins no other processes
     environment["GLOG_v"] = "2"
+    command = [sys.executable, "-c", _ATTEMPT.format(name=name, check=check)]
     try:
-        done = subprocess.run([sys.executable, "-c", _ATTEMPT.format(name=name, check=check)], capture_output=True, text=True,
-                              errors="replace", timeout=TIMEOUT, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
+                              env=environment)
     except subprocess.TimeoutExpired:
         return Attempt(False, (f"no answer within {TIMEOUT} s",), ())
     output = tuple(line for line in done.stdout.splitlines() if line.strip() and not _LOG.match(line))
     failed = done.returncode != 0 or any(_FAILED in line for line in output)
     reasons = messages(name, f"{done.stdout}\n{done.stderr}")
     if failed and not reasons:
-        reasons = tuple(done.stderr.strip().splitlines()[-1:]) or (f"the process ended with exit code {done.returncode}",)
+        last = done.stderr.strip().splitlines()[-1:]
+        reasons = tuple(last or [f"the process ended with exit code {done.returncode}"])
     return Attempt(not failed, reasons, output)
 
 
 def messages(name: str, text: str) -> Tuple[str, ...]:
-    """The reasons in MindSpore's output why a device is not available: libraries of that device that were not loaded, and
-    warnings; without either the last exception. Advice to read the installation guide is dropped."""
+    """The reasons in MindSpore's output why a device is not available: libraries of that device that were not loaded,
+    and warnings; without either the last exception. Advice to read the installation guide is dropped."""
     loads, warnings, errors = [], [], []
     for line in text.splitlines():
         load, warning, error = _LOAD.search(line), _LOG.match(line), _ERROR.match(line)

@@ -202,6 +202,7 @@ def test_availability_by_the_present_interface_and_by_the_former(monkeypatch):
 def test_warnings_of_mindspore_are_shown_on_accelerators(name, here, level, monkeypatch):
     monkeypatch.setattr(machine, "accelerators", lambda: here)
     monkeypatch.setenv(device.LOG_LEVEL, "1")
+    monkeypatch.setattr(device, "_LOG_LEVEL_IS_FREE", False)
     device.set_environment(name)
     assert os.environ[device.LOG_LEVEL] == "1"  # what the user has set stays
     monkeypatch.setattr(device, "_LOG_LEVEL_IS_FREE", True)

@@ -3,11 +3,11 @@
   dgn doctor
   dgn doctor --device Ascend --run-check
 
-Prints versions, devices, CANN and CUDA, the compiler, which implementation of warp, deconvolution and recurrence would be
-used, and a line for everything that would not work. Of an accelerator that is asked for (with --device auto: whose toolkit
-is here) it prints what MindSpore reports when it is selected: libraries that are not loaded, versions that do not fit,
-missing Python packages. Runs without MindSpore, too. Exit code 1 if something is missing without which no training can run,
-or if the device that is asked for does not work.
+Prints versions, devices, CANN and CUDA, the compiler, which implementation of warp, deconvolution and recurrence would
+be used, and a line for everything that would not work. Of an accelerator that is asked for (with --device auto: whose
+toolkit is here) it prints what MindSpore reports when it is selected: libraries that are not loaded, versions that do
+not fit, missing Python packages. Runs without MindSpore, too. Exit code 1 if something is missing without which no
+training can run, or if the device that is asked for does not work.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def implementations(name: str, notes: List[str]) -> Lines:
 
 
 def attempt(args: argparse.Namespace, chosen: Optional[str], toolkits: Toolkits, lines: Lines) -> bool:
-    """Adds what MindSpore reports of accelerators, and with --run-check the check's output. Returns whether the device in use,
-    or asked for, passed."""
+    """Adds what MindSpore reports of accelerators, and with --run-check the check's output. Returns whether the device
+    in use, or asked for, passed."""
     installed = {"Ascend": bool(toolkits.cann or toolkits.npu_smi), "GPU": bool(toolkits.cuda)}
     passed = True
     for name in device.DEVICES:
@@ -152,5 +152,6 @@ def ascend_notes(asked: str, cann: Optional[machine.Cann]) -> List[str]:
         notes.append(f"the Python package te of CANN cannot be imported: source {cann.folder}/set_env.sh")
     packages = [package for package in absent if package != "te"]
     if packages:
-        notes.append(f"CANN needs Python packages that are not here: {sys.executable} -m pip install {' '.join(packages)}")
+        notes.append(f"CANN needs Python packages that are not here: {sys.executable} -m pip install "
+                     f"{' '.join(packages)}")
     return notes

@@ -7,19 +7,19 @@
 Written to the output folder (default: export in the run folder):
 
   decoder.mindir          latents of each group -> image, appearance, displacement
-  inference.mindir        image, latents, noise of each group -> latents, after K Langevin steps: call it repeatedly from
-                          zeros (the prior's mean), each time with new noise (of models of images; latents that are labels
-                          are given, stay, and have no noise)
+  inference.mindir        image, latents, noise of each group -> latents, after K Langevin steps: call it repeatedly
+                          from zeros (the prior's mean), each time with new noise (of models of images; latents that are
+                          labels are given, stay, and have no noise)
   inference_lite.mindir   the same function, its gradient written out in operators that MindSpore Lite 2.0 runs
   export.json             names and shapes of inputs and outputs, sigma, and the difference of each file to the model
 
-Every file is loaded again and compared with the model before it is kept. The graphs use MindSpore's own operators only; the
-warp consists of gathers, which MindSpore Lite runs. --format onnx writes the decoder alone, and needs onnxruntime.
+Every file is loaded again and compared with the model before it is kept. The graphs use MindSpore's own operators only;
+the warp consists of gathers, which MindSpore Lite runs. --format onnx writes the decoder alone, and needs onnxruntime.
 
-Which MindSpore Lite: Atlas with Ascend 310 takes Lite 2.0 (CANN 6), which reads MindIR 1 only: --mindir-version 1. 310P, 310B,
-910B and CPU take Lite 2.7 and newer, which reads the MindIR 3 that MindSpore writes; on Ascend with fixed shapes (--batch).
---mindir-version 1 rewrites decoder.mindir and inference_lite.mindir, for a fixed number of samples (default 1), after the
-comparison; the default folder is then export_mindir1.
+Which MindSpore Lite: Atlas with Ascend 310 takes Lite 2.0 (CANN 6), which reads MindIR 1 only: --mindir-version 1.
+310P, 310B, 910B and CPU take Lite 2.7 and newer, which reads the MindIR 3 that MindSpore writes; on Ascend with fixed
+shapes (--batch). --mindir-version 1 rewrites decoder.mindir and inference_lite.mindir, for a fixed number of samples
+(default 1), after the comparison; the default folder is then export_mindir1.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("output", metavar="OUT", nargs="?",
                         help="folder of the files (default: export, or export_mindir1, in the run folder)")
-    parser.add_argument("--batch", type=batch, default=None, help="samples of a call, or free (default): any number, for "
-                        "the decoder; inference then takes one")
-    parser.add_argument("--steps", type=positive, help="Langevin steps of a call of the inference (default: "
-                        "inference.steps of the run)")
+    parser.add_argument("--batch", type=batch, default=None,
+                        help="samples of a call, or free (default): any number for the decoder, one for inference")
+    parser.add_argument("--steps", type=positive,
+                        help="Langevin steps of a call of the inference (default: inference.steps of the run)")
     parser.add_argument("--format", choices=["mindir", "onnx"], default="mindir")
-    parser.add_argument("--mindir-version", type=int, choices=[1, 3], default=3, help="of the MindIR files; 1 for MindSpore "
-                        "Lite 2.0 (default %(default)s)")
+    parser.add_argument("--mindir-version", type=int, choices=[1, 3], default=3,
+                        help="of the MindIR files; 1 for MindSpore Lite 2.0 (default %(default)s)")
     add_device(parser)
     parser.set_defaults(device="CPU")  # its results do not depend on the device, and float32 is exact there
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ("decoder", "inference", "inference_lite"):
         if name in about:
             entry = about[name]
-            print(f"{folder / entry['file']}: {', '.join(entry['inputs'])} -> {', '.join(entry['outputs'])}; differs from the "
-                  f"model by {entry['difference']:.1e} of the largest value"
+            print(f"{folder / entry['file']}: {', '.join(entry['inputs'])} -> {', '.join(entry['outputs'])}; differs "
+                  f"from the model by {entry['difference']:.1e} of the largest value"
                   + (" before it was rewritten" if args.mindir_version == 1 else ""))
     return 0

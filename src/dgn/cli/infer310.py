@@ -1,11 +1,12 @@
 """Before and after the C++ program of ascend310_infer (scripts/run_infer_310.sh calls both).
 
   dgn infer310 prepare MINDIR DATA OUT    arrays for the program, in the new folder OUT
-  dgn infer310 check MINDIR OUT           the program's results compared with Python's; OUT/check.json and OUT/overview.png
+  dgn infer310 check MINDIR OUT           the program's results compared with Python's; OUT/check.json and
+                                          OUT/overview.png
 
-MINDIR is the folder that `dgn export` wrote, or its decoder.mindir. DATA is a folder of images, cropped as the run's config
-says; or of latents: the output of `dgn infer` (latents.npz), or subfolders z_app and z_geo (a plain model: z) with .npy or
-.bin files of float32.
+MINDIR is the folder that `dgn export` wrote, or its decoder.mindir. DATA is a folder of images, cropped as the run's
+config says; or of latents: the output of `dgn infer` (latents.npz), or subfolders z_app and z_geo (a plain model: z)
+with .npy or .bin files of float32.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = steps.add_parser("check", help="the program's results compared with Python's")
     check.add_argument("mindir", metavar="MINDIR")
     check.add_argument("output", metavar="OUT")
-    check.add_argument("--precision", choices=["float32", "float16"], default="float32", help="in which the program's device "
-                       "multiplies; decides the accepted difference to Python (default %(default)s)")
-    check.add_argument("--descent-steps", "--settle", type=natural, default=300, metavar="N", help="steps without noise with "
-                       "which the program inferred (default %(default)s)")
+    check.add_argument("--precision", choices=["float32", "float16"], default="float32", help="in which the program's "
+                       "device multiplies; decides the accepted difference to Python (default %(default)s)")
+    check.add_argument("--descent-steps", "--settle", type=natural, default=300, metavar="N",
+                       help="steps without noise with which the program inferred (default %(default)s)")
     check.add_argument("--gamma", type=above_zero, default=3.0, help="range of the traversals (default %(default)s)")
     for sub in (prepare, check):
         add_device(sub)
@@ -60,8 +61,8 @@ def report(result: Dict[str, Any]) -> str:
     if "latents" in result:
         once, all_calls = result["latents"].values()
         program, python = result["reconstruction"], result["reconstruction_by_python"]
-        lines.append(f"  {'inferred latents':24} {once:.1e} after the first call, {all_calls:.1e} after all (of the median "
-                     "sample)")
+        lines.append(f"  {'inferred latents':24} {once:.1e} after the first call, {all_calls:.1e} after all (of the "
+                     "median sample)")
         lines.append(f"MSRE {program['msre']:.1f}, PSNR {program['psnr']:.1f} dB of the images; from Python's latents "
                      f"{python['msre']:.1f}, {python['psnr']:.1f} dB")
     return "\n".join(lines)

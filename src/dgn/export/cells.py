@@ -8,19 +8,21 @@ from typing import Tuple
 from mindspore import Tensor, nn
 
 from dgn import config as cfg
+from dgn.errors import UserError
 from dgn.inference.energy import full_mask
 from dgn.inference.langevin import Langevin, Tensors, make_energy, make_sampler
 from dgn.nets.blocks import Deconv, Dense
 from dgn.nets.build import make_model
 from dgn.nets.model import Model
+from dgn.run import Run
 from dgn.training import checkpoint
 
 NO_FACTOR: cfg.Schedule = ((0, 1.0),)  # of inference.sigma_app, which only training uses
 
 
 def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
-    """The config with MindSpore's own operators in place of the C++ kernels, and the warp by gathers, which MindSpore Lite
-    runs."""
+    """The config with MindSpore's own operators in place of the C++ kernels, and the warp by gathers, which MindSpore
+    Lite runs."""
     return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"},
                        inference={"sigma_app": NO_FACTOR})
 
@@ -28,6 +30,13 @@ def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
 def full_precision(config: cfg.Config) -> cfg.Config:
     """The config without 16-bit layers, which MindSpore Lite does not have on every processor."""
     return cfg.changed(config, model={"precision": "float32"})
+
+
+def saved_checkpoint(run: Run) -> Path:
+    """The checkpoint of a run. Raises UserError if it has none yet."""
+    if run.checkpoint is None:
+        raise UserError(f"{run.folder.path} has no checkpoint yet")
+    return run.checkpoint
 
 
 def load_model(config: cfg.Config, saved: Path) -> Model:
@@ -38,7 +47,8 @@ def load_model(config: cfg.Config, saved: Path) -> Model:
 
 
 def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> Langevin:
-    """The sampler of a config with `steps` steps in its graph, and the preconditioner of the checkpoint, if it has one."""
+    """The sampler of a config with `steps` steps in its graph, and the preconditioner of the checkpoint, if it has
+    one."""
     sampler = make_sampler(make_energy(model, config), config, steps)
     if sampler.preconditioner is not None:
         checkpoint.load(saved, {"preconditioner": sampler.preconditioner})
@@ -46,7 +56,8 @@ def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> L
 
 
 def decoder(config: cfg.Config, saved: Path, onnx: bool = False) -> Model:
-    """Latents of each group -> image, appearance, displacement; of a plain model the image alone. Weights are folded."""
+    """Latents of each group -> image, appearance, displacement; of a plain model the image alone. Weights are
+    folded."""
     return fold(load_model(portable(config, "symmetric" if onnx else "stock"), saved))
 
 
@@ -62,9 +73,9 @@ class Inference(nn.Cell):
     """Langevin steps as a function: (images (N, C, H, W), latents (N, d) of each group, noise (K, N, d) of each sampled
     group) -> latents of each group.
 
-    Called repeatedly from zeros, the prior's mean, each time with new standard normal noise, it samples the posterior; zero
-    noise descends to a mode nearby. Latents of groups that are not sampled (labels) are returned unchanged. For models of
-    images only: the mask of clips is no input.
+    Called repeatedly from zeros, the prior's mean, each time with new standard normal noise, it samples the posterior;
+    zero noise descends to a mode nearby. Latents of groups that are not sampled (labels) are returned unchanged. For
+    models of images only: the mask of clips is no input.
     """
 
     def __init__(self, sampler: Langevin, sigma: float) -> None:

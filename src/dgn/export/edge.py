@@ -33,11 +33,11 @@ class Limits(NamedTuple):
 
 
 # By the precision in which a device multiplies. Single latents are judged after the first call alone: on a model with a
-# small sigma float32's own rounding moved chains apart, from 4e-6 after 5 steps to 0.3 after 300, into modes that explain
-# the images as well. The limit of float16 comes from an emulation and was never measured on a device: with the operands and
-# results of every dense and deconvolution layer rounded to 16 bits, as in Ascend's matrix unit, that model (Table 5, 32x32)
-# gave images 1.5e-3 and displacements 5e-4 of the largest value away; latents differed by 0.7 after 5 steps, with images no
-# worse (MSRE 1.52 against 1.58).
+# small sigma float32's own rounding moved chains apart, from 4e-6 after 5 steps to 0.3 after 300, into modes that
+# explain the images as well. The limit of float16 comes from an emulation and was never measured on a device: with the
+# operands and results of every dense and deconvolution layer rounded to 16 bits, as in Ascend's matrix unit, that model
+# (Table 5, 32x32) gave images 1.5e-3 and displacements 5e-4 of the largest value away; latents differed by 0.7 after 5
+# steps, with images no worse (MSRE 1.52 against 1.58).
 LIMITS = {"float32": Limits(1e-5, 1e-3), "float16": Limits(1e-2, None)}
 ERROR_RATIO = 1.5  # MSRE of the program's latents after all steps relative to Python's, at most; a choice
 
@@ -45,17 +45,18 @@ ERROR_RATIO = 1.5  # MSRE of the program's latents after all steps relative to P
 def exported_run(exported: Exported) -> Run:
     """The run that was exported, on the device in use. Raises UserError if it is gone or has a newer checkpoint."""
     run = open_run(exported.run)
-    if exported.about.get("checkpoint") != run.checkpoint.name:
-        raise UserError(f"{exported.folder} was exported from {exported.about.get('checkpoint')} of {exported.run}, whose "
-                        f"newest checkpoint is now {run.checkpoint.name}; export it again")
+    saved = cells.saved_checkpoint(run)
+    if exported.about.get("checkpoint") != saved.name:
+        raise UserError(f"{exported.folder} was exported from {exported.about.get('checkpoint')} of {exported.run}, "
+                        f"whose newest checkpoint is now {saved.name}; export it again")
     return run
 
 
 def prepare(exported: Exported, data: Path, output: Path) -> str:
     """Writes the images or latents in `data` as arrays for the program into the new folder `output`.
 
-    data: a folder of images, cropped as the run's config says, or of latents (see infer310.read_latents). Returns what was
-    written as text. Raises UserError if the data do not fit the model.
+    data: a folder of images, cropped as the run's config says, or of latents (see infer310.read_latents). Returns what
+    was written as text. Raises UserError if the data do not fit the model.
     """
     run = exported_run(exported)
     groups = run.model.groups
@@ -68,9 +69,9 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
             infer310.write_samples(folder / "latents" / group.name, z)
         return f"latents of {len(latents[0])} samples"
     if "inference_lite" not in exported.about:
-        raise UserError(f"{data} holds no latents, and latents of images cannot be inferred with {exported.folder}, which has "
-                        "no inference_lite.mindir (there is none of models of clips): infer them with `python -m dgn infer`, "
-                        "and give its output")
+        raise UserError(f"{data} holds no latents, and latents of images cannot be inferred with {exported.folder}, "
+                        "which has no inference_lite.mindir (there is none of models of clips): infer them with "
+                        "`python -m dgn infer`, and give its output")
     source = open_images(run.config.data, str(data))
     given = given_latents(groups, source)
     folder = new_folder(output)
@@ -82,7 +83,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
 
 
 def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: float = 3.0) -> Dict[str, Any]:
-    """Compares the program's results in the work folder `output` with Python's; writes check.json and overview.png there.
+    """Compares the program's results in the work folder `output` with Python's; writes check.json and overview.png.
 
     descent_steps: steps without noise with which the program inferred; gamma: range of its traversals.
     Returns the content of check.json: number of samples; largest relative difference of each result; of PNG files in
@@ -90,7 +91,7 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
     """
     run = exported_run(exported)
     groups = run.model.groups
-    model = cells.load_model(cells.full_precision(run.config), run.checkpoint)
+    model = cells.load_model(cells.full_precision(run.config), cells.saved_checkpoint(run))
     names = infer310.sample_names(output / "reconstruct" / "image")
     inferred = (output / "images").is_dir()
     latents = tuple(infer310.read_written(output / "latents" / group.name, names) if inferred else
@@ -111,7 +112,8 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
     if inferred:
         first = [infer310.read_written(output / "first_call" / group.name, names) for group in groups]
         once, own = (_infer(exported, run, model, output, steps) for steps in (1, descent_steps))
-        result["latents"] = {"first_call": _median_difference(first, once), "all_calls": _median_difference(latents, own)}
+        result["latents"] = {"first_call": _median_difference(first, once),
+                             "all_calls": _median_difference(latents, own)}
         result["reconstruction"] = reconstruction.compute(images, decoded.image)
         result["reconstruction_by_python"] = reconstruction.compute(images, decode(model, *own).image)
     _overview(output / "overview.png", images, decoded, names)
@@ -140,8 +142,8 @@ def judge(result: Dict[str, Any], precision: str, output: Path) -> None:
 
 def traversal(decoder: Callable[..., Decoded], groups: Sequence[LatentGroup], moving: int, dimensions: Sequence[int],
               gamma: float, held: Sequence[np.ndarray]) -> np.ndarray:
-    """Images (rows, positions, ...) that the program's job traverse should write: group `moving` along each of the dimensions
-    from -gamma to gamma, the others at `held`, (d,) for each group."""
+    """Images (rows, positions, ...) that the program's job traverse should write: group `moving` along each of the
+    dimensions from -gamma to gamma, the others at `held`, (d,) for each group."""
     z = np.concatenate([sweep(k, groups[moving].shape[0], gamma) for k in dimensions])
     latents = [z if g == moving else held[g][None].repeat(len(z), 0) for g in range(len(groups))]
     images = decoder(*latents).image
@@ -160,17 +162,18 @@ def _traversal_errors(model: Model, latents: Latents, output: Path, gamma: float
     errors = {}
     for g, group in enumerate(model.groups):
         folder = output / f"traverse_{group.name}"
-        expected = traversal(functools.partial(decode, model), model.groups, g, infer310.dimensions_written(folder), gamma,
-                             [z[0] for z in latents])
+        dimensions, held = infer310.dimensions_written(folder), [z[0] for z in latents]
+        expected = traversal(functools.partial(decode, model), model.groups, g, dimensions, gamma, held)
         errors[f"traversal of {group.name}"] = difference(infer310.read_written(folder, ["traversal"])[0], expected)
     return errors
 
 
 def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int) -> Latents:
-    """Latents of the work folder's images by Python's sampler, after as many steps without noise as whole calls make."""
+    """Latents of the work folder's images by Python's sampler, after `steps` steps without noise, in whole calls."""
     about = exported.about["inference_lite"]
-    sampler = cells.load_sampler(run.config, model, run.checkpoint, about["steps"])
-    given = {group.name: infer310.read_samples(output / "start" / group.name) for group in model.groups if not group.sampled}
+    sampler = cells.load_sampler(run.config, model, cells.saved_checkpoint(run), about["steps"])
+    given = {group.name: infer310.read_samples(output / "start" / group.name)
+             for group in model.groups if not group.sampled}
     chains = Chains(0, about["sigma"], seed=0, descent_steps=steps)
     return unseen.infer(sampler, infer310.read_samples(output / "images"), chains, given=given)
 

@@ -28,27 +28,35 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
                batch: Optional[int] = None, steps: Optional[int] = None) -> Dict[str, Any]:
     """Writes decoder, inference and inference_lite (see `dgn export --help`) and export.json into a folder.
 
-    output: the folder (default: export, or export_mindir1, in the run folder); format: mindir or onnx; mindir_version: 3, as
-    MindSpore writes, or 1 for MindSpore Lite 2.0; batch: samples in a call (default: any number for the decoder and 1 for
-    inference; of version 1: 1); steps: Langevin steps in a call (default: inference.steps).
+    output: the folder (default: export, or export_mindir1, in the run folder); format: mindir or onnx; mindir_version:
+    3, as MindSpore writes, or 1 for MindSpore Lite 2.0; batch: samples in a call (default: any number for the decoder
+    and 1 for inference; of version 1: 1); steps: Langevin steps in a call (default: inference.steps).
 
     Returns the content of export.json: for each file its name, the shapes of its inputs and outputs, and its largest
-    difference to the model, relative to the largest value. Raises UserError if the options do not fit together, RunFailed
-    if a file cannot be written or differs.
+    difference to the model, relative to the largest value. Raises UserError if the options do not fit together,
+    RunFailed if a file cannot be written or differs.
     """
     lite2 = mindir_version == 1
     if format == "onnx" and lite2:
         raise UserError("--format onnx has no MindIR version")
     if format == "onnx" and batch is None:
         raise UserError("--format onnx needs a fixed number of samples: --batch 1")
+    saved = cells.saved_checkpoint(run)
     folder = output or run.folder.path / ("export_mindir1" if lite2 else "export")
     entries = {"decoder": _export_decoder(run, folder / f"decoder.{format}", batch or (1 if lite2 else None), lite2)}
     if format == "mindir" and not run.config.data.frames:
         count, steps = batch or 1, steps or run.config.inference.steps
+        sampler = cells.load_sampler(run.config, run.model, saved, steps)
         if not lite2:
-            entries["inference"] = _export_inference(run, folder / "inference.mindir", count, steps)
-        entries["inference_lite"] = _export_adjoint(run, folder / "inference_lite.mindir", count, steps, lite2)
-    about = {"run": str(run.folder.path.resolve()), "checkpoint": run.checkpoint.name, "mindir_version": mindir_version,
+            cell = cells.inference(run.config, saved, steps)
+            entries["inference"] = _export_inference(run, cell, sampler, folder / "inference.mindir", count)
+        exact = cells.full_precision(run.config)
+        if exact != run.config:
+            sampler = cells.load_sampler(exact, cells.load_model(exact, saved), saved, steps)
+        adjoint = adjoint_inference(run.config, saved, steps)
+        path = folder / "inference_lite.mindir"
+        entries["inference_lite"] = _export_inference(run, adjoint, sampler, path, count, lite2)
+    about = {"run": str(run.folder.path.resolve()), "checkpoint": saved.name, "mindir_version": mindir_version,
              "size": run.model.size, "channels": run.model.channels, "frames": run.config.data.frames,
              "versions": device.versions(), **entries}
     write_json(folder / "export.json", about)
@@ -57,11 +65,11 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
 
 def _export_decoder(run: Run, path: Path, count: Optional[int], lite2: bool) -> Dict[str, Any]:
     """Writes the decoder; returns its entry of export.json. count: samples in a call; None: any number."""
-    config, model = run.config, run.model
+    config, model, saved = run.config, run.model, cells.saved_checkpoint(run)
     if lite2:
         config = cells.full_precision(config)
-        model = cells.load_model(config, run.checkpoint)
-    cell = cells.decoder(config, run.checkpoint, onnx=path.suffix == ".onnx")
+        model = cells.load_model(config, saved)
+    cell = cells.decoder(config, saved, onnx=path.suffix == ".onnx")
     latents = [z[0] for z in langevin.draw_noise(cell, 1, count or 2, 0, "export")]
     expected = [part for part in decode(model, *latents) if part is not None]
     names = [group.name for group in model.groups]
@@ -74,24 +82,10 @@ def _export_decoder(run: Run, path: Path, count: Optional[int], lite2: bool) -> 
             "difference": difference}
 
 
-def _export_inference(run: Run, path: Path, count: int, steps: int) -> Dict[str, Any]:
-    """Writes the inference with its gradient by automatic differentiation; returns its entry of export.json."""
-    cell = cells.inference(run.config, run.checkpoint, steps)
-    sampler = cells.load_sampler(run.config, run.model, run.checkpoint, steps)
-    return _write_inference(run, cell, sampler, path, count)
-
-
-def _export_adjoint(run: Run, path: Path, count: int, steps: int, lite2: bool) -> Dict[str, Any]:
-    """Writes the inference with its gradient written out; returns its entry of export.json. lite2: as MindIR 1."""
-    cell = adjoint_inference(run.config, run.checkpoint, steps)
-    model = cells.load_model(cells.full_precision(run.config), run.checkpoint)
-    sampler = cells.load_sampler(run.config, model, run.checkpoint, steps)
-    return _write_inference(run, cell, sampler, path, count, lite2)
-
-
-def _write_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path: Path, count: int,
-                     lite2: bool = False) -> Dict[str, Any]:
-    """Writes an inference cell that must agree with the sampler."""
+def _export_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path: Path, count: int,
+                      lite2: bool = False) -> Dict[str, Any]:
+    """Writes an inference cell that must agree with the sampler, as MindIR 1 if `lite2`; returns its entry of
+    export.json."""
     model, steps, sigma = sampler.energy.model, sampler.steps, cfg.last_sigma(run.config)
     images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
     start = tuple(z[0] for z in langevin.draw_noise(model, 1, count, 0, "export"))

@@ -61,8 +61,8 @@ def plain_folder() -> Path:
     for folder in (tempfile.gettempdir(), *_TEMPORARY):
         if _PLAIN.fullmatch(folder) and os.access(folder, os.W_OK):
             return Path(folder)
-    raise RunFailed("MindSpore exports to paths of letters, digits and @ _ - . : / only, and no such temporary folder can "
-                    "be written; name one in TMPDIR")
+    raise RunFailed("MindSpore exports to paths of letters, digits and @ _ - . : / only, and no such temporary folder "
+                    "can be written; name one in TMPDIR")
 
 
 def run_mindir(path: Path, inputs: Sequence[np.ndarray]) -> List[np.ndarray]:

@@ -39,8 +39,8 @@ class Exported(NamedTuple):
         for path in (Path(self.about.get("run", "")), self.folder.parent):
             if (path / "config.yaml").is_file():
                 return path
-        raise UserError(f"{self.folder} was exported from {self.about.get('run')}, which is not there; the check needs that "
-                        "run folder")
+        raise UserError(f"{self.folder} was exported from {self.about.get('run')}, which is not there; the check needs "
+                        "that run folder")
 
 
 def open_exported(path: Path) -> Exported:
@@ -62,8 +62,8 @@ def holds_latents(data: Path, groups: Sequence[LatentGroup]) -> bool:
 
 
 def read_latents(data: Path, groups: Sequence[LatentGroup]) -> Tuple[np.ndarray, ...]:
-    """Latents (n, d) float32 of each group: of a latents.npz that `dgn infer` wrote, or of folders named as the groups, with
-    .npy and .bin files of float32.
+    """Latents (n, d) float32 of each group: of a latents.npz that `dgn infer` wrote, or of folders named as the groups,
+    with .npy and .bin files of float32.
 
     Raises UserError, naming the file, if a value is not finite or no latent, or if type or size do not fit the model.
     """
@@ -104,7 +104,8 @@ def _checked(values: np.ndarray, file: Path, group: LatentGroup) -> np.ndarray:
     if values.dtype != np.float32:
         raise UserError(f"{what} are {values.dtype}; save them as float32: array.astype(numpy.float32)")
     if values.size == 0 or values.size % group.shape[0]:
-        raise UserError(f"{what} are {values.size} values, so they are not of {group.shape[0]} dimensions as this model's")
+        raise UserError(f"{what} are {values.size} values, so they are not of {group.shape[0]} dimensions as this "
+                        "model's")
     if not np.isfinite(values).all():
         raise UserError(f"{what} hold {int((~np.isfinite(values)).sum())} values that are not finite numbers"
                         + _float64_hint(file))
@@ -155,8 +156,8 @@ def sample_names(written: Path) -> List[str]:
 
 
 def pairs_written(folder: Path) -> Tuple[List[str], List[List[int]]]:
-    """Names of the images that the job recombine wrote into a folder, and for each the indices of the donors of appearance and
-    of geometry. Raises RunFailed if there are none."""
+    """Names of the images that the job recombine wrote into a folder, and for each the indices of the donors of
+    appearance and of geometry. Raises RunFailed if there are none."""
     names = sorted(file.stem for file in folder.glob("samples_*__samples_*.npy"))
     if not names:
         raise RunFailed(f"{folder} holds nothing that the program wrote")

@@ -8,7 +8,7 @@ import pytest
 from mindspore.train import mind_ir_pb2 as proto
 
 from dgn.errors import RunFailed
-from dgn.export import mindir1
+from dgn.export.lite2 import mindir1
 
 Attribute = proto.AttributeProto
 

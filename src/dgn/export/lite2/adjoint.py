@@ -1,15 +1,15 @@
 """Langevin dynamics with the gradient written out.
 
-MindSpore Lite 2.0 runs the decoder, but no graph that automatic differentiation made of it. Here the gradient of the energy
-with respect to the latents (Eq. 7, 8) consists of operators that it has, and every operator has its own copy of its
-constants: Lite 2.0 silently gives wrong numbers where one constant goes into two operators that use it differently (a weight
-into a Conv2DTranspose and a Conv2D, a matrix to the left in one product and to the right in another).
+MindSpore Lite 2.0 runs the decoder, but no graph that automatic differentiation made of it. Here the gradient of the
+energy with respect to the latents (Eq. 7, 8) consists of operators that it has, and every operator has its own copy of
+its constants: Lite 2.0 silently gives wrong numbers where one constant goes into two operators that use it differently
+(a weight into a Conv2DTranspose and a Conv2D, a matrix to the left in one product and to the right in another).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Tuple
+from typing import Any, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -76,7 +76,7 @@ class GeometryAdjoint(nn.Cell):
         super().__init__()
         self.stack, self.max_pixels = StackAdjoint(generator.stack), generator.max_pixels
         self.smooth = generator.spline is not None
-        if self.smooth:
+        if generator.spline is not None:
             spline = generator.spline.asnumpy()
             self.left, self.right = _constant(spline.T, "left"), _constant(spline, "right")
 
@@ -87,14 +87,16 @@ class GeometryAdjoint(nn.Cell):
 
 
 class WarpAdjoint(nn.Cell):
-    """Gradients of the reference warp with respect to both inputs; dout: with respect to the warped image (N, C, H, W)."""
+    """Gradients of the reference warp with respect to both inputs; dout: with respect to the warped image (N, C, H,
+    W)."""
 
     def __init__(self, warp: ReferenceWarp) -> None:
         super().__init__()
         self.warp, self.over_channels, self.add_rows = warp, ops.ReduceSum(keep_dims=True), ops.UnsortedSegmentSum()
 
     def to_image(self, displacement: Tensor, dout: Tensor) -> Tensor:
-        """(N, C, H, W): every pixel of dout, by its bilinear weights, added to the four pixels that it was sampled from."""
+        """(N, C, H, W): every pixel of dout, by its bilinear weights, added to the four pixels that it was sampled
+        from."""
         corner, a, b = self.warp.locate(displacement)
         indices, weighted = (), ()
         for step, weight in zip(self.warp.steps, ((1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b)):
@@ -130,7 +132,7 @@ class AdjointLangevin(LangevinStep):
         self.drift, self.diffusion = -0.5 * sampler.step_size ** 2, sampler.step_size
         self.deformable = len(model.groups) == 2
         self.adjoints = nn.CellList([_adjoint(branch) for branch in model.branches])
-        self.warp = WarpAdjoint(model.warp) if self.deformable else None
+        self.warp: Any = WarpAdjoint(model.warp) if self.deformable else None
         self.refine = None
         if self.deformable and model.refine is not None:
             self.refine_weight = _constant(model.refine.weight.asnumpy(), "refine_weight")
