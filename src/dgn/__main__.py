@@ -57,6 +57,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         words = sys.argv[1:] if argv is None else argv
         args = parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
+        device.set_environment(getattr(args, "device", "auto"))
         if args.command not in WITHOUT_MINDSPORE:
             device.import_mindspore()
         return args.run(args) or 0

@@ -81,8 +81,8 @@ def start(name: str = "auto") -> str:
         name = next(candidate for candidate in DEVICES if available(candidate))
     elif not available(name):
         reasons = "; ".join(machine.attempt(name).messages[:2])
-        raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor --device "
-                        f"{name} shows what is missing, auto and CPU run here")
+        raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor "
+                        f"--device {name} shows what is missing, auto and CPU run here")
     ms.set_device(name)
     ms.set_context(mode=ms.GRAPH_MODE)
     if launched_by_msrun():
@@ -91,15 +91,16 @@ def start(name: str = "auto") -> str:
 
 
 def import_mindspore() -> None:
-    """Imports MindSpore. Ctrl-C meanwhile exits at once: an exception inside the import of its libraries would abort the
-    process with a dump. Raises UserError if it cannot be imported."""
+    """Imports MindSpore. Ctrl-C meanwhile exits at once: an exception inside the import of its libraries would abort
+    the process with a dump. Raises UserError if it cannot be imported."""
     check_versions()
     main = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGINT, _exit_interrupted) if main else None
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:
-        raise UserError(f"MindSpore cannot be imported: {str(error).strip().splitlines()[0]}") from None
+        raise UserError(f"MindSpore cannot be imported: {str(error).strip().splitlines()[0]}; dgn doctor shows what is "
+                        "missing") from None
     finally:
         if main:
             signal.signal(signal.SIGINT, previous)
@@ -131,12 +132,13 @@ def _join() -> None:
     variables = {name: os.environ.get(name) for name in ("MS_ROLE", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT")}
     missing = [name for name, value in variables.items() if not value]
     if missing:
-        raise UserError(f"MS_ROLE is {variables['MS_ROLE']}, as msrun sets it, but {', '.join(missing)} is not set; unset "
-                        "MS_ROLE for a training in one process")
-    if variables["MS_ROLE"] == "MS_WORKER" and not _answers(str(variables["MS_SCHED_HOST"]), str(variables["MS_SCHED_PORT"])):
+        raise UserError(f"MS_ROLE is {variables['MS_ROLE']}, as msrun sets it, but {', '.join(missing)} is not set; "
+                        "unset MS_ROLE for a training in one process")
+    host, port = str(variables["MS_SCHED_HOST"]), str(variables["MS_SCHED_PORT"])
+    if variables["MS_ROLE"] == "MS_WORKER" and not _answers(host, port):
         listed = ", ".join(f"{name}={value}" for name, value in variables.items())
-        print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of msrun, stop "
-              "it and unset these variables", file=sys.stderr, flush=True)
+        print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of msrun, "
+              "stop it and unset these variables", file=sys.stderr, flush=True)
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # the call below blocks in C++
     try:
         communication.init()

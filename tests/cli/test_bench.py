@@ -43,8 +43,8 @@ def test_parts_of_clips(capsys):
 
 
 def test_the_tools_and_their_arguments(capsys):
-    for line, message in (([], "processes"), (["parts"], "--against"), (["processes"], "count"), (["storage"], "samples"),
-                          (["program"], "FILE")):
+    for line, message in (([], "processes"), (["parts"], "--against"), (["processes"], "count"),
+                          (["storage"], "samples"), (["program"], "FILE")):
         with pytest.raises(SystemExit) as stopped:
             main(["bench", *line, "--help"])
         assert stopped.value.code == 0 and message in capsys.readouterr().out

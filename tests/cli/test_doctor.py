@@ -17,12 +17,12 @@ from dgn.errors import UserError
 
 SOURCE = Path(__file__).parents[2] / "src"
 REPORTED = """\
-[WARNING] ME(2140:1401387,MainProcess):2026-11-28-02:56:41.794.000 [mindspore/run_check/_check_version.py:317] MindSpore \
+[WARNING] ME(21:14,MainProcess):2026-11-28-02:56:41.794.000 [mindspore/run_check/_check_version.py:317] MindSpore \
 version 2.10.0 and Ascend AI software package (Ascend Data Center Solution)version 8.1 does not match, the version of \
 software package expect one of ['8.2', '8.3']. Please refer to the match info on: https://www.mindspore.cn/install
-[ERROR] ME(2140:1401387,MainProcess):2026-11-28-02:56:41.795.000 [mindspore/run_check/_check_version.py:388] CheckFailed: No \
+[ERROR] ME(21:14,MainProcess):2026-11-28-02:56:41.795.000 [mindspore/run_check/_check_version.py:388] CheckFailed: No \
 module named 'attr'
-[CRITICAL] ME(2140:1401387,MainProcess):2026-11-28-02:56:41.795.000 [mindspore/run_check/_check_version.py:389] MindSpore \
+[CRITICAL] ME(21:14,MainProcess):2026-11-28-02:56:41.795.000 [mindspore/run_check/_check_version.py:389] MindSpore \
 relies on whl package "te" in Ascend AI software package (Ascend Data Center Solution). Please check whether they are \
 installed correctly or not, refer to the match info on: https://www.mindspore.cn/install
 [INFO] CORE(2140,7f12dd5f8b80,python):2026-11-28-02:56:43.148.467 [mindspore/core/utils/ms_context.cc:160] Backend] CPU
@@ -72,7 +72,8 @@ def test_this_machine(no_accelerator, capsys):
 
 
 def test_run_check(no_accelerator, monkeypatch, capsys):
-    results = {True: machine.Attempt(True, (), ("all is correct",)), False: machine.Attempt(False, ("libge.so: absent",), ())}
+    results = {True: machine.Attempt(True, (), ("all is correct",)),
+               False: machine.Attempt(False, ("libge.so: absent",), ())}
     for succeeded, result in results.items():
         monkeypatch.setattr(machine, "attempt", lambda name, check, result=result: result if check else None)
         assert main(["doctor", "--device", "CPU", "--run-check"]) == (0 if succeeded else 1)
@@ -81,11 +82,12 @@ def test_run_check(no_accelerator, monkeypatch, capsys):
 
 def test_a_device_that_is_not_offered(no_accelerator, monkeypatch, capsys):
     monkeypatch.setattr(device, "available", lambda name: name == "CPU")
-    monkeypatch.setattr(machine, "attempt", lambda name, check: machine.Attempt(False, machine.messages(name, REPORTED), ()))
+    result = machine.Attempt(False, machine.messages("Ascend", REPORTED), ())
+    monkeypatch.setattr(machine, "attempt", lambda name, check: result)
     assert main(["doctor", "--device", "Ascend"]) == 1
     printed = capsys.readouterr().out
-    for part in ("MindSpore does not offer Ascend here", "libge_runner.so: cannot open shared", "No module named 'attr'",
-                 "version 8.1 does not match", "CANN is neither"):
+    for part in ("MindSpore does not offer Ascend here", "libge_runner.so: cannot open shared",
+                 "No module named 'attr'", "version 8.1 does not match", "CANN is neither"):
         assert part in printed, part
 
 
@@ -102,8 +104,8 @@ def test_what_would_not_work(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(doctor, "REQUIRED", ("yaml", "no_such_module"))
     assert main(["doctor", "--device", "CPU"]) == 1
     printed = capsys.readouterr().out
-    for part in ("CUDA 13.0 is here", "although CANN is here", "no msrun", "missing: no_such_module", "CANN 1.0 is here, this",
-                 f"source {tmp_path}/set_env.sh", "pip install attrs cython"):
+    for part in ("CUDA 13.0 is here", "although CANN is here", "no msrun", "missing: no_such_module",
+                 "CANN 1.0 is here, this", f"source {tmp_path}/set_env.sh", "pip install attrs cython"):
         assert part in printed, part
     assert sorted(set(called)) == sorted(called)  # each program once
 
@@ -118,7 +120,8 @@ def test_reasons_in_the_output_of_mindspore():
 
 
 def test_an_attempt_reports_what_is_written_on_the_way(tmp_path, monkeypatch):
-    package(tmp_path, "mindspore", "import os, sys", "print('[ERROR] ME(1:2,M):3 [a.py:4] level', os.environ['GLOG_v'])",
+    package(tmp_path, "mindspore", "import os, sys",
+            "print('[ERROR] ME(1:2,M):3 [a.py:4] level', os.environ['GLOG_v'])",
             "def set_device(name): sys.stderr.write('[WARNING] ME(1:2,M):3 [a.py:4] device ' + name + chr(10))",
             "def run_check(): print('MindSpore running check failed.')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -174,8 +177,8 @@ def test_packages_that_cann_needs(tmp_path, monkeypatch):
 
 
 def test_rows_of_npu_smi(tmp_path, monkeypatch):
-    program(tmp_path / "bin", "npu-smi", "+------+------+", "| NPU   Name  | Health |", "+======+======+", "| 0     910B3 | OK     |",
-            "|       |     |")
+    program(tmp_path / "bin", "npu-smi", "+------+------+", "| NPU   Name  | Health |", "+======+======+",
+            "| 0     910B3 | OK     |", "|       |     |")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     assert machine.npu_smi() == ["NPU Name | Health", "0 910B3 | OK"]
 
@@ -212,18 +215,21 @@ def test_warnings_of_mindspore_are_shown_on_accelerators(name, here, level, monk
 
 def test_the_level_follows_the_device_of_the_command_line(tmp_path):
     """Set before MindSpore, here a package that prints it, is imported."""
-    package(tmp_path, "mindspore", "import os", "print('level', os.environ['GLOG_v'])", "raise ImportError('no more of it')")
+    package(tmp_path, "mindspore", "import os", "print('level', os.environ['GLOG_v'])",
+            "raise ImportError('no more of it')")
     environment = {key: value for key, value in os.environ.items() if key != device.LOG_LEVEL}
     for name, level in (("CPU", "3"), ("Ascend", "2")):
-        done = subprocess.run([sys.executable, "-m", "dgn", "evaluate", "run", "--device", name], text=True, capture_output=True,
+        done = subprocess.run([sys.executable, "-m", "dgn", "evaluate", "run", "--device", name], text=True,
+                              capture_output=True,
                               env={**environment, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(SOURCE)])})
-        assert done.returncode == 2 and f"level {level}\n" in done.stdout and "imported: no more of it; dgn doctor" in done.stderr
+        assert done.returncode == 2 and f"level {level}\n" in done.stdout
+        assert "imported: no more of it; dgn doctor" in done.stderr
 
 
 def test_a_mindspore_that_cannot_be_imported(tmp_path):
     package(tmp_path, "mindspore", "raise OSError('libgomp.so.1: cannot open shared object file')")
-    done = python("-c", "from dgn.cli import doctor; doctor.REQUIRED = ('mindspore', 'numpy'); import dgn.__main__ as d; "
-                  "raise SystemExit(d.main(['doctor']))", path=tmp_path)
+    done = python("-c", "from dgn.cli import doctor; doctor.REQUIRED = ('mindspore', 'numpy'); "
+                  "import dgn.__main__ as d; raise SystemExit(d.main(['doctor']))", path=tmp_path)
     assert done.returncode == 1 and "missing: mindspore (libgomp.so.1: cannot open shared object file)" in done.stdout
 
 
@@ -231,7 +237,8 @@ def test_without_any_package():
     """-S: no site-packages, so neither MindSpore nor NumPy."""
     done = python("-S", "-m", "dgn", "doctor")
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    for part in ("device", "none: nothing runs without MindSpore", "missing: mindspore", "missing: numpy", "missing: yaml"):
+    for part in ("device", "none: nothing runs without MindSpore", "missing: mindspore", "missing: numpy",
+                 "missing: yaml"):
         assert part in done.stdout, part
     version = python("-S", "-m", "dgn", "--version")
     assert version.returncode == 0 and version.stdout.startswith("dgn 0.")
@@ -241,8 +248,8 @@ def test_without_any_package():
     assert bench.returncode == 2 and "dgn doctor" in bench.stderr and "Traceback" not in bench.stderr
 
 
-@pytest.mark.parametrize("line", [["--help"], ["--version"], ["bench", "--help"], ["export", "--help"], ["infer310", "--help"],
-                                  ["doctor", "--help"]])
+@pytest.mark.parametrize("line", [["--help"], ["--version"], ["bench", "--help"], ["export", "--help"],
+                                  ["infer310", "--help"], ["doctor", "--help"]])
 def test_help_imports_nothing_heavy(line):
     done = python("-X", "importtime", "-m", "dgn", *line)
     assert done.returncode == 0

@@ -58,7 +58,8 @@ def test_repeated_calls_of_the_inference_equal_those_of_the_sampler(trained):
     ["training.adversarial=nonsaturating", "training.critic_width=2", "training.r1_weight=0",
      "inference.sigma_app=[[0,2.0]]"]])
 def test_every_kind_of_run_can_be_exported(settings, images, tmp_path):
-    """Of the trained networks the generators alone: no encoder, no critic. With the preconditioner of a run that has one."""
+    """Of the trained networks the generators alone, no encoder and no critic; with the preconditioner, if there is
+    one."""
     extra = [word for setting in settings for word in ("--set", setting)]
     assert main(arguments(images, tmp_path / "run", 1, *extra)) == 0
     run = load(tmp_path / "run")
@@ -73,11 +74,12 @@ def test_every_kind_of_run_can_be_exported(settings, images, tmp_path):
         assert {name for name in names if "preconditioner" not in name} == generators, file
     if run.sampler.preconditioner is not None:
         assert "sampler.preconditioner.metric_z" in names
-        export_run(run, tmp_path / "old", mindir_version=1)  # raises if version 1 does not have its operators
+        export_run(run, tmp_path / "old", mindir_version=1)  # raises if an operator has no form in version 1
 
 
 def test_the_decoder_of_a_video_model(tmp_path):
-    settings = [*SETTINGS, "data.frames=5", "data.limit=4", "model.network=table5", "model.alpha=2", "training.epochs=1"]
+    settings = [*SETTINGS, "data.frames=5", "data.limit=4", "model.network=table5", "model.alpha=2",
+                "training.epochs=1"]
     line = ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--train-only"]
     assert main([*line, *(word for setting in settings for word in ("--set", setting))]) == 0
     about = export_run(load(tmp_path / "run"), batch=2)

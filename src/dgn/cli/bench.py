@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from dgn import device, recipe
-from dgn.cli import add_device, positive
+from dgn.cli import add_device, positive, user_path
 from dgn.config import Config, changed
 from dgn.errors import UserError
 from dgn.files import write_json
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="also the sampler as PyTorch programs, if PyTorch is installed")
     parts.add_argument("--graphs", action="store_true",
                        help="in place of times: operators and compile time of every graph of a training with --config")
-    parts.add_argument("--json", metavar="FILE",
+    parts.add_argument("--json", metavar="FILE", type=user_path,
                        help="also write the seconds of every call, or with --graphs the counts")
     processes = tools.add_parser("processes", help="iterations of a training in one process and in several")
     processes.add_argument("count", type=positive, help="processes, one thread each, on the same batch")
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     storage.add_argument("samples", type=positive, help="samples of one process")
     _add_common(storage)
     program = tools.add_parser("program", help="the C++ program beside Python, for one sample and for eight")
-    program.add_argument("program", metavar="FILE", help="dgn_infer of ascend310_infer")
+    program.add_argument("program", metavar="FILE", type=user_path, help="dgn_infer of ascend310_infer")
     _add_common(program, rounds=7)
     _make_default(parser, "parts")
 
@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser, batch: Optional[int] = None, steps: Optional[int] = None,
                 rounds: Optional[int] = None) -> None:
     """Arguments of several tools, with their defaults; None: the tool does not have it."""
-    parser.add_argument("--config", metavar="YAML", help="recipe; without it the paper's model (Table 4)")
+    parser.add_argument("--config", metavar="YAML", type=user_path,
+                        help="recipe; without it the paper's model (Table 4)")
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
                         help="change one value of the config; may be repeated")
     if batch:

@@ -28,7 +28,7 @@ import argparse
 from pathlib import Path
 from typing import Optional
 
-from dgn.cli import add_device, positive
+from dgn.cli import add_device, positive, user_path
 
 
 def batch(text: str) -> Optional[int]:
@@ -37,8 +37,8 @@ def batch(text: str) -> Optional[int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("output", metavar="OUT", nargs="?",
+    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    parser.add_argument("output", metavar="OUT", type=user_path, nargs="?",
                         help="folder of the files (default: export, or export_mindir1, in the run folder)")
     parser.add_argument("--batch", type=batch, default=None,
                         help="samples of a call, or free (default): any number for the decoder, one for inference")
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.run import load
 
     trained = load(args.run_folder, args.device)
-    output = Path(args.output).expanduser() if args.output else None
+    output = Path(args.output) if args.output else None
     about = export_run(trained, output, args.format, args.mindir_version, args.batch, args.steps)
     folder = output or trained.folder.path / ("export_mindir1" if args.mindir_version == 1 else "export")
     for name in ("decoder", "inference", "inference_lite"):

@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any, Dict
 
 from dgn import device
-from dgn.cli import above_zero, add_device, natural
+from dgn.cli import above_zero, add_device, natural, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(dest="step", required=True)
     prepare = steps.add_parser("prepare", help="arrays for the program")
-    prepare.add_argument("mindir", metavar="MINDIR")
-    prepare.add_argument("data", metavar="DATA")
-    prepare.add_argument("output", metavar="OUT")
+    prepare.add_argument("mindir", metavar="MINDIR", type=user_path)
+    prepare.add_argument("data", metavar="DATA", type=user_path)
+    prepare.add_argument("output", metavar="OUT", type=user_path)
     check = steps.add_parser("check", help="the program's results compared with Python's")
-    check.add_argument("mindir", metavar="MINDIR")
-    check.add_argument("output", metavar="OUT")
+    check.add_argument("mindir", metavar="MINDIR", type=user_path)
+    check.add_argument("output", metavar="OUT", type=user_path)
     check.add_argument("--precision", choices=["float32", "float16"], default="float32", help="in which the program's "
                        "device multiplies; decides the accepted difference to Python (default %(default)s)")
     check.add_argument("--descent-steps", "--settle", type=natural, default=300, metavar="N",
@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     from dgn.export import edge
     from dgn.export.infer310 import open_exported
 
-    exported, output = open_exported(Path(args.mindir).expanduser()), Path(args.output).expanduser()
+    exported, output = open_exported(Path(args.mindir)), Path(args.output)
     if args.step == "prepare":
-        print(f"{edge.prepare(exported, Path(args.data).expanduser(), output)}; written to {output}")
+        print(f"{edge.prepare(exported, Path(args.data), output)}; written to {output}")
         return 0
     result = edge.check(exported, output, args.descent_steps, args.gamma)
     print(report(result))

@@ -10,12 +10,12 @@ import numpy as np
 
 from dgn.data.open import open_images
 from dgn.errors import RunFailed, UserError
-from dgn.evaluation import reconstruction
+from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.export import cells, infer310
 from dgn.export.infer310 import Exported
 from dgn.figures import clips, pictures
 from dgn.figures.bases import sweep
-from dgn.files import new_folder, write_json
+from dgn.files import check_outside, new_folder, write_json
 from dgn.inference import unseen
 from dgn.inference.latents import given_latents
 from dgn.inference.unseen import Chains
@@ -72,6 +72,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
         raise UserError(f"{data} holds no latents, and latents of images cannot be inferred with {exported.folder}, "
                         "which has no inference_lite.mindir (there is none of models of clips): infer them with "
                         "`python -m dgn infer`, and give its output")
+    check_outside(output, str(data))
     source = open_images(run.config.data, str(data))
     given = given_latents(groups, source)
     folder = new_folder(output)
@@ -114,8 +115,8 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
         once, own = (_infer(exported, run, model, output, steps) for steps in (1, descent_steps))
         result["latents"] = {"first_call": _median_difference(first, once),
                              "all_calls": _median_difference(latents, own)}
-        result["reconstruction"] = reconstruction.compute(images, decoded.image)
-        result["reconstruction_by_python"] = reconstruction.compute(images, decode(model, *own).image)
+        result["reconstruction"] = reconstruction_errors(images, decoded.image)
+        result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *own).image)
     _overview(output / "overview.png", images, decoded, names)
     write_json(output / "check.json", result)
     return result
