@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 from typing import List, Optional
 
 from dgn import __version__, console, device
-from dgn.cli import bench, data, doctor, evaluate, experiment, export, figures, infer, infer310, results, train
 from dgn.errors import RunFailed, UserError
 
-# name: (module, help). The modules import MindSpore only when a command runs, so that --help is fast.
-COMMANDS = {
-    "train": (train, "train a model on images (or generated faces) into a run folder"),
-    "evaluate": (evaluate, "evaluate a run: reconstruction of training and unseen images, checkerboard, displacement"),
-    "infer": (infer, "infer the latents of new images with a run's model"),
-    "figures": (figures, "draw a run's pictures: canonical faces, bases, recombination, samples"),
-    "results": (results, "print the measures of several runs as a Markdown table"),
-    "experiment": (experiment, "the paper's experiments: baselines, views, transfer, landmarks, balance ..."),
-    "export": (export, "export a run's model as MindIR or ONNX"),
-    "infer310": (infer310, "arrays for the C++ program of ascend310_infer, and the check of its results"),
-    "bench": (bench, "time the sampler and its parts on this machine"),
-    "data": (data, "make or prepare images and clips: generated faces, face crops, MindRecord"),
-    "doctor": (doctor, "report what this machine has, and what would not work here"),
+COMMANDS = {  # name, also of the module in dgn.cli: help
+    "train": "train a model on images (or generated faces) into a run folder",
+    "evaluate": "evaluate a run: reconstruction of training and unseen images, checkerboard, displacement",
+    "infer": "infer the latents of new images with a run's model",
+    "figures": "draw a run's pictures: canonical faces, bases, recombination, samples",
+    "results": "print the measures of several runs as a Markdown table",
+    "experiment": "the paper's experiments: baselines, views, transfer, landmarks, balance ...",
+    "export": "export a run's model as MindIR or ONNX",
+    "infer310": "arrays for the C++ program of ascend310_infer, and the check of its results",
+    "bench": "time the sampler and its parts on this machine",
+    "data": "make or prepare images and clips: generated faces, face crops, MindRecord",
+    "doctor": "report what this machine has, and what would not work here",
 }
 
 WITHOUT_MINDSPORE = ("doctor", "results")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def parser(command: Optional[str] = None) -> argparse.ArgumentParser:
+    """The command line with the arguments of one command.
+
+    Only that command's module is imported: --help is fast, and doctor runs where other commands lack a package.
+    """
     top = argparse.ArgumentParser(prog="dgn", description="Deformable generator networks: unsupervised disentanglement "
-                                                          "of "
-                                  "appearance and geometry.")
+                                                          "of appearance and geometry.")
     top.add_argument("--version", action="version", version=f"dgn {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
-    for name, (module, text) in COMMANDS.items():
+    for name, text in COMMANDS.items():
+        if name != command:
+            commands.add_parser(name, help=text)
+            continue
+        module = importlib.import_module(f"dgn.cli.{name}")
         sub = commands.add_parser(name, help=text, description=module.__doc__,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(sub)
@@ -50,13 +55,21 @@ def main(argv: Optional[List[str]] = None) -> int:
     console.prepare()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     try:
-        args = parser().parse_args(argv)
-        if args.command not in WITHOUT_MINDSPORE:
-            device.import_mindspore()
+        words = sys.argv[1:] if argv is None else argv
+        with device.interrupt_exits():
+            args = parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
+            device.set_environment(getattr(args, "device", "auto"))
+            if args.command not in WITHOUT_MINDSPORE:
+                device.import_mindspore()
         return args.run(args) or 0
     except (UserError, RunFailed) as error:
         print(f"dgn: {error}", file=sys.stderr)
         return error.exit_code
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "dgn":
+            raise
+        print(f"dgn: a required package cannot be imported: {error}; dgn doctor shows what is missing", file=sys.stderr)
+        return UserError.exit_code
     except KeyboardInterrupt:
         print("dgn: interrupted", file=sys.stderr)
         return 130

@@ -14,8 +14,11 @@ import socket
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from importlib import metadata
+from typing import Iterator
 
+from dgn import machine
 from dgn.errors import RunFailed, UserError
 
 MINDSPORE = (2, 7, 2), (2, 11)  # from, below
@@ -23,6 +26,8 @@ NUMPY_BELOW = 2
 NOTICE = 5.0  # seconds without a connection after which a process says what it waits for
 PATIENCE = 3600  # seconds that a process waits for the others
 DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
+LOG_LEVEL = "GLOG_v"  # MindSpore reads it when it is imported
+_LOG_LEVEL_IS_FREE = LOG_LEVEL not in os.environ  # what the user has set stays
 
 
 def check_versions() -> None:
@@ -43,9 +48,15 @@ def check_versions() -> None:
                         f"{remedy}")
 
 
-def set_environment() -> None:
-    """Environment that must stand before MindSpore is first imported; what the user has set stays."""
-    os.environ.setdefault("GLOG_v", "3")  # errors only: its warnings are not about what the user does
+def set_environment(name: str = "auto") -> None:
+    """Environment that must stand before MindSpore is first imported; what the user has set stays.
+
+    name: the device asked for. On accelerators MindSpore's warnings are shown (versions of CANN, missing packages); on
+    CPU errors only, as its warnings there are not about what the user does.
+    """
+    if _LOG_LEVEL_IS_FREE:
+        on_cpu = name == "CPU" or (name not in DEVICES and not machine.accelerators())
+        os.environ[LOG_LEVEL] = "3" if on_cpu else "2"
     if os.environ.get("MS_ROLE") == "MS_WORKER":
         # how long a process waits for the others: one may be drawing or writing while they wait (CPU's own limit is 30
         # s); the scheduler keeps that limit, by which it misses a process that died
@@ -65,14 +76,15 @@ def start(name: str = "auto") -> str:
     if name != "auto" and name not in DEVICES:
         raise UserError(f"unknown device {name!r}; it must be one of auto, {', '.join(DEVICES)}")
     check_versions()
-    set_environment()
+    set_environment(name)
     import mindspore as ms
 
     if name == "auto":
         name = next(candidate for candidate in DEVICES if available(candidate))
     elif not available(name):
-        raise UserError(f"no {name} here: MindSpore {ms.__version__} finds no such device or its driver; use auto or "
-                        "CPU")
+        reasons = "; ".join(machine.attempt(name).messages[:2])
+        raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor "
+                        f"--device {name} shows what is missing, auto and CPU run here")
     ms.set_device(name)
     ms.set_context(mode=ms.GRAPH_MODE)
     if launched_by_msrun():
@@ -81,18 +93,26 @@ def start(name: str = "auto") -> str:
 
 
 def import_mindspore() -> None:
-    """Imports MindSpore. Ctrl-C meanwhile exits at once: an exception inside the import of its libraries would abort the
-    process with a dump. Raises UserError if it cannot be imported."""
+    """Imports MindSpore. Raises UserError if its version does not fit or it cannot be imported."""
     check_versions()
-    main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGINT, _exit_interrupted) if main else None
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:
         raise UserError(f"MindSpore cannot be imported: {str(error).strip().splitlines()[0]}") from None
+
+
+@contextmanager
+def interrupt_exits() -> Iterator[None]:
+    """Ctrl-C within the block exits at once with code 130: an exception while MindSpore's libraries are imported would
+    abort the process with a dump."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, _exit_interrupted)
+    try:
+        yield
     finally:
-        if main:
-            signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, previous)
 
 
 def _exit_interrupted(number: int, frame: object) -> None:
@@ -121,12 +141,13 @@ def _join() -> None:
     variables = {name: os.environ.get(name) for name in ("MS_ROLE", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT")}
     missing = [name for name, value in variables.items() if not value]
     if missing:
-        raise UserError(f"MS_ROLE is {variables['MS_ROLE']}, as msrun sets it, but {', '.join(missing)} is not set; unset "
-                        "MS_ROLE for a training in one process")
-    if variables["MS_ROLE"] == "MS_WORKER" and not _answers(str(variables["MS_SCHED_HOST"]), str(variables["MS_SCHED_PORT"])):
+        raise UserError(f"MS_ROLE is {variables['MS_ROLE']}, as msrun sets it, but {', '.join(missing)} is not set; "
+                        "unset MS_ROLE for a training in one process")
+    host, port = str(variables["MS_SCHED_HOST"]), str(variables["MS_SCHED_PORT"])
+    if variables["MS_ROLE"] == "MS_WORKER" and not _answers(host, port):
         listed = ", ".join(f"{name}={value}" for name, value in variables.items())
-        print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of msrun, stop "
-              "it and unset these variables", file=sys.stderr, flush=True)
+        print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of msrun, "
+              "stop it and unset these variables", file=sys.stderr, flush=True)
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # the call below blocks in C++
     try:
         communication.init()
@@ -154,9 +175,10 @@ def available(name: str) -> bool:
         return True
     import mindspore as ms
 
-    # loading an absent driver writes to standard output and error from C++
-    with _silenced():
-        return bool(ms.hal.is_available(name))
+    own = getattr(getattr(ms, "device_context", None), name.lower(), None)
+    check = getattr(own, "is_available", None)
+    with _silenced():  # its warnings, which machine.attempt shows, are for those who asked for this device
+        return bool(check() if check else ms.hal.is_available(name))  # older versions lack the first
 
 
 class _silenced:

@@ -9,7 +9,6 @@ import shutil
 import numpy as np
 import pytest
 
-from dgn import recipe
 from dgn.__main__ import COMMANDS, main
 from tests.training.tiny import SETTINGS, arguments
 
@@ -137,42 +136,6 @@ def test_data_faces_and_crop(tmp_path, capsys):
     assert int(said.split(" of 28 photographs: face found")[0].split()[-1]) >= 10
 
 
-def test_bench_reports_times_ratios_and_share(tmp_path, capsys):
-    assert main(["bench", "--batch", "4", "--steps", "2", "--rounds", "2", "--set", "data.size=16", "--json", str(tmp_path / "t.json")]) == 0
-    said = capsys.readouterr().out
-    for part in ("image-steps a second", "warp grid_sample / native", "GFLOP/s", "learning step"):
-        assert part in said
-    assert len(json.loads((tmp_path / "t.json").read_text())["seconds"]["learning step"]) == 2
-
-
-def test_bench_of_a_critic(capsys):
-    assert main(["bench", "--batch", "2", "--steps", "1", "--rounds", "1", "--set", "data.size=16", "--set", "model.width=8",
-                 "--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2"]) == 0
-    out = capsys.readouterr().out
-    assert "critic's step with R1, stock" in out and "ratio  critic's step, stock / native" in out and "actor's step" in out
-
-
-def test_bench_compares_processes(capsys):
-    from dgn.bench import processes
-
-    small = ["--steps", "1", "--rounds", "2", "--set", "data.size=16", "--set", "model.width=8"]
-    found = processes.launch(2, ["--batch", "4", *small])
-    model = build.make_model(cfg.load(None, ["data.size=16", "model.width=8"]), "CPU")
-    assert found["parameters"] == sum(int(np.prod(parameter.shape)) for parameter in model.trainable_params())
-    assert found["processes"] == 2 and len(found["seconds"]) == 2 and min(found["exchange"]) > 0 and found["memory"] > 100
-    told = processes.report({1: [{**found, "seconds": [2.0, 1.0]}], 2: [{**found, "seconds": [0.5, 0.9]}]})
-    assert "images a second: 2.00" in told and f"gradients of {found['parameters']:,} weights" in told
-    assert main(["bench", "--processes", "3", "--batch", "4"]) == 2 and "multiple of --processes" in capsys.readouterr().err
-
-
-def test_bench_of_many_chains(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["bench", "--samples", "20000"]) == 0
-    said = capsys.readouterr().out
-    assert "chains of 20,000 samples, 0.01 GB" in said and "checkpoint: digests" in said and "a batch of 100 read and written" in said
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS], ["data", "faces"], ["data", "crop"], ["data", "pack"]])
 def test_help_explains_every_command(command, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -180,40 +143,3 @@ def test_help_explains_every_command(command, capsys):
     assert stopped.value.code == 0
     said = capsys.readouterr().out
     assert len(said.splitlines()) > 5 and "usage: dgn" in said
-
-
-def test_doctor_says_what_is_here(capsys, monkeypatch):
-    assert main(["doctor", "--device", "CPU"]) == 0
-    said = capsys.readouterr().out
-    for part in ("device ", "NativeWarp", "mindspore", "Ascend", "CUDA", "msrun", "threads", "GPU libraries"):
-        assert part in said, part
-    assert main(["doctor", "--device", "TPU"]) == 1
-    assert "unknown device" in capsys.readouterr().out
-
-
-def test_doctor_finds_the_toolkit_that_is_named(tmp_path, monkeypatch):
-    from dgn.cli import doctor
-
-    (tmp_path / "version.info").write_text("Version=8.2.0\n")
-    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path))
-    assert doctor.cann() == f"Version=8.2.0 in {tmp_path}"
-
-
-def test_doctor_says_what_would_not_work(monkeypatch, capsys):
-    from dgn.cli import doctor
-
-    asked = []
-
-    def said(command):
-        asked.append(command[0])
-        return ["nvcc: NVIDIA (R)", "Cuda compilation tools, release 13.0, V13.0.88"] if command[0] == "nvcc" else []
-
-    monkeypatch.setattr(doctor, "_said", said)
-    monkeypatch.setattr(doctor, "cann", lambda: "Version=1.0 in /opt/cann")
-    monkeypatch.setattr(doctor, "msrun", lambda: None)
-    monkeypatch.setattr(doctor, "REQUIRED", ("yaml", "no_such_module"))
-    assert main(["doctor", "--device", "CPU"]) == 1
-    printed = capsys.readouterr().out
-    for part in ("CUDA 13.0 is here", "although CANN is here", "no msrun", "missing: no_such_module"):
-        assert part in printed, part
-    assert sorted(set(asked)) == sorted(asked)  # each program once

@@ -142,12 +142,6 @@ def test_records_of_another_size_or_colour(tmp_path, images, capsys):
     check(train(tmp_path, "--data", packed, "--set", "data.size=32", "--set", "data.grey=true"), 2, capsys, "(1, 32, 32)")
 
 
-@pytest.mark.parametrize("setting, told", [("model.kind=plain", "model.kind must be 'deformable'"), ("data.frames=2", "data.frames must be 0")])
-def test_a_bench_against_torch_of_another_model(setting, told, capsys):
-    line = ["bench", "--against", "torch", "--batch", "1", "--rounds", "1", "--set", "data.size=16"]
-    check([*line, "--set", setting], 2, capsys, told)
-
-
 @pytest.mark.parametrize("line", [[], ["trian"], ["train", "--epochs", "3"], ["evaluate"], ["evaluate", "run", "--steps", "0"],
                                   ["bench", "--batch", "-1"],
                                   ["infer", "run", "--images", "x", "--seed", "-1"], ["data", "faces", "out", "--count", "few"]])

@@ -1,4 +1,4 @@
-"""What is read for the C++ program and of it, and what is said when it is wrong."""
+"""The files that the C++ program reads and writes, and the judgement of its results."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ import json
 import numpy as np
 import pytest
 
-from dgn.cli.infer310 import judge
 from dgn.errors import RunFailed, UserError
-from dgn.export import infer310
+from dgn.export import edge, infer310
 from dgn.nets.model import LatentGroup
 
 GROUPS = (LatentGroup("z_app", (4,)), LatentGroup("z_geo", (3,)))
+
+
+def folder_of(tmp_path, name: str, content, rng):
+    """A folder of latents with one file of z_app, bytes or an array, and two samples of z_geo."""
+    for group in GROUPS:
+        (tmp_path / group.name).mkdir()
+    np.save(tmp_path / "z_geo" / "a.npy", rng.standard_normal((2, 3)).astype(np.float32))
+    if isinstance(content, bytes):
+        (tmp_path / "z_app" / name).write_bytes(content)
+    else:
+        np.save(tmp_path / "z_app" / name, content)
+    return tmp_path
 
 
 def test_latents_of_one_file_or_of_folders(tmp_path, rng):
@@ -25,23 +36,55 @@ def test_latents_of_one_file_or_of_folders(tmp_path, rng):
         np.save(tmp_path / "loose" / group.name / "b.npy", z[2])
     for name in ("packed", "loose"):
         assert infer310.holds_latents(tmp_path / name, GROUPS)
-        for found, wanted in zip(infer310.read_latents(tmp_path / name, GROUPS), (z_app, z_geo)):
-            np.testing.assert_array_equal(found, wanted)
+        for values, expected in zip(infer310.read_latents(tmp_path / name, GROUPS), (z_app, z_geo)):
+            np.testing.assert_array_equal(values, expected)
     assert not infer310.holds_latents(tmp_path, GROUPS)
 
 
-@pytest.mark.parametrize("name, content, said", [
-    ("a.bin", bytes(17), "cannot read the latents z_app"), ("a.npy", b"\x93NUMPY cut", "cannot read"), ("a.npy", b"", "cannot read"),
-    ("a.bin", bytes(4 * 5), "not of 4 dimensions"), ("a.bin", b"", "not of 4 dimensions"), ("a.txt", b"", "holds no latents of z_app"),
+@pytest.mark.parametrize("name, content, message", [
+    ("a.bin", bytes(17), "cannot read the latents z_app"), ("a.npy", b"\x93NUMPY cut", "cannot read"),
+    ("a.npy", b"", "cannot read"), ("a.bin", bytes(4 * 5), "not of 4 dimensions"),
+    ("a.bin", b"", "not of 4 dimensions"), ("a.txt", b"", "holds no latents of z_app"),
     ("a.bin", bytes(4 * 4), "1 of z_app and 2 of z_geo")])
-def test_latents_that_do_not_fit_are_refused(name, content, said, tmp_path):
-    (tmp_path / "z_app").mkdir()
-    (tmp_path / "z_geo").mkdir()
-    (tmp_path / "z_app" / name).write_bytes(content)
-    np.save(tmp_path / "z_geo" / "a.npy", np.zeros((2, 3), np.float32))
+def test_latents_that_do_not_fit_are_refused(name, content, message, tmp_path, rng):
     with pytest.raises(UserError) as caught:
+        infer310.read_latents(folder_of(tmp_path, name, content, rng), GROUPS)
+    assert message in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name, content, messages", [
+    ("a.bin", bytes(17), ("a.bin", "buffer size")),
+    ("a.npy", np.zeros((2, 4)), ("a.npy are float64", "astype(numpy.float32)")),
+    ("a.npy", np.zeros((2, 4), np.int8), ("a.npy are int8",)),
+    ("a.npy", np.zeros((2, 4), ">f4"), ("a.npy are >f4",)),
+    ("a.npy", np.full((2, 4), np.nan, np.float32), ("a.npy hold 8 values that are not finite",)),
+    ("a.npy", np.array([[0, 1, np.inf, 0]], np.float32), ("a.npy hold 1 values that are not finite",)),
+    ("a.npy", np.full((2, 4), 1e6, np.float32), ("a.npy reach 1e+06",)),
+    ("a.bin", np.full((2, 4), np.inf, np.float32).tobytes(), ("a.bin hold 8 values", "float64?"))])
+def test_the_file_and_what_is_wrong_with_it_are_named(name, content, messages, tmp_path, rng):
+    with pytest.raises(UserError) as caught:
+        infer310.read_latents(folder_of(tmp_path, name, content, rng), GROUPS)
+    for message in (*messages, "z_app"):
+        assert message in str(caught.value)
+
+
+def test_a_bin_file_of_float64_is_recognised(tmp_path, rng):
+    """Its halves read as float32 are no latents, whether or not the values come from float32."""
+    values = rng.standard_normal((4, 4))
+    for number, latents in enumerate((values, values.astype(np.float32).astype(np.float64))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with pytest.raises(UserError, match="a.bin .*float64"):
+            infer310.read_latents(folder_of(folder, "a.bin", latents.tobytes(), rng), GROUPS)
+
+
+def test_packed_latents_are_checked_too(tmp_path):
+    np.savez(tmp_path / "latents.npz", z_app=np.zeros((2, 4)), z_geo=np.zeros((2, 3), np.float32))
+    with pytest.raises(UserError, match="latents.npz are float64"):
         infer310.read_latents(tmp_path, GROUPS)
-    assert said in str(caught.value) and str(tmp_path) in str(caught.value)
+    np.savez(tmp_path / "latents.npz", z_app=np.zeros((2, 4), np.float32), z_geo=np.full((2, 3), np.nan, np.float32))
+    with pytest.raises(UserError, match="z_geo in .*latents.npz hold 6 values"):
+        infer310.read_latents(tmp_path, GROUPS)
 
 
 def test_damaged_latents_of_infer_are_refused(tmp_path):
@@ -66,20 +109,22 @@ def test_what_the_program_has_not_written_is_named(tmp_path):
     assert infer310.pairs_written(tmp_path) == (["samples_0__samples_11", "samples_2__samples_0"], [[0, 2], [11, 0]])
 
 
-@pytest.mark.parametrize("told, precision, said", [
+@pytest.mark.parametrize("result, precision, message", [
     ({}, "float32", None), ({"grey_levels": 1}, "float32", None), ({"grey_levels": 2}, "float32", "PNG files by 2"),
-    ({"grey_levels": 3}, "float16", None), ({"difference": {"image": 1e-4}}, "float32", r"image by 1.0e-04 \(allowed 1e-05\)"),
+    ({"grey_levels": 3}, "float16", None),
+    ({"difference": {"image": 1e-4}}, "float32", r"image by 1.0e-04 \(allowed 1e-05\)"),
     ({"difference": {"image": 1e-4, "appearance": float("nan")}}, "float16", "Python: appearance by nan"),
-    ({"latents": {"first_call": 0.5}}, "float32", "latents by 5.0e-01"), ({"latents": {"first_call": 0.5}}, "float16", None),
+    ({"latents": {"first_call": 0.5}}, "float32", "latents by 5.0e-01"),
+    ({"latents": {"first_call": 0.5}}, "float16", None),
     ({"reconstruction": {"msre": 3.1}}, "float16", "MSRE, 3.1 against 2")])
-def test_what_is_judged(told, precision, said, tmp_path):
-    good = {"difference": {"image": 1e-6}, "grey_levels": 0, "latents": {"first_call": 1e-5}, "reconstruction": {"msre": 2.0},
-            "reconstruction_by_python": {"msre": 2.0}}
-    if said is None:
-        judge({**good, **told}, precision, tmp_path)
+def test_what_is_judged(result, precision, message, tmp_path):
+    good = {"difference": {"image": 1e-6}, "grey_levels": 0, "latents": {"first_call": 1e-5},
+            "reconstruction": {"msre": 2.0}, "reconstruction_by_python": {"msre": 2.0}}
+    if message is None:
+        edge.judge({**good, **result}, precision, tmp_path)
     else:
-        with pytest.raises(RunFailed, match=said):
-            judge({**good, **told}, precision, tmp_path)
+        with pytest.raises(RunFailed, match=message):
+            edge.judge({**good, **result}, precision, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"run": "nowhere"'])

@@ -1,4 +1,4 @@
-"""Arithmetic counted from the networks, in floating-point operations (a multiplication and an addition are two)."""
+"""Floating-point operations counted from the networks (a multiplication and an addition are two)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 from mindspore import nn
 
+from dgn.nets.model import Model
 from dgn.training.dry_run import stacks
 
 
@@ -18,15 +19,15 @@ def forward(stack: nn.Cell) -> int:
     return total
 
 
-def langevin_step(model: nn.Cell) -> int:
-    """Operations of one step of one sample: each branch forward once and back to its latents once.
+def langevin_step(model: Model) -> int:
+    """Operations of one Langevin step of one sample: each branch forward once, and back to its latents once.
 
-    Going back to the input costs as much as going forward. The warp's own arithmetic is left out: it is bound by
-    memory, not by arithmetic.
+    The backward pass to the input costs as much as the forward pass. The warp is left out: it is bound by memory, not
+    by arithmetic.
     """
     return sum(2 * forward(stack) for stack in stacks(model))
 
 
-def learning_step(model: nn.Cell) -> int:
-    """Operations of one sample's share of a learning step: forward, back to the inputs, and to the weights."""
+def training_step(model: Model) -> int:
+    """Operations of a training step for one sample: forward, backward to the inputs, and to the weights."""
     return sum(3 * forward(stack) for stack in stacks(model))

@@ -1,4 +1,4 @@
-"""What this process holds."""
+"""Memory of this process."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import resource
 
 
 def peak_memory() -> float:
-    """The most memory that this process has held, MiB."""
+    """The largest resident size of this process so far, MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def private_memory() -> float:
-    """MiB that this process holds and that are not pages of a file."""
+    """Memory of this process that is not backed by a file, MiB."""
     with open("/proc/self/smaps_rollup", encoding="utf-8") as rollup:
         return sum(int(line.split()[1]) for line in rollup if line.startswith(("Anonymous:", "Swap:"))) / 1024

@@ -1,111 +1,130 @@
-"""The parts of an iteration, each as a function that runs once and waits for its result."""
+"""Times the sampler, a training step and their parts."""
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Tuple
+import statistics
+from dataclasses import dataclass
+from typing import Any, Dict, List, Sequence
 
-import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
 
-from dgn import config as cfg
-from dgn.build import make_critic, make_energy, make_method, make_sampler
-from dgn.inference.langevin import as_tensors, draw_noise
-from dgn.nets.warp import make_warp
-from dgn.step import Step, adam
-from dgn.training.abp import learning_step
-from dgn.training.adversarial import Critic
+from dgn import device
+from dgn.bench import against_torch, calls, flops, timing
+from dgn.bench.memory import peak_memory
+from dgn.config import Config
+from dgn.nets.build import make_model
+from dgn.nets.conv import NativeConv, make_conv
+from dgn.nets.model import Model
+from dgn.nets.warp import NativeWarp, make_warp
 
-
-class _Backward(nn.Cell):
-    def __init__(self, net: nn.Cell) -> None:
-        super().__init__()
-        self.net, self.gradient = net, ops.GradOperation(get_all=True, sens_param=True)
-
-    def construct(self, *inputs_and_dout: Tensor) -> Tuple[Tensor, ...]:
-        return self.gradient(self.net)(*inputs_and_dout)
+MATRIX = 1536  # side of the matrices of the reference product
+PRODUCT, STEP = "matrix product", "training step"
+RECURRENCE = "Z_t of both groups, forward and to the latents"
 
 
-def waiting(net: nn.Cell, *inputs: Tensor) -> Callable[[], None]:
-    """A call of a network that returns when its result is there. Not by asnumpy: copying it out is not part of the work. On CPU it
-    is there when the call returns, and to synchronize is refused."""
-    deferred = ms.context.get_context("device_target") != "CPU"
+@dataclass(frozen=True)
+class Setup:
+    """batch: samples; steps: Langevin steps of a call; rounds: turns; torch: also the same sampler as PyTorch
+    programs."""
 
-    def call() -> None:
-        net(*inputs)
-        if deferred:
-            ms.runtime.synchronize()
-    return call
-
-
-def sampler(model: nn.Cell, config: cfg.Config, x: np.ndarray, steps: int) -> Callable[[], None]:
-    """`steps` Langevin steps of a batch."""
-    noise = draw_noise(model, steps, len(x), 0, "bench")
-    latents = tuple(n[0] for n in noise)
-    net = make_sampler(make_energy(model, config), config, steps)
-    return waiting(net, ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors((*latents, *noise)))
+    batch: int = 100
+    steps: int = 5
+    rounds: int = 7
+    torch: bool = False
 
 
-def learning(model: nn.Cell, config: cfg.Config, x: np.ndarray) -> Callable[[], None]:
-    """One learning step of a batch, with a rate of nearly nothing so that the weights stay."""
-    latents = tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench"))
-    net = learning_step(make_energy(model, config))
-    return waiting(net, ms.Tensor(1e-12, ms.float32), ms.Tensor(x), ms.Tensor(1.0, ms.float32), *as_tensors(latents))
+@dataclass(frozen=True)
+class Times:
+    """Seconds of every call of each part, by name, and what else the report needs."""
+
+    setup: Setup
+    model: Model
+    frames: int  # of a clip; 0: images
+    seconds: Dict[str, List[float]]
+    rivals: Sequence[str]  # names of the PyTorch programs
+    native: bool  # whether the C++ kernels are used here
+
+    @property
+    def sampler(self) -> str:
+        """The sampler's name in `seconds`."""
+        return _sampler(self.setup)
+
+    @property
+    def images(self) -> int:
+        """Images in a batch; of clips: frames."""
+        return self.setup.batch * (self.frames or 1)
+
+    def as_json(self) -> Dict[str, Any]:
+        """Versions, device, batch and the seconds of every call."""
+        return {"versions": device.versions(), "device": device.current(), "batch": self.setup.batch,
+                "seconds": self.seconds}
 
 
-def adversarial(kinds: Tuple[str, ...], model: nn.Cell, config: cfg.Config, x: np.ndarray, device: str) -> Dict[str, Callable[[], None]]:
-    """A step of the critic with each kind of convolution, without R1 and, if the config has it, with it; and one of the actor, in
-    place of the learning step."""
-    latents = as_tensors(tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench")))
-    rate, images = ms.Tensor(1e-12, ms.float32), ms.Tensor(x)
-    made = model(*latents)[0]
-    penalties = {"critic's step": 0.0}
-    if config.training.r1_weight > 0:
-        penalties["critic's step with R1"] = config.training.r1_weight
-    calls = {}
-    for kind in kinds:
-        for what, r1_weight in penalties.items():
-            critic = make_critic(cfg.changed(config, model={"deconv": kind}), model, device)
-            calls[f"{what}, {kind}"] = waiting(Step(Critic(critic, r1_weight), adam(critic.trainable_params())), rate, images, made)
-    actor = make_method(config, model, device).learning.step
-    return {**calls, "actor's step": waiting(actor, rate, images, ms.Tensor(1.0, ms.float32), *latents, *latents)}
+def measure(config: Config, setup: Setup = Setup()) -> Times:
+    """Times every part on random data, with random weights. Raises UserError if PyTorch is asked for and cannot run."""
+    rng = np.random.default_rng(0)
+    model, frames = make_model(config), config.data.frames
+    x = calls.random_images(config, model, setup.batch, rng)
+    native = device.current() == "CPU" and isinstance(make_warp("auto", model.size, model.size), NativeWarp)
+
+    seconds = timing.measure({PRODUCT: calls.matrix_product(MATRIX, rng)}, setup.rounds)
+    rivals = {}
+    if setup.torch:
+        rivals = against_torch.programs(model, config.model, x, setup.steps, config.inference.step_size)
+
+    def add(parts: Dict[str, calls.Call]) -> None:
+        seconds.update(timing.measure(parts, setup.rounds))
+
+    add({_sampler(setup): calls.sampler(model, config, x, setup.steps), **rivals})
+    add({STEP: calls.training_step(model, config, x)})
+    add(calls.generators(model, setup.batch, rng))
+    kinds = ("native", "grid_sample", "reference") if native else ("grid_sample", "reference")
+    add(calls.warps(kinds, (setup.batch * (frames or 1), model.channels, model.size), rng))
+    if config.training.adversarial != "none":
+        convolutions = ("native", "stock") if isinstance(make_conv("auto", 1, 3), NativeConv) else ("stock",)
+        add(calls.adversarial(convolutions, model, config, x))
+    if frames:
+        add({RECURRENCE: calls.recurrence(model, setup.batch, frames, rng)})
+    return Times(setup, model, frames, seconds, tuple(rivals), native)
 
 
-def generators(model: nn.Cell, batch: int, rng: np.random.Generator) -> Dict[str, Callable[[], None]]:
-    """Each generator forward, and forward with the gradient to its latents."""
-    calls = {}
-    for name, group, branch in zip(("appearance generator", "geometry generator"), model.groups, model.branches):
-        z = ms.Tensor(rng.standard_normal((batch, *group.shape), np.float32))
-        dout = ms.Tensor(rng.standard_normal(branch(z).shape, np.float32))
-        calls[f"{name}, forward"] = waiting(branch, z)
-        calls[f"{name}, forward and to the latents"] = waiting(_Backward(branch), z, dout)
-    return calls
+def report(times: Times) -> str:
+    """The times as text: a table, the rate of the sampler, and ratios."""
+    seconds, setup, model, sampler = times.seconds, times.setup, times.model, times.sampler
+    rate = 2 * MATRIX ** 3 / statistics.median(seconds[PRODUCT])
+    work = {sampler: times.images * setup.steps * flops.langevin_step(model),
+            STEP: times.images * flops.training_step(model)}
+    clips = f" clips of {times.frames} frames" if times.frames else ""
+    versions = ", ".join(f"{key} {value}" for key, value in device.versions().items())
+    steps_per_second = times.images * setup.steps / statistics.median(seconds[sampler])
+    lines = [f"{device.current()}, batch {setup.batch}{clips}, {model.channels}x{model.size}x{model.size}; {versions}",
+             f"matrix product {rate / 1e9:.0f} GFLOP/s", table(seconds, work, rate),
+             f"Langevin: {steps_per_second:.0f} image-steps a second; "
+             f"{flops.langevin_step(model) / 1e6:.1f} MFLOP each"]
+    if times.frames:
+        share = statistics.median(seconds[RECURRENCE]) * setup.steps / statistics.median(seconds[sampler])
+        lines.append(f"recurrence: {100 * share:.1f} % of a Langevin step; peak memory {peak_memory():.0f} MiB")
+    lines += [f"ratio  {rival} / {sampler}: {timing.ratio(seconds, rival, sampler):.2f}" for rival in times.rivals]
+    if times.native:
+        lines += [f"ratio  warp grid_sample / native, {what}: "
+                  f"{timing.ratio(seconds, f'warp grid_sample, {what}', f'warp native, {what}'):.1f}"
+                  for what in ("forward", "forward and both gradients")]
+    lines += [f"ratio  {what}, stock / native: {timing.ratio(seconds, f'{what}, stock', f'{what}, native'):.1f}"
+              for what in ("critic step", "critic step with R1") if f"{what}, native" in seconds]
+    return "\n".join(lines)
 
 
-def recurrence(model: nn.Cell, batch: int, frames: int, rng: np.random.Generator) -> Callable[[], None]:
-    """What a Langevin step of clips spends on time: Z_t of both groups forward, and back to the latents."""
-    calls = []
-    for branch in model.branches:
-        z = ms.Tensor(rng.standard_normal((batch, branch.length(frames)), np.float32))
-        dout = ms.Tensor(rng.standard_normal((batch, frames, branch.states), np.float32))
-        calls.append(waiting(_Backward(branch.latents), z, dout))
-    return lambda: [call() for call in calls]
+def table(seconds: Dict[str, List[float]], work: Dict[str, int], rate: float) -> str:
+    """Median, fastest and slowest call of each part; where its floating-point operations are known (`work`), the rate
+    as a percentage of `rate`, that of the matrix product."""
+    lines = [f"{'':48} {'median':>9} {'min':>9} {'max':>9}   share of the matrix product's rate"]
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        share = f"{100 * work[name] / median / rate:6.0f} %" if name in work else ""
+        times = " ".join(f"{1e3 * value:6.1f} ms" for value in (median, min(values), max(values)))
+        lines.append(f"{name:48} {times} {share}")
+    return "\n".join(lines)
 
 
-def warps(kinds: Tuple[str, ...], channels: int, size: int, batch: int, rng: np.random.Generator) -> Dict[str, Callable[[], None]]:
-    """Each warp forward, and with both gradients, for displacements of a few pixels."""
-    image = ms.Tensor(rng.random((batch, channels, size, size), np.float32))
-    field = ms.Tensor(0.05 * size * rng.standard_normal((batch, 2, size, size), np.float32))
-    dout = ms.Tensor(rng.standard_normal((batch, channels, size, size), np.float32))
-    calls = {}
-    for kind in kinds:
-        net = make_warp(kind, size, size)
-        calls[f"warp {kind}, forward"] = waiting(net, image, field)
-        calls[f"warp {kind}, forward and both gradients"] = waiting(_Backward(net), image, field, dout)
-    return calls
-
-
-def matrix_product(side: int, rng: np.random.Generator) -> Callable[[], None]:
-    """A product of two square matrices: what this machine's arithmetic can reach."""
-    a = ms.Tensor(rng.standard_normal((side, side), np.float32))
-    return waiting(ops.MatMul(), a, a)
+def _sampler(setup: Setup) -> str:
+    return f"sampler, {setup.steps} steps"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import statistics
 import subprocess
@@ -13,13 +14,14 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 import mindspore as ms
 import numpy as np
 
-from dgn import build
 from dgn import config as cfg
-from dgn.bench import parts
+from dgn.bench import calls
 from dgn.errors import RunFailed, UserError
 from dgn.export import cells, files
-from dgn.export.adjoint import AdjointLangevin
+from dgn.export.lite2 import mindir1
+from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference import langevin
+from dgn.nets.build import make_model
 from dgn.nets.model import decode
 
 BATCHES = (1, 8)
@@ -33,49 +35,61 @@ class Times(NamedTuple):
     high: float  # 95th percentile, nearest rank
 
 
-def compare(program: Path, config: cfg.Config, device: str, rounds: int, threads: int) -> str:
-    """A table of milliseconds a call, an untrained model by the program (dgn_infer) and by Python, in turn; each number is the
-    median over turns of so many calls. Raises UserError if there is no program or the model is of video, RunFailed if it fails."""
+Turn = Callable[[], Times]
+
+
+def compare(program: Path, config: cfg.Config, rounds: int, threads: int) -> str:
+    """A table of milliseconds a call of an untrained model by the program (dgn_infer) and by Python, which take turns;
+    each number is the median over turns of so many calls.
+
+    Raises UserError if there is no program or the model is of clips, RunFailed if the program fails.
+    """
     if not program.is_file():
         raise UserError(f"there is no {program}; build it with `bash ascend310_infer/build.sh`")
     if config.data.frames:
-        raise UserError("the program infers no latents of video, so that there is nothing to compare")
-    lines = [f"{'':34} {'program':>20} {'Python':>20}   median and 95th percentile, {threads} thread{'s' * (threads > 1)}"]
+        raise UserError("the program infers no latents of clips, so that there is nothing to compare")
+    lines = [f"{'':34} {'program':>20} {'Python':>20}   median and 95th percentile, {threads} "
+             f"thread{'s' * (threads > 1)}"]
     for batch in BATCHES:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, candidates in tasks(program, config, device, batch, threads, Path(folder)).items():
-                turns = [[call() for call in candidates] for _ in range(rounds)]
-                told = [Times(*map(statistics.median, zip(*times))) for times in zip(*turns)]
-                lines.append(f"{name + f', batch {batch}':34} " + " ".join(f"{t.median:8.2f} {t.high:8.2f} ms" for t in told))
+        with tempfile.TemporaryDirectory(dir=files.plain_folder()) as folder:
+            for name, candidates in tasks(program, config, batch, threads, Path(folder)).items():
+                turns = [[turn() for turn in candidates] for _ in range(rounds)]
+                medians = [Times(*map(statistics.median, zip(*times))) for times in zip(*turns)]
+                lines.append(f"{name + f', batch {batch}':34} "
+                             + " ".join(f"{t.median:8.2f} {t.high:8.2f} ms" for t in medians))
     return "\n".join(lines)
 
 
-def tasks(program: Path, config: cfg.Config, device: str, batch: int, threads: int, folder: Path) -> Dict[str, Tuple[Callable[[], Times], ...]]:
+def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: Path) -> Dict[str, Tuple[Turn, ...]]:
     """The decoder and a Langevin step, each by the program and by Python."""
-    live = build.make_model(config, device)
+    live = make_model(config)
     portable = cells.portable(config)
-    model = cells.fold(build.make_model(portable, device))
+    model = cells.fold(make_model(portable))
     groups, sigma = model.groups, cfg.last_sigma(config)
-    z = [noise[0] for noise in langevin.draw_noise(model, 1, batch, 0, "bench")]
+    z = tuple(noise[0] for noise in langevin.draw_noise(model, 1, batch, 0, "bench"))
     noise = langevin.draw_noise(model, 1, batch, 1, "bench")
-    images = np.random.default_rng(0).random((batch, model.channels, model.size, model.size), np.float32)
+    images = calls.random_images(config, model, batch, np.random.default_rng(0))
     sampled = [own for own, group in zip(noise, groups) if group.sampled]
     names = [group.name for group in groups]
-    files.write(model, z, folder / "decoder.mindir", [part for part in decode(live, *z) if part is not None], names=names)
-    sampler = build.make_sampler(build.make_energy(live, config), config, 1)
-    by_hand = AdjointLangevin(build.make_energy(model, portable), sigma, config.inference.step_size, 1, config.inference.order)
-    files.write(by_hand, [images, *z, *sampled], folder / "inference_lite.mindir", langevin.run(sampler, images, tuple(z), noise, sigma)[0],
-                names=["image", *names, *(f"noise_{group.name}" for group in groups if group.sampled)])
+    sampler = langevin.make_sampler(langevin.make_energy(live, config), config, 1)
+    adjoint = AdjointLangevin(langevin.make_sampler(langevin.make_energy(model, portable), portable, 1), sigma)
+    inputs = ["image", *names, *(f"noise_{group.name}" for group in groups if group.sampled)]
+    files.write(model, z, folder / "decoder.mindir", [part for part in decode(live, *z) if part is not None],
+                rewrite=functools.partial(mindir1.rewrite, inputs=names))
+    files.write(adjoint, [images, *z, *sampled], folder / "inference_lite.mindir",
+                langevin.sample(sampler, images, None, sigma, z, noise)[0],
+                rewrite=functools.partial(mindir1.rewrite, inputs=inputs))
     for name, values in zip(names, z):
         _save(folder / "latents" / name, np.tile(values, (CALLS, 1)))
         _save(folder / "start" / name, values)
     _save(folder / "images", images)
-    common = [program, "--device_type", "CPU", "--threads", threads, "--warmup", WARM_UP, "--output_path", folder / "out"]
+    common = [program, "--device_type", "CPU", "--threads", threads, "--warmup", WARM_UP,
+              "--output_path", folder / "out"]
     decoding = ["--mindir_path", folder / "decoder.mindir", "--input_path", folder / "latents"]
-    inferring = ["--mindir_path", folder / "inference_lite.mindir", "--job", "infer", "--input_path", folder / "images",
-                 "--start_path", folder / "start", "--steps", 0, "--settle", CALLS]
-    return {"decoder": (_program([*common, *decoding]), _python(parts.waiting(live, *map(ms.Tensor, z)))),
-            "Langevin step": (_program([*common, *inferring]), _python(parts.sampler(live, config, images, 1)))}
+    inferring = ["--mindir_path", folder / "inference_lite.mindir", "--job", "infer", "--steps", 0,
+                 "--descent_steps", CALLS, "--input_path", folder / "images", "--start_path", folder / "start"]
+    return {"decoder": (_program([*common, *decoding]), _python(calls.waiting(live, *map(ms.Tensor, z)))),
+            "Langevin step": (_program([*common, *inferring]), _python(calls.sampler(live, config, images, 1)))}
 
 
 def _save(folder: Path, values: np.ndarray) -> None:
@@ -83,18 +97,18 @@ def _save(folder: Path, values: np.ndarray) -> None:
     np.save(folder / "samples.npy", values)
 
 
-def _program(words: Sequence[object]) -> Callable[[], Times]:
+def _program(words: Sequence[object]) -> Turn:
     """A turn of the program, which times its own calls."""
     def turn() -> Times:
         done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
-        found = re.search(r"median ([\d.]+) ms, 95th percentile ([\d.]+) ms", done.stdout)
-        if done.returncode or not found:
+        times = re.search(r"median ([\d.]+) ms, 95th percentile ([\d.]+) ms", done.stdout)
+        if done.returncode or not times:
             raise RunFailed(f"{words[0]} failed: {done.stderr.strip()}")
-        return Times(*map(float, found.groups()))
+        return Times(*map(float, times.groups()))
     return turn
 
 
-def _python(call: Callable[[], None]) -> Callable[[], Times]:
+def _python(call: calls.Call) -> Turn:
     """A turn of Python."""
     def turn() -> Times:
         milliseconds: List[float] = []

@@ -1,4 +1,4 @@
-"""What the chains of one process cost in time, disk and memory, whatever the model's images are."""
+"""Time, disk and memory of the chains of one process, which do not depend on the size of the images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import functools
 import tempfile
 import time
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Sequence, Tuple
 
 from dgn.bench.memory import private_memory
 from dgn.data.source import epoch_order
-from dgn.files import sha256, sync
+from dgn.files import disk_errors, sha256, sync
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
@@ -18,18 +18,20 @@ from dgn.randomness import generator
 BATCH = 100
 
 
-def costs(groups: Tuple[LatentGroup, ...], samples: int, folder: Path) -> str:
-    """Times everything that a training does with the chains of `samples` samples, in files below `folder` that are removed
-    again; as text."""
-    found: List[Tuple[str, float]] = []
+def costs(groups: Sequence[LatentGroup], samples: int, folder: Path) -> str:
+    """Times everything that a training does with the chains of `samples` samples; as text.
+
+    The files are in a temporary folder within `folder`. Raises RunFailed if the disk refuses.
+    """
+    laps: List[Tuple[str, float]] = []
     began = time.perf_counter()
 
     def lap(name: str) -> None:
         nonlocal began
-        found.append((name, time.perf_counter() - began))
+        laps.append((name, time.perf_counter() - began))
         began = time.perf_counter()
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".bench-") as scratch:
+    with disk_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".bench-") as scratch:
         place = Path(scratch)
         before, began = private_memory(), time.perf_counter()
         bank = LatentBank.create(place / "first", groups, samples, seed=1)
@@ -44,7 +46,7 @@ def costs(groups: Tuple[LatentGroup, ...], samples: int, folder: Path) -> str:
             sha256(file)
         lap("checkpoint: digests")
         LatentBank.open(place / "checkpoint", groups, 1).copy_shard(place / "again", groups, 0, 1)
-        lap("resumed: read and dealt")
+        lap("resumed: read and copied to the shard")
         bank.power_sums()
         lap("an epoch's mean and deviation")
         order = epoch_order(samples, min(BATCH, samples), functools.partial(generator, 1, "order", 0))
@@ -53,5 +55,6 @@ def costs(groups: Tuple[LatentGroup, ...], samples: int, folder: Path) -> str:
             bank.write(indices, bank.read(indices))
         lap(f"a batch of {order.shape[1]} read and written, 100 times")
         size, grown = sum(file.stat().st_size for file in files), private_memory() - before
-    lines = [f"{name:52} {1e3 * seconds:10.1f} ms" for name, seconds in found]
-    return "\n".join([f"chains of {samples:,} samples, {size / 1e9:.2f} GB", *lines, f"memory that is not pages of files: {grown:.0f} MiB more"])
+    lines = [f"{name:52} {1e3 * seconds:10.1f} ms" for name, seconds in laps]
+    return "\n".join([f"chains of {samples:,} samples, {size / 1e9:.2f} GB", *lines,
+                      f"memory that is not backed by files: {grown:.0f} MiB more"])

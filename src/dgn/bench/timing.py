@@ -1,14 +1,16 @@
-"""Fair timing on a noisy machine: candidates take turns, and ratios are taken within a turn."""
+"""Timing on a noisy machine: candidates take turns, and ratios are taken within a turn."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Mapping
 
 
-def measure(candidates: Dict[str, Callable[[], object]], rounds: int = 7, warm_up: int = 2) -> Dict[str, List[float]]:
-    """Seconds of every call, by candidate, after uncounted warm-up calls. The candidates are called in turn, A B A B ..."""
+def measure(candidates: Mapping[str, Callable[[], object]], rounds: int = 7,
+            warm_up: int = 2) -> Dict[str, List[float]]:
+    """Seconds of every call by candidate, after uncounted warm-up calls. The candidates are called in turn, A B A B
+    ..."""
     for _ in range(warm_up):
         for call in candidates.values():
             call()
@@ -21,6 +23,6 @@ def measure(candidates: Dict[str, Callable[[], object]], rounds: int = 7, warm_u
     return seconds
 
 
-def ratio(seconds: Dict[str, List[float]], slow: str, fast: str) -> float:
-    """How many times faster `fast` is than `slow`: the median over turns."""
+def ratio(seconds: Mapping[str, List[float]], slow: str, fast: str) -> float:
+    """The factor by which `fast` is faster than `slow`: the median over turns."""
     return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast]))

@@ -1,162 +1,157 @@
 """What this machine has, and what would not work here.
 
   dgn doctor
-  dgn doctor --device CPU
+  dgn doctor --device Ascend --run-check
 
-Prints versions, devices, CANN and CUDA, the compiler, which implementation of warp, deconvolution and recurrence would be used,
-and a line for everything that would not work. Exit code 1 if something is missing without which no training can run.
+Prints versions, devices, CANN and CUDA, the compiler, which implementation of warp, deconvolution and recurrence would
+be used, and a line for everything that would not work. Of an accelerator that is asked for (with --device auto: whose
+toolkit is here) it prints what MindSpore reports when it is selected: libraries that are not loaded, versions that do
+not fit, missing Python packages. Runs without MindSpore, too. Exit code 1 if something is missing without which no
+training can run, or if the device that is asked for does not work.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import os
-import re
-import shutil
-import subprocess
+import platform
 import sys
-from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
-from dgn import device as runtime
+from dgn import device, machine
 from dgn.cli import add_device
 from dgn.errors import RunFailed, UserError
+
+REQUIRED = ("mindspore", "numpy", "yaml", "cv2", "tqdm", "matplotlib", "PIL", "sklearn")  # modules of requirements.txt
+Lines = List[Tuple[str, str]]
+
+
+class Toolkits(NamedTuple):
+    """What is installed for accelerators."""
+
+    cann: Optional[machine.Cann]
+    cuda: Optional[str]
+    npu_smi: List[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
+    parser.add_argument("--run-check", action="store_true", help="also run mindspore.run_check() on the device")
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        device = runtime.start(args.device)
-    except (UserError, RunFailed) as error:
-        print(f"device       none: {error}")
-        return 1
-    troubles: List[str] = []
-    ascend, gpu = cann(), cuda()
-    lines: List[Tuple[str, str]] = [("device", device)]
-    lines += [(name, runtime_line(name)) for name in runtime.DEVICES if name != device]
-    lines += [(key, str(value)) for key, value in runtime.versions().items()]
-    lines += [("CANN", ascend or "not found"), ("CUDA", gpu or "not found"),
-              ("GPU libraries", f"of MindSpore here: for CUDA {', '.join(cuda_wanted()) or 'none'}"),
-              ("C++", compiler() or "no g++ or clang++ on PATH"), ("kernels", f"built in {kernel_folder()}"),
-              ("threads", f"{os.environ.get('DGN_THREADS') or os.cpu_count()} in the kernels (DGN_THREADS)"),
-              ("msrun", str(msrun() or "not found"))]
-    lines += implementations(device, troubles)
+    missing = machine.unusable(REQUIRED)
+    toolkits = Toolkits(machine.cann(), machine.cuda(), machine.npu_smi())
+    chosen, lines, notes = choose(args.device, not any(name in ("mindspore", "numpy") for name, _ in missing))
+    lines += machine_lines(toolkits)
+    if chosen:
+        lines += implementations(chosen, notes)
+        notes += limits(chosen, toolkits)
+    attempted = any(name == "mindspore" for name, _ in missing) or attempt(args, chosen, toolkits, lines)
     width = max(len(name) for name, _ in lines) + 2
     for name, text in lines:
         print(f"{name:{width}}{text}")
-    troubles += absent(device, ascend, gpu)
-    for trouble in troubles:
-        print(f"note: {trouble}")
-    missing = unusable()
+    notes += ascend_notes(args.device, toolkits.cann)
+    for note in notes:
+        print(f"note: {note}")
     for name, reason in missing:
         print(f"missing: {name} ({reason}); {sys.executable} -m pip install -r requirements.txt")
-    return 1 if missing else 0
+    return 0 if chosen and attempted and not missing else 1
 
 
-REQUIRED = ("yaml", "cv2", "tqdm", "matplotlib", "PIL", "sklearn")  # modules of requirements.txt besides MindSpore and NumPy
-
-
-def unusable() -> List[Tuple[str, str]]:
-    """Required packages that cannot be imported, and why: OpenCV may be installed and lack a library of the system."""
-    found = []
-    for name in REQUIRED:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            found.append((name, str(error).splitlines()[0]))
-    return found
-
-
-def absent(device: str, ascend: Optional[str], gpu: Optional[str]) -> List[str]:
-    """What would not work here, a sentence each. ascend, gpu: what cann and cuda found."""
+def choose(name: str, with_mindspore: bool) -> Tuple[Optional[str], Lines, List[str]]:
+    """Starts the device that was asked for: (its name or None, lines, notes)."""
+    try:
+        if not with_mindspore:
+            raise UserError("nothing runs without MindSpore and NumPy")
+        if name in device.DEVICES and not device.available(name):
+            raise UserError(f"MindSpore does not offer {name} here; what it reports:")
+        chosen = device.start(name)
+    except (UserError, RunFailed) as error:
+        return None, [("device", f"none: {error}"), ("python", platform.python_version())], []
+    lines = [("device", chosen)]
+    lines += [(other, "available (--device)" if device.available(other) else "not available")
+              for other in device.DEVICES if other != chosen]
+    lines += [(key, str(value)) for key, value in device.versions().items()]
     notes = []
-    if device != "CPU":
-        notes.append(f"nothing of this program has been run on {device} yet: its operators are chosen by MindSpore's documentation")
-    release = re.search(r"release (\d+\.\d+)", gpu or "")
-    if not runtime.available("GPU") and release and release.group(1) not in cuda_wanted():
-        notes.append(f"--device GPU does not work: CUDA {release.group(1)} is here, MindSpore's libraries are for {' and '.join(cuda_wanted())}")
-    if not runtime.available("Ascend") and ascend:
-        notes.append("--device Ascend does not work although CANN is here: is its set_env.sh sourced, and its version one that MindSpore's "
-                     "release notes name?")
-    if msrun() is None:
+    if chosen != "CPU":
+        notes.append(f"nothing of this program has been run on {chosen} yet: its operators are chosen by MindSpore's "
+                     "documentation")
+    return chosen, lines, notes
+
+
+def machine_lines(toolkits: Toolkits) -> Lines:
+    """Toolkits, compiler and launcher."""
+    cann = f"{toolkits.cann.version} in {toolkits.cann.folder}" if toolkits.cann else "not found"
+    lines = [("CANN", cann)]
+    lines += [("npu-smi", row) for row in toolkits.npu_smi]
+    lines += [("CUDA", toolkits.cuda or "not found"),
+              ("GPU libraries", f"of MindSpore here: for CUDA {', '.join(machine.cuda_libraries()) or 'none'}"),
+              ("C++", machine.compiler() or "no g++ or clang++ on PATH"),
+              ("threads", f"{os.environ.get('DGN_THREADS') or os.cpu_count()} in the kernels (DGN_THREADS)"),
+              ("msrun", str(machine.msrun() or "not found"))]
+    return lines
+
+
+def implementations(name: str, notes: List[str]) -> Lines:
+    """What "auto" means here for each operator that has several implementations."""
+    from dgn.nets.deconv import make_deconv
+    from dgn.nets.native import cache_folder
+    from dgn.nets.recurrence import make_recurrence
+    from dgn.nets.warp import make_warp
+
+    cells = {"warp": make_warp("auto", 16, 16), "deconvolution": make_deconv("auto", 2, 2, 3, 2, True),
+             "recurrence": make_recurrence("auto")}
+    if name == "CPU" and any("Native" not in type(cell).__name__ for cell in cells.values()):
+        notes.append("without a C++ compiler MindSpore's own operators are used, which are several times slower")
+    return [("kernels", f"built in {cache_folder()}"), *((key, type(cell).__name__) for key, cell in cells.items())]
+
+
+def attempt(args: argparse.Namespace, chosen: Optional[str], toolkits: Toolkits, lines: Lines) -> bool:
+    """Adds what MindSpore reports of accelerators, and with --run-check the check's output. Returns whether the device
+    in use, or asked for, passed."""
+    installed = {"Ascend": bool(toolkits.cann or toolkits.npu_smi), "GPU": bool(toolkits.cuda)}
+    passed = True
+    for name in device.DEVICES:
+        own = name == (chosen or args.device)
+        checked = own and args.run_check
+        if checked or (own and name != "CPU") or (args.device == "auto" and installed.get(name)):
+            result = machine.attempt(name, checked)
+            lines += [(name, text) for text in (*result.messages, *result.output)]
+            passed = passed and (result.succeeded or not own)
+    return passed
+
+
+def limits(chosen: str, toolkits: Toolkits) -> List[str]:
+    """What would not work here, a sentence each."""
+    notes, release, libraries = [], machine.cuda_release(toolkits.cuda), machine.cuda_libraries()
+    if not device.available("GPU") and release and release not in libraries:
+        notes.append(f"--device GPU does not work: CUDA {release} is here, MindSpore's libraries are for "
+                     f"{' and '.join(libraries)}")
+    if not device.available("Ascend") and toolkits.cann:
+        notes.append("--device Ascend does not work although CANN is here: is its set_env.sh sourced?")
+    if machine.msrun() is None:
         notes.append("scripts/run_distribute_train.sh does not work: no msrun beside this Python or on PATH")
-    if importlib.util.find_spec("onnxruntime") is None:
+    if machine.absent_modules({"onnxruntime": "onnxruntime"}):
         notes.append("dgn export --format onnx does not work: no onnxruntime")
-    if importlib.util.find_spec("torch") is None:
+    if machine.absent_modules({"torch": "torch"}):
         notes.append("dgn bench --against torch does not work: no PyTorch (it is not a requirement)")
     return notes
 
 
-def msrun() -> Optional[Path]:
-    """MindSpore's launcher of several processes: beside this Python, as the scripts look for it, or on PATH."""
-    beside = Path(sys.executable).with_name("msrun")
-    found = shutil.which("msrun")
-    return beside if beside.is_file() else Path(found) if found else None
-
-
-def cuda_wanted() -> List[str]:
-    """The CUDA versions that the installed MindSpore has libraries for."""
-    import mindspore
-
-    plugins = (Path(mindspore.__file__).parent / "lib" / "plugin").glob("libmindspore_gpu.so.*")
-    return sorted(path.name.removeprefix("libmindspore_gpu.so.") for path in plugins)
-
-
-def runtime_line(device: str) -> str:
-    """Whether a device could be chosen."""
-    return "available (--device)" if runtime.available(device) else "not available"
-
-
-def cann() -> Optional[str]:
-    """Version and place of Ascend's toolkit, by its environment variables or its usual place."""
-    named = (os.environ.get("ASCEND_HOME_PATH"), os.environ.get("ASCEND_TOOLKIT_HOME"), "/usr/local/Ascend/ascend-toolkit/latest")
-    for folder in filter(None, named):
-        if Path(folder).is_dir():
-            found = sorted(Path(folder).glob("**/version.info"))[:1]
-            version = found[0].read_text(encoding="utf-8", errors="replace").strip().splitlines()[0] if found else "version unknown"
-            return f"{version} in {folder}"
-    return None
-
-
-def cuda() -> Optional[str]:
-    """The version that nvcc names, and the driver's GPU."""
-    said = [line for line in _said(("nvcc", "--version")) if "release" in line]
-    said += _said(("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
-    return "; ".join(line.strip() for line in said[:2]) or None
-
-
-def compiler() -> Optional[str]:
-    """The compiler of the C++ kernels."""
-    name = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    return next(iter(_said((name, "--version"))), None) if name else None
-
-
-def kernel_folder() -> Path:
-    """Where the C++ kernels are built."""
-    from dgn.nets.native import cache_folder
-    return cache_folder()
-
-
-def implementations(device: str, troubles: List[str]) -> List[Tuple[str, str]]:
-    """What "auto" means here for each operator that has several implementations."""
-    from dgn.nets.deconv import make_deconv
-    from dgn.nets.recurrence import make_recurrence
-    from dgn.nets.warp import make_warp
-
-    made = {"warp": make_warp("auto", 16, 16, device), "deconvolution": make_deconv("auto", 2, 2, 3, 2, True, device),
-            "recurrence": make_recurrence("auto", device)}
-    if device == "CPU" and any("Native" not in type(cell).__name__ for cell in made.values()):
-        troubles.append("without a C++ compiler MindSpore's own operators are used, which are several times slower")
-    return [(name, type(cell).__name__) for name, cell in made.items()]
-
-
-def _said(command: Tuple[str, ...]) -> List[str]:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.splitlines()
-    except (OSError, subprocess.TimeoutExpired):
-        return []
+def ascend_notes(asked: str, cann: Optional[machine.Cann]) -> List[str]:
+    """What does not fit in CANN and its Python packages, if CANN is here or Ascend is asked for."""
+    if cann is None:
+        if asked != "Ascend":
+            return []
+        return [f"CANN is neither where ASCEND_HOME_PATH names it nor in {' or '.join(machine.CANN_FOLDERS)}"]
+    notes, accepted, absent = [], machine.cann_accepted(), machine.absent_modules(machine.CANN_MODULES)
+    if accepted and cann.release not in accepted:
+        notes.append(f"CANN {cann.version} is here, this MindSpore accepts {', '.join(accepted)}")
+    if "te" in absent:
+        notes.append(f"the Python package te of CANN cannot be imported: source {cann.folder}/set_env.sh")
+    packages = [package for package in absent if package != "te"]
+    if packages:
+        notes.append(f"CANN needs Python packages that are not here: {sys.executable} -m pip install "
+                     f"{' '.join(packages)}")
+    return notes

@@ -1,4 +1,4 @@
-"""What is exported of a run: the decoder, and Langevin inference, made of operators that other programs know."""
+"""What is exported of a run: the decoder, and Langevin inference, made of operators that other programs have."""
 
 from __future__ import annotations
 
@@ -7,38 +7,62 @@ from typing import Tuple
 
 from mindspore import Tensor, nn
 
-from dgn import build
 from dgn import config as cfg
-from dgn.export.adjoint import AdjointLangevin
-from dgn.inference.langevin import Langevin
+from dgn.errors import UserError
+from dgn.inference.energy import full_mask
+from dgn.inference.langevin import Langevin, Tensors, make_energy, make_sampler
+from dgn.nets.build import make_model
 from dgn.nets.layers import Deconv, Dense
+from dgn.nets.model import Model
+from dgn.run import Run
 from dgn.training import checkpoint
+
+NO_FACTOR: cfg.Schedule = ((0, 1.0),)  # of inference.sigma_app, which only training uses
 
 
 def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
-    """The config with MindSpore's own operators in place of the C++ kernels; the warp by gathers, which MindSpore Lite runs."""
-    return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"})
+    """The config with MindSpore's own operators in place of the C++ kernels, and the warp by gathers, which MindSpore
+    Lite runs."""
+    return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"},
+                       inference={"sigma_app": NO_FACTOR})
 
 
 def full_precision(config: cfg.Config) -> cfg.Config:
-    """The config without 16-bit layers, which MindSpore Lite has not on every processor."""
+    """The config without 16-bit layers, which MindSpore Lite does not have on every processor."""
     return cfg.changed(config, model={"precision": "float32"})
 
 
-def live(config: cfg.Config, saved: Path, device: str) -> nn.Cell:
-    """The model as the program itself runs it."""
-    model = build.make_model(config, device)
+def saved_checkpoint(run: Run) -> Path:
+    """The checkpoint of a run. Raises UserError if it has none yet."""
+    if run.checkpoint is None:
+        raise UserError(f"{run.folder.path} has no checkpoint yet")
+    return run.checkpoint
+
+
+def load_model(config: cfg.Config, saved: Path) -> Model:
+    """The model of a config with the weights of the checkpoint `saved`."""
+    model = make_model(config)
     checkpoint.load(saved, {"weights": model})
     return model
 
 
-def decoder(config: cfg.Config, saved: Path, device: str, onnx: bool = False) -> nn.Cell:
-    """Latents of each group -> image, appearance, displacement; for a plain model the image alone. Weights are folded."""
-    return fold(live(portable(config, "symmetric" if onnx else "stock"), saved, device))
+def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> Langevin:
+    """The sampler of a config with `steps` steps in its graph, and the preconditioner of the checkpoint, if it has
+    one."""
+    sampler = make_sampler(make_energy(model, config), config, steps)
+    if sampler.preconditioner is not None:
+        checkpoint.load(saved, {"preconditioner": sampler.preconditioner})
+    return sampler
 
 
-def fold(model: nn.Cell) -> nn.Cell:
-    """The model, its weights as its layers use them."""
+def decoder(config: cfg.Config, saved: Path, onnx: bool = False) -> Model:
+    """Latents of each group -> image, appearance, displacement; of a plain model the image alone. Weights are
+    folded."""
+    return fold(load_model(portable(config, "symmetric" if onnx else "stock"), saved))
+
+
+def fold(model: Model) -> Model:
+    """The model with scaled and smoothed weights in place of the trained ones (see Deconv.fold); changed in place."""
     for _, cell in model.cells_and_names():
         if isinstance(cell, (Dense, Deconv)):
             cell.fold()
@@ -46,34 +70,34 @@ def fold(model: nn.Cell) -> nn.Cell:
 
 
 class Inference(nn.Cell):
-    """Langevin steps as a function: (images, latents of each group, noise (K, N, d) of each sampled group) -> latents of each
-    group.
+    """Langevin steps as a function: (images (N, C, H, W), latents (N, d) of each group, noise (K, N, d) of each sampled
+    group) -> latents of each group.
 
-    Begun with zeros, the prior's mean, and called as often as wanted, each time with new standard normal noise, it gives a
-    sample of the posterior; zero noise descends to the mode that is near. Latents that are not sampled, labels, stay.
+    Called repeatedly from zeros, the prior's mean, each time with new standard normal noise, it samples the posterior;
+    zero noise descends to a mode nearby. Latents of groups that are not sampled (labels) are returned unchanged. For
+    models of images only: the mask of clips is no input.
     """
 
     def __init__(self, sampler: Langevin, sigma: float) -> None:
         super().__init__()
-        self.sampler, self.sigma = sampler, Tensor(sigma)
+        self.sampler, self.sigma, self.mask = sampler, Tensor(sigma), Tensor(full_mask(1))
 
     def construct(self, images: Tensor, *state: Tensor) -> Tuple[Tensor, ...]:
         groups = len(self.sampler.branches)
-        latents, noise = state[:groups], state[:groups]  # what stands in the place of a group that is not sampled is not used
-        for g, own in zip(self.sampler.moving, state[groups:]):
-            noise = noise[:g] + (own,) + noise[g + 1:]
-        return self.sampler(images, self.sigma, *latents, *noise)[0]
+        latents = state[:groups]
+        noise = noise_of_groups(self.sampler.sampled, latents, state[groups:])
+        return self.sampler(images, self.mask, self.sigma, *latents, *noise)[0]
 
 
-def inference(config: cfg.Config, saved: Path, steps: int, device: str) -> Inference:
-    """The sampler of a run with `steps` steps in its graph, at the sigma of the run's last epoch."""
+def noise_of_groups(sampled: Tuple[int, ...], latents: Tensors, noise: Tensors) -> Tensors:
+    """Noise of the sampled groups as noise of all groups; a group that is not sampled has its latents there, unused."""
+    everyone = latents
+    for g, own in zip(sampled, noise):
+        everyone = everyone[:g] + (own,) + everyone[g + 1:]
+    return everyone
+
+
+def inference(config: cfg.Config, saved: Path, steps: int) -> Inference:
+    """Inference by a run's sampler with `steps` steps in its graph, at the sigma of the last epoch."""
     config = portable(config)
-    energy = build.make_energy(decoder(config, saved, device), config)
-    return Inference(build.make_sampler(energy, config, steps), cfg.last_sigma(config))
-
-
-def inference_by_hand(config: cfg.Config, saved: Path, steps: int, device: str) -> AdjointLangevin:
-    """The same function as `inference`, its gradient written out: for MindSpore Lite 2.0."""
-    config = full_precision(portable(config))
-    energy = build.make_energy(decoder(config, saved, device), config)
-    return AdjointLangevin(energy, cfg.last_sigma(config), config.inference.step_size, steps, config.inference.order)
+    return Inference(load_sampler(config, decoder(config, saved), saved, steps), cfg.last_sigma(config))

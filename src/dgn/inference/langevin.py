@@ -61,7 +61,46 @@ class GroupEnergy(nn.Cell):
         return ops.reduce_sum(self.energy.data_energy(x, mask, outputs, sigma) + self.energy.latent_prior(z))
 
 
-class Langevin(nn.Cell):
+class LangevinStep(nn.Cell):
+    """The order in which a Langevin step updates the latent groups; `sampled`: their indices.
+
+    A subclass defines what it keeps of a group's branch (`run_branch`), the gradient, and the update.
+    """
+
+    def __init__(self, sampled: Tuple[int, ...], alternating: bool) -> None:
+        super().__init__()
+        self.sampled, self.alternating = sampled, alternating
+
+    def step(self, latents: Tensors, outputs: tuple, noise: Tensors, k: int, *data) -> Tuple[Tensors, tuple, Tensors]:
+        """Step k of every sampled group: (latents, outputs of the branches, gradients).
+
+        noise: (K, N, *shape) of each group; data: what the gradient and the update need.
+        """
+        current, gradients = outputs, ()
+        for g in self.sampled:
+            if self.alternating:
+                current = outputs
+            gradient = self.gradient_of(g, latents[g], current, *data)
+            z = self.update(g, latents[g], gradient, noise[g][k], *data)
+            latents = latents[:g] + (z,) + latents[g + 1:]
+            outputs = outputs[:g] + (self.run_branch(g, z),) + outputs[g + 1:]
+            gradients = gradients + (gradient,)
+        return latents, outputs, gradients
+
+    def run_branch(self, g: int, z: Tensor):
+        """The output of branch g for new latents."""
+        raise NotImplementedError
+
+    def gradient_of(self, g: int, z: Tensor, outputs: tuple, *data) -> Tensor:
+        """dE/dz of group g."""
+        raise NotImplementedError
+
+    def update(self, g: int, z: Tensor, gradient: Tensor, noise: Tensor, *data) -> Tensor:
+        """The new latents of group g (Eq. 7)."""
+        raise NotImplementedError
+
+
+class Langevin(LangevinStep):
     """K Langevin steps of all chains of a batch as one compiled graph.
 
     A pure function: noise is an input (zeros make it gradient descent), new latents and diagnostics are the outputs. A
@@ -69,14 +108,12 @@ class Langevin(nn.Cell):
     """
 
     def __init__(self, energy: Energy, step_size: float, steps: int, options: Options = Options()) -> None:
-        super().__init__()
+        super().__init__(energy.sampled, options.order == "alternating")
         self.energy, self.branches, self.steps = energy, energy.model.branches, steps
         self.step_size, self.scale_by_frames = step_size, options.scale_by_frames and energy.clips
         self.matmul = ops.MatMul()
         self.frames_affected = tuple(Tensor(group.frames_affected) for group in energy.model.groups
                                      ) if self.scale_by_frames else ()
-        self.sampled = energy.sampled
-        self.alternating = options.order == "alternating"
         self.group_energies = nn.CellList([GroupEnergy(energy, g) for g in range(len(self.branches))])
         self.gradient = ops.GradOperation()  # with respect to the first argument
         self.places = {g: place for place, g in enumerate(self.sampled)}  # of a group among the sampled ones
@@ -107,22 +144,26 @@ class Langevin(nn.Cell):
         energies, norms = (), ()
         for k in range(self.steps):
             energies = energies + (self.energy.total(x, mask, latents, outputs, sigma),)
-            current = outputs
-            for g in self.sampled:
-                if self.alternating:
-                    current = outputs
-                group_sigma = sigma if self.sigma_factors is None else sigma * self.sigma_factors[g]
-                gradient = self.gradient(self.group_energies[g])(latents[g], x, mask, group_sigma, *current)
+            latents, outputs, gradients = self.step(latents, outputs, noise, k, step_sizes, x, mask, sigma)
+            for gradient in gradients:
                 norms = norms + (ops.sqrt(squared_norm(gradient)),)
-                drift, diffusion = gradient, noise[g][k]
-                if self.preconditioner is not None:
-                    drift, diffusion = self.preconditioner(self.places[g], drift, diffusion)
-                delta: Any = step_sizes[g]
-                z = latents[g] - 0.5 * delta * delta * drift + delta * diffusion
-                latents = latents[:g] + (z,) + latents[g + 1:]
-                outputs = outputs[:g] + (self.branches[g](z),) + outputs[g + 1:]
         shape = (self.steps, len(self.sampled), x.shape[0])
         return latents, ops.stack(energies), ops.stack(norms).reshape(shape)
+
+    def run_branch(self, g: int, z: Tensor) -> Tensor:
+        return self.branches[g](z)
+
+    def gradient_of(self, g: int, z: Tensor, outputs: tuple, *data) -> Tensor:
+        _, x, mask, sigma = data
+        if self.sigma_factors is not None:
+            sigma = sigma * self.sigma_factors[g]
+        return self.gradient(self.group_energies[g])(z, x, mask, sigma, *outputs)
+
+    def update(self, g: int, z: Tensor, gradient: Tensor, noise: Tensor, *data) -> Tensor:
+        if self.preconditioner is not None:
+            gradient, noise = self.preconditioner(self.places[g], gradient, noise)
+        delta: Any = data[0][g]
+        return z - 0.5 * delta * delta * gradient + delta * noise
 
     def step_size_of(self, g: int, z: Tensor, mask: Tensor):
         """delta of Eq. 7 for a group's latents: a number, or (N, d)."""

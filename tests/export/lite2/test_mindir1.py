@@ -8,7 +8,7 @@ import pytest
 from mindspore.train import mind_ir_pb2 as proto
 
 from dgn.errors import RunFailed
-from dgn.export import mindir1
+from dgn.export.lite2 import mindir1
 
 Attribute = proto.AttributeProto
 
@@ -60,7 +60,8 @@ def test_options_become_attributes_and_enumerations_names(tmp_path):
 
 
 def test_a_number_becomes_a_tensor_and_constants_come_first(tmp_path):
-    model = Graph("x").operator("Muls", ["x", "factor"]).constant("factor", type=Attribute.FLOAT, f=2.5).rewritten(tmp_path)
+    graph = Graph("x").operator("Muls", ["x", "factor"]).constant("factor", type=Attribute.FLOAT, f=2.5)
+    model = graph.rewritten(tmp_path)
     node, primitive = operator_of(model)
     assert primitive.op_type == "Mul" and [n.op_type == "Constant" for n in model.graph.node] == [True, True, False]
     tensor, = (n.attribute[0].tensors[0] for n in model.graph.node if list(n.output) == [node.input[1]])
@@ -80,7 +81,8 @@ def test_inputs_are_renamed_wherever_they_are_used(tmp_path):
 
 
 def test_operators_that_have_attributes_already_stay(tmp_path):
-    _, primitive = operator_of(Graph("x", "w").operator("Conv2D", ["x", "w"], functional=False, group=1).rewritten(tmp_path))
+    model = Graph("x", "w").operator("Conv2D", ["x", "w"], functional=False, group=1).rewritten(tmp_path)
+    _, primitive = operator_of(model)
     assert primitive.op_type == "Conv2D" and attributes(primitive) == {"group": 1}
 
 

@@ -1,30 +1,31 @@
-"""Langevin dynamics with the gradient written out by hand.
+"""Langevin dynamics with the gradient written out.
 
-MindSpore Lite 2.0 runs the decoder, but no graph that automatic differentiation made of it. Here the gradient of the energy to the
-latents (Eq. 7, 8) is made of operators that it knows, and every operator has its own copy of its constants: Lite 2.0 silently
-gives wrong numbers where one constant goes into two operators that use it differently (a weight into a Conv2DTranspose and a
-Conv2D, a matrix to the left in one product and to the right in another).
+MindSpore Lite 2.0 runs the decoder, but no graph that automatic differentiation made of it. Here the gradient of the
+energy with respect to the latents (Eq. 7, 8) consists of operators that it has, and every operator has its own copy of
+its constants: Lite 2.0 silently gives wrong numbers where one constant goes into two operators that use it differently
+(a weight into a Conv2DTranspose and a Conv2D, a matrix to the left in one product and to the right in another).
 """
 
 from __future__ import annotations
 
-from typing import Tuple
+from pathlib import Path
+from typing import Any, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from dgn.inference.energy import Energy
+from dgn import config as cfg
+from dgn.export.cells import decoder, full_precision, load_sampler, noise_of_groups, portable
+from dgn.inference.langevin import Langevin, LangevinStep, Tensors
 from dgn.nets.deformable import GeometryGenerator
 from dgn.nets.layers import Deconv
 from dgn.nets.stack import DeconvStack, ImageGenerator
 from dgn.nets.warp import ReferenceWarp
 
-Maps = Tuple[Tensor, ...]  # what every layer of a stack gives
-
 
 class DeconvAdjoint(nn.Cell):
-    """Gradient of a deconvolution to its input: the convolution of which it is the transpose."""
+    """Gradient of a deconvolution with respect to its input: the convolution that it transposes."""
 
     def __init__(self, layer: Deconv) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class DeconvAdjoint(nn.Cell):
 
 
 class StackAdjoint(nn.Cell):
-    """Gradient of a DeconvStack, whose weights are folded, to its latents."""
+    """Gradient of a DeconvStack, whose weights are folded, with respect to its latents."""
 
     def __init__(self, stack: DeconvStack) -> None:
         super().__init__()
@@ -47,7 +48,7 @@ class StackAdjoint(nn.Cell):
         self.weight, self.matmul = _constant(stack.dense.weight.asnumpy(), "weight"), ops.MatMul(transpose_b=True)
 
     def construct(self, dout: Tensor, *maps: Tensor) -> Tensor:
-        """dout: gradient to the last of `maps`, which a forward pass gave."""
+        """dout: gradient with respect to the last of `maps`, which are those of the forward pass. Returns (N, d)."""
         gradient = self.last(dout * (1 - maps[-1] * maps[-1]))  # through tanh
         before = len(maps) - 2
         for layer in self.hidden:
@@ -58,7 +59,7 @@ class StackAdjoint(nn.Cell):
 
 
 class ImageAdjoint(nn.Cell):
-    """An ImageGenerator: the gradient to its latents from that to the image."""
+    """Gradient of an ImageGenerator: (dE/dimage (N, C, H, W), maps of its stack) -> dE/dz (N, d)."""
 
     def __init__(self, generator: ImageGenerator) -> None:
         super().__init__()
@@ -69,13 +70,13 @@ class ImageAdjoint(nn.Cell):
 
 
 class GeometryAdjoint(nn.Cell):
-    """A GeometryGenerator: the gradient to its latents from that to the displacement."""
+    """Gradient of a GeometryGenerator: (dE/ddisplacement (N, 2, H, W), maps of its stack) -> dE/dz (N, d)."""
 
     def __init__(self, generator: GeometryGenerator) -> None:
         super().__init__()
         self.stack, self.max_pixels = StackAdjoint(generator.stack), generator.max_pixels
         self.smooth = generator.spline is not None
-        if self.smooth:
+        if generator.spline is not None:
             spline = generator.spline.asnumpy()
             self.left, self.right = _constant(spline.T, "left"), _constant(spline, "right")
 
@@ -86,21 +87,23 @@ class GeometryAdjoint(nn.Cell):
 
 
 class WarpAdjoint(nn.Cell):
-    """Gradients of the reference warp from that to the warped image."""
+    """Gradients of the reference warp with respect to both inputs; dout: with respect to the warped image (N, C, H,
+    W)."""
 
     def __init__(self, warp: ReferenceWarp) -> None:
         super().__init__()
         self.warp, self.over_channels, self.add_rows = warp, ops.ReduceSum(keep_dims=True), ops.UnsortedSegmentSum()
 
     def to_image(self, displacement: Tensor, dout: Tensor) -> Tensor:
-        """Every pixel of dout (N, C, H, W), by its weights, to the four pixels that it came from."""
+        """(N, C, H, W): every pixel of dout, by its bilinear weights, added to the four pixels that it was sampled
+        from."""
         corner, a, b = self.warp.locate(displacement)
-        places, shares = (), ()
+        indices, weighted = (), ()
         for step, weight in zip(self.warp.steps, ((1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b)):
-            places = places + ((corner + step).reshape(-1),)
-            shares = shares + (self.warp.rows(dout * weight),)
+            indices = indices + ((corner + step).reshape(-1),)
+            weighted = weighted + (self.warp.rows(dout * weight),)
         n, _, height, width = dout.shape
-        return self.warp.planes(self.add_rows(ops.cat(shares), ops.cat(places), n * height * width), n)
+        return self.warp.planes(self.add_rows(ops.cat(weighted), ops.cat(indices), n * height * width), n)
 
     def to_displacement(self, image: Tensor, displacement: Tensor, dout: Tensor) -> Tensor:
         """(N, 2, H, W); 0 where a coordinate is clamped."""
@@ -114,73 +117,89 @@ class WarpAdjoint(nn.Cell):
         return ops.cat((dx, dy), 1)
 
 
-class AdjointLangevin(nn.Cell):
-    """`steps` steps of dgn.inference.langevin.Langevin at one sigma: (images, latents of each group, noise (K, N, d) of each
+class AdjointLangevin(LangevinStep):
+    """The steps of a sampler at one sigma: (images (N, C, H, W), latents (N, d) of each group, noise (K, N, d) of each
     sampled group) -> latents of each group.
 
-    energy: of an image model with the reference warp and folded weights.
+    sampler: of an image model with the reference warp and folded weights.
     """
 
-    def __init__(self, energy: Energy, sigma: float, step_size: float, steps: int, order: str = "alternating") -> None:
-        super().__init__()
-        model = energy.model
-        self.model, self.branches, self.steps = model, model.branches, steps
+    def __init__(self, sampler: Langevin, sigma: float) -> None:
+        super().__init__(sampler.sampled, sampler.alternating)
+        model, smoothness = sampler.energy.model, sampler.energy.smoothness
+        self.model, self.branches, self.steps = model, model.branches, sampler.steps
         self.precision = 1 / sigma ** 2
-        self.drift, self.diffusion = -0.5 * step_size ** 2, step_size
-        self.moving = tuple(g for g, group in enumerate(model.groups) if group.sampled)
-        self.alternating, self.deformable = order == "alternating", len(model.groups) == 2
-        self.adjoints = nn.CellList([GeometryAdjoint(branch) if isinstance(branch, GeometryGenerator) else ImageAdjoint(branch)
-                                     for branch in model.branches])
-        self.warp = WarpAdjoint(model.warp) if self.deformable else None
+        self.drift, self.diffusion = -0.5 * sampler.step_size ** 2, sampler.step_size
+        self.deformable = len(model.groups) == 2
+        self.adjoints = nn.CellList([_adjoint(branch) for branch in model.branches])
+        self.warp: Any = WarpAdjoint(model.warp) if self.deformable else None
         self.refine = None
         if self.deformable and model.refine is not None:
             self.refine_weight = _constant(model.refine.weight.asnumpy(), "refine_weight")
             self.refine = ops.Conv2DTranspose(out_channel=model.channels, kernel_size=3, pad_mode="same")
-        self.rough = energy.smoothness > 0
-        if self.rough:
-            curvature = energy.smoothness * second_differences(model.size)
+        self.smooth = smoothness > 0
+        if self.smooth:
+            curvature = smoothness * second_differences(model.size)
             self.down, self.across = _constant(curvature, "down"), _constant(curvature, "across")
+        self.preconditioner, self.places = sampler.preconditioner, sampler.places
 
     def construct(self, images: Tensor, *state: Tensor) -> Tuple[Tensor, ...]:
         groups = len(self.branches)
-        latents, noise = state[:groups], state[groups:]
-        maps, parts = (), ()
+        latents, outputs = state[:groups], ()
+        noise = noise_of_groups(self.sampled, latents, state[groups:])
         for g in range(groups):
-            maps = maps + (self.branches[g].stack.maps(latents[g]),)
-            parts = parts + (self.branches[g].finish(maps[g][-1]),)
+            outputs = outputs + (self.run_branch(g, latents[g]),)
         for k in range(self.steps):
-            seen = parts
-            for g, own in zip(self.moving, noise):
-                if self.alternating:
-                    seen = parts
-                slope = self.adjoints[g](self.part_slope(g, images, seen), *maps[g]) + latents[g]
-                z = latents[g] + self.drift * slope + self.diffusion * own[k]
-                latents = latents[:g] + (z,) + latents[g + 1:]
-                maps = maps[:g] + (self.branches[g].stack.maps(z),) + maps[g + 1:]
-                parts = parts[:g] + (self.branches[g].finish(maps[g][-1]),) + parts[g + 1:]
+            latents, outputs, _ = self.step(latents, outputs, noise, k, images)
         return latents
 
-    def part_slope(self, g: int, images: Tensor, parts: Tuple[Tensor, ...]) -> Tensor:
-        """Gradient of the likelihood's energy to what branch g gives."""
-        # in two dimensions between: from a stack straight into its adjoint, Lite 2.0 cannot place its own transpositions
-        rows = (self.model.compose(parts) - images).reshape(images.shape[0], -1)
-        slope = (self.precision * rows).reshape(images.shape)
+    def run_branch(self, g: int, z: Tensor) -> Tuple[Tensor, Tensors]:
+        """(output of branch g, maps of its stack)."""
+        maps = self.branches[g].stack.maps(z)
+        return self.branches[g].finish(maps[-1]), maps
+
+    def gradient_of(self, g: int, z: Tensor, outputs: tuple, *data) -> Tensor:
+        finished = ()
+        for output in outputs:
+            finished = finished + (output[0],)
+        return self.adjoints[g](self.output_gradient(g, data[0], finished), *outputs[g][1]) + z
+
+    def update(self, g: int, z: Tensor, gradient: Tensor, noise: Tensor, *data) -> Tensor:
+        if self.preconditioner is not None:
+            gradient, noise = self.preconditioner(self.places[g], gradient, noise)
+        return z + self.drift * gradient + self.diffusion * noise
+
+    def output_gradient(self, g: int, images: Tensor, outputs: Tensors) -> Tensor:
+        """Gradient of the data energy with respect to the output of branch g."""
+        # in two dimensions between: Lite 2.0 cannot place its own transpositions from a stack straight into its adjoint
+        rows = (self.model.compose(outputs) - images).reshape(images.shape[0], -1)
+        gradient = (self.precision * rows).reshape(images.shape)
         if not self.deformable:
-            return slope
+            return gradient
         if self.refine is not None:
-            slope = slope + self.refine(slope, self.refine_weight, slope.shape)
+            gradient = gradient + self.refine(gradient, self.refine_weight, gradient.shape)
         if g == 0:
-            return self.warp.to_image(parts[1], slope)
-        slope = self.warp.to_displacement(parts[0], parts[1], slope)
-        if self.rough:
-            slope = slope + ops.matmul(parts[1], self.across) + ops.matmul(self.down, parts[1])
-        return slope
+            return self.warp.to_image(outputs[1], gradient)
+        gradient = self.warp.to_displacement(outputs[0], outputs[1], gradient)
+        if self.smooth:
+            gradient = gradient + ops.matmul(outputs[1], self.across) + ops.matmul(self.down, outputs[1])
+        return gradient
+
+
+def adjoint_inference(config: cfg.Config, saved: Path, steps: int) -> AdjointLangevin:
+    """The function of dgn.export.cells.inference, its gradient written out."""
+    config = full_precision(portable(config))
+    return AdjointLangevin(load_sampler(config, decoder(config, saved), saved, steps), cfg.last_sigma(config))
 
 
 def second_differences(size: int) -> np.ndarray:
     """(size, size) matrix A: A x is half the gradient of the sum of squared differences between neighbours of x."""
     difference = np.diff(np.eye(size, dtype=np.float32), axis=0)
     return difference.T @ difference
+
+
+def _adjoint(branch: nn.Cell) -> nn.Cell:
+    return GeometryAdjoint(branch) if isinstance(branch, GeometryGenerator) else ImageAdjoint(branch)
 
 
 def _constant(values: np.ndarray, name: str) -> Parameter:

@@ -1,11 +1,9 @@
 """MindIR files of version 3, which MindSpore 2.10 writes, rewritten as version 1, which MindSpore Lite 2.0 reads.
 
-A MindSpore Lite of the same version as MindSpore reads version 3 and needs none of this; Lite 2.0 is the last one on PyPI.
-
 What differs for the graphs of this project:
-  - version 3 passes an operator's options (a format, an axis, a transposition) as inputs; in version 1 they are attributes;
-  - version 3 has operators with a plain number (Muls, LessScalar); in version 1 the number is a tensor;
-  - an enumeration's number in version 3 is its name in version 1; a type to cast to has another number;
+  - version 3 passes options of operators (a format, an axis, a transposition) as inputs, version 1 as attributes;
+  - version 3 has operators with a scalar (Muls, LessScalar); in version 1 the scalar is a tensor;
+  - an enumeration is a number in version 3 and a name in version 1; a type to cast to has another number;
   - constants come before the nodes that use them.
 """
 
@@ -27,27 +25,28 @@ _PRIMITIVE, _FUNCTION = 1, 2  # PrimitiveProto.prim_type: with attributes, or wi
 class Rule(NamedTuple):
     """How an operator of version 3 is written in version 1."""
 
-    tensors: int  # so many inputs stay inputs
-    options: Tuple[str, ...] = ()  # those after them become attributes of these names
+    tensors: int  # number of inputs that stay inputs
+    options: Tuple[str, ...] = ()  # attribute names of the inputs after them
     name: str = ""  # in version 1; empty: the same
-    fixed: Tuple[Tuple[str, bool], ...] = ()  # attributes that version 3 has not
-    numbers: bool = False  # an input that is a plain number becomes a float32 tensor
+    fixed: Tuple[Tuple[str, bool], ...] = ()  # attributes that version 3 does not have
+    scalars: bool = False  # a scalar input becomes a float32 tensor
 
 
-_ARITHMETIC = Rule(2, numbers=True)
+_ARITHMETIC = Rule(2, scalars=True)
 _UNTRANSPOSED = tuple((name, False) for name in ("transpose_a", "transpose_b", "transpose_x1", "transpose_x2"))
 
 RULES: Dict[str, Rule] = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "Greater", "Less", "GreaterEqual", "LessEqual"), _ARITHMETIC),
-    "AddScalar": Rule(2, name="Add", numbers=True),
-    "SubScalar": Rule(2, name="Sub", numbers=True),
-    "Muls": Rule(2, name="Mul", numbers=True),
-    "Div": Rule(2, name="RealDiv", numbers=True),
-    "Divs": Rule(2, name="RealDiv", numbers=True),
-    "GreaterScalar": Rule(2, name="Greater", numbers=True),
-    "LessScalar": Rule(2, name="Less", numbers=True),
-    "GreaterEqualScalar": Rule(2, name="GreaterEqual", numbers=True),
-    "LessEqualScalar": Rule(2, name="LessEqual", numbers=True),
+    **dict.fromkeys(("Add", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"), _ARITHMETIC),
+    **dict.fromkeys(("Greater", "Less", "GreaterEqual", "LessEqual"), _ARITHMETIC),
+    "AddScalar": Rule(2, name="Add", scalars=True),
+    "SubScalar": Rule(2, name="Sub", scalars=True),
+    "Muls": Rule(2, name="Mul", scalars=True),
+    "Div": Rule(2, name="RealDiv", scalars=True),
+    "Divs": Rule(2, name="RealDiv", scalars=True),
+    "GreaterScalar": Rule(2, name="Greater", scalars=True),
+    "LessScalar": Rule(2, name="Less", scalars=True),
+    "GreaterEqualScalar": Rule(2, name="GreaterEqual", scalars=True),
+    "LessEqualScalar": Rule(2, name="LessEqual", scalars=True),
     **dict.fromkeys(("ReLU", "Tanh", "Floor", "Neg", "Square"), Rule(1)),
     "LogicalAnd": Rule(2),
     "Select": Rule(3),
@@ -65,19 +64,21 @@ RULES: Dict[str, Rule] = {
     "MatMulExt": Rule(2, name="BatchMatMul", fixed=_UNTRANSPOSED),
     "StridedSlice": Rule(4, ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")),
 }
-# operators with attributes in version 3 too
-UNCHANGED = frozenset({"Conv2DTranspose", "Conv2D", "Stack", "Load", "UpdateState", "Depend", "MakeTuple", "TupleGetItem"})
+# operators whose options are attributes in version 3 too
+UNCHANGED = frozenset({"Conv2DTranspose", "Conv2D", "Stack", "Load", "UpdateState", "Depend", "MakeTuple",
+                       "TupleGetItem"})
 
 _FORMATS = {0: "NCHW", 1: "NHWC"}
 _FLOAT32 = 1  # TensorProto.DataType
 _TYPES = {30: 9, 34: 6, 35: 7, 42: 10, 43: 1, 44: 11}  # number of a type in MindSpore -> TensorProto.DataType
-_MORE_NAMES = {"data_format": ("format",), "transpose_a": ("transpose_x1",), "transpose_b": ("transpose_x2",)}  # by which version 1 asks too
+# further names under which version 1 reads an attribute
+_ALIASES = {"data_format": ("format",), "transpose_a": ("transpose_x1",), "transpose_b": ("transpose_x2",)}
 
 
 def rewrite(source: Path, target: Path, inputs: Sequence[str] = ()) -> None:
-    """Writes the MindIR file `source` as version 1 to `target`; inputs: names that the graph's inputs get.
+    """Writes the MindIR file `source` as version 1 to `target`; inputs: new names of the graph's inputs.
 
-    Raises RunFailed if it is no MindIR file, or has an operator for which there is no rule (named in the message).
+    Raises RunFailed if it is no MindIR file, or has an operator without a rule (named in the message).
     """
     from google.protobuf.message import DecodeError
     from mindspore.train import mind_ir_pb2
@@ -91,13 +92,13 @@ def rewrite(source: Path, target: Path, inputs: Sequence[str] = ()) -> None:
         raise RunFailed(f"{source} is not a MindIR file, or a damaged one") from None
     if not model.graph.node:
         raise RunFailed(f"{source} is not a MindIR file: it holds no graph")
-    Rewriting(model, source.name).run(inputs)  # the name alone: an export's is still in a folder that will be gone
+    Rewriting(model, source.name).run(inputs)  # the name alone: an export's folder is temporary
     with replacing(target) as beside:
         beside.write_bytes(model.SerializeToString())
 
 
 class Rewriting:
-    """One model on its way from version 3 to version 1, changed in place."""
+    """Changes a model from version 3 to version 1, in place."""
 
     def __init__(self, model, where: str) -> None:
         self.model, self.where = model, where
@@ -105,9 +106,10 @@ class Rewriting:
         self.constants = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
 
     def run(self, inputs: Sequence[str] = ()) -> None:
-        """Raises RunFailed naming the operator that stands in the way."""
+        """Raises RunFailed naming the operator that has no form in version 1."""
         if self.model.functions:
-            raise RunFailed(f"{self.where}: the graph calls {len(self.model.functions)} other graphs, which version {VERSION} cannot take over")
+            raise RunFailed(f"{self.where}: the graph calls {len(self.model.functions)} other graphs, which version "
+                            f"{VERSION} does not have")
         for number, node in enumerate(list(self.model.graph.node)):
             if node.op_type != "Constant":
                 self._rewrite_node(number, node)
@@ -122,34 +124,34 @@ class Rewriting:
             return
         if operator not in RULES or primitive is None:
             known = ", ".join(sorted({*RULES, *UNCHANGED}))
-            raise RunFailed(f"{self.where}: the operator {operator} (node {number}) has no form in MindIR {VERSION} that is known here; "
-                            f"known are {known}")
+            raise RunFailed(f"{self.where}: the operator {operator} (node {number}) has no form in MindIR {VERSION} "
+                            f"that is known here; known are {known}")
         rule = RULES[operator]
         new = self.model.primitives.add()
         new.CopyFrom(primitive)
         new.prim_type, new.op_type = _PRIMITIVE, rule.name or operator
         new.name, new.instance_name = f"{new.op_type}:node{number}", new.op_type
-        given, options = list(node.input[:rule.tensors]), list(node.input[rule.tensors:])
-        if len(given) < rule.tensors or len(options) > len(rule.options):
+        tensors, options = list(node.input[:rule.tensors]), list(node.input[rule.tensors:])
+        if len(tensors) < rule.tensors or len(options) > len(rule.options):
             raise RunFailed(f"{self.where}: the operator {operator} (node {number}) has {len(node.input)} inputs; "
                             f"{rule.tensors} tensors and at most {len(rule.options)} options are known of it")
         for name, source in zip(rule.options, options):
             self._add_option(new, name, source, operator, number)
         for name, value in rule.fixed:
             self._add_attribute(new, name).CopyFrom(_boolean(name, value))
-        if rule.numbers:
-            given = [self._as_tensor(source) for source in given]
+        if rule.scalars:
+            tensors = [self._as_tensor(source) for source in tensors]
         if operator == "Cast":
-            given[1] = self._as_type(given[1], number)
+            tensors[1] = self._as_type(tensors[1], number)
         del node.input[:]
-        node.input.extend(given)
+        node.input.extend(tensors)
         node.op_type = f"REF::{new.name}"
 
     def _add_option(self, primitive, name: str, source: str, operator: str, number: int) -> None:
         if source not in self.constants:
             raise RunFailed(f"{self.where}: {name} of the operator {operator} (node {number}) is not a constant")
         value = self.constants[source].attribute[0]
-        for alias in (name, *_MORE_NAMES.get(name, ())):
+        for alias in (name, *_ALIASES.get(name, ())):
             attribute = self._add_attribute(primitive, alias)
             attribute.CopyFrom(value)
             attribute.name = alias
@@ -165,7 +167,7 @@ class Rewriting:
         return primitive.attribute.add()
 
     def _as_tensor(self, source: str) -> str:
-        """The name of the input, a plain number among the constants replaced by a float32 tensor."""
+        """The name of an input; a scalar constant is replaced by a float32 tensor."""
         if source not in self.constants:
             return source
         value = self.constants[source].attribute[0]
@@ -176,15 +178,15 @@ class Rewriting:
         return self._constant_tensor(f"{source}_tensor", _FLOAT32, struct.pack("<f", number))
 
     def _as_type(self, source: str, number: int) -> str:
-        """A constant that names the type which another one gives by MindSpore's number."""
+        """A constant with the type in version 1's numbering, of a constant in MindSpore's."""
         value = self.constants[source].attribute[0] if source in self.constants else None
         if value is None or value.i not in _TYPES:
-            told = "not constant" if value is None else value.i
-            raise RunFailed(f"{self.where}: Cast (node {number}) to a type that is not known here ({told})")
+            what = "not constant" if value is None else value.i
+            raise RunFailed(f"{self.where}: Cast (node {number}) to a type that is not known here ({what})")
         return self._constant_tensor(f"{source}_type", _TYPES[value.i])
 
     def _constant_tensor(self, name: str, data_type: int, data: bytes = b"") -> str:
-        """A constant of no dimensions; without data it stands for its type alone."""
+        """A constant without dimensions; without data only its type counts."""
         if name not in self.constants:
             node = self.model.graph.node.add()
             node.op_type = "Constant"
@@ -200,7 +202,8 @@ class Rewriting:
 
     def _constants_first(self) -> None:
         graph = self.model.graph
-        copies = [type(node).FromString(node.SerializeToString()) for node in sorted(graph.node, key=lambda node: node.op_type != "Constant")]
+        nodes = sorted(graph.node, key=lambda node: node.op_type != "Constant")
+        copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
         del graph.node[:]
         graph.node.extend(copies)
 

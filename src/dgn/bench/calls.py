@@ -1,0 +1,143 @@
+"""The parts of an iteration, each as a function that runs once and returns when the result is there."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from dgn import device
+from dgn.config import Config, changed
+from dgn.inference.energy import full_mask
+from dgn.inference.langevin import as_tensors, draw_noise, make_energy, make_sampler
+from dgn.nets.build import make_critic
+from dgn.nets.model import Model
+from dgn.nets.warp import make_warp
+from dgn.training.abp import MeanEnergy
+from dgn.training.adversarial import Critic
+from dgn.training.build import make_trainer
+from dgn.training.optim import GradientStep, adam
+
+Call = Callable[[], Any]
+RATE = 1e-12  # learning rate: the weights stay as they are
+
+
+class _Backward(nn.Cell):
+    """(inputs of a Cell, gradient with respect to its output) -> gradients with respect to its inputs."""
+
+    def __init__(self, net: nn.Cell) -> None:
+        super().__init__()
+        self.net, self.gradient = net, ops.GradOperation(get_all=True, sens_param=True)
+
+    def construct(self, *inputs_and_dout: Tensor) -> Tuple[Tensor, ...]:
+        return self.gradient(self.net)(*inputs_and_dout)
+
+
+def waiting(net: nn.Cell, *inputs: Tensor) -> Call:
+    """A call of a network that returns when its result is there.
+
+    Not by asnumpy: the copy to the host is no part of the work. On CPU a call returns with the result, and MindSpore
+    refuses to synchronize.
+    """
+    deferred = device.current() != "CPU"
+
+    def call() -> None:
+        net(*inputs)
+        if deferred:
+            ms.runtime.synchronize()
+    return call
+
+
+def random_images(config: Config, model: Model, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Uniform random images (count, C, H, W), or clips (count, F, C, H, W)."""
+    frames = (config.data.frames,) if config.data.frames else ()
+    return rng.random((count, *frames, model.channels, model.size, model.size), np.float32)
+
+
+def whole_mask(config: Config, count: int) -> Optional[np.ndarray]:
+    """The mask of clips that have all frames, (count, F); None for images."""
+    return np.ones((count, config.data.frames), np.float32) if config.data.frames else None
+
+
+def batch_inputs(config: Config, x: np.ndarray) -> Tuple[Tensor, Tensor, Tensor]:
+    """(x, mask, sigma 1) as sampler and objectives take them."""
+    return (*as_tensors((x, full_mask(len(x), whole_mask(config, len(x))))), ms.Tensor(1.0, ms.float32))
+
+
+def sampler(model: Model, config: Config, x: np.ndarray, steps: int) -> Call:
+    """`steps` Langevin steps of a batch."""
+    noise = draw_noise(model, steps, len(x), 0, "bench")
+    latents = tuple(n[0] for n in noise)
+    net = make_sampler(make_energy(model, config), config, steps)
+    return waiting(net, *batch_inputs(config, x), *as_tensors((*latents, *noise)))
+
+
+def training_step(model: Model, config: Config, x: np.ndarray) -> Call:
+    """One optimizer step of the generators on a batch (Eq. 9)."""
+    latents = tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench"))
+    objective = MeanEnergy(make_energy(model, config), config.training.mean_displacement_weight)
+    step = GradientStep(objective, adam(model.trainable_params()))
+    return waiting(step, ms.Tensor(RATE, ms.float32), *batch_inputs(config, x), *as_tensors(latents))
+
+
+def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarray) -> Dict[str, Call]:
+    """A step of the critic with each kind of convolution, without R1 and, if the config has it, with it; and a step of
+    the actor, which takes the place of the training step (Eq. 22)."""
+    latents = as_tensors(tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench")))
+    rate, images = ms.Tensor(RATE, ms.float32), ms.Tensor(x)
+    fake = model(*latents)[0]
+    penalties = {"critic step": 0.0}
+    if config.training.r1_weight > 0:
+        penalties["critic step with R1"] = config.training.r1_weight
+    calls = {}
+    for kind in kinds:
+        for name, r1_weight in penalties.items():
+            critic = make_critic(changed(config, model={"deconv": kind}), model)
+            step = GradientStep(Critic(critic, r1_weight), adam(critic.trainable_params()))
+            calls[f"{name}, {kind}"] = waiting(step, rate, images, fake)
+    actor = make_trainer(changed(config, training={"micro_batches": 1}), model).generator.whole  # type: ignore[attr-defined]
+    return {**calls, "actor step": waiting(actor, rate, *batch_inputs(config, x), *latents, *latents)}
+
+
+def generators(model: Model, batch: int, rng: np.random.Generator) -> Dict[str, Call]:
+    """Each generator forward, and forward with the gradient with respect to its latents."""
+    calls = {}
+    for name, group, branch in zip(("appearance generator", "geometry generator"), model.groups, model.branches):
+        z = ms.Tensor(rng.standard_normal((batch, *group.shape), np.float32))
+        dout = ms.Tensor(rng.standard_normal(branch(z).shape, np.float32))
+        calls[f"{name}, forward"] = waiting(branch, z)
+        calls[f"{name}, forward and to the latents"] = waiting(_Backward(branch), z, dout)
+    return calls
+
+
+def recurrence(model: Model, batch: int, frames: int, rng: np.random.Generator) -> Call:
+    """The recurrence over time in a Langevin step of clips: Z_t of both groups forward, and back to the latents."""
+    parts = []
+    for branch in model.branches:
+        z = ms.Tensor(rng.standard_normal((batch, branch.length(frames)), np.float32))
+        dout = ms.Tensor(rng.standard_normal((batch, frames, branch.states), np.float32))
+        parts.append(waiting(_Backward(branch.latents), z, dout))
+    return lambda: [part() for part in parts]
+
+
+def warps(kinds: Sequence[str], shape: Tuple[int, int, int], rng: np.random.Generator) -> Dict[str, Call]:
+    """Each warp forward, and with both gradients, for displacements of a few pixels; shape: (images, channels,
+    side)."""
+    batch, channels, size = shape
+    image = ms.Tensor(rng.random((batch, channels, size, size), np.float32))
+    displacement = ms.Tensor(0.05 * size * rng.standard_normal((batch, 2, size, size), np.float32))
+    dout = ms.Tensor(rng.standard_normal((batch, channels, size, size), np.float32))
+    calls = {}
+    for kind in kinds:
+        net = make_warp(kind, size, size)
+        calls[f"warp {kind}, forward"] = waiting(net, image, displacement)
+        calls[f"warp {kind}, forward and both gradients"] = waiting(_Backward(net), image, displacement, dout)
+    return calls
+
+
+def matrix_product(side: int, rng: np.random.Generator) -> Call:
+    """The product of two square matrices: the reference for this machine's arithmetic."""
+    a = ms.Tensor(rng.standard_normal((side, side), np.float32))
+    return waiting(ops.MatMul(), a, a)

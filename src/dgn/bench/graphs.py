@@ -1,0 +1,101 @@
+"""Operators and compile time of the graphs of a training: on an accelerator every operator is a launch."""
+
+from __future__ import annotations
+
+import time
+from typing import Dict, Iterator, List, NamedTuple, Tuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from dgn.bench.calls import batch_inputs, random_images
+from dgn.config import Config
+from dgn.inference.langevin import as_tensors, draw_noise
+from dgn.nets.build import make_model
+from dgn.training.adversarial import Adversarial
+from dgn.training.build import make_trainer
+from dgn.training.optim import TrainStep
+
+# nodes of a graph that launch nothing: values, order, tuples
+STRUCTURE = ("Constant", "Load", "Depend", "UpdateState", "MakeTuple", "TupleGetItem")
+
+Graph = Tuple[nn.Cell, Tuple[Tensor, ...]]
+
+
+class Size(NamedTuple):
+    """A compiled graph."""
+
+    operators: Dict[str, int]  # number of each kind
+    seconds: float  # to compile it
+
+    @property
+    def total(self) -> int:
+        """Operators in the graph."""
+        return sum(self.operators.values())
+
+
+def training_graphs(config: Config, batch: int) -> Iterator[Tuple[str, Graph]]:
+    """Every graph that a training with a config compiles, by name, with inputs for `batch` samples in each
+    micro-batch."""
+    model = make_model(config)
+    trainer = make_trainer(config, model)
+    x = random_images(config, model, batch, np.random.default_rng(0))
+    inputs = batch_inputs(config, x)
+    noise = draw_noise(model, trainer.sampler.steps, batch, 0, "bench")
+    latents = as_tensors(tuple(n[0] for n in noise))
+    yield "decoder", (model, latents)
+    yield f"sampler, {trainer.sampler.steps} steps", (trainer.sampler, (*inputs, *latents, *as_tensors(noise)))
+    if isinstance(trainer, Adversarial):
+        images = (inputs[0], model(*latents)[0])
+        yield from _step_graphs("actor step", trainer.generator, (*inputs, *latents, *latents))
+        yield from _step_graphs("critic step with R1", trainer.critic_with_r1, images)
+        if trainer.critic_without_r1 is not None:
+            yield from _step_graphs("critic step", trainer.critic_without_r1, images)
+    else:
+        update = trainer.update if config.training.method == "vae" else trainer.generator  # type: ignore[attr-defined]
+        yield from _step_graphs("training step", update, (*inputs, *latents))
+
+
+def _step_graphs(name: str, step: TrainStep, inputs: Tuple[Tensor, ...]) -> Iterator[Tuple[str, Graph]]:
+    """One graph, or with micro-batches those of accumulation and update."""
+    number = ms.Tensor(1.0, ms.float32)
+    if step.micro_batches == 1:
+        yield name, (step.whole, (number, *inputs))
+    else:
+        yield f"{name}, accumulation", (step.accumulate, (number, *inputs))
+        yield f"{name}, update", (step.update, (number, number))
+
+
+def compiled_size(cell: nn.Cell, inputs: Tuple[Tensor, ...]) -> Size:
+    """Compiles a Cell and counts the operators of its graph after the front end's passes."""
+    began = time.perf_counter()
+    cell.compile(*inputs)
+    return Size(operators(cell), time.perf_counter() - began)
+
+
+def operators(cell: nn.Cell) -> Dict[str, int]:
+    """The number of operators of each kind in a compiled Cell."""
+    from mindspore.common.api import _cell_graph_executor
+    from mindspore.train import mind_ir_pb2
+
+    phase = next(iter(cell.compile_cache))
+    stored = mind_ir_pb2.ModelProto.FromString(_cell_graph_executor._get_func_graph_proto(cell, phase, "mind_ir"))
+    kinds = {f"REF::{primitive.name}": primitive.op_type for primitive in stored.primitives}
+    counts: Dict[str, int] = {}
+    for graph in (stored.graph, *stored.functions):
+        for node in graph.node:
+            kind = kinds.get(node.op_type, node.op_type).split("::")[-1]
+            if kind not in STRUCTURE:
+                counts[kind] = counts.get(kind, 0) + 1
+    return counts
+
+
+def report(sizes: Dict[str, Size], most: int = 5) -> str:
+    """A table of the graphs with their most frequent operators."""
+    lines = [f"{'graph':36} {'operators':>9} {'compiled in':>11}   most frequent"]
+    for name, size in sizes.items():
+        frequent: List[Tuple[str, int]] = sorted(size.operators.items(), key=lambda item: (-item[1], item[0]))[:most]
+        lines.append(f"{name:36} {size.total:9} {size.seconds:9.1f} s   "
+                     + ", ".join(f"{kind} {number}" for kind, number in frequent))
+    return "\n".join(lines)

@@ -1,0 +1,193 @@
+"""Before and after the C++ program of ascend310_infer: writes its inputs, and compares its results with Python."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from dgn.data.open import open_images
+from dgn.errors import RunFailed, UserError
+from dgn.evaluation.reconstruction import reconstruction_errors
+from dgn.export import cells, infer310
+from dgn.export.infer310 import Exported
+from dgn.figures import clips, pictures
+from dgn.figures.bases import sweep
+from dgn.files import check_outside, new_folder, write_json
+from dgn.inference import unseen
+from dgn.inference.latents import given_latents
+from dgn.inference.unseen import Chains
+from dgn.nets.model import Decoded, LatentGroup, Model, decode, rows
+from dgn.run import Run, open_run
+
+Latents = Tuple[np.ndarray, ...]
+
+
+class Limits(NamedTuple):
+    """Largest differences of the program to Python that are accepted."""
+
+    value: float  # of a decoded value, relative to the largest one if that is above 1
+    latent: Optional[float]  # of the median sample's latents after the first call of the inference; None: not judged
+
+
+# By the precision in which a device multiplies. Single latents are judged after the first call alone: on a model with a
+# small sigma float32's own rounding moved chains apart, from 4e-6 after 5 steps to 0.3 after 300, into modes that
+# explain the images as well. The limit of float16 comes from an emulation and was never measured on a device: with the
+# operands and results of every dense and deconvolution layer rounded to 16 bits, as in Ascend's matrix unit, that model
+# (Table 5, 32x32) gave images 1.5e-3 and displacements 5e-4 of the largest value away; latents differed by 0.7 after 5
+# steps, with images no worse (MSRE 1.52 against 1.58).
+LIMITS = {"float32": Limits(1e-5, 1e-3), "float16": Limits(1e-2, None)}
+ERROR_RATIO = 1.5  # MSRE of the program's latents after all steps relative to Python's, at most; a choice
+
+
+def exported_run(exported: Exported) -> Run:
+    """The run that was exported, on the device in use. Raises UserError if it is gone or has a newer checkpoint."""
+    run = open_run(exported.run)
+    saved = cells.saved_checkpoint(run)
+    if exported.about.get("checkpoint") != saved.name:
+        raise UserError(f"{exported.folder} was exported from {exported.about.get('checkpoint')} of {exported.run}, "
+                        f"whose newest checkpoint is now {saved.name}; export it again")
+    return run
+
+
+def prepare(exported: Exported, data: Path, output: Path) -> str:
+    """Writes the images or latents in `data` as arrays for the program into the new folder `output`.
+
+    data: a folder of images, cropped as the run's config says, or of latents (see infer310.read_latents). Returns what
+    was written as text. Raises UserError if the data do not fit the model.
+    """
+    run = exported_run(exported)
+    groups = run.model.groups
+    if not data.exists():
+        raise UserError(f"there is no {data}")
+    if infer310.holds_latents(data, groups):
+        latents = infer310.read_latents(data, groups)
+        folder = new_folder(output)
+        for group, z in zip(groups, latents):
+            infer310.write_samples(folder / "latents" / group.name, z)
+        return f"latents of {len(latents[0])} samples"
+    if "inference_lite" not in exported.about:
+        raise UserError(f"{data} holds no latents, and latents of images cannot be inferred with {exported.folder}, "
+                        "which has no inference_lite.mindir (there is none of models of clips): infer them with "
+                        "`python -m dgn infer`, and give its output")
+    check_outside(output, str(data))
+    source = open_images(run.config.data, str(data))
+    given = given_latents(groups, source)
+    folder = new_folder(output)
+    infer310.write_samples(folder / "images", source.read(np.arange(len(source))))
+    for group in groups if given else ():
+        start = given.get(group.name, np.zeros((len(source), *group.shape), np.float32))
+        infer310.write_samples(folder / "start" / group.name, start)
+    return f"{len(source)} images"
+
+
+def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: float = 3.0) -> Dict[str, Any]:
+    """Compares the program's results in the work folder `output` with Python's; writes check.json and overview.png.
+
+    descent_steps: steps without noise with which the program inferred; gamma: range of its traversals.
+    Returns the content of check.json: number of samples; largest relative difference of each result; of PNG files in
+    levels of 255; with images also of the latents, and reconstruction errors. Raises RunFailed if a result is missing.
+    """
+    run = exported_run(exported)
+    groups = run.model.groups
+    model = cells.load_model(cells.full_precision(run.config), cells.saved_checkpoint(run))
+    names = infer310.sample_names(output / "reconstruct" / "image")
+    inferred = (output / "images").is_dir()
+    latents = tuple(infer310.read_written(output / "latents" / group.name, names) if inferred else
+                    infer310.read_samples(output / "latents" / group.name) for group in groups)
+    decoded = decode(model, *latents)
+    errors = {part: difference(infer310.read_written(output / "reconstruct" / part, names), expected)
+              for part, expected in zip(decoded._fields, decoded) if expected is not None}
+    errors.update(_traversal_errors(model, latents, output, gamma))
+    levels = infer310.grey_levels(output / "reconstruct" / "image", names, decoded.image)
+    if len(groups) == 2:
+        folder = output / "recombine" / "image"
+        pairs, (appearance, geometry) = infer310.pairs_written(folder)
+        expected = decode(model, latents[0][appearance], latents[1][geometry]).image
+        errors["recombination"] = difference(infer310.read_written(folder, pairs), expected)
+        levels = max(levels, infer310.grey_levels(folder, pairs, expected))
+    result: Dict[str, Any] = {"samples": len(names), "difference": errors, "grey_levels": levels}
+    images = infer310.read_samples(output / "images") if inferred else decoded.image
+    if inferred:
+        first = [infer310.read_written(output / "first_call" / group.name, names) for group in groups]
+        once, own = (_infer(exported, run, model, output, steps) for steps in (1, descent_steps))
+        result["latents"] = {"first_call": _median_difference(first, once),
+                             "all_calls": _median_difference(latents, own)}
+        result["reconstruction"] = reconstruction_errors(images, decoded.image)
+        result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *own).image)
+    _overview(output / "overview.png", images, decoded, names)
+    write_json(output / "check.json", result)
+    return result
+
+
+def judge(result: Dict[str, Any], precision: str, output: Path) -> None:
+    """Raises RunFailed, naming what differs, if a difference that `check` returned exceeds the limits of the precision
+    (float32, float16) in which the program's device multiplies."""
+    limits = LIMITS[precision]
+    wrong = [f"{part} by {error:.1e} (allowed {limits.value:g})" for part, error in result["difference"].items()
+             if not error <= limits.value]
+    if result["grey_levels"] > 1 + 255 * limits.value:  # 1: a value between two levels may be rounded to either
+        wrong.append(f"PNG files by {result['grey_levels']} grey levels")
+    if "latents" in result:
+        msre, own = result["reconstruction"]["msre"], result["reconstruction_by_python"]["msre"]
+        once = result["latents"]["first_call"]
+        if limits.latent is not None and not once <= limits.latent:
+            wrong.append(f"inferred latents by {once:.1e} after the first call (allowed {limits.latent:g})")
+        if not msre <= ERROR_RATIO * own:
+            wrong.append(f"their images' MSRE, {msre:.3g} against {own:.3g} (allowed {ERROR_RATIO:g} times as much)")
+    if wrong:
+        raise RunFailed(f"the program differs from Python: {', '.join(wrong)}; see {output / 'check.json'}")
+
+
+def traversal(decoder: Callable[..., Decoded], groups: Sequence[LatentGroup], moving: int, dimensions: Sequence[int],
+              gamma: float, held: Sequence[np.ndarray]) -> np.ndarray:
+    """Images (rows, positions, ...) that the program's job traverse should write: group `moving` along each of the
+    dimensions from -gamma to gamma, the others at `held`, (d,) for each group."""
+    z = np.concatenate([sweep(k, groups[moving].shape[0], gamma) for k in dimensions])
+    latents = [z if g == moving else held[g][None].repeat(len(z), 0) for g in range(len(groups))]
+    images = decoder(*latents).image
+    return images.reshape(len(dimensions), -1, *images.shape[1:])
+
+
+def difference(values: np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference, relative to the largest value if that is above 1 (displacements are in pixels)."""
+    if values.shape != expected.shape:
+        raise RunFailed(f"the program gives arrays of {values.shape}, Python of {expected.shape}")
+    return float(np.abs(values - expected).max()) / max(float(np.abs(expected).max()), 1.0)
+
+
+def _traversal_errors(model: Model, latents: Latents, output: Path, gamma: float) -> Dict[str, float]:
+    """Difference of each group's traversal, the other group held at the first sample's latents."""
+    errors = {}
+    for g, group in enumerate(model.groups):
+        folder = output / f"traverse_{group.name}"
+        dimensions, held = infer310.dimensions_written(folder), [z[0] for z in latents]
+        expected = traversal(functools.partial(decode, model), model.groups, g, dimensions, gamma, held)
+        errors[f"traversal of {group.name}"] = difference(infer310.read_written(folder, ["traversal"])[0], expected)
+    return errors
+
+
+def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int) -> Latents:
+    """Latents of the work folder's images by Python's sampler, after `steps` steps without noise, in whole calls."""
+    about = exported.about["inference_lite"]
+    sampler = cells.load_sampler(run.config, model, cells.saved_checkpoint(run), about["steps"])
+    given = {group.name: infer310.read_samples(output / "start" / group.name)
+             for group in model.groups if not group.sampled}
+    chains = Chains(0, about["sigma"], seed=0, descent_steps=steps)
+    return unseen.infer(sampler, infer310.read_samples(output / "images"), chains, given=given)
+
+
+def _median_difference(latents: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """Largest difference within a sample's latents (n, d) of each group; the median over samples."""
+    return float(np.median(np.abs(np.concatenate(latents, 1) - np.concatenate(expected, 1)).max(1)))
+
+
+def _overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequence[str]) -> None:
+    """The first samples, with grids."""
+    if samples.ndim == 5:
+        lengths = [samples.shape[1]] * 3
+        clips.reconstruction(path, samples[:3], rows(decoded, slice(3)), lengths, names[:3], "Decoded clips")
+    else:
+        pictures.reconstruction(path, samples[:10], rows(decoded, slice(10)), "Decoded images")

@@ -1,0 +1,100 @@
+"""Exports a run: its decoder and its Langevin inference as MindIR, or the decoder as ONNX."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import numpy as np
+from mindspore import nn
+
+from dgn import config as cfg
+from dgn import device
+from dgn.errors import UserError
+from dgn.export import cells, files
+from dgn.export.lite2 import mindir1
+from dgn.export.lite2.adjoint import adjoint_inference
+from dgn.files import write_json
+from dgn.inference import langevin
+from dgn.nets.model import decode
+from dgn.run import Run
+
+FORMATS = ("mindir", "onnx")
+MINDIR_VERSIONS = (1, 3)
+
+
+def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", mindir_version: int = 3,
+               batch: Optional[int] = None, steps: Optional[int] = None) -> Dict[str, Any]:
+    """Writes decoder, inference and inference_lite (see `dgn export --help`) and export.json into a folder.
+
+    output: the folder (default: export, or export_mindir1, in the run folder); format: mindir or onnx; mindir_version:
+    3, as MindSpore writes, or 1 for MindSpore Lite 2.0; batch: samples in a call (default: any number for the decoder
+    and 1 for inference; of version 1: 1); steps: Langevin steps in a call (default: inference.steps).
+
+    Returns the content of export.json: for each file its name, the shapes of its inputs and outputs, and its largest
+    difference to the model, relative to the largest value. Raises UserError if the options do not fit together,
+    RunFailed if a file cannot be written or differs.
+    """
+    lite2 = mindir_version == 1
+    if format == "onnx" and lite2:
+        raise UserError("--format onnx has no MindIR version")
+    if format == "onnx" and batch is None:
+        raise UserError("--format onnx needs a fixed number of samples: --batch 1")
+    saved = cells.saved_checkpoint(run)
+    folder = output or run.folder.path / ("export_mindir1" if lite2 else "export")
+    entries = {"decoder": _export_decoder(run, folder / f"decoder.{format}", batch or (1 if lite2 else None), lite2)}
+    if format == "mindir" and not run.config.data.frames:
+        count, steps = batch or 1, steps or run.config.inference.steps
+        sampler = cells.load_sampler(run.config, run.model, saved, steps)
+        if not lite2:
+            cell = cells.inference(run.config, saved, steps)
+            entries["inference"] = _export_inference(run, cell, sampler, folder / "inference.mindir", count)
+        exact = cells.full_precision(run.config)
+        if exact != run.config:
+            sampler = cells.load_sampler(exact, cells.load_model(exact, saved), saved, steps)
+        adjoint = adjoint_inference(run.config, saved, steps)
+        path = folder / "inference_lite.mindir"
+        entries["inference_lite"] = _export_inference(run, adjoint, sampler, path, count, lite2)
+    about = {"run": str(run.folder.path.resolve()), "checkpoint": saved.name, "mindir_version": mindir_version,
+             "size": run.model.size, "channels": run.model.channels, "frames": run.config.data.frames,
+             "versions": device.versions(), **entries}
+    write_json(folder / "export.json", about)
+    return about
+
+
+def _export_decoder(run: Run, path: Path, count: Optional[int], lite2: bool) -> Dict[str, Any]:
+    """Writes the decoder; returns its entry of export.json. count: samples in a call; None: any number."""
+    config, model, saved = run.config, run.model, cells.saved_checkpoint(run)
+    if lite2:
+        config = cells.full_precision(config)
+        model = cells.load_model(config, saved)
+    cell = cells.decoder(config, saved, onnx=path.suffix == ".onnx")
+    latents = [z[0] for z in langevin.draw_noise(cell, 1, count or 2, 0, "export")]
+    expected = [part for part in decode(model, *latents) if part is not None]
+    names = [group.name for group in model.groups]
+    difference = files.write(cell, latents, path, expected, [0] * len(latents) if count is None else (),
+                             functools.partial(mindir1.rewrite, inputs=names) if lite2 else None)
+    outputs = ("image", "appearance", "displacement")[:len(expected)]
+    return {"file": path.name, "batch": count or "free",
+            "inputs": {group.name: [count or -1, *group.shape] for group in model.groups},
+            "outputs": {name: [count or -1, *value.shape[1:]] for name, value in zip(outputs, expected)},
+            "difference": difference}
+
+
+def _export_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path: Path, count: int,
+                      lite2: bool = False) -> Dict[str, Any]:
+    """Writes an inference cell that must agree with the sampler, as MindIR 1 if `lite2`; returns its entry of
+    export.json."""
+    model, steps, sigma = sampler.energy.model, sampler.steps, cfg.last_sigma(run.config)
+    images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
+    start = tuple(z[0] for z in langevin.draw_noise(model, 1, count, 0, "export"))
+    noise = langevin.draw_noise(model, steps, count, 1, "export")
+    expected, _ = langevin.sample(sampler, images, None, sigma, start, noise)
+    sampled = [own for own, group in zip(noise, model.groups) if group.sampled]
+    inputs = {"image": list(images.shape), **{group.name: [count, *group.shape] for group in model.groups},
+              **{f"noise_{group.name}": [steps, count, *group.shape] for group in model.groups if group.sampled}}
+    difference = files.write(cell, [images, *start, *sampled], path, expected,
+                             rewrite=functools.partial(mindir1.rewrite, inputs=list(inputs)) if lite2 else None)
+    return {"file": path.name, "batch": count, "steps": steps, "sigma": sigma, "inputs": inputs,
+            "outputs": {group.name: [count, *group.shape] for group in model.groups}, "difference": difference}

@@ -1,0 +1,185 @@
+"""What this machine has for MindSpore: devices, CANN, CUDA, packages. Standard library only, so that it works without
+MindSpore."""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest")  # since CANN 8.5, and before
+CANN_MODULES = {"te": "te", "attr": "attrs", "Cython": "cython", "decorator": "decorator", "cffi": "cffi",
+                "pathlib2": "pathlib2", "requests": "requests", "absl": "absl-py"}  # module: package
+TIMEOUT = 120  # seconds for a program; the driver of a broken device may hang
+LIBRARIES = {"Ascend": ("ascend", "ge_runner"), "GPU": ("gpu", "cuda", "cudnn")}  # words in names of their libraries
+
+_ATTEMPT = "import mindspore as ms; ms.set_device({name!r}); {check} and ms.run_check()"
+_FAILED = "MindSpore running check failed"  # run_check prints it, and exits with 0
+_LOG = re.compile(r"\[(?:WARNING|ERROR|CRITICAL)\] \w+\([^)]*\):\S+ \[[^\]]*\] (?:\w+\] )?(.+)")
+_LOAD = re.compile(r"Load dynamic library: (\S+) failed\. (.+)")
+_ERROR = re.compile(r"\w*Error: (.+)")
+_ADVICE = re.compile(r" (?:For details|Please (?:refer|confirm|make sure))")
+
+
+class Cann(NamedTuple):
+    """Ascend's toolkit."""
+
+    version: str  # such as 8.5.0, or "unknown"
+    folder: Path
+
+    @property
+    def release(self) -> str:
+        """Major and minor version, such as 8.5."""
+        return ".".join(self.version.split(".")[:2])
+
+
+class Attempt(NamedTuple):
+    """What came of selecting a device in a process of its own."""
+
+    succeeded: bool
+    messages: Tuple[str, ...]  # errors of loading libraries first, then warnings, each once
+    output: Tuple[str, ...]  # lines of mindspore.run_check(), if it ran
+
+
+def accelerators() -> List[str]:
+    """Devices whose driver is on this machine, by their device files; MindSpore loads its GPU library only with
+    CUDA_HOME."""
+    found = ["Ascend"] if glob.glob("/dev/davinci[0-9]*") else []
+    return found + (["GPU"] if glob.glob("/dev/nvidia[0-9]*") and os.environ.get("CUDA_HOME") else [])
+
+
+def attempt(name: str, check: bool = False) -> Attempt:
+    """Selects a device with MindSpore's warnings on; check: and runs mindspore.run_check() on it."""
+    environment = {key: value for key, value in os.environ.items() if key != "MS_ROLE"}  # it joins no other processes
+    environment["GLOG_v"] = "2"
+    command = [sys.executable, "-c", _ATTEMPT.format(name=name, check=check)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
+                              env=environment)
+    except subprocess.TimeoutExpired:
+        return Attempt(False, (f"no answer within {TIMEOUT} s",), ())
+    output = tuple(line for line in done.stdout.splitlines() if line.strip() and not _LOG.match(line))
+    failed = done.returncode != 0 or any(_FAILED in line for line in output)
+    reasons = messages(name, f"{done.stdout}\n{done.stderr}")
+    if failed and not reasons:
+        last = done.stderr.strip().splitlines()[-1:]
+        reasons = tuple(last or [f"the process ended with exit code {done.returncode}"])
+    return Attempt(not failed, reasons, output)
+
+
+def messages(name: str, text: str) -> Tuple[str, ...]:
+    """The reasons in MindSpore's output why a device is not available: libraries of that device that were not loaded,
+    and warnings; without either the last exception. Advice to read the installation guide is dropped."""
+    loads, warnings, errors = [], [], []
+    for line in text.splitlines():
+        load, warning, error = _LOAD.search(line), _LOG.match(line), _ERROR.match(line)
+        if load:
+            if any(word in f"{load[1]} {load[2]}".lower() for word in LIBRARIES.get(name, ())):
+                loads.append(f"{load[1]}: {load[2]}")
+        elif warning:
+            warnings.append(_ADVICE.split(warning[1])[0])
+        elif error:
+            errors.append(error[1].split(". ")[0])
+    return tuple(dict.fromkeys([*loads, *warnings])) or tuple(errors[-1:])
+
+
+def cann() -> Optional[Cann]:
+    """The toolkit that the environment names, or in its usual places; None if there is none."""
+    named = (os.environ.get("ASCEND_HOME_PATH"), os.environ.get("ASCEND_TOOLKIT_HOME"), *CANN_FOLDERS)
+    for folder in map(Path, filter(None, named)):
+        if folder.is_dir():
+            return Cann(_cann_version(folder), folder)
+    return None
+
+
+def _cann_version(folder: Path) -> str:
+    for path in (folder / "compiler" / "version.info", folder / "version.info", *sorted(folder.glob("*/version.info"))):
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            if line.startswith("Version="):
+                return line.partition("=")[2].strip()
+    return "unknown"
+
+
+def cann_accepted() -> List[str]:
+    """Releases of CANN that the installed MindSpore accepts, by its own check; [] if it cannot be read."""
+    try:
+        checks = importlib.import_module("mindspore.run_check._check_version")
+        return list(checks.AscendEnvChecker(None).version)
+    except Exception:  # a private module, which other versions may lack or change
+        return []
+
+
+def absent_modules(modules: Dict[str, str]) -> List[str]:
+    """The packages, of {module: package}, whose module is not installed."""
+    return [package for module, package in modules.items() if importlib.util.find_spec(module) is None]
+
+
+def unusable(modules: Sequence[str]) -> List[Tuple[str, str]]:
+    """Modules that cannot be imported, and why: a package may be installed and lack a library of the system."""
+    failed = []
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # ImportError, OSError of a shared library, whatever a broken package raises
+            failed.append((name, (str(error).splitlines() or ["no message"])[0]))
+    return failed
+
+
+def npu_smi() -> List[str]:
+    """The rows of npu-smi's table of devices; [] without npu-smi."""
+    rows = [line.strip(" |").split("|") for line in run(("npu-smi", "info")) if re.match(r"\s*\|.*\w", line)]
+    return [" | ".join(" ".join(cell.split()) for cell in row) for row in rows]
+
+
+def cuda() -> Optional[str]:
+    """The release that nvcc names, and the driver's GPU."""
+    lines = [line for line in run(("nvcc", "--version")) if "release" in line]
+    lines += run(("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
+    return "; ".join(line.strip() for line in lines[:2]) or None
+
+
+def cuda_release(cuda_line: Optional[str]) -> Optional[str]:
+    """Major and minor version in the line that `cuda` gives."""
+    release = re.search(r"release (\d+\.\d+)", cuda_line or "")
+    return release[1] if release else None
+
+
+def cuda_libraries() -> List[str]:
+    """CUDA releases for which the installed MindSpore has a library; [] without MindSpore."""
+    spec = importlib.util.find_spec("mindspore")
+    if spec is None or spec.origin is None:
+        return []
+    plugins = (Path(spec.origin).parent / "lib" / "plugin").glob("libmindspore_gpu.so.*")
+    return sorted(path.name.removeprefix("libmindspore_gpu.so.") for path in plugins)
+
+
+def msrun() -> Optional[Path]:
+    """MindSpore's launcher of several processes: beside this Python, where the scripts look first, or on PATH."""
+    beside = Path(sys.executable).with_name("msrun")
+    on_path = shutil.which("msrun")
+    return beside if beside.is_file() else Path(on_path) if on_path else None
+
+
+def compiler() -> Optional[str]:
+    """The first line of the C++ compiler's --version."""
+    name = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    return next(iter(run((name, "--version"))), None) if name else None
+
+
+def run(command: Tuple[str, ...]) -> List[str]:
+    """Lines of a program's standard output; [] if there is no such program or it does not answer."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20).stdout.splitlines()
+    except (OSError, subprocess.TimeoutExpired):
+        return []
