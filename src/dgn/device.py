@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from importlib import metadata
+from typing import Optional
 
 from dgn.errors import RunFailed, UserError
 
@@ -23,6 +24,7 @@ NUMPY_BELOW = 2
 NOTICE = 5.0  # seconds without a connection after which a process says what it waits for
 PATIENCE = 3600  # seconds that a process waits for the others
 DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
+_started: Optional[str] = None  # the device in use
 
 
 def check_versions() -> None:
@@ -58,7 +60,7 @@ def set_environment() -> None:
 
 def start(name: str = "auto") -> str:
     """Selects the device ("auto": Ascend, then GPU, then CPU), sets graph mode, joins the group of processes that msrun
-    started, and returns the device's name. A second call keeps the device.
+    started, and returns the device's name. After the first call "auto" is the device in use.
 
     Raises UserError if the device is unknown or absent, RunFailed if the processes do not connect.
     """
@@ -68,8 +70,9 @@ def start(name: str = "auto") -> str:
     set_environment()
     import mindspore as ms
 
+    global _started
     if name == "auto":
-        name = next(candidate for candidate in DEVICES if available(candidate))
+        name = _started or next(candidate for candidate in DEVICES if available(candidate))
     elif not available(name):
         raise UserError(f"no {name} here: MindSpore {ms.__version__} finds no such device or its driver; use auto or "
                         "CPU")
@@ -77,6 +80,7 @@ def start(name: str = "auto") -> str:
     ms.set_context(mode=ms.GRAPH_MODE)
     if launched_by_msrun():
         _join()
+    _started = name
     return name
 
 
