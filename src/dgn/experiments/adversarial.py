@@ -48,6 +48,7 @@ def adversarial(config: Recipe, output: Union[str, Path], *, more_epochs: int = 
     metrics.json in `output`, and "pictures", the paths drawn. Complete runs are not trained again. Raises UserError
     for a recipe without a critic or held-out images.
     """
+    device.start()
     config = deformable_recipe(config)
     if config.training.adversarial == "none":
         raise UserError("training.adversarial is none; the experiment needs a recipe with a critic")

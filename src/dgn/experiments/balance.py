@@ -48,6 +48,7 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
     which are also written to metrics.json in `output`, and "pictures", the paths drawn. Complete runs are not trained
     again. Raises UserError for a recipe that is not one of generated faces.
     """
+    device.start()
     config = generated_recipe(config)
     folder = output_folder(output)
     measures: Dict[str, Dict[str, Any]] = {}

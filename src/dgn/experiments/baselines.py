@@ -55,6 +55,7 @@ def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) ->
     to metrics.json in `output`, and "pictures", the path drawn. Complete runs are not trained again. Raises UserError
     for a recipe that is not one of generated faces.
     """
+    device.start()
     config = generated_recipe(config)
     check_faces(faces)
     folder = output_folder(output)

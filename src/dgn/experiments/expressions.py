@@ -39,6 +39,7 @@ def expressions(config: Recipe, output: Union[str, Path], *,
     (see `donor_correlations`), which are also written to metrics.json in `output`, and "pictures", the path drawn.
     Complete runs are not trained again. Raises UserError if the recipe and the target do not fit together.
     """
+    device.start()
     config = transfer_recipe(config, target)
     if not config.data.grey:
         raise UserError("the recipe's faces are in colour; data.grey: true makes them grayscale")

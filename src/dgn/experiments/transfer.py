@@ -53,6 +53,7 @@ def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Targe
     drawn. Complete runs are not trained again. Raises UserError if the recipe and the target do not fit together, or
     nobody is unseen.
     """
+    device.start()
     general = transfer_recipe(config, target)
     if target.path and not target.pattern:
         raise UserError("--target needs --frontal: which of its files show frontal faces")
