@@ -38,6 +38,15 @@ def run(config, tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope="session")
+def fast_measures():
+    """Fewer faces of the linear probe, and fewer trees of the forests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 60)
+        patch.setattr("dgn.evaluation.disentanglement.TREES", 25)
+        yield
+
+
+@pytest.fixture(scope="session")
 def fei(tmp_path_factory) -> Path:
     """Random pictures of 28x28 with the names of the FEI set: PEOPLE at five views, and a second frontal one (12)."""
     folder = tmp_path_factory.mktemp("fei")

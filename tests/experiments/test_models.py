@@ -1,0 +1,104 @@
+"""What the experiments share: recipes, targets, fine-tuning, the files of a training, tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dgn import config as cfg
+from dgn import recipe
+from dgn.errors import UserError
+from dgn.experiments import models
+from dgn.experiments.models import Target
+from dgn.run_folder import RunFolder
+
+
+def test_a_recipe_is_a_file_or_a_config(config, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(recipe.dump(config))
+    assert models.deformable_recipe(path) == models.deformable_recipe(str(path)) == models.deformable_recipe(config) == config
+    relative = models.deformable_recipe(cfg.changed(config, data={"path": "photos"}))
+    assert relative.data.path == str(Path("photos").resolve())
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"model": {"kind": "plain"}}, "must be one of the deformable model"),
+    ({"model": {"appearance": "label"}}, "must be one of the deformable model"),
+    ({"data": {"frames": 5}}, "the recipe is for clips"),
+    ({"data": {"path": "photos"}}, "factors of these images are unknown"),
+    ({"data": {"held_out": 0}}, "some faces must be held out"),
+    ({"data": {"population": "neutral"}}, "it must be random, where every factor varies"),
+])
+def test_recipes_that_do_not_fit_are_refused(config, changes, message):
+    with pytest.raises(UserError, match=message):
+        models.generated_recipe(cfg.changed(config, **changes))
+
+
+@pytest.mark.parametrize("path, target, message", [
+    (None, Target(path="fei"), "--data and --target go together"),
+    ("photos", Target(), "--data and --target go together"),
+    (None, Target(pattern="*"), "give --target too"),
+    (None, Target(crop=(0, 0, 9, 9)), "give --target too"),
+])
+def test_targets_that_do_not_fit_the_recipe_are_refused(config, path, target, message):
+    with pytest.raises(UserError, match=message):
+        models.transfer_recipe(cfg.changed(config, data={"path": path}), target)
+
+
+def test_the_compared_models_differ_in_kind_and_method(config):
+    recipe_of_ours = cfg.changed(config, training={"reinit_appearance": (3,), "adversarial": "minimax"})
+    compared = {name: models.model_config(name, recipe_of_ours) for name in models.MODELS}
+    assert {name: (c.model.kind, c.training.method) for name, c in compared.items()} == {
+        "ours": ("deformable", "abp"), "ABP": ("plain", "abp"), "VAE": ("plain", "vae"),
+        "deformable VAE": ("deformable", "vae")}
+    assert [c.training.reinit_appearance for c in compared.values()] == [(3,), (), (), ()]
+    assert {c.training.adversarial for c in compared.values()} == {"none"}
+    assert models.folder_name("deformable VAE") == "deformable_vae"
+
+
+def test_fine_tuning_freezes_the_geometry_and_uses_the_targets_images(config, tmp_path):
+    config = cfg.changed(config, training={"epochs": 9, "reinit_appearance": (3,), "learning_rate": ((0, 0.01), (5, 0.001))},
+                         inference={"sigma": ((0, 2.0), (4, 0.5))})
+    tuned = models.tuning_config(config, tmp_path / "start", Target(count=7, epochs=10), population="frontal")
+    data, training = tuned.data, tuned.training
+    assert (data.limit, data.held_out, data.seed, data.path, data.population) == (7, 0, config.data.seed + 1, None, "frontal")
+    assert (training.init_from, training.freeze, training.reinit_appearance) == (str(tmp_path / "start"), "geometry", ())
+    assert (training.epochs, training.checkpoint_every) == (10, 10)
+    assert training.learning_rate == ((0, 0.01), (7, 0.003)) and tuned.inference.sigma == ((0, 0.5),)
+    plain = models.tuning_config(models.model_config("VAE", config), tmp_path / "start", Target())
+    assert plain.training.freeze == "none"
+    digits = cfg.changed(config, data={"format": "mnist", "split": "test", "path": "mnist", "crop": (1, 1, 5, 5)})
+    folder = Target(path="fei", pattern="*-11.jpg", crop=(5, 2, 23, 20))
+    data = models.tuning_config(digits, tmp_path / "start", folder, held_out=3).data
+    assert (data.path, data.pattern, data.crop) == (str(Path("fei").resolve()), "*-11.jpg", (5, 2, 23, 20))
+    assert (data.format, data.split, data.held_out) == ("images", "all", 3)
+
+
+def test_the_files_of_a_training_and_of_those_before_it(config, images, tmp_path):
+    first = cfg.changed(config, data={"path": str(images), "limit": None, "held_out": 4})
+    files = models.training_files(first)
+    assert files == {(images / f"{k:03d}.png").resolve() for k in range(6)}
+    RunFolder.create(tmp_path / "run", first)
+    later = cfg.changed(first, data={"pattern": "*[89].png", "held_out": 0}, training={"init_from": str(tmp_path / "run")})
+    assert models.training_files(later) == files | {(images / f"{k:03d}.png").resolve() for k in (8, 9)}
+    assert models.training_files(config) == set()  # generated
+    for gone in ({"data": {"path": str(tmp_path / "gone")}}, {"training": {"init_from": str(tmp_path / "gone")}}):
+        assert models.training_files(cfg.changed(config, **gone)) is None
+
+
+def test_a_table_is_aligned():
+    assert models.table("model", ["MSRE", "R2"], {"ours": ["1.25", "0.9"], "ABP": ["10.00", "-"]}) == (
+        "model   MSRE   R2\n"
+        "ours    1.25  0.9\n"
+        "ABP    10.00    -")
+
+
+def test_output_folders(run, tmp_path):
+    assert models.output_folder(str(tmp_path / "a" / "b")).is_dir()
+    assert models.output_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"  # again
+    with pytest.raises(UserError, match="holds a single run"):
+        models.output_folder(run.folder.path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make the output folder"):
+        models.output_folder(tmp_path / "file" / "out")
