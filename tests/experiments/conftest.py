@@ -6,8 +6,10 @@ All batches have COUNT images, so that each network is compiled once for trainin
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Dict
 
 import cv2
+import mindspore as ms
 import numpy as np
 import pytest
 
@@ -23,6 +25,12 @@ TINY = {"data.size": 16, "data.limit": COUNT, "data.held_out": COUNT, "model.z_a
         "model.width": 8, "inference.steps": 2, "training.epochs": 1, "training.batch_size": COUNT,
         "evaluation.steps": 4, "evaluation.images": COUNT, "evaluation.gamma": 3}
 FEI_VIEWS = {"04": -30, "05": -10, "11": 0, "06": 10, "07": 30}
+
+
+def weights(folder: Path) -> Dict[str, np.ndarray]:
+    """Parameters of the last checkpoint of a run."""
+    last = sorted((folder / "checkpoints").iterdir())[-1]
+    return {name: value.asnumpy() for name, value in ms.load_checkpoint(str(last / "weights.ckpt")).items()}
 
 
 @pytest.fixture(scope="session")

@@ -16,14 +16,16 @@ def evaluation(msre: float, pose: float, colour: float) -> dict:
     def donors(appearance: float, geometry: float) -> dict:
         return {"appearance_donor": appearance, "geometry_donor": geometry}
 
-    exchange = {**{name: donors(0.1, pose) for name in balance.POSE}, **{name: donors(colour, 0.1) for name in balance.COLOUR}}
-    return {"train": {"msre": msre}, "unseen": {"msre": 2 * msre}, "exchange": exchange, "appearance": {"nyquist_ratio": 1.5},
+    exchange = {**{name: donors(0.1, pose) for name in balance.POSE},
+                **{name: donors(colour, 0.1) for name in balance.COLOUR}}
+    return {"train": {"msre": msre}, "unseen": {"msre": 2 * msre}, "exchange": exchange,
+            "appearance": {"nyquist_ratio": 1.5},
             "geometry": {"displacement_rms": 0.5, "stretch_rms": 0.25, "folded": 0.0}}
 
 
 @pytest.fixture
 def trained(run, monkeypatch):
-    """The configs that were trained, by folder; each gives the shared run, and an evaluation that depends on its alpha."""
+    """The trained configs by folder; each gives the shared run, and an evaluation that depends on its model section."""
     configs = {}
 
     def ensure_trained(path, config):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dgn import config as cfg
 from dgn import recipe
 from dgn.errors import UserError
-from dgn.experiments import models
+from dgn.experiments import animals, landmarks, models, views
 from dgn.experiments.models import Target
+from dgn.nets.build import make_model
 from dgn.run_folder import RunFolder
 
 
 def test_a_recipe_is_a_file_or_a_config(config, tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(recipe.dump(config))
-    assert models.deformable_recipe(path) == models.deformable_recipe(str(path)) == models.deformable_recipe(config) == config
+    for given in (path, str(path), config):
+        assert models.deformable_recipe(given) == config
     relative = models.deformable_recipe(cfg.changed(config, data={"path": "photos"}))
     assert relative.data.path == str(Path("photos").resolve())
 
@@ -58,12 +62,14 @@ def test_the_compared_models_differ_in_kind_and_method(config):
 
 
 def test_fine_tuning_freezes_the_geometry_and_uses_the_targets_images(config, tmp_path):
-    config = cfg.changed(config, training={"epochs": 9, "reinit_appearance": (3,), "learning_rate": ((0, 0.01), (5, 0.001))},
-                         inference={"sigma": ((0, 2.0), (4, 0.5))})
+    training = {"epochs": 9, "reinit_appearance": (3,), "learning_rate": ((0, 0.01), (5, 0.001))}
+    config = cfg.changed(config, training=training, inference={"sigma": ((0, 2.0), (4, 0.5))})
     tuned = models.tuning_config(config, tmp_path / "start", Target(count=7, epochs=10), population="frontal")
     data, training = tuned.data, tuned.training
-    assert (data.limit, data.held_out, data.seed, data.path, data.population) == (7, 0, config.data.seed + 1, None, "frontal")
-    assert (training.init_from, training.freeze, training.reinit_appearance) == (str(tmp_path / "start"), "geometry", ())
+    assert (data.limit, data.held_out, data.seed) == (7, 0, config.data.seed + 1)
+    assert (data.path, data.population) == (None, "frontal")
+    assert (training.init_from, training.freeze) == (str(tmp_path / "start"), "geometry")
+    assert training.reinit_appearance == ()
     assert (training.epochs, training.checkpoint_every) == (10, 10)
     assert training.learning_rate == ((0, 0.01), (7, 0.003)) and tuned.inference.sigma == ((0, 0.5),)
     plain = models.tuning_config(models.model_config("VAE", config), tmp_path / "start", Target())
@@ -80,11 +86,23 @@ def test_the_files_of_a_training_and_of_those_before_it(config, images, tmp_path
     files = models.training_files(first)
     assert files == {(images / f"{k:03d}.png").resolve() for k in range(6)}
     RunFolder.create(tmp_path / "run", first)
-    later = cfg.changed(first, data={"pattern": "*[89].png", "held_out": 0}, training={"init_from": str(tmp_path / "run")})
+    later = cfg.changed(first, data={"pattern": "*[89].png", "held_out": 0},
+                        training={"init_from": str(tmp_path / "run")})
     assert models.training_files(later) == files | {(images / f"{k:03d}.png").resolve() for k in (8, 9)}
     assert models.training_files(config) == set()  # generated
     for gone in ({"data": {"path": str(tmp_path / "gone")}}, {"training": {"init_from": str(tmp_path / "gone")}}):
         assert models.training_files(cfg.changed(config, **gone)) is None
+
+
+@pytest.mark.parametrize("experiment", [views.views, landmarks.landmarks, animals.animals])
+def test_runs_of_other_models_are_refused(run, experiment):
+    for model in ({"kind": "plain"}, {"appearance": "label"}):
+        other = dataclasses.replace(run, model=make_model(cfg.changed(run.config, model=model)))
+        with pytest.raises(UserError, match="does not infer both Z.a and Z.g; give a run of the deformable model"):
+            experiment(other)
+    clips = SimpleNamespace(path=run.folder.path, config=cfg.changed(run.config, data={"frames": 5}))
+    with pytest.raises(UserError, match="is a run on clips"):
+        experiment(dataclasses.replace(run, folder=clips))
 
 
 def test_a_table_is_aligned():
