@@ -22,4 +22,13 @@ def test_the_error_is_a_mean_over_landmarks():
     truth = SHAPE[None]
     shifted = truth.copy()
     shifted[0, 2] += (3, 4)  # one of five by 5 of 8 pixels
-    assert landmarks.compute({"one": shifted, "none": truth}, truth) == pytest.approx({"one": 12.5, "none": 0})
+    assert landmarks.error(shifted, truth) == pytest.approx(12.5)
+
+
+def test_errors_relative_to_the_mean_shape():
+    truth = np.stack([SHAPE, SHAPE + 4])
+    predicted = {"exact": truth, "half": np.stack([SHAPE + 1, SHAPE + 3]), "mean_shape": np.stack([SHAPE + 2] * 2)}
+    result = landmarks.compute(predicted, truth)
+    assert result["mean_shape"] == pytest.approx(100 * 8 ** 0.5 / 8)
+    assert result["half"] == pytest.approx(result["mean_shape"] / 2)
+    assert result["relative_to_mean_shape"] == pytest.approx({"exact": 0, "half": 0.5})

@@ -40,7 +40,8 @@ def test_errors_on_generated_faces(run):
         regressor = LandmarkRegressor(run.config.training.seed, 3).fit(features[:TRAINED], truth[:TRAINED])
         error = in_per_cent_of_the_eye_distance(regressor.predict(features[TRAINED:]), truth[TRAINED:])
         assert result[name] == pytest.approx(error, rel=1e-5)
-        assert f"{error:.2f}" in landmarks.summary(result)
+        assert result["relative_to_mean_shape"][name] == pytest.approx(error / mean, rel=1e-5)
+        assert f"{error:.2f} ({error / mean:.2f})" in landmarks.summary(result)
 
 
 def test_faces_of_a_labelled_folder(run, marked):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Any, Dict
 
 import numpy as np
 
 EYES = (0, 1)  # indices of the two eyes among the landmarks
+MEAN_SHAPE = "mean_shape"  # the prediction that ignores the image
 
 
 def error(predicted: np.ndarray, truth: np.ndarray) -> float:
@@ -16,6 +17,13 @@ def error(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(100 * (distance / eyes).mean())
 
 
-def compute(predicted: Dict[str, np.ndarray], truth: np.ndarray) -> Dict[str, float]:
-    """The error of each prediction (n, p, 2), by name."""
-    return {name: error(points, truth) for name, points in predicted.items()}
+def compute(predicted: Dict[str, np.ndarray], truth: np.ndarray) -> Dict[str, Any]:
+    """The error of each prediction (n, p, 2), by name, one of them MEAN_SHAPE: the mean landmarks of the training
+    images.
+
+    relative_to_mean_shape: the errors of the others relative to that one, by name. How much landmarks vary, and so the
+    error in per cent, depends on the images and their crop; 1 means no better than the mean shape on any of them.
+    """
+    errors = {name: error(points, truth) for name, points in predicted.items()}
+    relative = {name: value / max(errors[MEAN_SHAPE], 1e-12) for name, value in errors.items() if name != MEAN_SHAPE}
+    return {**errors, "relative_to_mean_shape": relative}

@@ -62,7 +62,7 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
     for name, features in (("displacement", decoded.displacement), ("pixels", images)):
         regressor = LandmarkRegressor(run.config.training.seed, epochs).fit(features[train], truth[train])
         predicted[name] = regressor.predict(features[test])
-    predicted["mean_shape"] = np.broadcast_to(truth[train].mean(0), truth[test].shape)
+    predicted[measure.MEAN_SHAPE] = np.broadcast_to(truth[train].mean(0), truth[test].shape)
     result = {**measure.compute(predicted, truth[test]), "images": len(images), "tested": len(test),
               "data": data or "generated faces"}
     run.folder.add_results(landmarks=result)
@@ -74,8 +74,10 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
 
 def summary(result: Dict[str, Any]) -> str:
     """The errors as a line of text."""
-    return (f"error in % of the inter-ocular distance, {result['tested']} test images: displacement "
-            f"{result['displacement']:.2f}, raw pixels {result['pixels']:.2f}, mean shape {result['mean_shape']:.2f}")
+    relative = result["relative_to_mean_shape"]
+    return (f"error in % of the inter-ocular distance, {result['tested']} test images (relative to the mean shape): "
+            f"displacement {result['displacement']:.2f} ({relative['displacement']:.2f}), raw pixels "
+            f"{result['pixels']:.2f} ({relative['pixels']:.2f}), mean shape {result['mean_shape']:.2f}")
 
 
 def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] = None,
