@@ -43,10 +43,11 @@ def adversarial(config: Recipe, output: Union[str, Path], *, more_epochs: int = 
     11.
 
     more_epochs: of each of the two continued runs; learning_rate: theirs, at the end 0.3 times that; faces: unseen
-    generated faces whose latents are measured. Returns "models" (by LIKELIHOOD and CRITIC: train, unseen, the measures
-    of `picture_measures` and, on generated faces, of `known_factors`) and "versions", which are also written to
-    metrics.json in `output`, and "pictures", the paths drawn. Complete runs are not trained again. Raises UserError
-    for a recipe without a critic or held-out images.
+    generated faces whose latents are measured.
+    Returns "models" (by LIKELIHOOD and CRITIC: train, unseen, the measures of `picture_measures` and, on generated
+    faces, of `known_factors`) and "versions", which are also written to metrics.json in `output`, and "pictures", the
+    paths drawn. Complete runs are not trained again. Raises UserError for a recipe without a critic or held-out
+    images.
     """
     device.start()
     config = deformable_recipe(config)

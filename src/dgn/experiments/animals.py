@@ -27,8 +27,9 @@ def animals(run: Run, *, images: Optional[str] = None, gamma: Optional[float] = 
     """Draws animal faces warped along the geometric dimensions of a deformable model.
 
     images: folder of animal faces, frontal and as large in the picture as the run's faces; None: a drawn cat and
-    monkey. gamma: dimensions go from -gamma to gamma (None: evaluation.gamma of the run). Returns "dimensions", those
-    of Z^g with the largest displacements, and "pictures", the path drawn. Raises UserError for another model.
+    monkey. gamma: dimensions go from -gamma to gamma (None: evaluation.gamma of the run).
+    Returns "dimensions", those of Z^g with the largest displacements, and "pictures", the path drawn. Raises UserError
+    for another model.
     """
     check_deformable(run)
     model, sizes = run.model, [group.shape[0] for group in run.model.groups]

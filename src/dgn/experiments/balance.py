@@ -44,9 +44,10 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
             shown: int = 5) -> Dict[str, Any]:
     """Trains the recipe with every value of `sweeps` in run folders below `output`, and measures each.
 
-    shown: faces of the picture. Returns for each sweep the measures of `share_measures` by value, and "versions",
-    which are also written to metrics.json in `output`, and "pictures", the paths drawn. Complete runs are not trained
-    again. Raises UserError for a recipe that is not one of generated faces.
+    shown: faces of the picture.
+    Returns for each sweep the measures of `share_measures` by value, and "versions", which are also written to
+    metrics.json in `output`, and "pictures", the paths drawn. Complete runs are not trained again. Raises UserError
+    for a recipe that is not one of generated faces.
     """
     device.start()
     config = generated_recipe(config)

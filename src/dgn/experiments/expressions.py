@@ -35,9 +35,10 @@ def expressions(config: Recipe, output: Union[str, Path], *,
                 target: Target = Target(count=300, epochs=100)) -> Dict[str, Any]:
     """Trains on grayscale faces and fine-tunes on colour faces in run folders below `output`, and draws Fig. 8.
 
-    config: a recipe with data.grey; target: the colour faces. Returns "versions" and, for generated faces, "transfer"
-    (see `donor_correlations`), which are also written to metrics.json in `output`, and "pictures", the path drawn.
-    Complete runs are not trained again. Raises UserError if the recipe and the target do not fit together.
+    config: a recipe with data.grey; target: the colour faces.
+    Returns "versions" and, for generated faces, "transfer" (see `donor_correlations`), which are also written to
+    metrics.json in `output`, and "pictures", the path drawn. Complete runs are not trained again. Raises UserError if
+    the recipe and the target do not fit together.
     """
     device.start()
     config = transfer_recipe(config, target)

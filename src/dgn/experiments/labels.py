@@ -23,10 +23,10 @@ CLASSIFIER_IMAGES = 5000  # real images that the classifier is trained on, at mo
 def labels(run: Run, *, images: int = 300, steps: int = 100) -> Dict[str, Any]:
     """Measures how well the label of a run with model.appearance=label explains images.
 
-    images: held-out images, at most; steps: Langevin steps under each label, and as many without noise. Returns
-    images, analysis_accuracy, synthesis_accuracy and classifier_accuracy (on the held-out images), shares of 1, which
-    are also written to section "labels" of the run's metrics.json; "pictures" is empty: `dgn figures` draws Fig. 13.
-    Raises UserError for another model, or if fewer than two labels were held out.
+    images: held-out images, at most; steps: Langevin steps under each label, and as many without noise.
+    Returns images, analysis_accuracy, synthesis_accuracy and classifier_accuracy (on the held-out images), shares of 1,
+    which are also written to section "labels" of the run's metrics.json; "pictures" is empty: `dgn figures` draws
+    Fig. 13. Raises UserError for another model, or if fewer than two labels were held out.
     """
     folder = run.folder.path
     if run.model.groups[0].sampled:

@@ -43,10 +43,10 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
     data: folder of images with labels of landmarks (labels.csv, or MTFL's index.tsv); None: generated faces. Images
     that the run was not trained on are the test; if it was trained on none of them, or if that is unknown, the last
     fifth. crop: of these images (None: the run's); count: images at most (None: all, or GENERATED); steps: Langevin
-    steps (None: evaluation.steps); epochs: of the regressors. Returns the errors by features, see
-    dgn.evaluation.landmarks, the numbers of images, and "pictures", the paths drawn; all but these are also written to
-    section "landmarks" of the run's metrics.json. Raises UserError for another model, or if too few images are left to
-    train or to test on.
+    steps (None: evaluation.steps); epochs: of the regressors.
+    Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, and "pictures", the paths
+    drawn; all but these are also written to section "landmarks" of the run's metrics.json. Raises UserError for
+    another model, or if too few images are left to train or to test on.
     """
     check_deformable(run)
     faces = faces_with_landmarks(run, data, count, crop)

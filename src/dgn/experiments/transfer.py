@@ -48,10 +48,10 @@ def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Targe
     """Trains and fine-tunes COMPARED `runs` times in run folders below `output`, and reconstructs unseen people.
 
     target: the frontal faces. Of a folder whose labels give views (labels.csv, or the FEI set) the people of the last
-    `target.held_out` frontal files are the unseen ones. people: unseen people, at most. Returns the dictionary of
-    `error_table`, "runs" and "versions", which are also written to metrics.json in `output`, and "pictures", the path
-    drawn. Complete runs are not trained again. Raises UserError if the recipe and the target do not fit together, or
-    nobody is unseen.
+    `target.held_out` frontal files are the unseen ones. people: unseen people, at most.
+    Returns the dictionary of `error_table`, "runs" and "versions", which are also written to metrics.json in `output`,
+    and "pictures", the path drawn. Complete runs are not trained again. Raises UserError if the recipe and the target
+    do not fit together, or nobody is unseen.
     """
     device.start()
     general = transfer_recipe(config, target)
