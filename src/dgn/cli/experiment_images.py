@@ -54,8 +54,9 @@ BASELINES = """Compare the deformable model with ABP and VAE of the same size, a
 
 Four models are trained on generated faces by one recipe and measured in the same way: reconstruction of training and
 unseen faces; with the known factors linear regression from each block of latents, DCI, MIG and SAP; and the error of
-the displacement against the true motion. Written to --output: metrics.json, figures/disentanglement.png, and a run
-folder for each model.
+the displacement against the true motion. The plain models have no blocks of latents: their dimensions are assigned to
+blocks, and along "oracle axes" an oracle chooses the best split by the factors. Written to --output: metrics.json,
+figures/disentanglement.png, and a run folder for each model.
 """
 
 

@@ -1,10 +1,10 @@
-"""The deformable model, ABP and VAE of the same size, and the deformable model trained as a VAE, on generated faces
-(Table 1).
+"""The models of Table 1 on generated faces: ours, ABP and VAE of the same size, and ours trained as a VAE.
 
 Every factor of a generated face is known, so that besides reconstruction disentanglement is measured: linear
 regression from each block of latents to each group of factors, DCI, MIG and SAP, and the error of the displacement
-against the true motion. The plain models have no blocks of latents: each of their dimensions is assigned to the group
-of factors for which a random forest uses it more.
+against the true motion. The plain models have no blocks of latents. They are split in two ways: each dimension is
+assigned to the group of factors for which a random forest uses it more; and an oracle chooses the axes and the split by
+the factors (dgn.evaluation.oracle), an upper bound.
 
 Langevin dynamics returns a posterior sample, an encoder the posterior's mean. Reconstructions use these as they are;
 measures of the latents follow DESCENT_STEPS noiseless steps. Training images are reconstructed from their chains. Of
@@ -23,7 +23,7 @@ from dgn.data.faces import APPEARANCE, GEOMETRY, correspondence
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation import correspondence as endpoint
-from dgn.evaluation import disentanglement
+from dgn.evaluation import disentanglement, oracle
 from dgn.evaluation.evaluate import evaluate
 from dgn.experiments.models import (
     DESCENT_STEPS,
@@ -50,10 +50,11 @@ Cell = Callable[[Dict[str, Any]], str]  # a model's result -> its cell in a row 
 def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) -> Dict[str, Any]:
     """Trains the four MODELS by one recipe in run folders below `output`, and measures each in the same way.
 
-    faces: unseen generated faces whose latents are measured. Returns "models" (by name: parameters, train, unseen,
-    disentanglement, correspondence; of encoders also unseen_by_langevin), "faces", "versions", which are also written
-    to metrics.json in `output`, and "pictures", the path drawn. Complete runs are not trained again. Raises UserError
-    for a recipe that is not one of generated faces.
+    faces: unseen generated faces whose latents are measured.
+    Returns "models" (by name: parameters, train, unseen, disentanglement, correspondence; of plain models also oracle,
+    the disentanglement along the oracle's axes; of encoders also unseen_by_langevin), "faces", "versions", which are
+    also written to metrics.json in `output`, and "pictures", the path drawn. Complete runs are not trained again.
+    Raises UserError for a recipe that is not one of generated faces.
     """
     device.start()
     config = generated_recipe(config)
@@ -65,7 +66,8 @@ def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) ->
         models[name] = measure(ensure_trained(folder / folder_name(name), model_config(name, config)), faces)
     result = {"models": models, "faces": faces, "versions": device.versions()}
     write_json(folder / "metrics.json", result)
-    return {**result, "pictures": [figures.disentanglement(folder / "figures" / "disentanglement.png", models)]}
+    picture = figures.disentanglement(folder / "figures" / "disentanglement.png", with_oracles(models))
+    return {**result, "pictures": [picture]}
 
 
 def measure(run: Run, faces: int) -> Dict[str, Any]:
@@ -92,15 +94,28 @@ def known_factors(run: Run, faces: int) -> Dict[str, Any]:
     factors = source.factor_table(everyone, (*APPEARANCE, *GEOMETRY))
     kinds = [0] * len(APPEARANCE) + [1] * len(GEOMETRY)
     blocks = np.repeat(np.arange(len(latents)), [z.shape[1] for z in latents]) if len(latents) == 2 else None
-    seed = run.config.training.seed
-    measured = disentanglement.compute(np.concatenate(latents, 1), factors, kinds, blocks, seed)
+    z, seed = np.concatenate(latents, 1), run.config.training.seed
+    result: Dict[str, Any] = {"disentanglement": disentanglement.compute(z, factors, kinds, blocks, seed)}
+    if blocks is None:
+        rotated, blocks = oracle.rotate(z, factors, kinds)
+        result["oracle"] = disentanglement.compute(rotated, factors, kinds, blocks, seed)
     some = everyone[:PAIRS]
     displacement = run.decode(*(z[some] for z in latents)).displacement
     if displacement is None:
         displacement = np.zeros((len(some), 2, data.size, data.size), np.float32)
     true = [correspondence(source.factors(k), data.size) for k in some]
     material, mask = (np.stack(arrays) for arrays in zip(*true))
-    return {"disentanglement": measured, "correspondence": endpoint.compute(displacement, material, mask)}
+    return {**result, "correspondence": endpoint.compute(displacement, material, mask)}
+
+
+def with_oracles(models: Dict[str, Dict[str, Any]]) -> Dict[str, Dict[str, Any]]:
+    """The results of models, each plain model's followed by the same with the oracle's disentanglement."""
+    results = {}
+    for name, result in models.items():
+        results[name] = result
+        if "oracle" in result:
+            results[f"{name}, oracle axes"] = {**result, "disentanglement": result["oracle"]}
+    return results
 
 
 def error_rows() -> Dict[str, Cell]:
@@ -122,11 +137,11 @@ def model_table(models: Dict[str, Dict[str, Any]], rows: Dict[str, Cell]) -> str
 
 
 def summary(result: Dict[str, Any]) -> str:
-    """The models side by side."""
+    """The models side by side; of plain models a second column has the measures along the oracle's axes."""
     def r2(r: Dict[str, Any], group: str, *blocks: str) -> str:
         return " / ".join(f"{r['disentanglement']['r2'][f'{group}_from_z_{block}']:.2f}" for block in blocks)
 
-    return model_table(result["models"], {
+    return model_table(with_oracles(result["models"]), {
         **error_rows(),
         "geometry from Z^g / Z^a (R2)": lambda r: r2(r, "geometry", "geometry", "appearance"),
         "appearance from Z^a / Z^g (R2)": lambda r: r2(r, "appearance", "appearance", "geometry"),
