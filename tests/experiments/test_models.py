@@ -51,13 +51,18 @@ def test_targets_that_do_not_fit_the_recipe_are_refused(config, path, target, me
 
 
 def test_the_compared_models_differ_in_kind_and_method(config):
-    recipe_of_ours = cfg.changed(config, training={"reinit_appearance": (3,), "adversarial": "minimax"})
-    compared = {name: models.model_config(name, recipe_of_ours) for name in models.MODELS}
+    ours = cfg.changed(config, training={"reinit_appearance": (3,), "mean_displacement_weight": 0.5},
+                       inference={"sigma_app": ((0, 2.0),), "preconditioner": "gauss_newton"})
+    compared = {name: models.model_config(name, ours) for name in models.MODELS}
     assert {name: (c.model.kind, c.training.method) for name, c in compared.items()} == {
         "ours": ("deformable", "abp"), "ABP": ("plain", "abp"), "VAE": ("plain", "vae"),
         "deformable VAE": ("deformable", "vae")}
     assert [c.training.reinit_appearance for c in compared.values()] == [(3,), (), (), ()]
-    assert {c.training.adversarial for c in compared.values()} == {"none"}
+    assert [c.training.mean_displacement_weight for c in compared.values()] == [0.5, 0, 0, 0]
+    assert [c.inference.sigma_app[0][1] for c in compared.values()] == [2, 1, 1, 1]
+    assert [c.inference.preconditioner for c in compared.values()] == ["gauss_newton", "gauss_newton", "none", "none"]
+    critic = cfg.changed(config, training={"adversarial": "minimax"})
+    assert {models.model_config(name, critic).training.adversarial for name in models.MODELS} == {"none"}
     assert models.folder_name("deformable VAE") == "deformable_vae"
 
 

@@ -23,7 +23,7 @@ from dgn.errors import UserError
 from dgn.evaluation import frechet, sharpness, variety
 from dgn.evaluation.evaluate import evaluate
 from dgn.experiments.baselines import check_faces, error_rows, known_factors, model_table, score_rows
-from dgn.experiments.models import OTHER_PEOPLE, Recipe, deformable_recipe, folder_name, output_folder
+from dgn.experiments.models import OTHER_PEOPLE, Recipe, deformable_recipe, folder_name, held_out, output_folder
 from dgn.figures import pictures
 from dgn.figures.draw import draw
 from dgn.figures.grids import with_grid
@@ -102,17 +102,17 @@ def continued(config: Config, start: Path, epochs: int, learning_rate: float) ->
 
 def picture_measures(run: Run) -> Dict[str, float]:
     """Sharpness and Frechet distance of reconstructions of unseen images and of samples, and the samples' variety."""
-    sources, config = run.sources, run.config
-    held_out = sources.held_out.read(np.arange(min(len(sources.held_out), config.evaluation.images)))
-    rebuilt = run.decode(*run.infer(held_out)).image
+    unseen, train, config = held_out(run), run.sources.train, run.config
+    images = unseen.read(np.arange(min(len(unseen), config.evaluation.images)))
+    rebuilt = run.decode(*run.infer(images)).image
     if config.data.path is None:
         real = generated_faces(config.data, SAMPLES, config.data.seed + OTHER_PEOPLE).read(np.arange(SAMPLES))
     else:
-        real = sources.train.read(np.arange(min(len(sources.train), SAMPLES)))
+        real = train.read(np.arange(min(len(train), SAMPLES)))
     samples = run.sample(len(real), config.training.seed).image
-    return {"sharpness_reconstruction": sharpness.compute(rebuilt, held_out),
+    return {"sharpness_reconstruction": sharpness.compute(rebuilt, images),
             "sharpness_samples": sharpness.compute(samples, real),
-            "frechet_reconstruction": frechet.compute(rebuilt, held_out),
+            "frechet_reconstruction": frechet.compute(rebuilt, images),
             "frechet_samples": frechet.compute(samples, real), "variety_samples": variety.compute(samples, real)}
 
 
@@ -133,12 +133,13 @@ def summary(result: Dict[str, Any]) -> str:
 
 def unseen_pictures(folder: Path, likelihood: Run, critic: Run) -> List[Path]:
     """Fig. 9 (input, both reconstructions, appearance, grids) and Fig. 11 (recombination) of unseen images."""
-    held_out = critic.sources.held_out
-    images = held_out.read(np.arange(min(len(held_out), SHOWN)))
+    source = held_out(critic)
+    images = source.read(np.arange(min(len(source), SHOWN)))
     scale = 3 if images.shape[-1] <= 64 else 1
     plain = likelihood.decode(*likelihood.infer(images, STEPS))
-    latents = critic.infer(images, STEPS)
-    decoded = critic.decode(*latents)
+    z_app, z_geo = critic.infer(images, STEPS)
+    decoded = critic.decode(z_app, z_geo)
+    assert decoded.appearance is not None and decoded.displacement is not None
     rows = [list(images), list(plain.image), list(decoded.image), list(decoded.appearance),
             [with_grid(i, d, scale) for i, d in zip(decoded.image, decoded.displacement)],
             [with_grid(a, None, scale) for a in decoded.appearance]]
@@ -146,5 +147,5 @@ def unseen_pictures(folder: Path, likelihood: Run, critic: Run) -> List[Path]:
         save_sheet(folder / "reconstruction.png", rows, "Unseen images, by likelihood alone and with a critic",
                    ["input", "likelihood", "with critic", "its appearance\nbefore the warp", "its warped grid",
                     "canonical grid"], scale=scale),
-        pictures.recombination(folder / "recombination.png", critic.decode, images, *latents,
+        pictures.recombination(folder / "recombination.png", critic.decode, images, z_app, z_geo,
                                f"Recombination of unseen images after {STEPS} Langevin steps, with a critic")]

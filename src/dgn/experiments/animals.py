@@ -42,6 +42,7 @@ def animals(run: Run, *, images: Optional[str] = None, gamma: Optional[float] = 
         for dimension in strongest:
             z_geo = bases.sweep(dimension, sizes[1], gamma)
             fields = run.decode(np.zeros((len(z_geo), sizes[0]), np.float32), z_geo).displacement
+            assert fields is not None
             rows.append([animal, *warp(model, animal, fields)])
             names.append(f"{name}\nZ^g {dimension}")
     picture = save_sheet(run.folder.figures / "animals.png", rows, "Geometry of a face model, applied to animals",

@@ -89,6 +89,7 @@ def example_faces(run: Run, count: int) -> List[np.ndarray]:
     """The first training images, their reconstructions, and their appearances before the warp."""
     few = np.arange(min(count, len(run.bank)))
     decoded = run.decode(*run.bank.read(few))
+    assert decoded.appearance is not None
     return [*run.sources.train.read(few), *decoded.image, *decoded.appearance]
 
 

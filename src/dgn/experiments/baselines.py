@@ -7,8 +7,9 @@ assigned to the group of factors for which a random forest uses it more; and an 
 the factors (dgn.evaluation.oracle), an upper bound.
 
 Langevin dynamics returns a posterior sample, an encoder the posterior's mean. Reconstructions use these as they are;
-measures of the latents follow DESCENT_STEPS noiseless steps. Training images are reconstructed from their chains. Of
-the recipe's options training.reinit_appearance affects "ours" alone, inference.restart_every "ours" and ABP.
+measures of the latents follow DESCENT_STEPS noiseless steps. Training images are reconstructed from their chains.
+Options of the recipe that only Langevin dynamics or the deformable model has (training.reinit_appearance,
+inference.restart_every ...) act where they exist.
 """
 
 from __future__ import annotations
@@ -93,12 +94,12 @@ def known_factors(run: Run, faces: int) -> Dict[str, Any]:
     latents = run.infer(source.read(everyone), descent_steps=DESCENT_STEPS)
     factors = source.factor_table(everyone, (*APPEARANCE, *GEOMETRY))
     kinds = [0] * len(APPEARANCE) + [1] * len(GEOMETRY)
-    blocks = np.repeat(np.arange(len(latents)), [z.shape[1] for z in latents]) if len(latents) == 2 else None
+    blocks = [k for k, group in enumerate(latents) for _ in range(group.shape[1])] if len(latents) == 2 else None
     z, seed = np.concatenate(latents, 1), run.config.training.seed
     result: Dict[str, Any] = {"disentanglement": disentanglement.compute(z, factors, kinds, blocks, seed)}
     if blocks is None:
-        rotated, blocks = oracle.rotate(z, factors, kinds)
-        result["oracle"] = disentanglement.compute(rotated, factors, kinds, blocks, seed)
+        rotated, blocks_of_axes = oracle.rotate(z, factors, kinds)
+        result["oracle"] = disentanglement.compute(rotated, factors, kinds, blocks_of_axes.tolist(), seed)
     some = everyone[:PAIRS]
     displacement = run.decode(*(z[some] for z in latents)).displacement
     if displacement is None:
@@ -126,9 +127,12 @@ def error_rows() -> Dict[str, Cell]:
 
 def score_rows() -> Dict[str, Cell]:
     """Rows of the measures with known factors."""
+    def score(key: str) -> Cell:
+        return lambda r: f"{r['disentanglement'][key]:.3f}"
+
     names = {"R2 gap": "r2_gap", "DCI disentanglement": "dci_disentanglement", "DCI completeness": "dci_completeness",
              "DCI informativeness": "dci_informativeness", "MIG": "mig", "SAP": "sap"}
-    return {name: lambda r, key=key: f"{r['disentanglement'][key]:.3f}" for name, key in names.items()}
+    return {name: score(key) for name, key in names.items()}
 
 
 def model_table(models: Dict[str, Dict[str, Any]], rows: Dict[str, Cell]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from dgn.errors import UserError
+from dgn.experiments.models import held_out
 from dgn.randomness import generator
 from dgn.run import Run
 
@@ -31,11 +32,10 @@ def labels(run: Run, *, images: int = 300, steps: int = 100) -> Dict[str, Any]:
     folder = run.folder.path
     if run.model.groups[0].sampled:
         raise UserError(f"{folder} has no labels as appearance; train with model.appearance=label")
-    held_out = run.sources.held_out
-    if held_out is None:
-        raise UserError(f"{folder} has no held-out images; train with data.held_out above 0")
-    chosen = np.arange(min(len(held_out), images))
-    unseen, truth = held_out.read(chosen), held_out.labels(chosen)
+    source = held_out(run)
+    chosen = np.arange(min(len(source), images))
+    unseen, truth = source.read(chosen), source.labels(chosen)
+    assert truth is not None  # the run was trained with labels
     if len(set(truth)) < 2:
         raise UserError(f"all held-out images of {folder} have the label {truth[0]}; at least two are needed")
     inferred = least_energy(run, unseen, steps)

@@ -57,6 +57,7 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
                         "are needed")
     print(f"inferring {len(images)} images ...", flush=True)
     decoded = run.decode(*run.infer(images, steps, DESCENT_STEPS))
+    assert decoded.displacement is not None
     print("training the regressors ...", flush=True)
     predicted = {}
     for name, features in (("displacement", decoded.displacement), ("pixels", images)):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from dgn import config as cfg
 from dgn import recipe
 from dgn.config import Config
 from dgn.data.open import open_sources
+from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.nets.model import Latents
 from dgn.run import Run
@@ -21,15 +22,16 @@ Recipe = Union[str, Path, Config]  # a YAML file, or the config that it gives
 OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no training image exists
 DESCENT_STEPS = 100  # noiseless steps after a chain, where a representation is measured: without posterior noise
 
+# options of the deformable model by ABP alone, switched off for others
+_PLAIN = {"sigma_app": ((0, 1.0),)}
+_VAE = {**_PLAIN, "preconditioner": "none"}
+_OTHER = {"adversarial": "none", "reinit_appearance": (), "mean_displacement_weight": 0.0}
 # the paper's model, its two baselines (Table 1), and the fourth combination of model and training method
 MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp", "adversarial": "none"}},
-    "ABP": {"model": {"kind": "plain"},
-            "training": {"method": "abp", "adversarial": "none", "reinit_appearance": ()}},
-    "VAE": {"model": {"kind": "plain"},
-            "training": {"method": "vae", "adversarial": "none", "reinit_appearance": ()}},
-    "deformable VAE": {"model": {"kind": "deformable"},
-                       "training": {"method": "vae", "adversarial": "none", "reinit_appearance": ()}},
+    "ABP": {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}, "inference": _PLAIN},
+    "VAE": {"model": {"kind": "plain"}, "training": {"method": "vae", **_OTHER}, "inference": _VAE},
+    "deformable VAE": {"model": {"kind": "deformable"}, "training": {"method": "vae", **_OTHER}, "inference": _VAE},
 }
 
 
@@ -141,7 +143,14 @@ def check_deformable(run: Run) -> None:
         raise UserError(f"{run.folder.path} does not infer both Z^a and Z^g; give a run of the deformable model")
 
 
-def table(corner: str, columns: Sequence[str], rows: Dict[str, Sequence[str]]) -> str:
+def held_out(run: Run) -> Source:
+    """The unseen samples of a run. Raises UserError if it has none."""
+    if run.sources.held_out is None:
+        raise UserError(f"{run.folder.path} has no held-out images; train with data.held_out above 0")
+    return run.sources.held_out
+
+
+def table(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     """Rows of text in aligned columns."""
     lines = [[corner, *columns], *([name, *cells] for name, cells in rows.items())]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]

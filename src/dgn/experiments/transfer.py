@@ -96,7 +96,8 @@ def unseen_images(general: Config, target: Target, people: int) -> Dict[float, n
     folder, sources = Path(data.path), open_sources(data)
     members = labels.read(folder)
     subjects = {label.file: label.subject for label in members}
-    tuned_on, last = ({subjects.get(source.name(k)) for k in range(len(source))} for source in sources)
+    tuned_on, last = (set() if source is None else {subjects.get(source.name(k)) for k in range(len(source))}
+                      for source in sources)
     by_view = labels.by_view(members, folder)
     unseen = [person for person in next(iter(by_view.values())) if person in last - tuned_on][:people]
     if not unseen:

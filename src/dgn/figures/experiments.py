@@ -93,6 +93,7 @@ def disentanglement(path: Path, models: Dict[str, Dict[str, Any]]) -> Path:
 def landmarks(path: Path, images: np.ndarray, decoded: Decoded, truth: np.ndarray, predicted: np.ndarray) -> Path:
     """Fig. 14: test images (n, C, H, W), the warped grid, the canonical grid on the appearance, and true (green) and
     predicted (red) landmarks (n, 5, 2) in pixels; decoded: of the same images."""
+    assert decoded.appearance is not None and decoded.displacement is not None
     rows = [list(images), [with_grid(i, d, SCALE) for i, d in zip(decoded.image, decoded.displacement)],
             [with_grid(a, None, SCALE) for a in decoded.appearance],
             [with_points(i, {TRUE: t, PREDICTED: p}) for i, t, p in zip(images, truth, predicted)]]
