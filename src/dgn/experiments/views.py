@@ -22,7 +22,7 @@ from dgn.experiments.models import OTHER_PEOPLE, Crop, check_deformable
 from dgn.figures import experiments as figures
 from dgn.run import Run
 
-AXES = ("as_learned", "principal")  # the model's own dimensions, and the principal axes
+AXES = {"as_learned": "own dimensions", "principal": "principal axes"}  # key of a result: its name
 
 
 def views(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, people: int = 100,
@@ -54,9 +54,9 @@ def views(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, 
 def summary(result: Dict[str, Any]) -> str:
     """The largest R of each group, a line for each of AXES."""
     lines = []
-    for kind in AXES:
-        geometry, appearance = (result[kind]["groups"][name] for name in ("z_geo", "z_app"))
-        lines.append(f"{kind.replace('_', ' ') + ' axes:':17} largest R of Z^g {geometry['largest']:.3f} "
+    for kind, name in AXES.items():
+        geometry, appearance = (result[kind]["groups"][group] for group in ("z_geo", "z_app"))
+        lines.append(f"{name + ':':16}largest R of Z^g {geometry['largest']:.3f} "
                      f"(dimension {geometry['dimension']}), of Z^a {appearance['largest']:.3f} "
                      f"(dimension {appearance['dimension']}), ratio {result[kind]['ratio']:.2f}; largest R expected "
                      f"by chance {geometry['noise']:.3f} and {appearance['noise']:.3f}")
