@@ -12,7 +12,7 @@ from dgn import config as cfg
 from dgn.data.faces import FaceSource
 from dgn.data.open import open_sources
 from dgn.errors import UserError
-from dgn.evaluation import frechet
+from dgn.evaluation.frechet import frechet_distance
 from dgn.experiments import adversarial
 from dgn.run_folder import RunFolder
 from tests.experiments.conftest import COUNT
@@ -38,7 +38,8 @@ def compared(critic_recipe, fast_measures, tmp_path_factory):
 
 def test_two_runs_continue_from_one(compared):
     output, result = compared
-    assert json.loads((output / "metrics.json").read_text()) == {key: result[key] for key in ("models", "versions")}
+    written = json.loads((output / "metrics.json").read_text())
+    assert written == {key: result[key] for key in ("models", "versions", "provenance")}
     assert [p.name for p in result["pictures"] if p.is_file()] == ["reconstruction.png", "recombination.png"]
     start, likelihood, critic = (RunFolder.open(output / name) for name in ("start", "likelihood", "with_critic"))
     methods = [folder.config.training.adversarial for folder in (start, likelihood, critic)]
@@ -75,7 +76,7 @@ def test_measures_compare_samples_with_real_images(run, images, tmp_path, monkey
 
     assert measured["sharpness_samples"] == pytest.approx(sharpness(samples) / sharpness(faces), rel=1e-4)
     assert measured["variety_samples"] == pytest.approx(variety(samples) / variety(faces), rel=1e-4)
-    assert measured["frechet_samples"] == pytest.approx(frechet.compute(samples, faces), rel=1e-4)
+    assert measured["frechet_samples"] == pytest.approx(frechet_distance(samples, faces), rel=1e-4)
     # of a folder the real images are those of the training
     config = cfg.changed(run.config, data={"path": str(images), "held_out": 4})
     folder = RunFolder.create(tmp_path / "real", config)

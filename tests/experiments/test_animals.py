@@ -18,10 +18,10 @@ def test_the_dimensions_with_the_largest_displacements_are_drawn(run, capsys):
     effects = np.square(fields[:size] - fields[size:]).sum((1, 2, 3))
     assert result["dimensions"] == np.argsort(-effects)[:2].tolist()
     assert result["pictures"] == [run.folder.figures / "animals.png"] and result["pictures"][0].is_file()
-    drawn = result["pictures"][0].read_bytes()
+    drawn = cv2.imread(str(result["pictures"][0]))
     assert main(["experiment", "animals", str(run.folder.path), "--gamma", "2", "--device", "CPU"]) == 0
     assert capsys.readouterr().out.splitlines() == [animals.summary(result), str(result["pictures"][0])]
-    assert result["pictures"][0].read_bytes() == drawn
+    np.testing.assert_array_equal(cv2.imread(str(result["pictures"][0])), drawn)
 
 
 def test_a_displacement_moves_the_animal(run):

@@ -27,7 +27,7 @@ def test_the_models_are_measured_by_the_same_code(compared):
     output, result = compared
     models = result["models"]
     written = json.loads((output / "metrics.json").read_text())
-    assert written == {key: result[key] for key in ("models", "faces", "versions")}
+    assert written == {key: result[key] for key in ("models", "faces", "versions", "provenance")}
     assert list(models) == list(MODELS) and result["pictures"][0].is_file()
     # reconstruction of the training images, from the chains in the run folder
     for name in ("ours", "VAE"):

@@ -37,7 +37,8 @@ def transferred(grey_recipe, fast_measures, tmp_path_factory):
 
 def test_the_colour_run_keeps_the_geometry_of_the_grayscale_run(transferred):
     output, result = transferred
-    assert json.loads((output / "metrics.json").read_text()) == {key: result[key] for key in ("versions", "transfer")}
+    written = json.loads((output / "metrics.json").read_text())
+    assert written == {key: result[key] for key in ("transfer", "versions", "provenance")}
     assert [p.name for p in result["pictures"] if p.is_file()] == ["expressions.png"]
     grey, colour = (weights(output / name) for name in ("grey", "colour"))
     for name, value in grey.items():

@@ -21,7 +21,7 @@ from tests.experiments.conftest import COUNT, FEI_VIEWS, PEOPLE, weights
 def test_models_are_trained_tuned_and_tested(config, tmp_path):
     result = transfer.transfer(config, tmp_path, target=Target(count=COUNT, epochs=1), runs=1, people=PEOPLE)
     written = json.loads((tmp_path / "metrics.json").read_text())
-    assert written == {key: result[key] for key in ("msre", "ratio", "runs", "versions")}
+    assert written == {key: result[key] for key in ("msre", "ratio", "runs", "versions", "provenance")}
     assert [p.name for p in result["pictures"] if p.is_file()] == ["transfer.png"]
     for name in ("ours", "abp", "vae"):
         general, frontal = (weights(tmp_path / "run_1" / name / part) for part in ("general", "frontal"))

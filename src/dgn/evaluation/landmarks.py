@@ -6,24 +6,26 @@ from typing import Any, Dict
 
 import numpy as np
 
+from dgn.evaluation.ratios import ratio
+
 EYES = (0, 1)  # indices of the two eyes among the landmarks
 MEAN_SHAPE = "mean_shape"  # the prediction that ignores the image
 
 
-def error(predicted: np.ndarray, truth: np.ndarray) -> float:
+def landmark_error(predicted: np.ndarray, truth: np.ndarray) -> float:
     """Mean distance of landmarks (n, p, 2) from the true ones, in per cent of each image's inter-ocular distance."""
     eyes = np.linalg.norm(truth[:, EYES[0]] - truth[:, EYES[1]], axis=1)
     distance = np.linalg.norm(predicted - truth, axis=2).mean(1)
     return float(100 * (distance / eyes).mean())
 
 
-def compute(predicted: Dict[str, np.ndarray], truth: np.ndarray) -> Dict[str, Any]:
+def landmark_errors(predicted: Dict[str, np.ndarray], truth: np.ndarray) -> Dict[str, Any]:
     """The error of each prediction (n, p, 2), by name, one of them MEAN_SHAPE: the mean landmarks of the training
     images.
 
     relative_to_mean_shape: the errors of the others relative to that one, by name. How much landmarks vary, and so the
     error in per cent, depends on the images and their crop; 1 means no better than the mean shape on any of them.
     """
-    errors = {name: error(points, truth) for name, points in predicted.items()}
-    relative = {name: value / max(errors[MEAN_SHAPE], 1e-12) for name, value in errors.items() if name != MEAN_SHAPE}
+    errors = {name: landmark_error(points, truth) for name, points in predicted.items()}
+    relative = {name: ratio(value, errors[MEAN_SHAPE]) for name, value in errors.items() if name != MEAN_SHAPE}
     return {**errors, "relative_to_mean_shape": relative}

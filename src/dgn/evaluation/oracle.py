@@ -14,14 +14,14 @@ with positive eigenvalues, and U_a the others.
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
 SMALLEST = 1e-10  # variance of a direction relative to the largest one, below which the latents do not vary
 
 
-def rotate(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) -> Tuple[np.ndarray, np.ndarray]:
+def oracle_axes(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) -> Tuple[np.ndarray, List[int]]:
     """Latents (n, d) along the oracle's axes, whitened, (n, d), and the block of each axis (d,): 0 appearance, 1
     geometry.
 
@@ -32,7 +32,7 @@ def rotate(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) -> Tu
     appearance, geometry = (correlations[:, np.asarray(kinds) == group] for group in (0, 1))
     contrast = geometry @ geometry.T / geometry.shape[1] - appearance @ appearance.T / appearance.shape[1]
     values, directions = np.linalg.eigh(contrast)
-    return whitened @ directions, (values > 0).astype(int)
+    return whitened @ directions, [int(value > 0) for value in values]
 
 
 def _whitened(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ training images of a folder.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 
@@ -20,10 +20,13 @@ from dgn import device, recipe
 from dgn.config import Config
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
-from dgn.evaluation import frechet, sharpness, variety
 from dgn.evaluation.evaluate import evaluate
+from dgn.evaluation.frechet import frechet_distance
+from dgn.evaluation.ratios import number
+from dgn.evaluation.sharpness import relative_sharpness
+from dgn.evaluation.variety import relative_variety
 from dgn.experiments.baselines import check_faces, error_rows, known_factors, model_table, score_rows
-from dgn.experiments.models import OTHER_PEOPLE, Recipe, deformable_recipe, folder_name, held_out, output_folder
+from dgn.experiments.models import OTHER_PEOPLE, Recipe, deformable_recipe, folder_name, held_out, origin, output_folder
 from dgn.figures import pictures
 from dgn.figures.draw import draw
 from dgn.figures.grids import with_grid
@@ -45,7 +48,7 @@ def adversarial(config: Recipe, output: Union[str, Path], *, more_epochs: int = 
     more_epochs: of each of the two continued runs; learning_rate: theirs, at the end 0.3 times that; faces: unseen
     generated faces whose latents are measured.
     Returns "models" (by LIKELIHOOD and CRITIC: train, unseen, the measures of `picture_measures` and, on generated
-    faces, of `known_factors`) and "versions", which are also written to metrics.json in `output`, and "pictures", the
+    faces, of `known_factors`) and their origin, which are also written to metrics.json in `output`, and "pictures", the
     paths drawn. Complete runs are not trained again. Raises UserError for a recipe without a critic or held-out
     images.
     """
@@ -74,7 +77,7 @@ def adversarial(config: Recipe, output: Union[str, Path], *, more_epochs: int = 
         if config.data.path is None:
             models[name].update(known_factors(run, faces))
         runs[name] = run
-    result = {"models": models, "versions": device.versions()}
+    result = {"models": models, **origin()}
     write_json(folder / "metrics.json", result)
     return {**result, "pictures": unseen_pictures(folder / "figures", runs[LIKELIHOOD], runs[CRITIC])}
 
@@ -100,7 +103,7 @@ def continued(config: Config, start: Path, epochs: int, learning_rate: float) ->
                   "learning_rate": schedule}))
 
 
-def picture_measures(run: Run) -> Dict[str, float]:
+def picture_measures(run: Run) -> Dict[str, Optional[float]]:
     """Sharpness and Frechet distance of reconstructions of unseen images and of samples, and the samples' variety."""
     unseen, train, config = held_out(run), run.sources.train, run.config
     images = unseen.read(np.arange(min(len(unseen), config.evaluation.images)))
@@ -110,21 +113,21 @@ def picture_measures(run: Run) -> Dict[str, float]:
     else:
         real = train.read(np.arange(min(len(train), SAMPLES)))
     samples = run.sample(len(real), config.training.seed).image
-    return {"sharpness_reconstruction": sharpness.compute(rebuilt, images),
-            "sharpness_samples": sharpness.compute(samples, real),
-            "frechet_reconstruction": frechet.compute(rebuilt, images),
-            "frechet_samples": frechet.compute(samples, real), "variety_samples": variety.compute(samples, real)}
+    return {"sharpness_reconstruction": relative_sharpness(rebuilt, images),
+            "sharpness_samples": relative_sharpness(samples, real),
+            "frechet_reconstruction": frechet_distance(rebuilt, images),
+            "frechet_samples": frechet_distance(samples, real), "variety_samples": relative_variety(samples, real)}
 
 
 def summary(result: Dict[str, Any]) -> str:
     """The two models side by side."""
     rows = {
         **error_rows(),
-        "sharpness of reconstructions (1: real)": lambda r: f"{r['sharpness_reconstruction']:.2f}",
-        "sharpness of samples": lambda r: f"{r['sharpness_samples']:.2f}",
+        "sharpness of reconstructions (1: real)": lambda r: number(r["sharpness_reconstruction"]),
+        "sharpness of samples": lambda r: number(r["sharpness_samples"]),
         "Frechet distance of reconstructions": lambda r: f"{r['frechet_reconstruction']:.4f}",
         "Frechet distance of samples": lambda r: f"{r['frechet_samples']:.4f}",
-        "variety of samples (1: real)": lambda r: f"{r['variety_samples']:.2f}",
+        "variety of samples (1: real)": lambda r: number(r["variety_samples"]),
     }
     if all("disentanglement" in r for r in result["models"].values()):
         rows.update(score_rows())
@@ -135,17 +138,16 @@ def unseen_pictures(folder: Path, likelihood: Run, critic: Run) -> List[Path]:
     """Fig. 9 (input, both reconstructions, appearance, grids) and Fig. 11 (recombination) of unseen images."""
     source = held_out(critic)
     images = source.read(np.arange(min(len(source), SHOWN)))
-    scale = 3 if images.shape[-1] <= 64 else 1
     plain = likelihood.decode(*likelihood.infer(images, STEPS))
     z_app, z_geo = critic.infer(images, STEPS)
     decoded = critic.decode(z_app, z_geo)
     assert decoded.appearance is not None and decoded.displacement is not None
     rows = [list(images), list(plain.image), list(decoded.image), list(decoded.appearance),
-            [with_grid(i, d, scale) for i, d in zip(decoded.image, decoded.displacement)],
-            [with_grid(a, None, scale) for a in decoded.appearance]]
+            [with_grid(i, d) for i, d in zip(decoded.image, decoded.displacement)],
+            [with_grid(a) for a in decoded.appearance]]
     return [
         save_sheet(folder / "reconstruction.png", rows, "Unseen images, by likelihood alone and with a critic",
                    ["input", "likelihood", "with critic", "its appearance\nbefore the warp", "its warped grid",
-                    "canonical grid"], scale=scale),
+                    "canonical grid"]),
         pictures.recombination(folder / "recombination.png", critic.decode, images, z_app, z_geo,
                                f"Recombination of unseen images after {STEPS} Langevin steps, with a critic")]

@@ -44,7 +44,7 @@ def animals(run: Run, *, images: Optional[str] = None, gamma: Optional[float] = 
             fields = run.decode(np.zeros((len(z_geo), sizes[0]), np.float32), z_geo).displacement
             assert fields is not None
             rows.append([animal, *warp(model, animal, fields)])
-            names.append(f"{name}\nZ^g {dimension}")
+            names.append(f"{name}\n{pictures.GEOMETRY} dimension {dimension}")
     picture = save_sheet(run.folder.figures / "animals.png", rows, "Geometry of a face model, applied to animals",
                          names, ["as drawn", *pictures.ends(gamma)],
                          note="Pose and shape change as they do for faces; colours are the animal's own.")

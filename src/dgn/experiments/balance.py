@@ -11,14 +11,15 @@ displacement.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
 from dgn import config as cfg
 from dgn import device
 from dgn.evaluation.evaluate import evaluate
-from dgn.experiments.models import Recipe, generated_recipe, output_folder, table
+from dgn.evaluation.ratios import number
+from dgn.experiments.models import Recipe, generated_recipe, origin, output_folder, table
 from dgn.figures import experiments as figures
 from dgn.files import write_json
 from dgn.run import Run, ensure_trained
@@ -45,7 +46,7 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
     """Trains the recipe with every value of `sweeps` in run folders below `output`, and measures each.
 
     shown: faces of the picture.
-    Returns for each sweep the measures of `share_measures` by value, and "versions", which are also written to
+    Returns for each sweep the measures of `share_measures` by value, and their origin, which are also written to
     metrics.json in `output`, and "pictures", the paths drawn. Complete runs are not trained again. Raises UserError
     for a recipe that is not one of generated faces.
     """
@@ -61,14 +62,14 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
             run = ensure_trained(folder / f"{sweep}_{name}", cfg.changed(config, model=model))
             measures[sweep][name] = share_measures(evaluate(run))
             faces[f"{sweep} {name}"] = example_faces(run, shown)
-    result = {**measures, "versions": device.versions()}
+    result = {**measures, **origin()}
     write_json(folder / "metrics.json", result)
     titled = {TITLES.get(sweep, sweep): values for sweep, values in measures.items()}
     return {**result, "pictures": [figures.balance(folder / "figures" / "balance.png", titled),
                                    figures.balance_faces(folder / "figures" / "balance_faces.png", faces)]}
 
 
-def share_measures(evaluation: Dict[str, Any]) -> Dict[str, float]:
+def share_measures(evaluation: Dict[str, Any]) -> Dict[str, Optional[float]]:
     """The measures that a sweep compares, from a run's evaluation.
 
     pose_in_geometry, colour_in_appearance: mean correlation of the factors of POSE and COLOUR with their own donor
@@ -95,8 +96,8 @@ def example_faces(run: Run, count: int) -> List[np.ndarray]:
 
 def summary(result: Dict[str, Any]) -> str:
     """A table for each sweep."""
-    def rows(values: Dict[str, Dict[str, float]]) -> Dict[str, List[str]]:
-        return {name: [f"{measures[key]:.2f}" for key in COLUMNS] for name, measures in values.items()}
+    def rows(values: Dict[str, Dict[str, Optional[float]]]) -> Dict[str, List[str]]:
+        return {name: [number(measures[key]) for key in COLUMNS] for name, measures in values.items()}
 
     return "\n\n".join(table(sweep, list(COLUMNS.values()), rows(values)) for sweep, values in result.items()
-                       if sweep not in ("versions", "pictures"))
+                       if sweep not in ("versions", "provenance", "pictures"))

@@ -20,12 +20,14 @@ from typing import Any, Callable, Dict, Union
 import numpy as np
 
 from dgn import device
-from dgn.data.faces import APPEARANCE, GEOMETRY, correspondence
+from dgn.data.faces import APPEARANCE, GEOMETRY
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
-from dgn.evaluation import correspondence as endpoint
-from dgn.evaluation import disentanglement, oracle
-from dgn.evaluation.evaluate import evaluate
+from dgn.evaluation.correspondence import endpoint_errors
+from dgn.evaluation.disentanglement import disentanglement_scores
+from dgn.evaluation.evaluate import evaluate, true_correspondence
+from dgn.evaluation.oracle import oracle_axes
+from dgn.evaluation.ratios import number
 from dgn.experiments.models import (
     DESCENT_STEPS,
     MODELS,
@@ -34,6 +36,7 @@ from dgn.experiments.models import (
     folder_name,
     generated_recipe,
     model_config,
+    origin,
     output_folder,
     table,
 )
@@ -53,8 +56,8 @@ def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) ->
 
     faces: unseen generated faces whose latents are measured.
     Returns "models" (by name: parameters, train, unseen, disentanglement, correspondence; of plain models also oracle,
-    the disentanglement along the oracle's axes; of encoders also unseen_by_langevin), "faces", "versions", which are
-    also written to metrics.json in `output`, and "pictures", the path drawn. Complete runs are not trained again.
+    the disentanglement along the oracle's axes; of encoders also unseen_by_langevin), "faces", and their origin, which
+    are also written to metrics.json in `output`, and "pictures", the path drawn. Complete runs are not trained again.
     Raises UserError for a recipe that is not one of generated faces.
     """
     device.start()
@@ -65,7 +68,7 @@ def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) ->
     for name in MODELS:
         print(f"--- {name}", flush=True)
         models[name] = measure(ensure_trained(folder / folder_name(name), model_config(name, config)), faces)
-    result = {"models": models, "faces": faces, "versions": device.versions()}
+    result = {"models": models, "faces": faces, **origin()}
     write_json(folder / "metrics.json", result)
     picture = figures.disentanglement(folder / "figures" / "disentanglement.png", with_oracles(models))
     return {**result, "pictures": [picture]}
@@ -96,17 +99,15 @@ def known_factors(run: Run, faces: int) -> Dict[str, Any]:
     kinds = [0] * len(APPEARANCE) + [1] * len(GEOMETRY)
     blocks = [k for k, group in enumerate(latents) for _ in range(group.shape[1])] if len(latents) == 2 else None
     z, seed = np.concatenate(latents, 1), run.config.training.seed
-    result: Dict[str, Any] = {"disentanglement": disentanglement.compute(z, factors, kinds, blocks, seed)}
+    result: Dict[str, Any] = {"disentanglement": disentanglement_scores(z, factors, kinds, blocks, seed)}
     if blocks is None:
-        rotated, blocks_of_axes = oracle.rotate(z, factors, kinds)
-        result["oracle"] = disentanglement.compute(rotated, factors, kinds, blocks_of_axes.tolist(), seed)
+        rotated, blocks = oracle_axes(z, factors, kinds)
+        result["oracle"] = disentanglement_scores(rotated, factors, kinds, blocks, seed)
     some = everyone[:PAIRS]
     displacement = run.decode(*(z[some] for z in latents)).displacement
     if displacement is None:
         displacement = np.zeros((len(some), 2, data.size, data.size), np.float32)
-    true = [correspondence(source.factors(k), data.size) for k in some]
-    material, mask = (np.stack(arrays) for arrays in zip(*true))
-    return {**result, "correspondence": endpoint.compute(displacement, material, mask)}
+    return {**result, "correspondence": endpoint_errors(displacement, *true_correspondence(source, some))}
 
 
 def with_oracles(models: Dict[str, Dict[str, Any]]) -> Dict[str, Dict[str, Any]]:
@@ -151,6 +152,6 @@ def summary(result: Dict[str, Any]) -> str:
         "appearance from Z^a / Z^g (R2)": lambda r: r2(r, "appearance", "appearance", "geometry"),
         **score_rows(),
         "end-point error (pixels)": lambda r: f"{r['correspondence']['endpoint_error']:.2f}",
-        "  relative to no displacement": lambda r: f"{r['correspondence']['endpoint_ratio']:.2f}",
+        "  relative to no displacement": lambda r: number(r['correspondence']['endpoint_ratio']),
         "parameters of the generator": lambda r: f"{r['parameters']:,}",
     })

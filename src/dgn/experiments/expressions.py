@@ -20,7 +20,7 @@ from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation import exchange
 from dgn.evaluation.evaluate import evaluate, known_faces
-from dgn.experiments.models import Recipe, Target, output_folder, table, transfer_recipe, tuning_config
+from dgn.experiments.models import Recipe, Target, origin, output_folder, table, transfer_recipe, tuning_config
 from dgn.figures import experiments as figures
 from dgn.figures.draw import draw
 from dgn.files import write_json
@@ -36,7 +36,7 @@ def expressions(config: Recipe, output: Union[str, Path], *,
     """Trains on grayscale faces and fine-tunes on colour faces in run folders below `output`, and draws Fig. 8.
 
     config: a recipe with data.grey; target: the colour faces.
-    Returns "versions" and, for generated faces, "transfer" (see `donor_correlations`), which are also written to
+    Returns for generated faces "transfer" (see `donor_correlations`), and the origin, which are also written to
     metrics.json in `output`, and "pictures", the path drawn. Complete runs are not trained again. Raises UserError if
     the recipe and the target do not fit together.
     """
@@ -51,9 +51,7 @@ def expressions(config: Recipe, output: Union[str, Path], *,
     for run in (grey, colour):
         evaluate(run)
         draw(run)
-    result: Dict[str, Any] = {"versions": device.versions()}
-    if config.data.path is None:
-        result["transfer"] = donor_correlations(grey, colour)
+    result = {**({"transfer": donor_correlations(grey, colour)} if config.data.path is None else {}), **origin()}
     write_json(folder / "metrics.json", result)
     return {**result, "pictures": [transfer_picture(folder / "figures" / "expressions.png", grey, colour)]}
 
@@ -83,8 +81,9 @@ def donor_correlations(grey: Run, colour: Run) -> Dict[str, Dict[str, float]]:
     images, truth = known_faces(data, names, PROBE_FACES, data.seed + 2)
     probed = predict(images)
     z_app, z_geo = colour.bank.read(faces)[0], grey.bank.read(faces)[1]
-    result = exchange.follow(predict(colour.decode(z_app, z_geo).image), names, neutral.factor_table(faces, names),
-                             expressive.factor_table(faces, names))
+    appearance, geometry = neutral.factor_table(faces, names), expressive.factor_table(faces, names)
+    warped = colour.decode(z_app, z_geo).image
+    result = exchange.donor_correlations(predict(warped), names, appearance, geometry)
     for name in MOVED:
         del result[name]["appearance_donor"]
     return {name: {**result[name], "probe": exchange.correlation(probed[:, k], truth[:, k])}

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from dgn.errors import UserError
-from dgn.experiments.models import held_out
+from dgn.experiments.models import held_out, origin
 from dgn.randomness import generator
 from dgn.run import Run
 
@@ -26,8 +26,8 @@ def labels(run: Run, *, images: int = 300, steps: int = 100) -> Dict[str, Any]:
 
     images: held-out images, at most; steps: Langevin steps under each label, and as many without noise.
     Returns images, analysis_accuracy, synthesis_accuracy and classifier_accuracy (on the held-out images), shares of 1,
-    which are also written to section "labels" of the run's metrics.json; "pictures" is empty: `dgn figures` draws
-    Fig. 13. Raises UserError for another model, or if fewer than two labels were held out.
+    and their origin, which are also written to section "labels" of the run's metrics.json; "pictures" is empty, as
+    `dgn figures` draws Fig. 13. Raises UserError for another model, or if fewer than two labels were held out.
     """
     folder = run.folder.path
     if run.model.groups[0].sampled:
@@ -40,7 +40,7 @@ def labels(run: Run, *, images: int = 300, steps: int = 100) -> Dict[str, Any]:
         raise UserError(f"all held-out images of {folder} have the label {truth[0]}; at least two are needed")
     inferred = least_energy(run, unseen, steps)
     result = {"images": len(chosen), "analysis_accuracy": float((inferred == truth).mean()),
-              **synthesis(run, unseen, truth)}
+              **synthesis(run, unseen, truth), **origin()}
     run.folder.add_results(labels=result)
     return {**result, "pictures": []}
 

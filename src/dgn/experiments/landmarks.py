@@ -15,8 +15,9 @@ from dgn import config as cfg
 from dgn.data import labels
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
-from dgn.evaluation import landmarks as measure
-from dgn.experiments.models import DESCENT_STEPS, OTHER_PEOPLE, Crop, check_deformable, training_files
+from dgn.evaluation.landmarks import MEAN_SHAPE, landmark_errors
+from dgn.evaluation.ratios import number
+from dgn.experiments.models import DESCENT_STEPS, OTHER_PEOPLE, Crop, check_deformable, origin, training_files
 from dgn.figures import experiments as figures
 from dgn.nets.model import rows
 from dgn.run import Run
@@ -44,9 +45,9 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
     that the run was not trained on are the test; if it was trained on none of them, or if that is unknown, the last
     fifth. crop: of these images (None: the run's); count: images at most (None: all, or GENERATED); steps: Langevin
     steps (None: evaluation.steps); epochs: of the regressors.
-    Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, and "pictures", the paths
-    drawn; all but these are also written to section "landmarks" of the run's metrics.json. Raises UserError for
-    another model, or if too few images are left to train or to test on.
+    Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, their origin, and "pictures",
+    the paths drawn; all but these are also written to section "landmarks" of the run's metrics.json. Raises UserError
+    for another model, or if too few images are left to train or to test on.
     """
     check_deformable(run)
     faces = faces_with_landmarks(run, data, count, crop)
@@ -63,9 +64,9 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
     for name, features in (("displacement", decoded.displacement), ("pixels", images)):
         regressor = LandmarkRegressor(run.config.training.seed, epochs).fit(features[train], truth[train])
         predicted[name] = regressor.predict(features[test])
-    predicted[measure.MEAN_SHAPE] = np.broadcast_to(truth[train].mean(0), truth[test].shape)
-    result = {**measure.compute(predicted, truth[test]), "images": len(images), "tested": len(test),
-              "data": data or "generated faces"}
+    predicted[MEAN_SHAPE] = np.broadcast_to(truth[train].mean(0), truth[test].shape)
+    result = {**landmark_errors(predicted, truth[test]), "images": len(images), "tested": len(test),
+              "data": data or "generated faces", **origin()}
     run.folder.add_results(landmarks=result)
     shown = test[:SHOWN]
     return {**result, "pictures": [figures.landmarks(
@@ -75,10 +76,10 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
 
 def summary(result: Dict[str, Any]) -> str:
     """The errors as a line of text."""
-    relative = result["relative_to_mean_shape"]
+    displacement, pixels = (f"{result[name]:.2f} ({number(result['relative_to_mean_shape'][name])})"
+                            for name in ("displacement", "pixels"))
     return (f"error in % of the inter-ocular distance, {result['tested']} test images (relative to the mean shape): "
-            f"displacement {result['displacement']:.2f} ({relative['displacement']:.2f}), raw pixels "
-            f"{result['pixels']:.2f} ({relative['pixels']:.2f}), mean shape {result['mean_shape']:.2f}")
+            f"displacement {displacement}, raw pixels {pixels}, mean shape {result['mean_shape']:.2f}")
 
 
 def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] = None,

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from dgn import config as cfg
-from dgn import recipe
+from dgn import device, recipe
 from dgn.config import Config
 from dgn.data.open import open_sources
 from dgn.data.source import Source
 from dgn.errors import UserError
+from dgn.evaluation.evaluate import DESCENT_STEPS as DESCENT_STEPS  # before a representation is measured
 from dgn.nets.model import Latents
+from dgn.provenance import provenance
 from dgn.run import Run
 from dgn.run_folder import RunFolder
 
@@ -20,7 +22,6 @@ Crop = Tuple[int, int, int, int]  # left, top, right, bottom in pixels
 Recipe = Union[str, Path, Config]  # a YAML file, or the config that it gives
 
 OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no training image exists
-DESCENT_STEPS = 100  # noiseless steps after a chain, where a representation is measured: without posterior noise
 
 # options of the deformable model by ABP alone, switched off for others
 _PLAIN = {"sigma_app": ((0, 1.0),)}
@@ -156,6 +157,11 @@ def table(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     return "\n".join("  ".join(cell.rjust(width) if k else cell.ljust(width)
                                for k, (cell, width) in enumerate(zip(line, widths))) for line in lines)
+
+
+def origin() -> Dict[str, Any]:
+    """What is written beside the numbers of an experiment: versions of the software, and dgn.provenance."""
+    return {"versions": device.versions(), "provenance": provenance()}
 
 
 def output_folder(path: Union[str, Path]) -> Path:

@@ -20,12 +20,13 @@ from dgn.config import Config
 from dgn.data import labels
 from dgn.data.open import open_sources
 from dgn.errors import UserError
-from dgn.evaluation import reconstruction
+from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.experiments.models import (
     Recipe,
     Target,
     folder_name,
     model_config,
+    origin,
     output_folder,
     table,
     training_files,
@@ -49,7 +50,7 @@ def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Targe
 
     target: the frontal faces. Of a folder whose labels give views (labels.csv, or the FEI set) the people of the last
     `target.held_out` frontal files are the unseen ones. people: unseen people, at most.
-    Returns the dictionary of `error_table`, "runs" and "versions", which are also written to metrics.json in `output`,
+    Returns the dictionary of `error_table`, "runs", and the origin, which are also written to metrics.json in `output`,
     and "pictures", the path drawn. Complete runs are not trained again. Raises UserError if the recipe and the target
     do not fit together, or nobody is unseen.
     """
@@ -69,7 +70,7 @@ def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Targe
             for label in (name, BY_LANGEVIN) if name == "VAE" else (name,):
                 msre, shown[label] = reconstruct(run, images, use_encoder=label != BY_LANGEVIN)
                 errors[label].append(msre)
-    result = {**error_table(errors), "runs": runs, "versions": device.versions()}
+    result = {**error_table(errors), "runs": runs, **origin()}
     write_json(folder / "metrics.json", result)
     rows = {"input": np.stack([x[0] for x in images.values()]), **shown}
     return {**result, "pictures": [figures.reconstructions(
@@ -118,7 +119,7 @@ def reconstruct(run: Run, images: Dict[float, np.ndarray],
     everything = np.concatenate(list(images.values()))
     rebuilt = run.decode(*run.infer(everything, use_encoder=use_encoder)).image
     by_view = np.split(rebuilt, np.cumsum([len(x) for x in images.values()])[:-1])
-    errors = {view: reconstruction.compute(x, y)["msre"] for (view, x), y in zip(images.items(), by_view)}
+    errors = {view: reconstruction_errors(x, y)["msre"] for (view, x), y in zip(images.items(), by_view)}
     return errors, np.stack([y[0] for y in by_view])
 
 

@@ -17,8 +17,10 @@ from dgn import config as cfg
 from dgn.data import labels
 from dgn.data.faces import VIEWS, FaceSource
 from dgn.errors import UserError
-from dgn.evaluation import axes, view_covariance
-from dgn.experiments.models import OTHER_PEOPLE, Crop, check_deformable
+from dgn.evaluation.axes import along_axes, principal_axes
+from dgn.evaluation.ratios import number
+from dgn.evaluation.view_covariance import view_covariance
+from dgn.experiments.models import OTHER_PEOPLE, Crop, check_deformable, origin
 from dgn.figures import experiments as figures
 from dgn.run import Run
 
@@ -31,21 +33,22 @@ def views(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, 
 
     data: folder of images with labels of view (labels.csv, or the FEI set); None: generated faces at five views. crop:
     of these images (None: the run's); people: at most; steps: Langevin steps (None: evaluation.steps of the run).
-    Returns for each of AXES the measures of dgn.evaluation.view_covariance, which are also written to section "views"
-    of the run's metrics.json, and "pictures", the paths drawn. Raises UserError for another model, or fewer than two
-    people.
+    Returns for each of AXES the measures of dgn.evaluation.view_covariance, and their origin, which are also written to
+    section "views" of the run's metrics.json, and "pictures", the paths drawn. Raises UserError for another model, or
+    fewer than two people.
     """
     check_deformable(run)
     images = images_by_view(run.config.data, data, people, crop)
     if len(next(iter(images.values()))) < 2:
         raise UserError("one person is too few: the variation between people at a view needs at least two")
     latents = infer_views(run, images, steps)
-    principal = axes.both(run.decode, [z.reshape(-1, z.shape[-1]) for z in latents.values()])
+    principal = principal_axes(run.decode, [z.reshape(-1, z.shape[-1]) for z in latents.values()])
     rotated = {name: z @ own.directions for (name, z), own in zip(latents.items(), principal)}
-    result = {kind: view_covariance.compute(z, list(images)) for kind, z in zip(AXES, (latents, rotated))}
+    measures = {kind: view_covariance(z, list(images)) for kind, z in zip(AXES, (latents, rotated))}
+    result = {**measures, **origin()}
     run.folder.add_results(views=result)
     shown, folder, face = result["principal"], run.folder.figures, rotated["z_app"][len(images) // 2][0]
-    decode, gamma = axes.seen_from(run.decode, principal), run.config.evaluation.gamma
+    decode, gamma = along_axes(run.decode, principal), run.config.evaluation.gamma
     return {**result, "pictures": [
         figures.view_bars(folder / "views_r.png", shown), figures.view_lines(folder / "views_lines.png", shown),
         figures.view_traversals(folder / "views_traversals.png", decode, shown, face, gamma)]}
@@ -56,10 +59,10 @@ def summary(result: Dict[str, Any]) -> str:
     lines = []
     for kind, name in AXES.items():
         geometry, appearance = (result[kind]["groups"][group] for group in ("z_geo", "z_app"))
-        lines.append(f"{name + ':':16}largest R of Z^g {geometry['largest']:.3f} "
-                     f"(dimension {geometry['dimension']}), of Z^a {appearance['largest']:.3f} "
-                     f"(dimension {appearance['dimension']}), ratio {result[kind]['ratio']:.2f}; largest R expected "
-                     f"by chance {geometry['noise']:.3f} and {appearance['noise']:.3f}")
+        lines.append(f"{name + ':':16}largest R of Z^g {geometry['largest']:.3f} (dimension {geometry['dimension']}), "
+                     f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio "
+                     f"{number(result[kind]['ratio'])}; largest R expected by chance {geometry['noise']:.3f} and "
+                     f"{appearance['noise']:.3f}")
     return "\n".join(lines)
 
 

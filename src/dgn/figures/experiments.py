@@ -9,19 +9,18 @@ import cv2
 import numpy as np
 
 from dgn.figures import bases
-from dgn.figures.grids import GREEN, as_rgb, enlarge, with_grid
-from dgn.figures.pictures import ends, symbol
+from dgn.figures.grids import GREEN, as_rgb, display_scale, enlarge, with_grid
+from dgn.figures.pictures import APPEARANCE, GEOMETRY, ends, symbol
 from dgn.figures.sheet import plt, save_sheet, write_figure
 from dgn.nets.model import Decoded
 
-SCALE = 3
 TRUE, PREDICTED = tuple(map(float, GREEN)), (1.0, 0.1, 0.1)  # colours of landmarks
 
 
 def view_bars(path: Path, result: Dict[str, Any]) -> Path:
-    """Fig. 6: R of every dimension of Z^g and Z^a on one scale; result: of dgn.evaluation.view_covariance."""
+    """Fig. 6: R of every dimension of Z^g and Z^a, on one scale; result: of dgn.evaluation.view_covariance."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), dpi=100, sharey=True)
-    for ax, name, title in zip(axes, ("z_geo", "z_app"), ("Z^g (geometry)", "Z^a (appearance)")):
+    for ax, name, title in zip(axes, ("z_geo", "z_app"), (f"{GEOMETRY} (geometry)", f"{APPEARANCE} (appearance)")):
         group = result["groups"][name]
         ax.bar(range(len(group["r"])), group["r"], color="tab:blue" if name == "z_geo" else "tab:orange")
         ax.axhline(group["noise"], color="0.5", lw=1, ls="--", label="expected by chance")
@@ -58,9 +57,9 @@ def view_traversals(path: Path, decode: bases.Decode, result: Dict[str, Any], fa
         zeros = np.zeros((len(z), sizes["z_geo"]), np.float32)
         latents = (face[None].repeat(len(z), 0), z) if name == "z_geo" else (z, zeros)
         rows.append(list(decode(*latents).image))
-        names.append(f"{symbol(name)} {dimension}\nR = {result['groups'][name]['r'][dimension]:.3f}")
+        names.append(f"{symbol(name)} dimension {dimension}\nR = {result['groups'][name]['r'][dimension]:.3f}")
     return save_sheet(path, rows, "The dimensions that covary most with view, from -gamma to gamma", names, ends(gamma),
-                      note="Rows of Z^g should turn the face, the row of Z^a should not.")
+                      note=f"Rows of {GEOMETRY} should turn the face, the row of {APPEARANCE} should not.")
 
 
 def _largest(result: Dict[str, Any]) -> List[Tuple[str, int]]:
@@ -94,16 +93,17 @@ def landmarks(path: Path, images: np.ndarray, decoded: Decoded, truth: np.ndarra
     """Fig. 14: test images (n, C, H, W), the warped grid, the canonical grid on the appearance, and true (green) and
     predicted (red) landmarks (n, 5, 2) in pixels; decoded: of the same images."""
     assert decoded.appearance is not None and decoded.displacement is not None
-    rows = [list(images), [with_grid(i, d, SCALE) for i, d in zip(decoded.image, decoded.displacement)],
-            [with_grid(a, None, SCALE) for a in decoded.appearance],
+    rows = [list(images), [with_grid(i, d) for i, d in zip(decoded.image, decoded.displacement)],
+            [with_grid(a) for a in decoded.appearance],
             [with_points(i, {TRUE: t, PREDICTED: p}) for i, t, p in zip(images, truth, predicted)]]
     return save_sheet(path, rows, "Landmarks from displacement fields",
                       ["test image", "reconstruction,\nwarped grid", "appearance,\ncanonical grid", "landmarks"],
                       note="Green: true; red: predicted from the displacement.")
 
 
-def with_points(image: np.ndarray, points: Dict[Sequence[float], np.ndarray], scale: int = SCALE) -> np.ndarray:
-    """An image (C, H, W) with points (n, 2) in pixels by colour, as (scale H, scale W, 3)."""
+def with_points(image: np.ndarray, points: Dict[Sequence[float], np.ndarray]) -> np.ndarray:
+    """An image (C, H, W) with points (n, 2) in pixels by colour, enlarged as in other figures, (height, width, 3)."""
+    scale = display_scale(image.shape[-1])
     picture = np.ascontiguousarray(enlarge(as_rgb(image), scale))
     for colour, positions in points.items():
         for x, y in positions:
