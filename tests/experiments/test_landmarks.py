@@ -60,7 +60,7 @@ def test_faces_of_a_labelled_folder(run, marked):
 
 def test_the_test_images_are_those_that_the_run_was_not_trained_on(config, marked, tmp_path, capsys):
     def is_test(**data):
-        trained = SimpleNamespace(config=cfg.changed(config, data=data))
+        trained = SimpleNamespace(config=cfg.changed(config, data=data), folder=SimpleNamespace(path=tmp_path))
         return landmarks.is_test(trained, sorted(marked.glob("*.png"))).tolist()
 
     last_fifth = [False] * TRAINED + [True] * (COUNT - TRAINED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from dgn.errors import UserError
 from dgn.experiments import animals, landmarks, models, views
 from dgn.experiments.models import Target
 from dgn.nets.build import make_model
-from dgn.run_folder import RunFolder
+from dgn.run_folder import HELD_OUT, RunFolder
 
 
 def test_a_recipe_is_a_file_or_a_config(config, tmp_path):
@@ -90,11 +91,16 @@ def test_the_files_of_a_training_and_of_those_before_it(config, images, tmp_path
     first = cfg.changed(config, data={"path": str(images), "limit": None, "held_out": 4})
     files = models.training_files(first)
     assert files == {(images / f"{k:03d}.png").resolve() for k in range(6)}
-    RunFolder.create(tmp_path / "run", first)
+    start = RunFolder.create(tmp_path / "run", first).path
     later = cfg.changed(first, data={"pattern": "*[89].png", "held_out": 0},
-                        training={"init_from": str(tmp_path / "run")})
+                        training={"init_from": str(start)})
     assert models.training_files(later) == files | {(images / f"{k:03d}.png").resolve() for k in (8, 9)}
     assert models.training_files(config) == set()  # generated
+    # a run records which files it held out, whatever is in the folder now
+    (start / HELD_OUT).write_text(json.dumps(["000.png", "003.png"]))
+    held_out = {(images / f"{k:03d}.png").resolve() for k in (0, 3)}
+    assert models.training_files(first, start) == {(images / f"{k:03d}.png").resolve() for k in range(10)} - held_out
+    assert not models.training_files(later) & held_out
     for gone in ({"data": {"path": str(tmp_path / "gone")}}, {"training": {"init_from": str(tmp_path / "gone")}}):
         assert models.training_files(cfg.changed(config, **gone)) is None
 

@@ -12,10 +12,12 @@ import numpy as np
 
 from dgn.config import Data
 from dgn.data import animals as drawings
+from dgn.data.cut import Cut
 from dgn.data.images import ImageFolder
 from dgn.experiments.models import check_deformable
 from dgn.figures import bases, pictures
 from dgn.figures.sheet import save_sheet
+from dgn.files import expanded
 from dgn.nets.model import Model
 from dgn.run import Run
 
@@ -61,7 +63,7 @@ def animal_faces(data: Data, folder: Optional[str]) -> Dict[str, np.ndarray]:
     if folder is None:
         return {name: image.mean(0, keepdims=True) if data.grey else image
                 for name, image in drawings.draw(data.size).items()}
-    source = ImageFolder(folder, data.size, None, data.grey)
+    source = ImageFolder(expanded(folder), Cut(data.size, grey=data.grey))
     shown = np.arange(min(len(source), SHOWN))
     return {source.name(k): image for k, image in zip(shown, source.read(shown))}
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import device
-from dgn.data.face_factors import MOVED
+from dgn.data.face_factors import EXPRESSION_FACTORS
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation import exchange
@@ -74,7 +74,7 @@ def donor_correlations(grey: Run, colour: Run) -> Dict[str, Dict[str, float]]:
     the probe with the truth on faces. The colour faces have no expression, so those factors have no appearance_donor.
     """
     count = min(DONORS, len(grey.bank), len(colour.bank))
-    faces, names = np.arange(count), (*MOVED, *STAYING)
+    faces, names = np.arange(count), (*EXPRESSION_FACTORS, *STAYING)
     expressive, neutral = (generated_faces(run.config.data, count) for run in (grey, colour))
     data = cfg.changed(colour.config, data={"population": "expressions"}).data
     predict = exchange.probe(*known_faces(data, names, PROBE_FACES, data.seed + 1))
@@ -84,7 +84,7 @@ def donor_correlations(grey: Run, colour: Run) -> Dict[str, Dict[str, float]]:
     appearance, geometry = neutral.factor_table(faces, names), expressive.factor_table(faces, names)
     warped = colour.decode(z_app, z_geo).image
     result = exchange.donor_correlations(predict(warped), names, appearance, geometry)
-    for name in MOVED:
+    for name in EXPRESSION_FACTORS:
         del result[name]["appearance_donor"]
     return {name: {**result[name], "probe": exchange.correlation(probed[:, k], truth[:, k])}
             for k, name in enumerate(names)}

@@ -13,12 +13,14 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn.data import labels
+from dgn.data.cut import Crop
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation.landmarks import MEAN_SHAPE, landmark_errors
 from dgn.evaluation.ratios import number
-from dgn.experiments.models import DESCENT_STEPS, OTHER_PEOPLE, Crop, check_deformable, origin, training_files
+from dgn.experiments.models import DESCENT_STEPS, OTHER_PEOPLE, check_deformable, origin, training_files
 from dgn.figures import experiments as figures
+from dgn.files import expanded
 from dgn.nets.model import rows
 from dgn.run import Run
 from dgn.training.regressor import LandmarkRegressor
@@ -90,7 +92,7 @@ def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] =
         source = generated_faces(data, count or GENERATED, data.seed + OTHER_PEOPLE)
         everyone = np.arange(len(source))
         return Faces(source.read(everyone), source.landmarks(everyone), last_share(len(source)))
-    path, data = Path(folder), cfg.with_crop(data, crop)
+    path, data = expanded(folder), cfg.with_crop(data, crop)
     members = labels.read(path)
     if count:  # spread over the folder
         members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, count).astype(int))]
@@ -101,7 +103,7 @@ def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] =
 
 def is_test(run: Run, files: Sequence[Path]) -> np.ndarray:
     """Which of the files are for the test, (n,): those that the run was not trained on, or else the last share."""
-    known = training_files(run.config)
+    known = training_files(run.config, run.folder.path)
     if known is None:
         print("the images of the run's training are unknown; the last fifth of these are the test", flush=True)
         return last_share(len(files))

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Set, Union
 
 from dgn import config as cfg
 from dgn import device, recipe
 from dgn.config import Config
+from dgn.data.cut import Crop
 from dgn.data.open import open_sources
 from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS as DESCENT_STEPS  # before a representation is measured
+from dgn.files import expanded
 from dgn.nets.model import Latents
 from dgn.provenance import provenance
 from dgn.run import Run
-from dgn.run_folder import RunFolder
+from dgn.run_folder import RunFolder, held_out_files
 
-Crop = Tuple[int, int, int, int]  # left, top, right, bottom in pixels
 Recipe = Union[str, Path, Config]  # a YAML file, or the config that it gives
 
 OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no training image exists
@@ -64,7 +65,7 @@ def deformable_recipe(config: Recipe) -> Config:
     Raises UserError if it is not one of the deformable model on images: the experiment sets model and method itself
     where it needs others.
     """
-    config = recipe.absolute_paths(config if isinstance(config, Config) else recipe.load(Path(config).expanduser()))
+    config = recipe.absolute_paths(config if isinstance(config, Config) else recipe.load(expanded(config)))
     if config.data.frames:
         raise UserError("the recipe is for clips (data.frames); this experiment is on images")
     if (config.model.kind, config.model.appearance) != ("deformable", "sampled"):
@@ -115,25 +116,26 @@ def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> C
     return recipe.absolute_paths(cfg.changed(config, data=changes, training=training, inference={"sigma": sigma}))
 
 
-def training_files(config: Config) -> Optional[Set[Path]]:
+def training_files(config: Config, folder: Optional[Path] = None) -> Optional[Set[Path]]:
     """The image files that a training of this config uses, and those of the run that it is initialized from.
 
+    folder: of a run of this config, which records the files that it held out.
     Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
     """
     files: Set[Path] = set()
     if config.training.init_from:
         start = Path(config.training.init_from)
-        earlier = training_files(RunFolder.open(start).config) if (start / "config.yaml").exists() else None
+        earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
         if earlier is None:
             return None
         files |= earlier
     if config.data.path is None:
         return files
-    folder = Path(config.data.path)
-    if config.data.format != "images" or not folder.is_dir():
+    images = Path(config.data.path)
+    if config.data.format != "images" or not images.is_dir():
         return None
-    source = open_sources(config.data).train
-    return files | {(folder / source.name(k)).resolve() for k in range(len(source))}
+    source = open_sources(config.data, None if folder is None else held_out_files(folder)).train
+    return files | {(images / source.name(k)).resolve() for k in range(len(source))}
 
 
 def check_deformable(run: Run) -> None:
@@ -169,7 +171,7 @@ def output_folder(path: Union[str, Path]) -> Path:
 
     Raises UserError if it is itself a run folder, or cannot be made.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if (folder / "config.yaml").exists():
         raise UserError(f"{folder} holds a single run; choose another --output")
     try:

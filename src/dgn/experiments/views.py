@@ -8,20 +8,21 @@ the pictures show the principal ones.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Dict, Optional
 
 import numpy as np
 
 from dgn import config as cfg
 from dgn.data import labels
+from dgn.data.cut import Crop
 from dgn.data.faces import VIEWS, FaceSource
 from dgn.errors import UserError
 from dgn.evaluation.axes import along_axes, principal_axes
 from dgn.evaluation.ratios import number
 from dgn.evaluation.view_covariance import view_covariance
-from dgn.experiments.models import OTHER_PEOPLE, Crop, check_deformable, origin
+from dgn.experiments.models import OTHER_PEOPLE, check_deformable, origin
 from dgn.figures import experiments as figures
+from dgn.files import expanded
 from dgn.run import Run
 
 AXES = {"as_learned": "own dimensions", "principal": "principal axes"}  # key of a result: its name
@@ -73,7 +74,7 @@ def images_by_view(data: cfg.Data, folder: Optional[str], people: int,
         def faces(view: float) -> FaceSource:
             return FaceSource(people, data.size, data.seed + OTHER_PEOPLE, data.grey, view=view)
         return {view: faces(view).read(np.arange(people)) for view in VIEWS}
-    path, data = Path(folder), cfg.with_crop(data, crop)
+    path, data = expanded(folder), cfg.with_crop(data, crop)
     files = labels.by_view(labels.read(path), path)
     return {view: labels.read_files(path, list(by_person.values())[:people], data) for view, by_person in files.items()}
 
