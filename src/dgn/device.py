@@ -69,7 +69,7 @@ def set_environment(name: str = "auto") -> None:
 
 def start(name: str = "auto") -> str:
     """Selects the device ("auto": Ascend, then GPU, then CPU), sets graph mode, joins the group of processes that msrun
-    started, and returns the device's name. A second call keeps the device.
+    started, and returns the device's name. After the first call "auto" is the device in use.
 
     Raises UserError if the device is unknown or absent, RunFailed if the processes do not connect.
     """
@@ -79,8 +79,9 @@ def start(name: str = "auto") -> str:
     set_environment(name)
     import mindspore as ms
 
+    started = ms.get_context("mode") == ms.GRAPH_MODE  # set below
     if name == "auto":
-        name = next(candidate for candidate in DEVICES if available(candidate))
+        name = current() if started else next(candidate for candidate in DEVICES if available(candidate))
     elif not available(name):
         reasons = "; ".join(machine.attempt(name).messages[:2])
         raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor "

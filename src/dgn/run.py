@@ -121,9 +121,14 @@ class Run:
 
     def energy(self, images: np.ndarray, latents: Arrays, mask: Optional[np.ndarray] = None) -> np.ndarray:
         """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,)."""
-        energy = TotalEnergy(self.sampler.energy)
         sigma = ms.Tensor(cfg.last_sigma(self.config), ms.float32)
-        return energy(ms.Tensor(images), ms.Tensor(full_mask(len(images), mask)), sigma, *as_tensors(latents)).asnumpy()
+        inputs = ms.Tensor(images), ms.Tensor(full_mask(len(images), mask)), sigma, *as_tensors(latents)
+        return self._total_energy(*inputs).asnumpy()
+
+    @functools.cached_property
+    def _total_energy(self) -> TotalEnergy:
+        """Kept: a new Cell would be compiled again."""
+        return TotalEnergy(self.sampler.energy)
 
 
 def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, None] = None) -> Run:

@@ -1,31 +1,34 @@
-"""The landmark regressor on fields that say everything, and on noise."""
+"""The error of predicted landmarks."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from dgn.evaluation import landmarks
+from dgn.evaluation.landmarks import landmark_error, landmark_errors
 
 SHAPE = np.array([[8, 8], [16, 8], [12, 13], [9, 17], [15, 17]], np.float64)  # eyes 8 pixels apart
 
 
 def test_the_error_is_a_percentage_of_the_inter_ocular_distance():
     truth = np.stack([SHAPE, 2 * SHAPE])
-    off = truth.copy()
-    off[:, :, 0] += 2  # 2 of 8 pixels, 2 of 16
-    assert landmarks.error(off, truth) == pytest.approx((25 + 12.5) / 2)
-    assert landmarks.error(truth, truth) == 0
+    shifted = truth.copy()
+    shifted[:, :, 0] += 2  # 2 of 8 pixels, 2 of 16
+    assert landmark_error(shifted, truth) == pytest.approx((25 + 12.5) / 2)
+    assert landmark_error(truth, truth) == 0
 
 
-def test_fields_that_tell_beat_the_mean_shape_and_noise_does_not(rng):
-    shifts = rng.uniform(-3, 3, (600, 2))
-    truth = SHAPE + shifts[:, None]
-    fields = np.broadcast_to(-shifts[:, :, None, None], (600, 2, 12, 12)).astype(np.float32)
-    noise = rng.standard_normal((600, 2, 12, 12)).astype(np.float32)
-    split = np.arange(500), np.arange(500, 600)
-    found = landmarks.compute(landmarks.predict({"field": fields, "noise": noise}, truth, *split, seed=1, epochs=60), truth[500:])
-    assert found["mean_shape"] == pytest.approx(100 * np.linalg.norm(shifts[500:], axis=1).mean() / 8, rel=0.05)
-    assert found["field"] < 3 and found["noise"] > 0.9 * found["mean_shape"]
-    again = landmarks.predict({"field": fields}, truth, *split, seed=1, epochs=60)
-    assert landmarks.error(again["field"], truth[500:]) == found["field"]
+def test_the_error_is_a_mean_over_landmarks():
+    truth = SHAPE[None]
+    shifted = truth.copy()
+    shifted[0, 2] += (3, 4)  # one of five by 5 of 8 pixels
+    assert landmark_error(shifted, truth) == pytest.approx(12.5)
+
+
+def test_errors_relative_to_the_mean_shape():
+    truth = np.stack([SHAPE, SHAPE + 4])
+    predicted = {"exact": truth, "half": np.stack([SHAPE + 1, SHAPE + 3]), "mean_shape": np.stack([SHAPE + 2] * 2)}
+    result = landmark_errors(predicted, truth)
+    assert result["mean_shape"] == pytest.approx(100 * 8 ** 0.5 / 8)
+    assert result["half"] == pytest.approx(result["mean_shape"] / 2)
+    assert result["relative_to_mean_shape"] == pytest.approx({"exact": 0, "half": 0.5})

@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     source = open_images(cfg.with_format(trained.config.data, args.format), args.images)
     given = given_latents(trained.model.groups, source)
     output = new_folder(Path(args.output))
-    names, latents, errors = [source.name(index) for index in range(len(source))], [], []
+    names = [source.name(index) for index in range(len(source))]
+    latents, errors, shown = [], [], None
     frames = trained.config.data.frames
     kind, chunk = ("clip", max(CHUNK // frames, 1)) if frames else ("image", CHUNK)
     with tqdm(total=len(source), unit=kind, disable=not sys.stderr.isatty()) as bar:
@@ -68,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
             decoded = trained.decode(*z)
             lengths = None if mask is None else mask.sum(1).astype(int)
             write(output, names[first:first + len(images)], decoded, lengths)
-            if first == 0:
-                overview(output / "overview.png", names, images, decoded, lengths)
+            shown = shown or (images, decoded, lengths)
             latents.append(z)
             errors.append(reconstruction_errors(to_images(images, mask), to_images(decoded.image, mask)))
             bar.update(len(images))
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     count = sum(e["images"] for e in errors)
     msre, psnr = (sum(e[key] * e["images"] for e in errors) / count for key in ("msre", "psnr"))
     print(f"{len(source)} {kind}s, {args.steps} steps: MSRE {msre:.1f}, PSNR {psnr:.1f} dB; written to {output}")
+    overview(output / "overview.png", names, *shown)
     return 0
 
 
@@ -91,13 +92,14 @@ def write(output: Path, names: List[str], decoded, lengths=None) -> None:
 
     for row, name in enumerate(names):
         own = rows(decoded, row)
+        image, appearance, displacement = own
         if lengths is not None:
-            own = rows(own, slice(lengths[row]))
-            own = own._replace(image=strip(own.image), appearance=strip(own.appearance))
-        write_image(output / "reconstruction" / png_name(name), own.image)
-        if own.appearance is not None:
-            write_image(output / "appearance" / png_name(name), own.appearance)
-            write_array(output / "displacement" / f"{name}.npy", own.displacement)
+            image, appearance, displacement = (a[:lengths[row]] for a in own)
+            image, appearance = strip(image), strip(appearance)
+        write_image(output / "reconstruction" / png_name(name), image)
+        if appearance is not None:
+            write_image(output / "appearance" / png_name(name), appearance)
+            write_array(output / "displacement" / f"{name}.npy", displacement)
 
 
 def overview(path: Path, names: List[str], samples: np.ndarray, decoded, lengths=None) -> None:

@@ -1,76 +1,74 @@
-"""Geometry learned from faces, applied to animals (5.4, Fig. 12a).
+"""The geometry of a face model applied to animals (5.4, Fig. 12a).
 
-  dgn experiment animals runs/faces_demo
-  dgn experiment animals runs/celeba --images animals/
-
-The displacements that the strongest geometric dimensions make of nothing else are laid over animal faces: a drawn cat and
-monkey, or --images of your own, frontal and filling the picture as the run's faces do. Written to the run folder:
-figures/animals.png.
+Animal faces are warped by the displacements that the strongest geometric dimensions generate.
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-from typing import Optional
+from typing import Any, Dict, Optional
 
+import mindspore as ms
 import numpy as np
 
-from dgn.cli import above_zero
-from dgn.experiments.models import need_deformable
+from dgn.config import Data
+from dgn.data import animals as drawings
+from dgn.data.cut import Cut
+from dgn.data.images import ImageFolder
+from dgn.experiments.models import check_deformable
+from dgn.figures import bases, pictures
+from dgn.figures.sheet import save_sheet
+from dgn.files import expanded
+from dgn.nets.model import Model
+from dgn.run import Run
 
 DIMENSIONS = 2
-SHOWN = 6  # images of --images, at most
+SHOWN = 6  # images of a folder, at most
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training of the deformable model")
-    parser.add_argument("--images", metavar="FOLDER", help="animal faces (default: drawn ones)")
-    parser.add_argument("--gamma", type=above_zero, help="from -gamma to gamma (default: evaluation.gamma of the run)")
+def animals(run: Run, *, images: Optional[str] = None, gamma: Optional[float] = None) -> Dict[str, Any]:
+    """Draws animal faces warped along the geometric dimensions of a deformable model.
 
-
-def run(args: argparse.Namespace, device: str) -> None:
-    from dgn import build
-    from dgn.figures import bases, pictures
-    from dgn.figures.sheet import save_sheet
-
-    trained = build.load_run(Path(args.run_folder), device)
-    model, sizes = trained.model, [group.shape[0] for group in trained.model.groups]
-    need_deformable(trained, args.run_folder)
-    reach = args.gamma or trained.config.evaluation.gamma
-    animals = animal_faces(trained.config.data, args.images)
-    # the dimensions that move most, measured on the field itself: no picture has a say in it
-    strongest = bases.rank(trained.decode, (None, None), 1, sizes, reach, of="displacement").order[:DIMENSIONS]
+    images: folder of animal faces, frontal and as large in the picture as the run's faces; None: a drawn cat and
+    monkey. gamma: dimensions go from -gamma to gamma (None: evaluation.gamma of the run).
+    Returns "dimensions", those of Z^g with the largest displacements, and "pictures", the path drawn. Raises UserError
+    for another model.
+    """
+    check_deformable(run)
+    model, sizes = run.model, [group.shape[0] for group in run.model.groups]
+    gamma = gamma or run.config.evaluation.gamma
+    # ranked by the displacement itself, which no appearance affects
+    ranked = bases.rank(run.decode, (None, None), 1, sizes, gamma, of="displacement")
+    strongest = [int(dimension) for dimension in ranked.order[:DIMENSIONS]]
     rows, names = [], []
-    for name, animal in animals.items():
+    for name, animal in animal_faces(run.config.data, images).items():
         for dimension in strongest:
-            fields = _fields(trained, bases.sweep(int(dimension), sizes[1], reach))
-            rows.append([animal, *apply(model, animal, fields)])
-            names.append(f"{name}\nZ^g {dimension}")
-    print(save_sheet(trained.folder.figures / "animals.png", rows, "Geometry learned from faces, applied to animals", names,
-                     ["as drawn", *pictures.ends(reach)], note="Pose and shape change as they do for faces; colours are the animal's own."))
+            z_geo = bases.sweep(dimension, sizes[1], gamma)
+            fields = run.decode(np.zeros((len(z_geo), sizes[0]), np.float32), z_geo).displacement
+            assert fields is not None
+            rows.append([animal, *warp(model, animal, fields)])
+            names.append(f"{name}\n{pictures.GEOMETRY} dimension {dimension}")
+    picture = save_sheet(run.folder.figures / "animals.png", rows, "Geometry of a face model, applied to animals",
+                         names, ["as drawn", *pictures.ends(gamma)],
+                         note="Pose and shape change as they do for faces; colours are the animal's own.")
+    return {"dimensions": strongest, "pictures": [picture]}
 
 
-def animal_faces(data, folder: Optional[str]):
-    """Name -> (C, H, W)."""
+def summary(result: Dict[str, Any]) -> str:
+    """The dimensions drawn."""
+    return f"dimensions of Z^g with the largest displacements: {', '.join(map(str, result['dimensions']))}"
+
+
+def animal_faces(data: Data, folder: Optional[str]) -> Dict[str, np.ndarray]:
+    """Name -> image (C, H, W)."""
     if folder is None:
-        from dgn.data import animals
-        drawn = animals.draw(data.size)
-        return {name: image.mean(0, keepdims=True) if data.grey else image for name, image in drawn.items()}
-    from dgn.data.cut import Cut
-    from dgn.data.images import ImageFolder
-    source = ImageFolder(folder, Cut(data.size, grey=data.grey))
+        return {name: image.mean(0, keepdims=True) if data.grey else image
+                for name, image in drawings.draw(data.size).items()}
+    source = ImageFolder(expanded(folder), Cut(data.size, grey=data.grey))
     shown = np.arange(min(len(source), SHOWN))
     return {source.name(k): image for k, image in zip(shown, source.read(shown))}
 
 
-def _fields(trained, z_geo: np.ndarray) -> np.ndarray:
-    return trained.decode(np.zeros((len(z_geo), *trained.model.groups[0].shape), np.float32), z_geo).displacement
-
-
-def apply(model, image: np.ndarray, fields: np.ndarray) -> np.ndarray:
-    """An image (C, H, W) bent by displacements (n, 2, H, W), by the model's own warp."""
-    import mindspore as ms
-
+def warp(model: Model, image: np.ndarray, fields: np.ndarray) -> np.ndarray:
+    """An image (C, H, W) warped by each of n displacements (n, 2, H, W), (n, C, H, W)."""
     copies = np.ascontiguousarray(image[None].repeat(len(fields), 0), np.float32)
     return model.warp(ms.Tensor(copies), ms.Tensor(fields)).asnumpy()

@@ -1,86 +1,103 @@
-"""Who explains what: the competition of the two generators over alpha, beta and the geometry's start (5.7).
+"""The explaining-away competition of the two generators over alpha, beta and the geometry's initial scale (5.7).
 
-  dgn experiment balance --config config/balance.yaml --output runs/balance
-
-The recipe is trained once for each value: alpha, the ratio of channels (scheme 1); beta, the weights' scale at run time
-(scheme 2); and the initial scale of the geometry's last layer. For each: the error, how much of the pose follows the
-geometry (correlation of yaw, pitch and roll with the geometry's donor when faces exchange it, less that with the
-appearance's donor), how much of colour and light follows the appearance, whether the appearance is a checkerboard (its
-energy near the Nyquist frequency, relative to the images'), and how far and how raggedly geometry moves pixels.
-Low error says nothing of it: a geometry that starts near nothing picks pixels of a checkerboard and reaches the least.
-Written to --output: metrics.json, figures/balance.png and balance_faces.png, and a run folder for each value.
+The recipe is trained once for each value of alpha, the ratio of channels (scheme 1); of beta, the scale of the
+geometry's weights at run time (scheme 2); and of the initial scale of the geometry's last layer. The error alone does
+not show the balance: a geometry that starts near zero selects pixels from a checkerboard and reaches the smallest
+error. Measured are also how far pose follows the geometry and colour the appearance when faces exchange geometry, the
+appearance's energy near the Nyquist frequency relative to the images', and the size and smoothness of the
+displacement.
 """
 
 from __future__ import annotations
 
-import argparse
-from typing import Any, Dict, List, Tuple
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
 from dgn import config as cfg
-from dgn import runtime
-from dgn.cli import positive
-from dgn.experiments.models import add_recipe, experiment_folder, generated_only, table
+from dgn import device
+from dgn.evaluation.evaluate import evaluate
+from dgn.evaluation.ratios import number
+from dgn.experiments.models import Recipe, generated_recipe, origin, output_folder, table
+from dgn.figures import experiments as figures
 from dgn.files import write_json
+from dgn.run import Run, ensure_trained
 
 POSE = ("yaw", "pitch", "roll")
 COLOUR = ("skin", "hair_colour", "background_light", "light")
 
-SWEEPS: Dict[str, List[Tuple[str, Dict[str, Any]]]] = {
+Sweep = List[Tuple[str, Dict[str, Any]]]  # (name of a value, its changes of the model section)
+SWEEPS: Dict[str, Sweep] = {
     "alpha": [(f"{alpha:g}", {"alpha": alpha}) for alpha in (0.15, 0.3, 0.625, 1.25, 2.5)],
     "beta": [(f"{beta:g}", {"scaling": "he", "beta": beta}) for beta in (0.03, 0.1, 0.3, 1.0, 3.0)],
     "start": [(f"{scale:g}", {"geometry_init": scale}) for scale in (0.1, 0.3, 1.0, 3.0)],
 }
-TITLES = {"alpha": "alpha: appearance / geometry channels (scheme 1)", "beta": "beta: scale of the geometry's weights (scheme 2)",
+TITLES = {"alpha": "alpha: appearance / geometry channels (scheme 1)",
+          "beta": "beta: scale of the geometry's weights (scheme 2)",
           "start": "initial scale of the geometry's last layer"}
+COLUMNS = {"msre": "MSRE", "unseen_msre": "unseen", "pose_in_geometry": "pose in geometry",
+           "colour_in_appearance": "colour in appearance", "nyquist_ratio": "checkerboard",
+           "displacement_rms": "displacement", "stretch_rms": "stretch", "folded": "folded"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_recipe(parser, "runs/balance")
-    parser.add_argument("--sweep", choices=list(SWEEPS), action="append", help="only this one; may be repeated (default: all)")
-    parser.add_argument("--shown", type=positive, default=5, help="faces of the picture (default %(default)s)")
+def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sweep] = SWEEPS,
+            shown: int = 5) -> Dict[str, Any]:
+    """Trains the recipe with every value of `sweeps` in run folders below `output`, and measures each.
 
-
-def run(args: argparse.Namespace, device: str) -> None:
-    from dgn import runs
-    from dgn.cli import evaluate
-    from dgn.figures import experiments as figures
-
-    config = generated_only(args)
-    folder = experiment_folder(args.output)
-    chosen = [sweep for sweep in SWEEPS if not args.sweep or sweep in args.sweep]
-    result: Dict[str, Dict[str, Any]] = {}
+    shown: faces of the picture.
+    Returns for each sweep the measures of `share_measures` by value, and their origin, which are also written to
+    metrics.json in `output`, and "pictures", the paths drawn. Complete runs are not trained again. Raises UserError
+    for a recipe that is not one of generated faces.
+    """
+    device.start()
+    config = generated_recipe(config)
+    folder = output_folder(output)
+    measures: Dict[str, Dict[str, Any]] = {}
     faces: Dict[str, List[np.ndarray]] = {}
-    for sweep in chosen:
-        result[sweep] = {}
-        for name, model in SWEEPS[sweep]:
+    for sweep, values in sweeps.items():
+        measures[sweep] = {}
+        for name, model in values:
             print(f"--- {sweep} {name}", flush=True)
-            trained = runs.finished(folder / f"{sweep}_{name}", cfg.changed(config, model=model), device)
-            result[sweep][name] = balance(evaluate.evaluate(trained))
-            few = np.arange(min(args.shown, len(trained.bank)))
-            decoded = trained.decode(*trained.bank.read(few))
-            faces[f"{sweep} {name}"] = [*trained.open_sources().train.read(few), *decoded.image, *decoded.appearance]
-        print(summary(sweep, result[sweep]), flush=True)
-    write_json(folder / "metrics.json", {**result, "versions": runtime.versions()})
-    print(figures.balance(folder / "figures" / "balance.png", {TITLES[sweep]: found for sweep, found in result.items()}))
-    print(figures.balance_faces(folder / "figures" / "balance_faces.png", faces))
+            run = ensure_trained(folder / f"{sweep}_{name}", cfg.changed(config, model=model))
+            measures[sweep][name] = share_measures(evaluate(run))
+            faces[f"{sweep} {name}"] = example_faces(run, shown)
+    result = {**measures, **origin()}
+    write_json(folder / "metrics.json", result)
+    titled = {TITLES.get(sweep, sweep): values for sweep, values in measures.items()}
+    return {**result, "pictures": [figures.balance(folder / "figures" / "balance.png", titled),
+                                   figures.balance_faces(folder / "figures" / "balance_faces.png", faces)]}
 
 
-def balance(measured: Dict[str, Any]) -> Dict[str, float]:
-    """What the sweep compares, from a run's measures."""
-    def share(names, mine: str, other: str) -> float:
-        return float(np.mean([measured["exchange"][name][mine] - measured["exchange"][name][other] for name in names]))
+def share_measures(evaluation: Dict[str, Any]) -> Dict[str, Optional[float]]:
+    """The measures that a sweep compares, from a run's evaluation.
 
-    return {"msre": measured["train"]["msre"], "unseen_msre": measured["unseen"]["msre"],
+    pose_in_geometry, colour_in_appearance: mean correlation of the factors of POSE and COLOUR with their own donor
+    when faces exchange geometry, less that with the other donor; for the others see dgn.evaluation.
+    """
+    def share(names: Tuple[str, ...], own: str, other: str) -> float:
+        exchange = evaluation["exchange"]
+        return float(np.mean([exchange[name][own] - exchange[name][other] for name in names]))
+
+    return {"msre": evaluation["train"]["msre"], "unseen_msre": evaluation["unseen"]["msre"],
             "pose_in_geometry": share(POSE, "geometry_donor", "appearance_donor"),
             "colour_in_appearance": share(COLOUR, "appearance_donor", "geometry_donor"),
-            "nyquist_ratio": measured["appearance"]["nyquist_ratio"],
-            **{key: measured["geometry"][key] for key in ("displacement_rms", "stretch_rms", "folded")}}
+            "nyquist_ratio": evaluation["appearance"]["nyquist_ratio"],
+            **{key: evaluation["geometry"][key] for key in ("displacement_rms", "stretch_rms", "folded")}}
 
 
-def summary(sweep: str, found: Dict[str, Dict[str, float]]) -> str:
-    """One sweep as a table."""
-    columns = {"msre": "MSRE", "unseen_msre": "unseen", "pose_in_geometry": "pose in geometry", "colour_in_appearance": "colour in appearance",
-               "nyquist_ratio": "checkerboard", "displacement_rms": "displacement", "stretch_rms": "stretch", "folded": "folded"}
-    return table(sweep, list(columns.values()), {name: [f"{values[key]:.2f}" for key in columns] for name, values in found.items()})
+def example_faces(run: Run, count: int) -> List[np.ndarray]:
+    """The first training images, their reconstructions, and their appearances before the warp."""
+    few = np.arange(min(count, len(run.bank)))
+    decoded = run.decode(*run.bank.read(few))
+    assert decoded.appearance is not None
+    return [*run.sources.train.read(few), *decoded.image, *decoded.appearance]
+
+
+def summary(result: Dict[str, Any]) -> str:
+    """A table for each sweep."""
+    def rows(values: Dict[str, Dict[str, Optional[float]]]) -> Dict[str, List[str]]:
+        return {name: [number(measures[key]) for key in COLUMNS] for name, measures in values.items()}
+
+    return "\n\n".join(table(sweep, list(COLUMNS.values()), rows(values)) for sweep, values in result.items()
+                       if sweep not in ("versions", "provenance", "pictures"))

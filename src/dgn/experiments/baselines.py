@@ -1,129 +1,157 @@
-"""The deformable model against ABP and VAE of the same size, and against itself learned by VAE, on generated faces.
+"""The models of Table 1 on generated faces: ours, ABP and VAE of the same size, and ours trained as a VAE.
 
-  dgn experiment baselines --config config/faces.yaml --output runs/baselines
+Every factor of a generated face is known, so that besides reconstruction disentanglement is measured: linear
+regression from each block of latents to each group of factors, DCI, MIG and SAP, and the error of the displacement
+against the true motion. The plain models have no blocks of latents. They are split in two ways: each dimension is
+assigned to the group of factors for which a random forest uses it more; and an oracle chooses the axes and the split by
+the factors (dgn.evaluation.oracle), an upper bound.
 
-Four models are trained by one recipe; each is then measured by the same code: reconstruction of training and unseen
-faces, and, as every factor of a generated face is known: linear regression from each block of latents to each group of
-factors, DCI, MIG and SAP, and how near the learned displacement comes to the true motion. The plain models have no
-blocks of their own: each of their dimensions counts for the group of factors that a random forest uses it more for.
-Langevin dynamics gives a sample of the latents, an encoder their mean: reconstructions are of these as they are, measures
-of the latents follow 100 steps without noise. Training images are reconstructed from what their last visit left. A
-recipe's renewed appearance (training.renew_appearance) acts on ours alone, its chains that begin again
-(inference.restart_every) on ours and ABP. Written to --output: metrics.json, figures/, and a run folder for each model.
+Langevin dynamics returns a posterior sample, an encoder the posterior's mean. Reconstructions use these as they are;
+measures of the latents follow DESCENT_STEPS noiseless steps. Training images are reconstructed from their chains.
+Options of the recipe that only Langevin dynamics or the deformable model has (training.reinit_appearance,
+inference.restart_every ...) act where they exist.
 """
 
 from __future__ import annotations
 
-import argparse
-from typing import Any, Callable, Dict
+from pathlib import Path
+from typing import Any, Callable, Dict, Union
 
 import numpy as np
 
-from dgn import runtime
-from dgn.cli import positive
+from dgn import device
+from dgn.data.faces import APPEARANCE, GEOMETRY
+from dgn.data.open import generated_faces
 from dgn.errors import UserError
+from dgn.evaluation.correspondence import endpoint_errors
+from dgn.evaluation.disentanglement import disentanglement_scores
+from dgn.evaluation.evaluate import evaluate, true_correspondence
+from dgn.evaluation.oracle import oracle_axes
+from dgn.evaluation.ratios import number
 from dgn.experiments.models import (
+    DESCENT_STEPS,
     MODELS,
     OTHER_PEOPLE,
-    SETTLE,
-    add_recipe,
-    config_of,
-    experiment_folder,
+    Recipe,
     folder_name,
-    generated_only,
+    generated_recipe,
+    model_config,
+    origin,
+    output_folder,
     table,
 )
+from dgn.figures import experiments as figures
 from dgn.files import write_json
+from dgn.nets.layers import parameter_count
+from dgn.run import Run, ensure_trained
 
-FEWEST = 20
-PAIRS = 200  # faces whose displacement is compared with the next one's
+FEWEST = 20  # faces for a regression with cross-validation
+PAIRS = 200  # faces whose displacement is compared with that of the next one
+
+Cell = Callable[[Dict[str, Any]], str]  # a model's result -> its cell in a row of the table
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_recipe(parser, "runs/baselines")
-    parser.add_argument("--faces", type=positive, default=1000, help="unseen faces whose latents are measured (default %(default)s)")
+def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) -> Dict[str, Any]:
+    """Trains the four MODELS by one recipe in run folders below `output`, and measures each in the same way.
 
-
-def run(args: argparse.Namespace, device: str) -> None:
-    from dgn import runs
-    from dgn.cli import evaluate
-    from dgn.figures import experiments as figures
-    from dgn.nets.layers import parameter_count
-
-    config = generated_only(args)
-    enough_faces(args.faces)
-    folder = experiment_folder(args.output)
-    result: Dict[str, Any] = {}
+    faces: unseen generated faces whose latents are measured.
+    Returns "models" (by name: parameters, train, unseen, disentanglement, correspondence; of plain models also oracle,
+    the disentanglement along the oracle's axes; of encoders also unseen_by_langevin), "faces", and their origin, which
+    are also written to metrics.json in `output`, and "pictures", the path drawn. Complete runs are not trained again.
+    Raises UserError for a recipe that is not one of generated faces.
+    """
+    device.start()
+    config = generated_recipe(config)
+    check_faces(faces)
+    folder = output_folder(output)
+    models: Dict[str, Dict[str, Any]] = {}
     for name in MODELS:
-        print(f"--- {name}")
-        trained = runs.finished(folder / folder_name(name), config_of(name, config), device)
-        measured = evaluate.evaluate(trained)
-        result[name] = {"parameters": parameter_count(trained.model), "train": measured["train"], "unseen": measured["unseen"],
-                        **known_factors(trained, args.faces)}
-        if trained.encoder is not None:
-            result[name]["unseen_by_langevin"] = evaluate.evaluate(trained, by_langevin=True)["unseen"]
-    write_json(folder / "metrics.json", {"models": result, "faces": args.faces, "versions": runtime.versions()})
-    print(summary(result))
-    print(figures.disentanglement(folder / "figures" / "disentanglement.png", result))
+        print(f"--- {name}", flush=True)
+        models[name] = measure(ensure_trained(folder / folder_name(name), model_config(name, config)), faces)
+    result = {"models": models, "faces": faces, **origin()}
+    write_json(folder / "metrics.json", result)
+    picture = figures.disentanglement(folder / "figures" / "disentanglement.png", with_oracles(models))
+    return {**result, "pictures": [picture]}
 
 
-def enough_faces(faces: int) -> None:
-    """Raises UserError if so many faces are too few for `known_factors`."""
+def measure(run: Run, faces: int) -> Dict[str, Any]:
+    """All measures of one model."""
+    errors = evaluate(run)
+    result = {"parameters": parameter_count(run.model), "train": errors["train"], "unseen": errors["unseen"],
+              **known_factors(run, faces)}
+    if run.encoder is not None:
+        result["unseen_by_langevin"] = evaluate(run, use_encoder=False)["unseen"]
+    return result
+
+
+def check_faces(faces: int) -> None:
+    """Raises UserError if there are too few faces for `known_factors`."""
     if faces < FEWEST:
         raise UserError(f"--faces is {faces}; a regression with cross-validation needs at least {FEWEST}")
 
 
-def known_factors(trained, faces: int) -> Dict[str, Any]:
-    """Disentanglement and correspondence of a run on generated faces that it has not seen."""
-    from dgn import build
-    from dgn.data.faces import APPEARANCE, GEOMETRY, correspondence
-    from dgn.evaluation.correspondence import endpoint_errors
-    from dgn.evaluation.disentanglement import disentanglement_scores
-
-    data = trained.config.data
-    source, everyone = build.make_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
-    latents = trained.infer(source.read(everyone), settle=SETTLE)
-    names = (*APPEARANCE, *GEOMETRY)
+def known_factors(run: Run, faces: int) -> Dict[str, Any]:
+    """Disentanglement and correspondence of a run, on generated faces of other people."""
+    data = run.config.data
+    source, everyone = generated_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
+    latents = run.infer(source.read(everyone), descent_steps=DESCENT_STEPS)
+    factors = source.factor_table(everyone, (*APPEARANCE, *GEOMETRY))
     kinds = [0] * len(APPEARANCE) + [1] * len(GEOMETRY)
-    blocks = np.repeat(np.arange(len(latents)), [z.shape[1] for z in latents]) if len(latents) == 2 else None
-    measured = disentanglement_scores(np.concatenate(latents, 1), source.factor_table(everyone, names), kinds, blocks,
-                                       seed=trained.config.training.seed)
+    blocks = [k for k, group in enumerate(latents) for _ in range(group.shape[1])] if len(latents) == 2 else None
+    z, seed = np.concatenate(latents, 1), run.config.training.seed
+    result: Dict[str, Any] = {"disentanglement": disentanglement_scores(z, factors, kinds, blocks, seed)}
+    if blocks is None:
+        rotated, blocks = oracle_axes(z, factors, kinds)
+        result["oracle"] = disentanglement_scores(rotated, factors, kinds, blocks, seed)
     some = everyone[:PAIRS]
-    decoded = trained.decode(*(z[some] for z in latents))
-    field = decoded.displacement if decoded.displacement is not None else np.zeros((len(some), 2, data.size, data.size), np.float32)
-    material, mask = (np.stack(parts) for parts in zip(*(correspondence(source.factors(k), data.size) for k in some)))
-    return {"disentanglement": measured, "correspondence": endpoint_errors(field, material, mask)}
+    displacement = run.decode(*(z[some] for z in latents)).displacement
+    if displacement is None:
+        displacement = np.zeros((len(some), 2, data.size, data.size), np.float32)
+    return {**result, "correspondence": endpoint_errors(displacement, *true_correspondence(source, some))}
 
 
-def error_rows() -> Dict[str, Callable[[Dict[str, Any]], str]]:
-    """Rows of a table of models: what of a model's result is shown, by the row's name."""
-    return {"MSRE, training": lambda r: f"{r['train']['msre']:.1f}", "MSRE, unseen": lambda r: f"{r['unseen']['msre']:.1f}"}
+def with_oracles(models: Dict[str, Dict[str, Any]]) -> Dict[str, Dict[str, Any]]:
+    """The results of models, each plain model's followed by the same with the oracle's disentanglement."""
+    results = {}
+    for name, result in models.items():
+        results[name] = result
+        if "oracle" in result:
+            results[f"{name}, oracle axes"] = {**result, "disentanglement": result["oracle"]}
+    return results
 
 
-def score_rows() -> Dict[str, Callable[[Dict[str, Any]], str]]:
+def error_rows() -> Dict[str, Cell]:
+    """Rows of reconstruction errors."""
+    return {"MSRE, training": lambda r: f"{r['train']['msre']:.1f}",
+            "MSRE, unseen": lambda r: f"{r['unseen']['msre']:.1f}"}
+
+
+def score_rows() -> Dict[str, Cell]:
     """Rows of the measures with known factors."""
+    def score(key: str) -> Cell:
+        return lambda r: f"{r['disentanglement'][key]:.3f}"
+
     names = {"R2 gap": "r2_gap", "DCI disentanglement": "dci_disentanglement", "DCI completeness": "dci_completeness",
              "DCI informativeness": "dci_informativeness", "MIG": "mig", "SAP": "sap"}
-    return {name: lambda r, key=key: f"{r['disentanglement'][key]:.3f}" for name, key in names.items()}
+    return {name: score(key) for name, key in names.items()}
 
 
-def show(result: Dict[str, Any], rows: Dict[str, Callable[[Dict[str, Any]], str]]) -> str:
-    """The models' results as a table, a model a column."""
-    return table("", list(result), {name: [row(r) for r in result.values()] for name, row in rows.items()})
+def model_table(models: Dict[str, Dict[str, Any]], rows: Dict[str, Cell]) -> str:
+    """Results by model as a table, a model a column."""
+    return table("", list(models), {name: [cell(r) for r in models.values()] for name, cell in rows.items()})
 
 
 def summary(result: Dict[str, Any]) -> str:
-    """The table of the README."""
-    def r2(r, group: str, *blocks: str) -> str:
+    """The models side by side; of plain models a second column has the measures along the oracle's axes."""
+    def r2(r: Dict[str, Any], group: str, *blocks: str) -> str:
         return " / ".join(f"{r['disentanglement']['r2'][f'{group}_from_z_{block}']:.2f}" for block in blocks)
 
-    rows = {
+    return model_table(with_oracles(result["models"]), {
         **error_rows(),
         "geometry from Z^g / Z^a (R2)": lambda r: r2(r, "geometry", "geometry", "appearance"),
         "appearance from Z^a / Z^g (R2)": lambda r: r2(r, "appearance", "appearance", "geometry"),
         **score_rows(),
         "end-point error (pixels)": lambda r: f"{r['correspondence']['endpoint_error']:.2f}",
-        "  relative to no displacement": lambda r: f"{r['correspondence']['endpoint_ratio']:.2f}",
+        "  relative to no displacement": lambda r: number(r['correspondence']['endpoint_ratio']),
         "parameters of the generator": lambda r: f"{r['parameters']:,}",
-    }
-    return show(result, rows)
+    })

@@ -1,80 +1,84 @@
-"""The label as appearance, the geometry inferred (5.4, MNIST): does the label that is given matter, and only it?
+"""Models whose appearance is the given label (5.4, MNIST, Fig. 13): whether the appearance alone carries the class.
 
-  dgn train --config config/mnist.yaml --data mnist/ --output runs/mnist
-  dgn experiment labels runs/mnist
-
-Two measures. Analysis by synthesis: for each held-out image Z^g is inferred under every label; the label of least energy is
-the guess, counted against the true one. Synthesis: pictures of each label with Z^g from the prior are shown to a
-classifier that was trained on the run's real images (logistic regression); the share that it takes for their label says
-whether geometry leaves the class alone. Written to the run folder: section "labels" of metrics.json; the pictures of
-Fig. 13 are the run's own figures/labels_1.png and labels_2.png.
+Analysis by synthesis: Z^g of a held-out image is inferred under every label; the label with the least energy is
+compared with the true one. Synthesis: a classifier trained on the run's real images classifies images of each label
+with Z^g from the prior; its accuracy shows whether the geometry leaves the class unchanged.
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-from typing import Dict
+from typing import Any, Dict
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 
-from dgn.cli import positive
 from dgn.errors import UserError
+from dgn.experiments.models import held_out, origin
+from dgn.randomness import generator
+from dgn.run import Run
 
-PER_LABEL = 100
-CLASSIFIED = 5000  # real images that the classifier learns from, at most
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training with model.appearance=label")
-    parser.add_argument("--images", type=positive, default=300, help="held-out images, at most (default %(default)s)")
-    parser.add_argument("--steps", type=positive, default=100, help="Langevin steps under each label (default %(default)s)")
+PER_LABEL = 100  # generated images of each label
+CLASSIFIER_IMAGES = 5000  # real images that the classifier is trained on, at most
 
 
-def run(args: argparse.Namespace, device: str) -> None:
-    from dgn import build
+def labels(run: Run, *, images: int = 300, steps: int = 100) -> Dict[str, Any]:
+    """Measures how well the label of a run with model.appearance=label explains images.
 
-    trained = build.load_run(Path(args.run_folder), device)
-    if trained.model.groups[0].sampled:
-        raise UserError(f"{args.run_folder} has no labels as appearance; train with model.appearance=label")
-    held_out = trained.open_sources().held_out
-    if held_out is None:
-        raise UserError(f"{args.run_folder} held no images out; train with data.held_out above 0")
-    chosen = np.arange(min(len(held_out), args.images))
-    images, labels = held_out.read(chosen), held_out.labels(chosen)
-    if len(set(labels)) < 2:
-        raise UserError(f"all held-out images of {args.run_folder} have the label {labels[0]}; at least two are needed")
-    guessed = least_energy(trained, images, args.steps)
-    result = {"images": len(chosen), "analysis_accuracy": float((guessed == labels).mean()), **synthesis(trained, images, labels)}
-    trained.folder.add_results(labels=result)
-    print(f"label of least energy is the true one for {100 * result['analysis_accuracy']:.1f}% of {len(chosen)} held-out images; "
-          f"{100 * result['synthesis_accuracy']:.1f}% of generated images are taken for their label by a classifier that is right on "
-          f"{100 * result['classifier_accuracy']:.1f}% of the held-out ones")
+    images: held-out images, at most; steps: Langevin steps under each label, and as many without noise.
+    Returns images, analysis_accuracy, synthesis_accuracy and classifier_accuracy (on the held-out images), shares of 1,
+    and their origin, which are also written to section "labels" of the run's metrics.json; "pictures" is empty, as
+    `dgn figures` draws Fig. 13. Raises UserError for another model, or if fewer than two labels were held out.
+    """
+    folder = run.folder.path
+    if run.model.groups[0].sampled:
+        raise UserError(f"{folder} has no labels as appearance; train with model.appearance=label")
+    source = held_out(run)
+    chosen = np.arange(min(len(source), images))
+    unseen, truth = source.read(chosen), source.labels(chosen)
+    assert truth is not None  # the run was trained with labels
+    if len(set(truth)) < 2:
+        raise UserError(f"all held-out images of {folder} have the label {truth[0]}; at least two are needed")
+    inferred = least_energy(run, unseen, steps)
+    result = {"images": len(chosen), "analysis_accuracy": float((inferred == truth).mean()),
+              **synthesis(run, unseen, truth), **origin()}
+    run.folder.add_results(labels=result)
+    return {**result, "pictures": []}
 
 
-def least_energy(trained, images: np.ndarray, steps: int) -> np.ndarray:
+def summary(result: Dict[str, Any]) -> str:
+    """The accuracies as a line of text."""
+    return (f"the label with the least energy is the true one for {100 * result['analysis_accuracy']:.1f}% of "
+            f"{result['images']} held-out images; a classifier assigns {100 * result['synthesis_accuracy']:.1f}% of "
+            "generated images to their label, and is right on "
+            f"{100 * result['classifier_accuracy']:.1f}% of the held-out ones")
+
+
+def least_energy(run: Run, images: np.ndarray, steps: int) -> np.ndarray:
     """The label under which the inferred Z^g has the least energy (Eq. 8), for each image, (n,)."""
-    classes, energies = trained.model.groups[0].shape[0], []
+    classes, energies = run.model.groups[0].shape[0], []
     for label in range(classes):
         print(f"inferring {len(images)} images as {label} ...", flush=True)
-        given = np.eye(classes, dtype=np.float32)[[label] * len(images)]
-        latents = trained.infer(images, steps, {"z_app": given}, settle=steps, by_langevin=True)
-        energies.append(trained.energy(images, latents))
+        given = {"z_app": np.eye(classes, dtype=np.float32)[[label] * len(images)]}
+        latents = run.infer_batch(images, run.chains(steps, steps), given=given, use_encoder=False)
+        energies.append(run.energy(images, latents))
     return np.argmin(energies, 0)
 
 
-def synthesis(trained, images: np.ndarray, labels: np.ndarray) -> Dict[str, float]:
-    """What a classifier of real images says of generated ones."""
-    from sklearn.linear_model import LogisticRegression
+def synthesis(run: Run, images: np.ndarray, truth: np.ndarray) -> Dict[str, float]:
+    """Accuracy of a classifier of real images on generated ones, and on `images` (n, C, H, W) with labels `truth`
+    (n,)."""
+    source = run.sources.train
+    known = np.arange(min(len(source), CLASSIFIER_IMAGES))
+    classifier = LogisticRegression(C=0.05, max_iter=200).fit(_flat(source.read(known)), source.labels(known))
+    appearance, geometry = run.model.groups
+    classes = appearance.shape[0]
+    given = np.repeat(np.arange(classes), PER_LABEL)
+    rng = generator(run.config.training.seed, "label synthesis")
+    z_geo = rng.standard_normal((len(given), *geometry.shape), np.float32)
+    generated = run.decode(np.eye(classes, dtype=np.float32)[given], z_geo).image
+    return {"synthesis_accuracy": float((classifier.predict(_flat(generated)) == given).mean()),
+            "classifier_accuracy": float((classifier.predict(_flat(images)) == truth).mean())}
 
-    from dgn.randomness import generator
 
-    source = trained.open_sources().train
-    known = np.arange(min(len(source), CLASSIFIED))
-    classifier = LogisticRegression(C=0.05, max_iter=200).fit(source.read(known).reshape(len(known), -1), source.labels(known))
-    classes = trained.model.groups[0].shape[0]
-    shown = np.repeat(np.arange(classes), PER_LABEL)
-    z_geo = generator(trained.config.training.seed, "label synthesis").standard_normal((len(shown), *trained.model.groups[1].shape), np.float32)
-    pictures = trained.decode(np.eye(classes, dtype=np.float32)[shown], z_geo).image
-    return {"synthesis_accuracy": float((classifier.predict(pictures.reshape(len(shown), -1)) == shown).mean()),
-            "classifier_accuracy": float((classifier.predict(images.reshape(len(images), -1)) == labels).mean())}
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1)

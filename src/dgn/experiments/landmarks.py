@@ -1,97 +1,120 @@
-"""Landmarks read off the displacement fields by a small network (5.5, Table 2, Fig. 14).
+"""Landmarks predicted from displacement fields (5.5, Table 2, Fig. 14).
 
-  dgn experiment landmarks runs/faces_demo
-  dgn experiment landmarks runs/mtfl --data mtfl/
-
-The run's model infers every image; its flattened displacement fields go to a network of 100 hidden units that is trained
-on landmarks of a part of the images and tested on the rest. Two controls: the same network on raw pixels, and the mean
-shape. Without --data the faces are generated. --data: a folder whose labels tell landmarks (labels.csv, or MTFL's
-index.tsv); images that the run did not learn from test, or, if it learned from none of them (or if that can no longer be
-told: a notice says so), the last fifth. Written to
-the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
+The run's model infers every image. A small regressor is trained on the displacement fields of some images and tested on
+the others. Two controls: the same regressor on raw pixels, and the mean shape of the training images.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from dgn import config as cfg
-from dgn.cli import crop, positive
+from dgn.data import labels
+from dgn.data.cut import Crop
+from dgn.data.open import generated_faces
 from dgn.errors import UserError
-from dgn.experiments.models import OTHER_PEOPLE, SETTLE, learned_files, need_deformable
+from dgn.evaluation.landmarks import MEAN_SHAPE, landmark_errors
+from dgn.evaluation.ratios import number
+from dgn.experiments.models import DESCENT_STEPS, OTHER_PEOPLE, check_deformable, origin, training_files
+from dgn.figures import experiments as figures
+from dgn.files import expanded
+from dgn.nets.model import rows
+from dgn.run import Run
+from dgn.training.regressor import LandmarkRegressor
 
 TEST_SHARE = 0.2
-FEWEST = 16  # to train a regressor
-GENERATED = 2500
+FEWEST = 16  # images to train a regressor on
+GENERATED = 2500  # faces without `count`
+SHOWN = 8
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training of the deformable model")
-    parser.add_argument("--data", metavar="FOLDER", help="images with landmarks (default: generated faces)")
-    parser.add_argument("--crop", type=crop, metavar="L,T,R,B", help="how these are cut (default: as the run's)")
-    parser.add_argument("--faces", type=positive, help=f"images, at most (default: all, or {GENERATED} generated ones)")
-    parser.add_argument("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run)")
-    parser.add_argument("--epochs", type=positive, default=200, help="of the regressor (default %(default)s)")
+class Faces(NamedTuple):
+    """Images with landmarks."""
+
+    images: np.ndarray  # (n, C, H, W)
+    landmarks: np.ndarray  # (n, 5, 2) in pixels
+    test: np.ndarray  # (n,) True: for the test
 
 
-def run(args: argparse.Namespace, device: str) -> None:
-    from dgn import build
-    from dgn.evaluation import landmarks
-    from dgn.figures import experiments as figures
-    from dgn.nets.model import rows
+def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, count: Optional[int] = None,
+              steps: Optional[int] = None, epochs: int = 200) -> Dict[str, Any]:
+    """Measures the landmark error of regressors on displacement fields and on pixels, and draws Fig. 14.
 
-    trained = build.load_run(Path(args.run_folder), device)
-    need_deformable(trained, args.run_folder)
-    images, truth, unseen = faces_with_landmarks(trained, args.data, args.faces, args.crop)
-    if (~unseen).sum() < FEWEST:
-        raise UserError(f"{(~unseen).sum()} of {len(images)} images to train a regressor on are too few; at least {FEWEST} are needed")
+    data: folder of images with labels of landmarks (labels.csv, or MTFL's index.tsv); None: generated faces. Images
+    that the run was not trained on are the test; if it was trained on none of them, or if that is unknown, the last
+    fifth. crop: of these images (None: the run's); count: images at most (None: all, or GENERATED); steps: Langevin
+    steps (None: evaluation.steps); epochs: of the regressors.
+    Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, their origin, and "pictures",
+    the paths drawn; all but these are also written to section "landmarks" of the run's metrics.json. Raises UserError
+    for another model, or if too few images are left to train or to test on.
+    """
+    check_deformable(run)
+    faces = faces_with_landmarks(run, data, count, crop)
+    images, truth = faces.images, faces.landmarks
+    train, test = np.flatnonzero(~faces.test), np.flatnonzero(faces.test)
+    if len(train) < FEWEST:
+        raise UserError(f"{len(train)} of {len(images)} images to train a regressor on are too few; at least {FEWEST} "
+                        "are needed")
     print(f"inferring {len(images)} images ...", flush=True)
-    latents = trained.infer(images, args.steps, settle=SETTLE)
-    decoded = trained.decode(*latents)
-    train, test = np.flatnonzero(~unseen), np.flatnonzero(unseen)
-    seed = trained.config.training.seed
+    decoded = run.decode(*run.infer(images, steps, DESCENT_STEPS))
+    assert decoded.displacement is not None
     print("training the regressors ...", flush=True)
-    predicted = landmarks.predict({"displacement": decoded.displacement, "pixels": images}, truth, train, test, seed, args.epochs)
-    result = landmarks.compute(predicted, truth[test])
-    trained.folder.add_results(landmarks={**result, "images": len(images), "tested": len(test), "data": args.data or "generated faces"})
-    print(f"error in % of the inter-ocular distance, {len(test)} test images: displacement {result['displacement']:.2f}, "
-          f"raw pixels {result['pixels']:.2f}, mean shape {result['mean_shape']:.2f}")
-    shown = test[:8]
-    print(figures.landmarks(trained.folder.figures / "landmarks.png", images[shown], rows(decoded, shown), truth[shown],
-                            predicted["displacement"][:8]))
+    predicted = {}
+    for name, features in (("displacement", decoded.displacement), ("pixels", images)):
+        regressor = LandmarkRegressor(run.config.training.seed, epochs).fit(features[train], truth[train])
+        predicted[name] = regressor.predict(features[test])
+    predicted[MEAN_SHAPE] = np.broadcast_to(truth[train].mean(0), truth[test].shape)
+    result = {**landmark_errors(predicted, truth[test]), "images": len(images), "tested": len(test),
+              "data": data or "generated faces", **origin()}
+    run.folder.add_results(landmarks=result)
+    shown = test[:SHOWN]
+    return {**result, "pictures": [figures.landmarks(
+        run.folder.figures / "landmarks.png", images[shown], rows(decoded, shown), truth[shown],
+        predicted["displacement"][:SHOWN])]}
 
 
-def faces_with_landmarks(trained, folder: Optional[str], count: Optional[int], crop=None) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images (n, C, H, W), their landmarks (n, 5, 2) in pixels, and which of them are to test (n,)."""
-    data = trained.config.data
+def summary(result: Dict[str, Any]) -> str:
+    """The errors as a line of text."""
+    displacement, pixels = (f"{result[name]:.2f} ({number(result['relative_to_mean_shape'][name])})"
+                            for name in ("displacement", "pixels"))
+    return (f"error in % of the inter-ocular distance, {result['tested']} test images (relative to the mean shape): "
+            f"displacement {displacement}, raw pixels {pixels}, mean shape {result['mean_shape']:.2f}")
+
+
+def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] = None,
+                         crop: Optional[Crop] = None) -> Faces:
+    """The images of a folder, or generated faces, `count` at most."""
+    data = run.config.data
     if folder is None:
-        from dgn import build
-        count = count or GENERATED
-        source, everyone = build.make_faces(data, count, data.seed + OTHER_PEOPLE), np.arange(count)
-        return source.read(everyone), source.landmarks(everyone), last_ones(count)
-    from dgn.data import labels
-
-    path, cut = Path(folder), cfg.cut(data, crop)
+        source = generated_faces(data, count or GENERATED, data.seed + OTHER_PEOPLE)
+        everyone = np.arange(len(source))
+        return Faces(source.read(everyone), source.landmarks(everyone), last_share(len(source)))
+    path, data = expanded(folder), cfg.with_crop(data, crop)
     members = labels.read(path)
-    if count:  # some of all, not the first ones
+    if count:  # spread over the folder
         members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, count).astype(int))]
     files = [label.file for label in members]
-    known = learned_files(trained.config)
+    test = is_test(run, [path / file for file in files])
+    return Faces(labels.read_files(path, files, data), labels.cut_landmarks(path, members, data), test)
+
+
+def is_test(run: Run, files: Sequence[Path]) -> np.ndarray:
+    """Which of the files are for the test, (n,): those that the run was not trained on, or else the last share."""
+    known = training_files(run.config, run.folder.path)
     if known is None:
-        known = set()
-        print("which of these images the run has learned from cannot be told; the last fifth test", flush=True)
-    unseen = last_ones(len(files))
-    if any((path / file).resolve() in known for file in files):  # the regressor's test images must be new to the model too
-        unseen = np.array([(path / file).resolve() not in known for file in files])
-        if not 0 < unseen.sum() < len(files):
-            raise UserError("the run was trained on all of these images; it must have held some out, to test on")
-    return labels.read_files(path, files, cut), labels.cut_landmarks(path, members, cut), unseen
+        print("the images of the run's training are unknown; the last fifth of these are the test", flush=True)
+        return last_share(len(files))
+    trained_on = np.array([file.resolve() in known for file in files])
+    if not trained_on.any():
+        return last_share(len(files))
+    if trained_on.all():
+        raise UserError("the run was trained on all of these images; some must have been held out for the test")
+    return ~trained_on
 
 
-def last_ones(count: int) -> np.ndarray:
-    """True for the last fifth of so many."""
+def last_share(count: int) -> np.ndarray:
+    """True for the last TEST_SHARE of `count`."""
     return np.arange(count) >= int(round(count * (1 - TEST_SHARE)))

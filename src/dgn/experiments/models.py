@@ -1,30 +1,56 @@
-"""What experiments that train have in common: the models that they compare, their arguments, and tuning on other images."""
+"""Shared by the experiments: the models compared, checks of recipes and runs, fine-tuning on other images, tables."""
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Set
+from typing import Any, Dict, Mapping, Optional, Sequence, Set, Union
 
 from dgn import config as cfg
-from dgn.cli import crop, positive
+from dgn import device, recipe
+from dgn.config import Config
+from dgn.data.cut import Crop
+from dgn.data.open import open_sources
+from dgn.data.source import Source
 from dgn.errors import UserError
-from dgn.run_folder import RunFolder
+from dgn.evaluation.evaluate import DESCENT_STEPS as DESCENT_STEPS  # before a representation is measured
+from dgn.files import expanded
+from dgn.nets.model import Latents
+from dgn.provenance import provenance
+from dgn.run import Run
+from dgn.run_folder import RunFolder, held_out_files
 
-OTHER_PEOPLE = 100  # added to the seed of the generated faces: people that no training saw
-DESCENT_STEPS = 100  # noiseless steps after a chain, where a representation is measured: without its posterior's noise
+Recipe = Union[str, Path, Config]  # a YAML file, or the config that it gives
 
-# learning method and model are independent: the paper's model, its two baselines (Table 1), and the fourth combination
+OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no training image exists
+
+# options of the deformable model by ABP alone, switched off for others
+_PLAIN = {"sigma_app": ((0, 1.0),)}
+_VAE = {**_PLAIN, "preconditioner": "none"}
+_OTHER = {"adversarial": "none", "reinit_appearance": (), "mean_displacement_weight": 0.0}
+# the paper's model, its two baselines (Table 1), and the fourth combination of model and training method
 MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp", "adversarial": "none"}},
-    "ABP": {"model": {"kind": "plain"}, "training": {"method": "abp", "adversarial": "none", "renew_appearance": ()}},
-    "VAE": {"model": {"kind": "plain"}, "training": {"method": "vae", "adversarial": "none", "renew_appearance": ()}},
-    "deformable VAE": {"model": {"kind": "deformable"}, "training": {"method": "vae", "adversarial": "none", "renew_appearance": ()}},
+    "ABP": {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}, "inference": _PLAIN},
+    "VAE": {"model": {"kind": "plain"}, "training": {"method": "vae", **_OTHER}, "inference": _VAE},
+    "deformable VAE": {"model": {"kind": "deformable"}, "training": {"method": "vae", **_OTHER}, "inference": _VAE},
 }
 
 
-def config_of(name: str, config: cfg.Config) -> cfg.Config:
-    """The config with the model and method of one of MODELS."""
+@dataclass(frozen=True)
+class Target:
+    """The images that a trained model is fine-tuned on, and for how long (5.2)."""
+
+    path: Optional[str] = None  # a folder; None: generated faces of other people
+    pattern: Optional[str] = None  # only files whose relative path matches, such as *-1[12].jpg
+    crop: Optional[Crop] = None  # None: the centre square
+    count: int = 1000  # images at most
+    epochs: int = 30
+    held_out: int = 0  # the last of the folder's files, which are not tuned on
+
+
+def model_config(name: str, config: Config) -> Config:
+    """The config with the model and the training method of one of MODELS."""
     return cfg.changed(config, **MODELS[name])
 
 
@@ -33,114 +59,119 @@ def folder_name(name: str) -> str:
     return name.lower().replace(" ", "_")
 
 
-def add_recipe(parser: argparse.ArgumentParser, output: str) -> None:
-    """--config, --set and --output of an experiment that trains."""
-    parser.add_argument("--config", metavar="YAML", required=True, help="recipe of the trainings")
-    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings", help="change one value of it")
-    parser.add_argument("--output", metavar="DIR", default=output, help="(default %(default)s)")
+def deformable_recipe(config: Recipe) -> Config:
+    """The config of an experiment that trains, with absolute paths.
 
-
-def add_target(parser: argparse.ArgumentParser, faces: int, epochs: int) -> None:
-    """The images that a learned model is tuned on."""
-    parser.add_argument("--data", metavar="PATH", help="images that are learned first (data.path)")
-    parser.add_argument("--target", metavar="FOLDER", help="images that are tuned on")
-    parser.add_argument("--frontal", metavar="PATTERN", help="which files of --target, such as '*-1[12].jpg'")
-    parser.add_argument("--target-crop", type=crop, metavar="L,T,R,B", help="how the images of --target are cut")
-    parser.add_argument("--tune-faces", type=positive, default=faces, help="how many, at most (default %(default)s)")
-    parser.add_argument("--tune-epochs", type=positive, default=epochs, help="epochs of the tuning (default %(default)s)")
-
-
-def generated_only(args: argparse.Namespace) -> cfg.Config:
-    """The recipe of an experiment that needs the faces' factors, and unseen faces. Raises UserError if it gives none, or is
-    not one of the deformable model."""
-    config = deformable_recipe(args)
-    if config.data.path is not None:
-        raise UserError("the factors of these images are not known; leave data.path out, faces are then generated")
-    if config.data.held_out < 1:
-        raise UserError("data.held_out is 0; some faces must be held out, to be measured unseen")
-    if config.data.population != "random":
-        raise UserError(f"data.population is {config.data.population}; only in the random one every factor varies, and can be measured")
-    return config
-
-
-def deformable_recipe(args: argparse.Namespace) -> cfg.Config:
-    """The recipe of an experiment that sets model and method itself where it needs others."""
-    config = cfg.load(args.config, args.settings)
-    if config.data.frames:
-        raise UserError(f"{args.config} is a recipe for clips (data.frames); the experiment is one on images")
-    if (config.model.kind, config.model.appearance) != ("deformable", "sampled"):
-        raise UserError(f"{args.config}: the experiment starts from the deformable model with Z^a sampled (model.kind, model.appearance)")
-    return config
-
-
-def first_config(args: argparse.Namespace) -> cfg.Config:
-    """The recipe with --data. Raises UserError where what is learned first and what is tuned on do not go together."""
-    config = deformable_recipe(args)
-    config = cfg.with_whole_paths(cfg.changed(config, data={"path": args.data or config.data.path}))
-    if (config.data.path is None) != (args.target is None):
-        raise UserError("--data and --target go together: both folders, or both generated")
-    if args.target is None and (args.frontal or args.target_crop):
-        raise UserError("--frontal and --target-crop say which images of --target are used, and how; give --target too")
-    return config
-
-
-def tuning_config(config: cfg.Config, start: Path, args: argparse.Namespace, **more: Any) -> cfg.Config:
-    """The config of a run that goes on from `start` on the target's images, or on generated faces of other people: a
-    deformable model's geometry is frozen, sigma and the rate are what they were at the end and at the start.
-
-    more: further changes of the data section.
+    Raises UserError if it is not one of the deformable model on images: the experiment sets model and method itself
+    where it needs others.
     """
-    data = {"limit": args.tune_faces, "held_out": 0, "seed": config.data.seed + 1, "path": args.target, "files": args.frontal, **more}
-    if args.target:
-        data.update(crop=args.target_crop, format="images", category=None, part="all")
-    rate, epochs = cfg.at_epoch(config.training.learning_rate, 0), args.tune_epochs
-    training = {"start": str(start), "start_with": "all", "frozen": "geometry" if config.model.kind == "deformable" else "none",
-                "renew_appearance": (), "epochs": epochs, "checkpoint_every": epochs,
+    config = recipe.absolute_paths(config if isinstance(config, Config) else recipe.load(expanded(config)))
+    if config.data.frames:
+        raise UserError("the recipe is for clips (data.frames); this experiment is on images")
+    if (config.model.kind, config.model.appearance) != ("deformable", "sampled"):
+        raise UserError("the recipe must be one of the deformable model with Z^a sampled (model.kind, "
+                        "model.appearance); the experiment sets other models itself")
+    return config
+
+
+def generated_recipe(config: Recipe) -> Config:
+    """`deformable_recipe` for an experiment that needs known factors. Raises UserError unless the recipe trains on
+    generated faces, in which every factor varies, and holds some out."""
+    config = deformable_recipe(config)
+    if config.data.path is not None:
+        raise UserError("the factors of these images are unknown; leave data.path out, so that faces are generated")
+    if config.data.held_out < 1:
+        raise UserError("data.held_out is 0; some faces must be held out for the measures of unseen faces")
+    if config.data.population != "random":
+        raise UserError(f"data.population is {config.data.population}; it must be random, where every factor varies")
+    return config
+
+
+def transfer_recipe(config: Recipe, target: Target) -> Config:
+    """`deformable_recipe` for an experiment that fine-tunes on `target`. Raises UserError if the two do not fit
+    together."""
+    config = deformable_recipe(config)
+    if (config.data.path is None) != (target.path is None):
+        raise UserError("--data and --target go together: give both folders, or none, and faces are generated")
+    if target.path is None and (target.pattern or target.crop):
+        raise UserError("--frontal and --target-crop choose and crop the images of --target; give --target too")
+    return config
+
+
+def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> Config:
+    """The config of a run that is initialized from the run `start` of `config` and trained on the target's images.
+
+    The geometry generator of a deformable model is frozen. Sigma is the last of `config`; the learning rate is its
+    first one, and from 0.7 of the epochs on 0.3 times that. data: further changes of the data section.
+    """
+    changes = {"limit": target.count, "held_out": 0, "seed": config.data.seed + 1, "path": target.path,
+               "pattern": target.pattern, **data}
+    if target.path:
+        changes.update(crop=target.crop, format="images", category=None, split="all")
+    rate, epochs = cfg.at_epoch(config.training.learning_rate, 0), target.epochs
+    training = {"init_from": str(start), "freeze": "geometry" if config.model.kind == "deformable" else "none",
+                "reinit_appearance": (), "epochs": epochs, "checkpoint_every": epochs,
                 "learning_rate": ((0, rate), (max(int(0.7 * epochs), 1), 0.3 * rate))}
     sigma = ((0, cfg.last_sigma(config)),)
-    return cfg.with_whole_paths(cfg.changed(config, data=data, training=training, inference={"sigma": sigma}))
+    return recipe.absolute_paths(cfg.changed(config, data=changes, training=training, inference={"sigma": sigma}))
 
 
-def learned_files(config: cfg.Config) -> Optional[Set[Path]]:
-    """The image files that a training of this config learns from, with those of the run that it starts from; empty if they
-    are generated, None if it cannot be told (a record, a folder or a run that is no longer there)."""
-    from dgn import build
+def training_files(config: Config, folder: Optional[Path] = None) -> Optional[Set[Path]]:
+    """The image files that a training of this config uses, and those of the run that it is initialized from.
 
+    folder: of a run of this config, which records the files that it held out.
+    Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
+    """
     files: Set[Path] = set()
-    if config.training.start:
-        if not (Path(config.training.start) / "config.yaml").exists():
+    if config.training.init_from:
+        start = Path(config.training.init_from)
+        earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
+        if earlier is None:
             return None
-        before = learned_files(RunFolder.open(Path(config.training.start)).config)
-        if before is None:
-            return None
-        files |= before
+        files |= earlier
     if config.data.path is None:
         return files
-    folder = Path(config.data.path)
-    if config.data.format != "images" or not folder.is_dir():
+    images = Path(config.data.path)
+    if config.data.format != "images" or not images.is_dir():
         return None
-    source = build.make_sources(config.data).train
-    return files | {(folder / source.name(k)).resolve() for k in range(len(source))}
+    source = open_sources(config.data, None if folder is None else held_out_files(folder)).train
+    return files | {(images / source.name(k)).resolve() for k in range(len(source))}
 
 
-def need_deformable(trained, path: str) -> None:
-    """Raises UserError for a run that has no inferred Z^a and Z^g of images."""
-    if trained.config.data.frames:
-        raise UserError(f"{path} is a run on clips; the experiment is one on images")
-    if len(trained.model.groups) != 2 or not trained.model.groups[0].sampled:
-        raise UserError(f"{path} has no Z^a and Z^g that are both inferred; give a run of the deformable model")
+def check_deformable(run: Run) -> None:
+    """Raises UserError unless the run infers both Z^a and Z^g of images."""
+    if run.config.data.frames:
+        raise UserError(f"{run.folder.path} is a run on clips; this experiment is on images")
+    if run.model.latents is not Latents or not run.model.groups[0].sampled:
+        raise UserError(f"{run.folder.path} does not infer both Z^a and Z^g; give a run of the deformable model")
 
 
-def table(corner: str, columns: Sequence[str], rows: Dict[str, Sequence[str]]) -> str:
+def held_out(run: Run) -> Source:
+    """The unseen samples of a run. Raises UserError if it has none."""
+    if run.sources.held_out is None:
+        raise UserError(f"{run.folder.path} has no held-out images; train with data.held_out above 0")
+    return run.sources.held_out
+
+
+def table(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     """Rows of text in aligned columns."""
     lines = [[corner, *columns], *([name, *cells] for name, cells in rows.items())]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(line, widths))) for line in lines)
+    return "\n".join("  ".join(cell.rjust(width) if k else cell.ljust(width)
+                               for k, (cell, width) in enumerate(zip(line, widths))) for line in lines)
 
 
-def experiment_folder(path: str) -> Path:
-    """The output folder of an experiment that trains; what an earlier, unfinished call left in it is gone on with."""
-    folder = Path(path)
+def origin() -> Dict[str, Any]:
+    """What is written beside the numbers of an experiment: versions of the software, and dgn.provenance."""
+    return {"versions": device.versions(), "provenance": provenance()}
+
+
+def output_folder(path: Union[str, Path]) -> Path:
+    """The folder of an experiment that trains, made if absent; runs in it that an earlier call left are continued.
+
+    Raises UserError if it is itself a run folder, or cannot be made.
+    """
+    folder = expanded(path)
     if (folder / "config.yaml").exists():
         raise UserError(f"{folder} holds a single run; choose another --output")
     try:

@@ -1,0 +1,46 @@
+"""A model's geometry on drawn animals and on images of a folder."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from dgn import config as cfg
+from dgn.__main__ import main
+from dgn.experiments import animals
+
+
+def test_the_dimensions_with_the_largest_displacements_are_drawn(run, capsys):
+    result = animals.animals(run, gamma=2)
+    size = run.model.groups[1].shape[0]
+    ends = np.concatenate([2 * np.eye(size, dtype=np.float32), -2 * np.eye(size, dtype=np.float32)])
+    fields = run.decode(np.zeros((len(ends), 4), np.float32), ends).displacement
+    effects = np.square(fields[:size] - fields[size:]).sum((1, 2, 3))
+    assert result["dimensions"] == np.argsort(-effects)[:2].tolist()
+    assert result["pictures"] == [run.folder.figures / "animals.png"] and result["pictures"][0].is_file()
+    drawn = cv2.imread(str(result["pictures"][0]))
+    assert main(["experiment", "animals", str(run.folder.path), "--gamma", "2", "--device", "CPU"]) == 0
+    assert capsys.readouterr().out.splitlines() == [animals.summary(result), str(result["pictures"][0])]
+    np.testing.assert_array_equal(cv2.imread(str(result["pictures"][0])), drawn)
+
+
+def test_a_displacement_moves_the_animal(run):
+    image = next(iter(animals.animal_faces(run.config.data, None).values()))
+    fields = np.zeros((11, 2, *image.shape[1:]), np.float32)
+    fields[1, 0], fields[2, 1] = 3, -2  # a pixel shows the point (x + dx, y + dy)
+    unmoved, left, down = animals.warp(run.model, image, fields)[:3]
+    np.testing.assert_allclose(unmoved, image, atol=1e-6)
+    np.testing.assert_allclose(left[:, :, :-3], image[:, :, 3:], atol=1e-6)
+    np.testing.assert_allclose(down[:, 2:], image[:, :-2], atol=1e-6)
+
+
+def test_animals_of_a_folder_and_in_grayscale(run, images):
+    data = run.config.data
+    shown = animals.animal_faces(data, str(images))
+    assert list(shown) == [f"{k:03d}.png" for k in range(animals.SHOWN)]
+    first = cv2.imread(str(images / "000.png"))[:, :, ::-1].transpose(2, 0, 1) / 255
+    np.testing.assert_allclose(shown["000.png"], first, atol=1e-6)
+    colour = animals.animal_faces(data, None)
+    grey = animals.animal_faces(cfg.changed(run.config, data={"grey": True}).data, None)
+    for name in colour:
+        np.testing.assert_allclose(grey[name][0], colour[name].mean(0), atol=1e-6)

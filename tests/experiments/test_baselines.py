@@ -1,0 +1,86 @@
+"""The four models, trained once by one recipe."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from dgn import config as cfg
+from dgn.errors import UserError
+from dgn.experiments import baselines
+from dgn.experiments.models import MODELS, folder_name
+from dgn.run import open_run
+from tests.experiments.conftest import COUNT
+
+
+@pytest.fixture(scope="module")
+def compared(config, fast_measures, tmp_path_factory):
+    """The output folder and the result."""
+    output = tmp_path_factory.mktemp("baselines") / "out"
+    return output, baselines.baselines(config, output, faces=COUNT)
+
+
+def test_the_models_are_measured_by_the_same_code(compared):
+    output, result = compared
+    models = result["models"]
+    written = json.loads((output / "metrics.json").read_text())
+    assert written == {key: result[key] for key in ("models", "faces", "versions", "provenance")}
+    assert list(models) == list(MODELS) and result["pictures"][0].is_file()
+    # reconstruction of the training images, from the chains in the run folder
+    for name in ("ours", "VAE"):
+        run = open_run(output / folder_name(name))
+        images, everyone = run.sources.train.read(np.arange(COUNT)), np.arange(COUNT)
+        errors = np.square(images - run.decode(*run.bank.read(everyone)).image).sum((1, 2, 3))
+        assert models[name]["train"]["msre"] == pytest.approx(errors.mean(), rel=1e-5)
+    # only an encoder is an alternative to Langevin dynamics
+    assert [name for name, own in models.items() if "unseen_by_langevin" in own] == ["VAE", "deformable VAE"]
+    for name in ("VAE", "deformable VAE"):
+        assert models[name]["unseen_by_langevin"]["msre"] != models[name]["unseen"]["msre"]
+    # without a displacement the end-point error is the true motion
+    for name in ("ABP", "VAE"):
+        own = models[name]["correspondence"]
+        assert own["endpoint_ratio"] == pytest.approx(1, abs=0.02)
+        assert own["without_displacement"] == models["ours"]["correspondence"]["without_displacement"]
+        # a plain model is as large, and each of its dimensions belongs to one block
+        assert models[name]["parameters"] == pytest.approx(models["ours"]["parameters"], rel=0.05)
+        assert sum(models[name]["disentanglement"]["dimensions"].values()) == 7
+        # an oracle that chooses the split by the factors has a larger gap
+        assert models[name]["oracle"]["r2_gap"] > models[name]["disentanglement"]["r2_gap"]
+    assert "oracle" not in models["ours"] and "oracle" not in models["deformable VAE"]
+    assert models["ours"]["disentanglement"]["dimensions"] == {"appearance": 4, "geometry": 3}
+
+
+def test_the_table_has_a_column_for_each_model(compared):
+    _, result = compared
+    header, *lines = baselines.summary(result).splitlines()
+    assert re.split(r"\s{2,}", header.strip()) == ["ours", "ABP", "ABP, oracle axes", "VAE", "VAE, oracle axes",
+                                                   "deformable VAE"]
+    rows = {line[:30].strip(): line[30:].split() for line in lines}
+    models = [{**own, "disentanglement": own[split]} for own in result["models"].values()
+              for split in ("disentanglement", "oracle") if split in own]
+    assert rows["MSRE, unseen"] == [f"{own['unseen']['msre']:.1f}" for own in models]
+    assert rows["DCI disentanglement"] == [f"{own['disentanglement']['dci_disentanglement']:.3f}" for own in models]
+    r2 = [own["disentanglement"]["r2"] for own in models]
+    pairs = [f"{own['geometry_from_z_geometry']:.2f} / {own['geometry_from_z_appearance']:.2f}" for own in r2]
+    assert " ".join(rows["geometry from Z^g / Z^a (R2)"]) == " ".join(pairs)
+
+
+def test_complete_runs_are_not_trained_again(compared, config, capsys, monkeypatch):
+    output, result = compared
+    names = {folder_name(name): name for name in MODELS}
+    monkeypatch.setattr(baselines, "measure", lambda run, faces: result["models"][names[run.folder.path.name]])
+    capsys.readouterr()
+    other_gamma = cfg.changed(config, evaluation={"gamma": 2})  # no setting of the training
+    again = baselines.baselines(other_gamma, output, faces=COUNT)
+    assert "epoch:" not in capsys.readouterr().out and again["models"] == result["models"]
+    with pytest.raises(UserError, match=r"holds a run of other settings \(training.epochs is 1 there, 3 here\)"):
+        baselines.baselines(cfg.changed(config, training={"epochs": 3}), output, faces=COUNT)
+
+
+def test_too_few_faces_are_refused_before_the_training(config, tmp_path):
+    with pytest.raises(UserError, match="--faces is 19; .* at least 20"):
+        baselines.baselines(config, tmp_path / "out", faces=19)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,77 @@
+"""Landmarks predicted from displacement fields: the split, the controls, the errors."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dgn import config as cfg
+from dgn.data import labels
+from dgn.data.faces import FaceSource
+from dgn.errors import UserError
+from dgn.experiments import landmarks
+from dgn.training.regressor import LandmarkRegressor
+from tests.experiments.conftest import COUNT
+
+TRAINED = COUNT * 4 // 5  # the last fifth is the test
+
+
+def in_per_cent_of_the_eye_distance(predicted, truth):
+    eyes = np.hypot(*(truth[:, 0] - truth[:, 1]).T)
+    return 100 * (np.hypot(*np.moveaxis(predicted - truth, -1, 0)).mean(1) / eyes).mean()
+
+
+def test_errors_on_generated_faces(run):
+    result = landmarks.landmarks(run, count=COUNT, epochs=3)
+    pictures = result.pop("pictures")
+    assert json.loads(run.folder.results.read_text())["landmarks"] == result
+    assert [p.name for p in pictures if p.is_file()] == ["landmarks.png"]
+    assert (result["images"], result["tested"]) == (COUNT, COUNT - TRAINED)
+    data = run.config.data
+    source = FaceSource(COUNT, data.size, data.seed + 100)
+    images, truth = source.read(np.arange(COUNT)), source.landmarks(np.arange(COUNT))
+    mean = in_per_cent_of_the_eye_distance(truth[:TRAINED].mean(0), truth[TRAINED:])
+    assert result["mean_shape"] == pytest.approx(mean, rel=1e-5)
+    fields = run.decode(*run.infer(images, descent_steps=100)).displacement
+    for name, features in (("displacement", fields), ("pixels", images)):
+        regressor = LandmarkRegressor(run.config.training.seed, 3).fit(features[:TRAINED], truth[:TRAINED])
+        error = in_per_cent_of_the_eye_distance(regressor.predict(features[TRAINED:]), truth[TRAINED:])
+        assert result[name] == pytest.approx(error, rel=1e-5)
+        assert result["relative_to_mean_shape"][name] == pytest.approx(error / mean, rel=1e-5)
+        assert f"{error:.2f} ({error / mean:.2f})" in landmarks.summary(result)
+
+
+def test_faces_of_a_labelled_folder(run, marked):
+    members = labels.read(marked)
+    faces = landmarks.faces_with_landmarks(run, str(marked), crop=(0, 0, 24, 24))
+    cropped = cfg.with_crop(run.config.data, (0, 0, 24, 24))
+    np.testing.assert_array_equal(faces.images, labels.read_files(marked, [m.file for m in members], cropped))
+    np.testing.assert_array_equal(faces.landmarks, labels.cut_landmarks(marked, members, cropped))
+    assert faces.test.tolist() == [False] * TRAINED + [True] * (COUNT - TRAINED)
+    few = landmarks.faces_with_landmarks(run, str(marked), count=3)
+    chosen = [members[k] for k in (0, (COUNT - 1) // 2, COUNT - 1)]  # spread over the folder
+    np.testing.assert_array_equal(few.landmarks, labels.cut_landmarks(marked, chosen, run.config.data))
+    result = landmarks.landmarks(run, data=str(marked), epochs=1)
+    assert (result["images"], result["tested"], result["data"]) == (COUNT, COUNT - TRAINED, str(marked))
+
+
+def test_the_test_images_are_those_that_the_run_was_not_trained_on(config, marked, tmp_path, capsys):
+    def is_test(**data):
+        trained = SimpleNamespace(config=cfg.changed(config, data=data), folder=SimpleNamespace(path=tmp_path))
+        return landmarks.is_test(trained, sorted(marked.glob("*.png"))).tolist()
+
+    last_fifth = [False] * TRAINED + [True] * (COUNT - TRAINED)
+    assert is_test(path=str(marked), limit=7, held_out=5) == [False] * 7 + [True] * (COUNT - 7)
+    assert is_test() == last_fifth and "unknown" not in capsys.readouterr().out  # trained on generated faces
+    assert is_test(path=str(tmp_path / "gone")) == last_fifth
+    assert "the images of the run's training are unknown" in capsys.readouterr().out
+    with pytest.raises(UserError, match="trained on all of these images"):
+        is_test(path=str(marked), limit=None, held_out=0)
+
+
+def test_too_few_images_are_refused(run):
+    with pytest.raises(UserError, match="8 of 10 images to train a regressor on are too few"):
+        landmarks.landmarks(run, count=10)

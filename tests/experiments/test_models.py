@@ -1,0 +1,133 @@
+"""What the experiments share: recipes, targets, fine-tuning, the files of a training, tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dgn import config as cfg
+from dgn import recipe
+from dgn.errors import UserError
+from dgn.experiments import animals, landmarks, models, views
+from dgn.experiments.models import Target
+from dgn.nets.build import make_model
+from dgn.run_folder import HELD_OUT, RunFolder
+
+
+def test_a_recipe_is_a_file_or_a_config(config, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(recipe.dump(config))
+    for given in (path, str(path), config):
+        assert models.deformable_recipe(given) == config
+    relative = models.deformable_recipe(cfg.changed(config, data={"path": "photos"}))
+    assert relative.data.path == str(Path("photos").resolve())
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"model": {"kind": "plain"}}, "must be one of the deformable model"),
+    ({"model": {"appearance": "label"}}, "must be one of the deformable model"),
+    ({"data": {"frames": 5}}, "the recipe is for clips"),
+    ({"data": {"path": "photos"}}, "factors of these images are unknown"),
+    ({"data": {"held_out": 0}}, "some faces must be held out"),
+    ({"data": {"population": "neutral"}}, "it must be random, where every factor varies"),
+])
+def test_recipes_that_do_not_fit_are_refused(config, changes, message):
+    with pytest.raises(UserError, match=message):
+        models.generated_recipe(cfg.changed(config, **changes))
+
+
+@pytest.mark.parametrize("path, target, message", [
+    (None, Target(path="fei"), "--data and --target go together"),
+    ("photos", Target(), "--data and --target go together"),
+    (None, Target(pattern="*"), "give --target too"),
+    (None, Target(crop=(0, 0, 9, 9)), "give --target too"),
+])
+def test_targets_that_do_not_fit_the_recipe_are_refused(config, path, target, message):
+    with pytest.raises(UserError, match=message):
+        models.transfer_recipe(cfg.changed(config, data={"path": path}), target)
+
+
+def test_the_compared_models_differ_in_kind_and_method(config):
+    ours = cfg.changed(config, training={"reinit_appearance": (3,), "mean_displacement_weight": 0.5},
+                       inference={"sigma_app": ((0, 2.0),), "preconditioner": "gauss_newton"})
+    compared = {name: models.model_config(name, ours) for name in models.MODELS}
+    assert {name: (c.model.kind, c.training.method) for name, c in compared.items()} == {
+        "ours": ("deformable", "abp"), "ABP": ("plain", "abp"), "VAE": ("plain", "vae"),
+        "deformable VAE": ("deformable", "vae")}
+    assert [c.training.reinit_appearance for c in compared.values()] == [(3,), (), (), ()]
+    assert [c.training.mean_displacement_weight for c in compared.values()] == [0.5, 0, 0, 0]
+    assert [c.inference.sigma_app[0][1] for c in compared.values()] == [2, 1, 1, 1]
+    assert [c.inference.preconditioner for c in compared.values()] == ["gauss_newton", "gauss_newton", "none", "none"]
+    critic = cfg.changed(config, training={"adversarial": "minimax"})
+    assert {models.model_config(name, critic).training.adversarial for name in models.MODELS} == {"none"}
+    assert models.folder_name("deformable VAE") == "deformable_vae"
+
+
+def test_fine_tuning_freezes_the_geometry_and_uses_the_targets_images(config, tmp_path):
+    training = {"epochs": 9, "reinit_appearance": (3,), "learning_rate": ((0, 0.01), (5, 0.001))}
+    config = cfg.changed(config, training=training, inference={"sigma": ((0, 2.0), (4, 0.5))})
+    tuned = models.tuning_config(config, tmp_path / "start", Target(count=7, epochs=10), population="frontal")
+    data, training = tuned.data, tuned.training
+    assert (data.limit, data.held_out, data.seed) == (7, 0, config.data.seed + 1)
+    assert (data.path, data.population) == (None, "frontal")
+    assert (training.init_from, training.freeze) == (str(tmp_path / "start"), "geometry")
+    assert training.reinit_appearance == ()
+    assert (training.epochs, training.checkpoint_every) == (10, 10)
+    assert training.learning_rate == ((0, 0.01), (7, 0.003)) and tuned.inference.sigma == ((0, 0.5),)
+    plain = models.tuning_config(models.model_config("VAE", config), tmp_path / "start", Target())
+    assert plain.training.freeze == "none"
+    digits = cfg.changed(config, data={"format": "mnist", "split": "test", "path": "mnist", "crop": (1, 1, 5, 5)})
+    folder = Target(path="fei", pattern="*-11.jpg", crop=(5, 2, 23, 20))
+    data = models.tuning_config(digits, tmp_path / "start", folder, held_out=3).data
+    assert (data.path, data.pattern, data.crop) == (str(Path("fei").resolve()), "*-11.jpg", (5, 2, 23, 20))
+    assert (data.format, data.split, data.held_out) == ("images", "all", 3)
+
+
+def test_the_files_of_a_training_and_of_those_before_it(config, images, tmp_path):
+    first = cfg.changed(config, data={"path": str(images), "limit": None, "held_out": 4})
+    files = models.training_files(first)
+    assert files == {(images / f"{k:03d}.png").resolve() for k in range(6)}
+    start = RunFolder.create(tmp_path / "run", first).path
+    later = cfg.changed(first, data={"pattern": "*[89].png", "held_out": 0},
+                        training={"init_from": str(start)})
+    assert models.training_files(later) == files | {(images / f"{k:03d}.png").resolve() for k in (8, 9)}
+    assert models.training_files(config) == set()  # generated
+    # a run records which files it held out, whatever is in the folder now
+    (start / HELD_OUT).write_text(json.dumps(["000.png", "003.png"]))
+    held_out = {(images / f"{k:03d}.png").resolve() for k in (0, 3)}
+    assert models.training_files(first, start) == {(images / f"{k:03d}.png").resolve() for k in range(10)} - held_out
+    assert not models.training_files(later) & held_out
+    for gone in ({"data": {"path": str(tmp_path / "gone")}}, {"training": {"init_from": str(tmp_path / "gone")}}):
+        assert models.training_files(cfg.changed(config, **gone)) is None
+
+
+@pytest.mark.parametrize("experiment", [views.views, landmarks.landmarks, animals.animals])
+def test_runs_of_other_models_are_refused(run, experiment):
+    for model in ({"kind": "plain"}, {"appearance": "label"}):
+        other = dataclasses.replace(run, model=make_model(cfg.changed(run.config, model=model)))
+        with pytest.raises(UserError, match="does not infer both Z.a and Z.g; give a run of the deformable model"):
+            experiment(other)
+    clips = SimpleNamespace(path=run.folder.path, config=cfg.changed(run.config, data={"frames": 5}))
+    with pytest.raises(UserError, match="is a run on clips"):
+        experiment(dataclasses.replace(run, folder=clips))
+
+
+def test_a_table_is_aligned():
+    assert models.table("model", ["MSRE", "R2"], {"ours": ["1.25", "0.9"], "ABP": ["10.00", "-"]}) == (
+        "model   MSRE   R2\n"
+        "ours    1.25  0.9\n"
+        "ABP    10.00    -")
+
+
+def test_output_folders(run, tmp_path):
+    assert models.output_folder(str(tmp_path / "a" / "b")).is_dir()
+    assert models.output_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"  # again
+    with pytest.raises(UserError, match="holds a single run"):
+        models.output_folder(run.folder.path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make the output folder"):
+        models.output_folder(tmp_path / "file" / "out")

@@ -1,0 +1,42 @@
+"""The landmark regressor on features that determine the landmarks, and on noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dgn.evaluation.landmarks import landmark_error
+from dgn.training.regressor import LandmarkRegressor
+
+SHAPE = np.array([[8, 8], [16, 8], [12, 13], [9, 17], [15, 17]], np.float64)  # eyes 8 pixels apart
+TRAINED, TESTED = slice(0, 500), slice(500, 600)
+
+
+def test_displacements_of_the_landmarks_beat_the_mean_shape_and_noise_does_not(rng):
+    shifts = rng.uniform(-3, 3, (600, 2))
+    truth = SHAPE + shifts[:, None]
+    fields = np.broadcast_to(-shifts[:, :, None, None], (600, 2, 12, 12)).astype(np.float32)
+    noise = rng.standard_normal((600, 2, 12, 12)).astype(np.float32)
+
+    def error(features: np.ndarray) -> float:
+        regressor = LandmarkRegressor(seed=1, epochs=60).fit(features[TRAINED], truth[TRAINED])
+        return landmark_error(regressor.predict(features[TESTED]), truth[TESTED])
+
+    mean_shape = landmark_error(np.broadcast_to(truth[TRAINED].mean(0), (100, 5, 2)), truth[TESTED])
+    assert mean_shape == pytest.approx(100 * np.linalg.norm(shifts[TESTED], axis=1).mean() / 8, rel=0.05)
+    assert error(fields) < 3 and error(noise) > 0.9 * mean_shape
+
+
+def test_the_seed_determines_the_regressor(rng):
+    features, truth = rng.standard_normal((30, 8)), rng.uniform(0, 16, (30, 5, 2))
+
+    def predicted(seed: int) -> np.ndarray:
+        return LandmarkRegressor(seed, epochs=2).fit(features, truth).predict(features)
+
+    np.testing.assert_array_equal(predicted(1), predicted(1))
+    assert not np.array_equal(predicted(1), predicted(2))
+
+
+def test_prediction_before_the_training_is_refused():
+    with pytest.raises(ValueError, match="call fit first"):
+        LandmarkRegressor(seed=1).predict(np.zeros((3, 4), np.float32))
