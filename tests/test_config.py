@@ -50,32 +50,39 @@ def test_every_recipe_of_the_project_is_valid_and_holds_only_differences(path):
             assert changed[section][key] != defaults[section][key], f"{section}.{key} is set to its default"
 
 
-@pytest.mark.parametrize("text, message", [
-    ("training: {epoch: 5}", r"unknown key training.epoch; did you mean 'epochs'\?"),
-    ("trainin: {epochs: 5}", r"unknown section 'trainin'; did you mean 'training'\?"),
-    ("training: {epochs: many}", r"training.epochs is 'many'; it must be a whole number"),
-    ("training: {epochs: 2.5}", r"training.epochs is '2.5'; it must be a whole number"),
-    ("training: {epochs: 12:30}", r"training.epochs is '12:30'; it must be a whole number"),
-    ("training: {epochs: 1_0}", r"training.epochs is '1_0'; it must be a whole number"),
-    ("training:\n  epochs: 5\nmodel:\n  alpha: 1\ntraining:\n  epochs: 1000", r"line 5: 'training' stands twice in a config"),
-    ("training:\n  epochs: 5\n  epochs: 6", r"line 3: 'epochs' stands twice in training"),
-    ("data:\n  size: 64\n  grey: nein", r"recipe.yaml, line 3: data.grey is 'nein'"),
-    ("training: {epochs: 0}", r"training.epochs is 0; it must be at least 1"),
-    ("model: {alpha: 0}", r"model.alpha is 0.0; it must be above 0"),
-    ("model: {alpha: true}", r"model.alpha is 'true'; it must be a number"),
-    ("model: {warp: fast}", r"model.warp is 'fast'; it must be one of auto, reference"),
-    ("model: {refine: 1}", r"model.refine is '1'; it must be true or false"),
-    ("data: {size: 60}", r"data.size is 60; .*16, 32, 64"),
-    ("data: {crop: [1, 2, 3]}", r"data.crop is \['1', '2', '3'\]; it must be a list of 4 whole numbers"),
-    ("data: {crop: [9, 0, 3, 8]}", r"left < right"),
-    ("inference: {sigma: [[5, 1.0]]}", r"inference.sigma is .*\[\[0, value\]"),
-    ("inference: {sigma: -1}", r"inference.sigma .* above 0"),
-    ("inference: 3", r"inference must hold keys and values"),
-    ("1: {a: 2}", r"unknown section '1'"),
-    ("- a\n- b", r"a config must hold keys and values"),
-    ("a: b: c", r"is not valid YAML"),
-    ("data: !!python/object/apply:os.system [ls]", r"data must hold keys and values"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("training: {epoch: 5}", r"unknown key training.epoch; did you mean 'epochs'\?"),
+        ("trainin: {epochs: 5}", r"unknown section 'trainin'; did you mean 'training'\?"),
+        ("training: {epochs: many}", r"training.epochs is 'many'; it must be a whole number"),
+        ("training: {epochs: 2.5}", r"training.epochs is '2.5'; it must be a whole number"),
+        ("training: {epochs: 12:30}", r"training.epochs is '12:30'; it must be a whole number"),
+        ("training: {epochs: 1_0}", r"training.epochs is '1_0'; it must be a whole number"),
+        (
+            "training:\n  epochs: 5\nmodel:\n  alpha: 1\ntraining:\n  epochs: 1000",
+            r"line 5: 'training' stands twice in a "
+            r"config",
+        ),
+        ("training:\n  epochs: 5\n  epochs: 6", r"line 3: 'epochs' stands twice in training"),
+        ("data:\n  size: 64\n  grey: nein", r"recipe.yaml, line 3: data.grey is 'nein'"),
+        ("training: {epochs: 0}", r"training.epochs is 0; it must be at least 1"),
+        ("model: {alpha: 0}", r"model.alpha is 0.0; it must be above 0"),
+        ("model: {alpha: true}", r"model.alpha is 'true'; it must be a number"),
+        ("model: {warp: fast}", r"model.warp is 'fast'; it must be one of auto, reference"),
+        ("model: {refine: 1}", r"model.refine is '1'; it must be true or false"),
+        ("data: {size: 60}", r"data.size is 60; .*16, 32, 64"),
+        ("data: {crop: [1, 2, 3]}", r"data.crop is \['1', '2', '3'\]; it must be a list of 4 whole numbers"),
+        ("data: {crop: [9, 0, 3, 8]}", r"left < right"),
+        ("inference: {sigma: [[5, 1.0]]}", r"inference.sigma is .*\[\[0, value\]"),
+        ("inference: {sigma: -1}", r"inference.sigma .* above 0"),
+        ("inference: 3", r"inference must hold keys and values"),
+        ("1: {a: 2}", r"unknown section '1'"),
+        ("- a\n- b", r"a config must hold keys and values"),
+        ("a: b: c", r"is not valid YAML"),
+        ("data: !!python/object/apply:os.system [ls]", r"data must hold keys and values"),
+    ],
+)
 def test_a_mistake_is_named_with_what_would_be_right(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         recipe.load(write(tmp_path, text))
@@ -91,11 +98,21 @@ def test_missing_file_and_malformed_settings(tmp_path):
 
 def test_values_are_read_by_the_type_of_their_field(tmp_path):
     """Text stands as it is, numbers are decimal: YAML 1.1 would read 010 as 8, and 2024-13-45 as a date."""
-    settings = ["data.path=2024-13-45", "data.pattern=*-11.jpg", "training.epochs=010", "training.init_from=a #b: &x",
-                "data.crop=[1, 2, 30, 40]", "inference.sigma=[[0, 1e-1], [3, .5]]"]
+    settings = [
+        "data.path=2024-13-45",
+        "data.pattern=*-11.jpg",
+        "training.epochs=010",
+        "training.init_from=a #b: &x",
+        "data.crop=[1, 2, 30, 40]",
+        "inference.sigma=[[0, 1e-1], [3, .5]]",
+    ]
     config = recipe.load(None, settings)
     assert (config.data.path, config.data.pattern, config.training.init_from) == ("2024-13-45", "*-11.jpg", "a #b: &x")
-    assert config.training.epochs == 10 and config.inference.sigma == ((0, 0.1), (3, 0.5)) and config.data.crop == (1, 2, 30, 40)
+    assert (
+        config.training.epochs == 10
+        and config.inference.sigma == ((0, 0.1), (3, 0.5))
+        and config.data.crop == (1, 2, 30, 40)
+    )
     assert recipe.load(write(tmp_path, recipe.dump(config))) == config
     assert recipe.load(write(tmp_path, "data: {path: 2024}\ntraining: {epochs: 010}")).data.path == "2024"
     assert recipe.load(None, ["data.path=null"]).data.path is None
@@ -113,7 +130,9 @@ def test_keys_of_version_0_1_are_read_with_their_new_name(tmp_path, caplog):
 
 
 def test_overrides_take_python_values():
-    config = recipe.with_overrides(cfg.Config(), {"training.epochs": 7, "inference.sigma": [[0, 1], [5, 0.5]], "data.crop": (0, 0, 8, 8)})
+    config = recipe.with_overrides(
+        cfg.Config(), {"training.epochs": 7, "inference.sigma": [[0, 1], [5, 0.5]], "data.crop": (0, 0, 8, 8)}
+    )
     assert (config.training.epochs, config.inference.sigma, config.data.crop) == (7, ((0, 1.0), (5, 0.5)), (0, 0, 8, 8))
     with pytest.raises(UserError, match="override training.epoch: unknown key training.epoch; did you mean 'epochs'"):
         recipe.with_overrides(config, {"training.epoch": 7})
@@ -125,4 +144,7 @@ def test_a_resumed_run_may_change_some_settings_only():
     with pytest.raises(UserError, match="model.z_app is 64 in this run and cannot become 9"):
         cfg.check_resumable(config, cfg.changed(config, model={"z_app": 9}))
     assert cfg.first_difference(config, cfg.changed(config, evaluation={"steps": 5}, data={"cache_mb": 1})) is None
-    assert cfg.first_difference(config, cfg.changed(config, inference={"steps": 5})) == "inference.steps is 20 there, 5 here"
+    assert (
+        cfg.first_difference(config, cfg.changed(config, inference={"steps": 5}))
+        == "inference.steps is 20 there, 5 here"
+    )

@@ -55,7 +55,7 @@ def test_energy_is_eq_8_of_the_decoded_image(run, images):
     x, z = dgn.images(images, like=run).read(np.arange(4)), run.bank.read(np.arange(4))
     sigma = 1.5  # the config's in the first epochs
     squared = np.square(x - run.decode(*z).image).sum((1, 2, 3))
-    expected = squared / (2 * sigma ** 2) + sum(np.square(a).sum(1) for a in z) / 2
+    expected = squared / (2 * sigma**2) + sum(np.square(a).sum(1) for a in z) / 2
     np.testing.assert_allclose(run.energy(x, z), expected, rtol=1e-4)
 
 
@@ -68,7 +68,11 @@ def test_samples_depend_on_their_seed(run):
 def test_evaluate_and_draw_take_a_run(run, images, tmp_path):
     result = dgn.evaluate(run)
     assert result["train"]["msre"] == pytest.approx(
-        np.square(run.sources.train.read(np.arange(8)) - run.decode(*run.bank.read(np.arange(8))).image).sum((1, 2, 3)).mean(), rel=1e-4)
+        np.square(run.sources.train.read(np.arange(8)) - run.decode(*run.bank.read(np.arange(8))).image)
+        .sum((1, 2, 3))
+        .mean(),
+        rel=1e-4,
+    )
     assert json.loads(run.folder.results.read_text())["unseen"] == result["unseen"]
     pictures = dgn.draw(run, tmp_path / "figures", gamma=2)
     assert all(path.stat().st_size > 1000 for path in pictures) and len(pictures) == 7
@@ -93,8 +97,13 @@ def test_every_public_name_is_there_and_documented():
 
 
 def test_importing_the_package_imports_no_mindspore():
-    program = "import sys, dgn; assert 'mindspore' not in sys.modules and 'cv2' not in sys.modules; dgn.Run; assert 'mindspore' in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": str(Path(dgn.__file__).parents[1])}, timeout=100)
+    program = (
+        "import sys, dgn; assert 'mindspore' not in sys.modules and 'cv2' not in sys.modules; dgn.Run; "
+        "assert 'mindspore' in sys.modules"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, env={"PYTHONPATH": str(Path(dgn.__file__).parents[1])}, timeout=100
+    )
 
 
 def test_examples_in_docstrings_run():

@@ -19,7 +19,14 @@ def test_the_source_is_clean(line):
 
 def test_no_room_imports_from_above():
     """data, nets <- inference <- training <- run <- evaluation, figures, export, experiments, bench <- cli."""
-    layers = [{"data", "nets"}, {"inference"}, {"training"}, {"run"}, {"evaluation", "figures", "export", "experiments", "bench"}, {"cli"}]
+    layers = [
+        {"data", "nets"},
+        {"inference"},
+        {"training"},
+        {"run"},
+        {"evaluation", "figures", "export", "experiments", "bench"},
+        {"cli"},
+    ]
     level = {name: k for k, names in enumerate(layers) for name in names}
     wrong = []
     for path in (ROOT / "src" / "dgn").rglob("*.py"):

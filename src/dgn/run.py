@@ -94,7 +94,8 @@ class Run:
 
     def infer_batch(self, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
                     given: Optional[Given] = None, use_encoder: bool = True) -> Any:
-        """`infer` for arrays: mask (N, F) of clips (default: all frames); given: labels of groups that are not sampled."""
+        """`infer` for arrays: mask (N, F) of clips (default: all frames); given: labels of groups that are not
+        sampled."""
         if mask is None and self.model.frames:
             mask = np.ones(images.shape[:2], np.float32)
         if self.encoder is not None and use_encoder:

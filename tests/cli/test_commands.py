@@ -24,22 +24,52 @@ def trained(images, tmp_path_factory):
 def learned(images, tmp_path_factory):
     """A run that has learned something."""
     output = tmp_path_factory.mktemp("runs") / "run"
-    assert main(arguments(images, output, 150, "--set", "training.learning_rate=0.005", "--set", "training.checkpoint_every=150")) == 0
+    assert (
+        main(
+            arguments(
+                images, output, 150, "--set", "training.learning_rate=0.005", "--set", "training.checkpoint_every=150"
+            )
+        )
+        == 0
+    )
     return output
 
 
-PICTURES = {"reconstruction.png", "appearance_bases.png", "geometry_bases.png", "applied_bases.png", "recombination.png",
-            "samples.png", "curves.png"}
+PICTURES = {
+    "reconstruction.png",
+    "appearance_bases.png",
+    "geometry_bases.png",
+    "applied_bases.png",
+    "recombination.png",
+    "samples.png",
+    "curves.png",
+}
 
 
 def test_a_training_leaves_a_run_folder_with_everything(trained):
-    assert {p.name for p in trained.iterdir()} == {"config.yaml", "metrics.jsonl", "metrics.json", "train.log", "checkpoints",
-                                                   "latents", "figures"}
+    assert {p.name for p in trained.iterdir()} == {
+        "config.yaml",
+        "metrics.jsonl",
+        "metrics.json",
+        "train.log",
+        "checkpoints",
+        "latents",
+        "figures",
+    }
     assert {p.name for p in (trained / "figures").glob("*.png")} == PICTURES
     assert {p.name for p in (trained / "figures" / "epoch_00001").iterdir()} == PICTURES
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [r["epoch"] for r in records] == [0, 1]
-    assert {"loss", "msre", "z_app_mean", "z_app_std", "gradient", "energy_drop", "non_finite", "images_per_second"} <= set(records[0])
+    assert {
+        "loss",
+        "msre",
+        "z_app_mean",
+        "z_app_std",
+        "gradient",
+        "energy_drop",
+        "non_finite",
+        "images_per_second",
+    } <= set(records[0])
     log = (trained / "train.log").read_text()
     assert "epoch: 2 step: 2, loss is" in log and "picture" in log and "MSRE" in log
 
@@ -48,34 +78,53 @@ def test_evaluate_prints_and_stores_the_result(trained, capsys):
     assert main(["evaluate", str(trained)]) == 0
     line = capsys.readouterr().out.strip().splitlines()[-1]
     assert line.startswith("result: {") and f"ckpt={trained / 'checkpoints' / 'epoch_00002'}" in line
-    result = json.loads(line[len("result: "):line.index(" ckpt=")])
+    result = json.loads(line[len("result: ") : line.index(" ckpt=")])
     stored = json.loads((trained / "metrics.json").read_text())
     assert stored["train"] == result["train"] and stored["versions"]["mindspore"].startswith("2.10")
     assert result["train"]["images"] == 8 and result["unseen"]["images"] == 2
-    assert {"nyquist_ratio"} <= set(result["appearance"]) and {"displacement_rms", "stretch_rms"} <= set(result["geometry"])
+    assert {"nyquist_ratio"} <= set(result["appearance"]) and {"displacement_rms", "stretch_rms"} <= set(
+        result["geometry"]
+    )
 
 
 def test_infer_writes_latents_and_pictures(trained, images, tmp_path, capsys):
-    assert main(["infer", str(trained), "--images", str(images), "--steps", "5", "--output", str(tmp_path / "out")]) == 0
+    assert (
+        main(["infer", str(trained), "--images", str(images), "--steps", "5", "--output", str(tmp_path / "out")]) == 0
+    )
     assert "10 images, 5 steps: MSRE" in capsys.readouterr().out
     found = np.load(tmp_path / "out" / "latents.npz", allow_pickle=False)
     assert found["z_app"].shape == (10, 4) and found["z_geo"].shape == (10, 3) and found["names"][3] == "003.png"
     assert np.load(tmp_path / "out" / "displacement" / "003.png.npy", allow_pickle=False).shape == (2, 16, 16)
     for kind in ("reconstruction", "appearance", "displacement"):
         assert len(list((tmp_path / "out" / kind).iterdir())) == 10
-    assert main(["infer", str(trained), "--images", str(images), "--steps", "5", "--output", str(tmp_path / "again")]) == 0
+    assert (
+        main(["infer", str(trained), "--images", str(images), "--steps", "5", "--output", str(tmp_path / "again")]) == 0
+    )
     np.testing.assert_array_equal(np.load(tmp_path / "again" / "latents.npz")["z_app"], found["z_app"])
 
 
 def test_inference_lowers_the_error_of_new_chains(learned, images, tmp_path, capsys):
     errors = []
     for steps in (2, 200):
-        main(["infer", str(learned), "--images", str(images), "--steps", str(steps), "--output", str(tmp_path / str(steps))])
+        main(
+            [
+                "infer",
+                str(learned),
+                "--images",
+                str(images),
+                "--steps",
+                str(steps),
+                "--output",
+                str(tmp_path / str(steps)),
+            ]
+        )
         errors.append(float(capsys.readouterr().out.split("MSRE ")[1].split(",")[0]))
     assert errors[1] < errors[0]
 
 
-def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics_alone(images, tmp_path, monkeypatch, capsys):
+def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics_alone(
+    images, tmp_path, monkeypatch, capsys
+):
     mine = tmp_path / "mine"
     shutil.copytree(images, mine)
     monkeypatch.chdir(tmp_path)
@@ -85,7 +134,12 @@ def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics
     assert main(["evaluate", str(tmp_path / "run"), "--images", str(images)]) == 0
     assert (tmp_path / "run" / "metrics.json").read_text() == stored
     shutil.rmtree(mine)
-    assert main(["infer", str(tmp_path / "run"), "--images", str(images), "--steps", "2", "--output", str(tmp_path / "out")]) == 0
+    assert (
+        main(
+            ["infer", str(tmp_path / "run"), "--images", str(images), "--steps", "2", "--output", str(tmp_path / "out")]
+        )
+        == 0
+    )
 
 
 def test_dry_run_says_what_would_be_done_and_does_nothing(images, tmp_path, capsys):
@@ -96,15 +150,23 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(images, tmp_path, caps
     assert "one step of Adam" in said and "critic" not in said.partition("device")[2]
     assert main(arguments(images, tmp_path / "run", 7, "--dry-run", "--set", "training.adversarial=minimax")) == 0
     with_critic = capsys.readouterr().out
-    assert "critic" in with_critic.partition("device")[2] and "a step of Adam for the critic and one for the generators" in with_critic
+    assert (
+        "critic" in with_critic.partition("device")[2]
+        and "a step of Adam for the critic and one for the generators" in with_critic
+    )
     assert not (tmp_path / "run").exists()
 
     def activations(said: str) -> float:
         return float(re.search(r"about (\d+) MiB activations", said)[1])
-    line = arguments(images, tmp_path / "run", 7, "--dry-run", "--set", "training.adversarial=minimax", "--set", "data.size=128")
+
+    line = arguments(
+        images, tmp_path / "run", 7, "--dry-run", "--set", "training.adversarial=minimax", "--set", "data.size=128"
+    )
     assert main(line) == 0 and main([*line, "--set", "training.r1_weight=0"]) == 0
     with_r1, without = capsys.readouterr().out.split("memory")[1:]
-    assert activations(with_r1) == pytest.approx(1.5 * activations(without), rel=0.01)  # a backward pass beside two forward
+    assert activations(with_r1) == pytest.approx(
+        1.5 * activations(without), rel=0.01
+    )  # a backward pass beside two forward
 
 
 def test_generated_faces_are_the_default_and_known_factors_are_measured(tmp_path):
@@ -127,8 +189,24 @@ def test_packed_images_train_as_the_folder_does(images, tmp_path):
 
 
 def test_data_faces_and_crop(tmp_path, capsys):
-    assert main(["data", "faces", str(tmp_path / "faces"), "--count", "4", "--size", "128", "--kind", "expressions",
-                 "--sheet", str(tmp_path / "sheet.png")]) == 0
+    assert (
+        main(
+            [
+                "data",
+                "faces",
+                str(tmp_path / "faces"),
+                "--count",
+                "4",
+                "--size",
+                "128",
+                "--kind",
+                "expressions",
+                "--sheet",
+                str(tmp_path / "sheet.png"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "sheet.png").is_file()
     assert main(["data", "crop", str(tmp_path / "faces"), str(tmp_path / "crops"), "--size", "32"]) == 0
     said = capsys.readouterr().out
@@ -136,7 +214,9 @@ def test_data_faces_and_crop(tmp_path, capsys):
     assert int(said.split(" of 28 photographs: face found")[0].split()[-1]) >= 10
 
 
-@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS], ["data", "faces"], ["data", "crop"], ["data", "pack"]])
+@pytest.mark.parametrize(
+    "command", [[], *[[name] for name in COMMANDS], ["data", "faces"], ["data", "crop"], ["data", "pack"]]
+)
 def test_help_explains_every_command(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])

@@ -1,4 +1,5 @@
-"""Every mistake that a user can make ends with a clear message and exit code 2 (1 for a run that failed), no traceback."""
+"""Every mistake that a user can make ends with a clear message and exit code 2 (1 for a run that failed), no
+traceback."""
 
 from __future__ import annotations
 
@@ -35,8 +36,12 @@ def train(tmp_path, *extra):
 
 
 def test_wrong_key_type_and_value(tmp_path, images, capsys):
-    for setting, part in (("training.epoch=2", "did you mean 'epochs'"), ("training.epochs=soon", "a whole number"),
-                          ("model.alpha=9", "at most 4"), ("data.size=50", "16, 32, 64")):
+    for setting, part in (
+        ("training.epoch=2", "did you mean 'epochs'"),
+        ("training.epochs=soon", "a whole number"),
+        ("model.alpha=9", "at most 4"),
+        ("data.size=50", "16, 32, 64"),
+    ):
         check(train(tmp_path, "--data", images, "--set", setting), 2, capsys, part)
 
 
@@ -82,16 +87,33 @@ def test_output_folders_that_are_taken_or_closed(tmp_path, images, trained, caps
 
 
 def test_nothing_to_resume_or_evaluate(tmp_path, capsys):
-    for line in (["train", "--resume", "--output", tmp_path / "none"], ["evaluate", tmp_path / "none"], ["figures", tmp_path / "none"],
-                 ["infer", tmp_path / "none", "--images", tmp_path]):
+    for line in (
+        ["train", "--resume", "--output", tmp_path / "none"],
+        ["evaluate", tmp_path / "none"],
+        ["figures", tmp_path / "none"],
+        ["infer", tmp_path / "none", "--images", tmp_path],
+    ):
         check(line, 2, capsys, "holds no run")
 
 
 def test_a_checkpoint_of_another_config_and_other_images(tmp_path, trained, capsys):
-    check(["train", "--resume", "--output", trained, "--set", "model.z_app=9"], 2, capsys, "model.z_app is 4 in this run", "cannot become 9")
-    check(["train", "--resume", "--output", trained, "--set", "training.batch_size=3"], 2, capsys, "training.batch_size")
-    check(["train", "--resume", "--output", trained, "--data", write_images(tmp_path / "more", 13)], 2, capsys,
-          "chains of 8 images", "11")
+    check(
+        ["train", "--resume", "--output", trained, "--set", "model.z_app=9"],
+        2,
+        capsys,
+        "model.z_app is 4 in this run",
+        "cannot become 9",
+    )
+    check(
+        ["train", "--resume", "--output", trained, "--set", "training.batch_size=3"], 2, capsys, "training.batch_size"
+    )
+    check(
+        ["train", "--resume", "--output", trained, "--data", write_images(tmp_path / "more", 13)],
+        2,
+        capsys,
+        "chains of 8 images",
+        "11",
+    )
     other = write_images(tmp_path / "other", 10)
     (other / "003.png").rename(other / "renamed.png")
     check(["train", "--resume", "--output", trained, "--data", other], 2, capsys, "others, or in another order")
@@ -139,12 +161,24 @@ def test_records_of_another_size_or_colour(tmp_path, images, capsys):
     packed = tmp_path / "set.mindrecord"
     assert main(["data", "pack", str(images), str(packed), "--set", "data.size=32"]) == 0
     check(train(tmp_path, "--data", packed), 2, capsys, "(3, 32, 32)", "(3, 16, 16)")
-    check(train(tmp_path, "--data", packed, "--set", "data.size=32", "--set", "data.grey=true"), 2, capsys, "(1, 32, 32)")
+    check(
+        train(tmp_path, "--data", packed, "--set", "data.size=32", "--set", "data.grey=true"), 2, capsys, "(1, 32, 32)"
+    )
 
 
-@pytest.mark.parametrize("line", [[], ["trian"], ["train", "--epochs", "3"], ["evaluate"], ["evaluate", "run", "--steps", "0"],
-                                  ["bench", "--batch", "-1"],
-                                  ["infer", "run", "--images", "x", "--seed", "-1"], ["data", "faces", "out", "--count", "few"]])
+@pytest.mark.parametrize(
+    "line",
+    [
+        [],
+        ["trian"],
+        ["train", "--epochs", "3"],
+        ["evaluate"],
+        ["evaluate", "run", "--steps", "0"],
+        ["bench", "--batch", "-1"],
+        ["infer", "run", "--images", "x", "--seed", "-1"],
+        ["data", "faces", "out", "--count", "few"],
+    ],
+)
 def test_wrong_arguments_exit_with_2(line, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(line)

@@ -44,8 +44,9 @@ def test_chains_reach_the_closed_form_posterior(order, rng):
 
 
 def test_preconditioned_chains_reach_the_same_posterior_in_few_steps(rng):
-    """M is the posterior's covariance of each group given the other; 12 large steps from zero suffice, where plain steps of a
-    stable size need hundreds. A finite step multiplies the covariance by 1 / (1 - delta^2 / 4) for one group alone."""
+    """M is the posterior's covariance of each group given the other; 12 large steps from zero suffice, where plain
+    steps of a stable size need hundreds. A finite step multiplies the covariance by 1 / (1 - delta^2 / 4) for one group
+    alone."""
     a, sigma, delta = np.diag([6.0, 1.0, 0.1]) @ np.linalg.qr(rng.standard_normal((5, 3)))[0].T, 0.5, 0.5
     b = np.zeros((2, 5))
     x = rng.standard_normal(5).astype(np.float32)
@@ -61,7 +62,7 @@ def test_preconditioned_chains_reach_the_same_posterior_in_few_steps(rng):
     mean, covariance = linear_posterior(a, b, x, sigma)
     late = np.concatenate(samples[4:])
     np.testing.assert_allclose(late.mean(0), mean, atol=0.03)
-    np.testing.assert_allclose(np.cov(late.T), covariance / (1 - delta ** 2 / 4), atol=0.04)
+    np.testing.assert_allclose(np.cov(late.T), covariance / (1 - delta**2 / 4), atol=0.04)
     np.testing.assert_allclose(samples[1].mean(0), mean, atol=0.25 * np.abs(mean).max())  # after 12 steps
 
 
@@ -110,8 +111,8 @@ def test_alternating_uses_the_first_groups_new_value_for_the_second(rng):
     as32 = [v.astype(np.float32) for v in (x, z_app, z_geo, e_app, e_geo)]
 
     def step(z, w, other, e):
-        gradient = -(x - z @ w - other) @ w.T / sigma ** 2 + z
-        return z - delta ** 2 / 2 * gradient + delta * e[0]
+        gradient = -(x - z @ w - other) @ w.T / sigma**2 + z
+        return z - delta**2 / 2 * gradient + delta * e[0]
 
     new_app = step(z_app, a, z_geo @ b, e_app)
     for order, seen in (("alternating", new_app), ("simultaneous", z_app)):
@@ -129,7 +130,9 @@ def numpy_energy(weights, x, z_app, z_geo, sigma, max_pixels):
     appearance = 0.5 * numpy_stack(weights, "branches.0.stack", ARCHITECTURES[0], z_app) + 0.5
     displacement = max_pixels * numpy_stack(weights, "branches.1.stack", ARCHITECTURES[1], z_geo)
     image, _, _ = numpy_warp(appearance, displacement, np.zeros_like(appearance))
-    return (np.square(x - image).sum((1, 2, 3)) / (2 * sigma ** 2) + (np.square(z_app).sum(1) + np.square(z_geo).sum(1)) / 2)
+    return (
+        np.square(x - image).sum((1, 2, 3)) / (2 * sigma**2) + (np.square(z_app).sum(1) + np.square(z_geo).sum(1)) / 2
+    )
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +142,13 @@ def small():
     model = DeformableGenerator(cfg.Model(z_app=4, z_geo=3, width=8), 3, 16, seed=2)
     weights = {name: p.asnumpy().astype(np.float64) for name, p in model.parameters_and_names()}
     x = rng.random((2, 3, 16, 16)).astype(np.float32)
-    return model, weights, x, rng.standard_normal((2, 4)).astype(np.float32), rng.standard_normal((2, 3)).astype(np.float32)
+    return (
+        model,
+        weights,
+        x,
+        rng.standard_normal((2, 4)).astype(np.float32),
+        rng.standard_normal((2, 3)).astype(np.float32),
+    )
 
 
 def test_energy_and_gradients_of_the_model_agree_with_float64_finite_differences(small):
@@ -161,7 +170,9 @@ def test_energy_and_gradients_of_the_model_agree_with_float64_finite_differences
                 bumped[which][:, d] += sign * 1e-6
                 ends.append(numpy_energy(weights, *bumped, sigma, max_pixels))
             numeric = (ends[0] - ends[1]) / 2e-6
-            np.testing.assert_allclose(gradient[:, d], numeric, rtol=2e-3, atol=2e-3 * np.abs(gradient).max(), err_msg=f"group {which}, {d}")
+            np.testing.assert_allclose(
+                gradient[:, d], numeric, rtol=2e-3, atol=2e-3 * np.abs(gradient).max(), err_msg=f"group {which}, {d}"
+            )
 
 
 def test_diagnostics_are_the_norms_of_the_gradients_and_the_energies_along_the_way(small):
@@ -184,17 +195,33 @@ def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
     broken = z_app.copy()
     broken[1, 0] = np.nan
     latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (broken, z_geo), noise)
-    with pytest.raises(RunFailed, match=r"epoch 3, Langevin step 0: .* 1 of 2 chains is not a number \(face 1\).*step_size"):
-        langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}")
+    with pytest.raises(
+        RunFailed,
+        match=r"epoch 3, Langevin step 0: .* 1 of 2 chains is not a number \(face "
+        r"1\).*step_size",
+    ):
+        langevin.check_chains(
+            diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}"
+        )
     wild = z_app.copy()
     wild[0] = 1e6
     latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (wild, z_geo), noise)
     with pytest.raises(RunFailed, match=r"reached .* \(face 0\)"):
-        langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}")
+        langevin.check_chains(
+            diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}"
+        )
     latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (z_app, z_geo), noise)
     langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", str)
-    with pytest.raises(RunFailed, match=r"step 1: .* 1 of 2 chains is not a number \(1\)"):  # only the last step's result shows it
-        langevin.check_chains(diagnostics, (latents[0], np.array([[0.0], [np.inf]])), langevin.energy_limit(x[0].size, 1.0), "epoch 3", str)
+    with pytest.raises(
+        RunFailed, match=r"step 1: .* 1 of 2 chains is not a number \(1\)"
+    ):  # only the last step's result shows it
+        langevin.check_chains(
+            diagnostics,
+            (latents[0], np.array([[0.0], [np.inf]])),
+            langevin.energy_limit(x[0].size, 1.0),
+            "epoch 3",
+            str,
+        )
     broken = z_geo.copy()
     broken[0] = np.nan  # a displacement that is no number must not be read as a place in memory
     latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (z_app, broken), noise)
@@ -205,7 +232,7 @@ def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
 def test_the_limit_of_an_energy_is_by_size_and_sigma():
     still = (np.zeros((1, 2), np.float32),)
     for values, sigma in ((100, 1.0), (10000, 1.0), (100, 0.1)):
-        worst = values / (2 * sigma ** 2)
+        worst = values / (2 * sigma**2)
         for times in (100, 10000):
             diagnostics = langevin.Diagnostics(np.full((1, 1), times * worst), np.ones((1, 1, 1)))
             with pytest.raises(RunFailed, match="reached") if times > 1000 else nullcontext():

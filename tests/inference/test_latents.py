@@ -49,7 +49,7 @@ def test_half_a_million_chains_stay_on_disk(tmp_path):
     bank = LatentBank.create(tmp_path, (LatentGroup("z", (64,)),), 500_000, seed=1)
     rows = np.arange(0, 500_000, 5000)
     bank.write(rows, (bank.read(rows)[0] + 1,))
-    assert (tmp_path / "z.npy").stat().st_size > 120 * 2 ** 20
+    assert (tmp_path / "z.npy").stat().st_size > 120 * 2**20
     assert private_memory() - before < 30  # MiB
 
 
@@ -100,4 +100,6 @@ def test_files_of_another_number_of_processes_are_removed(tmp_path):
             LatentBank.create(tmp_path, GROUPS, 8, seed=1, shard=shard, shards=shards)
     assert len(list(tmp_path.iterdir())) == 14
     remove_other_shards(tmp_path, GROUPS, 2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{name}-0000{shard}-of-00002.npy" for name in ("z_app", "z_geo") for shard in (0, 1)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"{name}-0000{shard}-of-00002.npy" for name in ("z_app", "z_geo") for shard in (0, 1)
+    ]

@@ -39,8 +39,10 @@ def numpy_score(w, v, x):
 
 def numpy_critic(w, v, x, made, penalty):
     """-log D(x) - log(1 - D(made)) + penalty / 2 R1 in float64, D the sigmoid of the score."""
+
     def sigmoid(score):
         return 1 / (1 + np.exp(-score))
+
     gradient = (1 - np.tanh(x @ w) ** 2) * v[:, 0] @ w.T
     r1 = np.square(gradient).sum(1).mean()
     loss = -np.log(sigmoid(numpy_score(w, v, x))).mean() - np.log(1 - sigmoid(numpy_score(w, v, made))).mean()
@@ -63,7 +65,9 @@ def test_the_critics_loss_with_r1_and_its_gradient_by_the_weights(scored):
     weights = ms.ParameterTuple(critic.trainable_params())
     (loss, real, unreal, r1), gradients = ms.value_and_grad(critic, None, weights, has_aux=True)(*float32(x, made))
     wanted, wanted_r1 = numpy_critic(w, v, x, made, 10.0)
-    assert float(loss.asnumpy()) == pytest.approx(wanted, rel=1e-4) and float(r1.asnumpy()) == pytest.approx(wanted_r1, rel=1e-4)
+    assert float(loss.asnumpy()) == pytest.approx(wanted, rel=1e-4) and float(r1.asnumpy()) == pytest.approx(
+        wanted_r1, rel=1e-4
+    )
     np.testing.assert_allclose(real.asnumpy(), numpy_score(w, v, x), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(unreal.asnumpy(), numpy_score(w, v, made), rtol=1e-3, atol=1e-4)
     for k, (gradient, start) in enumerate(zip(gradients, (w, v))):
@@ -73,7 +77,10 @@ def test_the_critics_loss_with_r1_and_its_gradient_by_the_weights(scored):
                 moved = [w.copy(), v.copy()]
                 moved[k][place] += step
                 ends.append(numpy_critic(*moved, x, made, 10.0)[0])
-            assert gradient.asnumpy()[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=2e-3), (k, place)
+            assert gradient.asnumpy()[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=2e-3), (
+                k,
+                place,
+            )
 
 
 def test_without_r1_nothing_of_it_is_computed(scored):
@@ -89,7 +96,7 @@ def test_the_actors_loss_in_both_forms(form, scored, rng):
     z, prior = [rng.standard_normal((6, d)) for d in (2, 3)], [rng.standard_normal((6, d)) for d in (2, 3)]
 
     def value(a):
-        energy = np.square(x - z[0] @ a - z[1] @ b).sum(1) / (2 * sigma ** 2)
+        energy = np.square(x - z[0] @ a - z[1] @ b).sum(1) / (2 * sigma**2)
         score = numpy_score(w, v, prior[0] @ a + prior[1] @ b)
         made = 1 / (1 + np.exp(-score))
         adversarial = (np.log(1 - made) if form == "minimax" else -np.log(made)).mean()
@@ -97,8 +104,9 @@ def test_the_actors_loss_in_both_forms(form, scored, rng):
 
     model = Whole(a, b)
     actor = Actor(Energy(model), SmoothScore(w, v), 0.01, form)
-    (loss, errors, energy, score), gradients = ms.value_and_grad(actor, None, ms.ParameterTuple(model.trainable_params()), has_aux=True)(
-        *float32(x, full_mask(6)), ms.Tensor(sigma, ms.float32), *float32(*z, *prior))
+    (loss, errors, energy, score), gradients = ms.value_and_grad(
+        actor, None, ms.ParameterTuple(model.trainable_params()), has_aux=True
+    )(*float32(x, full_mask(6)), ms.Tensor(sigma, ms.float32), *float32(*z, *prior))
     assert float(loss.asnumpy()) == pytest.approx(value(a)[0], rel=1e-4)
     assert actor.adversarial_loss(score.asnumpy()) == pytest.approx(value(a)[1], rel=1e-4)
     assert 0.01 * float(energy.asnumpy()) + value(a)[1] == pytest.approx(value(a)[0], rel=1e-4)
@@ -127,7 +135,9 @@ def test_the_discriminator_of_every_size(rng):
     assert feature_maps(256, 4) == [4, 8, 16, 32, 64, 64, 64] and feature_maps(16, 2) == [2, 4, 8]
     one = Discriminator(1, 16, 2, seed=1)
     batch = rng.random((4, 1, 16, 16)).astype(np.float32)  # no image's score depends on the others
-    np.testing.assert_allclose(one(ms.Tensor(batch)).asnumpy()[2:3], one(ms.Tensor(batch[2:3])).asnumpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        one(ms.Tensor(batch)).asnumpy()[2:3], one(ms.Tensor(batch[2:3])).asnumpy(), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_r1_of_the_discriminator_agrees_with_finite_differences_of_its_score(rng):
@@ -144,15 +154,19 @@ def test_r1_of_the_discriminator_agrees_with_finite_differences_of_its_score(rng
     assert r1 == pytest.approx(np.square(gradient).reshape(2, -1).sum(1).mean(), rel=1e-4)
     weight = net.score.weight  # R1 is a square in the last layer's weights: its gradient is known in closed form
     other = Critic(net, 0.0)
-    found = [ms.value_and_grad(c, None, ms.ParameterTuple([weight]), has_aux=True)(ms.Tensor(x), ms.Tensor(x))[1][0].asnumpy()
-             for c in (critic, other)]
+    found = [
+        ms.value_and_grad(c, None, ms.ParameterTuple([weight]), has_aux=True)(ms.Tensor(x), ms.Tensor(x))[1][
+            0
+        ].asnumpy()
+        for c in (critic, other)
+    ]
     of_r1 = (found[0] - found[1]) * 2
     assert (of_r1 * weight.asnumpy()).sum() == pytest.approx(2 * r1, rel=1e-3)  # Euler's theorem
 
 
 def test_the_gradient_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
-    """The second derivative through convolutions, averages and activations. R1 jumps at the activations' kinks: large biases keep
-    away from most, and a direction in which two steps do not agree has met one."""
+    """The second derivative through convolutions, averages and activations. R1 jumps at the activations' kinks: large
+    biases keep away from most, and a direction in which two steps do not agree has met one."""
     net = Discriminator(1, 16, 2, seed=3)
     x = ms.Tensor(rng.random((2, 1, 16, 16)).astype(np.float32))
     weights = ms.ParameterTuple([p for p in net.trainable_params() if p.ndim == 4])
@@ -178,14 +192,21 @@ def test_the_gradient_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
     for p, start in zip(weights, starts):
         p.set_data(ms.Tensor(start))
     gradients = [ms.value_and_grad(critic, None, weights, has_aux=True)(x, x)[1] for critic in (with_r1, without)]
-    found = sum(2 * float(((a - b).asnumpy() * d).sum()) for a, b, d in zip(*gradients, direction))  # the penalty is half of R1
+    found = sum(
+        2 * float(((a - b).asnumpy() * d).sum()) for a, b, d in zip(*gradients, direction)
+    )  # the penalty is half of R1
     assert found == pytest.approx(wanted, rel=5e-3)
 
 
 def test_lazy_r1_changes_the_critic_by_its_weight_times_the_interval(rng):
-    """The critic's gradient in an iteration with R1 differs from that without by r1_weight * r1_interval / 2 times R1's."""
-    config = cfg.changed(cfg.Config(), data={"size": 16}, model={"width": 8, "z_app": 4, "z_geo": 3},
-                         training={"adversarial": "nonsaturating", "critic_width": 2, "r1_weight": 5.0, "r1_interval": 4})
+    """The critic's gradient in an iteration with R1 differs from that without by r1_weight * r1_interval / 2 times
+    R1's."""
+    config = cfg.changed(
+        cfg.Config(),
+        data={"size": 16},
+        model={"width": 8, "z_app": 4, "z_geo": 3},
+        training={"adversarial": "nonsaturating", "critic_width": 2, "r1_weight": 5.0, "r1_interval": 4},
+    )
     trainer = make_trainer(config, make_model(config))
     x, fake = (ms.Tensor(rng.random((2, 3, 16, 16)).astype(np.float32)) for _ in range(2))
     with_r1, without = (step.objective for step in (trainer.critic_with_r1, trainer.critic_without_r1))
@@ -193,7 +214,9 @@ def test_lazy_r1_changes_the_critic_by_its_weight_times_the_interval(rng):
     assert float((loss - without(x, fake)[0]).asnumpy()) == pytest.approx(0.5 * 5 * 4 * float(r1.asnumpy()), rel=1e-3)
     actor, critic = trainer.optimizers["optimizer"], trainer.optimizers["critic_optimizer"]
     assert trainer.critic_without_r1.optimizer is critic
-    assert not {id(p) for p in actor.parameters} & {id(p) for p in critic.parameters}  # neither updates the other's weights
+    assert not {id(p) for p in actor.parameters} & {
+        id(p) for p in critic.parameters
+    }  # neither updates the other's weights
 
 
 def test_pixels_are_averaged_and_activations_leak():
@@ -204,8 +227,17 @@ def test_pixels_are_averaged_and_activations_leak():
 
 def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(images, tmp_path):
     """With R1 in every third iteration: the resumed run must continue the sequence."""
-    settings = [*CRITIC, "--set", "training.r1_interval=3", "--set", "training.likelihood_weight=0.1",
-                "--set", "training.learning_rate=0.005", "--set", "training.checkpoint_every=20"]
+    settings = [
+        *CRITIC,
+        "--set",
+        "training.r1_interval=3",
+        "--set",
+        "training.likelihood_weight=0.1",
+        "--set",
+        "training.learning_rate=0.005",
+        "--set",
+        "training.checkpoint_every=20",
+    ]
     assert main(arguments(images, tmp_path / "whole", 25, *settings)) == 0
     whole = final_state(tmp_path / "whole")
     first, last = whole["records"][0], whole["records"][-1]
@@ -221,7 +253,9 @@ def test_micro_batches_give_the_same_weights_as_the_whole_batch(images, tmp_path
         folder = tmp_path / str(count)
         assert main(arguments(images, folder, 2, *CRITIC, "--set", f"training.micro_batches={count}")) == 0
         newest = folder / "checkpoints" / "epoch_00002"
-        found.append({**ms.load_checkpoint(str(newest / "weights.ckpt")), **ms.load_checkpoint(str(newest / "critic.ckpt"))})
+        found.append(
+            {**ms.load_checkpoint(str(newest / "weights.ckpt")), **ms.load_checkpoint(str(newest / "critic.ckpt"))}
+        )
     for name, whole in found[0].items():
         np.testing.assert_allclose(found[1][name].asnumpy(), whole.asnumpy(), atol=2e-4, err_msg=name)
 

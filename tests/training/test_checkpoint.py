@@ -63,12 +63,18 @@ def test_damaged_newer_ones_never_push_out_the_one_just_written(state):
     assert [p.name for p in state[2].iterdir()] == [written.name] and checkpoint.damage(written) is None
 
 
-@pytest.mark.parametrize("harm, reason", [
-    (lambda c: (c / "weights.ckpt").unlink(), "weights.ckpt is missing"),
-    (lambda c: (c / "manifest.json").unlink(), "manifest.json is missing"),
-    (lambda c: (c / "manifest.json").write_text("{"), "manifest.json cannot be read"),
-    (lambda c: (c / "z_app.npy").write_bytes((c / "z_app.npy").read_bytes()[:-4]), "z_app.npy is not as it was written"),
-])
+@pytest.mark.parametrize(
+    "harm, reason",
+    [
+        (lambda c: (c / "weights.ckpt").unlink(), "weights.ckpt is missing"),
+        (lambda c: (c / "manifest.json").unlink(), "manifest.json is missing"),
+        (lambda c: (c / "manifest.json").write_text("{"), "manifest.json cannot be read"),
+        (
+            lambda c: (c / "z_app.npy").write_bytes((c / "z_app.npy").read_bytes()[:-4]),
+            "z_app.npy is not as it was written",
+        ),
+    ],
+)
 def test_damage_is_found_and_the_one_before_used(state, harm, reason, caplog):
     first, second = save(state, 1), save(state, 2)
     harm(second)
@@ -84,8 +90,14 @@ def test_no_usable_checkpoint_is_said(state):
         checkpoint.newest_whole(state[2])
 
 
-@pytest.mark.parametrize("changed", [cfg.Model(z_app=5, z_geo=3, width=8), cfg.Model(z_app=4, z_geo=3, width=16),
-                                     cfg.Model(z_app=4, z_geo=3, width=8, refine=True)])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        cfg.Model(z_app=5, z_geo=3, width=8),
+        cfg.Model(z_app=4, z_geo=3, width=16),
+        cfg.Model(z_app=4, z_geo=3, width=8, refine=True),
+    ],
+)
 def test_a_checkpoint_of_another_model_is_refused(state, changed):
     saved = save(state, 1)
     with pytest.raises(UserError, match="of another model"):
@@ -100,7 +112,9 @@ def test_moments_are_found_whatever_cell_held_the_weights(state):
         ops.assign(moment, ops.zeros_like(moment) + k)
     names = {name: p for name, p in first.parameters_and_names()}
     saved = checkpoint.save(folder, Position(1, 0), Content({}, {"optimizer": first}, bank), 1)
-    ms.save_checkpoint([{"name": f"cell.{name}", "data": p} for name, p in names.items()], str(saved / "optimizer.ckpt"))
+    ms.save_checkpoint(
+        [{"name": f"cell.{name}", "data": p} for name, p in names.items()], str(saved / "optimizer.ckpt")
+    )
     checkpoint.load(saved, {"optimizer": second})
     assert [float(m.asnumpy().max()) for m in second.moment1] == list(range(len(first.moment1)))
 

@@ -1,4 +1,5 @@
-"""Several processes against one: the same weights, every chain in its place, resumed with another number of processes."""
+"""Several processes against one: the same weights, every chain in its place, resumed with another number of
+processes."""
 
 from __future__ import annotations
 
@@ -41,15 +42,31 @@ def test_two_processes_train_as_one_with_the_whole_batch(alone, pair):
 
 
 def test_two_processes_train_a_critic_as_one_does(images, tmp_path):
-    critic = ["--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2", "--set", "training.r1_interval=2",
-              "--set", "training.r1_weight=1e-6"]  # of more weight its gradient, which jumps where an activation does, parts the two
+    critic = [
+        "--set",
+        "training.adversarial=nonsaturating",
+        "--set",
+        "training.critic_width=2",
+        "--set",
+        "training.r1_interval=2",
+        "--set",
+        "training.r1_weight=1e-6",
+    ]  # of more weight its gradient, which jumps where an activation does, parts the two
     for count in (1, 2):
         launch(count, tmp_path, arguments(images, tmp_path / f"run{count}", 3, *OPTIONS, *critic))
     assert_alike(tmp_path / "run2", tmp_path / "run1")
-    for file, least in (("critic", 2e-4), ("critic_optimizer", 2e-6)):  # Adam's moments would show a sum in place of a mean
-        wanted, found = (ms.load_checkpoint(str(tmp_path / f"run{count}" / "checkpoints" / "epoch_00003" / f"{file}.ckpt")) for count in (1, 2))
+    for file, least in (
+        ("critic", 2e-4),
+        ("critic_optimizer", 2e-6),
+    ):  # Adam's moments would show a sum in place of a mean
+        wanted, found = (
+            ms.load_checkpoint(str(tmp_path / f"run{count}" / "checkpoints" / "epoch_00003" / f"{file}.ckpt"))
+            for count in (1, 2)
+        )
         for name in wanted:
-            np.testing.assert_allclose(found[name].asnumpy(), wanted[name].asnumpy(), rtol=1e-2, atol=least, err_msg=name)
+            np.testing.assert_allclose(
+                found[name].asnumpy(), wanted[name].asnumpy(), rtol=1e-2, atol=least, err_msg=name
+            )
     for a, b in zip(*(state(tmp_path / f"run{count}")[3] for count in (2, 1))):
         for key in ("critic", "score_real", "score_made", "r1", "actor"):
             assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-5), key
@@ -68,14 +85,24 @@ def test_a_run_is_resumed_with_another_number_of_processes(alone, pair, tmp_path
 
 def test_a_process_that_dies_ends_the_run_and_nothing_of_the_checkpoint_is_lost(images, tmp_path):
     line = arguments(images, tmp_path / "run", 100000, *OPTIONS)
-    running = subprocess.Popen(command(2, tmp_path / "logs", line), env=environment(), cwd=tmp_path, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT)
+    running = subprocess.Popen(
+        command(2, tmp_path / "logs", line),
+        env=environment(),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run" / "checkpoints").glob("epoch_0001*")) and time.monotonic() < deadline:
         time.sleep(0.2)
     workers = subprocess.run(["pgrep", "-f", str(tmp_path / "run")], capture_output=True, text=True).stdout.split()
-    processes = [int(p) for p in workers if int(p) != running.pid and b"__main__.py" in Path(f"/proc/{p}/cmdline").read_bytes()
-                 and b"msrun" not in Path(f"/proc/{p}/cmdline").read_bytes()]
+    processes = [
+        int(p)
+        for p in workers
+        if int(p) != running.pid
+        and b"__main__.py" in Path(f"/proc/{p}/cmdline").read_bytes()
+        and b"msrun" not in Path(f"/proc/{p}/cmdline").read_bytes()
+    ]
     os.kill(max(processes), signal.SIGKILL)
     assert running.wait(timeout=120) != 0
     for pid in processes:
@@ -83,11 +110,29 @@ def test_a_process_that_dies_ends_the_run_and_nothing_of_the_checkpoint_is_lost(
     name, _, chains, records = state(tmp_path / "run")
     reached = int(name.split("_")[1])
     assert reached >= 10 and {len(z) for z in chains.values()} == {8}
-    launch(1, tmp_path, ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--train-only",
-                         "--set", f"training.epochs={reached + 1}"])
+    launch(
+        1,
+        tmp_path,
+        [
+            "train",
+            "--device",
+            "CPU",
+            "--output",
+            str(tmp_path / "run"),
+            "--resume",
+            "--train-only",
+            "--set",
+            f"training.epochs={reached + 1}",
+        ],
+    )
     later, _, moved, further = state(tmp_path / "run")
-    assert later == f"epoch_{reached + 1:05d}" and further[:reached] == records[:reached] and len(further) == reached + 1
-    for key, z in chains.items():  # one epoch's steps away from where they were: a chain that began anew would be further
+    assert (
+        later == f"epoch_{reached + 1:05d}" and further[:reached] == records[:reached] and len(further) == reached + 1
+    )
+    for (
+        key,
+        z,
+    ) in chains.items():  # one epoch's steps away from where they were: a chain that began anew would be further
         assert 0 < np.abs(moved[key] - z).max() < 1
 
 
@@ -110,7 +155,7 @@ def test_the_first_process_may_be_slow_while_the_others_wait(images, tmp_path):
     line = command(2, tmp_path / "logs", [], tmp_path / "slow.py")
     process = subprocess.run(line, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=150)
     assert process.returncode == 0, process.stdout[-2000:]
-    expected = f"sums {1 / 3 + 2 / 3} {2 + 2.0 ** -49} {2e-300} True"  # in float64, as one process would add them
+    expected = f"sums {1 / 3 + 2 / 3} {2 + 2.0**-49} {2e-300} True"  # in float64, as one process would add them
     assert all(expected in log.read_text() for log in (tmp_path / "logs").glob("worker_*.log"))
 
 
@@ -124,7 +169,9 @@ def test_every_batch_has_equal_shares_of_every_shard(count, size, shards):
     for batch in order:
         assert len(batch) == size
         assert np.bincount(batch % shards, minlength=shards).tolist() == [size // shards] * shards
-    for processes in (n for n in range(1, shards + 1) if shards % n == 0):  # each draws its own part alone, and it is the same
+    for processes in (
+        n for n in range(1, shards + 1) if shards % n == 0
+    ):  # each draws its own part alone, and it is the same
         for rank in range(processes):
             own = epoch_order(count, size, draw, shards, range(rank, shards, processes))
             for mine, batch in zip(own, order):

@@ -20,10 +20,14 @@ main()
 
 
 def hosts(folder: Path) -> list:
-    """Two Pythons, each with an msrun beside it as the launcher looks for it; the second's takes itself for another host."""
+    """Two Pythons, each with an msrun beside it as the launcher looks for it; the second's takes itself for another
+    host."""
     (folder / "other_host.py").write_text(OTHER_HOST)
     programs = {"python": f'exec {sys.executable} "$@"'}
-    for name, msrun in (("first", f'exec {MSRUN} "$@"'), ("second", f'exec {sys.executable} {folder / "other_host.py"} "$@"')):
+    for name, msrun in (
+        ("first", f'exec {MSRUN} "$@"'),
+        ("second", f'exec {sys.executable} {folder / "other_host.py"} "$@"'),
+    ):
         (folder / name).mkdir()
         for program, line in {**programs, "msrun": msrun}.items():
             path = folder / name / program
@@ -34,15 +38,31 @@ def hosts(folder: Path) -> list:
 
 def start_host(rank: int, python: Path, folder: Path, meeting: int, line: list) -> subprocess.Popen:
     (folder / "empty.yaml").write_text("{}")
-    variables = {"DGN_PYTHON": str(python), "DGN_OPTIONS": " ".join(line), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(meeting),
-                 "WORKER_NUM": "4", "NODE_RANK": str(rank)}
-    return subprocess.Popen(["bash", str(ROOT / "scripts" / "run_distribute_train.sh"), "CPU", "2", "empty.yaml", "", str(folder / "run")],
-                            env={**environment(), **variables}, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    variables = {
+        "DGN_PYTHON": str(python),
+        "DGN_OPTIONS": " ".join(line),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(meeting),
+        "WORKER_NUM": "4",
+        "NODE_RANK": str(rank),
+    }
+    return subprocess.Popen(
+        ["bash", str(ROOT / "scripts" / "run_distribute_train.sh"), "CPU", "2", "empty.yaml", "", str(folder / "run")],
+        env={**environment(), **variables},
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def test_two_hosts_of_two_processes_train_as_one_process(images, alone, tmp_path):
     meeting, line = port(), arguments(images, tmp_path / "run", 10, *OPTIONS)
-    settings = [word for k, word in enumerate(line) if line[k] == "--set" or line[k - 1] == "--set"] + ["--data", str(images), "--train-only"]
+    settings = [word for k, word in enumerate(line) if line[k] == "--set" or line[k - 1] == "--set"] + [
+        "--data",
+        str(images),
+        "--train-only",
+    ]
     running = [start_host(rank, python, tmp_path, meeting, settings) for rank, python in enumerate(hosts(tmp_path))]
     for host in running:
         output, errors = host.communicate(timeout=200)
@@ -68,7 +88,13 @@ def test_a_host_does_not_wait_for_one_that_has_failed(images, tmp_path):
 def test_missing_settings_of_several_hosts_are_named(tmp_path):
     line = ["bash", str(ROOT / "scripts" / "run_distribute_train.sh"), "CPU", "2"]
     unequal, third = "every host has DEVICE_NUM", {"NODE_RANK": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
-    for wrong, message in (({"WORKER_NUM": "4"}, "MASTER_ADDR"), ({"WORKER_NUM": "3"}, unequal), ({"WORKER_NUM": "4", **third}, unequal),
-                        ({"NODE_RANK": "x"}, "NODE_RANK is x")):
-        done = subprocess.run(line, env={**environment(), **wrong}, cwd=tmp_path, text=True, capture_output=True, timeout=60)
+    for wrong, message in (
+        ({"WORKER_NUM": "4"}, "MASTER_ADDR"),
+        ({"WORKER_NUM": "3"}, unequal),
+        ({"WORKER_NUM": "4", **third}, unequal),
+        ({"NODE_RANK": "x"}, "NODE_RANK is x"),
+    ):
+        done = subprocess.run(
+            line, env={**environment(), **wrong}, cwd=tmp_path, text=True, capture_output=True, timeout=60
+        )
         assert done.returncode == 2 and message in done.stderr, done.stderr

@@ -10,7 +10,14 @@ from dgn.__main__ import main
 from dgn.training import checkpoint
 from tests.training.tiny import arguments, as_it_was, final_state, resume
 
-OPTIONS = ["--set", "training.learning_rate=0.01", "--set", "training.checkpoint_every=59", "--set", "training.checkpoints_kept=9"]
+OPTIONS = [
+    "--set",
+    "training.learning_rate=0.01",
+    "--set",
+    "training.checkpoint_every=59",
+    "--set",
+    "training.checkpoints_kept=9",
+]
 
 
 @pytest.fixture(scope="module")
@@ -62,5 +69,7 @@ def test_a_resumed_run_reinitializes_alike(images, tmp_path):
 
 @pytest.mark.parametrize("setting", ["model.kind=plain", "training.method=vae", "training.freeze=geometry"])
 def test_where_it_has_no_meaning_it_is_refused(images, tmp_path, setting, capsys):
-    assert main(arguments(images, tmp_path / "run", 2, "--set", "training.reinit_appearance=[1]", "--set", setting)) == 2
+    assert (
+        main(arguments(images, tmp_path / "run", 2, "--set", "training.reinit_appearance=[1]", "--set", setting)) == 2
+    )
     assert "training.reinit_appearance needs model.kind deformable" in capsys.readouterr().err

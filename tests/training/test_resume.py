@@ -43,7 +43,9 @@ def test_a_shorter_run_that_is_resumed_for_longer(images, unbroken, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed session"])
-def test_a_signal_in_the_middle_of_an_epoch_saves_and_prints_how_to_resume(number, images, unbroken, tmp_path, monkeypatch, capsys):
+def test_a_signal_in_the_middle_of_an_epoch_saves_and_prints_how_to_resume(
+    number, images, unbroken, tmp_path, monkeypatch, capsys
+):
     output, step = tmp_path / "run", AlternatingBackPropagation.step
 
     def step_and_signal(self, batch, latents):
@@ -78,10 +80,18 @@ def test_killed_again_and_again_nothing_is_lost_or_wrong(images, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     reached, kills = [0], 0
     while kills < 6:
-        line = ["train", "--device", "CPU", "--output", str(output), "--resume"] if (output / "config.yaml").exists() else \
-            arguments(images, output, epochs)
-        with subprocess.Popen([sys.executable, "-m", "dgn", *line], env=environment, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True) as process:
+        line = (
+            ["train", "--device", "CPU", "--output", str(output), "--resume"]
+            if (output / "config.yaml").exists()
+            else arguments(images, output, epochs)
+        )
+        with subprocess.Popen(
+            [sys.executable, "-m", "dgn", *line],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
             if kills % 3 == 2:  # anywhere, start-up and the reading of a checkpoint included
                 time.sleep(rng.uniform(0.5, 5))
             else:  # while it trains: an epoch or two, then a moment more
@@ -148,8 +158,13 @@ def test_a_second_process_is_refused_and_the_holder_named(images, unbroken, tmp_
     output = tmp_path / "run"
     assert main(arguments(images, output, 1)) == 0
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(output)], env=environment, text=True, stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(output)],
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
         assert holder.stdout.readline() == "held\n"
         assert resume(output, "training.epochs=2") == 2
         assert f"is in use by process {holder.pid} on" in capsys.readouterr().err

@@ -25,9 +25,15 @@ class LinearEncoder(nn.Cell):
 
     def __init__(self, maps, log_variances) -> None:
         super().__init__()
-        self.maps = ms.ParameterTuple([ms.Parameter(ms.Tensor(m.astype(np.float32)), name=f"map{k}") for k, m in enumerate(maps)])
-        self.log_variances = ms.ParameterTuple([ms.Parameter(ms.Tensor(v.astype(np.float32)), name=f"log_variance{k}")
-                                                for k, v in enumerate(log_variances)])
+        self.maps = ms.ParameterTuple(
+            [ms.Parameter(ms.Tensor(m.astype(np.float32)), name=f"map{k}") for k, m in enumerate(maps)]
+        )
+        self.log_variances = ms.ParameterTuple(
+            [
+                ms.Parameter(ms.Tensor(v.astype(np.float32)), name=f"log_variance{k}")
+                for k, v in enumerate(log_variances)
+            ]
+        )
 
     def construct(self, x):
         posterior = ()
@@ -44,8 +50,8 @@ def inputs(x, noise) -> tuple:
 
 def numpy_elbo(a, b, x, means, log_variances, noise):
     z = [m + np.exp(v / 2) * n for m, v, n in zip(means, log_variances, noise)]
-    fit = np.square(x - z[0] @ a - z[1] @ b).sum(1) / (2 * SIGMA ** 2)
-    kl = sum(0.5 * (np.exp(v) + m ** 2 - 1 - v).sum(1) for m, v in zip(means, log_variances))
+    fit = np.square(x - z[0] @ a - z[1] @ b).sum(1) / (2 * SIGMA**2)
+    kl = sum(0.5 * (np.exp(v) + m**2 - 1 - v).sum(1) for m, v in zip(means, log_variances))
     return (fit + kl).mean()
 
 
@@ -67,11 +73,17 @@ def test_at_the_true_posterior_it_is_the_negative_log_likelihood(rng):
     means = np.stack([linear_posterior(a, b, row, SIGMA)[0] for row in x])
     covariance = linear_posterior(a, b, x[0], SIGMA)[1]
     maps = np.linalg.lstsq(x, means, rcond=None)[0]
-    elbo = NegativeElbo(Energy(LinearModel(a, b)), LinearEncoder([maps[:, :2], maps[:, 2:]], np.split(np.log(np.diag(covariance)), 2)))
-    draws = [float(elbo(*inputs(x, rng.standard_normal((2, 4, 2)).astype(np.float32)))[0].asnumpy()) for _ in range(2000)]
-    marginal = SIGMA ** 2 * np.eye(5) + w.T @ w
+    elbo = NegativeElbo(
+        Energy(LinearModel(a, b)), LinearEncoder([maps[:, :2], maps[:, 2:]], np.split(np.log(np.diag(covariance)), 2))
+    )
+    draws = [
+        float(elbo(*inputs(x, rng.standard_normal((2, 4, 2)).astype(np.float32)))[0].asnumpy()) for _ in range(2000)
+    ]
+    marginal = SIGMA**2 * np.eye(5) + w.T @ w
     # the energy leaves out the constant log(2 pi sigma^2) / 2 of every pixel
-    likelihood = 0.5 * (np.einsum("ni,ij,nj->n", x, np.linalg.inv(marginal), x) + np.linalg.slogdet(marginal)[1] - 5 * np.log(SIGMA ** 2))
+    likelihood = 0.5 * (
+        np.einsum("ni,ij,nj->n", x, np.linalg.inv(marginal), x) + np.linalg.slogdet(marginal)[1] - 5 * np.log(SIGMA**2)
+    )
     assert np.mean(draws) == pytest.approx(likelihood.mean(), rel=0.02)
 
 
@@ -82,11 +94,15 @@ def test_the_step_descends_the_gradient_of_encoder_and_model(rng):
     noise = [rng.standard_normal((8, d)).astype(np.float32) for d in (2, 3)]
     encoder = LinearEncoder(maps, variances)
     model = LinearModel(a, b)
-    step = TrainStep(NegativeElbo(Energy(model), encoder), adam([*model.trainable_params(), *encoder.trainable_params()]))
-    (loss, errors, kl, *means), = step(1e-3, [inputs(x, noise)])
+    step = TrainStep(
+        NegativeElbo(Energy(model), encoder), adam([*model.trainable_params(), *encoder.trainable_params()])
+    )
+    ((loss, errors, kl, *means),) = step(1e-3, [inputs(x, noise)])
 
     def value(m0, v0):
-        return numpy_elbo(a, b, x, [x @ m0, x @ maps[1]], [np.broadcast_to(v, (8, len(v))) for v in (v0, variances[1])], noise)
+        return numpy_elbo(
+            a, b, x, [x @ m0, x @ maps[1]], [np.broadcast_to(v, (8, len(v))) for v in (v0, variances[1])], noise
+        )
 
     assert float(loss) == pytest.approx(value(maps[0], variances[0]), rel=1e-4)
     np.testing.assert_allclose(means[1], x @ maps[1], rtol=1e-4, atol=1e-4)
@@ -97,14 +113,28 @@ def test_the_step_descends_the_gradient_of_encoder_and_model(rng):
             up, down = start.copy(), start.copy()
             up[place] += 1e-4
             down[place] -= 1e-4
-            gradient = (value(up, variances[0]) - value(down, variances[0])) if k == 0 else (value(maps[0], up) - value(maps[0], down))
+            gradient = (
+                (value(up, variances[0]) - value(down, variances[0]))
+                if k == 0
+                else (value(maps[0], up) - value(maps[0], down))
+            )
             assert moved[place] == pytest.approx(-1e-3 * np.sign(gradient), rel=0.05)
 
 
 @pytest.mark.parametrize("kind", ["plain", "deformable"])
 def test_every_model_learns_by_vae_and_resumes_bit_for_bit(images, tmp_path, kind):
-    settings = ["--set", "training.method=vae", "--set", f"model.kind={kind}", "--set", "training.learning_rate=0.01",
-                "--set", "inference.sigma=0.2", "--set", "training.checkpoint_every=50"]
+    settings = [
+        "--set",
+        "training.method=vae",
+        "--set",
+        f"model.kind={kind}",
+        "--set",
+        "training.learning_rate=0.01",
+        "--set",
+        "inference.sigma=0.2",
+        "--set",
+        "training.checkpoint_every=50",
+    ]
     assert main(arguments(images, tmp_path / "whole", 100, *settings, measured=True)) == 0
     whole = final_state(tmp_path / "whole")
     assert whole["records"][-1]["msre"] < 0.8 * whole["records"][0]["msre"] and whole["records"][-1]["kl"] > 0

@@ -10,8 +10,18 @@ import numpy as np
 
 from dgn.__main__ import main
 
-SETTINGS = ["data.size=16", "data.held_out=2", "model.z_app=4", "model.z_geo=3", "model.width=8", "inference.steps=2",
-            "training.batch_size=4", "training.checkpoint_every=1", "evaluation.steps=4", "evaluation.images=2"]
+SETTINGS = [
+    "data.size=16",
+    "data.held_out=2",
+    "model.z_app=4",
+    "model.z_geo=3",
+    "model.width=8",
+    "inference.steps=2",
+    "training.batch_size=4",
+    "training.checkpoint_every=1",
+    "evaluation.steps=4",
+    "evaluation.images=2",
+]
 
 
 def write_images(folder: Path, count: int = 10, size: int = 16, seed: int = 0) -> Path:
@@ -25,8 +35,18 @@ def write_images(folder: Path, count: int = 10, size: int = 16, seed: int = 0) -
 
 
 def arguments(images: Path, output: Path, epochs: int, *extra: str, measured: bool = False) -> list:
-    """A `train` command line; extra: more of it, which may change SETTINGS; measured: with numbers and pictures at the end."""
-    line = ["train", "--device", "CPU", "--data", str(images), "--output", str(output), *([] if measured else ["--train-only"])]
+    """A `train` command line; extra: more of it, which may change SETTINGS; measured: with numbers and pictures at the
+    end."""
+    line = [
+        "train",
+        "--device",
+        "CPU",
+        "--data",
+        str(images),
+        "--output",
+        str(output),
+        *([] if measured else ["--train-only"]),
+    ]
     for setting in [*SETTINGS, f"training.epochs={epochs}"]:
         line += ["--set", setting]
     return [*line, *extra]
@@ -34,13 +54,23 @@ def arguments(images: Path, output: Path, epochs: int, *extra: str, measured: bo
 
 def resume(output: Path, *settings: str) -> int:
     """The exit code of going on with a run."""
-    return main(["train", "--device", "CPU", "--output", str(output), "--resume", "--train-only",
-                 *(word for setting in settings for word in ("--set", setting))])
+    return main(
+        [
+            "train",
+            "--device",
+            "CPU",
+            "--output",
+            str(output),
+            "--resume",
+            "--train-only",
+            *(word for setting in settings for word in ("--set", setting)),
+        ]
+    )
 
 
 def as_it_was(output: Path, target: Path, epoch: int) -> Path:
-    """A copy of a run as it stood when it had the checkpoint of `epoch`, which it must have kept: what a run leaves that is
-    stopped there. Its records and chains are as a later stop left them, for the resumed run to put right."""
+    """A copy of a run as it stood when it had the checkpoint of `epoch`, which it must have kept: what a run leaves
+    that is stopped there. Its records and chains are as a later stop left them, for the resumed run to put right."""
     shutil.copytree(output, target)
     for folder in (target / "checkpoints").glob("epoch_*"):
         if folder.name > f"epoch_{epoch:05d}":
@@ -57,5 +87,8 @@ def final_state(output: Path) -> dict:
     records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     for record in records:
         del record["seconds"], record["images_per_second"]
-    return {"name": newest.name, "records": records,
-            **{file.name: file.read_bytes() for file in newest.iterdir() if file.suffix in (".npy", ".ckpt")}}
+    return {
+        "name": newest.name,
+        "records": records,
+        **{file.name: file.read_bytes() for file in newest.iterdir() if file.suffix in (".npy", ".ckpt")},
+    }

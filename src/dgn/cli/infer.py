@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     given = given_latents(trained.model.groups, source)
     output = new_folder(Path(args.output))
     names = [source.name(index) for index in range(len(source))]
-    latents, errors, shown = [], [], None
+    latents, errors, shown = [], [], ()
     frames = trained.config.data.frames
     kind, chunk = ("clip", max(CHUNK // frames, 1)) if frames else ("image", CHUNK)
     with tqdm(total=len(source), unit=kind, disable=not sys.stderr.isatty()) as bar:
@@ -93,11 +93,11 @@ def write(output: Path, names: List[str], decoded, lengths=None) -> None:
     for row, name in enumerate(names):
         own = rows(decoded, row)
         image, appearance, displacement = own
-        if lengths is not None:
-            image, appearance, displacement = (a[:lengths[row]] for a in own)
-            image, appearance = strip(image), strip(appearance)
+        if lengths is not None and appearance is not None and displacement is not None:
+            image, appearance = strip(image[:lengths[row]]), strip(appearance[:lengths[row]])
+            displacement = displacement[:lengths[row]]
         write_image(output / "reconstruction" / png_name(name), image)
-        if appearance is not None:
+        if appearance is not None and displacement is not None:
             write_image(output / "appearance" / png_name(name), appearance)
             write_array(output / "displacement" / f"{name}.npy", displacement)
 

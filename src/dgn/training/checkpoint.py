@@ -214,7 +214,8 @@ def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
               for there, here in prefixes.items() if name.startswith(there)}
     wanted = {name: p for name, p in _named(cell).items() if name.startswith(tuple(prefixes.values()))}
     if isinstance(cell, nn.Optimizer) and set(stored) != set(wanted) and len(stored) == len(wanted):
-        # MindSpore names moments by the Cells that held the weights, which differ between versions; their order does not
+        # MindSpore names moments by the Cells that held the weights, which differ between versions; their order does
+        # not
         stored = dict(zip(wanted, stored.values()))
     extra = [name for name in stored if name not in wanted]
     if extra:

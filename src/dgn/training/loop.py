@@ -128,8 +128,8 @@ def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> Tuple[Sums, int]:
     except UserError as error:  # an image that can no longer be read
         if state.group.size > 1:
             raise
-        raise UserError(f"{error}. The training was saved before: {_save(run, state, position, sums)}; --resume continues "
-                        "it once the image is back") from None
+        raise UserError(f"{error}. The training was saved before: {_save(run, state, position, sums)}; --resume "
+                        "continues it once the image is back") from None
     return sums, len(order)
 
 
