@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     given = given_latents(trained.model.groups, source)
     output = new_folder(Path(args.output))
     names = [source.name(index) for index in range(len(source))]
-    latents, errors, shown = [], [], ()
+    latents, errors = [], []
+    shown: tuple = ()
     frames = trained.config.data.frames
     kind, chunk = ("clip", max(CHUNK // frames, 1)) if frames else ("image", CHUNK)
     with tqdm(total=len(source), unit=kind, disable=not sys.stderr.isatty()) as bar:
