@@ -10,20 +10,15 @@ import numpy as np
 import pytest
 from mindspore.train import mind_ir_pb2 as proto
 
-from dgn import build as make
 from dgn.__main__ import main
 from dgn.export import infer310
 from dgn.figures import bases
 from dgn.figures.sheet import tile
-from dgn.inference import unseen
+from dgn.run import load
 from tests.ascend310.conftest import HERE, ODD, run
 from tests.data.test_formats import write_mnist
-from tests.experiments.test_clips import train as train_clips
+from tests.export.test_export import train_clips
 from tests.training.tiny import arguments
-
-
-def load(run_folder):
-    return make.load_run(run_folder, "CPU")
 
 
 def write_latents(folder, rng, groups, count):
@@ -80,7 +75,7 @@ def test_traverse_agrees_with_python(program, trained, tmp_path):
 def test_infer(program, trained, tmp_path):
     """Without noise the latents are those of Python's sampler; with noise they depend on the seed, not on the batch."""
     model = load(trained)
-    x = model.open_sources().train.read(np.arange(3))
+    x = model.sources.train.read(np.arange(3))
     (tmp_path / "images").mkdir()
     np.save(tmp_path / "images" / "x.npy", x)
     names = ["x_0", "x_1", "x_2"]
@@ -92,7 +87,7 @@ def test_infer(program, trained, tmp_path):
         written = names[:1 if "--limit" in words else 3]
         return [infer310.read_written(tmp_path / name / group.name, written) for group in model.model.groups]
 
-    expected = unseen.infer(model.sampler, x, 0, model.last_sigma, 1, settle=6)
+    expected = model.infer(x, steps=0, descent_steps=6)
     for option in ("--descent_steps", "--settle"):  # the current and the former name
         for z, z_expected in zip(infer(option, "--steps", 0, option, 6), expected):
             np.testing.assert_allclose(z, z_expected, atol=1e-6)
@@ -107,7 +102,7 @@ def test_infer(program, trained, tmp_path):
 
 
 def test_the_decoder_of_a_video_model(program, tmp_path, rng):
-    assert train_clips(tmp_path / "run", 1) == 0
+    assert train_clips(tmp_path / "run") == 0
     assert main(["export", str(tmp_path / "run"), "--mindir-version", "1", "--batch", "2"]) == 0
     model = load(tmp_path / "run")
     latents, names = write_latents(tmp_path / "z", rng, model.model.groups, 3)
@@ -219,7 +214,7 @@ def labelled(tmp_path_factory):
 
 def test_labels_are_required_and_not_changed(program, labelled, tmp_path):
     run_folder = load(labelled / "run")
-    np.save(tmp_path / "x.npy", run_folder.open_sources().train.read(np.arange(3)))
+    np.save(tmp_path / "x.npy", run_folder.sources.train.read(np.arange(3)))
     words = ("--mindir_path", labelled / "run" / "export_mindir1" / "inference_lite.mindir", "--job", "infer",
              "--input_path", tmp_path, "--output_path", tmp_path / "out", "--steps", 4)
     done = program(*words)
@@ -293,7 +288,7 @@ def test_bench_beside_python(build, monkeypatch, capsys):
 
     monkeypatch.setattr(beside, "BATCHES", (2,))
     monkeypatch.setattr(beside, "CALLS", 3)
-    line = ["bench", "--rounds", "1", "--set", "data.size=16", "--set", "model.width=8", "--program"]
+    line = ["bench", "program", "--rounds", "1", "--set", "data.size=16", "--set", "model.width=8"]
     assert main([*line, str(build / "dgn_infer")]) == 0
     rows = capsys.readouterr().out.splitlines()[1:]
     assert [row[:34].strip() for row in rows] == ["decoder, batch 2", "Langevin step, batch 2"]
