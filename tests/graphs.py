@@ -27,6 +27,8 @@ from mindspore import Tensor, nn
 
 from dgn import device, recipe
 from dgn.config import Config
+from dgn.export import cells
+from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference.langevin import make_energy, make_sampler
 from dgn.nets.build import make_model
 from dgn.nets.model import Model
@@ -39,13 +41,15 @@ TRAINED = {
     "paper": (),
     "options": ("model.smooth_appearance=true", "model.control_grid=8", "inference.smoothness=0.1", "model.scaling=he",
                 "model.refine=true", "training.adversarial=minimax", "training.micro_batches=2",
-                "inference.order=simultaneous"),
+                "inference.order=simultaneous", "inference.preconditioner=gauss_newton",
+                "inference.sigma_app=[[0,4],[5,1]]"),
     "labels, VAE": ("model.appearance=label", "training.method=vae", "data.grey=true"),
     "plain": ("model.kind=plain",),
     "critic": ("training.adversarial=nonsaturating", "training.r1_interval=2"),
     "clips": ("data.frames=3", "model.network=table5", "model.alpha=2", "model.xi_app=0"),
-    "16 bits": ("model.precision=mixed",),
+    "16 bits": ("model.precision=float16", "training.mean_displacement_weight=0.1"),
 }
+UPDATES_ONLY = ("critic", "16 bits")  # decoder and sampler are the paper's
 EXPORTED = {
     "paper": (),
     "options": ("model.smooth_appearance=true", "model.control_grid=8", "model.scaling=he", "model.refine=true"),
@@ -81,7 +85,7 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
     latents, noise = state(model, SAMPLES)
     inputs = (x, mask, number, *latents, *(latents if training.adversarial != "none" else ()))
     update = trainer.update if training.method == "vae" else trainer.generator
-    if name not in ("critic", "16 bits"):  # whose model and sampler are the paper's
+    if name not in UPDATES_ONLY:
         yield Graph("decoder", model, tuple(latents))
         yield Graph("sampler", trainer.sampler, (x, mask, number, *latents, *noise))
     if training.micro_batches > 1:
@@ -96,24 +100,25 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
 
 def exported(config: Config) -> Iterator[Graph]:
     """The Cells that `dgn export` writes."""
-    from dgn.export import cells
-
     config = cells.portable(config)
-    model = make_model(config)
+    model = cells.fold(make_model(config))
     latents, noise = state(model, 1)
     yield Graph("decoder", model, tuple(latents))
     if not config.data.frames:
         x = zeros(1, model.channels, model.size, model.size)
         sampler = make_sampler(make_energy(model, config), config)
         yield Graph("inference", cells.Inference(sampler, 1.0), (x, *latents, *noise))
+        yield Graph("inference for Lite", AdjointLangevin(sampler, 1.0), (x, *latents, *noise))
 
 
 def dumped(folder: Path) -> Set[str]:
-    """Operators of the graphs dumped in `folder`, which is emptied."""
+    """Operators of the graphs dumped in `folder`, which is emptied. Raises RuntimeError if there is none."""
     operators: Set[str] = set()
     for path in folder.glob("*validate*.ir"):
         operators |= set(re.findall(r"^ +%\d+\(.*?\) = (?:PrimFunc_)?(\w+)\(", path.read_text(), re.MULTILINE))
         path.unlink()
+    if not operators:
+        raise RuntimeError(f"MindSpore dumped no graph in {folder}; its path must be absolute")
     return operators
 
 

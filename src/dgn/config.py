@@ -71,7 +71,8 @@ class Model:
     network: str = choice("table4", "table4", "table5", fixed=True)  # Table 5 (video) takes width 256 and alpha 2
     width: int = number(128, 8, fixed=True)  # channels of the geometry generator's first map
     min_channels: int = number(1, 1, fixed=True)  # of any hidden layer: Table 4's halving would leave 4 at 256x256
-    precision: str = choice("float32", "float32", "mixed", fixed=True)  # mixed: hidden layers in 16 bits (Ascend, GPU)
+    # of the hidden layers; mixed: float16; bfloat16 on Ascend only
+    precision: str = choice("float32", "float32", "float16", "bfloat16", "mixed", fixed=True)
     alpha: float = number(0.625, above=0, high=4, fixed=True)  # scheme 1: appearance / geometry channels (5.7)
     scaling: str = choice("none", "none", "he", fixed=True)  # scheme 2: weights scaled at run time by He's constant
     beta: float = number(0.3, above=0, high=10, fixed=True)  # scheme 2: additional scale of the geometry's weights

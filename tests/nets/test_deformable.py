@@ -5,9 +5,12 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import nn, ops
 
 from dgn import config as cfg
-from dgn.nets import deformable
+from dgn import device
+from dgn.nets import deformable, stack
+from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv
 from dgn.nets.deformable import DeformableGenerator, spline_weights
 from dgn.nets.layers import Deconv, parameter_count, truncated_normal
 from dgn.nets.model import decode
@@ -22,8 +25,8 @@ def latents(count, rng, sizes=(64, 64)):
 
 
 def layer_shapes(branch):
-    stack = branch.stack
-    return [stack.dense.weight.shape, *(layer.weight.shape for layer in [*stack.hidden, stack.last])]
+    layers = [*branch.stack.hidden, branch.stack.last]
+    return [branch.stack.dense.weight.shape, *(layer.weight.shape for layer in layers)]
 
 
 def test_table_4():
@@ -110,21 +113,65 @@ def test_a_control_grid_gives_fewer_layers_and_a_smooth_field(rng):
     assert np.abs(np.diff(smooth, axis=3)).mean() < 0.3 * np.abs(np.diff(rough, axis=3)).mean()
 
 
-def test_mixed_precision_is_the_same_model_to_three_digits(rng):
+def test_float16_is_the_same_model_to_three_digits(rng):
     """float16 has eleven significant bits; weights and their gradients stay float32."""
     z = latents(4, rng)
-    full, half = build(32, deconv="stock"), build(32, precision="mixed")
+    full, half = build(32, deconv="stock"), build(32, precision="float16")
     for a, b, scale in zip(decode(half, *z), decode(full, *z), (1, 1, full.branches[1].max_pixels)):
         assert a.dtype == np.float32
         np.testing.assert_allclose(a, b, atol=0.01 * scale)
     gradients = []
     for model in (full, half):
         branch = model.branches[1]
-        gradient = ms.ops.GradOperation(get_by_list=True)(branch, ms.ParameterTuple(branch.trainable_params()))
+        gradient = ops.GradOperation(get_by_list=True)(branch, ms.ParameterTuple(branch.trainable_params()))
         gradients.append([g.asnumpy() for g in gradient(ms.Tensor(z[1]))])
     for a, b in zip(*gradients):
         # by their norm: where a sum is near 0, rounding may switch a ReLU
         assert b.dtype == np.float32 and np.linalg.norm(a - b) < 0.03 * np.linalg.norm(a) + 1e-3
+
+
+def test_precisions(monkeypatch, caplog):
+    assert {name: stack.hidden_type(name) for name in ("float32", "float16", "mixed")} == {
+        "float32": ms.float32, "float16": ms.float16, "mixed": ms.float16}
+    for name in ("CPU", "GPU"):
+        monkeypatch.setattr(device, "current", lambda name=name: name)
+        caplog.clear()
+        assert stack.hidden_type("bfloat16") == ms.float32
+        assert f"no bfloat16 on {name}; using float32" in caplog.text
+    monkeypatch.setattr(device, "current", lambda: "Ascend")
+    assert stack.hidden_type("bfloat16") == ms.bfloat16
+
+
+def test_only_float32_layers_take_the_cpp_kernels():
+    for precision, deconv, kind in (("float32", "auto", NativeDeconv), ("float16", "auto", StockDeconv),
+                                    ("float16", "native", StockDeconv), ("mixed", "symmetric", SymmetricDeconv)):
+        layer = build(32, precision=precision, deconv=deconv).branches[0].stack.hidden[0]
+        assert isinstance(layer.deconv, kind), (precision, deconv)
+
+
+class InFloat32(nn.Cell):
+    """A deconvolution computed in float32 between casts: CPU has none in bfloat16."""
+
+    def __init__(self, deconv: nn.Cell) -> None:
+        super().__init__()
+        self.deconv = deconv
+
+    def construct(self, x, weight, bias):
+        out = self.deconv(*[ops.cast(value, ms.float32) for value in (x, weight, bias)])
+        return ops.cast(out, x.dtype)
+
+
+def test_bfloat16_is_the_same_model_to_two_digits(monkeypatch, rng):
+    z = latents(4, rng)
+    full = decode(build(32, deconv="stock"), *z)
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "current", lambda: "Ascend")
+        model = build(32, precision="bfloat16", warp="reference")
+    for branch in model.branches:
+        for layer in branch.stack.hidden:
+            layer.deconv = InFloat32(layer.deconv)
+    for a, b, scale in zip(decode(model, *z), full, (1, 1, model.branches[1].max_pixels)):
+        assert a.dtype == np.float32 and 1e-4 * scale < np.abs(a - b).max() < 0.1 * scale
 
 
 @pytest.mark.parametrize("options", [{}, {"refine": True, "control_grid": 8}, {"network": "table5", "min_channels": 10},

@@ -84,7 +84,7 @@ class DeformableGenerator(Model):
                        LatentGroup("z_geo", (model.z_geo,)))
         grid = model.control_grid or size
         he = model.scaling == "he"
-        options = StackOptions(1.0 if he else None, model.deconv, half=model.precision == "mixed")
+        options = StackOptions(1.0 if he else None, model.deconv, precision=model.precision)
         appearance, geometry = architectures(model, channels, size)
         appearance_stack = DeconvStack(model.z_app, appearance, generator(seed, "appearance weights"),
                                        replace(options, smooth_last=model.smooth_appearance))

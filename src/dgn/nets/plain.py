@@ -30,7 +30,7 @@ class PlainGenerator(Model):
         self.groups = (LatentGroup("z", (latent,)),)
         width = matching_width(model, channels, size)
         options = StackOptions(1.0 if model.scaling == "he" else None, model.deconv, model.smooth_appearance,
-                               half=model.precision == "mixed")
+                               precision=model.precision)
         architecture = table4(width, size, channels, model.min_channels)
         self.branches = nn.CellList([ImageGenerator(DeconvStack(latent, architecture, generator(seed, "plain weights"),
                                                                 options))])

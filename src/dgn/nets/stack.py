@@ -9,6 +9,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from dgn import device
+from dgn.nets.choice import warn_once
 from dgn.nets.layers import Deconv, Dense, LayerOptions, LayerShape
 
 
@@ -73,17 +75,28 @@ NETWORKS: Dict[str, Tuple[Callable[..., Architecture], Callable[..., Architectur
 class StackOptions:
     """How the layers of a stack are initialized and run.
 
-    gain: scheme 2 of 5.7, see dgn.nets.layers.ScaledLayer; deconv: model.deconv, see dgn.nets.deconv.
-    smooth_last: of the last layer, see Deconv; last_init_scale: factor of its initial weights.
-    half: the hidden deconvolutions, nearly all of the work and memory, run in 16 bits; weights, their gradients and the
-    stack's output stay float32.
+    gain: scheme 2 of 5.7, see dgn.nets.layers.ScaledLayer; deconv: model.deconv, see dgn.nets.deconv. smooth_last: of
+    the last layer, see Deconv; last_init_scale: factor of its initial weights. precision: model.precision, of the
+    hidden deconvolutions, which are nearly all of the work and memory; weights, their gradients and the stack's
+    output are float32 always.
     """
 
     gain: Optional[float] = None
     deconv: str = "auto"
     smooth_last: bool = False
     last_init_scale: float = 1.0
-    half: bool = False
+    precision: str = "float32"
+
+
+def hidden_type(precision: str) -> ms.Type:
+    """The type in which the hidden layers run for a value of model.precision.
+
+    The convolutions of CPU and GPU do not take bfloat16: there float32 is used, with a warning.
+    """
+    if precision == "bfloat16" and device.current() != "Ascend":
+        warn_once(f"model.precision: no bfloat16 on {device.current()}; using float32")
+        return ms.float32
+    return {"float32": ms.float32, "float16": ms.float16, "mixed": ms.float16, "bfloat16": ms.bfloat16}[precision]
 
 
 class DeconvStack(nn.Cell):
@@ -95,10 +108,11 @@ class DeconvStack(nn.Cell):
     def __init__(self, latent: int, architecture: Architecture, rng: np.random.Generator,
                  options: StackOptions = StackOptions()) -> None:
         super().__init__()
-        self.architecture, self.half = architecture, options.half
+        self.architecture, self.dtype = architecture, hidden_type(options.precision)
         self.first_map = (-1, architecture.channels, architecture.side, architecture.side)
         self.dense = Dense(latent, architecture.channels * architecture.side ** 2, rng, options.gain)
-        kind = "stock" if options.half else options.deconv
+        # the C++ kernels are float32 only
+        kind = options.deconv if self.dtype == ms.float32 or options.deconv == "symmetric" else "stock"
         hidden = LayerOptions(options.gain, relu=True, kind=kind)
         last = LayerOptions(options.gain, options.last_init_scale, smooth=options.smooth_last, kind=kind)
         *layers, last_layer = zip(architecture.inputs, architecture.layers)
@@ -112,14 +126,11 @@ class DeconvStack(nn.Cell):
         """The output of every layer, the dense layer's first, (N, channels, side, side) each."""
         x = ops.relu(self.dense(z)).reshape(self.first_map)
         maps = (x,)
-        if self.half:
-            x = ops.cast(x, ms.float16)
+        x = ops.cast(x, self.dtype)
         for layer in self.hidden:
             x = layer(x)
             maps = maps + (x,)
-        if self.half:
-            x = ops.cast(x, ms.float32)
-        return maps + (ops.tanh(self.last(x)),)
+        return maps + (ops.tanh(self.last(ops.cast(x, ms.float32))),)
 
 
 class ImageGenerator(nn.Cell):
