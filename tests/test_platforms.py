@@ -23,7 +23,7 @@ from tests.operators import STRUCTURE, Graphs
 
 SOURCE = Path(__file__).parents[1] / "src" / "dgn"
 CPU_ONLY = {"ops.Custom"}  # the C++ kernels, which are never chosen on another device
-NOT_OPERATORS = {"nn.Cell", "nn.CellList", "nn.Optimizer", "ops.GradOperation"}
+NOT_OPERATORS = {"nn.Cell", "nn.CellList", "nn.Optimizer", "ops.GradOperation", "ops.ReduceOp"}
 EVERYWHERE = {"Ascend", "GPU", "CPU"}
 
 # primitives without documentation of their own: (the operator that documents them, what they are)

@@ -99,7 +99,8 @@ def import_mindspore() -> None:
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:
-        raise UserError(f"MindSpore cannot be imported: {str(error).strip().splitlines()[0]}") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"MindSpore cannot be imported: {reason}; dgn doctor shows what is missing") from None
 
 
 @contextmanager

@@ -7,9 +7,8 @@ of an epoch's metrics, the wish to stop, and digests of checkpoint files cross t
 
 from __future__ import annotations
 
-from typing import Iterable, List, Optional
+from typing import Iterable, List, Optional, Tuple
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, communication, nn, ops
 
@@ -61,9 +60,9 @@ class ProcessGroup:
         """Whether the flag is set in any process; a collective."""
         return bool(self.gather_values([float(flag)]).any())
 
-    def gradient_reducer(self, weights: ms.ParameterTuple) -> Optional[nn.Cell]:
-        """Averages gradients of `weights` over processes; None for one process."""
-        return nn.DistributedGradReducer(weights, mean=True, degree=self.size) if self.size > 1 else None
+    def gradient_reducer(self) -> Optional[nn.Cell]:
+        """Averages a tuple of gradients over processes; None for one process."""
+        return _Mean(self.size) if self.size > 1 else None
 
 
 def process_group() -> ProcessGroup:
@@ -82,3 +81,17 @@ class _AllReduce(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         return self.all_reduce(x)
+
+
+class _Mean(nn.Cell):
+    """Mean over all processes of each tensor of a tuple."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.all_reduce, self.size = _AllReduce(), size
+
+    def construct(self, tensors: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+        means: Tuple[Tensor, ...] = ()
+        for x in tensors:
+            means = means + (self.all_reduce(x) / self.size,)
+        return means

@@ -55,6 +55,8 @@ def test_a_training_leaves_a_run_folder_with_everything(trained):
         "checkpoints",
         "latents",
         "figures",
+        "held_out.json",
+        ".lock",
     }
     assert {p.name for p in (trained / "figures").glob("*.png")} == PICTURES
     assert {p.name for p in (trained / "figures" / "epoch_00001").iterdir()} == PICTURES

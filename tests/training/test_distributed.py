@@ -181,7 +181,7 @@ def test_every_batch_has_equal_shares_of_every_shard(count, size, shards):
 def test_a_single_process_owns_all_samples_and_exchanges_nothing():
     group = ProcessGroup()
     assert group.is_first and group.shards(3) == range(3) and group.all_sum([1.5, 2]).tolist() == [1.5, 2]
-    assert group.any(True) and not group.any(False) and group.gradient_reducer(None) is None
+    assert group.any(True) and not group.any(False) and group.gradient_reducer() is None
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():

@@ -50,7 +50,7 @@ def iteration(config: Config, group: ProcessGroup, rounds: int) -> Result:
     seconds, exchange = _timed(step, group, rounds), [0.0]
     weights = trainer.optimizers["optimizer"].parameters
     if group.size > 1:
-        gradients, reducer = [ops.zeros_like(weight) for weight in weights], _Exchange(group.gradient_reducer(weights))
+        gradients, reducer = [ops.zeros_like(weight) for weight in weights], _Exchange(group.gradient_reducer())
         exchange = _timed(lambda: [value.asnumpy() for value in reducer(*gradients)], group, 5 * rounds)
     memory = float(group.gather_values([peak_memory()])[:, 0].max())
     count = sum(parameter_count(cell) for cell in [model, *([trainer.encoder] if trainer.encoder else [])])

@@ -42,7 +42,7 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
 
     def step(objective, weights) -> TrainStep:
         optimizer = adam(weights, training.adam_beta1, training.adam_beta2)
-        return TrainStep(objective, optimizer, group.gradient_reducer(optimizer.parameters), training.micro_batches)
+        return TrainStep(objective, optimizer, group.gradient_reducer(), training.micro_batches)
 
     if training.method == "vae":
         encoder = make_encoder(config, model)
@@ -62,7 +62,7 @@ def _adversarial(config: Config, sampler: Langevin, group: ProcessGroup) -> Adve
     actor_adam, critic_adam = adam(energy.model.trainable_params(), *betas), adam(critic.trainable_params(), *betas)
 
     def step(objective, optimizer) -> TrainStep:
-        return TrainStep(objective, optimizer, group.gradient_reducer(optimizer.parameters), training.micro_batches)
+        return TrainStep(objective, optimizer, group.gradient_reducer(), training.micro_batches)
 
     return Adversarial(
         sampler, step(Actor(energy, critic, training.likelihood_weight, training.adversarial), actor_adam),
