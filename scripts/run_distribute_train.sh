@@ -95,7 +95,7 @@ else
     esac
 fi
 
-# msrun runs the command python on PATH, or python3 if it is told to
+# msrun runs the command python on PATH, or python3 if asked to
 export PATH="$BIN:$PATH"
 INTERPRETER=()
 [ "$(basename -- "$PYTHON")" != python3 ] || INTERPRETER=(python3)

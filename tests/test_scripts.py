@@ -102,7 +102,7 @@ def test_experiment(project, recipe):
     assert shown.returncode == 0 and "largest R" in shown.stdout, shown.stderr
 
 
-def test_a_wrong_version_is_said_at_start(monkeypatch, capsys):
+def test_a_wrong_version_is_reported_at_start(monkeypatch, capsys):
     from importlib import metadata
 
     from dgn.__main__ import main

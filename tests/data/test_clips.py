@@ -80,7 +80,7 @@ def test_numbered_frames_are_put_in_the_order_of_their_numbers(tmp_path):
     assert numbered(["walk1.png", "walk/1.png"]) == {"walk": ["walk1.png"], "walk_": ["walk/1.png"]}
 
 
-def test_images_that_are_no_frames_are_said_and_a_broken_frame_is_named(tmp_path, caplog):
+def test_images_that_are_no_frames_are_reported_and_a_broken_frame_is_named(tmp_path, caplog):
     write_frames(tmp_path / "walk", [1, 2, 3])
     cv2.imwrite(str(tmp_path / "walk" / "2_mended.png"), picture(0))
     source = ClipFolder(tmp_path, "frames", 3, Cut(16))
@@ -115,7 +115,7 @@ def test_a_strip_is_a_row_of_square_frames(tmp_path):
     assert len(left) == 1 and left.skipped[0][0] == "odd.png"
 
 
-def test_mistakes_are_told(tmp_path):
+def test_mistakes_are_reported(tmp_path):
     with pytest.raises(UserError, match="no video files in it"):
         ClipFolder(tmp_path, "videos", 3, Cut(16))
     (tmp_path / "broken.mp4").write_bytes(b"this is no video")
@@ -127,7 +127,7 @@ def test_mistakes_are_told(tmp_path):
         ClipFolder(tmp_path, "frames", 3, Cut(16))
 
 
-def test_a_video_that_is_cut_short_is_told(tmp_path, rng):
+def test_a_truncated_video_is_reported(tmp_path, rng):
     write_video(tmp_path / "cut.avi", 40, 64, rng)
     whole = (tmp_path / "cut.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(whole[:len(whole) // 2])

@@ -1,4 +1,4 @@
-"""Folders with known views and landmarks, in the layouts that are told apart."""
+"""Folders with known views and landmarks, in the layouts that are recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Order and batches: every sample is visited, the next batch is read ahead, errors arrive where they belong."""
+"""Order and batches: every sample is used, the next batch is prefetched, errors are raised with their batch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Numbers(Source):
 
 
 @pytest.mark.parametrize("count, size", [(12, 4), (10, 4), (3, 3), (7, 5)])
-def test_every_sample_is_visited_in_batches_of_one_size(count, size):
+def test_every_sample_is_in_batches_of_one_size(count, size):
     order = epoch_order(count, size, draw)
     assert all(len(batch) == size for batch in order) and len(order) == -(-count // size)
     assert set(np.concatenate(order)) == set(range(count))

@@ -70,7 +70,7 @@ def test_moments_are_those_of_all_values(tmp_path):
         assert mean == pytest.approx(values.mean(), abs=1e-5) and std == pytest.approx(values.std(), rel=1e-5)
 
 
-def test_shards_are_the_parts_of_one_bank_and_can_be_dealt_anew(tmp_path):
+def test_shards_are_parts_of_one_bank_and_can_be_redistributed(tmp_path):
     count = 4100  # more than one block, and no multiple of the shards
     whole = LatentBank.create(tmp_path / "whole", GROUPS, count, seed=1)
     everyone = np.arange(count)

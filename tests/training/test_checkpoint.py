@@ -85,7 +85,7 @@ def test_damage_is_found_and_the_one_before_used(state, harm, reason, caplog):
     assert checkpoint.newest_whole(state[2]) == second  # written anew in its place
 
 
-def test_no_usable_checkpoint_is_said(state):
+def test_no_usable_checkpoint_is_reported(state):
     with pytest.raises(UserError, match="no usable checkpoint"):
         checkpoint.newest_whole(state[2])
 

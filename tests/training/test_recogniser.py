@@ -42,7 +42,7 @@ def test_a_motion_is_recognised_although_people_differ_by_far_more(rng):
     assert accuracy(*sequences(rng, offset=100), epochs=30) > 0.95
 
 
-def test_sequences_that_begin_with_an_expression(rng):
+def test_sequences_that_start_with_an_expression(rng):
     """Nothing moves: classes differ in what the frames are, not in how they change."""
     x, lengths, truth, persons = sequences(rng, noise=0)
     x = np.repeat(np.where(truth == 0, 1, -1)[:, None, None] + 0 * x[:, :1], x.shape[1], 1).astype(np.float32)

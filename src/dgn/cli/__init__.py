@@ -27,7 +27,7 @@ def user_path(text: str) -> str:
 
 
 def above_zero(text: str) -> float:
-    """An argument such as the reach of a traversal: a number above 0 and below 1000."""
+    """An argument such as the range of a traversal: a number above 0 and below 1000."""
     try:
         value = float(text)
     except ValueError:

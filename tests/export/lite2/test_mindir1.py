@@ -94,7 +94,7 @@ def test_operators_that_have_attributes_already_stay(tmp_path):
     (Graph("x").constant("type", type=Attribute.INT64, i=99).operator("Cast", ["x", "type"]), (), "Cast (node 1)"),
     (Graph("x").operator("ReLU", ["x"]), ("a", "b"), "1 inputs, and 2 names"),
     (Graph("x"), (), "holds no graph")])
-def test_what_cannot_be_rewritten_is_named(graph, names, said, tmp_path):
+def test_an_operator_without_a_rule_is_named(graph, names, said, tmp_path):
     with pytest.raises(RunFailed) as caught:
         graph.rewritten(tmp_path, *names)
     assert said in str(caught.value) and "new.mindir" in str(caught.value) and not (tmp_path / "old.mindir").exists()
