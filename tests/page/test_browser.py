@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 import pytest
@@ -120,14 +121,16 @@ def test_exchange(show):
     page = show("demo")
     assert changed_by(page, lambda: click(page, "#picker-b .thumbnails input"))
     for cell in (0, 1, 2, 3):
-        assert changed_by(page, lambda: page.evaluate(f"document.querySelectorAll('.cell')[{cell}].click()"))
-        assert page.evaluate(f"document.querySelectorAll('.cell')[{cell}].classList.contains('shown')")
+        chosen = f"document.querySelectorAll('.cell')[{cell}]"
+        assert changed_by(page, functools.partial(page.evaluate, f"{chosen}.click()"))
+        assert page.evaluate(f"{chosen}.classList.contains('shown')")
     page.evaluate("document.querySelector('#blends input').focus()")
     assert changed_by(page, lambda: page.press("ArrowLeft", LEFT))
     mixed = page.evaluate("""(() => {
-      const z = (name, g) => State.sample(...(name === "a" ? [0, State.data.samples[0].best] : [0, 0]))[g];
+      const z = (name, g) => State.sample(...(name === "a" ? State.data.pair[0] : [0, 0]))[g];
       const now = State.latents(), part = Number(document.querySelector("#blends input").value);
-      const error = (g, t) => Math.max(...now[g].map((v, k) => Math.abs(v - (1 - t) * z("a", g)[k] - t * z("b", g)[k])));
+      const between = (g, t, k) => (1 - t) * z("a", g)[k] + t * z("b", g)[k];
+      const error = (g, t) => Math.max(...now[g].map((value, k) => Math.abs(value - between(g, t, k))));
       return [error(0, part), error(1, 1)];
     })()""")
     assert max(mixed) < 1e-5

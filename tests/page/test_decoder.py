@@ -60,8 +60,8 @@ class JavaScript:
 
 
 def random_model(settings: dict) -> Model:
-    """A model with weights of He's size, biases of 0.1. The last layers have a quarter of it: MindSpore's tanh on CPU is
-    constant beyond 5, which is 1e-4 off."""
+    """A model with weights of He's size, biases of 0.1. The last layers have a quarter of it: MindSpore's tanh on CPU
+    is constant beyond 5, which is 1e-4 off."""
     rng = np.random.default_rng(3)
     model = make_model(recipe.with_overrides(cfg.Config(), {**SMALL, **settings}))
     for name, layer in model.cells_and_names():

@@ -45,7 +45,8 @@ const About = (() => {
 
   function addCurves() {
     for (const panel of data.curves) {
-      const figure = element("figure", {}, element("figcaption", {}, element("strong", {}, panel.title), " ", panel.note));
+      const caption = element("figcaption", {}, element("strong", {}, panel.title), " ", panel.note);
+      const figure = element("figure", {}, caption);
       const place = element("div", {});
       place.innerHTML = chart(panel);
       figure.append(place);
@@ -77,8 +78,8 @@ const About = (() => {
                                                          bar(row.appearance, 0), bar(row.geometry, 1)));
     document.getElementById("exchange").append(element("table", { class: "follows" },
       element("caption", {}, element("strong", {}, "Which donor does an exchanged face resemble? "),
-              `It has the appearance of one face and the geometry of another. Correlation with both, ${data.exchange.title}; ` +
-              "1 is full agreement."),
+              "It has the appearance of one face and the geometry of another. Correlation with both, " +
+              `${data.exchange.title}; 1 is full agreement.`),
       element("tr", {}, element("td", {}), element("th", { scope: "col" }, "with the appearance's donor"),
               element("th", { scope: "col" }, "with the geometry's donor")), ...rows));
   }

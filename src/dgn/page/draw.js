@@ -31,7 +31,7 @@ const Draw = (() => {
     tile(canvas, planes, channels, size, 0, canvas.width);
   }
 
-  /** A plane of the displacement, bilinear, at every pixel of a canvas of `side` pixels; as a part of the image's size. */
+  /** A plane of the displacement, bilinear, at side x side points of the image, relative to its size. */
   function enlarged(displacement, start, size, side) {
     const out = new Float32Array(side * side), scale = size / side;
     for (let y = 0, to = 0; y < side; y++) {
@@ -46,9 +46,9 @@ const Draw = (() => {
     return out;
   }
 
-  /** The canonical grid as the displacement bends it, over the image. A pixel shows the canonical point (x + dx, y + dy),
-   * so a line is where that coordinate is a multiple of the spacing; its distance is divided by the slope, which keeps
-   * lines equally thin where the grid is stretched. */
+  /** The canonical grid, deformed by the displacement, over the image. A pixel shows the canonical point
+   * (x + dx, y + dy), so a line is where that coordinate is a multiple of the spacing; the distance from it is divided
+   * by the slope, so that lines are equally thin where the grid is stretched. */
   function grid(canvas, planes, displacement, channels, size, lines = 10) {
     image(canvas, planes, channels, size);
     const side = canvas.width, context = canvas.getContext("2d"), pixels = context.getImageData(0, 0, side, side);

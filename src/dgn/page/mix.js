@@ -1,12 +1,11 @@
-/* Two samples, chosen from thumbnails: the exchange of their appearance and geometry (of clips: and motion), and sliders
- * between them. */
+/* Two samples, chosen from thumbnails: the exchange of their appearance and geometry (of clips: and motion), and
+ * sliders between them. */
 "use strict";
 
 const Mix = (() => {
   const CELL = 160; // pixels of a picture in a table
   const { data, groups, frames, parts } = State;
-  const last = data.samples.length - 1;
-  const chosen = { a: [0, data.samples[0].best], b: last ? [last, data.samples[last].best] : [0, 0] };
+  const chosen = { a: data.pair[0], b: data.pair[1] }; // [set, index] of each
   const cells = [], blends = [], headers = [], work = background();
   let ready = false;
 
@@ -67,7 +66,7 @@ const Mix = (() => {
 
   /** A table of two by two: part `row` of A or B, the other parts `columns` of A or B. */
   function table(title, rowParts, columnParts) {
-    const names = (list) => list.map((p) => parts[p].name.toLowerCase()).join(", ");
+    const names = (list) => list.map((p) => parts[p].name.toLowerCase()).join(" and ");
     const head = element("tr", {}, element("td", {}));
     const made = element("table", { class: "exchange" }, element("caption", {}, title), head);
     const header = (scope, list, name) => {
@@ -144,8 +143,9 @@ const Mix = (() => {
     picker("a");
     picker("b");
     parts.forEach(addBlend);
-    if (groups.length > 1) table("", [0], parts.map((_, p) => p).slice(1));
-    if (parts.length > 2) table("Exchange of the motion", [0, 1], [2]);
+    const clips = parts.length > 2;
+    if (groups.length > 1) table(clips ? "Exchange of the appearance" : "", [0], clips ? [1, 2] : [1]);
+    if (clips) table("Exchange of the motion", [0, 1], [2]);
     State.listen((by) => {
       if (by === "frame") cells.forEach(drawCell);
       else if (by !== "mix") mark(false);

@@ -110,13 +110,13 @@
   function words() {
     const one = data.noun, separate = views.length > 1;
     const from = !separate ? "one list of numbers"
-      : labelled(0) ? "a label, which gives its appearance, and a list of numbers, which gives its geometry (pose, shape)"
+      : labelled(0) ? "a label, its appearance, and a list of numbers, its geometry (pose, shape)"
         : `two lists of numbers: its appearance (${data.groups[0].hint}) and its geometry (${data.groups[1].hint})`;
     const learned = separate && !labelled(0) ? " It learned to separate the two from images alone." : "";
     const motion = State.parts.length > 2 ? " Further numbers move it." : "";
     byId("title").textContent = separate ? `Take a ${one} apart` : `A ${one} from numbers`;
-    byId("lede").textContent = `A neural network draws this ${one} from ${from}.${motion}${learned} Move something, and it ` +
-      "draws again, here in your browser.";
+    byId("lede").textContent = `A neural network draws this ${one} from ${from}.${motion}${learned} Move something, ` +
+      "and it draws again, here in your browser.";
     byId("random").textContent = `Random ${one}`;
     byId("mean").textContent = `Mean ${one}`;
     byId("sliders-text").textContent = "Each slider is one direction in which the model can change the picture, the " +

@@ -18,8 +18,9 @@ PANELS = (
     ("Spread of the latents", "standard deviation; the prior has 1", LINES),
     ("Distance of q(z | x) from the prior", "KL divergence", {"kl": "KL divergence"}),
     ("Losses of the critic and the generator", "Eq. 22", {"critic": "critic", "actor": "generator"}))
-FACTORS = {"yaw": "turning left or right", "pitch": "looking up or down", "roll": "tilting", "skin": "colour of the skin",
-           "hair_colour": "colour of the hair", "background_light": "background", "light": "direction of the light"}
+FACTORS = {"yaw": "turning left or right", "pitch": "looking up or down", "roll": "tilting",
+           "skin": "colour of the skin", "hair_colour": "colour of the hair", "background_light": "background",
+           "light": "direction of the light"}
 
 Json = Dict[str, Any]
 

@@ -8,8 +8,7 @@ from typing import List, Optional, Sequence, Tuple
 import numpy as np
 
 from dgn.data.source import Source, Subset
-from dgn.evaluation.axes import Axes, principal
-from dgn.inference.latents import given_latents
+from dgn.evaluation.axes import Axes, group_axes
 from dgn.nets.model import Decoded, decode
 from dgn.run import Run
 
@@ -24,7 +23,7 @@ class Samples:
 
     images: np.ndarray  # (n, C, H, W); of clips their first frames
     latents: Tuple[np.ndarray, ...]  # (n, d) of each group
-    best: int  # the one that is reconstructed best
+    errors: np.ndarray  # (n,) squared errors of the reconstructions
     unseen: bool
 
 
@@ -52,7 +51,16 @@ def _with_latents(run: Run, source: Source, latents: Sequence[np.ndarray], unsee
     images, decoded = source.read(np.arange(len(source))), run.decode(*latents).image
     errors = np.square(images - decoded).reshape(len(images), -1).sum(1)
     first = images if images.ndim == 4 else images[:, 0]
-    return Samples(first, tuple(latents), int(errors.argmin()), unseen)
+    return Samples(first, tuple(latents), errors, unseen)
+
+
+def first_pair(samples: List[Samples]) -> List[Tuple[int, int]]:
+    """(set, index) of the two samples that the page shows at first: the training sample that is reconstructed best, and
+    of the better half of the last set the one that differs most from it."""
+    last = samples[-1]
+    best, better = int(samples[0].errors.argmin()), last.errors <= np.median(last.errors)
+    differences = np.square(last.images - samples[0].images[best]).reshape(len(last.images), -1).sum(1)
+    return [(0, best), (len(samples) - 1, int(np.where(better, differences, -1).argmax()))]
 
 
 def _spread(count: int) -> np.ndarray:
@@ -73,7 +81,7 @@ def axes_of_groups(run: Run, latents: Sequence[np.ndarray]) -> List[Optional[Axe
     def decode_first(*moved: np.ndarray) -> Decoded:
         decoded = decode(model, *moved, batch_size=count)
         if model.frames:
-            decoded = Decoded(*(part[:, 0] for part in decoded))
+            decoded = Decoded(*(part if part is None else part[:, 0] for part in decoded))
         return decoded if decoded.appearance is not None else Decoded(decoded.image, decoded.image)
 
-    return [principal(decode_first, at, g) if group.sampled else None for g, group in enumerate(model.groups)]
+    return [group_axes(decode_first, at, g) if group.sampled else None for g, group in enumerate(model.groups)]

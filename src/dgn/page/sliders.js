@@ -81,8 +81,8 @@ const Sliders = (() => {
   function build() {
     const place = document.getElementById("groups");
     State.parts.forEach((part, p) => {
-      const shuffle = element("button", { type: "button", class: "quiet", "aria-label": `Random ${part.name.toLowerCase()}` },
-                              "Shuffle");
+      const label = `Random ${part.name.toLowerCase()}`;
+      const shuffle = element("button", { type: "button", class: "quiet", "aria-label": label }, "Shuffle");
       shuffle.addEventListener("click", () => State.set(State.random([part]), "random"));
       const panel = element("div", { class: `group group-${p}` }, element("div", { class: "heading" },
         element("h3", {}, part.name), shuffle), element("p", { class: "small" }, part.hint));
@@ -91,7 +91,6 @@ const Sliders = (() => {
     });
     State.listen((by) => {
       if (by === "frame") return;
-      place.classList.add("stale");
       update();
       refresh();
     });
@@ -101,7 +100,10 @@ const Sliders = (() => {
 
   /** Sliders and labels as the present latents have them. */
   function update() {
-    for (const row of rows) if (document.activeElement !== row.input || !State.moved()) row.input.value = coordinate(row);
+    for (const row of rows) {
+      const held = document.activeElement === row.input && State.moved(); // by the reader
+      if (!held) row.input.value = coordinate(row);
+    }
     for (const one of labels) one.input.checked = State.latents()[one.g][one.label] === 1;
   }
 
@@ -117,7 +119,6 @@ const Sliders = (() => {
       jobs.push(() => Draw.image(one.picture, State.preview(one.g, State.oneHot(one.count, one.label)),
                                  State.channels, State.size));
     }
-    jobs.push(() => document.getElementById("groups").classList.remove("stale"));
     work.start(jobs, delay);
   }
 

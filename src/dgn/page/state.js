@@ -8,16 +8,17 @@ const State = (() => {
   const { size, channels, frames } = decoder, groups = data.model.groups;
   const listeners = [];
 
-  /* Parts that can be exchanged: ranges [group, from, to] of the latents. Of a clip, (Z_0, xi_1 .. xi_T) of a group, all xi
-   * are the motion. `group` is the group whose axes a part has; its colour is that of the part's number. */
+  /* Parts that can be exchanged: ranges [group, from, to] of the latents. Of a clip's (Z_0, xi_1 .. xi_T) all xi
+   * are the motion. group: the one whose axes a part has. */
   const parts = groups.map((group, g) => ({
     name: data.groups[g].title, hint: data.groups[g].hint, group: g, ranges: [[g, 0, group.states]] }));
   const motion = groups.map((group, g) => [g, group.states, group.length]).filter(([, from, to]) => to > from);
-  if (frames && motion.length) parts.push({ name: "Motion", hint: "what changes over time", group: null, ranges: motion });
+  if (motion.length) parts.push({ name: "Motion", hint: "what changes over time", group: null, ranges: motion });
 
   let latents = groups.map((group) => new Float32Array(group.length));
   let base = latents; // what "undo sliders" goes back to
   let frame = 0, moved = false;
+  const times = groups.map(() => []); // milliseconds of each generator's last runs
   // of each group: latents of every frame, and the outputs of its generator that have been computed
   const cache = groups.map((_, g) => cacheOf(g, latents[g]));
 
@@ -31,9 +32,15 @@ const State = (() => {
     if (!own.outputs[at]) {
       const start = performance.now();
       own.outputs[at] = decoder.branch(g, own.frames[at]);
-      own.milliseconds = performance.now() - start;
+      times[g].push(performance.now() - start);
+      if (times[g].length > 15) times[g].shift();
     }
     return own.outputs[at];
+  }
+
+  /** Time of an image: the sum of the generators' medians. */
+  function milliseconds() {
+    return times.reduce((sum, own) => sum + [...own].sort((a, b) => a - b)[own.length >> 1], 0);
   }
 
   /** {image, appearance, displacement} of a frame. */
@@ -113,7 +120,7 @@ const State = (() => {
     latents: () => latents,
     frame: () => frame,
     moved: () => moved,
-    milliseconds: () => cache.reduce((sum, own) => sum + (own.milliseconds || 0), 0),
+    milliseconds,
     listen: (listener) => listeners.push(listener),
   };
 })();

@@ -12,7 +12,7 @@ from dgn.files import write_text
 from dgn.page import images, record
 from dgn.page.arrays import Packer
 from dgn.page.description import describe
-from dgn.page.samples import Samples, axes_of_groups, shown_samples
+from dgn.page.samples import Samples, axes_of_groups, first_pair, shown_samples
 from dgn.run import Run
 
 FOLDER = Path(__file__).parent
@@ -46,13 +46,18 @@ def _contents(run: Run, packer: Packer) -> Dict[str, Any]:
     samples = shown_samples(run)
     singular, plural = record.nouns(run)
     return {
-        "run": run.folder.path.resolve().name, "noun": singular, "nouns": plural,
+        "run": _name(run), "noun": singular, "nouns": plural,
         "model": describe(run.model, packer), "groups": _groups(run, samples, packer),
-        "samples": [{"unseen": chosen.unseen, "count": len(chosen.images), "best": chosen.best,
-                     "sprite": images.sprite(chosen.images),
+        "samples": [{"unseen": chosen.unseen, "count": len(chosen.images), "sprite": images.sprite(chosen.images),
                      "latents": [packer.add(z) for z in chosen.latents]} for chosen in samples],
+        "pair": first_pair(samples),
         "facts": record.facts(run), "curves": record.curves(run), "numbers": record.numbers(run),
         "exchange": record.exchange(run), "pictures": []}
+
+
+def _name(run: Run) -> str:
+    """The name of the run folder; bytes that are no UTF-8 become question marks."""
+    return run.folder.path.resolve().name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _groups(run: Run, samples: List[Samples], packer: Packer) -> List[Dict[str, Any]]:
