@@ -59,13 +59,18 @@ def show(browser, pages):
     assert all(address.startswith(("file:", "data:")) for address in browser.requests())
 
 
-def changed_by(browser: Browser, act) -> bool:
-    """Whether an action changes the large picture."""
-    before = browser.evaluate(PICTURE)
-    act()
+def picture(browser: Browser) -> str:
+    """The large picture, after what has been done so far is drawn."""
     browser.wait("!Sliders.busy() && !Mix.busy()")
     browser.evaluate(NEXT_FRAME)
-    return browser.evaluate(PICTURE) != before
+    return browser.evaluate(PICTURE)
+
+
+def changed_by(browser: Browser, act) -> bool:
+    """Whether an action changes the large picture."""
+    before = picture(browser)
+    act()
+    return picture(browser) != before
 
 
 def click(browser: Browser, selector: str) -> None:
@@ -112,8 +117,7 @@ def test_views(show):
     page, seen = show("demo"), set()
     for key in "1234":
         page.press(key, ord(key))
-        page.evaluate(NEXT_FRAME)
-        seen.add(page.evaluate(PICTURE))
+        seen.add(picture(page))
     assert len(seen) == 4
 
 
@@ -148,10 +152,9 @@ def test_clips_play_and_exchange_their_motion(show):
     page.evaluate("document.querySelectorAll('.cell')[4].click()")
     assert changed_by(page, lambda: page.evaluate("document.querySelectorAll('.cell')[5].click()"))
     page.evaluate("State.show(0)")
-    first = page.evaluate(PICTURE)
+    first = picture(page)
     page.evaluate("document.querySelectorAll('.cell')[4].click()")
-    page.evaluate(NEXT_FRAME)
-    assert page.evaluate(PICTURE) == first, "the first frame has no motion"
+    assert picture(page) == first, "the first frame has no motion"
 
 
 def test_labels_are_chosen(show):
