@@ -138,9 +138,10 @@ def figures_every(epochs: int) -> Optional[Callable]:
 
 
 def finish(trained) -> None:
-    """Evaluates and draws a finished training, and prints the results and where they are."""
+    """Evaluates and draws a finished training, writes its page, and prints the results and where they are."""
     from dgn.evaluation.evaluate import evaluate, summary
     from dgn.figures.draw import draw
+    from dgn.page.write import write_page
 
     folder = trained.folder
     folder.say("evaluating the run and drawing its pictures ...")
@@ -149,3 +150,4 @@ def finish(trained) -> None:
     folder.say(f"numbers           {folder.results}")
     for path in drawn:
         folder.say(f"picture           {path}")
+    folder.say(f"page              {write_page(trained)} (open it in a browser: sliders, exchange, views)")

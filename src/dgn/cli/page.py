@@ -1,0 +1,30 @@
+"""Write the interactive page of a run: one HTML file in which the model runs in the browser, without a network.
+
+  dgn page runs/demo
+  dgn page runs/demo demo.html
+
+Sliders along the principal axes of appearance and geometry, the exchange of two images, the image before the warp, the
+grid and the displacement; of clips also the motion; below them curves, numbers and pictures of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dgn.cli import add_device
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
+    parser.add_argument("output", metavar="OUT.html", nargs="?", help="default: page.html in the run folder")
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from dgn.page.write import write_page
+    from dgn.run import load
+
+    trained = load(args.run_folder, args.device)
+    print(write_page(trained, Path(args.output).expanduser() if args.output else None))
+    return 0

@@ -1,0 +1,75 @@
+"""A JSON description of a generator, from which decoder.js rebuilds it.
+
+  {"size", "channels", "frames", "groups": [branch of each latent group], "refine": null or {"weight", "bias"}}
+
+A branch is {"states", "length", "transition", "layers", "scale", "shift", "spline"}: latents (Z_0, xi_1 .. xi_T) of
+`length` values, of which the first `states` are Z_0; the layers' tanh is multiplied by `scale` and `shift` is added; a
+field of control points is multiplied by `spline` from both sides. Weights are those that the layers use: He's scale and
+the smoothing of a kernel are folded into them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+import numpy as np
+from mindspore import nn
+
+from dgn.nets.deformable import GeometryGenerator
+from dgn.nets.dynamic import DynamicGenerator, Transition
+from dgn.nets.model import Model
+from dgn.page.arrays import Packer
+
+Json = Dict[str, Any]
+
+
+def describe(model: Model, packer: Packer) -> Json:
+    """The description of a model; its arrays are added to `packer`."""
+    over_time = isinstance(model, DynamicGenerator)
+    groups = []
+    for group, branch in zip(model.groups, model.branches):
+        generator, transition = (branch.emission, branch.latents.transition) if over_time else (branch, None)
+        states = branch.states if over_time else group.shape[0]
+        groups.append({"states": states, "length": group.shape[0], "transition": _transition(transition, packer),
+                       **_generator(generator, packer)})
+    refine = getattr(model, "refine", None)
+    return {"size": model.size, "channels": model.channels, "frames": model.frames, "groups": groups,
+            "refine": refine and {"weight": packer.add(refine.weight.asnumpy()),
+                                  "bias": packer.add(refine.bias.asnumpy())}}
+
+
+def folded_weight(layer: nn.Cell) -> np.ndarray:
+    """The weight of a Dense or Deconv as it is used: scaled, its kernel smoothed."""
+    weight = layer.weight.asnumpy() * np.float32(layer.scale)
+    spread = getattr(layer, "spread", None)
+    if spread is None:
+        return weight
+    matrix = spread.asnumpy()
+    return matrix @ weight @ matrix.T
+
+
+def _generator(generator: nn.Cell, packer: Packer) -> Json:
+    """Layers and output of an ImageGenerator or GeometryGenerator."""
+    stack = generator.stack
+    hidden = [{**_layer(layer, packer), "stride": layer.stride, "activation": "relu"} for layer in stack.hidden]
+    layers = [{**_layer(stack.dense, packer), "stride": 0, "activation": "relu"}, *hidden,
+              {**_layer(stack.last, packer), "stride": stack.last.stride, "activation": "tanh"}]
+    if not isinstance(generator, GeometryGenerator):
+        return {"side": stack.architecture.side, "layers": layers, "scale": 0.5, "shift": 0.5, "spline": None}
+    spline = generator.spline
+    return {"side": stack.architecture.side, "layers": layers, "scale": float(generator.max_pixels), "shift": 0.0,
+            "spline": None if spline is None else packer.add(spline.asnumpy())}
+
+
+def _transition(transition: Optional[Transition], packer: Packer) -> Optional[Json]:
+    """The three dense layers of Eq. 11; None if a group does not change over time."""
+    if transition is None:
+        return None
+    return {"noise": transition.noise, "layers": [
+        _layer(layer, packer, exact=True) for layer in (transition.first, transition.second, transition.third)]}
+
+
+def _layer(layer: nn.Cell, packer: Packer, exact: bool = False) -> Json:
+    weight = folded_weight(layer)
+    return {"weight": packer.add(weight) if exact else packer.add_weight(weight),
+            "bias": packer.add(layer.bias.asnumpy())}

@@ -1,0 +1,67 @@
+"""Images as data URIs."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Dict, List
+
+import cv2
+import numpy as np
+
+THUMBNAIL = 96  # pixels a side, at most
+WIDTHS = (1100, 900, 720, 560, 420)  # of a picture, the first at which all fit
+QUALITY = 72
+CAPTIONS = {
+    "reconstruction": "Images, what the model makes of their latents, the image before the warp, and the grid",
+    "recombination": "The appearance of each row's image with the geometry of each column's",
+    "appearance_bases": "Each row: one number of the appearance changed, the rest kept",
+    "geometry_bases": "Each row: one number of the geometry changed, the rest kept",
+    "applied_bases": "Changes of the appearance, warped by a change of the geometry",
+    "latent_bases": "Each row: one number of the latent vector changed, the rest kept",
+    "labels_1": "Every label, its geometry changed", "labels_2": "Every label, its geometry changed in another way",
+    "grids": "The canonical grid over time", "samples": "Images of random numbers",
+    "data": "The first images of the data"}
+SKIPPED = ("curves",)  # the page draws them itself
+
+
+def sprite(images: np.ndarray) -> str:
+    """Thumbnails of images (n, C, H, W) side by side, as a data URI."""
+    side = min(images.shape[-1], THUMBNAIL)
+    tiles = [cv2.resize(_as_bgr(image), (side, side), interpolation=cv2.INTER_AREA) for image in images]
+    return _webp(np.concatenate(tiles, 1), 90)
+
+
+def run_pictures(folder: Path, budget: int) -> List[Dict[str, str]]:
+    """The PNG files of a figures folder, downscaled so that they need at most `budget` bytes in all: {name, caption,
+    source}. If they do not fit at the smallest width, the last ones are left out."""
+    paths = [path for path in folder.glob("*.png") if path.stem not in SKIPPED] if folder.is_dir() else []
+    known = list(CAPTIONS)
+    paths.sort(key=lambda path: (known.index(path.stem) if path.stem in known else len(known), path.name))
+    pictures = [(path, picture) for path in paths if (picture := cv2.imread(str(path))) is not None]
+    for width in WIDTHS:
+        entries = [{"name": path.name, "caption": CAPTIONS.get(path.stem, path.stem.replace("_", " ")),
+                    "source": _webp(_at_most(picture, width), QUALITY)} for path, picture in pictures]
+        if sum(len(entry["source"]) for entry in entries) <= budget:
+            return entries
+    while entries and sum(len(entry["source"]) for entry in entries) > budget:
+        entries.pop()
+    return entries
+
+
+def _as_bgr(image: np.ndarray) -> np.ndarray:
+    """(C, H, W) in [0, 1], grayscale or RGB -> (H, W, 3) bytes in OpenCV's order."""
+    picture = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))[..., ::-1])
+
+
+def _at_most(picture: np.ndarray, width: int) -> np.ndarray:
+    height, own = picture.shape[:2]
+    if own <= width:
+        return picture
+    return cv2.resize(picture, (width, max(round(height * width / own), 1)), interpolation=cv2.INTER_AREA)
+
+
+def _webp(picture: np.ndarray, quality: int) -> str:
+    data = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
+    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")

@@ -1,0 +1,158 @@
+/* Two samples, chosen from thumbnails: the exchange of their appearance and geometry (of clips: and motion), and
+ * sliders between them. */
+"use strict";
+
+const Mix = (() => {
+  const CELL = 160; // pixels of a picture in a table
+  const { data, groups, frames, parts } = State;
+  const chosen = { a: data.pair[0], b: data.pair[1] }; // [set, index] of each
+  const cells = [], blends = [], headers = [], work = background();
+  let ready = false;
+
+  const latentsOf = (name) => State.sample(...chosen[name]);
+
+  /** The latents of A and B mixed: weights[p] of part p, 0 for A and 1 for B. */
+  function mixed(weights) {
+    const a = latentsOf("a"), b = latentsOf("b");
+    parts.forEach((part, p) => {
+      for (const [g, from, to] of part.ranges) {
+        for (let k = from; k < to; k++) a[g][k] += weights[p] * (b[g][k] - a[g][k]);
+      }
+    });
+    return a;
+  }
+
+  function weights() {
+    return blends.map((blend) => Number(blend.input.value));
+  }
+
+  /* ---- thumbnails ---- */
+
+  function thumbnail(set, index) {
+    const { sprite, count } = data.samples[set];
+    const made = element("span", { class: "thumbnail" });
+    made.style.backgroundImage = `url(${sprite})`;
+    made.style.backgroundSize = `${100 * count}% 100%`;
+    made.style.backgroundPosition = `${count > 1 ? 100 * index / (count - 1) : 0}% 0`;
+    return made;
+  }
+
+  function picker(name) {
+    const place = document.getElementById(`picker-${name}`), letter = name.toUpperCase();
+    place.append(element("h3", {}, element("span", { class: "letter" }, letter), ` Choose ${data.noun} ${letter}`));
+    data.samples.forEach((samples, set) => {
+      const text = samples.unseen ? "never seen in training" : "from the training set";
+      const row = element("div", { class: "thumbnails", role: "radiogroup", "aria-label": `${letter}, ${text}` });
+      for (let index = 0; index < samples.count; index++) {
+        const input = element("input", { type: "radio", name: `sample-${name}`,
+                                         "aria-label": `${data.noun} ${index + 1} ${text}` });
+        input.checked = chosen[name][0] === set && chosen[name][1] === index;
+        input.addEventListener("change", () => choose(name, set, index));
+        row.append(element("label", { class: "choice" }, input, thumbnail(set, index)));
+      }
+      place.append(element("p", { class: "small" }, text), row);
+    });
+  }
+
+  function choose(name, set, index) {
+    chosen[name] = [set, index];
+    const end = name === "a" ? 0 : 1;
+    for (const blend of blends) blend.input.value = end;
+    apply();
+    redraw();
+  }
+
+  /* ---- the exchange ---- */
+
+  /** A table of two by two: part `row` of A or B, the other parts `columns` of A or B. */
+  function table(title, rowParts, columnParts) {
+    const names = (list) => list.map((p) => parts[p].name.toLowerCase()).join(" and ");
+    const head = element("tr", {}, element("td", {}));
+    const made = element("table", { class: "exchange" }, element("caption", {}, title), head);
+    const header = (scope, list, name) => {
+      const place = element("span", { class: "original" });
+      headers.push({ place, name });
+      return element("th", { scope }, place, element("span", { class: "small" }, names(list), " of ",
+                                                     element("span", { class: "letter" }, name.toUpperCase())));
+    };
+    for (const name of ["a", "b"]) head.append(header("col", columnParts, name));
+    for (const row of ["a", "b"]) {
+      const line = element("tr", {}, header("row", rowParts, row));
+      for (const column of ["a", "b"]) {
+        const own = parts.map((_, p) => Number((rowParts.includes(p) ? row : column) === "b"));
+        const canvas = element("canvas", { width: CELL, height: CELL });
+        const button = element("button", { type: "button", class: "cell", "aria-label":
+          `${names(rowParts)} of ${row.toUpperCase()}, ${names(columnParts)} of ${column.toUpperCase()}` }, canvas);
+        button.addEventListener("click", () => {
+          blends.forEach((blend, p) => { blend.input.value = own[p]; });
+          apply();
+        });
+        cells.push({ weights: own, canvas, button, images: [] });
+        line.append(element("td", {}, button));
+      }
+      made.append(line);
+    }
+    document.getElementById("tables").append(made);
+  }
+
+  function addBlend(part, p) {
+    const input = element("input", { type: "range", min: 0, max: 1, step: 0.02, value: 0,
+                                     "aria-label": `${part.name} from A to B` });
+    input.addEventListener("input", apply);
+    document.getElementById("blends").append(element("div", { class: `blend group-${p}` },
+      element("h3", {}, part.name), element("div", { class: "ends" }, element("span", { class: "letter" }, "A"), input,
+                                            element("span", { class: "letter" }, "B"))));
+    blends.push({ input });
+  }
+
+  /** Shows what the sliders say. */
+  function apply() {
+    State.set(mixed(weights()), "mix");
+    mark();
+  }
+
+  /** Marks the table's picture that is shown. */
+  function mark(shown = true) {
+    const now = weights();
+    for (const cell of cells) {
+      cell.button.classList.toggle("shown", shown && cell.weights.every((weight, p) => weight === now[p]));
+    }
+  }
+
+  function drawCell(cell) {
+    const t = frames ? Math.min(State.frame(), cell.images.length - 1) : 0;
+    if (cell.images[t]) Draw.image(cell.canvas, cell.images[t], State.channels, State.size);
+  }
+
+  /** Draws the originals and the tables again. */
+  function redraw() {
+    for (const { place, name } of headers) place.replaceChildren(thumbnail(...chosen[name]));
+    work.start(cells.map((cell) => () => {
+      cell.images = State.images(mixed(cell.weights));
+      drawCell(cell);
+    }), 30);
+  }
+
+  function build() {
+    const noun = data.noun;
+    document.getElementById("mix-title").textContent = `Mix two ${data.nouns}`;
+    document.getElementById("mix-text").textContent = groups.length > 1
+      ? `Choose two ${data.nouns}. The table exchanges their parts: on the diagonal are the two as the model draws ` +
+        "them, the other pictures are new. The sliders go from one to the other, each part on its own."
+      : `Choose two ${data.nouns}, and go from one to the other.`;
+    picker("a");
+    picker("b");
+    parts.forEach(addBlend);
+    const clips = parts.length > 2;
+    if (groups.length > 1) table(clips ? "Exchange of the appearance" : "", [0], clips ? [1, 2] : [1]);
+    if (clips) table("Exchange of the motion", [0, 1], [2]);
+    State.listen((by) => {
+      if (by === "frame") cells.forEach(drawCell);
+      else if (by !== "mix") mark(false);
+    });
+    choose("a", ...chosen.a);
+    ready = true;
+  }
+
+  return { build, busy: () => !ready || work.busy() };
+})();

@@ -1,0 +1,139 @@
+/* The large picture with its views and buttons; the page is put together here. */
+"use strict";
+
+(() => {
+  const { data, size, channels, frames } = State;
+  const byId = (id) => document.getElementById(id);
+  const INSET = 128; // pixels of a small view
+  const FRAMES_PER_SECOND = 10;
+  const VIEWS = [
+    { name: "Picture", text: "What the model draws.",
+      draw: (canvas, now) => Draw.image(canvas, now.image, channels, size) },
+    { name: "Before the warp", text: "The appearance alone, in a common pose: colour and light without pose and shape.",
+      draw: (canvas, now) => Draw.image(canvas, now.appearance, channels, size) },
+    { name: "Grid", text: "A regular grid drawn on the appearance, bent as the geometry bends it.",
+      draw: (canvas, now) => Draw.grid(canvas, now.image, now.displacement, channels, size) },
+    { name: "Displacement", text: "How far the geometry moves each point of the appearance, and where to.",
+      draw: (canvas, now) => Draw.arrows(canvas, now.image, now.displacement, channels, size) },
+  ];
+  const views = data.model.groups.length > 1 ? VIEWS : VIEWS.slice(0, 1);
+  let view = 0, playing = null, waiting = false;
+
+  /* ---- the picture ---- */
+
+  function draw() {
+    waiting = false;
+    const now = State.current();
+    views[view].draw(byId("picture"), now);
+    views.forEach((one, k) => { if (one.canvas) views[k].draw(one.canvas, now); });
+    byId("timing").textContent = `A picture takes ${State.milliseconds().toFixed(1)} ms here.`;
+    byId("reset").disabled = !State.moved();
+    window.dgnDrawn = (window.dgnDrawn || 0) + 1;
+  }
+
+  function drawSoon() {
+    if (!waiting) requestAnimationFrame(draw);
+    waiting = true;
+  }
+
+  function choose(k) {
+    view = k;
+    views[k].input.checked = true;
+    byId("view-text").textContent = views[k].text;
+    drawSoon();
+  }
+
+  function buildViews() {
+    if (views.length === 1) {
+      byId("views").remove();
+      document.querySelector(".stage").classList.add("alone");
+      return;
+    }
+    views.forEach((one, k) => {
+      one.canvas = element("canvas", { width: INSET, height: INSET, "aria-hidden": "true" });
+      one.input = element("input", { type: "radio", name: "view", "aria-label": one.name });
+      one.input.addEventListener("change", () => choose(k));
+      byId("views").append(element("label", { class: "choice" }, one.input, one.canvas, element("span", {}, one.name)));
+    });
+    choose(0);
+  }
+
+  /* ---- clips ---- */
+
+  function play(on) {
+    clearInterval(playing);
+    playing = on ? setInterval(() => State.show((State.frame() + 1) % frames), 1000 / FRAMES_PER_SECOND) : null;
+    byId("play").textContent = on ? "Pause" : "Play";
+    if (!on) Sliders.refresh();
+  }
+
+  function buildClock() {
+    if (!frames) return;
+    byId("clock").hidden = byId("key-play").hidden = false;
+    byId("frame").max = frames - 1;
+    byId("frame").addEventListener("input", () => {
+      play(false);
+      State.show(Number(byId("frame").value));
+    });
+    byId("play").addEventListener("click", () => play(!playing));
+    const follow = () => {
+      byId("frame").value = State.frame();
+      byId("frame-number").textContent = `${State.frame() + 1} / ${frames}`;
+    };
+    State.listen((by) => { if (by === "frame") follow(); });
+    follow();
+    play(!matchMedia("(prefers-reduced-motion: reduce)").matches);
+  }
+
+  /* ---- buttons and keys ---- */
+
+  const labelled = (g) => data.groups[g].labels > 0;
+  const random = () => State.set(State.random(), "random");
+  const mean = () => State.set(State.latents().map((z, g) => (labelled(g) ? z : new Float32Array(z.length))), "mean");
+
+  function onKey(event) {
+    const typing = event.ctrlKey || event.metaKey || event.altKey;
+    const control = ["BUTTON", "SUMMARY"].includes(event.target.tagName);
+    if (typing) return;
+    const key = event.key.toLowerCase(), number = Number(key);
+    if (key === "r") random();
+    else if (key === "m") mean();
+    else if (key === "u" && State.moved()) State.undo();
+    else if (key === " " && frames && !control) play(!playing);
+    else if (number >= 1 && number <= views.length && views.length > 1) choose(number - 1);
+    else return;
+    event.preventDefault();
+  }
+
+  /* ---- the whole page ---- */
+
+  function words() {
+    const one = data.noun, separate = views.length > 1;
+    const from = !separate ? "one list of numbers"
+      : labelled(0) ? "a label, its appearance, and a list of numbers, its geometry (pose, shape)"
+        : `two lists of numbers: its appearance (${data.groups[0].hint}) and its geometry (${data.groups[1].hint})`;
+    const learned = separate && !labelled(0) ? " It learned to separate the two from images alone." : "";
+    const motion = State.parts.length > 2 ? " Further numbers move it." : "";
+    byId("title").textContent = separate ? `Take a ${one} apart` : `A ${one} from numbers`;
+    byId("lede").textContent = `A neural network draws this ${one} from ${from}.${motion}${learned} Move something, ` +
+      "and it draws again, here in your browser.";
+    byId("random").textContent = `Random ${one}`;
+    byId("mean").textContent = `Mean ${one}`;
+    byId("sliders-text").textContent = "Each slider is one direction in which the model can change the picture, the " +
+      `strongest first. The strip above it shows where it leads from this ${one}.`;
+  }
+
+  words();
+  buildViews();
+  Mix.build();
+  Sliders.build();
+  buildClock();
+  About.build();
+  byId("random").addEventListener("click", random);
+  byId("mean").addEventListener("click", mean);
+  byId("reset").addEventListener("click", State.undo);
+  document.addEventListener("keydown", onKey);
+  State.listen(drawSoon);
+  draw();
+  document.documentElement.dataset.ready = "yes";
+})();

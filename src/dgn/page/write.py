@@ -1,0 +1,85 @@
+"""Writes the interactive page of a run: one HTML file, which needs no network and no other file."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from dgn.files import write_text
+from dgn.page import images, record
+from dgn.page.arrays import Packer
+from dgn.page.description import describe
+from dgn.page.samples import Samples, axes_of_groups, first_pair, shown_samples
+from dgn.run import Run
+
+FOLDER = Path(__file__).parent
+SCRIPTS = ("decoder", "draw", "state", "sliders", "mix", "about", "page")
+NAME = "page.html"  # in the run folder
+LIMIT = 2_000_000  # bytes of the page: the pictures of the run are downscaled to what is left
+GROUPS = {
+    "z_app": ("Appearance", "colour, light, identity"), "z_geo": ("Geometry", "pose, shape"),
+    "z": ("Latent vector", "everything at once: this model does not separate appearance and geometry")}
+
+
+def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT) -> Path:
+    """Writes the page of a run and returns its path.
+
+    path: the file (default: page.html in the run folder); limit: bytes. Only the pictures of the run are reduced to
+    keep the limit; a model too large for it gives a larger page without pictures.
+    The page contains the run's weights, some of its images and their latents.
+    """
+    path = path or run.folder.path / NAME
+    packer = Packer()
+    data = _contents(run, packer)
+    arrays = packer.base64()
+    page = _assemble(data, arrays)
+    data["pictures"] = images.run_pictures(run.folder.figures, limit - len(page.encode("utf-8")) - 4096)
+    write_text(path, _assemble(data, arrays))
+    return path
+
+
+def _contents(run: Run, packer: Packer) -> Dict[str, Any]:
+    """The page's data; arrays go to `packer`."""
+    samples = shown_samples(run)
+    singular, plural = record.nouns(run)
+    return {
+        "run": _name(run), "noun": singular, "nouns": plural,
+        "model": describe(run.model, packer), "groups": _groups(run, samples, packer),
+        "samples": [{"unseen": chosen.unseen, "count": len(chosen.images), "sprite": images.sprite(chosen.images),
+                     "latents": [packer.add(z) for z in chosen.latents]} for chosen in samples],
+        "pair": first_pair(samples),
+        "facts": record.facts(run), "curves": record.curves(run), "numbers": record.numbers(run),
+        "exchange": record.exchange(run), "pictures": []}
+
+
+def _name(run: Run) -> str:
+    """The name of the run folder; bytes that are no UTF-8 become question marks."""
+    return run.folder.path.resolve().name.encode("utf-8", "replace").decode("utf-8")
+
+
+def _groups(run: Run, samples: List[Samples], packer: Packer) -> List[Dict[str, Any]]:
+    """Names of the latent groups and, of those that are sampled, principal axes with their share of the effect."""
+    found = []
+    for group, axes in zip(run.model.groups, axes_of_groups(run, samples[0].latents)):
+        title, hint = GROUPS[group.name]
+        if axes is None:
+            found.append({"title": title, "hint": "the given label", "labels": group.shape[0], "axes": None})
+            continue
+        found.append({"title": title, "hint": hint, "labels": 0, "axes": packer.add(axes.directions),
+                      "share": [round(float(share), 4) for share in axes.share]})
+    return found
+
+
+def _assemble(data: Dict[str, Any], arrays: str) -> str:
+    """The HTML text: template.html with style, scripts, data and arrays in place of its {{names}}."""
+    def read(name: str) -> str:
+        return (FOLDER / name).read_text(encoding="utf-8").strip()
+
+    title = f"{data['run']}: take a {data['noun']} apart"
+    parts = {"title": html.escape(title), "style": read("style.css"), "arrays": arrays,
+             "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+             "scripts": "\n".join(f"<script>\n{read(f'{name}.js')}\n</script>" for name in SCRIPTS)}
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read("template.html")) + "\n"

@@ -1,0 +1,131 @@
+"""The page as a file: its size, its contents, the command, and that it needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dgn import page
+from dgn.__main__ import main
+from dgn.figures.draw import draw
+from dgn.page.images import run_pictures
+from dgn.page.write import write_page
+from tests.page import runs
+from tests.training import tiny
+
+LIMIT = 2_000_000
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A run of the demo's model with pictures and measures."""
+    run = runs.demo(tmp_path_factory.mktemp("page") / "demo")
+    draw(run)
+    donors = {"own": 0.9, "appearance_donor": 0.25, "geometry_donor": 0.75}
+    run.folder.add_results(
+        train={"msre": 40.0, "psnr": 24.0}, unseen={"msre": 50.0, "psnr": 23.0},
+        geometry={"displacement_rms": 2.5, "folded": 0.01}, exchange={"yaw": donors, "light": {**donors, "own": None}})
+    return run
+
+
+@pytest.fixture(scope="module")
+def text(demo) -> str:
+    path = write_page(demo)
+    assert path == demo.folder.path / "page.html"
+    return path.read_text(encoding="utf-8")
+
+
+def data_of(text: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_the_demo_fits_the_limit_with_all_its_pictures(demo, text):
+    assert len(text.encode("utf-8")) < LIMIT
+    drawn = {path.name for path in demo.folder.figures.glob("*.png")} - {"curves.png"}
+    assert {picture["name"] for picture in data_of(text)["pictures"]} == drawn and len(drawn) > 4
+
+
+def test_pictures_are_reduced_to_a_smaller_limit(demo, tmp_path):
+    size = len(write_page(demo, tmp_path / "small.html", 700_000).read_bytes())
+    assert size < 700_000
+    assert len(write_page(demo, tmp_path / "none.html", 1).read_bytes()) < size
+
+
+def test_nothing_is_fetched(text):
+    assert not re.search(r"https?:|//cdn|@import|\bfetch\(|XMLHttpRequest|WebSocket|import\(|sendBeacon", text)
+    sources = re.findall(r"""(?:src|href)=["']?([^"'\s>]+)""", text)
+    assert all(source.startswith(("#", "data:")) for source in sources)
+    assert "default-src 'none'" in text
+
+
+def test_contents(demo, text):
+    data = data_of(text)
+    assert data["noun"] == "face" and data["model"]["size"] == 64
+    assert [group["title"] for group in data["groups"]] == ["Appearance", "Geometry"]
+    for group in data["groups"]:
+        assert group["share"] == sorted(group["share"], reverse=True) and abs(sum(group["share"]) - 1) < 0.01
+    assert [(samples["unseen"], samples["count"]) for samples in data["samples"]] == [(False, 12), (True, 12)]
+    assert [number["value"] for number in data["numbers"]] == ["24.0", "23.0", "2.5"]
+    assert data["exchange"]["rows"][0] == {"factor": "turning left or right", "appearance": 0.25, "geometry": 0.75}
+    assert data["curves"][0]["lines"][0]["x"] == [1, 2]
+
+
+def test_axes_and_latents_are_those_of_the_run(demo, text):
+    data, raw = data_of(text), re.search(r'id="arrays">(.*?)</script>', text, re.DOTALL)[1]
+    block = base64.b64decode(raw)
+
+    def array(reference: dict) -> np.ndarray:
+        values = np.frombuffer(block, "<f4", int(np.prod(reference["shape"])), reference["at"])
+        return values.reshape(reference["shape"])
+
+    for group in data["groups"]:
+        axes = array(group["axes"])
+        np.testing.assert_allclose(axes.T @ axes, np.eye(16), atol=1e-5)
+    images = demo.sources.train.read(np.arange(12))
+    latents = [array(reference) for reference in data["samples"][0]["latents"]]
+    chains = demo.bank.read(np.arange(12))
+    assert demo.energy(images, latents).mean() < demo.energy(images, chains).mean()
+    errors = np.square(demo.decode(*latents).image - images).sum((1, 2, 3))
+    (first_set, first), (other_set, other) = data["pair"]
+    assert (first_set, first, other_set) == (0, errors.argmin(), 1) and 0 <= other < 12
+
+
+def test_a_run_without_results_or_pictures_has_a_page(tmp_path):
+    run = runs.plain(tmp_path / "a run & <its> name")
+    text = write_page(run, tmp_path / "page.html").read_text(encoding="utf-8")
+    data = data_of(text)
+    assert data["pictures"] == data["numbers"] == [] and data["exchange"] is None
+    assert data["run"] == "a run & <its> name" and "<its>" not in text
+    assert [group["title"] for group in data["groups"]] == ["Latent vector"]
+
+
+def test_unreadable_pictures_are_left_out(tmp_path):
+    cv2.imwrite(str(tmp_path / "samples.png"), np.zeros((40, 60, 3), np.uint8))
+    (tmp_path / "reconstruction.png").write_bytes(b"cut")
+    assert [picture["name"] for picture in run_pictures(tmp_path, 10_000)] == ["samples.png"]
+    assert run_pictures(tmp_path / "nowhere", 10_000) == []
+
+
+def test_training_writes_the_page_and_the_command_writes_it_again(images, tmp_path, capsys):
+    output = tmp_path / "run"
+    assert main(tiny.arguments(images, output, 1, measured=True)) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["page", str(output / "page.html")]
+    first = (output / "page.html").read_text(encoding="utf-8")
+    assert data_of(first)["noun"] == "picture" and str(tmp_path) not in first
+    assert main(["page", str(output), str(tmp_path / "copy.html"), "--device", "CPU"]) == 0
+    again = data_of((tmp_path / "copy.html").read_text(encoding="utf-8"))
+    assert again["facts"] == data_of(first)["facts"]
+    assert again["model"] == data_of(first)["model"]
+
+
+def test_the_package_contains_the_files_of_the_page():
+    folder, root = Path(page.__file__).parent, Path(page.__file__).parents[3]
+    patterns = re.search(r'"dgn.page" = \[(.*?)\]', (root / "pyproject.toml").read_text())[1]
+    packed = {path for pattern in re.findall(r'"(.*?)"', patterns) for path in folder.glob(pattern)}
+    assert packed == {path for path in folder.iterdir() if path.suffix not in (".py", "") and path.is_file()}
