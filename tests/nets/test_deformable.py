@@ -14,6 +14,7 @@ from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv
 from dgn.nets.deformable import DeformableGenerator, spline_weights
 from dgn.nets.layers import Deconv, parameter_count, truncated_normal
 from dgn.nets.model import decode
+from tests.reference import numpy_warp
 
 
 def build(size=64, channels=3, seed=1, **model) -> DeformableGenerator:
@@ -182,6 +183,15 @@ def test_bfloat16_is_the_same_model_to_two_digits(monkeypatch, rng):
             layer.deconv = InFloat32(layer.deconv)
     for a, b, scale in zip(decode(model, *z), full, (1, 1, model.branches[1].max_pixels)):
         assert a.dtype == np.float32 and 1e-4 * scale < np.abs(a - b).max() < 0.1 * scale
+
+
+def test_the_sampling_grid_is_an_option(rng):
+    z = latents(2, rng)
+    integer, authors = (decode(build(32, width=16, grid=grid), *z) for grid in ("integer", "authors"))
+    np.testing.assert_array_equal(authors.appearance, integer.appearance)
+    expected, _, _ = numpy_warp(authors.appearance, authors.displacement, np.zeros_like(authors.appearance), "authors")
+    np.testing.assert_allclose(authors.image, expected, atol=1e-5)
+    assert np.abs(authors.image - integer.image).max() > 0.01
 
 
 @pytest.mark.parametrize("options", [{}, {"refine": True, "control_grid": 8}, {"network": "table5", "min_channels": 10},
