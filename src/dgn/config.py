@@ -81,6 +81,7 @@ class Model:
     smooth_appearance: bool = setting(False, fixed=True)  # beyond the paper: smoothed last kernel, no checkerboards
     control_grid: int = number(0, 0, 256, fixed=True)  # beyond the paper: B-spline control points a side; 0: per pixel
     refine: bool = setting(False, fixed=True)  # the optional refining layer after the warp (Fig. 1)
+    grid: str = choice("integer", "integer", "authors", fixed=True)  # sampling grid of zero displacement, see nets.warp
     warp: str = choice("auto", "auto", "reference", "grid_sample", "native", trains=False)  # implementation of Eq. 2-4
     deconv: str = choice("auto", "auto", "stock", "symmetric", "native", trains=False)  # and of the critic
     recurrence: str = choice("auto", "auto", "stock", "native", trains=False)  # of the transition over time

@@ -14,6 +14,7 @@ from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv
 from dgn.nets.deformable import DeformableGenerator, spline_weights
 from dgn.nets.layers import Deconv, parameter_count, truncated_normal
 from dgn.nets.model import decode
+from tests.reference import numpy_warp
 
 
 def build(size=64, channels=3, seed=1, **model) -> DeformableGenerator:
@@ -78,9 +79,19 @@ def test_truncated_normal_stays_within_two_deviations():
 def test_scheme_2_scales_weights_by_he_and_the_geometry_by_beta():
     model = build(scaling="he", beta=0.3)
     app, geo = (branch.stack.hidden[0] for branch in model.branches)
-    for layer, scale in ((app, np.sqrt(2 / (80 * 9 / 4))), (geo, 0.3 * np.sqrt(2 / (128 * 9 / 4)))):
+    for layer, scale in ((app, np.sqrt(2 / (80 * 9))), (geo, 0.3 * np.sqrt(2 / (128 * 9)))):
         np.testing.assert_allclose(layer.scaled_weight().asnumpy(), layer.weight.asnumpy() * scale, rtol=1e-6)
     assert isinstance(app, Deconv) and build().branches[0].stack.hidden[0].scale == 1.0
+
+
+@pytest.mark.parametrize("network", ["table4", "table5"])
+def test_hes_constant_has_a_fan_in_of_inputs_times_kernel_squared_whatever_the_stride(network):
+    model = build(64, width=32, z_app=6, z_geo=5, network=network, scaling="he", beta=0.3)
+    for branch, gain, latent in zip(model.branches, (1, 0.3), (6, 5)):
+        assert branch.stack.dense.scale == pytest.approx(gain * np.sqrt(2 / latent))
+        for layer in (*branch.stack.hidden, branch.stack.last):
+            inputs, _, kernel, _ = layer.weight.shape
+            assert layer.scale == pytest.approx(gain * np.sqrt(2 / (inputs * kernel ** 2))), layer.stride
 
 
 def test_alpha_is_the_ratio_of_channels():
@@ -172,6 +183,15 @@ def test_bfloat16_is_the_same_model_to_two_digits(monkeypatch, rng):
             layer.deconv = InFloat32(layer.deconv)
     for a, b, scale in zip(decode(model, *z), full, (1, 1, model.branches[1].max_pixels)):
         assert a.dtype == np.float32 and 1e-4 * scale < np.abs(a - b).max() < 0.1 * scale
+
+
+def test_the_sampling_grid_is_an_option(rng):
+    z = latents(2, rng)
+    integer, authors = (decode(build(32, width=16, grid=grid), *z) for grid in ("integer", "authors"))
+    np.testing.assert_array_equal(authors.appearance, integer.appearance)
+    expected, _, _ = numpy_warp(authors.appearance, authors.displacement, np.zeros_like(authors.appearance), "authors")
+    np.testing.assert_allclose(authors.image, expected, atol=1e-5)
+    assert np.abs(authors.image - integer.image).max() > 0.01
 
 
 @pytest.mark.parametrize("options", [{}, {"refine": True, "control_grid": 8}, {"network": "table5", "min_channels": 10},

@@ -84,7 +84,7 @@ def test_without_noise_a_clip_has_one_appearance(rng):
     noise, mask = langevin.draw_noise(zeroed, 2, 2, 1, "test"), np.ones((2, FRAMES), np.float32)
     results = []
     for model, start, own in ((constant, z_constant, (noise[0][..., :4], noise[1])), (zeroed, z, noise)):
-        sampler = langevin.Langevin(Energy(model, 0.3), 0.1, 2, scale_by_frames=True)
+        sampler = langevin.Langevin(Energy(model, 0.3), 0.1, 2, langevin.Options(scale_by_frames=True))
         results.append(langevin.sample(sampler, x, mask, 0.6, start, own)[0])
     np.testing.assert_allclose(results[0][0], results[1][0][:, :4], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-6)
@@ -217,7 +217,8 @@ def test_gradients_to_the_weights_are_eq_20(scaled_case, rng):
 @pytest.mark.parametrize("scale_by_frames", [False, True])
 def test_a_clip_alone_and_in_a_padded_batch_are_the_same(case, scale_by_frames):
     model, x, mask, z = case
-    padded, single = (langevin.Langevin(Energy(model, 0.3), 0.1, 2, scale_by_frames=scale_by_frames) for _ in range(2))
+    options = langevin.Options(scale_by_frames=scale_by_frames)
+    padded, single = (langevin.Langevin(Energy(model, 0.3), 0.1, 2, options) for _ in range(2))
     noise = langevin.draw_noise(model, 2, 2, 1, "test")
     together, diagnostics = langevin.sample(padded, x, mask, 0.6, z, noise)
     short_z = tuple(z[g][1:, :branch.length(3)] for g, branch in enumerate(model.branches))
@@ -233,7 +234,8 @@ def test_step_sizes_by_the_frames_that_a_latent_affects(case):
     model, x, mask, z = case
     noise = langevin.draw_noise(model, 1, 2, 1, "test")
     zeros = tuple(0 * n for n in noise)
-    samplers = [langevin.Langevin(Energy(model, 0.3), 0.1, 1, "simultaneous", scaled) for scaled in (False, True)]
+    samplers = [langevin.Langevin(Energy(model, 0.3), 0.1, 1, langevin.Options("simultaneous", scaled))
+                for scaled in (False, True)]
     drifts, steps = ([[new - old for new, old in zip(langevin.sample(sampler, x, mask, 0.6, z, own)[0], z)]
                       for sampler in samplers] for own in (zeros, noise))
     for g, (group, branch) in enumerate(zip(model.groups, model.branches)):

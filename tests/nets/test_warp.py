@@ -23,12 +23,13 @@ def make_case(rng, pixels: float, shape=(2, 3, 8, 8)):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("grid", ["integer", "authors"])
 @pytest.mark.parametrize("pixels", [0.4, 3.0, 30.0])  # within a pixel, across the image, mostly beyond its borders
-def test_forward_and_gradients_agree_with_numpy(kind, pixels, rng):
-    image, displacement, dout = make_case(rng, pixels)
-    expected = numpy_warp(image, displacement, dout)
+def test_forward_and_gradients_agree_with_numpy(kind, grid, pixels, rng):
+    image, displacement, dout = make_case(rng, pixels, (2, 3, 8, 6))
+    expected = numpy_warp(image, displacement, dout, grid)
     tensors = [ms.Tensor(a) for a in (image, displacement, dout)]
-    net = make_warp(kind, 8, 8)
+    net = make_warp(kind, 8, 6, grid)
     for a, b in zip([net(*tensors[:2]), *Gradients(net)(*tensors)], expected):
         np.testing.assert_allclose(a.asnumpy(), b, atol=1e-5 * max(1, np.abs(b).max()))
 
@@ -43,6 +44,20 @@ def test_no_displacement_is_the_identity_and_whole_pixels_are_shifts(kind, rng):
     right[:, 0] = 2  # every pixel takes the value two columns to its right; the border column repeats
     expected = image[..., [*range(2, 8), 7, 7]]
     np.testing.assert_allclose(net(ms.Tensor(image), ms.Tensor(right)).asnumpy(), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_authors_grid_averages_neighbours_at_zero_displacement(kind):
+    """Without displacement pixel x is sampled at x 64 / 63: of a column of ones at 20, pixels 19 and 20 take a part
+    each."""
+    image, displacement = np.zeros((2, 1, 64, 64), np.float32), np.zeros((2, 2, 64, 64), np.float32)
+    image[0, ..., 20] = 1
+    image[1] = np.arange(64)
+    out = make_warp(kind, 64, 64, "authors")(ms.Tensor(image), ms.Tensor(displacement)).asnumpy()
+    expected = np.zeros(64)
+    expected[19:21] = 19 / 63, 43 / 63
+    np.testing.assert_allclose(out[0, 0, 5], expected, atol=1e-5)
+    np.testing.assert_allclose(out[1, 0, 5], np.minimum(np.arange(64) * 64 / 63, 63), rtol=1e-5)
 
 
 def test_nan_and_infinite_displacements_give_nan_in_their_own_pixels_only(rng):
@@ -78,11 +93,11 @@ def test_without_a_compiler_auto_falls_back_with_a_warning(monkeypatch, tmp_path
 
 
 def test_the_implementation_depends_on_the_device(monkeypatch):
-    assert isinstance(make_warp("auto", 8, 8), warp.NativeWarp)
+    assert isinstance(make_warp("auto", 8, 8), warp.NativeWarp) and make_warp("auto", 8, 8).offset is None
     for name in ("Ascend", "GPU"):
         monkeypatch.setattr(device, "current", lambda name=name: name)
         assert isinstance(make_warp("auto", 8, 8), warp.GridSampleWarp)
         with pytest.raises(UserError, match=f"CPU kernel; on {name} use grid_sample or auto"):
             make_warp("native", 8, 8)
-    with pytest.raises(UserError, match="must be one of auto, reference, grid_sample, native"):
+    with pytest.raises(UserError, match="must be one of auto, reference, native, grid_sample"):
         make_warp("fast", 8, 8)

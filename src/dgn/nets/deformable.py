@@ -95,7 +95,7 @@ class DeformableGenerator(Model):
             ImageGenerator(appearance_stack),
             GeometryGenerator(geometry_stack, model.max_displacement * size,
                               spline_weights(size, grid) if grid < size else None)])
-        self.warp = make_warp(model.warp, size, size)
+        self.warp = make_warp(model.warp, size, size, model.grid)
         self.refine = nn.Conv2d(channels, channels, REFINE_KERNEL, pad_mode="same", has_bias=True, weight_init="zeros",
                                 bias_init="zeros") if model.refine else None
 

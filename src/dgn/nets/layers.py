@@ -100,8 +100,8 @@ class Deconv(ScaledLayer):
     def __init__(self, inputs: int, shape: LayerShape, rng: np.random.Generator,
                  options: LayerOptions = LayerOptions()) -> None:
         outputs, kernel, stride = shape
-        # an output pixel is reached by kernel^2 / stride^2 input pixels on average
-        super().__init__((inputs, outputs, kernel, kernel), inputs * kernel ** 2 / stride ** 2, rng, options)
+        # fan-in as in the authors' code: not divided by stride^2, though so many fewer inputs reach an output pixel
+        super().__init__((inputs, outputs, kernel, kernel), inputs * kernel ** 2, rng, options)
         self.stride = stride
         self.spread = Tensor(binomial_spread(kernel)) if options.smooth else None
         used_kernel = kernel + 2 if options.smooth else kernel

@@ -4,6 +4,9 @@ All take image (N, C, H, W) and displacement (N, 2, H, W) in pixels, channel 0 h
 (dy), and return (N, C, H, W): X(x, y) = X_a(x + dx, y + dy), bilinear, with coordinates clamped to the image. Where a
 coordinate is clamped its derivative is 0.
 
+The grid of the authors' code has x W / (W - 1) in place of x, and likewise y. Without displacement only column 0 is
+then sampled at integer positions: every other pixel averages its neighbours, and the last column is clamped.
+
   reference    gather and elementwise operators: runs, differentiates and exports everywhere
   grid_sample  one operator, for Ascend and GPU
   native       C++ kernels with their own gradients, for CPU
@@ -21,19 +24,25 @@ from dgn.nets.choice import Choice
 from dgn.nets.native import operator
 
 
-def coordinates(height: int, width: int) -> np.ndarray:
-    """The regular grid, (1, 2, height, width) float32: x in channel 0, y in channel 1."""
-    y, x = np.mgrid[:height, :width]
+def coordinates(height: int, width: int, grid: str = "integer") -> np.ndarray:
+    """The positions that are sampled without displacement, (1, 2, height, width) float32: x in channel 0, y in
+    channel 1.
+
+    grid: model.grid, see above.
+    """
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    if grid == "authors":
+        x, y = x * width / max(width - 1, 1), y * height / max(height - 1, 1)
     return np.stack([x, y])[None].astype(np.float32)
 
 
 class ReferenceWarp(nn.Cell):
     """The definition, made of gathers: the other two are compared with it, and it is what is exported."""
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, grid: str = "integer") -> None:
         super().__init__()
         self.height, self.width = height, width
-        self.grid = ms.Tensor(coordinates(height, width))
+        self.grid = ms.Tensor(coordinates(height, width, grid))
         right, down = (1 if width > 1 else 0), (width if height > 1 else 0)
         self.steps = (0, right, down, down + right)  # index offsets from the upper left neighbour to each of the four
 
@@ -87,9 +96,9 @@ class ReferenceWarp(nn.Cell):
 class GridSampleWarp(nn.Cell):
     """ops.grid_sample on normalized coordinates; with align_corners -1 and 1 are the centres of border pixels."""
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, grid: str = "integer") -> None:
         super().__init__()
-        self.grid = ms.Tensor(coordinates(height, width))
+        self.grid = ms.Tensor(coordinates(height, width, grid))
         half = np.array([max(width - 1, 1) / 2, max(height - 1, 1) / 2], np.float32).reshape(1, 2, 1, 1)
         self.centre, self.scale = ms.Tensor(half), ms.Tensor(1 / half)
 
@@ -99,26 +108,35 @@ class GridSampleWarp(nn.Cell):
 
 
 class NativeWarp(nn.Cell):
-    """The kernels of warp_cpu.cc. Each of the two gradients is a separate operator, so an unused one is not run."""
+    """The kernels of warp_cpu.cc, which add the displacement to integer positions. Each of the two gradients is a
+    separate operator, so an unused one is not run."""
 
-    def __init__(self) -> None:
+    def __init__(self, height: int, width: int, grid: str = "integer") -> None:
         super().__init__()
+        offset = coordinates(height, width, grid) - coordinates(height, width)
+        self.offset = ms.Tensor(offset) if offset.any() else None
         self.forward = operator("warp_cpu.cc", "WarpForward", lambda image, displacement: image)
         self.image_gradient = operator("warp_cpu.cc", "WarpImageGradient", lambda displacement, dout: dout)
         self.displacement_gradient = operator("warp_cpu.cc", "WarpDisplacementGradient",
                                               lambda image, displacement, dout: displacement)
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
-        return self.forward(image, displacement)
+        return self.forward(image, self.from_integers(displacement))
 
     def bprop(self, image, displacement, out, dout):
+        displacement = self.from_integers(displacement)
         return self.image_gradient(displacement, dout), self.displacement_gradient(image, displacement, dout)
+
+    def from_integers(self, displacement: ms.Tensor) -> ms.Tensor:
+        """The displacement from integer positions."""
+        return displacement if self.offset is None else displacement + self.offset
 
 
 _CHOICE = Choice("model.warp", elsewhere="grid_sample", fallback="reference")
 
 
-def make_warp(kind: str, height: int, width: int) -> nn.Cell:
-    """The warp that `kind`, a value of model.warp, names. Raises UserError as Choice."""
-    return _CHOICE.make(kind, {"reference": lambda: ReferenceWarp(height, width),
-                               "grid_sample": lambda: GridSampleWarp(height, width), "native": NativeWarp})
+def make_warp(kind: str, height: int, width: int, grid: str = "integer") -> nn.Cell:
+    """The warp that `kind`, a value of model.warp, names; grid: model.grid. Raises UserError as Choice."""
+    sizes = height, width, grid
+    return _CHOICE.make(kind, {"reference": lambda: ReferenceWarp(*sizes), "native": lambda: NativeWarp(*sizes),
+                               "grid_sample": lambda: GridSampleWarp(*sizes)})
