@@ -8,6 +8,8 @@ from typing import Dict, Iterator, List, NamedTuple, Tuple
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
+from mindspore.common.api import _cell_graph_executor
+from mindspore.train import mind_ir_pb2
 
 from dgn.bench.calls import batch_inputs, random_images
 from dgn.config import Config
@@ -76,9 +78,6 @@ def compiled_size(cell: nn.Cell, inputs: Tuple[Tensor, ...]) -> Size:
 
 def operators(cell: nn.Cell) -> Dict[str, int]:
     """The number of operators of each kind in a compiled Cell."""
-    from mindspore.common.api import _cell_graph_executor
-    from mindspore.train import mind_ir_pb2
-
     phase = next(iter(cell.compile_cache))
     stored = mind_ir_pb2.ModelProto.FromString(_cell_graph_executor._get_func_graph_proto(cell, phase, "mind_ir"))
     kinds = {f"REF::{primitive.name}": primitive.op_type for primitive in stored.primitives}

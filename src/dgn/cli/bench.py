@@ -10,10 +10,10 @@
   DGN_THREADS=1 dgn bench program ascend310_infer/build/dgn_infer
 
 parts: the sampler, a training step and their parts. Candidates take turns and ratios are taken within a turn, so a
-machine whose speed drifts is still fair. The share is that of the rate which a matrix product reaches here; the
-arithmetic is counted from the networks' layers. For clips a sample is a clip, and the recurrence's share of a Langevin
-step is given as well; with a critic its step, and the actor's, which takes the place of the training step. --graphs
-instead counts the operators of every graph of a training and times its compilation.
+machine whose clock rate drifts does not favour one of them. The share is that of the rate which a matrix product
+reaches here; the arithmetic is counted from the networks' layers. For clips a sample is a clip, and the recurrence's
+share of a Langevin step is given as well; with a critic its step, and the actor's, which takes the place of the
+training step. --graphs instead counts the operators of every graph of a training and times its compilation.
 """
 
 from __future__ import annotations

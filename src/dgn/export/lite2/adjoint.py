@@ -1,6 +1,6 @@
 """Langevin dynamics with the gradient written out.
 
-MindSpore Lite 2.0 runs the decoder, but no graph that automatic differentiation made of it. Here the gradient of the
+MindSpore Lite 2.0 runs the decoder, but no graph of automatic differentiation. Here the gradient of the
 energy with respect to the latents (Eq. 7, 8) consists of operators that it has, and every operator has its own copy of
 its constants: Lite 2.0 silently gives wrong numbers where one constant goes into two operators that use it differently
 (a weight into a Conv2DTranspose and a Conv2D, a matrix to the left in one product and to the right in another).

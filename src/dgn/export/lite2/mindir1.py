@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
+from google.protobuf.message import DecodeError
+from mindspore.train import mind_ir_pb2
 
 from dgn.errors import RunFailed
 from dgn.files import replacing
@@ -80,9 +82,6 @@ def rewrite(source: Path, target: Path, inputs: Sequence[str] = ()) -> None:
 
     Raises RunFailed if it is no MindIR file, or has an operator without a rule (named in the message).
     """
-    from google.protobuf.message import DecodeError
-    from mindspore.train import mind_ir_pb2
-
     model = mind_ir_pb2.ModelProto()
     try:
         model.ParseFromString(source.read_bytes())
@@ -221,6 +220,4 @@ class Rewriting:
 
 
 def _boolean(name: str, value: bool):
-    from mindspore.train import mind_ir_pb2
-
     return mind_ir_pb2.AttributeProto(name=name, type=mind_ir_pb2.AttributeProto.BOOL, i=int(value))
