@@ -10,7 +10,7 @@ from mindspore import nn, ops
 
 from dgn import device
 from dgn.errors import UserError
-from dgn.nets import choice
+from dgn.nets import native
 from dgn.nets.conv import NativeConv, StockConv, make_conv
 from dgn.nets.discriminator import Discriminator
 from dgn.training.adversarial import Critic
@@ -76,9 +76,9 @@ class GradientNorm(nn.Cell):
 @pytest.mark.parametrize("case", CASES)
 def test_second_derivatives_agree(case, rng):
     arrays = draw(rng, *case)[:3]
-    stock, native = (ms.value_and_grad(GradientNorm(net), (0, 1, 2))(*arrays) for net in both(case))
-    np.testing.assert_allclose(native[0].asnumpy(), stock[0].asnumpy(), rtol=1e-4)
-    for a, b in zip(stock[1], native[1]):
+    stock, cpp = (ms.value_and_grad(GradientNorm(net), (0, 1, 2))(*arrays) for net in both(case))
+    np.testing.assert_allclose(cpp[0].asnumpy(), stock[0].asnumpy(), rtol=1e-4)
+    for a, b in zip(stock[1], cpp[1]):
         np.testing.assert_allclose(b.asnumpy(), a.asnumpy(), atol=1e-4 * np.abs(a.asnumpy()).max())
 
 
@@ -90,8 +90,8 @@ def test_a_step_of_the_critic_is_the_same_with_both(rng):
         step = ms.value_and_grad(Critic(net, 3.0), None, ms.ParameterTuple(net.trainable_params()), has_aux=True)
         outputs, gradients = step(*images)
         results.append([a.asnumpy() for a in (*outputs, *gradients)])
-    for stock, native in zip(*results):
-        np.testing.assert_allclose(native, stock, atol=1e-5 * max(1e-3, np.abs(stock).max()))
+    for a, b in zip(*results):
+        np.testing.assert_allclose(b, a, atol=1e-5 * max(1e-3, np.abs(a).max()))
 
 
 def test_the_implementation_depends_on_device_and_compiler(monkeypatch, tmp_path, caplog):
@@ -106,7 +106,7 @@ def test_the_implementation_depends_on_device_and_compiler(monkeypatch, tmp_path
         make_conv("fast", 3, 3)
     with pytest.raises(ValueError, match="must be odd"):
         make_conv("auto", 3, 2)
-    choice.warn_once.cache_clear()
+    native.warn_once.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert isinstance(make_conv("auto", 3, 3), StockConv) and "slower" in caplog.text

@@ -9,7 +9,7 @@ import pytest
 from dgn import config as cfg
 from dgn import device
 from dgn.errors import UserError
-from dgn.nets import choice
+from dgn.nets import native
 from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv, make_deconv
 from dgn.nets.layers import Deconv, LayerOptions, LayerShape, binomial_spread
 from tests.reference import Gradients, numpy_deconv
@@ -79,7 +79,7 @@ def test_the_implementation_depends_on_device_and_compiler(monkeypatch, tmp_path
             assert isinstance(make_deconv("auto", *sizes), StockDeconv)
             with pytest.raises(UserError, match="CPU kernel"):
                 make_deconv("native", *sizes)
-    choice.warn_once.cache_clear()
+    native.warn_once.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert isinstance(make_deconv("auto", *sizes), StockDeconv)

@@ -8,7 +8,7 @@ import pytest
 
 from dgn import device
 from dgn.errors import UserError
-from dgn.nets import choice, warp
+from dgn.nets import native, warp
 from dgn.nets.warp import make_warp
 from tests.reference import Gradients, numpy_warp
 
@@ -82,7 +82,7 @@ def test_native_kernel_is_bitwise_repeatable(rng):
 
 
 def test_without_a_compiler_auto_falls_back_with_a_warning(monkeypatch, tmp_path, caplog):
-    choice.warn_once.cache_clear()
+    native.warn_once.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     net = make_warp("auto", 8, 8)

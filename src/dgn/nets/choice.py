@@ -3,8 +3,6 @@ build."""
 
 from __future__ import annotations
 
-import functools
-import logging
 from dataclasses import dataclass
 from typing import Callable, Mapping
 
@@ -12,9 +10,7 @@ from mindspore import nn
 
 from dgn import device
 from dgn.errors import UserError
-from dgn.nets.native import BuildError
-
-log = logging.getLogger(__name__)
+from dgn.nets.native import BuildError, warn_once
 
 NATIVE = "native"  # the name of the C++ kernels, which are for CPU
 
@@ -51,11 +47,5 @@ class Choice:
             if kind == NATIVE:
                 raise UserError(f"{self.option} native cannot be built or loaded here: {error}. Use {self.fallback} or "
                                 "auto") from error
-            warn_once(f"{self.option}: no C++ kernels ({error}); using {self.fallback}, which is slower")
+            warn_once(f"no C++ kernels ({error}); using MindSpore's own operators, which are slower")
             return makers[self.fallback]()
-
-
-@functools.lru_cache(maxsize=None)
-def warn_once(message: str) -> None:
-    """Logs a warning once in a process, not for every layer."""
-    log.warning(message)

@@ -1,11 +1,18 @@
-"""Builds the C++ operators of this package with the machine's compiler, once, in a cache folder."""
+"""Builds the C++ operators of this package with the machine's compiler, once, in a cache folder, and loads them.
+
+Every fault of a compiler, a folder or a library is found here, before MindSpore compiles a graph with the operator.
+"""
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -14,40 +21,14 @@ from typing import Callable, Optional, Tuple, Union
 
 from mindspore import ops
 
+log = logging.getLogger(__name__)
+
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
+DIGEST = hashlib.sha256().digest_size  # bytes at the end of a library: SHA-256 of the rest, which the loader ignores
 
 
 class BuildError(Exception):
-    """The native operator could not be built; the message is the reason, in one line."""
-
-
-def cache_folder() -> Path:
-    """$DGN_CACHE, else the user's cache folder, else a new private folder."""
-    chosen = os.environ.get("DGN_CACHE")
-    if chosen:
-        return Path(chosen)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dgn"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return _private_folder()
-    return home if os.access(home, os.W_OK) else _private_folder()
-
-
-@functools.lru_cache(maxsize=None)
-def _private_folder() -> Path:
-    """A new folder, which no other user can have put a library into."""
-    return Path(tempfile.mkdtemp(prefix="dgn-"))
-
-
-def _processor() -> str:
-    """The processor's features, on which -march=native depends: a library built for another processor must not be
-    loaded."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+    """The C++ operators cannot be built or loaded; the message is the reason, in one line."""
 
 
 def operator(source: str, name: str, result: Callable) -> ops.Custom:
@@ -57,49 +38,149 @@ def operator(source: str, name: str, result: Callable) -> ops.Custom:
     `build` does.
     """
     library = build(Path(__file__).with_name(source))
-    return ops.Custom(f"{library}:{name}", out_shape=result, out_dtype=result, func_type="aot")
+    try:
+        return ops.Custom(f"{library}:{name}", out_shape=result, out_dtype=result, func_type="aot")
+    except TypeError as error:  # a path that MS_CUSTOM_AOT_WHITE_LIST excludes
+        raise BuildError(" ".join(str(error).split())) from error
 
 
 def build(source: Path) -> Path:
-    """The shared library of `source`, from the cache or compiled now.
+    """The shared library of `source`, from the cache folder or compiled now; it is loaded.
 
-    Raises BuildError if there is no compiler, it refuses, or the cache cannot be written.
+    If the cache folder cannot hold it, or it cannot be loaded from there (a file system without permission to execute),
+    it is built in a private folder, with a warning. Raises BuildError if there is no compiler, it fails, or the library
+    cannot be loaded from the private folder either.
     """
-    texts = tuple(path.read_text() for path in (source, *sorted(source.parent.glob("*.h"))))
+    texts = tuple(path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h"))))
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    built = _build(source, texts, compiler, cache_folder())
+    built = _build(source, texts, compiler, *_kept_folder())
     if isinstance(built, BuildError):
         raise built
     return built
 
 
-@functools.lru_cache(maxsize=None)
-def _build(source: Path, texts: Tuple[str, ...], compiler: Optional[str], cache: Path) -> Union[Path, BuildError]:
-    """One attempt for each source, compiler and cache, whether it succeeds or fails."""
+def cache_folder() -> Path:
+    """The folder of the libraries: $DGN_CACHE, else dgn in the user's cache folder, else a private folder."""
+    folder, _ = _kept_folder()
+    return folder or _private_folder()
+
+
+def _kept_folder() -> Tuple[Optional[Path], str]:
+    """The folder of the libraries; or None and the reason, if it cannot be created or read, or MindSpore cannot take
+    its path."""
+    chosen, caches = os.environ.get("DGN_CACHE"), os.environ.get("XDG_CACHE_HOME")
     try:
-        return _compile(source, texts, compiler, cache)
+        folder = (Path(chosen) if chosen else Path(caches or "~/.cache") / "dgn").expanduser().absolute()
+        _check_path(folder)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.listdir(folder)  # another user's folder may be closed
+    except RuntimeError:
+        return None, "no home folder"
+    except OSError as error:
+        return None, f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return folder, ""
+
+
+def _check_path(folder: Path) -> None:
+    """Raises OSError for a path that ops.Custom cannot take: it separates path and function by a colon."""
+    name = os.fspath(folder.absolute())
+    if ":" in name or not name.isprintable():
+        raise OSError(f"MindSpore loads no library from a path with a colon or with bytes that are not text, {name!a}")
+
+
+@functools.lru_cache(maxsize=None)
+def _private_folder() -> Path:
+    """A new folder, which no other user can have put a library into; it is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="dgn-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.lru_cache(maxsize=None)
+def _build(source: Path, texts: Tuple[str, ...], compiler: Optional[str], folder: Optional[Path],
+           reason: str) -> Union[Path, BuildError]:
+    """One attempt for each source, compiler and folder, whether it succeeds or fails. reason: why there is no
+    folder."""
+    try:
+        if not compiler:
+            raise BuildError("no C++ compiler (g++ or clang++) on PATH")
+        name = f"{source.stem}-{_key(texts, compiler)}.so"
+        if folder is not None:
+            try:
+                return _loaded(folder / name, source, compiler)
+            except OSError as error:
+                reason = f"{folder}: {_cause(error)}"
+        try:
+            private = _private_folder()
+            _check_path(private)
+            library = _loaded(private / name, source, compiler)
+        except OSError as error:
+            raise BuildError(f"{reason}; in a temporary folder: {_cause(error)}") from error
+        warn_once(f"{reason}; the C++ kernels are built in {private} for this process alone")
+        return library
     except BuildError as error:
         return error
 
 
-def _compile(source: Path, texts: Tuple[str, ...], compiler: Optional[str], cache: Path) -> Path:
-    if not compiler:
-        raise BuildError("no C++ compiler (g++ or clang++) on PATH")
+def _cause(error: OSError) -> str:
+    """The reason without names of files. (The loader's errors have no number: they are "file: reason".)"""
+    return error.strerror or str(error).split(": ")[-1]
+
+
+def _key(texts: Tuple[str, ...], compiler: str) -> str:
+    """What a library depends on, as a part of its name."""
     key = hashlib.sha256()
     for part in (*texts, " ".join(FLAGS), compiler, platform.platform(), _processor()):
         key.update(part.encode())
-    library = cache / f"{source.stem}-{key.hexdigest()[:16]}.so"
-    if library.exists():
-        return library
+    return key.hexdigest()[:16]
+
+
+def _processor() -> str:
+    """The processor's features, on which -march=native depends: a library built for another processor must not be
+    loaded."""
     try:
-        library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+def _loaded(library: Path, source: Path, compiler: str) -> Path:
+    """The library, compiled if it is missing or damaged, and loaded. Raises OSError if its folder cannot hold it or
+    it cannot be loaded, BuildError if it cannot be compiled."""
+    if not _is_intact(library):
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             fresh = Path(scratch) / library.name
-            built = subprocess.run([compiler, *FLAGS, str(source), "-o", str(fresh)], capture_output=True, text=True)
-            if built.returncode:
-                reason = built.stderr.strip().splitlines() or ["no message"]
-                raise BuildError(f"{compiler} failed: {reason[0]}")
-            os.replace(fresh, library)  # whole or not at all, also when two processes build at once
-    except OSError as error:
-        raise BuildError(str(error)) from error
+            _compile(source, fresh, compiler)
+            with open(fresh, "ab") as file:
+                file.write(hashlib.sha256(fresh.read_bytes()).digest())
+            os.replace(fresh, library)  # atomic, also when two processes build at once
+    ctypes.CDLL(os.fspath(library))
     return library
+
+
+def _is_intact(library: Path) -> bool:
+    """Whether a library is there and as it was written. Loading a truncated one could end the process."""
+    try:
+        content = library.read_bytes()
+    except FileNotFoundError:
+        return False
+    return hashlib.sha256(content[:-DIGEST]).digest() == content[-DIGEST:]
+
+
+def _compile(source: Path, library: Path, compiler: str) -> None:
+    """Raises BuildError with the compiler's first error."""
+    command = [*shlex.split(compiler), *FLAGS, os.fspath(source), "-o", os.fspath(library)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise BuildError(f"cannot run {compiler}: {error.strerror}") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise BuildError(f"{compiler} failed: {next((line for line in lines if 'error' in line), lines[0])}")
+
+
+@functools.lru_cache(maxsize=None)
+def warn_once(message: str) -> None:
+    """Logs a warning once in a process, not for every layer."""
+    log.warning(message)

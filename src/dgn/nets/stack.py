@@ -10,8 +10,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import device
-from dgn.nets.choice import warn_once
 from dgn.nets.layers import Deconv, Dense, LayerOptions, LayerShape
+from dgn.nets.native import warn_once
 
 
 class Architecture(NamedTuple):
