@@ -15,6 +15,8 @@ import dgn
 from dgn import randomness
 from tests.training.tiny import SETTINGS
 
+pytestmark = pytest.mark.slow
+
 OVERRIDES = {**dict(setting.split("=") for setting in SETTINGS), "training.epochs": 2, "training.learning_rate": 0.005}
 
 

@@ -21,6 +21,8 @@ from mindspore import nn, ops
 from tests import kernels, operators
 from tests.operators import STRUCTURE, Graphs
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).parents[1] / "src" / "dgn"
 CPU_ONLY = {"ops.Custom"}  # the C++ kernels, which are never chosen on another device
 NOT_OPERATORS = {"nn.Cell", "nn.CellList", "nn.Optimizer", "ops.GradOperation", "ops.ReduceOp"}

@@ -12,6 +12,8 @@ import pytest
 from tests.launchers import ODD, copy_project, environment, run
 from tests.training.tiny import SETTINGS, write_images
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.launchers import copy_project, run, source
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:

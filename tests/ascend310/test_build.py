@@ -11,6 +11,8 @@ import pytest
 
 from tests.ascend310.conftest import HERE, ODD, run
 
+pytestmark = pytest.mark.slow
+
 BUILD = HERE / "build.sh"
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
 from mindspore.train import mind_ir_pb2 as proto
 
 from tests.ascend310.conftest import HERE, run
+
+pytestmark = pytest.mark.slow
 
 COUNT = 10_000
 

@@ -20,6 +20,8 @@ from tests.data.test_formats import write_mnist
 from tests.export.test_export import train_clips
 from tests.training.tiny import arguments
 
+pytestmark = pytest.mark.slow
+
 
 def write_latents(folder, rng, groups, count):
     """Writes latents (count, d) of each group, the first sample as .bin and the others as .npy. Returns the latents and

@@ -14,6 +14,8 @@ from dgn.__main__ import main
 from dgn.bench import graphs, processes, timing
 from dgn.nets.build import make_model
 
+pytestmark = pytest.mark.slow
+
 TINY = ["data.size=16", "model.width=8", "model.z_app=4", "model.z_geo=3"]
 
 

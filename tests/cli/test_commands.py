@@ -12,6 +12,8 @@ import pytest
 from dgn.__main__ import COMMANDS, main
 from tests.training.tiny import SETTINGS, arguments
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):

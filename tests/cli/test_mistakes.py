@@ -12,6 +12,8 @@ from dgn.__main__ import main
 from dgn.training import checkpoint
 from tests.training.tiny import SETTINGS, arguments, write_images
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):

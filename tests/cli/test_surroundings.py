@@ -17,6 +17,8 @@ from dgn.cli.train import default_output
 from dgn.training.progress import Progress
 from tests.training.tiny import arguments
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 

@@ -12,6 +12,8 @@ from dgn.__main__ import main
 from dgn.run_folder import HELD_OUT
 from tests.training.tiny import arguments, resume, write_images
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory):

@@ -17,6 +17,8 @@ from dgn.experiments import adversarial
 from dgn.run_folder import RunFolder
 from tests.experiments.conftest import COUNT
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = 2 * COUNT
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
 from dgn import config as cfg
 from dgn.__main__ import main
 from dgn.experiments import animals
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_dimensions_with_the_largest_displacements_are_drawn(run, capsys):

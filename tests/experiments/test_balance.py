@@ -10,6 +10,8 @@ import pytest
 from dgn.evaluation.evaluate import evaluate
 from dgn.experiments import balance
 
+pytestmark = pytest.mark.slow
+
 
 def evaluation(msre: float, pose: float, colour: float) -> dict:
     """An evaluation whose pose factors follow the geometry donor by `pose`, and so on; the other donor's are 0.1."""

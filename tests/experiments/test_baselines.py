@@ -15,6 +15,8 @@ from dgn.experiments.models import MODELS, folder_name
 from dgn.run import open_run
 from tests.experiments.conftest import COUNT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def compared(config, fast_measures, tmp_path_factory):

@@ -28,6 +28,8 @@ from dgn.experiments.clips import (
 from dgn.figures.clips import spaced
 from dgn.nets.dynamic import DynamicGenerator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("size", [4, 1, 3])
 def test_explained_motion_is_the_share_of_the_motion(rng, size):

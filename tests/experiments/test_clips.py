@@ -25,6 +25,8 @@ from dgn.run import ensure_trained
 from tests.experiments.tiny_clips import FRAMES, SETTINGS, experiment, results, train, write_video
 from tests.training.tiny import as_it_was, final_state, resume
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def small():

@@ -16,6 +16,8 @@ from dgn.experiments.models import Target
 from dgn.run import open_run
 from tests.experiments.conftest import COUNT, weights
 
+pytestmark = pytest.mark.slow
+
 TARGET = Target(count=COUNT, epochs=1)
 PROBE_FACES = 250
 

@@ -15,6 +15,8 @@ from dgn.experiments import labels
 from dgn.run import fit_run
 from dgn.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 COUNT = 30  # of each kind, and of a batch
 SETTINGS = {"data.size": 16, "data.grey": True, "model.appearance": "label", "model.z_app": 2, "model.z_geo": 3,
             "model.width": 16, "inference.sigma": 0.5, "inference.steps": 5, "training.batch_size": COUNT,

@@ -16,6 +16,8 @@ from dgn.experiments import landmarks
 from dgn.training.regressor import LandmarkRegressor
 from tests.experiments.conftest import COUNT
 
+pytestmark = pytest.mark.slow
+
 TRAINED = COUNT * 4 // 5  # the last fifth is the test
 
 

@@ -17,6 +17,8 @@ from dgn.experiments.views import images_by_view
 from dgn.run import open_run
 from tests.experiments.conftest import COUNT, FEI_VIEWS, PEOPLE, weights
 
+pytestmark = pytest.mark.slow
+
 
 def test_models_are_trained_tuned_and_tested(config, tmp_path):
     result = transfer.transfer(config, tmp_path, target=Target(count=COUNT, epochs=1), runs=1, people=PEOPLE)

@@ -14,6 +14,8 @@ from dgn.errors import UserError
 from dgn.experiments import views
 from tests.experiments.conftest import FEI_VIEWS, PEOPLE
 
+pytestmark = pytest.mark.slow
+
 
 def test_r_is_that_of_eq_21_in_both_bases(run):
     run.folder.add_results(train={"msre": 1.0})

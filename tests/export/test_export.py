@@ -16,6 +16,8 @@ from dgn.export.export import export_run
 from dgn.run import load
 from tests.training.tiny import SETTINGS, arguments
 
+pytestmark = pytest.mark.slow
+
 ODD = "a dir, (b) é"
 
 

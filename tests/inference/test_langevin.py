@@ -32,6 +32,7 @@ def chains(model, x, sigma, step_size, steps, calls, seed=3, latents=None, order
 
 
 @pytest.mark.parametrize("order", ["alternating", "simultaneous"])
+@pytest.mark.slow
 def test_chains_reach_the_closed_form_posterior(order, rng):
     a, b, sigma = rng.standard_normal((2, 5)) * 0.7, rng.standard_normal((3, 5)) * 0.7, 0.8
     x = rng.standard_normal(5).astype(np.float32)

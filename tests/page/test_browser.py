@@ -12,6 +12,8 @@ from dgn.page.write import write_page
 from tests.page import runs
 from tests.page.browser import Browser, program
 
+pytestmark = pytest.mark.slow
+
 PICTURE = "document.getElementById('picture').toDataURL()"
 NEXT_FRAME = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 MILLISECONDS = 30  # for one image of 64x64

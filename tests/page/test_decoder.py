@@ -18,6 +18,8 @@ from dgn.nets.model import Model, decode
 from dgn.page.arrays import Packer
 from dgn.page.description import describe
 
+pytestmark = pytest.mark.slow
+
 DECODER = Path(page.__file__).parent / "decoder.js"
 COUNT = 3
 TOLERANCE = 1e-4

@@ -19,6 +19,8 @@ from dgn.page.write import write_page
 from tests.page import runs
 from tests.training import tiny
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 2_000_000
 
 

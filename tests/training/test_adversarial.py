@@ -225,6 +225,7 @@ def test_pixels_are_averaged_and_activations_leak():
     np.testing.assert_allclose(activation(ms.Tensor(np.array([-2, 3], np.float32))).asnumpy(), [-0.4, 3], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(images, tmp_path):
     """With R1 in every third iteration: the resumed run must continue the sequence."""
     settings = [
@@ -247,6 +248,7 @@ def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(images, tmp_path):
     assert resume(again) == 0 and final_state(again) == whole
 
 
+@pytest.mark.slow
 def test_micro_batches_give_the_same_weights_as_the_whole_batch(images, tmp_path):
     found = []
     for count in (1, 2):
@@ -261,6 +263,7 @@ def test_micro_batches_give_the_same_weights_as_the_whole_batch(images, tmp_path
 
 
 @pytest.mark.parametrize("setting", ["training.method=vae", "model.appearance=label", "data.frames=4"])
+@pytest.mark.slow
 def test_where_it_has_no_meaning_it_is_refused(images, tmp_path, setting, capsys):
     assert main(arguments(images, tmp_path / "run", 1, *CRITIC, "--set", setting)) == 2
     assert "training.adversarial needs" in capsys.readouterr().err

@@ -26,6 +26,8 @@ from dgn.run_folder import RunFolder
 from tests.training.processes import OPTIONS, assert_alike, command, environment, launch, state
 from tests.training.tiny import SETTINGS, arguments
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pair(images, tmp_path_factory):

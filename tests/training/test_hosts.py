@@ -7,8 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.training.processes import MSRUN, OPTIONS, ROOT, assert_alike, environment, port
 from tests.training.tiny import arguments
+
+pytestmark = pytest.mark.slow
 
 # msrun on a host that is not the master's: here both are the same machine, and it would start a second scheduler
 OTHER_HOST = """

@@ -18,6 +18,7 @@ from tests.models import LinearModel
 from tests.training.tiny import arguments, write_images
 
 
+@pytest.mark.slow
 def test_training_lowers_the_error_and_keeps_the_latents_near_their_prior(tmp_path):
     output = tmp_path / "run"
     assert (

@@ -11,6 +11,8 @@ from dgn.experiments.recognition import cross_validate, relative_to_first
 from dgn.training import recogniser
 from dgn.training.recogniser import Recognisers, Sequences
 
+pytestmark = pytest.mark.slow
+
 
 def sequences(rng, people=12, frames=4, noise=0.2, offset=0.3):
     """Two classes that differ in the direction of a motion; a different offset for every person; unequal lengths."""

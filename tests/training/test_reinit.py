@@ -10,6 +10,8 @@ from dgn.__main__ import main
 from dgn.training import checkpoint
 from tests.training.tiny import arguments, as_it_was, final_state, resume
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = [
     "--set",
     "training.learning_rate=0.01",

@@ -17,6 +17,8 @@ from dgn.training import checkpoint
 from dgn.training.abp import AlternatingBackPropagation
 from tests.training.tiny import arguments, final_state, resume
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 4
 
 

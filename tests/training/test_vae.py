@@ -122,6 +122,7 @@ def test_the_step_descends_the_gradient_of_encoder_and_model(rng):
 
 
 @pytest.mark.parametrize("kind", ["plain", "deformable"])
+@pytest.mark.slow
 def test_every_model_learns_by_vae_and_resumes_bit_for_bit(images, tmp_path, kind):
     settings = [
         "--set",

@@ -16,6 +16,8 @@ from dgn.nets.build import make_model
 from dgn.nets.warp import ReferenceWarp
 from dgn.randomness import generator
 
+pytestmark = pytest.mark.slow
+
 TINY = ["data.size=16", "model.z_app=4", "model.z_geo=3", "model.width=8", "model.alpha=1"]
 MODELS = {
     "all additions": ["model.smooth_appearance=true", "model.control_grid=8", "model.refine=true",

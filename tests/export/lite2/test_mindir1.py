@@ -10,6 +10,8 @@ from mindspore.train import mind_ir_pb2 as proto
 from dgn.errors import RunFailed
 from dgn.export.lite2 import mindir1
 
+pytestmark = pytest.mark.slow
+
 Attribute = proto.AttributeProto
 
 
