@@ -135,7 +135,7 @@ def limits(chosen: str, toolkits: Toolkits) -> List[str]:
     if machine.absent_modules({"onnxruntime": "onnxruntime"}):
         notes.append("dgn export --format onnx does not work: no onnxruntime")
     if machine.absent_modules({"torch": "torch"}):
-        notes.append("dgn bench --against torch does not work: no PyTorch (it is not a requirement)")
+        notes.append("dgn bench parts --against torch does not work: no PyTorch (it is not a requirement)")
     return notes
 
 
