@@ -32,7 +32,9 @@ from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference.langevin import make_energy, make_sampler
 from dgn.nets.build import make_model
 from dgn.nets.model import Model
+from dgn.training import recogniser, regressor
 from dgn.training.build import make_trainer
+from dgn.training.optim import GradientStep, adam
 
 SAMPLES = 2
 TINY = ("data.size=16", "model.width=8", "model.z_app=4", "model.z_geo=3", "inference.steps=1",
@@ -98,6 +100,18 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
         yield Graph("critic's update without R1", trainer.critic_without_r1.whole, (number, x, x))
 
 
+def of_evaluation() -> Iterator[Graph]:
+    """Updates of the networks that evaluation and experiments train: landmarks (5.5), expressions (5.6)."""
+    rng = np.random.default_rng(0)
+    net = regressor._Network(6, 4, rng)
+    update = GradientStep(regressor._AbsoluteError(net), nn.AdamWeightDecay(net.trainable_params()))
+    yield Graph("regressor's update", update, (zeros(), zeros(SAMPLES, 6), zeros(SAMPLES, 4)))
+    networks = recogniser.RecurrentNetworks(2, 3, 4, rng)
+    update = GradientStep(recogniser.CrossEntropy(networks), adam(networks.trainable_params()))
+    frames = zeros(2, SAMPLES, 2, 3), zeros(2, SAMPLES, 2, 1), zeros(2, SAMPLES, 4)
+    yield Graph("recogniser's update", update, (zeros(), *frames))
+
+
 def exported(config: Config) -> Iterator[Graph]:
     """The Cells that `dgn export` writes."""
     config = cells.portable(config)
@@ -139,6 +153,9 @@ def operators(folder: Path) -> Iterator[Tuple[str, Set[str]]]:
         for graph in trained(name, recipe.load(None, [*TINY, *settings])):
             graph.cell.compile(*graph.inputs)
             yield f"{name}: {graph.name}", dumped(folder)
+    for graph in of_evaluation():
+        graph.cell.compile(*graph.inputs)
+        yield f"evaluation: {graph.name}", dumped(folder)
     for name, settings in EXPORTED.items():
         for graph in exported(recipe.load(None, [*TINY, *settings])):
             ms.export(graph.cell, *graph.inputs, file_name=str(folder / "exported"), file_format="MINDIR")

@@ -30,15 +30,19 @@ GPU_KERNELS = PLUGINS / "libmindspore_gpu.so.11.6"
 EXPANDER = LIBRARIES / "libmindspore_backend_common.so"
 
 # operators whose kernel or adapter has another name
-ACLNN_CLASSES = {"GridSampler2D": "GridSampler2dAscend", "MatMulExt": "MMExtAclnnKernelMod"}
-ACL_ADAPTERS = {"Adam": "ApplyAdam", "Gather": "GatherV2", "Stack": "Pack", "Unstack": "Unpack"}
+ACLNN_CLASSES = {"BatchMatMul": "BMMAclnnKernelMod", "GridSampler2D": "GridSampler2dAscend",
+                 "MatMulExt": "MMExtAclnnKernelMod"}
+ACL_ADAPTERS = {"Adam": "ApplyAdam", "Gather": "GatherV2", "Stack": "Pack", "Unstack": "Unpack",
+                "AdamWeightDecay": "AdamApplyOneWithDecayAssign"}  # by MindSpore's pass AdamWeightDecayUnifyMindIR
 COLLECTIVES = ("AllReduce",)
 GPU_CLASSES = {
     **dict.fromkeys(("Add", "Div", "Greater", "LogicalAnd", "Maximum", "Minimum", "Mul", "RealDiv", "Sub"),
                     "BroadcastOptGpuKernelMod"),
-    **dict.fromkeys(("Exp", "Floor", "Neg", "Sqrt", "Square"), "ElementwiseOpsGpuKernel"),
+    **dict.fromkeys(("Abs", "Exp", "Floor", "Neg", "Sign", "Sqrt", "Square"), "ElementwiseOpsGpuKernel"),
     **dict.fromkeys(("ReduceMean", "ReduceSum"), "ArrayReduceGpuKernelMod"),
-    **dict.fromkeys(("ReLU", "Tanh"), "ActivationFwdGpuKernelMod"), "TanhGrad": "ActivationGradGpuKernelMod",
+    **dict.fromkeys(("ReLU", "Sigmoid", "Tanh"), "ActivationFwdGpuKernelMod"),
+    **dict.fromkeys(("SigmoidGrad", "TanhGrad"), "ActivationGradGpuKernelMod"),
+    "BatchMatMul": "MatMulGpuKernelMod", "LogSoftmax": "SoftmaxGpuKernelMod",
     "AddN": "AddNFwdGpuKernelMod", "AllReduce": "NcclCollectiveGpuKernel", "AssignAdd": "AssignAddFwdGpuKernelMod",
     "Conv2D": "Conv2dFwdGpuKernelMod", "Conv2DBackpropFilter": "Conv2dFilterGradGpuKernelMod",
     "Conv2DBackpropInput": "Conv2dInputGradGpuKernelMod", "Conv2DTranspose": "Conv2dInputGradGpuKernelMod",
@@ -71,9 +75,9 @@ def on_ascend(operator: str) -> Optional[Kernel]:
 def on_gpu(operator: str) -> Optional[Kernel]:
     """The kernel of an operator on GPU; None if the libraries hold none."""
     name = GPU_CLASSES.get(operator, f"{operator}GpuKernelMod")
-    if name in classes(GPU_KERNELS):
+    if name in classes(GPU_KERNELS) and _names(GPU_KERNELS, operator):
         return Kernel("kernel", name)
-    if operator in GPU_EXPANDED and _contains(EXPANDER, operator.encode() + b"\0"):
+    if operator in GPU_EXPANDED and _names(EXPANDER, operator):
         return Kernel("expanded", operator)
     return None
 
@@ -107,6 +111,7 @@ def _components(content: mmap.mmap, start: int) -> Iterator[str]:
         start = end
 
 
-def _contains(library: Path, text: bytes) -> bool:
+def _names(library: Path, operator: str) -> bool:
+    """Whether a library holds the name of an operator as text, by which kernels are registered."""
     with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(text) >= 0
+        return content.find(operator.encode() + b"\0") >= 0

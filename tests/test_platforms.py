@@ -31,13 +31,16 @@ EVERYWHERE = {"Ascend", "GPU", "CPU"}
 # primitives without documentation of their own: (the operator that documents them, what they are)
 DOCUMENTED_BY = {
     "BiasAddGrad": ("ops.BiasAdd", "its gradient"),
+    "Concat": ("ops.cat", "its compiled form, of exported inference alone"),
     "Conv2DBackpropFilter": ("ops.Conv2D", "its gradient to the weights"),
     "Conv2DBackpropInput": ("ops.Conv2DTranspose", "the same operation; its own text calls the name deprecated"),
     "GridSampler2DGrad": ("ops.grid_sample", "its gradient; its own text names GPU and CPU alone"),
     "MatMulExt": ("ops.matmul", "its compiled form"),
     "Muls": ("ops.mul", "by a number"),
     "PowTensorScalar": ("ops.pow", "to a number; in the gradient of ops.square"),
+    "LogSoftmaxGrad": ("ops.log_softmax", "its gradient"),
     "ReluGrad": ("ops.relu", "its gradient"),
+    "SigmoidGrad": ("ops.sigmoid", "its gradient"),
     "SoftplusGrad": ("ops.Softplus", "its gradient"),
     "StridedSliceGrad": ("ops.strided_slice", "its gradient"),
     "SumExt": ("ops.sum", "its compiled form; in the gradient of a broadcast"),
@@ -142,7 +145,7 @@ def test_kernels_are_read_from_the_libraries():
                   "Conv2DTranspose": "acl", "Adam": "acl", "AllReduce": "hccl"}
     for name, interface in interfaces.items():
         assert kernels.on_ascend(name).interface == interface, name
-    for name in ("NoSuchOperator", "Conv2", "GridSampler", "Custom"):
+    for name in ("NoSuchOperator", "Conv2", "GridSampler"):
         assert kernels.on_ascend(name) is None and kernels.on_gpu(name) is None
     assert kernels.on_gpu("Conv2D") == ("kernel", "Conv2dFwdGpuKernelMod")
 
