@@ -58,6 +58,7 @@ def test_a_training_leaves_a_run_folder_with_everything(trained):
         "latents",
         "figures",
         "held_out.json",
+        "page.html",
         ".lock",
     }
     assert {p.name for p in (trained / "figures").glob("*.png")} == PICTURES
