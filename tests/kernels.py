@@ -36,7 +36,7 @@ ACL_ADAPTERS = {"Adam": "ApplyAdam", "Gather": "GatherV2", "Stack": "Pack", "Uns
                 "AdamWeightDecay": "AdamApplyOneWithDecayAssign"}  # by MindSpore's pass AdamWeightDecayUnifyMindIR
 COLLECTIVES = ("AllReduce",)
 GPU_CLASSES = {
-    **dict.fromkeys(("Add", "Div", "Greater", "LogicalAnd", "Maximum", "Minimum", "Mul", "RealDiv", "Sub"),
+    **dict.fromkeys(("Add", "Div", "Greater", "Less", "LogicalAnd", "Maximum", "Minimum", "Mul", "RealDiv", "Sub"),
                     "BroadcastOptGpuKernelMod"),
     **dict.fromkeys(("Abs", "Exp", "Floor", "Neg", "Sign", "Sqrt", "Square"), "ElementwiseOpsGpuKernel"),
     **dict.fromkeys(("ReduceMean", "ReduceSum"), "ArrayReduceGpuKernelMod"),

@@ -113,7 +113,16 @@ def test_every_operator_of_every_graph_is_documented_everywhere(graphs):
     assert not wrong, "\n".join(wrong)
 
 
+def require_version_of_the_table() -> None:
+    """Skips the test under another MindSpore than that of the table: other front ends name other operators."""
+    document = operators.DOCUMENT.read_text(encoding="utf-8")
+    version = re.search(r"MindSpore (\d+\.\d+)", document.partition(operators.BEGIN)[2]).group(1)
+    if not ms.__version__.startswith(f"{version}."):
+        pytest.skip(f"the table is of MindSpore {version}")
+
+
 def test_the_exceptions_are_needed(graphs):
+    require_version_of_the_table()
     everything = set().union(*graphs.values())
     assert set(STRUCTURE) | set(DOCUMENTED_BY) <= everything
     assert not [primitive for primitive in DOCUMENTED_BY if own_documentation(primitive)]
@@ -152,10 +161,8 @@ def test_kernels_are_read_from_the_libraries():
 
 def test_the_table_of_operators_is_current(graphs):
     require(kernels.ASCEND_KERNELS, kernels.ASCEND_ADAPTERS, kernels.GPU_KERNELS, kernels.EXPANDER)
+    require_version_of_the_table()
     document = operators.DOCUMENT.read_text(encoding="utf-8")
-    version = re.search(r"MindSpore (\d+\.\d+)", document.partition(operators.BEGIN)[2]).group(1)
-    if not ms.__version__.startswith(f"{version}."):
-        pytest.skip(f"the table is of MindSpore {version}")
     assert operators.replaced(document, operators.table(graphs)) == document, "run python -m tests.operators"
 
 
