@@ -98,6 +98,11 @@ const About = (() => {
     addExchange();
     addCurves();
     addPictures();
+    if (Object.keys(data.metrics).length) {
+      const all = document.getElementById("all");
+      all.hidden = false;
+      all.querySelector("pre").textContent = JSON.stringify(data.metrics, null, 1).replace(/[{}",]/g, "").trim();
+    }
   }
 
   return { build };

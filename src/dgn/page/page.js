@@ -98,7 +98,7 @@
     const key = event.key.toLowerCase(), number = Number(key);
     if (key === "r") random();
     else if (key === "m") mean();
-    else if (key === "u" && State.moved()) State.undo();
+    else if (key === "0" && State.moved()) State.reset();
     else if (key === " " && frames && !control) play(!playing);
     else if (number >= 1 && number <= views.length && views.length > 1) choose(number - 1);
     else return;
@@ -131,7 +131,7 @@
   About.build();
   byId("random").addEventListener("click", random);
   byId("mean").addEventListener("click", mean);
-  byId("reset").addEventListener("click", State.undo);
+  byId("reset").addEventListener("click", State.reset);
   document.addEventListener("keydown", onKey);
   State.listen(drawSoon);
   draw();
