@@ -71,7 +71,9 @@ def public_metrics(run: Run) -> Json:
             return {key: cleaned(part) for key, part in value.items() if not _names_path(part)}
         if isinstance(value, list):
             return [cleaned(part) for part in value if not _names_path(part)]
-        return None if isinstance(value, float) and not np.isfinite(value) else value  # JSON has no NaN
+        if isinstance(value, float):
+            return _short(value) if np.isfinite(value) else None  # JSON has no NaN
+        return value
 
     metrics = cleaned({key: part for key, part in measures(run).items() if key != "provenance"})
     return metrics if len(json.dumps(metrics)) < METRICS_BYTES else {}

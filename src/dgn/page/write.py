@@ -88,7 +88,7 @@ def _assemble(data: Dict[str, Any], arrays: str) -> str:
     def read(name: str) -> str:
         return (FOLDER / name).read_text(encoding="utf-8").strip()
 
-    title = f"{data['run']}: take a {data['noun']} apart"
+    title = f"{data['noun'].capitalize()}s from numbers: {data['run']}"
     parts = {"title": html.escape(title), "generator": html.escape(record.program()),
              "style": read("style.css"), "arrays": arrays,
              "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
