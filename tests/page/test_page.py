@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -32,7 +33,8 @@ def demo(tmp_path_factory):
     donors = {"own": 0.9, "appearance_donor": 0.25, "geometry_donor": 0.75}
     run.folder.add_results(
         train={"msre": 40.0, "psnr": 24.0}, unseen={"msre": 50.0, "psnr": 23.0},
-        geometry={"displacement_rms": 2.5, "folded": 0.01}, exchange={"yaw": donors, "light": {**donors, "own": None}})
+        geometry={"displacement_rms": 2.5, "folded": 0.01}, exchange={"yaw": donors, "light": {**donors, "own": None}},
+        views={"rows": [1, float("nan")], "folder": "/home/someone"}, provenance={"command": "dgn train --data secret"})
     return run
 
 
@@ -59,6 +61,15 @@ def test_pictures_are_reduced_to_a_smaller_limit(demo, tmp_path):
     assert len(write_page(demo, tmp_path / "none.html", 1).read_bytes()) < size
 
 
+def test_the_page_of_a_training_in_progress(demo, tmp_path):
+    (demo.folder.figures / "epoch_00001").mkdir()
+    shutil.copy(demo.folder.figures / "samples.png", demo.folder.figures / "epoch_00001")
+    data = data_of(write_page(demo, tmp_path / "page.html", finished=False).read_text(encoding="utf-8"))
+    assert [samples["unseen"] for samples in data["samples"]] == [False]
+    assert [picture["name"] for picture in data["pictures"]] == ["samples.png"]
+    assert data["pair"][0][0] == data["pair"][1][0] == 0
+
+
 def test_nothing_is_fetched(text):
     assert not re.search(r"https?:|//cdn|@import|\bfetch\(|XMLHttpRequest|WebSocket|import\(|sendBeacon", text)
     sources = re.findall(r"""(?:src|href)=["']?([^"'\s>]+)""", text)
@@ -76,6 +87,8 @@ def test_contents(demo, text):
     assert [number["value"] for number in data["numbers"]] == ["24.0", "23.0", "2.5"]
     assert data["exchange"]["rows"][0] == {"factor": "turning left or right", "appearance": 0.25, "geometry": 0.75}
     assert data["curves"][0]["lines"][0]["x"] == [1, 2]
+    assert data["metrics"]["views"] == {"rows": [1, None]}
+    assert "someone" not in text and "secret" not in text
 
 
 def test_axes_and_latents_are_those_of_the_run(demo, text):
@@ -116,7 +129,7 @@ def test_unreadable_pictures_are_left_out(tmp_path):
 
 def test_training_writes_the_page_and_the_command_writes_it_again(images, tmp_path, capsys):
     output = tmp_path / "run"
-    assert main(tiny.arguments(images, output, 1, measured=True)) == 0
+    assert main(tiny.arguments(images, output, 2, "--set", "training.figures_every=1", measured=True)) == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["page", str(output / "page.html")]
     first = (output / "page.html").read_text(encoding="utf-8")
     assert data_of(first)["noun"] == "picture" and str(tmp_path) not in first

@@ -128,12 +128,14 @@ def dry_run(config: cfg.Config, count: int) -> str:
 
 
 def figures_every(epochs: int) -> Optional[Callable]:
-    """A callback that draws the figures every so many epochs; None for 0."""
+    """A callback that draws the figures and updates the page every so many epochs; None for 0."""
     from dgn.figures.draw import draw
+    from dgn.page.write import write_page
 
     def callback(trained, done: int) -> None:
         if done % epochs == 0 and done < trained.config.training.epochs:
             draw(trained, trained.folder.figures / f"epoch_{done:05d}")
+            write_page(trained, finished=False)
     return callback if epochs else None
 
 

@@ -3,7 +3,7 @@
 
 const About = (() => {
   const { data } = State;
-  const WIDTH = 420, HEIGHT = 190, LEFT = 44, RIGHT = 8, TOP = 8, BOTTOM = 24; // of a chart
+  const WIDTH = 420, HEIGHT = 190, LEFT = 44, RIGHT = 16, TOP = 8, BOTTOM = 24; // of a chart
 
   function text(value) {
     const node = document.createElement("i");
@@ -98,6 +98,12 @@ const About = (() => {
     addExchange();
     addCurves();
     addPictures();
+    if (Object.keys(data.metrics).length) {
+      const all = document.getElementById("all");
+      all.hidden = false;
+      all.querySelector("pre").textContent = JSON.stringify(data.metrics, null, 2).replace(/[{}[\]",]/g, "")
+        .split("\n").filter((line) => line.trim()).map((line) => line.slice(2)).join("\n");
+    }
   }
 
   return { build };

@@ -2,12 +2,13 @@
 "use strict";
 
 const Draw = (() => {
+  const READ = { willReadFrequently: true }; // keeps the pixels of a canvas where scripts can read them
   const scratch = document.createElement("canvas");
 
   /** Planes (channel, row, column) in [0, 1] on the scratch canvas, one pixel a value. */
   function onScratch(planes, channels, size) {
     scratch.width = scratch.height = size;
-    const context = scratch.getContext("2d"), pixels = context.createImageData(size, size);
+    const context = scratch.getContext("2d", READ), pixels = context.createImageData(size, size);
     const plane = size * size, green = channels > 1 ? plane : 0, blue = 2 * green;
     for (let i = 0, to = 0; i < plane; i++, to += 4) {
       pixels.data[to] = 255 * planes[i];
@@ -21,7 +22,7 @@ const Draw = (() => {
 
   /** An image in a square of `side` pixels of a canvas, its left upper corner at (x, 0). */
   function tile(canvas, planes, channels, size, x, side) {
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", READ);
     context.imageSmoothingQuality = "high";
     context.drawImage(onScratch(planes, channels, size), 0, 0, size, size, x, 0, side, side);
   }
@@ -51,7 +52,7 @@ const Draw = (() => {
    * by the slope, so that lines are equally thin where the grid is stretched. */
   function grid(canvas, planes, displacement, channels, size, lines = 10) {
     image(canvas, planes, channels, size);
-    const side = canvas.width, context = canvas.getContext("2d"), pixels = context.getImageData(0, 0, side, side);
+    const side = canvas.width, context = canvas.getContext("2d", READ), pixels = context.getImageData(0, 0, side, side);
     const width = Math.max(side / 300, 0.8), cover = new Float32Array(side * side);
     for (const axis of [0, 1]) {
       const phase = enlarged(displacement, axis * size * size, size, side);
@@ -79,7 +80,7 @@ const Draw = (() => {
   /** Arrows from where the colour of a pixel comes to the pixel, over the faded image; the hue is the direction. */
   function arrows(canvas, planes, displacement, channels, size, count = 13) {
     image(canvas, planes, channels, size);
-    const side = canvas.width, context = canvas.getContext("2d"), scale = side / size;
+    const side = canvas.width, context = canvas.getContext("2d", READ), scale = side / size;
     context.fillStyle = "rgb(24 26 28 / 0.78)";
     context.fillRect(0, 0, side, side);
     context.lineCap = "round";

@@ -14,7 +14,7 @@ WIDTHS = (1100, 900, 720, 560, 420)  # of a picture, the first at which all fit
 QUALITY = 72
 CAPTIONS = {
     "reconstruction": "Images, what the model makes of their latents, the image before the warp, and the grid",
-    "recombination": "The appearance of each row's image with the geometry of each column's",
+    "recombination": "One image's appearance with the geometry of others, and the reverse",
     "appearance_bases": "Each row: one number of the appearance changed, the rest kept",
     "geometry_bases": "Each row: one number of the geometry changed, the rest kept",
     "applied_bases": "Changes of the appearance, warped by a change of the geometry",

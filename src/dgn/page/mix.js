@@ -120,16 +120,20 @@ const Mix = (() => {
   }
 
   function drawCell(cell) {
-    const t = frames ? Math.min(State.frame(), cell.images.length - 1) : 0;
-    if (cell.images[t]) Draw.image(cell.canvas, cell.images[t], State.channels, State.size);
+    const image = cell.images[State.frame()];
+    if (image) Draw.image(cell.canvas, image, State.channels, State.size);
   }
 
   /** Draws the originals and the tables again. */
   function redraw() {
     for (const { place, name } of headers) place.replaceChildren(thumbnail(...chosen[name]));
-    work.start(cells.map((cell) => () => {
-      cell.images = State.images(mixed(cell.weights));
-      drawCell(cell);
+    work.start(cells.flatMap((cell) => {
+      const imageOf = State.imagesOf(mixed(cell.weights));
+      cell.images = [];
+      return Array.from({ length: frames || 1 }, (_, t) => () => {
+        cell.images[t] = imageOf(t);
+        if (t === State.frame()) drawCell(cell);
+      });
     }), 30);
   }
 

@@ -26,7 +26,6 @@
     const now = State.current();
     views[view].draw(byId("picture"), now);
     views.forEach((one, k) => { if (one.canvas) views[k].draw(one.canvas, now); });
-    byId("timing").textContent = `A picture takes ${State.milliseconds().toFixed(1)} ms here.`;
     byId("reset").disabled = !State.moved();
     window.dgnDrawn = (window.dgnDrawn || 0) + 1;
   }
@@ -92,14 +91,13 @@
   const mean = () => State.set(State.latents().map((z, g) => (labelled(g) ? z : new Float32Array(z.length))), "mean");
 
   function onKey(event) {
-    const typing = event.ctrlKey || event.metaKey || event.altKey;
-    const control = ["BUTTON", "SUMMARY"].includes(event.target.tagName);
-    if (typing) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const own = event.target.matches("button, summary, [type=radio]"); // has a use of its own for the space bar
     const key = event.key.toLowerCase(), number = Number(key);
     if (key === "r") random();
     else if (key === "m") mean();
-    else if (key === "u" && State.moved()) State.undo();
-    else if (key === " " && frames && !control) play(!playing);
+    else if (key === "0" && State.moved()) State.reset();
+    else if (key === " " && frames && !own) play(!playing);
     else if (number >= 1 && number <= views.length && views.length > 1) choose(number - 1);
     else return;
     event.preventDefault();
@@ -131,9 +129,12 @@
   About.build();
   byId("random").addEventListener("click", random);
   byId("mean").addEventListener("click", mean);
-  byId("reset").addEventListener("click", State.undo);
+  byId("reset").addEventListener("click", State.reset);
   document.addEventListener("keydown", onKey);
   State.listen(drawSoon);
+  document.addEventListener("rest", () => {
+    byId("timing").textContent = `A picture takes ${State.milliseconds().toFixed(1)} ms here.`;
+  });
   draw();
   document.documentElement.dataset.ready = "yes";
 })();

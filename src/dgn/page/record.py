@@ -7,10 +7,11 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from dgn import __version__
+from dgn.provenance import provenance
 from dgn.run import Run
 
 POINTS = 160  # of a curve, at most
+METRICS_BYTES = 60_000  # of metrics.json, at most; a larger one is left out
 LINES = {"z_app_std": "appearance", "z_geo_std": "geometry", "z_std": "latent vector"}
 PANELS = (
     ("Reconstruction error", "squared error of a training image (MSRE); lower is better",
@@ -37,21 +38,22 @@ def nouns(run: Run) -> List[str]:
 
 def facts(run: Run) -> List[str]:
     """The run in a few words each."""
-    data, metrics = run.config.data, measures(run)
+    data = run.config.data
     parameters = sum(int(np.prod(p.shape)) for p in run.model.trainable_params())
     kind = f"generated {nouns(run)[1]}" if data.path is None else nouns(run)[1]
     frames = f", {data.frames} frames" if data.frames else ""
-    found = [f"{len(run.bank):,} {kind} of {data.size} × {data.size} pixels{frames}",
-             f"{_epochs(run)} epochs", f"{parameters:,} weights"]
-    origin = metrics.get("provenance") or {}
-    found.append(f"dgn {origin.get('dgn') or metrics.get('versions', {}).get('dgn') or __version__}"
-                 + (f", commit {origin['commit'][:10]}" if origin.get("commit") else ""))
-    return found
-
-
-def _epochs(run: Run) -> int:
     records = run.folder.records()
-    return records[-1]["epoch"] + 1 if records else run.config.training.epochs
+    minutes = sum(record.get("seconds", 0) for record in records) / 60
+    done, planned = (records[-1]["epoch"] + 1 if records else 0), run.config.training.epochs
+    epochs = f"{done} epochs" if done >= planned else f"{done} of {planned} epochs so far"
+    return [f"{len(run.bank):,} {kind} of {data.size} × {data.size} pixels{frames}",
+            f"{parameters:,} weights", f"{epochs} in {max(minutes, 1):.0f} min", program()]
+
+
+def program() -> str:
+    """The program's version, and the commit if there is one."""
+    origin = provenance(0)
+    return f"dgn {origin['dgn']}" + (f", commit {origin['commit'][:10]}" if "commit" in origin else "")
 
 
 def measures(run: Run) -> Json:
@@ -60,6 +62,25 @@ def measures(run: Run) -> Json:
         return json.loads(run.folder.results.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
+
+
+def public_metrics(run: Run) -> Json:
+    """metrics.json without the command and whatever else may name a path: a page is sent to others."""
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: cleaned(part) for key, part in value.items() if not _names_path(part)}
+        if isinstance(value, list):
+            return [cleaned(part) for part in value if not _names_path(part)]
+        if isinstance(value, float):
+            return _short(value) if np.isfinite(value) else None  # JSON has no NaN
+        return value
+
+    metrics = cleaned({key: part for key, part in measures(run).items() if key != "provenance"})
+    return metrics if len(json.dumps(metrics)) < METRICS_BYTES else {}
+
+
+def _names_path(value: Any) -> bool:
+    return isinstance(value, str) and ("/" in value or "\\" in value)
 
 
 def curves(run: Run) -> List[Json]:
@@ -71,7 +92,8 @@ def curves(run: Run) -> List[Json]:
     for title, note, names in PANELS:
         lines = []
         for key, name in names.items():
-            points = [(record["epoch"] + 1, record[key]) for record in few if record.get(key) is not None]
+            points = [(record["epoch"] + 1, record[key]) for record in few
+                      if record.get(key) is not None and np.isfinite(record[key])]
             if len(points) > 1:
                 lines.append({"name": name, "x": [x for x, _ in points], "y": [_short(y) for _, y in points]})
         if lines:

@@ -27,9 +27,15 @@ class Samples:
     unseen: bool
 
 
-def shown_samples(run: Run) -> List[Samples]:
-    """Samples of the training set and of the held-out set, if there is one, with latents inferred without noise."""
+def shown_samples(run: Run, inferred: bool = True) -> List[Samples]:
+    """Samples of the training set and of the held-out set, if there is one, with latents inferred without noise.
+
+    inferred: False takes training samples alone with the latents of their chains, which costs next to nothing.
+    """
     train, held_out = run.sources
+    if not inferred:
+        few = Subset(train, _spread(len(run.bank)))
+        return [_with_latents(run, few, run.bank.read(few.indices), False)]
     found = [_training_samples(run, train)]
     if held_out is not None and len(held_out):
         few = Subset(held_out, _spread(len(held_out)))

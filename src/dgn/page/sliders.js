@@ -107,7 +107,7 @@ const Sliders = (() => {
     for (const one of labels) one.input.checked = State.latents()[one.g][one.label] === 1;
   }
 
-  /** Draws the strips again, once the latents have been at rest for a while. */
+  /** Draws the strips again, once the latents have been at rest for a while; "rest" is sent when that is done. */
   function refresh(delay = 120) {
     const jobs = [];
     for (const row of rows) {
@@ -119,6 +119,7 @@ const Sliders = (() => {
       jobs.push(() => Draw.image(one.picture, State.preview(one.g, State.oneHot(one.count, one.label)),
                                  State.channels, State.size));
     }
+    jobs.push(() => document.dispatchEvent(new Event("rest")));
     work.start(jobs, delay);
   }
 

@@ -16,69 +16,64 @@ const State = (() => {
   if (motion.length) parts.push({ name: "Motion", hint: "what changes over time", group: null, ranges: motion });
 
   let latents = groups.map((group) => new Float32Array(group.length));
-  let base = latents; // what "undo sliders" goes back to
+  let base = latents; // what "reset sliders" goes back to
   let frame = 0, moved = false;
   const times = groups.map(() => []); // milliseconds of each generator's last runs
-  // of each group: latents of every frame, and the outputs of its generator that have been computed
-  const cache = groups.map((_, g) => cacheOf(g, latents[g]));
+  let drawn = latents.map((z, g) => outputsOf(g, z)); // of each group, its generator's outputs for the latents
 
-  function cacheOf(g, z) {
-    return { z, frames: decoder.frameLatents(g, z), outputs: [] };
+  /** The outputs of group g's generator for the latents z, as a function of the frame; each is computed once. */
+  function outputsOf(g, z) {
+    const moments = decoder.frameLatents(g, z), known = [];
+    return (t) => {
+      const at = Math.min(t, moments.length - 1);
+      if (!known[at]) {
+        const start = performance.now();
+        known[at] = decoder.branch(g, moments[at]);
+        times[g].push(performance.now() - start);
+        if (times[g].length > 15) times[g].shift();
+      }
+      return known[at];
+    };
   }
 
-  /** The output of a group's generator at a frame. */
-  function output(g, t) {
-    const own = cache[g], at = Math.min(t, own.frames.length - 1);
-    if (!own.outputs[at]) {
-      const start = performance.now();
-      own.outputs[at] = decoder.branch(g, own.frames[at]);
-      times[g].push(performance.now() - start);
-      if (times[g].length > 15) times[g].shift();
-    }
-    return own.outputs[at];
-  }
-
-  /** Time of an image: the sum of the generators' medians. */
+  /** Time of an image: the sum of the generators' shortest lately, as other programs only add to it. */
   function milliseconds() {
-    return times.reduce((sum, own) => sum + [...own].sort((a, b) => a - b)[own.length >> 1], 0);
+    return times.reduce((sum, own) => sum + Math.min(...own), 0);
   }
 
-  /** {image, appearance, displacement} of a frame. */
-  function current(t = frame) {
-    const [appearance, displacement] = groups.map((_, g) => output(g, t));
+  /** {image, appearance, displacement} of the present frame. */
+  function current() {
+    const [appearance, displacement] = drawn.map((output) => output(frame));
     return { image: decoder.compose(appearance, displacement), appearance, displacement };
   }
 
   /** The image of the present frame if the latents of group g were z. */
   function preview(g, z) {
-    const own = decoder.frameLatents(g, z), at = Math.min(frame, own.length - 1);
-    const outputs = groups.map((_, k) => (k === g ? decoder.branch(g, own[at]) : output(k, frame)));
+    const outputs = drawn.map((output, k) => (k === g ? outputsOf(g, z) : output)(frame));
     return decoder.compose(outputs[0], outputs[1]);
   }
 
-  /** The images of any latents, one a frame (of an image: one). */
-  function images(zs) {
-    const decoded = decoder.decode(zs);
-    return (frames ? decoded : [decoded]).map((one) => one.image);
+  /** The images of any latents, as a function of the frame. */
+  function imagesOf(zs) {
+    const outputs = zs.map((z, g) => outputsOf(g, z));
+    return (t) => decoder.compose(...outputs.map((output) => output(t)));
   }
 
   function tell(what) {
     for (const listener of listeners) listener(what);
   }
 
-  /** Shows other latents. by: who changed them; a slider's change can be undone. */
+  /** Shows other latents. by: who changed them; a slider's change can be reset. */
   function set(next, by) {
-    next.forEach((z, g) => {
-      if (z.some((value, k) => value !== cache[g].z[k])) cache[g] = cacheOf(g, z.slice());
-    });
-    latents = cache.map((own) => own.z);
+    drawn = next.map((z, g) => (z.every((value, k) => value === latents[g][k]) ? drawn[g] : outputsOf(g, z)));
+    latents = next.map((z) => z.slice());
     moved = by === "slider";
     if (!moved) base = latents;
     tell(by);
   }
 
-  function undo() {
-    set(base, "undo");
+  function reset() {
+    set(base, "reset");
   }
 
   /** Shows another frame of a clip. */
@@ -115,7 +110,7 @@ const State = (() => {
   }
 
   return {
-    data, size, channels, frames, groups, parts, current, preview, images, set, undo, show, random, oneHot, sample,
+    data, size, channels, frames, groups, parts, current, preview, imagesOf, set, reset, show, random, oneHot, sample,
     arrayOf: (reference) => DgnDecoder.arrayOf(reference, bytes),
     latents: () => latents,
     frame: () => frame,

@@ -18,32 +18,42 @@ from dgn.run import Run
 FOLDER = Path(__file__).parent
 SCRIPTS = ("decoder", "draw", "state", "sliders", "mix", "about", "page")
 NAME = "page.html"  # in the run folder
+SPARE = 4096  # bytes for the pictures' names and captions
 LIMIT = 2_000_000  # bytes of the page: the pictures of the run are downscaled to what is left
 GROUPS = {
     "z_app": ("Appearance", "colour, light, identity"), "z_geo": ("Geometry", "pose, shape"),
     "z": ("Latent vector", "everything at once: this model does not separate appearance and geometry")}
 
 
-def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT) -> Path:
+def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT, finished: bool = True) -> Path:
     """Writes the page of a run and returns its path.
 
-    path: the file (default: page.html in the run folder); limit: bytes. Only the pictures of the run are reduced to
-    keep the limit; a model too large for it gives a larger page without pictures.
     The page contains the run's weights, some of its images and their latents.
+
+    Args:
+        run: of images or clips, with any model.
+        path: the file (default: page.html in the run folder).
+        limit: bytes. Only the pictures of the run are reduced to keep it; a model too large for it gives a larger page
+            without pictures.
+        finished: False writes the page of a training in progress in a few seconds: no latents are inferred, and the
+            pictures are those of the newest epoch.
     """
     path = path or run.folder.path / NAME
     packer = Packer()
-    data = _contents(run, packer)
+    data = _contents(run, packer, finished)
     arrays = packer.base64()
-    page = _assemble(data, arrays)
-    data["pictures"] = images.run_pictures(run.folder.figures, limit - len(page.encode("utf-8")) - 4096)
+    size = len(_assemble(data, arrays).encode("utf-8"))
+    folder = run.folder.figures
+    if not finished:
+        folder = max(folder.glob("epoch_*"), default=folder)
+    data["pictures"] = images.run_pictures(folder, limit - size - SPARE)
     write_text(path, _assemble(data, arrays))
     return path
 
 
-def _contents(run: Run, packer: Packer) -> Dict[str, Any]:
+def _contents(run: Run, packer: Packer, finished: bool) -> Dict[str, Any]:
     """The page's data; arrays go to `packer`."""
-    samples = shown_samples(run)
+    samples = shown_samples(run, inferred=finished)
     singular, plural = record.nouns(run)
     return {
         "run": _name(run), "noun": singular, "nouns": plural,
@@ -52,7 +62,7 @@ def _contents(run: Run, packer: Packer) -> Dict[str, Any]:
                      "latents": [packer.add(z) for z in chosen.latents]} for chosen in samples],
         "pair": first_pair(samples),
         "facts": record.facts(run), "curves": record.curves(run), "numbers": record.numbers(run),
-        "exchange": record.exchange(run), "pictures": []}
+        "exchange": record.exchange(run), "metrics": record.public_metrics(run), "pictures": []}
 
 
 def _name(run: Run) -> str:
@@ -78,8 +88,9 @@ def _assemble(data: Dict[str, Any], arrays: str) -> str:
     def read(name: str) -> str:
         return (FOLDER / name).read_text(encoding="utf-8").strip()
 
-    title = f"{data['run']}: take a {data['noun']} apart"
-    parts = {"title": html.escape(title), "style": read("style.css"), "arrays": arrays,
+    title = f"{data['noun'].capitalize()}s from numbers: {data['run']}"
+    parts = {"title": html.escape(title), "generator": html.escape(record.program()),
+             "style": read("style.css"), "arrays": arrays,
              "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
              "scripts": "\n".join(f"<script>\n{read(f'{name}.js')}\n</script>" for name in SCRIPTS)}
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read("template.html")) + "\n"
