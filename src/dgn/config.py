@@ -178,6 +178,9 @@ class Config:
             raise UserError("inference.preconditioner, inference.sigma_app and training.mean_displacement_weight need "
                             "training.method abp and images (data.frames 0)")
         deformable = self.model.kind == "deformable"
+        if self.inference.sigma_app != ((0, 1.0),) and not (deformable and self.model.appearance == "sampled"):
+            raise UserError("inference.sigma_app needs model.kind deformable and model.appearance sampled: the "
+                            "chains of the appearance")
         if self.training.mean_displacement_weight > 0 and not (deformable and self.training.adversarial == "none"):
             raise UserError("training.mean_displacement_weight needs model.kind deformable and training.adversarial "
                             "none")
@@ -197,7 +200,7 @@ class Config:
 
     def _check_sizes(self) -> None:
         side, grid = self.data.size, self.model.control_grid
-        if self.model.network == "table5":
+        if self.model.network == "table5" and self.model.kind == "deformable":
             if side % 16 or grid % 16 or grid > side:
                 raise UserError(f"data.size is {side}, model.control_grid {grid}; the networks of Table 5 need "
                                 "multiples of 16 (the grid 0, or up to data.size)")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-START = time.monotonic()  # of the program: the package imports this module first
+START = time.monotonic()  # of the program: the package imports this module early
 TIMEOUT = 10  # seconds for git
 
 

@@ -116,7 +116,7 @@ class Run:
         source, everyone = self.sources.train, np.arange(len(self.sources.train))
         images = source.read(everyone)
         if self.encoder is not None:
-            return self.infer(images)
+            return self.infer(source)
         given = dict(zip((group.name for group in self.model.groups), self.bank.read(everyone)))
         return self.infer_batch(images, self.chains(0, descent_steps), source.mask(everyone), given)
 

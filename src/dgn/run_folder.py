@@ -70,11 +70,13 @@ class RunFolder:
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training")
         try:
-            if not (path / "config.yaml").read_text(encoding="utf-8").strip():
-                raise UserError(f"{path / 'config.yaml'} is empty: it was cut short, and the run's settings are lost")
-            return cls(path, recipe.load(path / "config.yaml"))
+            text = (path / "config.yaml").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {path / 'config.yaml'}: {error}") from None
+        if not text.strip():
+            raise UserError(f"{path / 'config.yaml'} is empty: it was cut short, and the run's settings are lost")
+        try:
+            return cls(path, recipe.load(path / "config.yaml"))
         except UserError as error:
             raise UserError(f"{error}; a run that a newer version of dgn wrote needs that version") from None
 
@@ -83,7 +85,9 @@ class RunFolder:
         """Holds the run for this process: a POSIX lock, which the system releases when the process ends, on shared file
         systems as far as they support it. Raises UserError, naming the holder, if another process trains the run."""
         path = self.path / ".lock"
-        with disk_errors(path), open(path, "a+", encoding="utf-8") as file:
+        with disk_errors(path):
+            file = open(path, "a+", encoding="utf-8")
+        with file:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -93,9 +97,10 @@ class RunFolder:
                     raise UserError(f"{self.path} is in use by {holder}; wait for it, or stop it") from None
                 log.warning("%s: no lock on this file system (%s); no other process may train this run",
                             path, error.strerror)
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            file.flush()
+            with disk_errors(path):
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+                file.flush()
             yield
 
     def change_config(self, config: Config) -> None:

@@ -88,7 +88,7 @@ def known_factor_measures(run: Run, train: Sample, unseen: Optional[Sample]) -> 
         indices = trained_on + np.arange(len(unseen.images))  # held-out faces follow the training faces
         result["exchange_unseen"] = _exchange(run, predict, faces, indices, unseen)
         inferred = {group.name: z for group, z in zip(run.model.groups, unseen.latents)}
-        modes = run.infer_batch(unseen.images, run.chains(0, DESCENT_STEPS), given=inferred)
+        modes = run.infer_batch(unseen.images, run.chains(0, DESCENT_STEPS), given=inferred, use_encoder=False)
         displacement = np.asarray(run.decode(*modes).displacement)
         result["registration"] = endpoint_errors(displacement, *true_correspondence(faces, indices))
     return result

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Union
 
 import numpy as np
 
@@ -33,13 +33,13 @@ CURVES = {
     "Gradient penalty of the critic": {"r1": "R1"}}
 
 
-def draw(run: Run, folder: Optional[Path] = None, gamma: Optional[float] = None, count: int = 10) -> List[Path]:
+def draw(run: Run, folder: Union[str, Path, None] = None, gamma: Optional[float] = None, count: int = 10) -> List[Path]:
     """Writes every picture of a run into `folder` (default: figures of the run folder); returns their paths.
 
     gamma: range of the traversals (default: evaluation.gamma); count: images shown.
     """
     config = run.config
-    folder, gamma = folder or run.folder.figures, gamma or config.evaluation.gamma
+    folder, gamma = Path(folder or run.folder.figures), gamma or config.evaluation.gamma
     if config.data.frames:
         return _draw_clips(run, folder, gamma)
     seed = config.training.seed

@@ -129,6 +129,11 @@ class Langevin(LangevinStep):
         factors[g] = factor
         ops.assign(self.sigma_factors, Tensor(factors))
 
+    def reset_sigma_factors(self) -> None:
+        """All factors 1, as inference of a trained model needs them."""
+        if self.sigma_factors is not None:
+            ops.assign(self.sigma_factors, ops.ones_like(self.sigma_factors))
+
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> Tuple[Tensors, Tensor, Tensor]:
         """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then the
         noise (K, N, *shape) of each group.

@@ -48,9 +48,11 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
         latents, place = batch.latents, chains.first + batch.start
         names = functools.partial(_image_name, place)
         for call in range(calls + descents):
-            noise = langevin.draw_noise(model, sampler.steps, len(batch.x), chains.seed, "inference noise", place, call)
-            if call >= calls:
-                noise = tuple(np.zeros_like(n) for n in noise)
+            shape = sampler.steps, len(batch.x)
+            if call < calls:
+                noise = langevin.draw_noise(model, *shape, chains.seed, "inference noise", place, call)
+            else:
+                noise = tuple(np.zeros((*shape, *group.shape), np.float32) for group in model.groups)
             latents, diagnostics = langevin.sample(sampler, batch.x, batch.mask, chains.sigma, latents, noise)
             langevin.check_chains(diagnostics, latents, limit, f"inference, call {call}", names)
         results.append([z[:batch.size] for z in latents])

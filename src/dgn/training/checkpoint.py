@@ -62,9 +62,9 @@ def save(folder: Path, position: Position, content: Content, keep: int, group: P
     Raises RunFailed if it cannot be written (a full disk); older checkpoints are then untouched.
     """
     final = folder / position.name
+    content.state.update(epoch=position.epoch, step=position.step)
     there = group.is_first and final.exists() and damage(final) is None  # stopped again where it was resumed
-    if not group.any(there):
-        content.state.update(epoch=position.epoch, step=position.step)
+    if not group.any(there and read_state(final) == json.loads(json.dumps(content.state))):
         _write(final, folder / (_UNFINISHED + final.name), content, group)
     if group.is_first:
         prune(folder, final, keep)

@@ -41,18 +41,18 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optional
     """
     if not group.is_first:
         return _fit(folder, config, source, after_epoch, group)
-    with disk_errors(folder.text_log):
-        handler = logging.FileHandler(folder.text_log, encoding="utf-8")
-    logging.getLogger().addHandler(handler)
-    try:
-        with folder.locked():
+    with folder.locked():
+        with disk_errors(folder.text_log):
+            handler = logging.FileHandler(folder.text_log, encoding="utf-8")
+        logging.getLogger().addHandler(handler)
+        try:
             return _fit(folder, config, source, after_epoch, group)
-    except (RunFailed, UserError) as error:
-        append_line(folder.text_log, f"dgn: {error}")
-        raise
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
+        except (RunFailed, UserError) as error:
+            append_line(folder.text_log, f"dgn: {error}")
+            raise
+        finally:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
 
 
 def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optional[AfterEpoch],
@@ -82,11 +82,14 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
         callback = after_epoch
 
         def report(done: int) -> None:
-            callback(Fitted(state, saved, LatentBank.open(folder.latents, groups, group.size)), done)
+            newest = next(iter(checkpoint.listed(folder.checkpoints)), None)
+            state.trainer.sampler.reset_sigma_factors()  # inference uses sigma itself; the next epoch sets them again
+            callback(Fitted(state, newest, LatentBank.open(folder.latents, groups, group.size)), done)
     try:
         last = run_epochs(folder, state, progress, start, sums, report) or saved
     finally:
         progress.close()
+    state.trainer.sampler.reset_sigma_factors()
     return Fitted(state, last, LatentBank.open(last or folder.latents, groups))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -13,7 +14,7 @@ import numpy as np
 from dgn import config as cfg
 from dgn.data.source import Loaded, epoch_order, prefetch, shard_key
 from dgn.distributed import ProcessGroup
-from dgn.errors import Interrupted, UserError
+from dgn.errors import Interrupted, RunFailed, Unreadable, UserError
 from dgn.inference import langevin, preconditioner
 from dgn.inference.latents import moments
 from dgn.inference.preconditioner import Preconditioner
@@ -125,10 +126,10 @@ def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> Tuple[Sums, int]:
             loop.progress.step(*position, len(order), sums.means())
             if position.step < len(order) and loop.interrupt.requested():
                 raise Interrupted(_save(run, state, position, sums))
-    except UserError as error:  # an image that can no longer be read
+    except Unreadable as error:
         if state.group.size > 1:
             raise
-        raise UserError(f"{error}. The training was saved before: {_save(run, state, position, sums)}; --resume "
+        raise Unreadable(f"{error}. The training was saved before: {_save(run, state, position, sums)}; --resume "
                         "continues it once the image is back") from None
     return sums, len(order)
 
@@ -230,6 +231,10 @@ def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) 
     sums = sums.all_sum(state.group)
     record: Dict[str, Any] = {"sums": sums._asdict(), "images": state.source.identity(),
                               "shards": run.config.training.shards} if state.group.is_first else {}
+    for name, cell in state.trainer.networks.items():
+        if not all(np.isfinite(parameter.asnumpy()).all() for parameter in cell.get_parameters()):
+            raise RunFailed(f"epoch {position.epoch}: {name} became infinite or not a number in the last update, "
+                            "and is not saved; lower training.learning_rate")
     cells = {**state.trainer.networks, **state.trainer.optimizers}
     content = checkpoint.Content(record, cells, state.bank)
     return checkpoint.save(run.checkpoints, position, content, run.config.training.checkpoints_kept, state.group)
@@ -260,6 +265,9 @@ class _Interrupt:
         return self.group.any(self.flag)
 
     def __enter__(self) -> "_Interrupt":
+        self.previous: Dict[int, Any] = {}
+        if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+            return self
         signals = [signal.SIGINT, signal.SIGTERM]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signals.append(signal.SIGHUP)

@@ -96,7 +96,7 @@ def adam(weights: Iterable[ms.Parameter], beta1: float = 0.9, beta2: float = 0.9
 
 
 def reset_adam(optimizer: nn.Optimizer, beta1: float = 0.9, beta2: float = 0.999) -> None:
-    """Resets Adam's moments to 0 and its bias correction to that of the first step; compiled graphs see it.
+    """Resets Adam's moments to 0 and its bias correction to that of step 2; compiled graphs see it.
 
     MindSpore multiplies the powers before their use, so the first correction is that of step 2: the first update is
     three quarters of a new optimizer's. The correction is one number for all weights, so it cannot be reset for some.
