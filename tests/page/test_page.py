@@ -18,6 +18,7 @@ from dgn.figures.draw import draw
 from dgn.page.images import run_pictures
 from dgn.page.write import write_page
 from tests.page import runs
+from tests.page.javascript import JavaScript
 from tests.training import tiny
 
 pytestmark = pytest.mark.slow
@@ -109,6 +110,11 @@ def test_axes_and_latents_are_those_of_the_run(demo, text):
     errors = np.square(demo.decode(*latents).image - images).sum((1, 2, 3))
     (first_set, first), (other_set, other) = data["pair"]
     assert (first_set, first, other_set) == (0, errors.argmin(), 1) and 0 <= other < 12
+    decoded, script = demo.decode(*latents), JavaScript(data["model"], raw)
+    for k in range(12):
+        (fields,) = script.decode([z[k] for z in latents])
+        for values, expected, tolerance in zip(fields, decoded, (1e-4, 1e-4, 1e-3)):  # the last in pixels
+            np.testing.assert_allclose(np.reshape(values, expected[k].shape), expected[k], rtol=0, atol=tolerance)
 
 
 def test_a_run_without_results_or_pictures_has_a_page(tmp_path):

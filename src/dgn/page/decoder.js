@@ -9,7 +9,8 @@
  *   Z_t = Z_0 + s_t, s_t = f(s_{t-1}, xi_t), s_0 = 0      frameLatents (clips only, Eq. 10 and 11)
  *   appearance   = 0.5 + 0.5 tanh(stack(Z^a))              branch
  *   displacement = S (max tanh(stack(Z^g))) S^T            branch, S: weights of a B-spline, if the model has one
- *   image(x, y)  = appearance(x + dx, y + dy)              warp, bilinear, coordinates clamped (Eq. 2 to 4)
+ *   image(x, y)  = appearance(x + dx, y + dy)              warp, bilinear, coordinates clamped (Eq. 2 to 4); step x
+ *                                                          in place of x on the sampling grid of the authors' code
  *   image       += conv3x3(image)                          refine, if the model has it
  *
  * A stack is a dense layer and transposed convolutions, ReLU after all but the last.
@@ -133,13 +134,13 @@ const DgnDecoder = (() => {
     return out;
   }
 
-  /** image(x, y) = appearance(x + dx, y + dy), bilinear; coordinates beyond the border are clamped to it. */
-  function warp(appearance, displacement, channels, size) {
+  /** image(x, y) = appearance(step x + dx, step y + dy), bilinear; coordinates beyond the border are clamped to it. */
+  function warp(appearance, displacement, channels, size, step) {
     const out = new Float32Array(channels * size * size), plane = size * size, last = size - 1;
     for (let y = 0, i = 0; y < size; y++) {
       for (let x = 0; x < size; x++, i++) {
-        const u = Math.min(Math.max(x + displacement[i], 0), last);
-        const v = Math.min(Math.max(y + displacement[plane + i], 0), last);
+        const u = Math.min(Math.max(step * x + displacement[i], 0), last);
+        const v = Math.min(Math.max(step * y + displacement[plane + i], 0), last);
         const left = Math.min(Math.floor(u), last - 1), top = Math.min(Math.floor(v), last - 1);
         const a = u - left, b = v - top;
         for (let c = 0, at = top * size + left; c < channels; c++, at += plane) {
@@ -189,7 +190,7 @@ const DgnDecoder = (() => {
 
   /** A decoder of the description; bytes: its arrays. */
   function create(description, bytes) {
-    const { size, channels, frames } = description;
+    const { size, channels, frames, step } = description;
     const groups = description.groups.map((group) => ({
       ...group,
       layers: group.layers.map((layer) => layerOf(layer, bytes)),
@@ -235,7 +236,7 @@ const DgnDecoder = (() => {
     /** The image of the branches' outputs: warped and refined, if the model does so. */
     function compose(appearance, displacement) {
       if (!displacement) return appearance;
-      const image = warp(appearance, displacement, channels, size);
+      const image = warp(appearance, displacement, channels, size, step);
       return refining ? refine(image, refining.weight, refining.bias, channels, size) : image;
     }
 

@@ -1,6 +1,7 @@
 """A JSON description of a generator, from which decoder.js rebuilds it.
 
-  {"size", "channels", "frames", "groups": [branch of each latent group], "refine": null or {"weight", "bias"}}
+  {"size", "channels", "frames", "groups": [branch of each latent group], "step": pixels between the positions that are
+   sampled without displacement (see dgn.nets.warp), "refine": null or {"weight", "bias"}}
 
 A branch is {"states", "length", "transition", "layers", "scale", "shift", "spline"}: latents (Z_0, xi_1 .. xi_T) of
 `length` values, of which the first `states` are Z_0; the layers' tanh is multiplied by `scale` and `shift` is added; a
@@ -18,13 +19,14 @@ from mindspore import nn
 from dgn.nets.deformable import GeometryGenerator
 from dgn.nets.dynamic import DynamicGenerator, Transition
 from dgn.nets.model import Model
+from dgn.nets.warp import coordinates
 from dgn.page.arrays import Packer
 
 Json = Dict[str, Any]
 
 
-def describe(model: Model, packer: Packer) -> Json:
-    """The description of a model; its arrays are added to `packer`."""
+def describe(model: Model, grid: str, packer: Packer) -> Json:
+    """The description of a model; its arrays are added to `packer`. grid: model.grid of its config."""
     over_time = isinstance(model, DynamicGenerator)
     groups = []
     for group, branch in zip(model.groups, model.branches):
@@ -33,7 +35,9 @@ def describe(model: Model, packer: Packer) -> Json:
         groups.append({"states": states, "length": group.shape[0], "transition": _transition(transition, packer),
                        **_generator(generator, packer)})
     refine = getattr(model, "refine", None)
+    last = coordinates(model.size, model.size, grid).max()
     return {"size": model.size, "channels": model.channels, "frames": model.frames, "groups": groups,
+            "step": float(last) / (model.size - 1),
             "refine": refine and {"weight": packer.add(refine.weight.asnumpy()),
                                   "bias": packer.add(refine.bias.asnumpy())}}
 

@@ -56,7 +56,7 @@ const Sliders = (() => {
         addRow(place, g, directions, rows.filter((row) => row.g === g).length);
       }
       more.hidden = shown === d;
-      more.textContent = `${Math.min(MORE, d - shown)} weaker ones`;
+      more.textContent = `${Math.min(MORE, d - shown)} more, weaker`;
       if (from) refresh();
     }
     more.addEventListener("click", () => extend(MORE));

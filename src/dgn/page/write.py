@@ -57,7 +57,7 @@ def _contents(run: Run, packer: Packer, finished: bool) -> Dict[str, Any]:
     singular, plural = record.nouns(run)
     return {
         "run": _name(run), "noun": singular, "nouns": plural,
-        "model": describe(run.model, packer), "groups": _groups(run, samples, packer),
+        "model": describe(run.model, run.config.model.grid, packer), "groups": _groups(run, samples, packer),
         "samples": [{"unseen": chosen.unseen, "count": len(chosen.images), "sprite": images.sprite(chosen.images),
                      "latents": [packer.add(z) for z in chosen.latents]} for chosen in samples],
         "pair": first_pair(samples),
