@@ -21,8 +21,6 @@ from mindspore import nn, ops
 from tests import kernels, operators
 from tests.operators import STRUCTURE, Graphs
 
-pytestmark = pytest.mark.slow
-
 SOURCE = Path(__file__).parents[1] / "src" / "dgn"
 CPU_ONLY = {"ops.Custom"}  # the C++ kernels, which are never chosen on another device
 NOT_OPERATORS = {"nn.Cell", "nn.CellList", "nn.Optimizer", "ops.GradOperation", "ops.ReduceOp"}
@@ -99,6 +97,7 @@ def where(primitive: str, graphs: Graphs) -> List[str]:
     return [name for name, primitives in graphs.items() if primitive in primitives]
 
 
+@pytest.mark.slow
 def test_every_operator_of_every_graph_is_documented_everywhere(graphs):
     assert {"Conv2DTranspose", "GridSampler2DGrad", "Adam"} <= graphs["paper: update"]
     assert "Gather" in graphs["paper: exported inference"]
@@ -121,6 +120,7 @@ def require_version_of_the_table() -> None:
         pytest.skip(f"the table is of MindSpore {version}")
 
 
+@pytest.mark.slow
 def test_the_exceptions_are_needed(graphs):
     require_version_of_the_table()
     everything = set().union(*graphs.values())
@@ -135,12 +135,14 @@ def require(*libraries: Path) -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"this MindSpore comes without {missing}")
 
 
+@pytest.mark.slow
 def test_every_operator_of_every_graph_has_a_kernel_on_ascend(graphs):
     require(kernels.ASCEND_KERNELS, kernels.ASCEND_ADAPTERS)
     missing = [f"{name} in {where(name, graphs)}" for name in operators.used(graphs) if kernels.on_ascend(name) is None]
     assert not missing, "\n".join(missing)
 
 
+@pytest.mark.slow
 def test_every_operator_of_every_graph_has_a_kernel_on_gpu(graphs):
     require(kernels.GPU_KERNELS, kernels.EXPANDER)
     missing = [f"{name} in {where(name, graphs)}" for name in operators.used(graphs) if kernels.on_gpu(name) is None]
@@ -159,6 +161,7 @@ def test_kernels_are_read_from_the_libraries():
     assert kernels.on_gpu("Conv2D") == ("kernel", "Conv2dFwdGpuKernelMod")
 
 
+@pytest.mark.slow
 def test_the_table_of_operators_is_current(graphs):
     require(kernels.ASCEND_KERNELS, kernels.ASCEND_ADAPTERS, kernels.GPU_KERNELS, kernels.EXPANDER)
     require_version_of_the_table()
