@@ -70,11 +70,13 @@ class RunFolder:
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training")
         try:
-            if not (path / "config.yaml").read_text(encoding="utf-8").strip():
-                raise UserError(f"{path / 'config.yaml'} is empty: it was cut short, and the run's settings are lost")
-            return cls(path, recipe.load(path / "config.yaml"))
+            empty = not (path / "config.yaml").read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {path / 'config.yaml'}: {error}") from None
+        if empty:
+            raise UserError(f"{path / 'config.yaml'} is empty: it was cut short, and the run's settings are lost")
+        try:
+            return cls(path, recipe.load(path / "config.yaml"))
         except UserError as error:
             raise UserError(f"{error}; a run that a newer version of dgn wrote needs that version") from None
 
