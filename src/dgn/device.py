@@ -61,6 +61,7 @@ def set_environment(name: str = "auto") -> None:
         # how long a process waits for the others: one may be drawing or writing while they wait (CPU's own limit is 30
         # s); the scheduler keeps that limit, by which it misses a process that died
         os.environ.setdefault("MS_NODE_TIMEOUT", os.environ.get("DGN_PATIENCE", str(PATIENCE)))
+    os.environ.setdefault("DGN_THREADS", str(machine.cores()))  # the C++ kernels know of no quota
     if platform.machine() == "x86_64":
         # With AVX-512 the oneDNN inside MindSpore 2.10 runs convolutions on plain layouts by its reference code, up to
         # 30 times slower than the matrix products that it uses with AVX2.
@@ -218,3 +219,8 @@ def _processor() -> str:
     except OSError:
         names = []
     return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of MindSpore's runtime is that of an allocation of host or device memory."""
+    return any(words in str(error) for words in ("Memory not enough", "Out of Memory", "std::bad_alloc"))
