@@ -74,7 +74,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     except KeyboardInterrupt:
         print("dgn: interrupted", file=sys.stderr)
         return 130
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not device.out_of_memory(error):
+            raise
         print("dgn: not enough memory; a smaller training.batch_size, or more training.micro_batches, needs less",
               file=sys.stderr)
         return 1

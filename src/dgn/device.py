@@ -218,3 +218,8 @@ def _processor() -> str:
     except OSError:
         names = []
     return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of MindSpore's runtime is that of an allocation of host or device memory."""
+    return any(words in str(error) for words in ("Memory not enough", "Out of Memory", "std::bad_alloc"))

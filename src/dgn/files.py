@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, Union
 
@@ -37,7 +38,8 @@ def replacing(path: Path) -> Iterator[Path]:
             sync(temporary)
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only file system even a missing file is an error
+            temporary.unlink(missing_ok=True)
 
 
 def new_folder(path: Path) -> Path:
@@ -66,8 +68,12 @@ def expanded(path: Union[str, Path]) -> Path:
 
 
 def check_utf8(path: object) -> None:
-    """Raises UserError for a path that is not UTF-8."""
+    """Raises UserError for a path that is not UTF-8, or that the locale's encoding does not have."""
     if not is_utf8(path):
+        encoding = sys.getfilesystemencoding()
+        if encoding.lower() not in ("utf-8", "utf8"):
+            raise UserError(f"{escaped(path)}: the locale's encoding, {encoding}, does not have this name; set "
+                            "LC_ALL=C.UTF-8")
         raise UserError(f"{escaped(path)}: the name is not UTF-8; rename it")
 
 

@@ -108,3 +108,19 @@ def test_a_run_with_an_empty_or_newer_config_is_refused(images, tmp_path, capsys
     assert "unknown key training.warm_up" in message and "newer version" in message
     config.write_text("")
     assert main(["evaluate", str(tmp_path / "run")]) == 2 and "config.yaml is empty" in capsys.readouterr().err
+
+
+def test_the_locale_is_named_when_it_lacks_a_name(tmp_path, images):
+    ascii_only = {**ENVIRONMENT, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    process = dgn(arguments(images, tmp_path / "é", 1), env=ascii_only)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 2 and "LC_ALL=C.UTF-8" in errors and "Traceback" not in errors
+
+
+def test_an_allocation_that_fails_is_one_line(monkeypatch, capsys):
+    def fail(*_):
+        raise RuntimeError("\n- Memory not enough:\nMemory isn't enough and alloc failed, alloc size: 16B.")
+
+    monkeypatch.setattr("dgn.cli.results.run", fail)
+    assert main(["results", "nowhere"]) == 1
+    assert capsys.readouterr().err.startswith("dgn: not enough memory")

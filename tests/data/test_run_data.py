@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 import dgn
 from dgn.__main__ import main
+from dgn.files import write_json
 from dgn.run_folder import HELD_OUT
 from tests.training.tiny import arguments, resume, write_images
 
@@ -51,3 +55,38 @@ def test_a_held_out_image_that_was_removed_does_not_lock_the_run(moved, tmp_path
     (images / "007.png").unlink()  # a training image
     with pytest.raises(dgn.UserError, match="was trained on other images"):
         assert dgn.load(run).sources
+
+
+def test_commands_take_the_new_place_of_the_data(moved, tmp_path, capsys):
+    run, images = moved
+    assert main(["evaluate", str(run), "--device", "CPU"]) == 2 and "--data" in capsys.readouterr().err
+    copy = shutil.copytree(run, tmp_path / "run")
+    assert main(["evaluate", str(copy), "--device", "CPU", "--data", str(images)]) == 0
+    assert main(["figures", str(copy), "--device", "CPU", "--data", str(images)]) == 0
+    assert main(["page", str(copy), "--device", "CPU", "--data", str(images)]) == 0
+
+
+def test_other_images_are_evaluated_without_the_training_images(moved, capsys):
+    run, images = moved
+    assert main(["evaluate", str(run), "--device", "CPU", "--images", str(images)]) == 0
+    result = capsys.readouterr().out
+    assert '"unseen": {' in result and '"train"' not in result
+
+
+def test_an_empty_config_is_not_that_of_a_newer_version(moved, tmp_path, capsys):
+    copy = shutil.copytree(moved[0], tmp_path / "run")
+    (copy / "config.yaml").write_text("")
+    assert main(["evaluate", str(copy), "--device", "CPU"]) == 2
+    message = capsys.readouterr().err
+    assert "is empty: it was cut short" in message and "newer version" not in message
+
+
+def test_results_on_a_read_only_file_system_fail_by_name(monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(dgn.RunFailed, match="cannot write .*metrics.json: Read-only"):
+        write_json(tmp_path / "metrics.json", {})

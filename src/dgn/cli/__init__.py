@@ -51,3 +51,9 @@ def crop(text: str) -> Tuple[int, int, int, int]:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """The --device argument."""
     parser.add_argument("--device", default="auto", help="auto, Ascend, GPU or CPU (default %(default)s)")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """The --data argument of commands that read a run's images."""
+    parser.add_argument("--data", metavar="PATH", type=user_path,
+                        help="the present place of the run's images, if they were moved")

@@ -16,17 +16,18 @@ import argparse
 import json
 
 from dgn import config as cfg
-from dgn.cli import add_device, positive
+from dgn.cli import add_data, add_device, positive, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("--images", metavar="PATH", help="other unseen images than the held-out ones; nothing is "
-                                                         "written")
+    parser.add_argument("--images", metavar="PATH", type=user_path,
+                        help="other unseen images than the held-out ones; nothing is written")
     parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of the clips of --images (default: "
                                                                    "data.format)")
     parser.add_argument("--steps", type=positive, help="Langevin steps for an unseen image (default: evaluation.steps)")
     parser.add_argument("--by-langevin", action="store_true", help="of a VAE: infer unseen images by Langevin dynamics")
+    add_data(parser)
     add_device(parser)
 
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.evaluation.evaluate import evaluate
     from dgn.run import load
 
-    trained = load(args.run_folder, args.device)
+    trained = load(args.run_folder, args.device, args.data)
     images = open_images(cfg.with_format(trained.config.data, args.format), args.images) if args.images else None
     result = evaluate(trained, images, args.steps, not args.by_langevin)
     print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} "

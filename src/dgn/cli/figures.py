@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dgn.cli import above_zero, add_device
+from dgn.cli import above_zero, add_data, add_device, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("--gamma", type=above_zero, help="bases go from -gamma to gamma (default: evaluation.gamma)")
-    parser.add_argument("--output", metavar="DIR", help="default: figures in the run folder")
+    parser.add_argument("--output", metavar="DIR", type=user_path, help="default: figures in the run folder")
+    add_data(parser)
     add_device(parser)
 
 
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.figures.draw import draw
     from dgn.run import load
 
-    trained = load(args.run_folder, args.device)
+    trained = load(args.run_folder, args.device, args.data)
     for path in draw(trained, Path(args.output) if args.output else None, args.gamma):
         print(path)
     return 0

@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dgn.cli import add_device
+from dgn.cli import add_data, add_device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("output", metavar="OUT.html", nargs="?", help="default: page.html in the run folder")
+    add_data(parser)
     add_device(parser)
 
 
@@ -25,6 +26,6 @@ def run(args: argparse.Namespace) -> int:
     from dgn.page.write import write_page
     from dgn.run import load
 
-    trained = load(args.run_folder, args.device)
+    trained = load(args.run_folder, args.device, args.data)
     print(write_page(trained, Path(args.output).expanduser() if args.output else None))
     return 0

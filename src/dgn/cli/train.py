@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         if last is None:
             raise
         raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} "
-                        "--resume with such a --set resumes from there") from None
+                        "--resume continues from there when the cause is removed") from None
     if group.is_first and not args.train_only:
         finish(trained)
     group.barrier()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, Dict, Optional, Tuple
 
@@ -12,12 +13,15 @@ from dgn.config import Config, Data
 from dgn.data.faces import FaceSource, correspondence
 from dgn.data.open import generated_faces
 from dgn.data.source import Source, Subset
+from dgn.errors import UserError
 from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.exchange import Predict, exchange_correlations, probe
 from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
 from dgn.provenance import provenance
 from dgn.run import Run
+
+log = logging.getLogger(__name__)
 
 TRAINING_SAMPLES = 1000  # at most
 TRAINING_VALUES = 2 ** 26  # and values in them: the images' spectra are held in memory
@@ -32,7 +36,8 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
 
     Args:
         run: of images or clips.
-        images: unseen images in place of the run's held-out ones; nothing is written then.
+        images: unseen images in place of the run's held-out ones; nothing is written then. If the training images are
+            missing or have changed, their measures are left out.
         steps: Langevin steps for an unseen image (default: evaluation.steps).
         use_encoder: False infers by Langevin dynamics although the run has an encoder; nothing is written then.
 
@@ -44,14 +49,14 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
         registration: end-point errors of the held-out generated faces, after noiseless steps; see correspondence.
     """
     started, config = time.monotonic(), run.config
-    train, unseen = _training_sample(run), None
+    train, unseen = _training_sample(run, optional=images is not None), None
     held_out = run.sources.held_out if images is None else images
     if held_out is not None and len(held_out):
         few = Subset(held_out, np.arange(min(len(held_out), config.evaluation.images)))
         everyone = np.arange(len(few))
         unseen = Sample(few.read(everyone), run.infer(few, steps, use_encoder=use_encoder), few.mask(everyone))
     result = unlabelled_measures(run.decode, train, unseen)
-    if images is not None or not use_encoder:
+    if images is not None or train is None or not use_encoder:
         return result
     if has_known_exchange(config):
         result.update(known_factor_measures(run, train, unseen))
@@ -60,9 +65,15 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
     return result
 
 
-def _training_sample(run: Run) -> Sample:
-    """The first training samples with the ends of their chains."""
-    source = run.sources.train
+def _training_sample(run: Run, optional: bool) -> Optional[Sample]:
+    """The first training samples with the ends of their chains; None if they cannot be opened and are optional."""
+    try:
+        source = run.sources.train
+    except UserError as error:
+        if not optional:
+            raise
+        log.warning("the measures of training images are left out: %s", error)
+        return None
     count = min(len(run.bank), TRAINING_SAMPLES, max(TRAINING_VALUES // int(np.prod(source.shape)), 1))
     chosen = np.arange(count)
     return Sample(source.read(chosen), run.bank.read(chosen), source.mask(chosen))

@@ -21,13 +21,13 @@ class Sample(NamedTuple):
     mask: Optional[np.ndarray] = None  # of clips: (N, F)
 
 
-def unlabelled_measures(decode: Callable[..., Decoded], train: Sample,
+def unlabelled_measures(decode: Callable[..., Decoded], train: Optional[Sample],
                         unseen: Optional[Sample] = None) -> Dict[str, Any]:
     """Errors of reconstructions; for a model with a warp also measures of appearances and displacements.
 
     Args:
         decode: latents of each group -> Decoded of NumPy arrays.
-        train: training samples with the ends of their chains.
+        train: training samples with the ends of their chains; None leaves out their measures.
         unseen: other samples with inferred latents.
 
     Returns:
@@ -35,14 +35,16 @@ def unlabelled_measures(decode: Callable[..., Decoded], train: Sample,
         appearance: of the training samples; see checkerboard.
         geometry, canonical_frame: of the training samples; see displacement.
     """
-    decoded, images = decode(*train.latents), train.images
-    if train.mask is not None:  # all frames of clips, as images
-        images, decoded = to_images(images, train.mask), rows(decoded, train.mask > 0)
-    result: Dict[str, Any] = {"train": reconstruction_errors(images, decoded.image)}
-    if decoded.appearance is not None and decoded.displacement is not None:
-        result["appearance"] = checkerboard_energy(images, decoded.appearance)
-        result["geometry"] = displacement_statistics(decoded.displacement)
-        result["canonical_frame"] = canonical_frame(decoded.displacement)
+    result: Dict[str, Any] = {}
+    if train is not None:
+        decoded, images = decode(*train.latents), train.images
+        if train.mask is not None:  # all frames of clips, as images
+            images, decoded = to_images(images, train.mask), rows(decoded, train.mask > 0)
+        result["train"] = reconstruction_errors(images, decoded.image)
+        if decoded.appearance is not None and decoded.displacement is not None:
+            result["appearance"] = checkerboard_energy(images, decoded.appearance)
+            result["geometry"] = displacement_statistics(decoded.displacement)
+            result["canonical_frame"] = canonical_frame(decoded.displacement)
     if unseen is not None:
         pair = unseen.images, decode(*unseen.latents).image
         result["unseen"] = reconstruction_errors(*(to_images(images, unseen.mask) for images in pair))
