@@ -61,6 +61,7 @@ def set_environment(name: str = "auto") -> None:
         # how long a process waits for the others: one may be drawing or writing while they wait (CPU's own limit is 30
         # s); the scheduler keeps that limit, by which it misses a process that died
         os.environ.setdefault("MS_NODE_TIMEOUT", os.environ.get("DGN_PATIENCE", str(PATIENCE)))
+    os.environ.setdefault("DGN_THREADS", str(machine.cores()))  # the C++ kernels know of no quota
     if platform.machine() == "x86_64":
         # With AVX-512 the oneDNN inside MindSpore 2.10 runs convolutions on plain layouts by its reference code, up to
         # 30 times slower than the matrix products that it uses with AVX2.

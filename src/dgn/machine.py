@@ -17,6 +17,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest")  # since CANN 8.5, and before
 CANN_MODULES = {"te": "te", "attr": "attrs", "Cython": "cython", "decorator": "decorator", "cffi": "cffi",
                 "pathlib2": "pathlib2", "requests": "requests", "absl": "absl-py"}  # module: package
+CGROUP = Path("/sys/fs/cgroup")
 TIMEOUT = 120  # seconds for a program; the driver of a broken device may hang
 LIBRARIES = {"Ascend": ("ascend", "ge_runner"), "GPU": ("gpu", "cuda", "cudnn")}  # words in names of their libraries
 
@@ -183,3 +184,24 @@ def run(command: Tuple[str, ...]) -> List[str]:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20).stdout.splitlines()
     except (OSError, subprocess.TimeoutExpired):
         return []
+
+
+def cores() -> int:
+    """Cores that this process may use: those of its affinity mask, or fewer by the CPU quota of its control group."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(count, _quota(CGROUP) or count))
+
+
+def _quota(cgroup: Path) -> Optional[int]:
+    """The CPU quota of the control group in cores, rounded up; None without one. (Version 2, then version 1.)"""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        except OSError:
+            return None
+    try:
+        return -(-int(quota) // int(period)) if int(quota) > 0 else None
+    except ValueError:  # "max"
+        return None

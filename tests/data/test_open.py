@@ -166,3 +166,9 @@ def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path):
     folder = write_images(tmp_path / "cafe", 3).rename(tmp_path / os.fsdecode(b"caf\xe9"))
     with pytest.raises(UserError, match=r"caf\\xe9': the name is not UTF-8"):
         open_sources(data_of(folder))
+
+
+@pytest.mark.parametrize("setting", [{"format": "mnist"}, {"format": "cifar10"}, {"pattern": "*.jpg"}])
+def test_a_recipe_for_files_does_not_train_on_generated_faces(setting):
+    with pytest.raises(UserError, match="is for files, and data.path is not set"):
+        open_sources(Data(**setting))

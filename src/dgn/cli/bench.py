@@ -23,7 +23,7 @@ import os
 from pathlib import Path
 from typing import List, Optional
 
-from dgn import device, recipe
+from dgn import device, machine, recipe
 from dgn.cli import add_device, positive, user_path
 from dgn.config import Config, changed
 from dgn.errors import UserError
@@ -155,6 +155,6 @@ def program(args: argparse.Namespace, config: Config) -> int:
     device.start(args.device)
     from dgn.bench.program import compare
 
-    threads = int(os.environ.get("DGN_THREADS") or os.cpu_count() or 1)
+    threads = int(os.environ.get("DGN_THREADS") or machine.cores())
     print(compare(Path(args.program), config, args.rounds, threads))
     return 0

@@ -88,7 +88,7 @@ def machine_lines(toolkits: Toolkits) -> Lines:
     lines += [("CUDA", toolkits.cuda or "not found"),
               ("GPU libraries", f"of MindSpore here: for CUDA {', '.join(machine.cuda_libraries()) or 'none'}"),
               ("C++", machine.compiler() or "no g++ or clang++ on PATH"),
-              ("threads", f"{os.environ.get('DGN_THREADS') or os.cpu_count()} in the kernels (DGN_THREADS)"),
+              ("threads", f"{os.environ.get('DGN_THREADS') or machine.cores()} in the kernels (DGN_THREADS)"),
               ("msrun", str(machine.msrun() or "not found"))]
     return lines
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dgn import machine
 from dgn.config import Data
 from dgn.data.source import Check, Source
 from dgn.errors import Unreadable, UserError
@@ -100,7 +100,7 @@ class Folder(Source):
         self.skipped: List[Tuple[str, str]] = []
         self._folder, self._names, self._cache_mb = folder, names, reading.cache_mb
         self._cache, self._small = PixelCache(reading.cache_mb), set[str]()
-        self._workers = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+        self._workers = ThreadPoolExecutor(max_workers=min(8, machine.cores()))
         if reading.corrupt == "skip":
             self._skip_unusable()
 

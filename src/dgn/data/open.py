@@ -48,6 +48,10 @@ def open_sources(data: Data, held_out: Optional[Sequence[str]] = None) -> Source
             raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new place "
                             "with --data")
         return split(open_images(data, data.path), data, held_out)
+    if data.format in ("mnist", "cifar10") or data.pattern is not None:
+        key = "pattern" if data.pattern is not None else "format"
+        raise UserError(f"data.{key} is {getattr(data, key)}, which is for files, and data.path is not set; give them "
+                        "with --data")
     if data.frames:
         return split(generated_clips(data, (data.limit or CLIPS) + data.held_out), data)
     return split(generated_faces(data, (data.limit or FACES) + data.held_out), data)
