@@ -33,6 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         with disk_errors(path):
+            if path.exists() and not path.is_file():  # root could replace even a device such as /dev/null
+                raise OSError("it is there and not a regular file")
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             sync(temporary)

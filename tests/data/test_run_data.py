@@ -90,3 +90,10 @@ def test_results_on_a_read_only_file_system_fail_by_name(monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(dgn.RunFailed, match="cannot write .*metrics.json: Read-only"):
         write_json(tmp_path / "metrics.json", {})
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(dgn.RunFailed, match="pipe: it is there and not a regular file"):
+        write_json(tmp_path / "pipe", {})
+    assert (tmp_path / "pipe").is_fifo()
