@@ -99,8 +99,8 @@ def classes(library: Path) -> FrozenSet[str]:
 def adapters() -> FrozenSet[str]:
     """Names of the operators of the older interface for which MindSpore has an adapter."""
     with open(ASCEND_ADAPTERS, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        found = {next(_components(content, match.end())) for match in re.finditer(rb"OpAdapterINS\d_(?=\d)", content)}
-    return frozenset(name.removeprefix("cz") for name in found)
+        names = {next(_components(content, match.end())) for match in re.finditer(rb"OpAdapterINS\d_(?=\d)", content)}
+    return frozenset(name.removeprefix("cz") for name in names)
 
 
 def _components(content: mmap.mmap, start: int) -> Iterator[str]:

@@ -64,8 +64,8 @@ def table(graphs: Graphs) -> str:
 
 def uses(operator: str, graphs: Graphs) -> List[str]:
     """The kinds of graphs that hold an operator."""
-    found = {USES[name.split(": ")[1].split()[0]] for name, operators in graphs.items() if operator in operators}
-    return [use for use in dict.fromkeys(USES.values()) if use in found] or ["several processes"]
+    kinds = {USES[name.split(": ")[1].split()[0]] for name, operators in graphs.items() if operator in operators}
+    return [use for use in dict.fromkeys(USES.values()) if use in kinds] or ["several processes"]
 
 
 def replaced(document: str, content: str) -> str:

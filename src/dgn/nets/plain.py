@@ -47,10 +47,10 @@ class PlainGenerator(Model):
 def matching_width(model: cfg.Model, channels: int, size: int) -> int:
     """The width of Table 4 whose stack has the number of parameters nearest to the deformable model's; of two equally
     near ones, the smaller. The number grows with the width, so it is found by bisection."""
-    wanted, latent = deformable.parameters(model, channels, size), model.z_app + model.z_geo
+    target, latent = deformable.parameters(model, channels, size), model.z_app + model.z_geo
 
     def parameters(width: int) -> int:
         return table4(width, size, channels, model.min_channels).parameters(latent)
 
-    above = bisect_left(WIDTHS, wanted, key=parameters)  # the first width that has at least as many
-    return min(WIDTHS[max(above - 1, 0):above + 1], key=lambda width: abs(parameters(width) - wanted))
+    above = bisect_left(WIDTHS, target, key=parameters)  # the first width that has at least as many
+    return min(WIDTHS[max(above - 1, 0):above + 1], key=lambda width: abs(parameters(width) - target))
