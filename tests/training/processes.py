@@ -40,7 +40,7 @@ from dgn.distributed import process_group
 from dgn.run_folder import RunFolder
 from dgn.training.fit import fit
 
-args = parser().parse_args()
+args = parser("train").parse_args()
 config = resolve_config(args)
 device.start("CPU")
 group = process_group()
