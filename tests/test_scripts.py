@@ -45,7 +45,7 @@ def test_train_evaluate_and_export(project, recipe, tmp_path):
     assert (recipe / "runs" / "small" / "metrics.json").is_file()
     assert "epoch: 2" in (recipe / "runs" / "small" / "train.log").read_text()
 
-    again = run(project, "run_train.sh", "CPU", "small.yaml", "images", cwd=recipe)
+    again = run(project, "run_train.sh", "CPU", "small.yaml", "images", "runs/small", cwd=recipe)
     assert again.returncode == 2 and "already holds a run" in again.stderr
     longer = run(project, "run_train.sh", "CPU", "small.yaml", "images", cwd=recipe,
                  DGN_OPTIONS="--resume --train-only --set training.epochs=3")

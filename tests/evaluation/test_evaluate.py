@@ -41,8 +41,8 @@ class TrueModel:
     def infer(self, images, steps=None, use_encoder=True):
         return self.latents(TRAINING + np.arange(len(images)))
 
-    def infer_batch(self, images, chains, given):
-        assert chains.steps == 0 and chains.descent_steps > 0
+    def infer_batch(self, images, chains, given, use_encoder):
+        assert chains.steps == 0 and chains.descent_steps > 0 and not use_encoder
         return tuple(given.values())
 
     def chains(self, steps, descent_steps):

@@ -86,12 +86,12 @@ def test_a_host_does_not_wait_for_one_that_has_failed(images, tmp_path):
     (logs / "node_1").mkdir()
     (logs / "node_1" / "failed").touch()  # what the second host's launcher leaves when one of its processes dies
     _, errors = running.communicate(timeout=60)
-    assert running.returncode == 1 and "another host ended with an error" in errors and "node_1" in errors
+    assert running.returncode == 1 and "a process of another host failed" in errors and "node_1" in errors
 
 
 def test_missing_settings_of_several_hosts_are_named(tmp_path):
     line = ["bash", str(ROOT / "scripts" / "run_distribute_train.sh"), "CPU", "2"]
-    unequal, third = "every host has DEVICE_NUM", {"NODE_RANK": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
+    unequal, third = "each host runs DEVICE_NUM", {"NODE_RANK": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
     for wrong, message in (
         ({"WORKER_NUM": "4"}, "MASTER_ADDR"),
         ({"WORKER_NUM": "3"}, unequal),
