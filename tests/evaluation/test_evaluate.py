@@ -120,7 +120,7 @@ def test_summary_gives_every_measure_and_a_dash_for_an_undefined_one(result):
     for part in ("40 training images MSRE 0.0, PSNR 120.0 dB", "displaced by 0.00 pixels",
                  "0.0% of the pixels sampled outside",
                  f"{result['registration']['endpoint_ratio']:.2f} times that of no displacement",
-                 f"  yaw             {result['exchange']['yaw']['geometry_donor']:+.2f} / "):
+                 f"  yaw              {result['exchange']['yaw']['geometry_donor']:+.2f} / "):
         assert part in text
     undefined = {**result, "appearance": {"nyquist_ratio": None}}
     assert "appearance        - times the images' energy" in summary(undefined)

@@ -144,5 +144,5 @@ def summary(result: Dict[str, Any]) -> str:
                      + (", unseen faces" if len(groups) > 1 else " faces"))
         for name in result["exchange"]:
             donors = [f"{g[name]['geometry_donor']:+.2f} / {g[name]['appearance_donor']:+.2f}" for g in groups]
-            lines.append(f"  {name:16}{', '.join(donors)}")
+            lines.append(f"  {name:16} {', '.join(donors)}")
     return "\n".join(lines)
