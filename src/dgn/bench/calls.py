@@ -97,7 +97,8 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
             critic = make_critic(changed(config, model={"deconv": kind}), model)
             step = GradientStep(Critic(critic, r1_weight), adam(critic.trainable_params()))
             calls[f"{name}, {kind}"] = waiting(step, rate, images, fake)
-    actor = make_trainer(changed(config, training={"micro_batches": 1}), model).generator.whole  # type: ignore[attr-defined]
+    trainer = make_trainer(changed(config, training={"micro_batches": 1}), model)
+    actor = trainer.generator.whole  # type: ignore[attr-defined]
     return {**calls, "actor step": waiting(actor, rate, *batch_inputs(config, x), *latents, *latents)}
 
 

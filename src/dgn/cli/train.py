@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.data.open import check_output, check_sources, open_sources
     from dgn.distributed import process_group
     from dgn.run import fit_run
+    from dgn.training import checkpoint
     from dgn.training.build import initial_run
 
     group = process_group()
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         group.barrier()  # the launcher kills the others when one exits with an error
         return 130
     except RunFailed as failed:
-        last = next(iter(sorted(folder.checkpoints.glob("epoch_*"), reverse=True)), None)
+        last = next(iter(checkpoint.listed(folder.checkpoints)), None)
         if last is None:
             raise
         raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} "

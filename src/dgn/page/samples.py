@@ -9,11 +9,11 @@ import numpy as np
 
 from dgn.data.source import Source, Subset
 from dgn.evaluation.axes import Axes, group_axes
+from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.nets.model import Decoded, decode
 from dgn.run import Run
 
 SHOWN = 12  # samples of each set, at most
-DESCENT_STEPS = 100  # after the Langevin steps: without posterior noise
 AXES_VALUES = 24 * 64 * 64  # pixels of the images at which axes are measured, about
 
 

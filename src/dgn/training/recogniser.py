@@ -15,15 +15,13 @@ from sklearn.decomposition import PCA
 
 from dgn.randomness import generator
 from dgn.training.optim import TrainStep, adam
+from dgn.training.regressor import INPUT_NORM
 
 UNITS = 64  # of the LSTM; the paper does not give them
 HIDDEN = 30  # of the dense layer after it
 BATCH = 40
 AXES = 50  # principal axes of the features that a network is given, at most
 LEARNING_RATE = 3e-3
-# Features are scaled to this mean Euclidean norm whatever their number: Adam changes every weight by about the learning
-# rate, so with features of unit variance a layer of many inputs would change its outputs too much in one step.
-INPUT_NORM = 3.0
 
 
 class Sequences(NamedTuple):
