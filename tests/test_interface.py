@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import dgn
 from dgn import randomness
+from dgn.training import checkpoint
 from tests.training.tiny import SETTINGS
 
 pytestmark = pytest.mark.slow
@@ -32,6 +34,21 @@ def test_a_trained_run_is_loaded_again_with_the_same_model(run):
     np.testing.assert_array_equal(again.decode(*z).image, run.decode(*z).image)
     assert again.config == run.config and again.encoder is None
     assert len(again.bank) == 8
+
+
+def test_latents_are_along_principal_axes_and_the_checkpoint_holds_them_as_trained(run, tmp_path):
+    z, everyone = run.bank.read(np.arange(8)), tmp_path / "run"
+    shutil.copytree(run.folder.path, everyone)
+    (everyone / "checkpoints" / run.checkpoint.name / checkpoint.AXES).unlink()
+    as_trained = dgn.load(everyone)
+    raw = as_trained.bank.read(np.arange(8))
+    for mine, theirs in zip(run.decode(*z), as_trained.decode(*raw)):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    for own, group, other in zip(z, run.model.groups, raw):
+        np.testing.assert_allclose(own @ own.T, other @ other.T, atol=1e-4)  # a rotation
+        stack = run.model.branches[run.model.groups.index(group)].stack
+        strength = np.square(stack.dense.weight.asnumpy()).sum(1)
+        assert strength[0] == strength.max() > strength[-1]
 
 
 def test_latents_have_names_and_can_be_recombined(run, images):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Union
 
@@ -21,6 +21,7 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.files import expanded, sha256, write_json, write_text
 from dgn.inference import unseen
+from dgn.inference.axes import principal_axes, rotate
 from dgn.inference.energy import TotalEnergy, full_mask
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_sampler
 from dgn.inference.latents import LatentBank, given_latents
@@ -150,8 +151,9 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method == "vae" else None
     sampler = make_sampler(make_energy(model, config), config)
-    parts = {"weights": model, "encoder": encoder, "preconditioner": sampler.preconditioner}
-    checkpoint.load(saved, {name: cell for name, cell in parts.items() if cell is not None})
+    checkpoint.load_model(saved, model, sampler.preconditioner)
+    if encoder is not None:
+        checkpoint.load(saved, {"encoder": encoder})
     trained_on = checkpoint.read_state(saved)["images"]
 
     def open_them() -> Sources:
@@ -162,7 +164,8 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
                             "or this version orders them differently, and its chains would be matched to wrong "
                             "images; restore them, or train a new run")
         return opened
-    return Run(folder, saved, model, sampler, encoder, LatentBank.open(saved, model.groups), open_them)
+    bank = LatentBank.open(saved, model.groups, rotations=checkpoint.read_axes(saved))
+    return Run(folder, saved, model, sampler, encoder, bank, open_them)
 
 
 AfterEpoch = Callable[[Run, int], None]  # the run as it is, number of finished epochs
@@ -170,7 +173,9 @@ AfterEpoch = Callable[[Run, int], None]  # the run as it is, number of finished 
 
 def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Optional[AfterEpoch] = None,
             group: ProcessGroup = ProcessGroup()) -> Run:
-    """Trains a run folder to the config's last epoch; see dgn.training.fit."""
+    """Trains a run folder to the config's last epoch; see dgn.training.fit. The latents of the model that is returned
+    are along principal axes (dgn.inference.axes); its checkpoint holds those axes beside the model as it was trained.
+    """
     if group.is_first and sources.held_out is not None and not checkpoint.listed(folder.checkpoints):
         held_out = sources.held_out.files(np.arange(len(sources.held_out)))
         if held_out is not None:
@@ -187,7 +192,27 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
 
         def report(fitted: Fitted, done: int) -> None:
             callback(as_run(fitted), done)
-    return as_run(fit(folder, config, sources.train, report, group))
+    fitted = fit(folder, config, sources.train, report, group)
+    run = as_run(fitted)
+    return along_principal_axes(run) if group.is_first and has_axes(run) else run
+
+
+def has_axes(run: Run) -> bool:
+    """Whether latents can be rotated: the encoder of a VAE and the transitions of clips are not."""
+    return run.encoder is None and not run.model.frames
+
+
+def along_principal_axes(run: Run) -> Run:
+    """The run as it ends a training, with its latents rotated to principal axes, which its checkpoint keeps."""
+    saved, model = run.checkpoint, run.model
+    assert saved is not None
+    rotations = checkpoint.read_axes(saved)
+    if not rotations:
+        axes = principal_axes(model, run.bank.read(np.arange(len(run.bank))))
+        rotations = {group.name: own.directions for group, own in zip(model.groups, axes) if own is not None}
+        checkpoint.save_axes(saved, rotations)
+    rotate(model, rotations, run.sampler.preconditioner)
+    return replace(run, bank=LatentBank.open(saved, model.groups, rotations=rotations))
 
 
 def train(config: Union[str, Path, Config], output: Union[str, Path], overrides: Optional[Mapping[str, Any]] = None,

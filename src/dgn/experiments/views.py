@@ -2,7 +2,7 @@
 
 Images of the same people at several views are inferred, and R of Eq. 21 is computed for every dimension of Z^g and
 Z^a: along the model's own dimensions, and along the principal axes of what each group generates. The prior is the same
-in all directions, so the dimensions of a trained model are an arbitrary rotation of such axes (dgn.evaluation.axes);
+in all directions, so the dimensions of a trained model are an arbitrary rotation of such axes (dgn.inference.axes);
 the pictures show the principal ones.
 """
 
@@ -17,12 +17,12 @@ from dgn.data import labels
 from dgn.data.cut import Crop
 from dgn.data.faces import VIEWS, FaceSource
 from dgn.errors import UserError
-from dgn.evaluation.axes import along_axes, principal_axes
 from dgn.evaluation.ratios import number
 from dgn.evaluation.view_covariance import view_covariance
 from dgn.experiments.models import OTHER_PEOPLE, check_deformable, origin
 from dgn.figures import experiments as figures
 from dgn.files import expanded
+from dgn.inference.axes import along_axes, principal_axes
 from dgn.run import Run
 
 AXES = {"as_learned": "own dimensions", "principal": "principal axes"}  # key of a result: its name
@@ -43,7 +43,8 @@ def views(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, 
     if len(next(iter(images.values()))) < 2:
         raise UserError("one person is too few: the variation between people at a view needs at least two")
     latents = infer_views(run, images, steps)
-    principal = principal_axes(run.decode, [z.reshape(-1, z.shape[-1]) for z in latents.values()])
+    flat = [z.reshape(-1, z.shape[-1]) for z in latents.values()]
+    principal = [axes for axes in principal_axes(run.model, flat) if axes is not None]
     rotated = {name: z @ own.directions for (name, z), own in zip(latents.items(), principal)}
     measures = {kind: view_covariance(z, list(images)) for kind, z in zip(AXES, (latents, rotated))}
     result = {**measures, **origin()}

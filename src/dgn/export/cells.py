@@ -42,7 +42,7 @@ def saved_checkpoint(run: Run) -> Path:
 def load_model(config: cfg.Config, saved: Path) -> Model:
     """The model of a config with the weights of the checkpoint `saved`."""
     model = make_model(config)
-    checkpoint.load(saved, {"weights": model})
+    checkpoint.load_model(saved, model)
     return model
 
 
@@ -52,6 +52,7 @@ def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> L
     sampler = make_sampler(make_energy(model, config), config, steps)
     if sampler.preconditioner is not None:
         checkpoint.load(saved, {"preconditioner": sampler.preconditioner})
+        sampler.preconditioner.rotate(checkpoint.read_axes(saved))
     return sampler
 
 

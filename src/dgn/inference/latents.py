@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -27,8 +27,9 @@ class LatentBank:
     The files in a run folder are the working state between checkpoints; a checkpoint holds a copy.
     """
 
-    def __init__(self, count: int, shards: int, held: Dict[int, Dict[str, Any]]) -> None:
-        self.count, self.shards, self.held = count, shards, held
+    def __init__(self, count: int, shards: int, held: Dict[int, Dict[str, Any]],
+                 rotations: Optional[Mapping[str, np.ndarray]] = None) -> None:
+        self.count, self.shards, self.held, self.rotations = count, shards, held, rotations or {}
 
     @classmethod
     def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int,
@@ -52,9 +53,10 @@ class LatentBank:
         return bank
 
     @classmethod
-    def open(cls, folder: Path, groups: Iterable[LatentGroup], shards: Optional[int] = None) -> "LatentBank":
+    def open(cls, folder: Path, groups: Iterable[LatentGroup], shards: Optional[int] = None,
+             rotations: Optional[Mapping[str, np.ndarray]] = None) -> "LatentBank":
         """The chains of all samples stored in `folder`, read-only. shards: their number (default: the one that is
-        there).
+        there). rotations: (d, d) by group name, by which latents are multiplied when they are read.
 
         Raises UserError if a file is missing or belongs to another model.
         """
@@ -62,7 +64,7 @@ class LatentBank:
         shards = shards or _stored_shards(folder, groups[0].name)
         held = {shard: {group.name: _open(folder / file_name(group.name, shard, shards), group) for group in groups}
                 for shard in range(shards)}
-        return cls(sum(len(arrays[groups[0].name]) for arrays in held.values()), shards, held)
+        return cls(sum(len(arrays[groups[0].name]) for arrays in held.values()), shards, held, rotations)
 
     def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> "LatentBank":
         """A copy in `folder` of one of `shards` shards, whatever the number of shards here."""
@@ -91,7 +93,8 @@ class LatentBank:
         for arrays, own, rows in parts:
             for name, values in latents.items():
                 values[own] = arrays[name][rows]
-        return tuple(latents.values())
+        return tuple(values @ self.rotations[name] if name in self.rotations else values
+                     for name, values in latents.items())
 
     def write(self, indices: np.ndarray, latents: Tuple[np.ndarray, ...]) -> None:
         """Replaces the latents at `indices`, whose shards must be held."""

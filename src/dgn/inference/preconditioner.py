@@ -11,7 +11,7 @@ J^T J the steps vanish: far from equilibrium gradients are large.)
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -46,6 +46,12 @@ class Preconditioner(nn.Cell):
             values, axes = np.linalg.eigh(curvature / sigma ** 2 + np.eye(len(curvature)))
             ops.assign(metric, Tensor((axes / values @ axes.T).astype(np.float32)))
             ops.assign(root, Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
+
+    def rotate(self, rotations: Mapping[str, np.ndarray]) -> None:
+        """M and M^(1/2) for latents z @ rotation in place of z; see dgn.inference.axes.rotate."""
+        for name, *matrices in zip(self.names, self.metrics, self.roots):
+            for matrix in matrices if name in rotations else ():
+                ops.assign(matrix, Tensor(rotations[name].T @ matrix.asnumpy() @ rotations[name]))
 
     def used_dimensions(self) -> Dict[str, int]:
         """For each sampled group the number of directions that the data determine: eigenvalues of M^-1 above USED."""

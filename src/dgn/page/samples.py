@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
 from dgn.data.source import Source, Subset
-from dgn.evaluation.axes import Axes, group_axes
 from dgn.evaluation.evaluate import DESCENT_STEPS
-from dgn.nets.model import Decoded, decode
 from dgn.run import Run
 
 SHOWN = 12  # samples of each set, at most
-AXES_VALUES = 24 * 64 * 64  # pixels of the images at which axes are measured, about
 
 
 @dataclass(frozen=True)
@@ -72,22 +69,3 @@ def first_pair(samples: List[Samples]) -> List[Tuple[int, int]]:
 def _spread(count: int) -> np.ndarray:
     """Indices of at most SHOWN evenly spaced samples of `count`."""
     return np.unique(np.linspace(0, count - 1, min(SHOWN, count)).astype(int))
-
-
-def axes_of_groups(run: Run, latents: Sequence[np.ndarray]) -> List[Optional[Axes]]:
-    """Principal axes of each sampled group at the given latents (n, d); of clips those of Z_0, at the first frame.
-
-    The output of a plain model's only group is the image.
-    """
-    model = run.model
-    states = [branch.states if model.frames else group.shape[0] for group, branch in zip(model.groups, model.branches)]
-    count = int(np.clip(AXES_VALUES // model.size ** 2, 4, len(latents[0])))
-    at = [z[:count, :length] for z, length in zip(latents, states)]
-
-    def decode_first(*moved: np.ndarray) -> Decoded:
-        decoded = decode(model, *moved, batch_size=count)
-        if model.frames:
-            decoded = Decoded(*(part if part is None else part[:, 0] for part in decoded))
-        return decoded if decoded.appearance is not None else Decoded(decoded.image, decoded.image)
-
-    return [group_axes(decode_first, at, g) if group.sampled else None for g, group in enumerate(model.groups)]

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from dgn.files import write_text
+from dgn.inference.axes import principal_axes
 from dgn.page import images, record
 from dgn.page.arrays import Packer
 from dgn.page.description import describe
-from dgn.page.samples import Samples, axes_of_groups, first_pair, shown_samples
+from dgn.page.samples import Samples, first_pair, shown_samples
 from dgn.run import Run
 
 FOLDER = Path(__file__).parent
@@ -73,7 +74,7 @@ def _name(run: Run) -> str:
 def _groups(run: Run, samples: List[Samples], packer: Packer) -> List[Dict[str, Any]]:
     """Names of the latent groups and, of those that are sampled, principal axes with their share of the effect."""
     found = []
-    for group, axes in zip(run.model.groups, axes_of_groups(run, samples[0].latents)):
+    for group, axes in zip(run.model.groups, principal_axes(run.model, samples[0].latents)):
         title, hint = GROUPS[group.name]
         if axes is None:
             found.append({"title": title, "hint": "the given label", "labels": group.shape[0], "axes": None})

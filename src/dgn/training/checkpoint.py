@@ -6,6 +6,8 @@ A checkpoint is a folder that holds
   <group>.npy                       the chains of each latent group; one file a process if several wrote it
   state.json                        position and running sums; all randomness follows from the position
   manifest.json                     SHA-256 of every other file
+  axes.npz                          of a finished training: principal axes (d, d) of latent groups, by name; see
+                                    load_model. The other files hold the model and the chains as they were trained
 
 It is written in a hidden folder, flushed, and renamed. Each process writes its own chains, the first one everything
 else.
@@ -27,11 +29,14 @@ from mindspore import nn
 
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
-from dgn.files import disk_errors, sha256, sync, write_json
+from dgn.files import disk_errors, sha256, sync, write_arrays, write_json
+from dgn.inference.axes import rotate
 from dgn.inference.latents import LatentBank, file_name
-from dgn.nets.model import LatentGroup
+from dgn.inference.preconditioner import Preconditioner
+from dgn.nets.model import LatentGroup, Model
 
 log = logging.getLogger(__name__)
+AXES = "axes.npz"
 _UNFINISHED = ".unfinished-"
 _READERS = 8  # files whose digests are taken at once
 
@@ -187,6 +192,27 @@ def load(checkpoint: Path, cells: Mapping[str, nn.Cell], conversion: Conversion 
     """
     for name, cell in cells.items():
         _load_parameters(checkpoint / f"{name}.ckpt", cell, conversion)
+
+
+def save_axes(checkpoint: Path, rotations: Mapping[str, np.ndarray]) -> None:
+    """Adds the rotations (d, d), by group name, to a checkpoint."""
+    write_arrays(checkpoint / AXES, **rotations)
+
+
+def read_axes(checkpoint: Path) -> Dict[str, np.ndarray]:
+    """The rotations of a checkpoint, by group name; none if its training was not finished."""
+    if not (checkpoint / AXES).exists():
+        return {}
+    with np.load(checkpoint / AXES, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def load_model(checkpoint: Path, model: Model, preconditioner: Optional[Preconditioner] = None) -> None:
+    """Fills a model, and the preconditioner of its sampler, from a checkpoint, with latents along its principal
+    axes."""
+    cells = {"weights": model, "preconditioner": preconditioner}
+    load(checkpoint, {name: cell for name, cell in cells.items() if cell is not None})
+    rotate(model, read_axes(checkpoint), preconditioner)
 
 
 def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],
