@@ -8,7 +8,7 @@ import logging
 import sys
 from typing import List, Optional
 
-from dgn import __version__, console, device
+from dgn import __version__, console, device, interrupts
 from dgn.errors import RunFailed, UserError
 
 COMMANDS = {  # name, also of the module in dgn.cli: help
@@ -57,7 +57,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     try:
         words = sys.argv[1:] if argv is None else argv
-        with device.interrupt_exits():
+        with interrupts.exiting():
             args = parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
             device.set_environment(getattr(args, "device", "auto"))
             if args.command not in WITHOUT_MINDSPORE:

@@ -12,11 +12,8 @@ import re
 import signal
 import socket
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from importlib import metadata
-from typing import Iterator
 
 from dgn import machine
 from dgn.errors import RunFailed, UserError
@@ -102,25 +99,6 @@ def import_mindspore() -> None:
     except (ImportError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"MindSpore cannot be imported: {reason}; dgn doctor shows what is missing") from None
-
-
-@contextmanager
-def interrupt_exits() -> Iterator[None]:
-    """Ctrl-C within the block exits at once with code 130: an exception while MindSpore's libraries are imported would
-    abort the process with a dump."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, _exit_interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _exit_interrupted(number: int, frame: object) -> None:
-    os.write(2, b"dgn: interrupted\n")
-    os._exit(130)
 
 
 def current() -> str:
