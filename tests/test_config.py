@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,20 @@ def test_every_recipe_of_the_project_is_valid_and_holds_only_differences(path):
 def test_a_mistake_is_named_with_what_would_be_right(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         recipe.load(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("huge", [2 ** 31, 99999999999999999999, "9" * 5000])
+def test_numbers_beyond_32_bits_are_refused_by_name(huge):
+    for section in dataclasses.fields(cfg.Config):
+        for field in dataclasses.fields(section.default):
+            if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
+                with pytest.raises(UserError, match=f"{section.name}.{field.name} is .* must be"):
+                    value = f"{huge}e30" if isinstance(field.default, float) else huge
+                    recipe.load(None, [f"{section.name}.{field.name}={value}"])
+    with pytest.raises(UserError, match="data.limit is .* must be"):
+        recipe.load(None, [f"data.limit={huge}"])
+    with pytest.raises(UserError, match="training.epochs is .* at most 2147483647"):
+        cfg.changed(cfg.Config(), training={"epochs": 2 ** 31})
 
 
 def test_missing_file_and_malformed_settings(tmp_path):

@@ -11,10 +11,15 @@ when a public name is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List
+from dgn import interrupts
 
-from dgn import device, provenance  # noqa: F401  (provenance starts its clock)
-from dgn.errors import Interrupted, RunFailed, UserError
+if interrupts.is_program():
+    interrupts.exit_at_once()
+
+from typing import TYPE_CHECKING, Any, List  # noqa: E402  (Ctrl-C is handled before)
+
+from dgn import device, provenance  # noqa: E402, F401  (provenance starts its clock)
+from dgn.errors import Interrupted, RunFailed, UserError  # noqa: E402
 
 if TYPE_CHECKING:
     from dgn.interface import Config, Decoded, Latents, Run, Source, draw, evaluate, images, load, train

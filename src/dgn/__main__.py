@@ -8,7 +8,7 @@ import logging
 import sys
 from typing import List, Optional
 
-from dgn import __version__, console, device
+from dgn import __version__, console, device, interrupts
 from dgn.errors import RunFailed, UserError
 
 COMMANDS = {  # name, also of the module in dgn.cli: help
@@ -50,15 +50,24 @@ def parser(command: Optional[str] = None) -> argparse.ArgumentParser:
     return top
 
 
+def check_given(args: argparse.Namespace) -> None:
+    """Raises UserError for an empty argument, such as the value of an unset variable of a shell."""
+    for name, value in vars(args).items():
+        if value == "" or (name == "run_folders" and "" in value):
+            raise UserError(f"the argument {name.replace('_', '-')} is empty; give a value, or leave it out")
+
+
 def main(argv: Optional[List[str]] = None) -> int:
     """Runs a command. Returns 0 if it succeeded, 1 if the run failed, 2 if the user's input is wrong, 130 if
     interrupted."""
     console.prepare()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     try:
         words = sys.argv[1:] if argv is None else argv
-        with device.interrupt_exits():
+        with interrupts.exiting():
             args = parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
+            check_given(args)
             device.set_environment(getattr(args, "device", "auto"))
             if args.command not in WITHOUT_MINDSPORE:
                 device.import_mindspore()

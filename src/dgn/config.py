@@ -25,9 +25,14 @@ def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: 
     return field(default=default, metadata={"fixed": fixed, "trains": trains, **rules})
 
 
-def number(default: Any, low: float = float("-inf"), high: float = float("inf"), *, above: Optional[float] = None,
+LARGEST = 2 ** 31 - 1  # whole number
+
+
+def number(default: Any, low: float = float("-inf"), high: Optional[float] = None, *, above: Optional[float] = None,
            **flags: bool) -> Any:
-    """A field in the range low <= value <= high (value > above)."""
+    """A field in the range low <= value <= high (value > above). high: by default what 32 bits can hold."""
+    if high is None:
+        high = 1e30 if isinstance(default, float) else LARGEST
     return setting(default, low=low, high=high, above=above, **flags)
 
 
@@ -299,7 +304,6 @@ def _check_ranges(section: str, values: Any) -> None:
         if "low" in rule and not (rule["low"] <= value <= rule["high"]
                                   and (rule["above"] is None or value > rule["above"])):
             low = f"above {rule['above']}" if rule["above"] is not None else f"at least {rule['low']}"
-            high = "" if rule["high"] == float("inf") else f" and at most {rule['high']}"
-            raise UserError(f"{key} is {value}; it must be {low}{high}")
+            raise UserError(f"{key} is {value}; it must be {low} and at most {rule['high']}")
         if f.type == "Schedule" and not all(0 < v < float("inf") for _, v in value):
             raise UserError(f"{key} is {value}; every value must be above 0")

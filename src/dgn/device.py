@@ -9,14 +9,12 @@ import functools
 import os
 import platform
 import re
+import resource
 import signal
 import socket
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from importlib import metadata
-from typing import Iterator
 
 from dgn import machine
 from dgn.errors import RunFailed, UserError
@@ -24,6 +22,7 @@ from dgn.errors import RunFailed, UserError
 MINDSPORE = (2, 7, 2), (2, 11)  # from, below
 NUMPY_BELOW = 2
 NOTICE = 5.0  # seconds without a connection after which a process says what it waits for
+ADDRESS_SPACE = 1_300_000_000  # bytes; with less MindSpore hangs in its import, or aborts at the exit
 PATIENCE = 3600  # seconds that a process waits for the others
 DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
 LOG_LEVEL = "GLOG_v"  # MindSpore reads it when it is imported
@@ -52,11 +51,11 @@ def set_environment(name: str = "auto") -> None:
     """Environment that must stand before MindSpore is first imported; what the user has set stays.
 
     name: the device asked for. On accelerators MindSpore's warnings are shown (versions of CANN, missing packages); on
-    CPU errors only, as its warnings there are not about what the user does.
+    CPU neither these, which are not about what the user does, nor errors, which its exceptions repeat.
     """
     if _LOG_LEVEL_IS_FREE:
         on_cpu = name == "CPU" or (name not in DEVICES and not machine.accelerators())
-        os.environ[LOG_LEVEL] = "3" if on_cpu else "2"
+        os.environ[LOG_LEVEL] = "4" if on_cpu else "2"
     if os.environ.get("MS_ROLE") == "MS_WORKER":
         # how long a process waits for the others: one may be drawing or writing while they wait (CPU's own limit is 30
         # s); the scheduler keeps that limit, by which it misses a process that died
@@ -97,30 +96,15 @@ def start(name: str = "auto") -> str:
 def import_mindspore() -> None:
     """Imports MindSpore. Raises UserError if its version does not fit or it cannot be imported."""
     check_versions()
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= space < ADDRESS_SPACE:
+        raise UserError(f"ulimit -v leaves this process {space / 1e9:.1f} GB of address space, and MindSpore needs "
+                        f"{ADDRESS_SPACE / 1e9:.1f} GB at the least; raise the limit")
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"MindSpore cannot be imported: {reason}; dgn doctor shows what is missing") from None
-
-
-@contextmanager
-def interrupt_exits() -> Iterator[None]:
-    """Ctrl-C within the block exits at once with code 130: an exception while MindSpore's libraries are imported would
-    abort the process with a dump."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, _exit_interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _exit_interrupted(number: int, frame: object) -> None:
-    os.write(2, b"dgn: interrupted\n")
-    os._exit(130)
 
 
 def current() -> str:
@@ -180,12 +164,12 @@ def available(name: str) -> bool:
 
     own = getattr(getattr(ms, "device_context", None), name.lower(), None)
     check = getattr(own, "is_available", None)
-    with _silenced():  # its warnings, which machine.attempt shows, are for those who asked for this device
+    with silenced():  # its warnings, which machine.attempt shows, are for those who asked for this device
         return bool(check() if check else ms.hal.is_available(name))  # older versions lack the first
 
 
-class _silenced:
-    """Sends what C++ code writes to the two standard streams to nowhere."""
+class silenced:
+    """Sends what MindSpore writes to the two standard streams within the block to nowhere."""
 
     def __enter__(self) -> None:
         sys.stdout.flush()

@@ -32,7 +32,7 @@ RENAMED = {
 }
 REMOVED = ("training.start_with",)  # version 0.1 wrote it into every run folder; its only used value was "all"
 _NULL = ("null", "Null", "NULL", "~")
-_WHOLE = re.compile(r"[+-]?[0-9]+")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 Value = Union[str, List["Value"], Dict[str, "Value"], None]  # YAML with every scalar as text
@@ -50,24 +50,20 @@ def load(path: Optional[Union[str, Path]] = None, settings: Sequence[str] = ()) 
 
     Raises UserError for a missing or malformed file, an unknown or duplicate key, or a value out of range.
     """
-    values = _read_file(Path(path)) if path is not None else {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not (equals and "." in key):
-            raise UserError(f"--set {setting}: write it as section.key=value, such as --set training.epochs=20")
-        values[key.strip()] = Origin(text, f"--set {setting}")
-    return _build(values)
+    return _build({**(_read_file(Path(path)) if path is not None else {}), **_settings(settings)})
 
 
-def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
+def with_overrides(config: Config, overrides: Mapping[str, Any], settings: Sequence[str] = ()) -> Config:
     """A config with other values by `section.key`, given as Python values or as text: {"training.epochs": 20}.
+
+    settings: further `section.key=value`.
 
     Raises UserError for an unknown key or a value out of range.
     """
     values = {f"{section}.{key}": Origin(value, "config") for section, content in to_dict(config).items()
               for key, value in content.items()}
     values.update({key: Origin(_plain(value), f"override {key}") for key, value in overrides.items()})
-    return _build(values)
+    return _build({**values, **_settings(settings)})
 
 
 def absolute_paths(config: Config) -> Config:
@@ -105,6 +101,17 @@ def dump(config: Config) -> str:
 
 def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def _settings(settings: Sequence[str]) -> Dict[str, Origin]:
+    """`section.key` -> value of `section.key=value` words."""
+    values: Dict[str, Origin] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not (equals and "." in key):
+            raise UserError(f"--set {setting}: write it as section.key=value, such as --set training.epochs=20")
+        values[key.strip()] = Origin(text, f"--set {setting}")
+    return values
 
 
 def _build(values: Mapping[str, Origin]) -> Config:
@@ -230,7 +237,7 @@ def _whole(value: Any, origin: Origin, key: str) -> int:
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(origin, key, "a whole number")
+        raise _wrong(origin, key, "a whole number, of at most 18 digits")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Union
+from typing import Any, Callable, Mapping, Optional, Tuple, Union
 
 import mindspore as ms
 import numpy as np
@@ -226,13 +226,27 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     devices.start(device)
     config = config if isinstance(config, Config) else recipe.load(expanded(config))
     config = recipe.absolute_paths(recipe.with_overrides(config, overrides or {}))
-    output = expanded(output)
-    check_output(output, config.data)
-    sources = open_sources(config.data)  # first: an error in the data must not leave a folder behind
+    folder, sources = new_run(expanded(output), config)
+    return fit_run(folder, config, sources, after_epoch)
+
+
+def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) -> Tuple[RunFolder, Sources]:
+    """The folder of a new run, which the first of several processes makes, and its samples.
+
+    All that the training needs is checked first: an error in it leaves no folder behind. Raises UserError.
+    """
+    check_output(path, config.data)
+    sources = open_sources(config.data)
     check_sources(sources)
-    if config.training.init_from:
-        initial_run(config)
-    return fit_run(RunFolder.create(output, config), config, sources, after_epoch)
+    if group.is_first:
+        if config.training.init_from:
+            initial_run(config)
+        RunFolder.create(path, config)
+    group.barrier()
+    if not (path / "config.yaml").is_file():
+        raise UserError(f"process {group.rank} does not see the run folder {path} that the first one made; it must be "
+                        "on a file system that all hosts share")
+    return RunFolder(path, config), sources
 
 
 def ensure_trained(path: Path, config: Config) -> Run:
@@ -242,11 +256,8 @@ def ensure_trained(path: Path, config: Config) -> Run:
     Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed
     since.
     """
-    sources = open_sources(config.data, held_out_files(path))
     if not (path / "config.yaml").exists():
-        check_output(path, config.data)
-        check_sources(sources)  # first: an error in the data must not leave a folder behind
-        folder = RunFolder.create(path, config)
+        folder, sources = new_run(path, config)
         if config.training.init_from:
             write_text(path / START, _start_digest(config))
         return fit_run(folder, config, sources)
@@ -260,6 +271,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
         raise UserError(f"{path} was not initialized from {config.training.init_from} as it is now; remove it, so "
                         "that it is trained again")
     folder.change_config(config)
+    sources = open_sources(config.data, held_out_files(path))
     saved = checkpoint.listed(folder.checkpoints)
     if saved and checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))["epoch"] >= config.training.epochs:
         return open_run(path, sources)

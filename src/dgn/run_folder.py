@@ -114,12 +114,18 @@ class RunFolder:
         append_line(self.text_log, line)
 
     def add_results(self, **sections: Any) -> None:
-        """Writes sections of metrics.json; the others stay as they are."""
+        """Writes sections of metrics.json; the others stay as they are. If they cannot be written, prints them, so
+        that they are not lost, and raises RunFailed."""
         try:
-            known = json.loads(self.results.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            known = {}
-        write_json(self.results, {**known, **sections})
+            with disk_errors(self.results):
+                try:
+                    known = json.loads(self.results.read_text(encoding="utf-8"))
+                except (FileNotFoundError, ValueError):
+                    known = {}
+            write_json(self.results, {**known, **sections})
+        except RunFailed:
+            console.say(f"result: {json.dumps(sections)}")
+            raise
 
     def log(self, record: Dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""

@@ -200,8 +200,8 @@ def test_availability_by_the_present_interface_and_by_the_former(monkeypatch):
     assert device.available("GPU")
 
 
-@pytest.mark.parametrize("name, here, level", [("CPU", ["Ascend"], "3"), ("Ascend", [], "2"), ("GPU", [], "2"),
-                                               ("auto", [], "3"), ("auto", ["Ascend"], "2")])
+@pytest.mark.parametrize("name, here, level", [("CPU", ["Ascend"], "4"), ("Ascend", [], "2"), ("GPU", [], "2"),
+                                               ("auto", [], "4"), ("auto", ["Ascend"], "2")])
 def test_warnings_of_mindspore_are_shown_on_accelerators(name, here, level, monkeypatch):
     monkeypatch.setattr(machine, "accelerators", lambda: here)
     monkeypatch.setenv(device.LOG_LEVEL, "1")
@@ -218,7 +218,7 @@ def test_the_level_follows_the_device_of_the_command_line(tmp_path):
     package(tmp_path, "mindspore", "import os", "print('level', os.environ['GLOG_v'])",
             "raise ImportError('no more of it')")
     environment = {key: value for key, value in os.environ.items() if key != device.LOG_LEVEL}
-    for name, level in (("CPU", "3"), ("Ascend", "2")):
+    for name, level in (("CPU", "4"), ("Ascend", "2")):
         done = subprocess.run([sys.executable, "-m", "dgn", "evaluate", "run", "--device", name], text=True,
                               capture_output=True,
                               env={**environment, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(SOURCE)])})

@@ -8,7 +8,10 @@ import stat
 
 import pytest
 
+from dgn import recipe
 from dgn.__main__ import main
+from dgn.errors import UserError
+from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from tests.training.tiny import SETTINGS, arguments, write_images
 
@@ -48,8 +51,50 @@ def test_wrong_key_type_and_value(tmp_path, images, capsys):
 
 
 def test_empty_data_is_not_taken_for_generated_faces(tmp_path, images, capsys):
-    check(train(tmp_path, "--data", ""), 2, capsys, "--data is empty")
+    check(train(tmp_path, "--data", ""), 2, capsys, "argument data is empty")
     check(train(tmp_path, "--set", "data.path="), 2, capsys, "data.path is ''")
+
+
+@pytest.mark.parametrize("line, name", [
+    ("train --output=", "output"), ("train --config=", "config"), ("train --resume --output=", "output"),
+    ("evaluate RUN --images=", "images"), ("evaluate RUN --data=", "data"), ("figures RUN --output=", "output"),
+    ("infer RUN --images=", "images"), ("infer RUN --images x --output=", "output"), ("page RUN --data=", "data"),
+    ("experiment labels RUN --data=", "data"), ("experiment views RUN --data=", "data"),
+    ("experiment baselines --config=", "config"), ("data crop a b --detector=", "detector")])
+def test_an_empty_argument_is_named(line, name, capsys):
+    """The value of an unset variable of a shell is never taken for a default or the working directory."""
+    check(line.split(), 2, capsys, f"the argument {name} is empty")
+
+
+def test_empty_folders_are_named(capsys):
+    for line in (["evaluate", ""], ["export", ""], ["results", "a", ""], ["page", "a", ""], ["data", "faces", ""]):
+        check(line, 2, capsys, "is empty")
+
+
+@pytest.mark.parametrize("line", ["labels RUN", "recombination RUN", "shape RUN", "sampling RUN", "recognition RUN"])
+def test_experiments_that_read_the_images_of_a_run_relocate_them(line, monkeypatch, capsys):
+    def load(path, device, data):
+        raise UserError(f"opened {path} with {data}")
+
+    monkeypatch.setattr("dgn.run.load", load)
+    check(["experiment", *line.split(), "--data", "moved"], 2, capsys, "opened RUN with moved")
+
+
+def test_the_renamed_keys_of_a_resumed_run_are_named_once(tmp_path, images, caplog):
+    config = recipe.load(None, ["training.epochs=1", "data.held_out=2", f"data.path={images}", "data.size=16",
+                                "training.batch_size=4"])
+    folder = RunFolder.create(tmp_path / "run", config)
+    path = folder.path / "config.yaml"
+    path.write_text(path.read_text().replace("init_from", "start").replace("micro_batches", "parts"))
+    caplog.clear()
+    assert main(["train", "--resume", "--dry-run", "--output", str(folder.path)]) == 0
+    warnings = [record.getMessage() for record in caplog.records if "is now called" in record.getMessage()]
+    assert len(warnings) == len(set(warnings)) == 2
+
+
+def test_a_limit_of_the_address_space_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (600_000 * 1024, -1))
+    check(["evaluate", "runs"], 2, capsys, "ulimit -v leaves this process 0.6 GB", "1.3 GB")
 
 
 def test_missing_config_data_and_device(tmp_path, images, capsys):

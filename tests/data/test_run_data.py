@@ -12,8 +12,9 @@ import pytest
 
 import dgn
 from dgn.__main__ import main
+from dgn.config import Config
 from dgn.files import write_json
-from dgn.run_folder import HELD_OUT
+from dgn.run_folder import HELD_OUT, RunFolder
 from tests.training.tiny import arguments, resume, write_images
 
 pytestmark = pytest.mark.slow
@@ -90,6 +91,14 @@ def test_results_on_a_read_only_file_system_fail_by_name(monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(dgn.RunFailed, match="cannot write .*metrics.json: Read-only"):
         write_json(tmp_path / "metrics.json", {})
+
+
+def test_results_that_cannot_be_written_are_printed(tmp_path, capsys):
+    folder = RunFolder.create(tmp_path / "run", Config())
+    folder.results.mkdir()
+    with pytest.raises(dgn.RunFailed, match="cannot write .*metrics.json"):
+        folder.add_results(unseen={"msre": 12.5})
+    assert capsys.readouterr().out == 'result: {"unseen": {"msre": 12.5}}\n'
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path):

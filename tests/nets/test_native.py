@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 import mindspore as ms
@@ -19,7 +20,7 @@ from dgn.nets import native, warp
 from dgn.nets.warp import make_warp
 
 WARP = Path(native.__file__).with_name("warp_cpu.cc")
-NOBODY = 65534
+NOBODY, UNKNOWN = 65534, 12345  # users: the latter has no account
 
 
 @pytest.fixture
@@ -140,6 +141,38 @@ def test_the_cache_of_another_user(monkeypatch, tmp_path):
         else:
             theirs.chmod(0o700)
     assert folder is None and reason == f"{theirs}: Permission denied"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("place", ["no home", "readable cache", "closed cache"])
+def test_an_unknown_user_builds_in_a_private_folder(place):
+    """A process of a user without an account and without HOME, in truth: with no cache, and with root's."""
+    with tempfile.TemporaryDirectory() as folder:  # (those of pytest are closed to other users)
+        os.chmod(folder, 0o755)
+        source, theirs = Path(folder) / "answer.cc", Path(folder) / "theirs"
+        source.write_text('extern "C" int Answer() { return 42; }\n')
+        theirs.mkdir(mode=0o755 if place == "readable cache" else 0o700)
+        reads, writes = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setgroups([])
+                os.setgid(UNKNOWN)
+                os.setuid(UNKNOWN)
+                for name in ("HOME", "DGN_CACHE"):
+                    os.environ.pop(name, None)
+                if place != "no home":
+                    os.environ["DGN_CACHE"] = str(theirs)
+                library = native.build(source)
+                os.write(writes, f"{answer(library)} {library.parent.parent}".encode())
+                shutil.rmtree(library.parent)
+            except BaseException as error:  # noqa: B036  (the child must not return to pytest)
+                os.write(writes, repr(error).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(reads, 4096).decode() == f"42 {tempfile.gettempdir()}"
+        os.close(reads)
+        os.close(writes)
 
 
 def without_exec(monkeypatch, *folders: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 
 import mindspore as ms
@@ -117,6 +119,18 @@ def test_moments_are_found_whatever_cell_held_the_weights(state):
     )
     checkpoint.load(saved, {"optimizer": second})
     assert [float(m.asnumpy().max()) for m in second.moment1] == list(range(len(first.moment1)))
+
+
+def test_the_reason_why_a_checkpoint_is_not_written_is_the_only_message(state, monkeypatch, capfd):
+    """MindSpore logs the failure in lines of its own before it raises."""
+    def fail(*_):
+        os.write(2, b"[CRITICAL] ME(1): Failed to save the checkpoint file\n")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(ms, "save_checkpoint", fail)
+    with pytest.raises(RunFailed, match="cannot write the checkpoint .*: No space left on device; earlier"):
+        save(state, 1)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("room", [1000, 200_000])  # bytes a file: not enough for the weights, and for the latents

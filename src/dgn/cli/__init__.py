@@ -6,18 +6,22 @@ import argparse
 import os
 from typing import Tuple
 
+from dgn.config import LARGEST
+
 
 def positive(text: str) -> int:
     """An argument that must be a whole number of at least 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+    return _whole(text, 1)
 
 
 def natural(text: str) -> int:
     """An argument that must be a whole number of at least 0."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not (text.isdecimal() and len(text) < 19 and least <= int(text) <= LARGEST):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {LARGEST}")
     return int(text)
 
 

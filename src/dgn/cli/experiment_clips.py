@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Dict
 
-from dgn.cli import above_zero, natural, positive
+from dgn.cli import above_zero, add_data, natural, positive, user_path
 from dgn.cli.experiment_types import Experiment, report
 
 
 def _add_run(parser: ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training on clips")
+    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training on clips")
+    add_data(parser)
 
 
 RECOMBINATION = """Appearance and geometry of two clips exchanged (5.6, Fig. 15 and 16).
@@ -37,7 +38,7 @@ def _recombination(args: Namespace) -> None:
     from dgn.experiments.recombination import recombination, summary
     from dgn.run import load
 
-    result = recombination(load(args.run_folder, args.device), clips=args.clips)
+    result = recombination(load(args.run_folder, args.device, args.data), clips=args.clips)
     report(summary(result), result)
 
 
@@ -62,7 +63,8 @@ def _shape(args: Namespace) -> None:
     from dgn.experiments.shape import shape, summary
     from dgn.run import load
 
-    result = shape(load(args.run_folder, args.device), clip=args.clip, dimension=args.dimension, amount=args.amount)
+    run = load(args.run_folder, args.device, args.data)
+    result = shape(run, clip=args.clip, dimension=args.dimension, amount=args.amount)
     report(summary(result), result)
 
 
@@ -87,7 +89,8 @@ def _sampling(args: Namespace) -> None:
     from dgn.experiments.sampling import sampling, summary
     from dgn.run import load
 
-    result = sampling(load(args.run_folder, args.device), frames=args.frames, count=args.count, seed=args.seed)
+    run = load(args.run_folder, args.device, args.data)
+    result = sampling(run, frames=args.frames, count=args.count, seed=args.seed)
     report(summary(result), result)
 
 
@@ -121,7 +124,8 @@ def _recognition(args: Namespace) -> None:
     from dgn.experiments.recognition import recognition, summary
     from dgn.run import load
 
-    result = recognition(load(args.run_folder, args.device), folds=args.folds, epochs=args.epochs,
+    run = load(args.run_folder, args.device, args.data)
+    result = recognition(run, folds=args.folds, epochs=args.epochs,
                          from_first=not args.as_they_are, steps=args.steps)
     report(summary(result), result)
 

@@ -6,27 +6,28 @@ from argparse import ArgumentParser, Namespace
 from typing import Dict
 
 from dgn import recipe
-from dgn.cli import above_zero, crop, positive
+from dgn.cli import above_zero, add_data, crop, positive, user_path
 from dgn.cli.experiment_types import Experiment, report
 from dgn.config import Config
 
 
 def _run_option(parser: ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training of the deformable model")
+    parser.add_argument("run_folder", metavar="RUN", type=user_path,
+                        help="output folder of a training of the deformable model")
 
 
 def _recipe_options(parser: ArgumentParser, output: str) -> None:
     """--config, --set and --output of an experiment that trains."""
-    parser.add_argument("--config", metavar="YAML", required=True, help="recipe of the trainings")
+    parser.add_argument("--config", metavar="YAML", type=user_path, required=True, help="recipe of the trainings")
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
                         help="change one value of it; may be repeated")
-    parser.add_argument("--output", metavar="DIR", default=output, help="(default %(default)s)")
+    parser.add_argument("--output", metavar="DIR", type=user_path, default=output, help="(default %(default)s)")
 
 
 def _target_options(parser: ArgumentParser, count: int, epochs: int) -> None:
     """The images of the two trainings of an experiment that fine-tunes."""
-    parser.add_argument("--data", metavar="PATH", help="images of the first training (data.path)")
-    parser.add_argument("--target", metavar="FOLDER", help="images of the fine-tuning")
+    parser.add_argument("--data", metavar="PATH", type=user_path, help="images of the first training (data.path)")
+    parser.add_argument("--target", metavar="FOLDER", type=user_path, help="images of the fine-tuning")
     parser.add_argument("--frontal", metavar="PATTERN", help="which files of --target, such as '*-1[12].jpg'")
     parser.add_argument("--target-crop", type=crop, metavar="L,T,R,B", help="crop of the images of --target")
     parser.add_argument("--tune-faces", type=positive, default=count,
@@ -87,7 +88,7 @@ section "views" of metrics.json, figures/views_*.png.
 
 def _views_options(parser: ArgumentParser) -> None:
     _run_option(parser)
-    parser.add_argument("--data", metavar="FOLDER", help="labelled images (default: generated faces)")
+    parser.add_argument("--data", metavar="FOLDER", type=user_path, help="labelled images (default: generated faces)")
     parser.add_argument("--crop", type=crop, metavar="L,T,R,B", help="their crop (default: the run's)")
     parser.add_argument("--faces", type=positive, default=100,
                         help="people, at most (default %(default)s, as the paper)")
@@ -173,7 +174,7 @@ the strongest geometric dimensions. Written to the run folder: figures/animals.p
 
 def _animals_options(parser: ArgumentParser) -> None:
     _run_option(parser)
-    parser.add_argument("--images", metavar="FOLDER", help="animal faces (default: drawn ones)")
+    parser.add_argument("--images", metavar="FOLDER", type=user_path, help="animal faces (default: drawn ones)")
     parser.add_argument("--gamma", type=above_zero, help="from -gamma to gamma (default: evaluation.gamma of the run)")
 
 
@@ -197,17 +198,19 @@ folder: section "labels" of metrics.json; `dgn train` and `dgn figures` draw Fig
 
 
 def _labels_options(parser: ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training with model.appearance=label")
+    parser.add_argument("run_folder", metavar="RUN", type=user_path,
+                        help="output folder of a training with model.appearance=label")
     parser.add_argument("--images", type=positive, default=300, help="held-out images, at most (default %(default)s)")
     parser.add_argument("--steps", type=positive, default=100,
                         help="Langevin steps under each label (default %(default)s)")
+    add_data(parser)
 
 
 def _labels(args: Namespace) -> None:
     from dgn.experiments.labels import labels, summary
     from dgn.run import load
 
-    result = labels(load(args.run_folder, args.device), images=args.images, steps=args.steps)
+    result = labels(load(args.run_folder, args.device, args.data), images=args.images, steps=args.steps)
     report(summary(result), result)
 
 
@@ -226,7 +229,8 @@ trained on are the test, or, if there are none or it is unknown, the last fifth.
 
 def _landmarks_options(parser: ArgumentParser) -> None:
     _run_option(parser)
-    parser.add_argument("--data", metavar="FOLDER", help="images with landmarks (default: generated faces)")
+    parser.add_argument("--data", metavar="FOLDER", type=user_path,
+                        help="images with landmarks (default: generated faces)")
     parser.add_argument("--crop", type=crop, metavar="L,T,R,B", help="their crop (default: the run's)")
     parser.add_argument("--faces", type=positive, help="images, at most (default: all, or 2500 generated ones)")
     parser.add_argument("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run)")
@@ -256,7 +260,8 @@ recombination of unseen images), and three run folders.
 
 def _adversarial_options(parser: ArgumentParser) -> None:
     _recipe_options(parser, "runs/adversarial")
-    parser.add_argument("--data", metavar="PATH", help="images (data.path); without it faces are generated")
+    parser.add_argument("--data", metavar="PATH", type=user_path,
+                        help="images (data.path); without it faces are generated")
     parser.add_argument("--more-epochs", type=positive, default=60,
                         help="of each of the two continued runs (default %(default)s)")
     parser.add_argument("--rate", type=above_zero, default=1e-3,

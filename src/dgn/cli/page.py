@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dgn.cli import add_data, add_device
+from dgn.cli import add_data, add_device, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("output", metavar="OUT.html", nargs="?", help="default: page.html in the run folder")
+    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    parser.add_argument("output", metavar="OUT.html", type=user_path, nargs="?",
+                        help="default: page.html in the run folder")
     add_data(parser)
     add_device(parser)
 
@@ -27,5 +28,5 @@ def run(args: argparse.Namespace) -> int:
     from dgn.run import load
 
     trained = load(args.run_folder, args.device, args.data)
-    print(write_page(trained, Path(args.output).expanduser() if args.output else None))
+    print(write_page(trained, Path(args.output) if args.output else None))
     return 0

@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dgn.cli import user_path
 from dgn.evaluation import results_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folders", metavar="RUN", nargs="+", help="output folder of a training")
+    parser.add_argument("run_folders", metavar="RUN", type=user_path, nargs="+", help="output folder of a training")
 
 
 def run(args: argparse.Namespace) -> int:

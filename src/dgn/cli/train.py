@@ -38,16 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes, memory and steps; train nothing")
 
 
-def resolve_config(args: argparse.Namespace) -> cfg.Config:
-    """The run's own config with --resume, else that of --config; --data and --set on top."""
-    if args.resume and args.config:
+def resolve_config(args: argparse.Namespace, resumed: Optional[RunFolder]) -> cfg.Config:
+    """The config of the resumed run, else that of --config; --data and --set on top."""
+    if resumed and args.config:
         raise UserError("--resume uses the run's own config; leave --config out (--set may change values)")
-    if args.data == "":
-        raise UserError("--data is empty; give a folder of images, or leave it out")
-    base = RunFolder.open(Path(args.output)).path / "config.yaml" if args.resume else args.config
-    config = recipe.load(base, args.settings)
-    if args.data is not None:
-        config = cfg.changed(config, data={"path": args.data})
+    if resumed:
+        config = recipe.with_overrides(recipe.relocated(resumed.config, args.data), {}, args.settings)
+    else:
+        config = recipe.load(args.config, args.settings)
+        if args.data is not None:
+            config = cfg.changed(config, data={"path": args.data})
     return recipe.absolute_paths(config)
 
 
@@ -63,33 +63,28 @@ def run(args: argparse.Namespace) -> int:
         if args.resume or device.launched_by_msrun():
             raise UserError("--output is needed with --resume, and in several processes: give the run folder")
         args.output = default_output(args.config)
-    config = resolve_config(args)
+    resumed = RunFolder.open(Path(args.output)) if args.resume else None
+    config = resolve_config(args, resumed)
     device.start(args.device)
     from dgn.data.open import check_output, check_sources, open_sources
     from dgn.distributed import process_group
-    from dgn.run import fit_run
+    from dgn.run import fit_run, new_run
     from dgn.training import checkpoint
-    from dgn.training.build import initial_run
 
     group = process_group()
     config = for_processes(config, group.size)
-    if not args.resume:
-        check_output(Path(args.output), config.data)
-    sources = open_sources(config.data, held_out_files(Path(args.output)) if args.resume else None)
+    held_out = held_out_files(Path(args.output)) if resumed else None
     if args.dry_run:
-        print(dry_run(config, len(sources.train)))
+        if not resumed:
+            check_output(Path(args.output), config.data)
+        print(dry_run(config, len(open_sources(config.data, held_out).train)))
         return 0
-    check_sources(sources)
-    if group.is_first and not args.resume:
-        if config.training.init_from:
-            initial_run(config)  # an error in it must not leave a run folder behind
-        RunFolder.create(Path(args.output), config)
-    group.barrier()
-    if not (group.is_first or (Path(args.output) / "config.yaml").is_file()):
-        raise UserError(f"process {group.rank} does not see the run folder {args.output} that the first one made; "
-                        "it must be on a file system that all hosts share")
-    folder = RunFolder.open(Path(args.output))
-    cfg.check_resumable(folder.config, config)
+    if resumed:
+        cfg.check_resumable(resumed.config, config)
+        folder, sources = resumed, open_sources(config.data, held_out)
+        check_sources(sources)
+    else:
+        folder, sources = new_run(Path(args.output), config, group)
     try:
         trained = fit_run(folder, config, sources, figures_every(config.training.figures_every), group)
     except Interrupted as stopped:

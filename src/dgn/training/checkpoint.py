@@ -27,6 +27,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from dgn import device
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
 from dgn.files import disk_errors, sha256, sync, write_arrays, write_json
@@ -229,7 +230,8 @@ def _named(cell: nn.Cell) -> Dict[str, ms.Parameter]:
 
 
 def _save_parameters(path: Path, cell: nn.Cell) -> None:
-    ms.save_checkpoint([{"name": name, "data": p} for name, p in _named(cell).items()], str(path))
+    with device.silenced():  # the exception has the reason; its log repeats it over several lines
+        ms.save_checkpoint([{"name": name, "data": p} for name, p in _named(cell).items()], str(path))
 
 
 def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
