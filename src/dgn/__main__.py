@@ -17,6 +17,7 @@ COMMANDS = {  # name, also of the module in dgn.cli: help
     "infer": "infer the latents of new images with a run's model",
     "figures": "draw a run's pictures: canonical faces, bases, recombination, samples",
     "page": "write a run's interactive page: one HTML file in which the model runs in the browser",
+    "package": "make a packaged model from a run on generated images: the same without what only a training needs",
     "results": "print the measures of several runs as a Markdown table",
     "experiment": "the paper's experiments: baselines, views, transfer, landmarks, balance ...",
     "export": "export a run's model as MindIR or ONNX",

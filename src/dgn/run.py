@@ -13,7 +13,7 @@ from mindspore import nn
 
 from dgn import config as cfg
 from dgn import device as devices
-from dgn import recipe
+from dgn import packaged, recipe
 from dgn.config import Config
 from dgn.data.open import check_output, check_sources, open_sources
 from dgn.data.source import Source, Sources, same_samples
@@ -133,7 +133,8 @@ class Run:
 
 
 def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, None] = None) -> Run:
-    """Opens a run folder: builds its model and sampler and restores their weights.
+    """Opens a run folder, or a model that comes with the package by its name (faces): builds its model and sampler and
+    restores their weights.
 
     device: Ascend, GPU, CPU, or auto: the first of these that is available. data: the present place of the run's
     images, if they were moved. Raises UserError if the folder holds no whole checkpoint.
@@ -144,7 +145,7 @@ def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, No
 
 def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Path, None] = None) -> Run:
     """`load` on the device in use; sources: the run's samples, if they are open already."""
-    folder = RunFolder.open(path)
+    folder = packaged.open_folder(path)
     config = folder.config = recipe.relocated(folder.config, data)
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config)
@@ -155,7 +156,7 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     trained_on = checkpoint.read_state(saved)["images"]
 
     def open_them() -> Sources:
-        opened = sources or open_sources(config.data, held_out_files(path))
+        opened = sources or open_sources(config.data, held_out_files(folder.path))
         if not same_samples(opened.train, trained_on):
             where = f"{config.data.path} holds now" if config.data.path else "are generated now"
             raise UserError(f"{path} was trained on other images than {where}: some were added, removed or renamed, "

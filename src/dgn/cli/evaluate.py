@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     trained = load(args.run_folder, args.device, args.data)
     images = open_images(cfg.with_format(trained.config.data, args.format), args.images) if args.images else None
     result = evaluate(trained, images, args.steps, not args.by_langevin)
+    if trained.folder.output != trained.folder.path:
+        print(f"numbers           {trained.folder.results}")
     print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} "
           f"ckpt={trained.checkpoint}")
     return 0

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     trained = load(args.run_folder, args.device)
     output = Path(args.output) if args.output else None
     about = export_run(trained, output, args.format, args.mindir_version, args.batch, args.steps)
-    folder = output or trained.folder.path / ("export_mindir1" if args.mindir_version == 1 else "export")
+    folder = output or trained.folder.output / ("export_mindir1" if args.mindir_version == 1 else "export")
     for name in ("decoder", "inference", "inference_lite"):
         if name in about:
             entry = about[name]

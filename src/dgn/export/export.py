@@ -42,7 +42,7 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
     if format == "onnx" and batch is None:
         raise UserError("--format onnx needs a fixed number of samples: --batch 1")
     saved = cells.saved_checkpoint(run)
-    folder = output or run.folder.path / ("export_mindir1" if lite2 else "export")
+    folder = output or run.folder.output / ("export_mindir1" if lite2 else "export")
     entries = {"decoder": _export_decoder(run, folder / f"decoder.{format}", batch or (1 if lite2 else None), lite2)}
     if format == "mindir" and not run.config.data.frames:
         count, steps = batch or 1, steps or run.config.inference.steps
