@@ -15,6 +15,7 @@ COMMANDS = {  # name, also of the module in dgn.cli: help
     "train": "train a model on images (or generated faces) into a run folder",
     "evaluate": "evaluate a run: reconstruction of training and unseen images, checkerboard, displacement",
     "infer": "infer the latents of new images with a run's model",
+    "encoder": "train an encoder beside the chains of a run: latents of images in one pass",
     "figures": "draw a run's pictures: canonical faces, bases, recombination, samples",
     "page": "write a run's interactive page: one HTML file in which the model runs in the browser",
     "package": "make a packaged model from a run on generated images: the same without what only a training needs",

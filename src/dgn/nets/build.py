@@ -28,14 +28,15 @@ def make_model(config: Config) -> Model:
     return model
 
 
-def make_encoder(config: Config, model: Model) -> Encoder:
-    """The inference network of a VAE: the appearance architecture of model.network at model.width, mirrored.
+def make_encoder(config: Config, model: Model, variance: bool = True) -> Encoder:
+    """An inference network: the appearance architecture of model.network at model.width, mirrored.
 
-    The width is the same for every model; a plain generator is a little narrower.
+    The width is the same for every model; a plain generator is a little narrower. variance: as a VAE needs it; False:
+    means alone, for the first values of chains.
     """
     architecture = NETWORKS[config.model.network][0](config.model.width, model.size, model.channels,
                                                      config.model.min_channels)
-    return Encoder(model.groups, architecture, model.channels, config.training.seed)
+    return Encoder(model.groups, architecture, model.channels, config.training.seed, variance)
 
 
 def make_critic(config: Config, model: Model) -> Discriminator:

@@ -1,4 +1,4 @@
-"""The inference network of a VAE, which mirrors a generator's stack."""
+"""Inference networks, which mirror a generator's stack: of a VAE, or for the first values of Langevin chains."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ class Encoder(nn.Cell):
     """Images (N, C, H, W) -> mean and log-variance of q(z | x), (N, d) each, of every sampled latent group in turn.
 
     architecture: of the generator that is mirrored: its layers in reverse order, with convolutions in place of
-    deconvolutions; inputs: channels of the images; seed: of the initial weights.
+    deconvolutions; inputs: channels of the images; seed: of the initial weights; variance: False gives means alone.
     """
 
-    def __init__(self, groups: Tuple[LatentGroup, ...], architecture: Architecture, inputs: int, seed: int) -> None:
+    def __init__(self, groups: Tuple[LatentGroup, ...], architecture: Architecture, inputs: int, seed: int,
+                 variance: bool = True) -> None:
         super().__init__()
+        self.variance = variance
         rng = generator(seed, "encoder weights")
         channels = [inputs, *reversed(architecture.inputs)]
         self.convolutions = nn.CellList([
@@ -31,7 +33,7 @@ class Encoder(nn.Cell):
         features = architecture.channels * architecture.side ** 2
         self.flat = (-1, features)
         # gain 0.5: initial means and log-variances are small, so q starts near the prior
-        self.heads = nn.CellList([Dense(features, 2 * group.shape[0], rng, gain=0.5)
+        self.heads = nn.CellList([Dense(features, (2 if variance else 1) * group.shape[0], rng, gain=0.5)
                                   for group in groups if group.sampled])
 
     def construct(self, x: Tensor) -> Tuple[Tensor, ...]:
@@ -40,7 +42,14 @@ class Encoder(nn.Cell):
         x = x.reshape(self.flat)  # (N, features)
         posterior = ()
         for head in self.heads:
-            both = head(x)  # (N, 2 d)
-            half = both.shape[1] // 2
-            posterior = posterior + (both[:, :half], both[:, half:])
+            values = head(x)  # (N, d), or (N, 2 d)
+            if self.variance:
+                half = values.shape[1] // 2
+                posterior = posterior + (values[:, :half], values[:, half:])
+            else:
+                posterior = posterior + (values,)
         return posterior
+
+    def means(self, outputs: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+        """The means among the outputs, of each sampled group."""
+        return outputs[::2] if self.variance else outputs
