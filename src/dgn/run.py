@@ -25,8 +25,8 @@ from dgn.inference.energy import TotalEnergy, full_mask
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_sampler
 from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.unseen import Chains, Given
-from dgn.nets.build import make_encoder, make_model
-from dgn.nets.encoder import Encoder
+from dgn.nets.build import make_encoder, make_model, make_start
+from dgn.nets.encoder import Encoder, StartEncoder
 from dgn.nets.model import Decoded, Model, decode
 from dgn.provenance import provenance
 from dgn.randomness import generator
@@ -57,7 +57,7 @@ class Run:
     encoder: Optional[Encoder]
     bank: LatentBank
     open: Callable[[], Sources]  # opens the samples when they are first needed: inference on new images does without
-    start: Optional[Encoder] = None
+    start: Optional[StartEncoder] = None
 
     @property
     def config(self) -> Config:
@@ -200,7 +200,7 @@ def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
         raise UserError(f"{path} is {'a packaged model' if run.checkpoint else 'a run without a checkpoint'}; give the "
                         "output folder of a finished training")
     pairs = pairs_of(run.sources.train, lambda chosen: run.training_latents(ENCODER_DESCENT_STEPS, chosen))
-    encoder = make_encoder(config, run.model, variance=False)
+    encoder = make_start(config, run.model)
     train_encoder(encoder, run.sampler.energy, cfg.last_sigma(config), run.sources.train, pairs, options, report)
     about = {"steps": options.steps, **provenance(time.monotonic() - began)}
     save_start(run.folder, run.checkpoint, encoder, about)

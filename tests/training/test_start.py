@@ -14,7 +14,7 @@ from dgn import config as cfg
 from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.inference.energy import Energy
-from dgn.nets.build import make_encoder, make_model
+from dgn.nets.build import make_model, make_start
 from dgn.nets.model import LatentGroup
 from dgn.run import fit_encoder
 from dgn.run_folder import RunFolder
@@ -42,10 +42,14 @@ class LinearEncoder(nn.Cell):
         super().__init__()
         self.weights = ms.ParameterTuple([ms.Parameter(ms.Tensor(np.zeros((SIDE ** 2, g.shape[0]), np.float32)), g.name)
                                           for g in groups])
+        self.networks = self
 
     def construct(self, x):
         flat = x.reshape(-1, SIDE ** 2)
         return ms.ops.matmul(flat, self.weights[0]), ms.ops.matmul(flat, self.weights[1])
+
+    def stages(self, x):
+        return (self.construct(x),)
 
 
 class Images(Source):
@@ -67,8 +71,9 @@ def test_the_encoder_comes_to_give_the_mean_of_the_posterior(rng, monkeypatch):
     mean, covariance = linear_posterior(a, b, images.T, SIGMA)
     images, mean = images.reshape(-1, 1, SIDE, SIDE).astype(np.float32), mean.T.astype(np.float32)
     encoder, energies = LinearEncoder(model.groups), []
-    train_encoder(encoder, Energy(model), SIGMA, Images(images[:60]), Pairs(images[:60], (mean[:60, :2], mean[:60, 2:])),
-                  Options(steps=500, batch_size=40, learning_rate=0.02), lambda step, energy: energies.append(energy))
+    pairs = Pairs(images[:60], (mean[:60, :2], mean[:60, 2:]))
+    train_encoder(encoder, Energy(model), SIGMA, Images(images[:60]), pairs, Options(steps=500, batch_size=40,
+                  learning_rate=0.02), lambda step, energy: energies.append(energy))
     assert len(energies) == 500 and energies[-1] < 0.7 * energies[0]
     encoded = np.concatenate([z.asnumpy() for z in encoder(ms.Tensor(images[60:]))], 1)
     error = np.square(encoded - mean[60:]).mean() / np.square(mean[60:]).mean()
@@ -106,12 +111,13 @@ def test_an_encoder_is_kept_for_its_weights_alone(tmp_path, caplog):
     saved.mkdir(parents=True)
     (saved / "manifest.json").write_text('{"weights.ckpt": "one"}')
     assert load_start(folder, model, saved) is None
-    encoder = make_encoder(cfg.changed(config, training={"seed": 9}), model, variance=False)
+    encoder = make_start(cfg.changed(config, training={"seed": 9}), model)
     save_start(folder, saved, encoder, {"steps": 5})
     loaded = load_start(folder, model, saved)
-    for own, again in zip(encoder.get_parameters(), loaded.get_parameters()):
+    for own, again in zip(encoder.networks.get_parameters(), loaded.networks.get_parameters()):
         np.testing.assert_array_equal(own.asnumpy(), again.asnumpy())
-    assert [tuple(head.bias.shape) for head in loaded.heads] == [(4,), (3,)] and not caplog.text
+    assert [[tuple(head.bias.shape) for head in network.heads] for network in loaded.networks] == 2 * [[(4,), (3,)]]
+    assert not caplog.text
     (saved / "manifest.json").write_text('{"weights.ckpt": "another"}')
     with caplog.at_level(logging.WARNING):
         assert load_start(folder, model, saved) is None

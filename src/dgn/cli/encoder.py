@@ -22,7 +22,7 @@ from dgn.cli import add_data, add_device, positive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
-    parser.add_argument("--steps", type=positive, default=1500, help="of the optimizer (default %(default)s)")
+    parser.add_argument("--steps", type=positive, default=2000, help="of the optimizer (default %(default)s)")
     add_data(parser)
     add_device(parser)
 

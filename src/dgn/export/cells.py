@@ -12,7 +12,7 @@ from dgn.errors import UserError
 from dgn.inference.energy import full_mask
 from dgn.inference.langevin import Langevin, Tensors, make_energy, make_sampler
 from dgn.nets.build import make_model
-from dgn.nets.encoder import Encoder
+from dgn.nets.encoder import StartEncoder
 from dgn.nets.layers import Deconv, Dense
 from dgn.nets.model import Model
 from dgn.run import Run
@@ -63,9 +63,10 @@ def decoder(config: cfg.Config, saved: Path, onnx: bool = False) -> Model:
     return fold(load_model(portable(config, "symmetric" if onnx else "stock"), saved))
 
 
-def encoder(run: Run) -> Encoder:
+def encoder(run: Run, onnx: bool = False) -> StartEncoder:
     """Images -> latents of each group: a new Cell of the encoder beside the run's chains."""
-    loaded = load_start(run.folder, run.model, saved_checkpoint(run))
+    saved = saved_checkpoint(run)
+    loaded = load_start(run.folder, decoder(run.config, saved, onnx), saved)
     assert loaded is not None
     return loaded
 

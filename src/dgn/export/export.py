@@ -90,7 +90,7 @@ def _export_encoder(run: Run, path: Path, count: int, lite2: bool) -> Dict[str, 
     model = run.model
     images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
     expected = unseen.encode(run.start, model.groups, images)
-    difference = files.write(cells.encoder(run), [images], path, expected,
+    difference = files.write(cells.encoder(run, path.suffix == ".onnx"), [images], path, expected,
                              rewrite=functools.partial(mindir1.rewrite, inputs=["image"]) if lite2 else None)
     return {"file": path.name, "batch": count, "inputs": {"image": list(images.shape)},
             "outputs": {group.name: [count, *group.shape] for group in model.groups}, "difference": difference}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
 import mindspore as ms
 import numpy as np
 
 from dgn.inference import langevin
-from dgn.nets.encoder import Encoder
+from dgn.nets.encoder import Encoder, StartEncoder
 from dgn.nets.model import LatentGroup, pad, samples_per_batch
 
 # latents (N, *shape) by group: labels of groups that are not sampled, initial values of others
@@ -59,8 +59,8 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
     return tuple(np.concatenate(group) for group in zip(*results))
 
 
-def encode(encoder: Encoder, groups: Sequence[LatentGroup], images: np.ndarray, given: Optional[Given] = None,
-           batch_size: int = 100) -> langevin.Arrays:
+def encode(encoder: Union[Encoder, StartEncoder], groups: Sequence[LatentGroup], images: np.ndarray,
+           given: Optional[Given] = None, batch_size: int = 100) -> langevin.Arrays:
     """Latents of images (N, C, H, W) by an encoder, (N, *shape) for each group: the means of its q(z | x)."""
     results = []
     for batch in _batches(groups, images, None, given, batch_size):

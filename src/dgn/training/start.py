@@ -24,8 +24,8 @@ from dgn.files import replacing, sha256, write_json
 from dgn.inference.energy import Energy, full_mask
 from dgn.inference.langevin import Arrays, as_tensors
 from dgn.inference.latents import given_latents
-from dgn.nets.build import make_encoder
-from dgn.nets.encoder import Encoder
+from dgn.nets.build import make_start
+from dgn.nets.encoder import StartEncoder
 from dgn.nets.model import LatentGroup, Model, decode
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
@@ -46,8 +46,8 @@ class Options:
     """steps: of the optimizer; regression: the share of them in which known latents count; energy_weight: of the energy
     of a latent dimension meanwhile; seed: of samples and order."""
 
-    steps: int = 1500
-    batch_size: int = 100
+    steps: int = 2000
+    batch_size: int = 40
     learning_rate: float = 1e-3  # at first; it falls along a cosine
     regression: float = 0.3
     energy_weight: float = 0.05
@@ -64,11 +64,12 @@ class Pairs(NamedTuple):
 class EncoderLoss(nn.Cell):
     """(x, sigma, weights of the two terms, known (N,), latents of each group) -> (loss, energies (N,), errors (N,)).
 
-    The loss is the mean squared error of the latents of known samples, and the mean energy of the encoder's latents.
-    Groups that are not sampled have the given latents.
+    The loss is the mean squared error of the latents of known samples, and the mean energy of the encoder's latents,
+    summed over its rounds; the energies and errors are those of the last one. Groups that are not sampled have the
+    given latents.
     """
 
-    def __init__(self, encoder: Encoder, energy: Energy, batch_size: int) -> None:
+    def __init__(self, encoder: StartEncoder, energy: Energy, batch_size: int) -> None:
         super().__init__()
         self.encoder, self.energy = encoder, energy
         self.mask = Tensor(full_mask(batch_size))
@@ -76,20 +77,22 @@ class EncoderLoss(nn.Cell):
 
     def construct(self, x: Tensor, sigma: Tensor, weights: Tensor, known: Tensor,
                   *targets: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        encoded, latents, errors, place = self.encoder(x), (), 0.0, 0
-        for g in range(len(self.sampled)):
-            z = targets[g]
-            if self.sampled[g]:
-                z = encoded[place]
-                errors = errors + ops.reduce_sum(ops.square(z - targets[g]), 1)
-                place += 1
-            latents = latents + (z,)
-        energies = self.energy.total(x, self.mask, latents, self.energy.outputs(latents), sigma)
-        loss = weights[0] * ops.reduce_mean(known * errors) + weights[1] * ops.reduce_mean(energies)
+        loss, energies, errors = 0.0, known, known
+        for encoded in self.encoder.stages(x):
+            latents, errors, place = (), 0.0, 0
+            for g in range(len(self.sampled)):
+                z = targets[g]
+                if self.sampled[g]:
+                    z = encoded[place]
+                    errors = errors + ops.reduce_sum(ops.square(z - targets[g]), 1)
+                    place += 1
+                latents = latents + (z,)
+            energies = self.energy.total(x, self.mask, latents, self.energy.outputs(latents), sigma)
+            loss = loss + weights[0] * ops.reduce_mean(known * errors) + weights[1] * ops.reduce_mean(energies)
         return loss, energies, errors
 
 
-def train_encoder(encoder: Encoder, energy: Energy, sigma: float, source: Source, pairs: Pairs,
+def train_encoder(encoder: StartEncoder, energy: Energy, sigma: float, source: Source, pairs: Pairs,
                   options: Options = Options(), report: Optional[Callable[[int, float], None]] = None) -> None:
     """Trains an encoder for the model of `energy`, whose weights stay as they are.
 
@@ -98,7 +101,7 @@ def train_encoder(encoder: Encoder, energy: Energy, sigma: float, source: Source
     """
     size = min(options.batch_size, 2 * len(source))
     loss = EncoderLoss(encoder, energy, size)
-    step = TrainStep(loss, adam(encoder.trainable_params()))
+    step = TrainStep(loss, adam(encoder.networks.trainable_params()))
     dimensions = sum(group.shape[0] for group in energy.model.groups if group.sampled)
     batches = _batches(energy.model, source, pairs, size, options)
     for k, (x, known, latents) in enumerate(batches):
@@ -166,16 +169,16 @@ def pairs_of(run_images: Source, latents: Callable[[np.ndarray], Arrays]) -> Pai
     return Pairs(run_images.read(chosen), latents(chosen))
 
 
-def save_start(folder: RunFolder, saved: Path, encoder: Encoder, about: Dict[str, Any]) -> Path:
+def save_start(folder: RunFolder, saved: Path, encoder: StartEncoder, about: Dict[str, Any]) -> Path:
     """Writes an encoder of the weights of the checkpoint `saved` into the run folder; returns its file."""
     path = folder.path / FOLDER / FILE
     with replacing(path) as temporary:
-        checkpoint.save_parameters(temporary, encoder)
+        checkpoint.save_parameters(temporary, encoder.networks)
     write_json(path.with_name(ABOUT), {"weights": _weights(saved), "encoder": sha256(path), **about})
     return path
 
 
-def load_start(folder: RunFolder, model: Model, saved: Path) -> Optional[Encoder]:
+def load_start(folder: RunFolder, model: Model, saved: Path) -> Optional[StartEncoder]:
     """The encoder of a run; None if it has none, or one of other weights than those of the checkpoint `saved`."""
     path = folder.path / FOLDER / FILE
     try:
@@ -188,8 +191,8 @@ def load_start(folder: RunFolder, model: Model, saved: Path) -> Optional[Encoder
         log.warning("%s is damaged, or was trained for other weights than those of %s, and is not used; `python -m dgn "
                     "encoder` trains it again", path, saved)
         return None
-    encoder = make_encoder(folder.config, model, variance=False)
-    checkpoint.load(path.parent, {"encoder": encoder})
+    encoder = make_start(folder.config, model)
+    checkpoint.load(path.parent, {"encoder": encoder.networks})
     return encoder
 
 
