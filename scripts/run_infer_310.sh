@@ -10,8 +10,8 @@
 # DEVICE_ID    (default: 0)
 # OUTPUT_PATH  new folder for the results (default: infer_310 in the folder of MINDIR_PATH)
 #
-# Steps: write the inputs as arrays; build the program; infer the latents of the images (one call, then all calls) and
-# decode them; traverse the strongest dimensions of each latent group; recombine the first 8 samples; compare with
+# Steps: write the inputs as arrays; build the program; infer the latents of the images (by the encoder, if there is
+# one; by Langevin steps, one call, then all calls) and decode them; traverse the strongest dimensions of each latent group; recombine the first 8 samples; compare with
 # Python and draw overview.png. The exit code is that of the first step that fails.
 #
 # MSLITE_HOME        MindSpore Lite (default: see ascend310_infer/build.sh)
@@ -72,6 +72,8 @@ job() {
 if [ -d "$OUTPUT/images" ]; then
     INFER=(--job infer --mindir_path "$FOLDER/inference_lite.mindir" --input_path "$OUTPUT/images" --steps 0)
     [ ! -d "$OUTPUT/start" ] || INFER+=(--start_path "$OUTPUT/start")
+    [ ! -f "$FOLDER/encoder.mindir" ] ||
+        job encode --job encode --mindir_path "$FOLDER/encoder.mindir" --input_path "$OUTPUT/images"
     job first_call "${INFER[@]}" --descent_steps 1
     job latents "${INFER[@]}" --descent_steps "$DESCENT_STEPS"
 fi

@@ -1,4 +1,4 @@
-// The four jobs of the program, each of which writes files into --output_path.
+// The five jobs of the program, each of which writes files into --output_path.
 #ifndef DGN_JOBS_H_
 #define DGN_JOBS_H_
 
@@ -18,6 +18,9 @@ void Recombine(const Arguments &arguments, Runner *runner);
 
 // Infers latents of images by Langevin dynamics (Eq. 7, 16).
 void Infer(const Arguments &arguments, Runner *runner);
+
+// Latents of images in one pass of the encoder.
+void Encode(const Arguments &arguments, Runner *runner);
 
 // Runs the job named by the arguments, prints the timing report and writes it to OUTPUT/time.txt.
 void RunJob(const Arguments &arguments, Network *network);

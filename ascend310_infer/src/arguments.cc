@@ -78,7 +78,7 @@ Parser Dimensions(std::vector<int64_t> *target) {
 std::map<std::string, Parser> MakeParsers(Arguments *a) {
   return {
       {"mindir_path", Path("mindir_path", &a->mindir_path)},
-      {"job", Choice("job", &a->job, {"reconstruct", "traverse", "recombine", "infer"})},
+      {"job", Choice("job", &a->job, {"reconstruct", "traverse", "recombine", "infer", "encode"})},
       {"input_path", Path("input_path", &a->input_path)},
       {"second_path", Path("second_path", &a->second_path)},
       {"start_path", Path("start_path", &a->start_path)},
@@ -153,10 +153,11 @@ Jobs:
                 (--pairs grid) or sample by sample (--pairs aligned) -> image/ ..., recombination.png
   infer         infer latents of images (channels, height, width) in [0, 1] by Langevin dynamics; FILE is
                 inference_lite.mindir -> z_app/ z_geo/, the input of the other jobs
+  encode        the same in one pass of the encoder; FILE is encoder.mindir. --start_path of infer takes its results
 
 Arrays are float32, either .npy or .bin (values only). A file holds one sample or several.
 
-  --mindir_path FILE     decoder.mindir, or inference_lite.mindir for infer
+  --mindir_path FILE     decoder.mindir, or for infer inference_lite.mindir, for encode encoder.mindir
   --output_path FOLDER   (default: result)
   --format npy|bin       format of the written arrays (default: npy)
   --device_type TYPE     Ascend310, Ascend or CPU (default: Ascend310)

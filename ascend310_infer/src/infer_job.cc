@@ -1,4 +1,4 @@
-// The job infer: latents of images by the exported Langevin steps.
+// The jobs infer and encode: latents of images by the exported Langevin steps, or by the exported encoder.
 #include <algorithm>
 #include <cstdio>
 
@@ -88,15 +88,31 @@ std::vector<Samples> OpenStart(const Arguments &arguments, const InputLayout &la
   return start;
 }
 
+// `count` images from index `first`, padded to `batch`.
+Array ReadImages(const Samples &images, int64_t first, int64_t count, int64_t batch) {
+  std::vector<Array> read;
+  for (int64_t k = 0; k < count; ++k) {
+    read.push_back(images.Read(first + k));
+    CheckRange(read.back(), images.name(first + k));
+  }
+  return PadBatch(read, batch);
+}
+
+// Writes the first `count` latents of each group, those of the images from index `first`.
+void WriteLatents(const Arguments &arguments, const std::vector<std::string> &groups, const Array *latents,
+                  const Samples &images, int64_t first, int64_t count) {
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (int64_t k = 0; k < count; ++k) {
+      const std::string path = arguments.output_path + "/" + groups[g] + "/" + images.name(first + k);
+      WriteArray(path, SampleAt(latents[g], k), arguments.format == "npy");
+    }
+  }
+}
+
 // The images of one batch and their initial latents: the first inputs of a call.
 std::vector<Array> InitialState(const InputLayout &layout, const Samples &images, const std::vector<Samples> &start,
                                 int64_t first, int64_t count) {
-  std::vector<Array> batch;
-  for (int64_t k = 0; k < count; ++k) {
-    batch.push_back(images.Read(first + k));
-    CheckRange(batch.back(), images.name(first + k));
-  }
-  std::vector<Array> state{PadBatch(batch, layout.batch)};
+  std::vector<Array> state{ReadImages(images, first, count, layout.batch)};
   for (size_t g = 0; g < layout.groups.size(); ++g) {
     std::vector<Array> latents;
     for (int64_t k = 0; k < count; ++k) {
@@ -133,16 +149,33 @@ void Infer(const Arguments &arguments, Runner *runner) {
         state[1 + g] = latents[g];
       }
     }
-    for (size_t g = 0; g < layout.groups.size(); ++g) {
-      for (int64_t k = 0; k < count; ++k) {
-        const std::string path = arguments.output_path + "/" + layout.groups[g] + "/" + images.name(first + k);
-        WriteArray(path, SampleAt(state[1 + g], k), arguments.format == "npy");
-      }
-    }
+    WriteLatents(arguments, layout.groups, &state[1], images, first, count);
   }
   std::printf("latents of %lld images after %lld steps, %lld of them with noise; written to %s\n",
               static_cast<long long>(images.size()), static_cast<long long>(calls * layout.steps),
               static_cast<long long>(noisy * layout.steps), arguments.output_path.c_str());
+}
+
+void Encode(const Arguments &arguments, Runner *runner) {
+  const std::vector<InputInfo> &inputs = runner->inputs();
+  if (inputs.size() != 1 || inputs[0].shape.size() != 4 || inputs[0].shape[0] < 1) {
+    throw UserError("the network is not an encoder (use encoder.mindir): it has " + std::to_string(inputs.size()) +
+                    " inputs, the first of the shape " + ShapeText(inputs[0].shape) + ", instead of images alone");
+  }
+  const Samples images(arguments.input_path, SampleShape(inputs[0].shape), arguments.limit);
+  const int64_t batch = inputs[0].shape[0];
+  for (int64_t first = 0; first < images.size(); first += batch) {
+    const int64_t count = std::min(batch, images.size() - first);
+    const std::vector<Array> latents = runner->Run({ReadImages(images, first, count, batch)});
+    const std::vector<std::string> groups = GroupNames(latents.size(), "the encoder");
+    for (const Array &z : latents) {
+      if (z.shape.size() != 2 || z.shape[0] != batch) throw RunFailed("an output of the encoder is no array of latents");
+    }
+    for (const std::string &group : groups) MakeFolder(arguments.output_path + "/" + group);
+    WriteLatents(arguments, groups, latents.data(), images, first, count);
+  }
+  std::printf("latents of %lld images by the encoder; written to %s\n", static_cast<long long>(images.size()),
+              arguments.output_path.c_str());
 }
 
 }  // namespace dgn

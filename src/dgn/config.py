@@ -133,7 +133,7 @@ class Training:
     seed: int = number(1, 0, fixed=True)  # of weights, latents, noise and order
     checkpoint_every: int = number(10, 1)  # epochs
     checkpoints_kept: int = number(3, 1, trains=False)
-    figures_every: int = number(0, 0, trains=False)  # epochs; 0: only at the end
+    figures_every: int = number(0, 0, trains=False)  # epochs; 0: a few pictures after 1, 3, 10, 30 ... epochs
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,7 @@ class Evaluation:
 
     images: int = number(200, 1, trains=False)  # unseen images, at most
     steps: int = number(300, 1, trains=False)  # Langevin steps for an unseen image (5.3)
+    encoder_steps: int = number(20, 0, trains=False)  # the same from the latents of `dgn encoder`, if the run has one
     gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (5)
 
 

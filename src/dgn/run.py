@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Tuple, Union
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn
 
 from dgn import config as cfg
 from dgn import device as devices
-from dgn import recipe
+from dgn import packaged, recipe
 from dgn.config import Config
 from dgn.data.open import check_output, check_sources, open_sources
-from dgn.data.source import Source, Sources, same_samples
+from dgn.data.source import Source, Sources, Subset, same_samples
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.files import expanded, sha256, write_json, write_text
@@ -26,14 +26,19 @@ from dgn.inference.energy import TotalEnergy, full_mask
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_sampler
 from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.unseen import Chains, Given
-from dgn.nets.build import make_encoder, make_model
+from dgn.nets.build import make_encoder, make_model, make_start
+from dgn.nets.encoder import Encoder, StartEncoder
 from dgn.nets.model import Decoded, Model, decode
+from dgn.provenance import provenance
 from dgn.randomness import generator
 from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
 from dgn.training import checkpoint
 from dgn.training.build import initial_run
 from dgn.training.fit import Fitted, fit
+from dgn.training.start import Options as EncoderOptions
+from dgn.training.start import load_start, pairs_of, save_start, train_encoder
 
+ENCODER_DESCENT_STEPS = 50  # of the chains on whose ends an encoder is trained
 START = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
 
 
@@ -42,16 +47,18 @@ class Run:
     """A run as its newest whole checkpoint holds it.
 
     folder: its files; model: the generator; sampler: Langevin dynamics on it; encoder: of a run trained by VAE; bank:
-    the latents of the training samples, read-only.
+    the latents of the training samples, read-only; start: an encoder beside the chains, whose latents are their first
+    values (dgn.training.start).
     """
 
     folder: RunFolder
     checkpoint: Optional[Path]  # None before the first one of a new run
     model: Model
     sampler: Langevin
-    encoder: Optional[nn.Cell]
+    encoder: Optional[Encoder]
     bank: LatentBank
     open: Callable[[], Sources]  # opens the samples when they are first needed: inference on new images does without
+    start: Optional[StartEncoder] = None
 
     @property
     def config(self) -> Config:
@@ -79,14 +86,17 @@ class Run:
 
     def infer(self, images: Union[np.ndarray, Source], steps: Optional[int] = None, descent_steps: int = 0,
               seed: Optional[int] = None, use_encoder: bool = True) -> Any:
-        """Latents of images: by the encoder if the run has one, else by Langevin dynamics from the prior's mean (Eq.
-        7).
+        """Latents of images by Langevin dynamics (Eq. 7) from the latents of the run's encoder, if it has one, else
+        from the prior's mean; of a VAE the encoder's latents themselves.
 
         images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W), or a Source (dgn.images), which also gives labels
-        and the mask of shorter clips. steps: Langevin steps (default: the config's evaluation.steps); descent_steps:
-        further steps without noise, towards a mode; seed: of the noise (default: the run's).
+        and the mask of shorter clips. steps: Langevin steps (default: the config's evaluation.encoder_steps with an
+        encoder, else evaluation.steps); descent_steps: further steps without noise, towards a mode; seed: of the noise
+        (default: the run's); use_encoder: False starts from the prior's mean in any case.
         Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d).
         """
+        if steps is None and not use_encoder:
+            steps = self.config.evaluation.steps
         chains = self.chains(steps, descent_steps, seed)
         if not isinstance(images, Source):
             return self.infer_batch(images, chains, use_encoder=use_encoder)
@@ -96,29 +106,36 @@ class Run:
     def infer_batch(self, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
                     given: Optional[Given] = None, use_encoder: bool = True) -> Any:
         """`infer` for arrays: mask (N, F) of clips (default: all frames); given: labels of groups that are not
-        sampled."""
+        sampled, first values of others."""
+        given = given or {}
         if mask is None and self.model.frames:
             mask = np.ones(images.shape[:2], np.float32)
+        groups = self.model.groups
         if self.encoder is not None and use_encoder:
-            latents = unseen.encode(self.encoder, self.model.groups, images, given)
-        else:
-            latents = unseen.infer(self.sampler, images, chains, mask, given)
-        return self.model.latents(*latents)
+            return self.model.latents(*unseen.encode(self.encoder, groups, images, given))
+        if self.start is not None and use_encoder and any(group.name not in given for group in groups):
+            encoded = unseen.encode(self.start, groups, images, given)
+            given = {**{group.name: z for group, z in zip(groups, encoded)}, **given}
+        return self.model.latents(*unseen.infer(self.sampler, images, chains, mask, given))
 
     def chains(self, steps: Optional[int] = None, descent_steps: int = 0, seed: Optional[int] = None,
                first: int = 0) -> Chains:
         """Settings of Langevin inference at the sigma of the last epoch; see `infer` and Chains."""
-        return Chains(self.config.evaluation.steps if steps is None else steps, cfg.last_sigma(self.config),
-                      self.config.training.seed if seed is None else seed, descent_steps, first)
+        evaluation = self.config.evaluation
+        if steps is None:
+            steps = evaluation.steps if self.start is None else evaluation.encoder_steps
+        return Chains(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
+                      descent_steps, first)
 
-    def training_latents(self, descent_steps: int) -> Any:
-        """Latents of all training samples in order: their chains after so many further steps without noise, which lead
-        to a mode of the posterior. For a run trained by VAE: the encoder's means."""
-        source, everyone = self.sources.train, np.arange(len(self.sources.train))
-        images = source.read(everyone)
+    def training_latents(self, descent_steps: int, indices: Optional[np.ndarray] = None) -> Any:
+        """Latents of the training samples at `indices` (default: all, in order): their chains after so many further
+        steps without noise, which lead to a mode of the posterior. For a run trained by VAE: the encoder's means."""
+        source = self.sources.train if indices is None else Subset(self.sources.train, indices)
+        everyone, images = np.arange(len(source)), source.read(np.arange(len(source)))
         if self.encoder is not None:
             return self.infer(source)
-        given = dict(zip((group.name for group in self.model.groups), self.bank.read(everyone)))
+        chains = self.bank.read(everyone if indices is None else indices)
+        given = dict(zip((group.name for group in self.model.groups), chains))
         return self.infer_batch(images, self.chains(0, descent_steps), source.mask(everyone), given)
 
     def energy(self, images: np.ndarray, latents: Arrays, mask: Optional[np.ndarray] = None) -> np.ndarray:
@@ -134,7 +151,8 @@ class Run:
 
 
 def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, None] = None) -> Run:
-    """Opens a run folder: builds its model and sampler and restores their weights.
+    """Opens a run folder, or a model that comes with the package by its name (faces): builds its model and sampler and
+    restores their weights.
 
     device: Ascend, GPU, CPU, or auto: the first of these that is available. data: the present place of the run's
     images, if they were moved. Raises UserError if the folder holds no whole checkpoint.
@@ -145,7 +163,7 @@ def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, No
 
 def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Path, None] = None) -> Run:
     """`load` on the device in use; sources: the run's samples, if they are open already."""
-    folder = RunFolder.open(path)
+    folder = packaged.open_folder(path)
     config = folder.config = recipe.relocated(folder.config, data)
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config)
@@ -157,7 +175,7 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     trained_on = checkpoint.read_state(saved)["images"]
 
     def open_them() -> Sources:
-        opened = sources or open_sources(config.data, held_out_files(path))
+        opened = sources or open_sources(config.data, held_out_files(folder.path))
         if not same_samples(opened.train, trained_on):
             where = f"{config.data.path} holds now" if config.data.path else "are generated now"
             raise UserError(f"{path} was trained on other images than {where}: some were added, removed or renamed, "
@@ -165,7 +183,30 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
                             "images; restore them, or train a new run")
         return opened
     bank = LatentBank.open(saved, model.groups, rotations=checkpoint.read_axes(saved))
-    return Run(folder, saved, model, sampler, encoder, bank, open_them)
+    return Run(folder, saved, model, sampler, encoder, bank, open_them, load_start(folder, model, saved))
+
+
+def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
+                report: Optional[Callable[[int, float], None]] = None) -> Run:
+    """Trains an encoder beside the chains of a finished run and keeps it in the run folder; see dgn.training.start.
+
+    report(step, mean energy of a batch): called after each step. Returns the run with its encoder.
+    Raises UserError for a run on clips or trained by VAE, or a packaged model.
+    """
+    began, config, path = time.monotonic(), run.config, run.folder.path
+    if config.data.frames:
+        raise UserError(f"{path} is a run on clips; an encoder beside the chains is for images (data.frames 0)")
+    if run.encoder is not None:
+        raise UserError(f"{path} was trained by VAE and has an encoder already")
+    if run.checkpoint is None or run.folder.output != path:
+        raise UserError(f"{path} is {'a packaged model' if run.checkpoint else 'a run without a checkpoint'}; give the "
+                        "output folder of a finished training")
+    pairs = pairs_of(run.sources.train, lambda chosen: run.training_latents(ENCODER_DESCENT_STEPS, chosen))
+    encoder = make_start(config, run.model)
+    train_encoder(encoder, run.sampler.energy, cfg.last_sigma(config), run.sources.train, pairs, options, report)
+    about = {"steps": options.steps, **provenance(time.monotonic() - began)}
+    save_start(run.folder, run.checkpoint, encoder, about)
+    return replace(run, start=encoder)
 
 
 AfterEpoch = Callable[[Run, int], None]  # the run as it is, number of finished epochs

@@ -31,6 +31,7 @@ from dgn.files import append_line, disk_errors, new_folder, write_json, write_te
 log = logging.getLogger(__name__)
 
 HELD_OUT = "held_out.json"
+RESULTS = "metrics.json"
 
 
 def held_out_files(path: Path) -> Optional[List[str]]:
@@ -45,12 +46,16 @@ def held_out_files(path: Path) -> Optional[List[str]]:
 
 
 class RunFolder:
-    """Paths of one run, its config and its log."""
+    """Paths of one run, its config and its log.
 
-    def __init__(self, path: Path, config: Config) -> None:
-        self.path, self.config = path, config
-        self.checkpoints, self.figures, self.latents = path / "checkpoints", path / "figures", path / "latents"
-        self.metrics, self.results, self.text_log = path / "metrics.jsonl", path / "metrics.json", path / "train.log"
+    output: where results are written (default: the run folder itself; see dgn.packaged).
+    """
+
+    def __init__(self, path: Path, config: Config, output: Optional[Path] = None) -> None:
+        self.path, self.config, self.output = path, config, output or path
+        self.checkpoints, self.figures, self.latents = path / "checkpoints", self.output / "figures", path / "latents"
+        self.metrics, self.text_log = path / "metrics.jsonl", path / "train.log"
+        self.results = self.output / RESULTS
 
     @classmethod
     def create(cls, path: Path, config: Config) -> "RunFolder":
@@ -65,8 +70,8 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """The run in `path`. Raises UserError if there is none."""
+    def open(cls, path: Path, output: Optional[Path] = None) -> "RunFolder":
+        """The run in `path`, whose results are written to `output`. Raises UserError if there is none."""
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training")
         try:
@@ -76,7 +81,7 @@ class RunFolder:
         if not text.strip():
             raise UserError(f"{path / 'config.yaml'} is empty: it was cut short, and the run's settings are lost")
         try:
-            return cls(path, recipe.load(path / "config.yaml"))
+            return cls(path, recipe.load(path / "config.yaml"), output)
         except UserError as error:
             raise UserError(f"{error}; a run that a newer version of dgn wrote needs that version") from None
 
@@ -117,15 +122,19 @@ class RunFolder:
         """Writes sections of metrics.json; the others stay as they are. If they cannot be written, prints them, so
         that they are not lost, and raises RunFailed."""
         try:
-            with disk_errors(self.results):
-                try:
-                    known = json.loads(self.results.read_text(encoding="utf-8"))
-                except (FileNotFoundError, ValueError):
-                    known = {}
-            write_json(self.results, {**known, **sections})
+            write_json(self.results, {**self.measures(), **sections})
         except RunFailed:
             console.say(f"result: {json.dumps(sections)}")
             raise
+
+    def measures(self) -> Dict[str, Any]:
+        """metrics.json; {} if there is none yet, or it is damaged. Raises RunFailed if it cannot be read."""
+        stored = self.results if self.results.exists() else self.path / RESULTS
+        with disk_errors(stored):
+            try:
+                return json.loads(stored.read_text(encoding="utf-8"))
+            except (FileNotFoundError, ValueError):
+                return {}
 
     def log(self, record: Dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from dgn import config as cfg
 from dgn.__main__ import COMMANDS, main
+from dgn.cli.train import pictures_while_training
 from tests.training.tiny import SETTINGS, arguments
 
 pytestmark = pytest.mark.slow
@@ -61,7 +64,7 @@ def test_a_training_leaves_a_run_folder_with_everything(trained):
         "page.html",
         ".lock",
     }
-    assert {p.name for p in (trained / "figures").glob("*.png")} == PICTURES
+    assert {p.name for p in (trained / "figures").glob("*.png")} == {"data.png", *PICTURES}
     assert {p.name for p in (trained / "figures" / "epoch_00001").iterdir()} == PICTURES
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [r["epoch"] for r in records] == [0, 1]
@@ -76,7 +79,24 @@ def test_a_training_leaves_a_run_folder_with_everything(trained):
         "images_per_second",
     } <= set(records[0])
     log = (trained / "train.log").read_text()
+    assert "8 images to train on, 2 held out, from" in log and "16 x 16 pixels, color" in log
     assert "epoch: 2 step: 2, loss is" in log and "picture" in log and "MSRE" in log
+
+
+@pytest.mark.parametrize("every, train_only, due", [(0, False, [1, 3, 10, 30]), (0, True, []), (12, False, [12, 24]),
+                                                    (12, True, [12, 24])])
+def test_pictures_are_drawn_while_training(every, train_only, due, tmp_path, monkeypatch):
+    full, few, pages = [], [], []
+    monkeypatch.setattr("dgn.figures.draw.draw", lambda run, folder: full.append(folder))
+    monkeypatch.setattr("dgn.figures.draw.draw_progress", lambda run, folder: few.append(folder))
+    monkeypatch.setattr("dgn.page.write.write_page", lambda run, finished: pages.append(finished))
+    config = cfg.changed(cfg.Config(), training={"epochs": 36, "figures_every": every})
+    callback = pictures_while_training(config, train_only)
+    run = SimpleNamespace(folder=SimpleNamespace(figures=tmp_path))
+    for done in range(1, 37) if callback else ():
+        callback(run, done)
+    expected = [tmp_path / f"epoch_{done:05d}" for done in due]
+    assert (full, few) == ((expected, []) if every else ([], expected)) and pages == [False] * len(due)
 
 
 def test_evaluate_prints_and_stores_the_result(trained, capsys):

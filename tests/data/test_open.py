@@ -68,11 +68,9 @@ def test_generated_images_keep_the_identity_of_version_01():
 
 
 @pytest.mark.parametrize("cache_mb", [0, 256], ids=["headers", "decoded"])
-def test_files_that_cannot_be_used_are_named_before_a_training(tmp_path, caplog, cache_mb):
+def test_files_that_cannot_be_used_are_named_before_a_training(tmp_path, cache_mb):
     data = data_of(write_images(tmp_path, 12), cache_mb=cache_mb)
-    caplog.set_level("INFO")
     check_sources(open_sources(data))
-    assert "9 training and 3 held-out images are checked" in caplog.text
     damaged = {"001.png": 0.5, "004.png": 0, "010.png": 0.9}  # 010.png is held out
     for name, part in damaged.items():
         whole = (tmp_path / name).read_bytes()

@@ -25,8 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="other unseen images than the held-out ones; nothing is written")
     parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of the clips of --images (default: "
                                                                    "data.format)")
-    parser.add_argument("--steps", type=positive, help="Langevin steps for an unseen image (default: evaluation.steps)")
-    parser.add_argument("--by-langevin", action="store_true", help="of a VAE: infer unseen images by Langevin dynamics")
+    parser.add_argument("--steps", type=positive, help="Langevin steps for an unseen image (default: evaluation.steps, "
+                                                      "or evaluation.encoder_steps of a run with an encoder)")
+    parser.add_argument("--by-langevin", action="store_true", help="infer unseen images by Langevin dynamics from the "
+                        "prior's mean although the run has an encoder; nothing is written")
     add_data(parser)
     add_device(parser)
 
@@ -39,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     trained = load(args.run_folder, args.device, args.data)
     images = open_images(cfg.with_format(trained.config.data, args.format), args.images) if args.images else None
     result = evaluate(trained, images, args.steps, not args.by_langevin)
+    if trained.folder.output != trained.folder.path:
+        print(f"numbers           {trained.folder.results}")
     print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} "
           f"ckpt={trained.checkpoint}")
     return 0

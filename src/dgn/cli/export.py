@@ -7,6 +7,8 @@
 Written to the output folder (default: export in the run folder):
 
   decoder.mindir          latents of each group -> image, appearance, displacement
+  encoder.mindir          image -> latents of each group; of a run with an encoder beside the chains (dgn encoder) whose
+                          latents are no labels
   inference.mindir        image, latents, noise of each group -> latents, after K Langevin steps: call it repeatedly
                           from zeros (the prior's mean), each time with new noise (of models of images; latents that are
                           labels are given, stay, and have no noise)
@@ -14,7 +16,8 @@ Written to the output folder (default: export in the run folder):
   export.json             names and shapes of inputs and outputs, sigma, and the difference of each file to the model
 
 Every file is loaded again and compared with the model before it is kept. The graphs use MindSpore's own operators only;
-the warp consists of gathers, which MindSpore Lite runs. --format onnx writes the decoder alone, and needs onnxruntime.
+the warp consists of gathers, which MindSpore Lite runs. --format onnx writes decoder and encoder alone, and needs
+onnxruntime.
 
 Which MindSpore Lite: Atlas with Ascend 310 takes Lite 2.0 (CANN 6), which reads MindIR 1 only: --mindir-version 1.
 310P, 310B, 910B and CPU take Lite 2.7 and newer, which reads the MindIR 3 that MindSpore writes; on Ascend with fixed
@@ -58,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     trained = load(args.run_folder, args.device)
     output = Path(args.output) if args.output else None
     about = export_run(trained, output, args.format, args.mindir_version, args.batch, args.steps)
-    folder = output or trained.folder.path / ("export_mindir1" if args.mindir_version == 1 else "export")
-    for name in ("decoder", "inference", "inference_lite"):
+    folder = output or trained.folder.output / ("export_mindir1" if args.mindir_version == 1 else "export")
+    for name in ("decoder", "encoder", "inference", "inference_lite"):
         if name in about:
             entry = about[name]
             print(f"{folder / entry['file']}: {', '.join(entry['inputs'])} -> {', '.join(entry['outputs'])}; differs "

@@ -1,4 +1,5 @@
-"""Infer the latents of new images or clips: Langevin dynamics with a run's weights fixed (5.3: 300 steps).
+"""Infer the latents of new images or clips: Langevin dynamics with a run's weights fixed (5.3: 300 steps), from the
+prior's mean, or, by fewer steps, from the latents of the run's encoder (dgn encoder).
 
   dgn infer runs/demo --images photos/ --steps 300 --output found/
 
@@ -25,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dgn import config as cfg
-from dgn.cli import add_device, natural, positive, user_path
+from dgn.cli import add_device, natural, user_path
 
 CHUNK = 500  # images, or frames of clips, inferred and written at a time
 
@@ -35,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", metavar="PATH", type=user_path, required=True,
                         help="folder of images or clips, or .mindrecord file")
     parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of clips (default: data.format of the run)")
-    parser.add_argument("--steps", type=positive, default=300, help="Langevin steps (default %(default)s)")
+    parser.add_argument("--steps", type=natural, help="Langevin steps (default: evaluation.steps, or "
+                        "evaluation.encoder_steps of a run with an encoder)")
+    parser.add_argument("--by-langevin", action="store_true",
+                        help="start from the prior's mean although the run has an encoder")
     parser.add_argument("--output", metavar="DIR", type=user_path, default="inferred",
                         help="new folder for the results (default %(default)s)")
     parser.add_argument("--seed", type=natural, default=1, help="of the chains' noise (default %(default)s)")
@@ -45,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dgn.data.open import check_output, open_images
     from dgn.data.source import to_images
+    from dgn.errors import UserError
     from dgn.evaluation.reconstruction import reconstruction_errors
     from dgn.files import check_outside, new_folder, write_arrays
     from dgn.inference.latents import given_latents
@@ -55,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
     check_output(Path(args.output), trained.config.data)
     source = open_images(cfg.with_format(trained.config.data, args.format), args.images)
     given = given_latents(trained.model.groups, source)
+    steps = trained.config.evaluation.steps if args.steps is None and args.by_langevin else args.steps
+    steps = trained.chains(steps).steps
+    if steps == 0 and (args.by_langevin or not (trained.start or trained.encoder)):
+        raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
     output = new_folder(Path(args.output))
     names = [source.name(index) for index in range(len(source))]
     latents, errors = [], []
@@ -65,8 +74,9 @@ def run(args: argparse.Namespace) -> int:
         for first in range(0, len(source), chunk):  # bounded memory
             indices = np.arange(first, min(first + chunk, len(source)))
             images, mask = source.read(indices), source.mask(indices)
-            chains = trained.chains(args.steps, seed=args.seed, first=first)
-            z = trained.infer_batch(images, chains, mask, {name: a[indices] for name, a in given.items()})
+            chains = trained.chains(steps, seed=args.seed, first=first)
+            own = {name: a[indices] for name, a in given.items()}
+            z = trained.infer_batch(images, chains, mask, own, not args.by_langevin)
             decoded = trained.decode(*z)
             lengths = None if mask is None else mask.sum(1).astype(int)
             write(output, names[first:first + len(images)], decoded, lengths)
@@ -79,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     write_arrays(output / "latents.npz", names=np.array(names), **groups)
     count = sum(e["images"] for e in errors)
     msre, psnr = (sum(e[key] * e["images"] for e in errors) / count for key in ("msre", "psnr"))
-    print(f"{len(source)} {kind}s, {args.steps} steps: MSRE {msre:.1f}, PSNR {psnr:.1f} dB; written to {output}")
+    print(f"{len(source)} {kind}s, {steps} steps: MSRE {msre:.1f}, PSNR {psnr:.1f} dB; written to {output}")
     overview(output / "overview.png", names, *shown)
     return 0
 

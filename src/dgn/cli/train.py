@@ -85,8 +85,10 @@ def run(args: argparse.Namespace) -> int:
         check_sources(sources)
     else:
         folder, sources = new_run(Path(args.output), config, group)
+    if group.is_first and not resumed:
+        show_data(folder, sources)
     try:
-        trained = fit_run(folder, config, sources, figures_every(config.training.figures_every), group)
+        trained = fit_run(folder, config, sources, pictures_while_training(config, args.train_only), group)
     except Interrupted as stopped:
         if group.is_first:
             folder.say(f"stopped and saved {stopped.checkpoint}; to resume: dgn train --output {args.output} --resume")
@@ -123,16 +125,30 @@ def dry_run(config: cfg.Config, count: int) -> str:
     return describe(config, make_trainer(config, make_model(config)), count, device.current())
 
 
-def figures_every(epochs: int) -> Optional[Callable]:
-    """A callback that draws the figures and updates the page every so many epochs; None for 0."""
-    from dgn.figures.draw import draw
+def show_data(folder: RunFolder, sources) -> None:
+    """Prints what was found, and draws the first images."""
+    from dgn.data.open import described
+    from dgn.figures.draw import draw_data
+
+    folder.say(f"data              {described(folder.config.data, sources)}")
+    folder.say(f"picture           {draw_data(sources.train, folder.figures)}")
+
+
+def pictures_while_training(config: cfg.Config, train_only: bool) -> Optional[Callable]:
+    """A callback that draws pictures and updates the page: every training.figures_every epochs all figures; by default
+    a few after epochs with growing gaps, 1, 3, 10, 30, 100 ..., except with --train-only (None)."""
+    from dgn.figures.draw import draw, draw_progress
     from dgn.page.write import write_page
 
+    every, epochs = config.training.figures_every, config.training.epochs
+    powers = (base * 10 ** k for k in itertools.count() for base in (1, 3))
+    due = set(range(every, epochs, every)) if every else set(itertools.takewhile(lambda done: done < epochs, powers))
+
     def callback(trained, done: int) -> None:
-        if done % epochs == 0 and done < trained.config.training.epochs:
-            draw(trained, trained.folder.figures / f"epoch_{done:05d}")
+        if done in due:
+            (draw if every else draw_progress)(trained, trained.folder.figures / f"epoch_{done:05d}")
             write_page(trained, finished=False)
-    return callback if epochs else None
+    return callback if every or not train_only else None
 
 
 def finish(trained) -> None:

@@ -65,7 +65,7 @@ def check_output(output: Path, data: Data) -> None:
 
 def check_sources(sources: Sources) -> None:
     """Checks all files of a training before it starts: held-out samples are decoded, of training samples at least the
-    headers are read. Logs the number of files, and of images that are enlarged.
+    headers are read. Logs the number of images that are enlarged.
 
     Raises UserError naming files that cannot be used.
     """
@@ -80,13 +80,21 @@ def check_sources(sources: Sources) -> None:
         more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
         raise UserError(f"{len(unusable)} of {total} files cannot be used: {listed}{more}. Replace or remove them, or "
                         "leave such files out with data.corrupt=skip")
-    if sources.train.files(np.arange(0)) is not None:
-        log.info("%d training and %d held-out %s are checked", len(sources.train), held_out,
-                 "clips" if len(sources.train.shape) == 4 else "images")
     small = sum(check.small for check in checks)
     if small:
         log.warning("%d of %d images are smaller than %d x %d pixels and are enlarged", small, total,
                     *sources.train.shape[-2:])
+
+
+def described(data: Data, sources: Sources) -> str:
+    """What was found, as text: number, size and place of the samples, and how many are held out."""
+    kind = "clips" if data.frames else "images" if data.path else "faces"
+    shape, people = sources.train.shape, sources.train.people()
+    size = f"{shape[-1]} x {shape[-2]} pixels, {'gray' if shape[-3] == 1 else 'color'}"
+    size += f", {data.frames} frames" if data.frames else ""
+    known = f", {len(set(people)):,} people" if people else ""
+    return (f"{len(sources.train):,} {kind} to train on{known}, {len(sources.held_out or ()):,} held out, "
+            f"{f'from {data.path}' if data.path else 'generated'}; {size}")
 
 
 def generated_faces(data: Data, count: int, seed: Optional[int] = None) -> FaceSource:

@@ -18,6 +18,7 @@ from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.exchange import Predict, exchange_correlations, probe
 from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
+from dgn.evaluation.start import compare, table
 from dgn.provenance import provenance
 from dgn.run import Run
 
@@ -38,14 +39,17 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
         run: of images or clips.
         images: unseen images in place of the run's held-out ones; nothing is written then. If the training images are
             missing or have changed, their measures are left out.
-        steps: Langevin steps for an unseen image (default: evaluation.steps).
-        use_encoder: False infers by Langevin dynamics although the run has an encoder; nothing is written then.
+        steps: Langevin steps for an unseen image (default: those of Run.infer).
+        use_encoder: False infers by Langevin dynamics from the prior's mean although the run has an encoder; nothing is
+            written then.
 
     Returns:
         train, unseen: reconstruction errors of training samples from their chains, of unseen samples after inference.
         appearance, geometry, canonical_frame: of models with a warp; see report.
         exchange, exchange_unseen: for generated faces, the exchange of known factors among training faces and among
             held-out faces; see exchange.
+        encoder: of a run with an encoder beside the chains, its latents compared with those of chains from the prior's
+            mean; see start.
         registration: end-point errors of the held-out generated faces, after noiseless steps; see correspondence.
     """
     started, config = time.monotonic(), run.config
@@ -56,6 +60,8 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
         everyone = np.arange(len(few))
         unseen = Sample(few.read(everyone), run.infer(few, steps, use_encoder=use_encoder), few.mask(everyone))
     result = unlabelled_measures(run.decode, train, unseen)
+    if use_encoder and (compared := compare(run, images)):
+        result["encoder"] = compared
     if images is not None or train is None or not use_encoder:
         return result
     if has_known_exchange(config):
@@ -126,6 +132,8 @@ def summary(result: Dict[str, Any]) -> str:
     lines = [f"{title:17} MSRE {result[key]['msre']:.1f}, PSNR {result[key]['psnr']:.1f} dB"
              for key, title in (("train", f"{result['train']['images']} training images"), ("unseen", "unseen images"))
              if key in result]
+    if "encoder" in result:
+        lines.append(table(result["encoder"]))
     if "geometry" in result:
         geometry, frame = result["geometry"], result["canonical_frame"]
         lines.append(f"appearance        {number(result['appearance']['nyquist_ratio'])} times the images' energy near "

@@ -12,10 +12,12 @@ from dgn.errors import UserError
 from dgn.inference.energy import full_mask
 from dgn.inference.langevin import Langevin, Tensors, make_energy, make_sampler
 from dgn.nets.build import make_model
+from dgn.nets.encoder import StartEncoder
 from dgn.nets.layers import Deconv, Dense
 from dgn.nets.model import Model
 from dgn.run import Run
 from dgn.training import checkpoint
+from dgn.training.start import load_start
 
 NO_FACTOR: cfg.Schedule = ((0, 1.0),)  # of inference.sigma_app, which only training uses
 
@@ -60,6 +62,14 @@ def decoder(config: cfg.Config, saved: Path, onnx: bool = False) -> Model:
     """Latents of each group -> image, appearance, displacement; of a plain model the image alone. Weights are
     folded."""
     return fold(load_model(portable(config, "symmetric" if onnx else "stock"), saved))
+
+
+def encoder(run: Run, onnx: bool = False) -> StartEncoder:
+    """Images -> latents of each group: a new Cell of the encoder beside the run's chains."""
+    saved = saved_checkpoint(run)
+    loaded = load_start(run.folder, decoder(run.config, saved, onnx), saved)
+    assert loaded is not None
+    return loaded
 
 
 def fold(model: Model) -> Model:

@@ -101,6 +101,8 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
     errors = {part: difference(infer310.read_written(output / "reconstruct" / part, names), expected)
               for part, expected in zip(decoded._fields, decoded) if expected is not None}
     errors.update(_traversal_errors(model, latents, output, gamma))
+    if (output / "encode").is_dir():
+        errors.update(_encoder_errors(run, output, names))
     levels = infer310.grey_levels(output / "reconstruct" / "image", names, decoded.image)
     if len(groups) == 2:
         folder = output / "recombine" / "image"
@@ -167,6 +169,15 @@ def _traversal_errors(model: Model, latents: Latents, output: Path, gamma: float
         expected = traversal(functools.partial(decode, model), model.groups, g, dimensions, gamma, held)
         errors[f"traversal of {group.name}"] = difference(infer310.read_written(folder, ["traversal"])[0], expected)
     return errors
+
+
+def _encoder_errors(run: Run, output: Path, names: Sequence[str]) -> Dict[str, float]:
+    """Difference of the latents of the work folder's images by the encoder."""
+    if run.start is None:
+        raise UserError(f"{output} holds results of an encoder, and {run.folder.path} has none now; export it again")
+    expected = unseen.encode(run.start, run.model.groups, infer310.read_samples(output / "images"))
+    return {f"encoder's {group.name}": difference(infer310.read_written(output / "encode" / group.name, names), z)
+            for group, z in zip(run.model.groups, expected)}
 
 
 def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int) -> Latents:

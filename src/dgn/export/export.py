@@ -16,7 +16,7 @@ from dgn.export import cells, files
 from dgn.export.lite2 import mindir1
 from dgn.export.lite2.adjoint import adjoint_inference
 from dgn.files import write_json
-from dgn.inference import langevin
+from dgn.inference import langevin, unseen
 from dgn.nets.model import decode
 from dgn.run import Run
 
@@ -26,7 +26,7 @@ MINDIR_VERSIONS = (1, 3)
 
 def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", mindir_version: int = 3,
                batch: Optional[int] = None, steps: Optional[int] = None) -> Dict[str, Any]:
-    """Writes decoder, inference and inference_lite (see `dgn export --help`) and export.json into a folder.
+    """Writes decoder, encoder, inference and inference_lite (see `dgn export --help`) and export.json into a folder.
 
     output: the folder (default: export, or export_mindir1, in the run folder); format: mindir or onnx; mindir_version:
     3, as MindSpore writes, or 1 for MindSpore Lite 2.0; batch: samples in a call (default: any number for the decoder
@@ -42,8 +42,10 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
     if format == "onnx" and batch is None:
         raise UserError("--format onnx needs a fixed number of samples: --batch 1")
     saved = cells.saved_checkpoint(run)
-    folder = output or run.folder.path / ("export_mindir1" if lite2 else "export")
+    folder = output or run.folder.output / ("export_mindir1" if lite2 else "export")
     entries = {"decoder": _export_decoder(run, folder / f"decoder.{format}", batch or (1 if lite2 else None), lite2)}
+    if run.start is not None and all(group.sampled for group in run.model.groups):
+        entries["encoder"] = _export_encoder(run, folder / f"encoder.{format}", batch or 1, lite2)
     if format == "mindir" and not run.config.data.frames:
         count, steps = batch or 1, steps or run.config.inference.steps
         sampler = cells.load_sampler(run.config, run.model, saved, steps)
@@ -80,6 +82,18 @@ def _export_decoder(run: Run, path: Path, count: Optional[int], lite2: bool) -> 
             "inputs": {group.name: [count or -1, *group.shape] for group in model.groups},
             "outputs": {name: [count or -1, *value.shape[1:]] for name, value in zip(outputs, expected)},
             "difference": difference}
+
+
+def _export_encoder(run: Run, path: Path, count: int, lite2: bool) -> Dict[str, Any]:
+    """Writes the encoder beside the chains; returns its entry of export.json."""
+    assert run.start is not None
+    model = run.model
+    images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
+    expected = unseen.encode(run.start, model.groups, images)
+    difference = files.write(cells.encoder(run, path.suffix == ".onnx"), [images], path, expected,
+                             rewrite=functools.partial(mindir1.rewrite, inputs=["image"]) if lite2 else None)
+    return {"file": path.name, "batch": count, "inputs": {"image": list(images.shape)},
+            "outputs": {group.name: [count, *group.shape] for group in model.groups}, "difference": difference}
 
 
 def _export_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path: Path, count: int,

@@ -4,6 +4,7 @@ A work folder, written by scripts/run_infer_310.sh:
 
   images/samples.npy          images (n, C, H, W), if there were any
   start/<group>/samples.npy   latents that come with the images (labels), if there are any
+  encode/<group>/             latents of the images by the encoder, if there is one
   latents/<group>/            latents, given or inferred by the program: an array for each sample
   first_call/<group>/         latents after the first call of the inference
   reconstruct/  traverse_<group>/  recombine/    results of the program

@@ -7,6 +7,7 @@ from typing import Callable, List, Sequence
 
 import numpy as np
 
+from dgn.data.source import Source
 from dgn.figures.animation import save_animation
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
@@ -33,6 +34,14 @@ def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, lengths: Seq
         rows += [list(clip[at]), list(image), [with_grid(i, d) for i, d in zip(image, displacement)], list(appearance)]
         labels += [names[k], "reconstruction", "with warped grid", "before the warp"]
     return save_sheet(path, rows, title, labels, note="Time runs from left to right.")
+
+
+def data(path: Path, source: Source, chosen: np.ndarray) -> Path:
+    """Frames of some clips of a data set as they are cut, a row for each clip."""
+    lengths = np.asarray(source.mask(chosen)).sum(1).astype(int)
+    rows = [list(clip[spaced(length)]) for clip, length in zip(source.read(chosen), lengths)]
+    return save_sheet(path, rows, f"The first training clips, as they are cut: {source.shape[-1]} x {source.shape[-2]} "
+                      "pixels", [source.name(int(k)) for k in chosen], note="Time runs from left to right.")
 
 
 def grids(path: Path, decoded: Decoded, lengths: Sequence[int], names: Sequence[str]) -> Path:

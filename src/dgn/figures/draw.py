@@ -1,5 +1,6 @@
-"""Draws every picture of a run.
+"""Draws the pictures of a run.
 
+  data.png                 before the training: the first images as they are cut
   reconstruction.png       inputs, reconstructions, canonical faces, grids (Fig. 2)
   appearance_bases.png     one dimension of Z^a along each row (Fig. 3)
   geometry_bases.png       one dimension of Z^g along each row (Fig. 4)
@@ -19,12 +20,15 @@ from typing import List, Optional, Sequence, Union
 
 import numpy as np
 
+from dgn.data.source import Source
 from dgn.figures import bases, clips, pictures, sheet
 from dgn.nets.model import Latents
 from dgn.randomness import generator
 from dgn.run import Run
 
 SAMPLES = 33  # of the prior
+DATA_IMAGES = 30
+EXCHANGE = "Training images with appearance and geometry exchanged"
 NAMES = {"z_app": "appearance", "z_geo": "geometry", "z": "latent"}
 CURVES = {
     "Gradient of the energy": {"gradient": "norm"}, "Divergence of q(z | x) from the prior": {"kl": "KL divergence"},
@@ -54,6 +58,34 @@ def draw(run: Run, folder: Union[str, Path, None] = None, gamma: Optional[float]
         pictures.samples(folder / "samples.png", run.sample(SAMPLES, seed).image),
         curves(run, folder),
     ]
+
+
+def draw_data(source: Source, folder: Path) -> Path:
+    """Writes data.png: the first samples of a source as the training reads them; of clips, frames of the first ones."""
+    chosen = np.arange(min(DATA_IMAGES, len(source)))
+    if len(source.shape) == 4:
+        return clips.data(folder / "data.png", source, chosen[:3])
+    names = source.files(chosen) or [""] * len(chosen)
+    return pictures.data(folder / "data.png", source.read(chosen), names)
+
+
+def draw_progress(run: Run, folder: Path, count: int = 10) -> List[Path]:
+    """Writes the pictures of a training in progress into `folder`, cheaply: the first training images, or clips, with
+    their reconstructions, and for a deformable model of images their exchange."""
+    frames, source = run.config.data.frames, run.sources.train
+    chosen = np.arange(min(3 if frames else count, len(run.bank)))
+    samples, latents, title = source.read(chosen), run.bank.read(chosen), "Training {} and their reconstructions"
+    decoded = run.decode(*latents)
+    path = folder / "reconstruction.png"
+    if frames:
+        lengths = np.asarray(source.mask(chosen)).sum(1).astype(int)
+        names = [source.name(int(k)) for k in chosen]
+        return [clips.reconstruction(path, samples, decoded, lengths, names, title.format("clips"))]
+    drawn = [pictures.reconstruction(path, samples, decoded, title.format("images"))]
+    if run.model.latents is Latents and run.model.groups[0].sampled:
+        z_app, z_geo = latents
+        drawn.append(pictures.recombination(folder / "recombination.png", run.decode, samples, z_app, z_geo, EXCHANGE))
+    return drawn
 
 
 def curves(run: Run, folder: Path) -> Path:
@@ -104,10 +136,9 @@ def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents: Se
     face = z_app[best]  # the fixed Z^a of the geometric bases
     appearance = bases.rank(decode, [None, None], 0, sizes, gamma)
     geometry = bases.rank(decode, [face, None], 1, sizes, gamma)
-    title = "Training images with appearance and geometry exchanged"
     return [
         pictures.appearance_bases(folder / "appearance_bases.png", decode, appearance, sizes[1], gamma),
         pictures.geometry_bases(folder / "geometry_bases.png", decode, geometry, face, gamma),
         pictures.applied_bases(folder / "applied_bases.png", decode, appearance, geometry, gamma),
-        pictures.recombination(folder / "recombination.png", decode, images, z_app, z_geo, title),
+        pictures.recombination(folder / "recombination.png", decode, images, z_app, z_geo, EXCHANGE),
     ]

@@ -9,6 +9,7 @@ import numpy as np
 
 GREEN = np.array([0.1, 0.95, 0.3], np.float32)
 LARGEST_SCALE = 3
+NAME_HEIGHT, NAME_SCALE = 18, 0.38  # pixels below an image for its name, size of the letters
 SHOWN_PIXELS = 192  # side of an image in a figure, about, if that takes no larger scale
 
 
@@ -60,3 +61,15 @@ def with_grid(image: np.ndarray, displacement: Optional[np.ndarray] = None, scal
         gradient = np.hypot(*np.gradient(phase)) + 1e-6
         cover = np.maximum(cover, np.clip(1.2 - distance / gradient, 0, 1))
     return picture + 0.75 * cover[..., None] * (GREEN - picture)
+
+
+def with_name(image: np.ndarray, name: str) -> np.ndarray:
+    """An image (C, H, W) in [0, 1], enlarged as in figures, above its name, (height, width, 3); a name that is too long
+    for the width, or not ASCII, is left out."""
+    picture = enlarge(as_rgb(image), display_scale(image.shape[1]))
+    strip = np.ones((NAME_HEIGHT, picture.shape[1], 3), np.float32)
+    (width, height), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, NAME_SCALE, 1)
+    if name.isascii() and width <= strip.shape[1]:
+        cv2.putText(strip, name, ((strip.shape[1] - width) // 2, (NAME_HEIGHT + height) // 2),
+                    cv2.FONT_HERSHEY_SIMPLEX, NAME_SCALE, (0.2, 0.2, 0.2), 1, cv2.LINE_AA)
+    return np.concatenate([picture, strip]) if name else picture

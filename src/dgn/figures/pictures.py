@@ -9,7 +9,7 @@ import numpy as np
 
 from dgn.figures import bases
 from dgn.figures.bases import STEPS, Decode
-from dgn.figures.grids import with_grid
+from dgn.figures.grids import with_grid, with_name
 from dgn.figures.sheet import save_sheet
 from dgn.nets.model import Decoded
 
@@ -106,6 +106,14 @@ def recombination(path: Path, decode: Decode, images: np.ndarray, z_app: np.ndar
     return save_sheet(path, [list(row) for row in rows], title, names, note=(
         "Third row: colours and light of the first image in the pose and shape of the image above. "
         "Fourth row: the pose and shape of the first image in the colours and light of the image above."))
+
+
+def data(path: Path, images: np.ndarray, names: Sequence[str], columns: int = 10) -> Path:
+    """Images (n, C, H, W) of a data set as they are cut, with the name of each below it if it is short."""
+    pictures = [with_name(image, Path(name).name) for image, name in zip(images, names)]
+    rows = [pictures[k:k + columns] for k in range(0, len(pictures), columns)]
+    side = f"{images.shape[-1]} x {images.shape[-2]}"
+    return save_sheet(path, rows, f"The first training images, as they are cut: {side} pixels", [""] * len(rows))
 
 
 def samples(path: Path, images: np.ndarray, columns: int = 11) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn
 
 from dgn.inference import langevin
+from dgn.nets.encoder import Encoder, StartEncoder
 from dgn.nets.model import LatentGroup, pad, samples_per_batch
 
 # latents (N, *shape) by group: labels of groups that are not sampled, initial values of others
@@ -59,12 +59,12 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
     return tuple(np.concatenate(group) for group in zip(*results))
 
 
-def encode(encoder: nn.Cell, groups: Sequence[LatentGroup], images: np.ndarray, given: Optional[Given] = None,
-           batch_size: int = 100) -> langevin.Arrays:
-    """Means of the encoder's q(z | x) for images (N, C, H, W), (N, *shape) for each group."""
+def encode(encoder: Union[Encoder, StartEncoder], groups: Sequence[LatentGroup], images: np.ndarray,
+           given: Optional[Given] = None, batch_size: int = 100) -> langevin.Arrays:
+    """Latents of images (N, C, H, W) by an encoder, (N, *shape) for each group: the means of its q(z | x)."""
     results = []
     for batch in _batches(groups, images, None, given, batch_size):
-        means = iter(encoder(ms.Tensor(batch.x))[::2])
+        means = iter(encoder.means(encoder(ms.Tensor(batch.x))))
         results.append([(next(means).asnumpy() if group.sampled else z)[:batch.size]
                         for group, z in zip(groups, batch.latents)])
     return tuple(np.concatenate(group) for group in zip(*results))

@@ -6,10 +6,12 @@ from dgn.config import Config
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.discriminator import Discriminator
 from dgn.nets.dynamic import DynamicGenerator
-from dgn.nets.encoder import Encoder
-from dgn.nets.model import Model
+from dgn.nets.encoder import Encoder, StartEncoder
+from dgn.nets.model import Latents, Model
 from dgn.nets.plain import PlainGenerator
-from dgn.nets.stack import NETWORKS
+from dgn.nets.stack import NETWORKS, Architecture
+
+ROUNDS = 1  # corrections of an encoder beside the chains
 
 
 def make_model(config: Config) -> Model:
@@ -33,9 +35,22 @@ def make_encoder(config: Config, model: Model) -> Encoder:
 
     The width is the same for every model; a plain generator is a little narrower.
     """
-    architecture = NETWORKS[config.model.network][0](config.model.width, model.size, model.channels,
-                                                     config.model.min_channels)
-    return Encoder(model.groups, architecture, model.channels, config.training.seed)
+    return Encoder(model.groups, _appearance(config, model, config.model.width), model.channels, config.training.seed)
+
+
+def make_start(config: Config, model: Model) -> StartEncoder:
+    """An encoder beside the chains: its networks mirror the appearance generator of a deformable model."""
+    architecture = _appearance(config, model, config.model.width * config.model.alpha)
+    seed, correct = config.training.seed, all(group.sampled for group in model.groups)
+    seen = model.channels * (3 if model.latents is Latents else 2)
+    networks = [Encoder(model.groups, architecture, channels, seed + k, variance=False)
+                for k, channels in enumerate((model.channels, seen)[:2 if correct else 1])]
+    return StartEncoder(model, networks, ROUNDS if correct else 0)
+
+
+def _appearance(config: Config, model: Model, width: float) -> Architecture:
+    """The architecture of appearance generators at some width."""
+    return NETWORKS[config.model.network][0](width, model.size, model.channels, config.model.min_channels)
 
 
 def make_critic(config: Config, model: Model) -> Discriminator:

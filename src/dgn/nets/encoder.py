@@ -1,27 +1,31 @@
-"""The inference network of a VAE, which mirrors a generator's stack."""
+"""Inference networks, which mirror a generator's stack: of a VAE, or for the first values of Langevin chains."""
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from dgn.nets.layers import Dense, truncated_normal
-from dgn.nets.model import LatentGroup
+from dgn.nets.model import LatentGroup, Latents, Model
 from dgn.nets.stack import Architecture
 from dgn.randomness import generator
+
+ERROR_GAIN = 4.0  # of the difference of two images as an input beside images
 
 
 class Encoder(nn.Cell):
     """Images (N, C, H, W) -> mean and log-variance of q(z | x), (N, d) each, of every sampled latent group in turn.
 
     architecture: of the generator that is mirrored: its layers in reverse order, with convolutions in place of
-    deconvolutions; inputs: channels of the images; seed: of the initial weights.
+    deconvolutions; inputs: channels of the images; seed: of the initial weights; variance: False gives means alone.
     """
 
-    def __init__(self, groups: Tuple[LatentGroup, ...], architecture: Architecture, inputs: int, seed: int) -> None:
+    def __init__(self, groups: Tuple[LatentGroup, ...], architecture: Architecture, inputs: int, seed: int,
+                 variance: bool = True) -> None:
         super().__init__()
+        self.variance = variance
         rng = generator(seed, "encoder weights")
         channels = [inputs, *reversed(architecture.inputs)]
         self.convolutions = nn.CellList([
@@ -31,7 +35,7 @@ class Encoder(nn.Cell):
         features = architecture.channels * architecture.side ** 2
         self.flat = (-1, features)
         # gain 0.5: initial means and log-variances are small, so q starts near the prior
-        self.heads = nn.CellList([Dense(features, 2 * group.shape[0], rng, gain=0.5)
+        self.heads = nn.CellList([Dense(features, (2 if variance else 1) * group.shape[0], rng, gain=0.5)
                                   for group in groups if group.sampled])
 
     def construct(self, x: Tensor) -> Tuple[Tensor, ...]:
@@ -40,7 +44,57 @@ class Encoder(nn.Cell):
         x = x.reshape(self.flat)  # (N, features)
         posterior = ()
         for head in self.heads:
-            both = head(x)  # (N, 2 d)
-            half = both.shape[1] // 2
-            posterior = posterior + (both[:, :half], both[:, half:])
+            values = head(x)  # (N, d), or (N, 2 d)
+            if self.variance:
+                half = values.shape[1] // 2
+                posterior = posterior + (values[:, :half], values[:, half:])
+            else:
+                posterior = posterior + (values,)
         return posterior
+
+    def means(self, outputs: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+        """The means among the outputs, of each sampled group."""
+        return outputs[::2] if self.variance else outputs
+
+
+class StartEncoder(nn.Cell):
+    """Images (N, C, H, W) -> latents (N, d) of every sampled latent group: the first values of chains.
+
+    networks: an Encoder of the image, and, unless the model has given latents, one that corrects its latents `rounds`
+    times from what it sees of them: the image, its difference to the model's image, and the model's image before the
+    warp, if there is one. model: the generator; its weights are not the encoder's.
+    """
+
+    def __init__(self, model: Model, networks: Sequence[Encoder], rounds: int) -> None:
+        super().__init__()
+        self.model, self.networks, self.rounds = model, nn.CellList(networks), rounds
+        self.warps = model.latents is Latents
+
+    def construct(self, x: Tensor) -> Tuple[Tensor, ...]:
+        return self.stages(x)[-1]
+
+    def stages(self, x: Tensor) -> Tuple[Tuple[Tensor, ...], ...]:
+        """The latents of each round; none depends on the weights of an earlier one."""
+        latents = self.networks[0](x)
+        stages = (latents,)
+        for _ in range(self.rounds):
+            present = ()
+            for z in latents:
+                present = present + (ops.stop_gradient(z),)
+            latents = ()
+            for z, step in zip(present, self.networks[1](self.seen(x, present))):
+                latents = latents + (z + step,)
+            stages = stages + (latents,)
+        return stages
+
+    def seen(self, x: Tensor, latents: Tuple[Tensor, ...]) -> Tensor:
+        """What the second network sees of latents, (N, channels, H, W)."""
+        decoded = self.model(*latents)
+        parts = (x, ERROR_GAIN * (x - decoded[0]))
+        if self.warps:
+            parts = parts + (decoded[1],)
+        return ops.concat(parts, 1)
+
+    def means(self, outputs: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+        """The latents among the outputs; see Encoder."""
+        return outputs

@@ -56,14 +56,6 @@ def program() -> str:
     return f"dgn {origin['dgn']}" + (f", commit {origin['commit'][:10]}" if "commit" in origin else "")
 
 
-def measures(run: Run) -> Json:
-    """metrics.json, or {} if the run has none yet."""
-    try:
-        return json.loads(run.folder.results.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
 def public_metrics(run: Run) -> Json:
     """metrics.json without the command and whatever else may name a path: a page is sent to others."""
     def cleaned(value: Any) -> Any:
@@ -75,7 +67,7 @@ def public_metrics(run: Run) -> Json:
             return _short(value) if np.isfinite(value) else None  # JSON has no NaN
         return value
 
-    metrics = cleaned({key: part for key, part in measures(run).items() if key != "provenance"})
+    metrics = cleaned({key: part for key, part in run.folder.measures().items() if key != "provenance"})
     return metrics if len(json.dumps(metrics)) < METRICS_BYTES else {}
 
 
@@ -103,7 +95,7 @@ def curves(run: Run) -> List[Json]:
 
 def numbers(run: Run) -> List[Json]:
     """Measures {value, unit, label, note} that have a meaning for a newcomer."""
-    metrics, found = measures(run), []
+    metrics, found = run.folder.measures(), []
     plural = nouns(run)[1]
     for key, label in (("train", f"training {plural}"), ("unseen", f"unseen {plural}")):
         part = metrics.get(key) or {}
@@ -120,7 +112,7 @@ def numbers(run: Run) -> List[Json]:
 
 def exchange(run: Run) -> Optional[Json]:
     """Correlations of the factors of exchanged faces with those of both donors; None if they were not measured."""
-    metrics = measures(run)
+    metrics = run.folder.measures()
     title, table = "unseen faces", metrics.get("exchange_unseen")
     if not table:
         title, table = "training faces", metrics.get("exchange")

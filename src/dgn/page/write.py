@@ -33,13 +33,13 @@ def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT, finish
 
     Args:
         run: of images or clips, with any model.
-        path: the file (default: page.html in the run folder).
+        path: the file (default: page.html in the folder of the run's results).
         limit: bytes. Only the pictures of the run are reduced to keep it; a model too large for it gives a larger page
             without pictures.
         finished: False writes the page of a training in progress in a few seconds: no latents are inferred, and the
             pictures are those of the newest epoch.
     """
-    path = path or run.folder.path / NAME
+    path = path or run.folder.output / NAME
     packer = Packer()
     data = _contents(run, packer, finished)
     arrays = packer.base64()

@@ -88,7 +88,7 @@ def _write(final: Path, fresh: Path, content: Content, group: ProcessGroup) -> N
         digests = _gathered(_digests(content.bank.save(fresh)), content.bank, group)
         if group.is_first:
             for name, cell in content.cells.items():
-                _save_parameters(fresh / f"{name}.ckpt", cell)
+                save_parameters(fresh / f"{name}.ckpt", cell)
             write_json(fresh / "state.json", content.state)
             digests.update(_digests([fresh / "state.json", *(fresh / f"{name}.ckpt" for name in content.cells)]))
             write_json(fresh / "manifest.json", dict(sorted(digests.items())))
@@ -229,7 +229,8 @@ def _named(cell: nn.Cell) -> Dict[str, ms.Parameter]:
     return dict(cell.parameters_and_names())
 
 
-def _save_parameters(path: Path, cell: nn.Cell) -> None:
+def save_parameters(path: Path, cell: nn.Cell) -> None:
+    """Writes the parameters of a Cell to a file that ends in .ckpt."""
     with device.silenced():  # the exception has the reason; its log repeats it over several lines
         ms.save_checkpoint([{"name": name, "data": p} for name, p in _named(cell).items()], str(path))
 
@@ -258,4 +259,4 @@ def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
                     values = values.repeat(3, axis)
         if values.size != parameter.size or (values.shape != shape and shape):  # a scalar is stored with one dimension
             raise UserError(f"{path} is of another model: {name} {shape} has shape {tuple(stored[name].shape)} there")
-        parameter.set_data(ms.Tensor(np.ascontiguousarray(values).reshape(shape)))
+        parameter.set_data(ms.Tensor(np.ascontiguousarray(values).reshape(shape), parameter.dtype))

@@ -1,0 +1,47 @@
+"""Train an encoder beside the chains of a run: a convolutional network that gives the latents of an image in one pass.
+
+  dgn encoder runs/demo
+  dgn encoder runs/demo --steps 3000
+
+It is trained on the run's images and their chains and on samples of the generator, then by the energy of its own
+latents, and kept in the run folder (encoder/). From then on the chains of unseen images start at its latents in place
+of the prior's mean: `infer`, `evaluate` and `page` take evaluation.encoder_steps steps (20) in place of
+evaluation.steps (300); --by-langevin of the first two does without it. `export` writes encoder.mindir. At the end both
+starts are compared on the run's unseen images (section encoder of metrics.json). Images only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tqdm import tqdm
+
+from dgn.cli import add_data, add_device, positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
+    parser.add_argument("--steps", type=positive, default=2000, help="of the optimizer (default %(default)s)")
+    add_data(parser)
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from dgn.evaluation.start import compare, table
+    from dgn.run import fit_encoder, load
+    from dgn.training.start import FOLDER, Options
+
+    trained = load(args.run_folder, args.device, args.data)
+    with tqdm(total=args.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
+        def report(step: int, energy: float) -> None:
+            bar.set_postfix_str(f"energy {energy:.1f}")
+            bar.update()
+
+        trained = fit_encoder(trained, Options(args.steps), report)
+    print(f"encoder           {trained.folder.path / FOLDER}")
+    result = compare(trained)
+    if result:
+        print(table(result))
+        trained.folder.add_results(encoder=result)
+    return 0

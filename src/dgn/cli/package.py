@@ -1,0 +1,30 @@
+"""Make a packaged model from a run: a run folder without what only a training needs, small enough to come with the
+package.
+
+  dgn package runs/faces_demo src/dgn/models/faces
+
+The new folder holds config.yaml, the newest checkpoint without its optimizers, the encoder if the run has one, some of
+the training's records, and metrics.json. It can be used wherever a run folder can; in src/dgn/models it is found by its
+name: `dgn.load("faces")`, `dgn figures faces`. The run must be one on generated images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dgn.cli import user_path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    parser.add_argument("output", metavar="OUT", type=user_path, help="new folder")
+
+
+def run(args: argparse.Namespace) -> int:
+    from dgn import packaged
+
+    size = packaged.make(packaged.open_folder(Path(args.run_folder)), Path(args.output))
+    above = f" (above the {packaged.LIMIT / 1e6:.0f} MB of a model in this package)" if size > packaged.LIMIT else ""
+    print(f"{args.output}: {size / 1e3:.0f} kB{above}")
+    return 0

@@ -1,0 +1,52 @@
+"""Chains of unseen images from an encoder's latents, compared with chains from the prior's mean."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional, Sequence
+
+import numpy as np
+
+from dgn.data.source import Source, Subset
+from dgn.inference.latents import given_latents
+from dgn.run import Run
+
+ENCODER_STEPS = (0, 5, 10, 20)  # Langevin steps after which both are measured
+PLAIN_STEPS = (20, 50, 100, 300)
+
+
+def compare(run: Run, images: Optional[Source] = None) -> Dict[str, List[Dict[str, float]]]:
+    """Mean energy (Eq. 8) and MSRE of unseen images along chains from the encoder and from the prior's mean.
+
+    images: default: the run's held-out ones, as many as evaluation.images. Returns for "encoder" and "mean" a list of
+    {"steps", "energy", "msre"}; {} if the run has no encoder beside the chains, or there are no images.
+    """
+    source = run.sources.held_out if images is None else images
+    if run.start is None or source is None or not len(source):
+        return {}
+    few = Subset(source, np.arange(min(len(source), run.config.evaluation.images)))
+    return {"encoder": _along(run, few, ENCODER_STEPS, True), "mean": _along(run, few, PLAIN_STEPS, False)}
+
+
+def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> List[Dict[str, float]]:
+    """Measures after each number of steps of one chain an image."""
+    images, given = source.read(np.arange(len(source))), given_latents(run.model.groups, source)
+    measures, done, names = [], 0, [group.name for group in run.model.groups]
+    for segment, count in enumerate(steps):
+        chains = run.chains(count - done, seed=run.config.training.seed + segment)  # other noise than before
+        latents = run.infer_batch(images, chains, given=given, use_encoder=use_encoder)
+        given, done = dict(zip(names, latents)), count
+        errors = np.square(images - run.decode(*latents).image).sum((1, 2, 3))
+        measures.append({"steps": count, "energy": float(run.energy(images, latents).mean()),
+                         "msre": float(errors.mean())})
+    return measures
+
+
+def table(result: Dict[str, List[Dict[str, float]]]) -> str:
+    """The measures as lines of text."""
+    rows = [f"chains from {start} {', '.join(_cell(entry) for entry in result[key])}"
+            for key, start in (("encoder", "the encoder"), ("mean", "the mean   "))]
+    return "\n".join(["unseen images     energy (MSRE) after Langevin steps", *(f"  {row}" for row in rows)])
+
+
+def _cell(entry: Dict[str, float]) -> str:
+    return f"{entry['steps']:.0f}: {entry['energy']:.1f} ({entry['msre']:.1f})"

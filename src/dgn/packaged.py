@@ -1,0 +1,83 @@
+"""Trained models that come with the package, and the making of one from a run.
+
+A packaged model is a run folder without all that only a training needs: config.yaml, the newest checkpoint without its
+optimizers, some of the training's records, the results. It is trained on generated images alone, so its samples exist
+everywhere. What commands write for it goes to runs/packaged/NAME in the working directory.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import List
+
+import numpy as np
+
+from dgn.errors import UserError
+from dgn.files import disk_errors, new_folder, write_json, write_text
+from dgn.run_folder import RunFolder
+from dgn.training import checkpoint
+
+FOLDER = Path(__file__).parent / "models"
+OUTPUT = Path("runs") / "packaged"  # in the working directory
+RECORDS = 160  # of the training, at most: the points of a curve on the page
+NETWORKS = ("weights.ckpt", "encoder.ckpt", "preconditioner.ckpt")  # of a checkpoint, as far as a run has them
+LIMIT = 1_000_000  # bytes of a model in this package
+
+
+def names() -> List[str]:
+    """Names of the packaged models."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/config.yaml"))
+
+
+def open_folder(path: Path) -> RunFolder:
+    """The run in the folder `path`, or the packaged model of this name. A folder that holds a run comes first.
+
+    Raises UserError, naming the packaged models, if there is neither.
+    """
+    if not (path / "config.yaml").is_file() and len(path.parts) == 1:
+        if path.name in names():
+            return RunFolder.open(FOLDER / path.name, OUTPUT / path.name)
+        if not path.exists():
+            raise UserError(f"{path} holds no run, and no packaged model has this name; packaged are "
+                            f"{', '.join(names()) or 'none'}; else give the output folder of a training")
+    return RunFolder.open(path)
+
+
+def make(run: RunFolder, output: Path) -> int:
+    """Writes the packaged form of a run into the new folder `output`; returns its number of bytes.
+
+    Raises UserError if the run is on files, whose images would be missing elsewhere, or has no whole checkpoint.
+    """
+    if run.config.data.path is not None:
+        raise UserError(f"{run.path} was trained on {run.config.data.path}; only runs on generated images can be "
+                        "packaged, since the images are not part of the package")
+    saved = checkpoint.newest_whole(run.checkpoints)
+    new_folder(output)
+    target = output / "checkpoints" / saved.name
+    manifest = json.loads((saved / "manifest.json").read_text(encoding="utf-8"))
+    kept = {name: digest for name, digest in manifest.items()
+            if name in (*NETWORKS, "state.json") or name.endswith(".npy")}
+    with disk_errors(output):
+        target.mkdir(parents=True)
+        for name in (*kept, checkpoint.AXES):
+            if (saved / name).exists():
+                shutil.copyfile(saved / name, target / name)
+        shutil.copyfile(run.path / "config.yaml", output / "config.yaml")
+    write_json(target / "manifest.json", kept)
+    records = run.records()
+    few = [records[k] for k in np.unique(np.linspace(0, len(records) - 1, min(RECORDS, len(records))).astype(int))]
+    write_text(output / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in few))
+    results = run.measures()
+    if "provenance" in results:
+        results["provenance"] = {**results["provenance"], "command": without_folders(results["provenance"]["command"])}
+    write_json(output / "metrics.json", results)
+    return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+
+
+def without_folders(command: str) -> str:
+    """A command line whose absolute paths are cut to their last two parts."""
+    words = shlex.split(command)
+    return shlex.join([str(Path(*Path(word).parts[-2:])) if Path(word).is_absolute() else word for word in words])

@@ -1,0 +1,201 @@
+"""An encoder beside the chains: its latents of an image are the first values of the image's Langevin chain.
+
+It is trained on a finished model: first by regression on latents that are known, those of training images from their
+chains and those of samples of the generator; then by the energy (Eq. 8) of its own latents through the generator, whose
+weights stay as they are. The residual of a training image is added to a sample, which then differs from the
+generator's images as a real one does. Half of the training images are shifted, mirrored and changed in color: there may
+be few of them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from dgn.data.source import Source
+from dgn.errors import RunFailed
+from dgn.files import replacing, sha256, write_json
+from dgn.inference.energy import Energy, full_mask
+from dgn.inference.langevin import Arrays, as_tensors
+from dgn.inference.latents import given_latents
+from dgn.nets.build import make_start
+from dgn.nets.encoder import StartEncoder
+from dgn.nets.model import LatentGroup, Model, decode
+from dgn.randomness import generator
+from dgn.run_folder import RunFolder
+from dgn.training import checkpoint
+from dgn.training.optim import TrainStep, adam
+
+log = logging.getLogger(__name__)
+
+FOLDER, FILE, ABOUT = "encoder", "encoder.ckpt", "encoder.json"  # in the run folder
+PAIRS = 500  # training images with known latents, at most
+PAIRS_VALUES = 2 ** 24  # and values in them: they are held in memory
+SHIFT = 2  # pixels at 64 x 64
+GAIN = 0.15  # largest relative change of a color channel
+
+
+@dataclass(frozen=True)
+class Options:
+    """steps: of the optimizer; regression: the share of them in which known latents count; energy_weight: of the energy
+    of a latent dimension meanwhile; seed: of samples and order."""
+
+    steps: int = 2000
+    batch_size: int = 40
+    learning_rate: float = 1e-3  # at first; it falls along a cosine
+    regression: float = 0.3
+    energy_weight: float = 0.05
+    seed: int = 1
+
+
+class Pairs(NamedTuple):
+    """Training images whose latents are known."""
+
+    images: np.ndarray  # (n, C, H, W)
+    latents: Arrays  # (n, d) of each group
+
+
+class EncoderLoss(nn.Cell):
+    """(x, sigma, weights of the two terms, known (N,), latents of each group) -> (loss, energies (N,), errors (N,)).
+
+    The loss is the mean squared error of the latents of known samples, and the mean energy of the encoder's latents,
+    summed over its rounds; the energies and errors are those of the last one. Groups that are not sampled have the
+    given latents.
+    """
+
+    def __init__(self, encoder: StartEncoder, energy: Energy, batch_size: int) -> None:
+        super().__init__()
+        self.encoder, self.energy = encoder, energy
+        self.mask = Tensor(full_mask(batch_size))
+        self.sampled = tuple(group.sampled for group in energy.model.groups)
+
+    def construct(self, x: Tensor, sigma: Tensor, weights: Tensor, known: Tensor,
+                  *targets: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        loss, energies, errors = 0.0, known, known
+        for encoded in self.encoder.stages(x):
+            latents, errors, place = (), 0.0, 0
+            for g in range(len(self.sampled)):
+                z = targets[g]
+                if self.sampled[g]:
+                    z = encoded[place]
+                    errors = errors + ops.reduce_sum(ops.square(z - targets[g]), 1)
+                    place += 1
+                latents = latents + (z,)
+            energies = self.energy.total(x, self.mask, latents, self.energy.outputs(latents), sigma)
+            loss = loss + weights[0] * ops.reduce_mean(known * errors) + weights[1] * ops.reduce_mean(energies)
+        return loss, energies, errors
+
+
+def train_encoder(encoder: StartEncoder, energy: Energy, sigma: float, source: Source, pairs: Pairs,
+                  options: Options = Options(), report: Optional[Callable[[int, float], None]] = None) -> None:
+    """Trains an encoder for the model of `energy`, whose weights stay as they are.
+
+    source: all training images; pairs: some of them with latents; report(step, mean energy of the batch).
+    Raises RunFailed if the energy is not finite.
+    """
+    size = min(options.batch_size, 2 * len(source))
+    loss = EncoderLoss(encoder, energy, size)
+    step = TrainStep(loss, adam(encoder.networks.trainable_params()))
+    dimensions = sum(group.shape[0] for group in energy.model.groups if group.sampled)
+    batches = _batches(energy.model, source, pairs, size, options)
+    for k, (x, known, latents) in enumerate(batches):
+        early, at = k < options.regression * options.steps, k / options.steps
+        weights = np.array([1, options.energy_weight] if early else [0, 1], np.float32) / dimensions
+        rate = options.learning_rate * (0.5 + 0.5 * np.cos(np.pi * at)) + 1e-6
+        inputs = as_tensors((x, np.array(sigma, np.float32), weights, known, *latents))
+        value, energies, _ = step(rate, [inputs])[0]
+        if not np.isfinite(value):
+            raise RunFailed(f"step {k} of the encoder: the loss is {value}; lower its learning rate")
+        if report:
+            report(k, float(energies.mean()))
+
+
+def _batches(model: Model, source: Source, pairs: Pairs, size: int,
+             options: Options) -> Iterator[Tuple[np.ndarray, np.ndarray, Arrays]]:
+    """(images, 1 where the latents are known, latents of each group): samples of the generator in the first half,
+    training images in the second; of these, half are from `pairs`, the others changed."""
+    rng, samples, groups = generator(options.seed, "encoder batches"), size // 2, model.groups
+    residuals = pairs.images - decode(model, *pairs.latents).image
+    for step in range(options.steps):
+        drawn = draw_latents(groups, pairs.latents, samples, step % 2 == 0, rng)
+        sampled = decode(model, *drawn, batch_size=samples).image
+        sampled = sampled + residuals[rng.integers(len(residuals), size=samples)]
+        rows = rng.integers(len(pairs.images), size=(size - samples) // 2)
+        others = rng.integers(len(source), size=size - samples - len(rows))
+        given = given_latents(groups, source, others)
+        known = np.arange(size) < samples + len(rows)
+        latents = tuple(np.concatenate([z, own[rows], given.get(group.name, np.zeros_like(own, shape=(
+            len(others), *group.shape)))]) for group, z, own in zip(groups, drawn, pairs.latents))
+        yield (np.concatenate([sampled, pairs.images[rows], changed(source.read(others), rng)]),
+               known.astype(np.float32), latents)
+
+
+def draw_latents(groups: Tuple[LatentGroup, ...], latents: Arrays, count: int, prior: bool,
+                 rng: np.random.Generator) -> Arrays:
+    """Latents of samples, from the prior or from the Gaussian fitted to the given latents (n, d) of training images;
+    groups that are not sampled have those of a training image."""
+    joint = np.concatenate([z for group, z in zip(groups, latents) if group.sampled], 1)
+    values, rows = rng.standard_normal((count, joint.shape[1])), rng.integers(len(joint), size=count)
+    if not prior and len(joint) > 1:
+        covariance = np.cov(joint.T).reshape(joint.shape[1], -1) + 1e-3 * np.eye(joint.shape[1])
+        values = joint.mean(0) + values @ np.linalg.cholesky(covariance).T
+    columns = iter(np.split(values.astype(np.float32), np.cumsum([g.shape[0] for g in groups if g.sampled])[:-1], 1))
+    return tuple(next(columns) if group.sampled else own[rows] for group, own in zip(groups, latents))
+
+
+def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Images (n, C, H, W), each mirrored in half of the cases, shifted by a few pixels, and with other gains of its
+    channels."""
+    n, channels, height, width = images.shape
+    most = max(SHIFT * width // 64, 1)
+    gains = rng.uniform(1 - GAIN, 1 + GAIN, (n, channels, 1, 1)).astype(np.float32)
+    padded = np.pad(images, ((0, 0), (0, 0), (most, most), (most, most)), mode="edge")
+    result = np.empty_like(images)
+    for k, (down, right) in enumerate(rng.integers(0, 2 * most + 1, (n, 2))):
+        result[k] = padded[k, :, down:down + height, right:right + width][:, :, ::rng.choice((-1, 1))]
+    return np.clip(result * gains, 0, 1)
+
+
+def pairs_of(run_images: Source, latents: Callable[[np.ndarray], Arrays]) -> Pairs:
+    """Evenly spaced training images, as many as fit PAIRS and PAIRS_VALUES; latents(indices) gives theirs."""
+    count = max(min(PAIRS, PAIRS_VALUES // int(np.prod(run_images.shape)), len(run_images)), 1)
+    chosen = np.unique(np.linspace(0, len(run_images) - 1, count).astype(int))
+    return Pairs(run_images.read(chosen), latents(chosen))
+
+
+def save_start(folder: RunFolder, saved: Path, encoder: StartEncoder, about: Dict[str, Any]) -> Path:
+    """Writes an encoder of the weights of the checkpoint `saved` into the run folder; returns its file."""
+    path = folder.path / FOLDER / FILE
+    with replacing(path) as temporary:
+        checkpoint.save_parameters(temporary, encoder.networks)
+    write_json(path.with_name(ABOUT), {"weights": _weights(saved), "encoder": sha256(path), **about})
+    return path
+
+
+def load_start(folder: RunFolder, model: Model, saved: Path) -> Optional[StartEncoder]:
+    """The encoder of a run; None if it has none, or one of other weights than those of the checkpoint `saved`."""
+    path = folder.path / FOLDER / FILE
+    try:
+        about = json.loads(path.with_name(ABOUT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        about = {}
+    if about.get("weights") != _weights(saved) or not path.is_file() or about.get("encoder") != sha256(path):
+        log.warning("%s is damaged, or was trained for other weights than those of %s, and is not used; `python -m dgn "
+                    "encoder` trains it again", path, saved)
+        return None
+    encoder = make_start(folder.config, model)
+    checkpoint.load(path.parent, {"encoder": encoder.networks})
+    return encoder
+
+
+def _weights(saved: Path) -> str:
+    """Digest of the weights of a checkpoint."""
+    return json.loads((saved / "manifest.json").read_text(encoding="utf-8"))["weights.ckpt"]

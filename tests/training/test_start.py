@@ -1,0 +1,134 @@
+"""The encoder beside the chains, on a linear model, whose posterior is known in closed form."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+
+from dgn import config as cfg
+from dgn.data.source import Source
+from dgn.errors import UserError
+from dgn.inference.energy import Energy
+from dgn.nets.build import make_model, make_start
+from dgn.nets.model import LatentGroup
+from dgn.run import fit_encoder
+from dgn.run_folder import RunFolder
+from dgn.training import start
+from dgn.training.start import Options, Pairs, changed, draw_latents, load_start, save_start, train_encoder
+from tests.models import LinearModel, linear_posterior
+
+SIDE, SIGMA = 4, 0.5
+
+
+class LinearImages(LinearModel):
+    """The linear model with images (N, 1, 4, 4)."""
+
+    def compose(self, outputs):
+        return super().compose(outputs).reshape(-1, 1, SIDE, SIDE)
+
+    def construct(self, *latents):
+        return self.compose(tuple(self.branches[g](latents[g]) for g in range(2)))
+
+
+class LinearEncoder(nn.Cell):
+    """Images -> latents of both groups, by one matrix each."""
+
+    def __init__(self, groups) -> None:
+        super().__init__()
+        self.weights = ms.ParameterTuple([ms.Parameter(ms.Tensor(np.zeros((SIDE ** 2, g.shape[0]), np.float32)), g.name)
+                                          for g in groups])
+        self.networks = self
+
+    def construct(self, x):
+        flat = x.reshape(-1, SIDE ** 2)
+        return ms.ops.matmul(flat, self.weights[0]), ms.ops.matmul(flat, self.weights[1])
+
+    def stages(self, x):
+        return (self.construct(x),)
+
+
+class Images(Source):
+    def __init__(self, images: np.ndarray) -> None:
+        self.images, self.shape = images, images.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        return self.images[indices]
+
+
+def test_the_encoder_comes_to_give_the_mean_of_the_posterior(rng, monkeypatch):
+    monkeypatch.setattr(start, "changed", lambda images, rng: images)  # these images have no colors, and are not moved
+    a, b = 0.4 * rng.standard_normal((2, SIDE ** 2)), 0.4 * rng.standard_normal((1, SIDE ** 2))
+    model = LinearImages(a, b)
+    images = (rng.standard_normal((80, 3)) @ np.concatenate([a, b]) + SIGMA * rng.standard_normal((80, SIDE ** 2)))
+    mean, covariance = linear_posterior(a, b, images.T, SIGMA)
+    images, mean = images.reshape(-1, 1, SIDE, SIDE).astype(np.float32), mean.T.astype(np.float32)
+    encoder, energies = LinearEncoder(model.groups), []
+    pairs = Pairs(images[:60], (mean[:60, :2], mean[:60, 2:]))
+    train_encoder(encoder, Energy(model), SIGMA, Images(images[:60]), pairs, Options(steps=500, batch_size=40,
+                  learning_rate=0.02), lambda step, energy: energies.append(energy))
+    assert len(energies) == 500 and energies[-1] < 0.7 * energies[0]
+    encoded = np.concatenate([z.asnumpy() for z in encoder(ms.Tensor(images[60:]))], 1)
+    error = np.square(encoded - mean[60:]).mean() / np.square(mean[60:]).mean()
+    assert error < 0.02 < 0.3 * covariance.trace()  # far below the posterior's own spread
+
+
+def test_latents_of_samples_are_those_of_prior_and_of_the_training_images(rng):
+    groups = (LatentGroup("z_app", (3,), sampled=False), LatentGroup("z_geo", (2,)))
+    labels, z = np.eye(3, dtype=np.float32)[[1, 2, 1, 1]].repeat(50, 0), 3 + 0.1 * rng.standard_normal((200, 2))
+    latents = labels, z.astype(np.float32)
+    for prior, mean, deviation in ((True, 0, 1), (False, 3, 0.1)):
+        given, drawn = draw_latents(groups, latents, 4000, prior, rng)
+        assert given[:, 0].max() == 0 and given[:, 1].mean() == pytest.approx(0.75, abs=0.05)
+        assert drawn.mean() == pytest.approx(mean, abs=0.06) and drawn.std() == pytest.approx(deviation, rel=0.1)
+        assert given.dtype == drawn.dtype == np.float32
+
+
+def test_images_are_changed_by_little(rng):
+    images = np.zeros((200, 3, 64, 64), np.float32)
+    images[:, :, 20, 40] = 0.5
+    result = changed(images, rng)
+    samples, channels, rows, columns = np.nonzero(result)
+    assert np.abs(rows - 20).max() == start.SHIFT
+    mirrored = columns < 32
+    assert np.abs(np.where(mirrored, 63 - columns, columns) - 40).max() == start.SHIFT
+    assert 0.4 < mirrored.mean() < 0.6
+    peaks = result.max((2, 3))
+    assert 0.5 * (1 - start.GAIN) <= peaks.min() < 0.47 and 0.53 < peaks.max() <= 0.5 * (1 + start.GAIN)
+
+
+def test_an_encoder_is_kept_for_its_weights_alone(tmp_path, caplog):
+    config = cfg.changed(cfg.Config(), data={"size": 16}, model={"width": 8, "z_app": 4, "z_geo": 3})
+    folder, model = RunFolder.create(tmp_path / "run", config), make_model(config)
+    saved = folder.checkpoints / "epoch_00001"
+    saved.mkdir(parents=True)
+    (saved / "manifest.json").write_text('{"weights.ckpt": "one"}')
+    assert load_start(folder, model, saved) is None
+    encoder = make_start(cfg.changed(config, training={"seed": 9}), model)
+    save_start(folder, saved, encoder, {"steps": 5})
+    loaded = load_start(folder, model, saved)
+    for own, again in zip(encoder.networks.get_parameters(), loaded.networks.get_parameters()):
+        np.testing.assert_array_equal(own.asnumpy(), again.asnumpy())
+    assert [[tuple(head.bias.shape) for head in network.heads] for network in loaded.networks] == 2 * [[(4,), (3,)]]
+    assert not caplog.text
+    (saved / "manifest.json").write_text('{"weights.ckpt": "another"}')
+    with caplog.at_level(logging.WARNING):
+        assert load_start(folder, model, saved) is None
+    assert "dgn encoder" in caplog.text and "other weights" in caplog.text
+
+
+@pytest.mark.parametrize("frames, encoder, checkpoint, output, message", [
+    (3, None, "c", "run", "run on clips"), (0, object(), "c", "run", "VAE"), (0, None, None, "run", "checkpoint"),
+    (0, None, "c", "elsewhere", "packaged")])
+def test_runs_that_take_no_encoder_are_named(frames, encoder, checkpoint, output, message):
+    run = SimpleNamespace(config=cfg.changed(cfg.Config(), data={"frames": frames}), encoder=encoder,
+                          checkpoint=checkpoint, folder=SimpleNamespace(path="run", output=output))
+    with pytest.raises(UserError, match=message):
+        fit_encoder(run)
