@@ -146,6 +146,7 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     """`load` on the device in use; sources: the run's samples, if they are open already."""
     folder = RunFolder.open(path)
     config = folder.config = recipe.relocated(folder.config, data)
+    devices.start(settings=config.numerics)
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method == "vae" else None
@@ -198,9 +199,9 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     `load`; after_epoch(run, epochs): called after each epoch. Raises UserError for a wrong config or a folder that
     exists, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
     """
-    devices.start(device)
     config = config if isinstance(config, Config) else recipe.load(expanded(config))
     config = recipe.absolute_paths(recipe.with_overrides(config, overrides or {}))
+    devices.start(device, config.numerics)
     output = expanded(output)
     check_output(output, config.data)
     sources = open_sources(config.data)  # first: an error in the data must not leave a folder behind
@@ -217,6 +218,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
     Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed
     since.
     """
+    devices.start(settings=config.numerics)
     sources = open_sources(config.data, held_out_files(path))
     if not (path / "config.yaml").exists():
         check_output(path, config.data)

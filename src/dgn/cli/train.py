@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError("--output is needed with --resume, and in several processes: give the run folder")
         args.output = default_output(args.config)
     config = resolve_config(args)
-    device.start(args.device)
+    device.start(args.device, config.numerics)
     from dgn.data.open import check_output, check_sources, open_sources
     from dgn.distributed import process_group
     from dgn.run import fit_run
