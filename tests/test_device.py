@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
+import mindspore as ms
 import pytest
 
-from dgn import device, machine
+from dgn import device, machine, numerics, recipe
+from dgn.config import Numerics
+from dgn.errors import UserError
 
 
 def test_auto_keeps_the_device_in_use(monkeypatch):
@@ -26,3 +31,61 @@ def test_threads_follow_the_quota_of_the_control_group(tmp_path, files, expected
 def test_threads_follow_the_affinity(monkeypatch):
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {3}, raising=False)
     assert machine.cores() == 1
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list:
+    """The calls of MindSpore's settings, which are not made, in a process in which none was made before."""
+    made: list = []
+    monkeypatch.setattr(numerics, "_applied", {})
+    for owner, name in ((ms.device_context.ascend.op_precision, "conv_allow_hf32"), (ms, "set_deterministic"),
+                        (ms.device_context.gpu.op_precision, "conv_allow_tf32"), (ms, "set_context"),
+                        (ms.runtime, "set_kernel_launch_group"), (ms, "set_device"), (device, "_join")):
+        monkeypatch.setattr(owner, name, lambda *args, name=name, **named: made.append((name, *args, named)))
+    return made
+
+
+ALL = Numerics(hf32=True, deterministic=True, jit_level="O0", launch_groups=8)
+
+
+@pytest.mark.parametrize("name, settings, expected, ignored", [
+    ("Ascend", Numerics(), [("conv_allow_hf32", False, {})], []),  # CANN's own default is True
+    ("Ascend", ALL, [("conv_allow_hf32", True, {}), ("set_deterministic", True, {}),
+                     ("set_context", {"jit_config": {"jit_level": "O0"}}), ("set_kernel_launch_group", 2, 8, {})], []),
+    ("GPU", ALL, [("conv_allow_tf32", True, {}), ("set_deterministic", True, {}),
+                  ("set_context", {"jit_config": {"jit_level": "O0"}})], ["launch_groups"]),
+    ("CPU", ALL, [("set_deterministic", True, {}), ("set_context", {"jit_config": {"jit_level": "O0"}})],
+     ["hf32", "launch_groups"])])
+def test_numerics_by_device(calls, caplog, name, settings, expected, ignored):
+    numerics.apply(settings, name)
+    assert calls == expected
+    assert [record.getMessage() for record in caplog.records] == [f"numerics.{key} is ignored on {name}"
+                                                                  for key in ignored]
+    numerics.apply(settings, name)  # a second run in the process: MindSpore refuses most of these a second time
+    assert calls == expected and len(caplog.records) == len(ignored)
+    numerics.apply(Numerics(jit_level="O1"), name)
+    assert calls == expected and "numerics.jit_level stays" in caplog.text
+
+
+def test_numerics_come_before_the_group_of_processes(calls, monkeypatch):
+    monkeypatch.setattr(device, "available", lambda name: True)
+    monkeypatch.setattr(device, "launched_by_msrun", lambda: True)
+    device.start("Ascend", Numerics(deterministic=True))
+    names = [call[0] for call in calls]
+    assert names == ["set_device", "conv_allow_hf32", "set_deterministic", "set_context", "_join"]
+
+
+def test_numerics_are_part_of_the_config_and_checked(tmp_path):
+    config = recipe.load(None, ["numerics.jit_level=O0", "numerics.launch_groups=8", "numerics.hf32=true"])
+    (tmp_path / "config.yaml").write_text(recipe.dump(config))
+    assert recipe.load(tmp_path / "config.yaml").numerics == Numerics(True, False, "O0", 8)
+    for settings in (["numerics.launch_groups=8"], ["numerics.launch_groups=3", "numerics.jit_level=O0"]):
+        with pytest.raises(UserError, match="must be even, and needs numerics.jit_level O0"):
+            recipe.load(None, settings)
+
+
+def test_mindspores_own_cache_of_graphs_is_warned_of(calls, caplog, monkeypatch):
+    monkeypatch.setenv("MS_COMPILER_CACHE_ENABLE", "1")
+    with caplog.at_level(logging.WARNING):
+        numerics.apply(Numerics(), "CPU")
+    assert "MS_COMPILER_CACHE_ENABLE" in caplog.text and not calls

@@ -147,6 +147,16 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Numerics:
+    """Rounding and compilation on a device (dgn.numerics; docs/devices.md lists what each device takes)."""
+
+    hf32: bool = setting(False, trains=False)  # float32 convolutions in HF32 on Ascend, in TF32 on GPU
+    deterministic: bool = setting(False, trains=False)  # deterministic kernels on Ascend and GPU; slower
+    jit_level: str = choice("default", "default", "O0", "O1", trains=False)  # O1: fused operators; default: MindSpore's
+    launch_groups: int = number(0, 0, 256, trains=False)  # Ascend at O0: groups of operators launched side by side
+
+
+@dataclass(frozen=True)
 class Config:
     """One run. Raises UserError for values out of range or combinations that have no meaning."""
 
@@ -155,6 +165,7 @@ class Config:
     inference: Inference = Inference()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    numerics: Numerics = Numerics()
 
     def __post_init__(self) -> None:
         for section in dataclasses.fields(self):
@@ -172,6 +183,9 @@ class Config:
                 self.model.kind, self.training.method, self.training.freeze) != ("deformable", "abp", "none"):
             raise UserError("training.reinit_appearance needs model.kind deformable, training.method abp and "
                             "training.freeze none")
+        groups = self.numerics.launch_groups
+        if groups % 2 or (groups and self.numerics.jit_level != "O0"):
+            raise UserError(f"numerics.launch_groups is {groups}; it must be even, and needs numerics.jit_level O0")
         crop = self.data.crop
         if crop and not (crop[0] < crop[2] and crop[1] < crop[3]):
             raise UserError(f"data.crop is {list(crop)}; it must be [left, top, right, bottom] with left < right, "

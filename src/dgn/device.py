@@ -15,8 +15,10 @@ import socket
 import sys
 import time
 from importlib import metadata
+from typing import Optional
 
-from dgn import machine
+from dgn import machine, numerics
+from dgn.config import Numerics
 from dgn.errors import RunFailed, UserError
 
 MINDSPORE = (2, 7, 2), (2, 11)  # from, below
@@ -67,9 +69,10 @@ def set_environment(name: str = "auto") -> None:
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
-def start(name: str = "auto") -> str:
-    """Selects the device ("auto": Ascend, then GPU, then CPU), sets graph mode, joins the group of processes that msrun
-    started, and returns the device's name. After the first call "auto" is the device in use.
+def start(name: str = "auto", settings: Optional[Numerics] = None) -> str:
+    """Selects the device ("auto": Ascend, then GPU, then CPU), applies the numerics of a config, sets graph mode, joins
+    the group of processes that msrun started, and returns the device's name. After the first call "auto" is the device
+    in use.
 
     Raises UserError if the device is unknown or absent, RunFailed if the processes do not connect.
     """
@@ -87,6 +90,8 @@ def start(name: str = "auto") -> str:
         raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor "
                         f"--device {name} shows what is missing, auto and CPU run here")
     ms.set_device(name)
+    if settings is not None:
+        numerics.apply(settings, name)
     ms.set_context(mode=ms.GRAPH_MODE)
     if launched_by_msrun():
         _join()

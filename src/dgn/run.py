@@ -165,6 +165,7 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     """`load` on the device in use; sources: the run's samples, if they are open already."""
     folder = packaged.open_folder(path)
     config = folder.config = recipe.relocated(folder.config, data)
+    devices.start(settings=config.numerics)
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method == "vae" else None
@@ -264,9 +265,9 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     `load`; after_epoch(run, epochs): called after each epoch. Raises UserError for a wrong config or a folder that
     exists, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
     """
-    devices.start(device)
     config = config if isinstance(config, Config) else recipe.load(expanded(config))
     config = recipe.absolute_paths(recipe.with_overrides(config, overrides or {}))
+    devices.start(device, config.numerics)
     folder, sources = new_run(expanded(output), config)
     return fit_run(folder, config, sources, after_epoch)
 
@@ -297,6 +298,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
     Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed
     since.
     """
+    devices.start(settings=config.numerics)
     if not (path / "config.yaml").exists():
         folder, sources = new_run(path, config)
         if config.training.init_from:

@@ -19,6 +19,7 @@ training step. --graphs instead counts the operators of every graph of a trainin
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 from typing import List, Optional
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def parts(args: argparse.Namespace, config: Config) -> int:
-    device.start(args.device)
+    device.start(args.device, config.numerics)
     if args.graphs:
         return graphs(args, config)
     from dgn.bench.parts import Setup, measure, report
@@ -97,7 +98,7 @@ def parts(args: argparse.Namespace, config: Config) -> int:
     times = measure(config, Setup(args.batch, args.steps, args.rounds, args.against == "torch"))
     print(report(times))
     if args.json:
-        write_json(Path(args.json), times.as_json())
+        write_json(Path(args.json), {**times.as_json(), "numerics": dataclasses.asdict(config.numerics)})
     return 0
 
 
@@ -129,7 +130,7 @@ def processes(args: argparse.Namespace, config: Config) -> int:
 
 
 def measure_here(args: argparse.Namespace, config: Config) -> int:
-    device.start(args.device)
+    device.start(args.device, config.numerics)
     from dgn.bench.processes import iteration
     from dgn.distributed import process_group
 
@@ -143,7 +144,7 @@ def measure_here(args: argparse.Namespace, config: Config) -> int:
 
 
 def storage(args: argparse.Namespace, config: Config) -> int:
-    device.start(args.device)
+    device.start(args.device, config.numerics)
     from dgn.bench.storage import costs
     from dgn.nets.build import make_model
 
@@ -152,7 +153,7 @@ def storage(args: argparse.Namespace, config: Config) -> int:
 
 
 def program(args: argparse.Namespace, config: Config) -> int:
-    device.start(args.device)
+    device.start(args.device, config.numerics)
     from dgn.bench.program import compare
 
     threads = int(os.environ.get("DGN_THREADS") or machine.cores())

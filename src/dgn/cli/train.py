@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         args.output = default_output(args.config)
     resumed = RunFolder.open(Path(args.output)) if args.resume else None
     config = resolve_config(args, resumed)
-    device.start(args.device)
+    device.start(args.device, config.numerics)
     from dgn.data.open import check_output, check_sources, open_sources
     from dgn.distributed import process_group
     from dgn.run import fit_run, new_run

@@ -1,0 +1,45 @@
+"""Applies the numerics section of a config to MindSpore: rounding, determinism, compilation."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Callable, Dict
+
+from dgn.config import Numerics
+
+log = logging.getLogger(__name__)
+
+# what each device takes; elsewhere a value other than the default is ignored, with a warning
+TAKEN = {"Ascend": ("hf32", "deterministic", "jit_level", "launch_groups"),
+         "GPU": ("hf32", "deterministic", "jit_level"), "CPU": ("deterministic", "jit_level")}
+LAUNCH_THREADS = 2  # MindSpore's default; launch_groups is a multiple of it
+
+_applied: Dict[str, Any] = {}  # in this process: MindSpore takes most of these once
+
+
+def apply(numerics: Numerics, name: str) -> None:
+    """Sets what the device `name`, which is selected already, takes. To be called before the processes connect and
+    before the first operator. In a process with several runs the first one decides; a difference is named."""
+    import mindspore as ms
+
+    if os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1" and not _applied:
+        log.warning("MS_COMPILER_CACHE_ENABLE is 1: MindSpore takes compiled graphs from its cache by the order of "
+                    "compilation, also those of another config; unset it")
+    own, defaults = ms.device_context, Numerics()
+    setters: Dict[str, Callable[[Any], None]] = {
+        "hf32": own.gpu.op_precision.conv_allow_tf32 if name == "GPU" else own.ascend.op_precision.conv_allow_hf32,
+        "deterministic": ms.set_deterministic,
+        "jit_level": lambda level: ms.set_context(jit_config={"jit_level": level}),
+        "launch_groups": lambda groups: ms.runtime.set_kernel_launch_group(LAUNCH_THREADS, groups)}
+    for key, setter in setters.items():
+        value, default = getattr(numerics, key), getattr(defaults, key)
+        if key not in TAKEN[name]:
+            if value != default and key not in _applied:
+                log.warning("numerics.%s is ignored on %s", key, name)
+            value = default
+        elif key not in _applied and (value != default or key == "hf32"):  # CANN's own default is HF32
+            setter(value)
+        if value != _applied.setdefault(key, value):
+            log.warning("numerics.%s stays %s in this process, in which another run was opened before", key,
+                        _applied[key])
