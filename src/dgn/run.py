@@ -203,7 +203,7 @@ def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
     encoder = make_start(config, run.model)
     train_encoder(encoder, run.sampler.energy, cfg.last_sigma(config), run.sources.train, pairs, options, report)
     about = {"steps": options.steps, **provenance(time.monotonic() - began)}
-    save_start(run.folder, run.checkpoint, encoder, about)
+    save_start(path, run.checkpoint, encoder, about)
     return replace(run, start=encoder)
 
 

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     given = given_latents(trained.model.groups, source)
     steps = trained.config.evaluation.steps if args.steps is None and args.by_langevin else args.steps
     steps = trained.chains(steps).steps
-    if steps == 0 and (args.by_langevin or not (trained.start or trained.encoder)):
+    if steps == 0 and (args.by_langevin or (trained.start is None and trained.encoder is None)):
         raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
     output = new_folder(Path(args.output))
     names = [source.name(index) for index in range(len(source))]
