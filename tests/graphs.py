@@ -30,11 +30,12 @@ from dgn.config import Config
 from dgn.export import cells
 from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference.langevin import make_energy, make_sampler
-from dgn.nets.build import make_model
+from dgn.nets.build import make_model, make_start
 from dgn.nets.model import Model
 from dgn.training import recogniser, regressor
 from dgn.training.build import make_trainer
 from dgn.training.optim import GradientStep, adam
+from dgn.training.start import EncoderLoss
 
 SAMPLES = 2
 TINY = ("data.size=16", "model.width=8", "model.z_app=4", "model.z_geo=3", "inference.steps=1",
@@ -95,6 +96,11 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
         yield Graph("update by accumulated gradients", update.update, (number, number))
     else:
         yield Graph("update", update.whole, (number, *inputs))
+    if name == "paper":
+        encoder = make_start(config, model)
+        loss = EncoderLoss(encoder, trainer.sampler.energy, SAMPLES)
+        step = GradientStep(loss, adam(encoder.networks.trainable_params()))
+        yield Graph("encoder's update", step, (number, x, number, zeros(2), zeros(SAMPLES), *latents))
     if name == "critic":
         yield Graph("critic's update with R1", trainer.critic_with_r1.whole, (number, x, x))
         yield Graph("critic's update without R1", trainer.critic_without_r1.whole, (number, x, x))
@@ -121,6 +127,7 @@ def exported(config: Config) -> Iterator[Graph]:
     if not config.data.frames:
         x = zeros(1, model.channels, model.size, model.size)
         sampler = make_sampler(make_energy(model, config), config)
+        yield Graph("encoder", make_start(config, model), (x,))
         yield Graph("inference", cells.Inference(sampler, 1.0), (x, *latents, *noise))
         yield Graph("inference for Lite", AdjointLangevin(sampler, 1.0), (x, *latents, *noise))
 

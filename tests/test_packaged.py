@@ -13,6 +13,7 @@ from dgn import config as cfg
 from dgn import packaged
 from dgn.__main__ import main
 from dgn.data.open import open_sources
+from dgn.data.source import Subset
 from dgn.errors import UserError
 from dgn.figures.draw import curves
 from dgn.inference.latents import LatentBank
@@ -53,6 +54,15 @@ def test_the_published_error_of_training_faces_is_measured_again(faces):
     published = faces.folder.measures()["train"]
     error = mean_error(faces.sources.train.read(everyone), faces.decode(*faces.bank.read(everyone)))
     assert published["images"] == count and error == pytest.approx(published["msre"], rel=1e-3)
+
+
+def test_the_published_error_of_unseen_faces_is_measured_again(faces):
+    """With the published start and number of steps: an encoder's latents and 20 steps, or 300 from the prior's mean."""
+    published = faces.folder.measures()["unseen"]
+    few = Subset(faces.sources.held_out, np.arange(published["images"]))
+    latents = faces.infer(few, published.get("steps"), use_encoder=published.get("start") == "encoder")
+    error = mean_error(few.read(np.arange(len(few))), faces.decode(*latents))
+    assert error == pytest.approx(published["msre"], rel=0.02)
 
 
 def test_nothing_is_written_in_the_package(faces, tmp_path, monkeypatch):

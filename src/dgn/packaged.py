@@ -1,8 +1,9 @@
 """Trained models that come with the package, and the making of one from a run.
 
 A packaged model is a run folder without all that only a training needs: config.yaml, the newest checkpoint without its
-optimizers, some of the training's records, the results. It is trained on generated images alone, so its samples exist
-everywhere. What commands write for it goes to runs/packaged/NAME in the working directory.
+optimizers, the encoder beside the chains if there is one (as float16), some of the training's records, the results. It
+is trained on generated images alone, so its samples exist everywhere. What commands write for it goes to
+runs/packaged/NAME in the working directory.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import numpy as np
 
 from dgn.errors import UserError
 from dgn.files import disk_errors, new_folder, write_json, write_text
+from dgn.nets.build import make_model
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
+from dgn.training.start import load_start, save_start
 
 FOLDER = Path(__file__).parent / "models"
 OUTPUT = Path("runs") / "packaged"  # in the working directory
@@ -67,6 +70,9 @@ def make(run: RunFolder, output: Path) -> int:
                 shutil.copyfile(saved / name, target / name)
         shutil.copyfile(run.path / "config.yaml", output / "config.yaml")
     write_json(target / "manifest.json", kept)
+    encoder = load_start(run, make_model(run.config), saved)
+    if encoder is not None:
+        save_start(output, target, encoder, {}, half=True)
     records = run.records()
     few = [records[k] for k in np.unique(np.linspace(0, len(records) - 1, min(RECORDS, len(records))).astype(int))]
     write_text(output / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in few))

@@ -95,9 +95,7 @@ class Run:
         (default: the run's); use_encoder: False starts from the prior's mean in any case.
         Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d).
         """
-        if steps is None and not use_encoder:
-            steps = self.config.evaluation.steps
-        chains = self.chains(steps, descent_steps, seed)
+        chains = self.chains(self.default_steps(use_encoder) if steps is None else steps, descent_steps, seed)
         if not isinstance(images, Source):
             return self.infer_batch(images, chains, use_encoder=use_encoder)
         everyone, given = np.arange(len(images)), given_latents(self.model.groups, images)
@@ -121,11 +119,14 @@ class Run:
     def chains(self, steps: Optional[int] = None, descent_steps: int = 0, seed: Optional[int] = None,
                first: int = 0) -> Chains:
         """Settings of Langevin inference at the sigma of the last epoch; see `infer` and Chains."""
-        evaluation = self.config.evaluation
-        if steps is None:
-            steps = evaluation.steps if self.start is None else evaluation.encoder_steps
+        steps = self.default_steps() if steps is None else steps
         return Chains(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
                       descent_steps, first)
+
+    def default_steps(self, use_encoder: bool = True) -> int:
+        """Langevin steps of an unseen image: fewer from the latents of an encoder beside the chains."""
+        evaluation = self.config.evaluation
+        return evaluation.encoder_steps if use_encoder and self.start is not None else evaluation.steps
 
     def training_latents(self, descent_steps: int, indices: Optional[np.ndarray] = None) -> Any:
         """Latents of the training samples at `indices` (default: all, in order): their chains after so many further
@@ -206,7 +207,7 @@ def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
     encoder = make_start(config, run.model)
     train_encoder(encoder, run.sampler.energy, cfg.last_sigma(config), run.sources.train, pairs, options, report)
     about = {"steps": options.steps, **provenance(time.monotonic() - began)}
-    save_start(run.folder, run.checkpoint, encoder, about)
+    save_start(path, run.checkpoint, encoder, about)
     return replace(run, start=encoder)
 
 

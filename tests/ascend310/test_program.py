@@ -12,6 +12,7 @@ from mindspore.train import mind_ir_pb2 as proto
 
 from dgn.__main__ import main
 from dgn.export import infer310
+from dgn.export.edge import _encoder_errors
 from dgn.figures import bases
 from dgn.figures.sheet import tile
 from dgn.run import load
@@ -89,7 +90,7 @@ def test_infer(program, trained, tmp_path):
         written = names[:1 if "--limit" in words else 3]
         return [infer310.read_written(tmp_path / name / group.name, written) for group in model.model.groups]
 
-    expected = model.infer(x, steps=0, descent_steps=6)
+    expected = model.infer(x, steps=0, descent_steps=6, use_encoder=False)
     for option in ("--descent_steps", "--settle"):  # the current and the former name
         for z, z_expected in zip(infer(option, "--steps", 0, option, 6), expected):
             np.testing.assert_allclose(z, z_expected, atol=1e-6)
@@ -101,6 +102,22 @@ def test_infer(program, trained, tmp_path):
         assert np.abs(a - c).max() > 0.01
     # 4 steps of step size 0.1 from 0 with a small gradient: a standard deviation of about 0.2
     assert 0.1 < np.concatenate(noisy, 1).std() < 0.3
+
+
+def test_encode(program, trained, tmp_path):
+    model, exported = load(trained), trained / "export_mindir1"
+    infer310.write_samples(tmp_path / "images", model.sources.train.read(np.arange(3)))  # one and a half batches
+    words = ("--job", "encode", "--input_path", tmp_path / "images", "--output_path", tmp_path / "encode")
+    done = program("--mindir_path", exported / "encoder.mindir", *words)
+    assert done.returncode == 0 and "latents of 3 images by the encoder" in done.stdout, done.stderr
+    errors = _encoder_errors(model, tmp_path, ["samples_0", "samples_1", "samples_2"])
+    assert set(errors) == {"encoder's z_app", "encoder's z_geo"} and max(errors.values()) < 1e-5
+    z = model.infer(model.sources.train.read(np.arange(3)), steps=0)  # no steps: the encoder's latents
+    assert np.abs(z.appearance).min() > 0
+    np.testing.assert_allclose(infer310.read_written(tmp_path / "encode" / "z_app", ["samples_2"])[0], z.appearance[2],
+                               atol=1e-5)
+    done = program("--mindir_path", exported / "decoder.mindir", *words)
+    assert done.returncode == 2 and "not an encoder" in done.stderr
 
 
 def test_the_decoder_of_a_video_model(program, tmp_path, rng):

@@ -184,6 +184,7 @@ def test_a_run_that_diverges_fails_with_advice(tmp_path, images, capsys):
 def test_inference_and_data_jobs(tmp_path, images, trained, capsys):
     check(["infer", trained, "--images", tmp_path / "none"], 2, capsys, "no such folder")
     check(["infer", trained, "--images", images, "--output", trained], 2, capsys, "not empty")
+    check(["infer", trained, "--images", images, "--output", tmp_path / "out", "--steps", 0], 2, capsys, "at least 1")
     for output in (images, images / "inferred"):
         check(["infer", trained, "--images", images, "--output", output], 2, capsys, "lies in the folder of images")
     check(["data", "crop", images, images / "faces"], 2, capsys, "lies in the folder of images")

@@ -42,7 +42,10 @@ class LinearEncoder(nn.Cell):
         super().__init__()
         self.weights = ms.ParameterTuple([ms.Parameter(ms.Tensor(np.zeros((SIDE ** 2, g.shape[0]), np.float32)), g.name)
                                           for g in groups])
-        self.networks = self
+
+    @property
+    def networks(self):
+        return self
 
     def construct(self, x):
         flat = x.reshape(-1, SIDE ** 2)
@@ -112,12 +115,18 @@ def test_an_encoder_is_kept_for_its_weights_alone(tmp_path, caplog):
     (saved / "manifest.json").write_text('{"weights.ckpt": "one"}')
     assert load_start(folder, model, saved) is None
     encoder = make_start(cfg.changed(config, training={"seed": 9}), model)
-    save_start(folder, saved, encoder, {"steps": 5})
+    save_start(folder.path, saved, encoder, {"steps": 5})
     loaded = load_start(folder, model, saved)
     for own, again in zip(encoder.networks.get_parameters(), loaded.networks.get_parameters()):
         np.testing.assert_array_equal(own.asnumpy(), again.asnumpy())
     assert [[tuple(head.bias.shape) for head in network.heads] for network in loaded.networks] == 2 * [[(4,), (3,)]]
     assert not caplog.text
+    whole = (folder.path / start.FOLDER / start.FILE).stat().st_size
+    half = save_start(folder.path, saved, encoder, {}, half=True)  # as it is packaged
+    assert half.stat().st_size < 0.6 * whole
+    loaded = load_start(folder, model, saved)
+    for own, again in zip(encoder.networks.get_parameters(), loaded.networks.get_parameters()):
+        np.testing.assert_allclose(own.asnumpy(), again.asnumpy(), rtol=1e-3, atol=1e-6)
     (saved / "manifest.json").write_text('{"weights.ckpt": "another"}')
     with caplog.at_level(logging.WARNING):
         assert load_start(folder, model, saved) is None

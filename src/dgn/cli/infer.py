@@ -60,9 +60,8 @@ def run(args: argparse.Namespace) -> int:
     check_output(Path(args.output), trained.config.data)
     source = open_images(cfg.with_format(trained.config.data, args.format), args.images)
     given = given_latents(trained.model.groups, source)
-    steps = trained.config.evaluation.steps if args.steps is None and args.by_langevin else args.steps
-    steps = trained.chains(steps).steps
-    if steps == 0 and (args.by_langevin or not (trained.start or trained.encoder)):
+    steps = trained.default_steps(not args.by_langevin) if args.steps is None else args.steps
+    if steps == 0 and (args.by_langevin or (trained.start is None and trained.encoder is None)):
         raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
     output = new_folder(Path(args.output))
     names = [source.name(index) for index in range(len(source))]

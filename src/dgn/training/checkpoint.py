@@ -229,10 +229,12 @@ def _named(cell: nn.Cell) -> Dict[str, ms.Parameter]:
     return dict(cell.parameters_and_names())
 
 
-def save_parameters(path: Path, cell: nn.Cell) -> None:
-    """Writes the parameters of a Cell to a file that ends in .ckpt."""
+def save_parameters(path: Path, cell: nn.Cell, half: bool = False) -> None:
+    """Writes the parameters of a Cell to a file that ends in .ckpt; half: as float16."""
+    parameters = [{"name": name, "data": ms.Tensor(p.asnumpy().astype(np.float16)) if half else p}
+                  for name, p in _named(cell).items()]
     with device.silenced():  # the exception has the reason; its log repeats it over several lines
-        ms.save_checkpoint([{"name": name, "data": p} for name, p in _named(cell).items()], str(path))
+        ms.save_checkpoint(parameters, str(path))
 
 
 def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:

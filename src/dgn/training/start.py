@@ -169,11 +169,12 @@ def pairs_of(run_images: Source, latents: Callable[[np.ndarray], Arrays]) -> Pai
     return Pairs(run_images.read(chosen), latents(chosen))
 
 
-def save_start(folder: RunFolder, saved: Path, encoder: StartEncoder, about: Dict[str, Any]) -> Path:
-    """Writes an encoder of the weights of the checkpoint `saved` into the run folder; returns its file."""
-    path = folder.path / FOLDER / FILE
+def save_start(folder: Path, saved: Path, encoder: StartEncoder, about: Dict[str, Any], half: bool = False) -> Path:
+    """Writes an encoder of the weights of the checkpoint `saved` into a run folder, half: as float16; returns its
+    file."""
+    path = folder / FOLDER / FILE
     with replacing(path) as temporary:
-        checkpoint.save_parameters(temporary, encoder.networks)
+        checkpoint.save_parameters(temporary, encoder.networks, half)
     write_json(path.with_name(ABOUT), {"weights": _weights(saved), "encoder": sha256(path), **about})
     return path
 
