@@ -22,6 +22,7 @@ from dgn.errors import UserError
 from dgn.files import expanded, sha256, write_json, write_text
 from dgn.inference import unseen
 from dgn.inference.energy import TotalEnergy, full_mask
+from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_sampler
 from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.unseen import Chains, Given
@@ -33,6 +34,7 @@ from dgn.training import checkpoint
 from dgn.training.build import initial_run
 from dgn.training.fit import Fitted, fit
 
+PRIORS = ("fitted", "prior")  # that samples are drawn from
 START = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
 
 
@@ -68,13 +70,22 @@ class Run:
         second axis."""
         return decode(self.model, *latents)
 
-    def sample(self, count: int, seed: int = 0) -> Decoded:
-        """`count` images (or clips) of latents from the prior; a label model gets its labels in turn."""
-        rng = generator(seed, "samples")
-        latents = [rng.standard_normal((count, *group.shape), np.float32) if group.sampled
-                   else np.resize(np.eye(group.shape[0], dtype=np.float32), (count, *group.shape))
-                   for group in self.model.groups]
-        return self.decode(*latents)
+    def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: Optional[int] = None) -> Decoded:
+        """`count` new images (or clips of `frames` frames); a label model gets its labels in turn.
+
+        prior: "fitted" draws latents from a Gaussian fitted to those of the training samples (dgn.inference.fitted),
+        "prior" from the prior, a standard normal distribution.
+        """
+        if prior not in PRIORS:
+            raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
+        fitted = self.fitted_prior if prior == "fitted" else None
+        return self.decode(*draw_latents(self.model, count, generator(seed, "samples"), frames, fitted))
+
+    @functools.cached_property
+    def fitted_prior(self) -> FittedPrior:
+        """The distribution of the latents of the training samples: stored at the end of the training, or fitted now."""
+        stored = FittedPrior.load(self.folder.fitted_prior, self.checkpoint.name) if self.checkpoint else None
+        return stored or FittedPrior.fit(self.model, self.bank, lambda chosen: self.sources.train.mask(chosen))
 
     def infer(self, images: Union[np.ndarray, Source], steps: Optional[int] = None, descent_steps: int = 0,
               seed: Optional[int] = None, use_encoder: bool = True) -> Any:

@@ -7,6 +7,7 @@
   metrics.json    results of evaluation and experiments, one section each
   checkpoints/    weights, optimizers, latents, position; see dgn.training.checkpoint
   latents/        the chains between checkpoints
+  fitted_prior.npz  distribution of the latents at the end of the training; see dgn.inference.fitted
   figures/        pictures
 """
 
@@ -50,6 +51,7 @@ class RunFolder:
     def __init__(self, path: Path, config: Config) -> None:
         self.path, self.config = path, config
         self.checkpoints, self.figures, self.latents = path / "checkpoints", path / "figures", path / "latents"
+        self.fitted_prior = path / "fitted_prior.npz"
         self.metrics, self.results, self.text_log = path / "metrics.jsonl", path / "metrics.json", path / "train.log"
 
     @classmethod

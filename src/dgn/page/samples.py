@@ -10,7 +10,7 @@ import numpy as np
 from dgn.data.source import Source, Subset
 from dgn.evaluation.axes import Axes, group_axes
 from dgn.evaluation.evaluate import DESCENT_STEPS
-from dgn.nets.model import Decoded, decode
+from dgn.nets.model import Decoded, decode, state_sizes
 from dgn.run import Run
 
 SHOWN = 12  # samples of each set, at most
@@ -80,9 +80,8 @@ def axes_of_groups(run: Run, latents: Sequence[np.ndarray]) -> List[Optional[Axe
     The output of a plain model's only group is the image.
     """
     model = run.model
-    states = [branch.states if model.frames else group.shape[0] for group, branch in zip(model.groups, model.branches)]
     count = int(np.clip(AXES_VALUES // model.size ** 2, 4, len(latents[0])))
-    at = [z[:count, :length] for z, length in zip(latents, states)]
+    at = [z[:count, :length] for z, length in zip(latents, state_sizes(model))]
 
     def decode_first(*moved: np.ndarray) -> Decoded:
         decoded = decode(model, *moved, batch_size=count)

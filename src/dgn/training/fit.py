@@ -12,6 +12,7 @@ from dgn.data.source import Source
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, disk_errors
+from dgn.inference.fitted import FittedPrior
 from dgn.inference.latents import LatentBank
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
@@ -90,7 +91,11 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
     finally:
         progress.close()
     state.trainer.sampler.reset_sigma_factors()
-    return Fitted(state, last, LatentBank.open(last or folder.latents, groups))
+    bank = LatentBank.open(last or folder.latents, groups)
+    if group.is_first:
+        fitted = FittedPrior.fit(state.trainer.model, bank, source.mask)
+        fitted.save(folder.fitted_prior, last.name if last else "")
+    return Fitted(state, last, bank)
 
 
 def _newest(folder: RunFolder, group: ProcessGroup) -> Optional[Path]:
