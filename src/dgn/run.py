@@ -42,7 +42,7 @@ START = "start.sha256"  # in a run folder: digest of the checkpoint that the run
 class Run:
     """A run as its newest whole checkpoint holds it.
 
-    folder: its files; model: the generator; sampler: Langevin dynamics on it; encoder: of a run trained by VAE; bank:
+    folder: its files; model: the generator; sampler: Langevin dynamics on it; encoder: of a run trained with one; bank:
     the latents of the training samples, read-only.
     """
 
@@ -123,7 +123,7 @@ class Run:
 
     def training_latents(self, descent_steps: int) -> Any:
         """Latents of all training samples in order: their chains after so many further steps without noise, which lead
-        to a mode of the posterior. For a run trained by VAE: the encoder's means."""
+        to a mode of the posterior. For a run with an encoder: its means."""
         source, everyone = self.sources.train, np.arange(len(self.sources.train))
         images = source.read(everyone)
         if self.encoder is not None:
@@ -159,7 +159,7 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     config = folder.config = recipe.relocated(folder.config, data)
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config)
-    encoder = make_encoder(config, model) if config.training.method == "vae" else None
+    encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_sampler(make_energy(model, config), config)
     parts = {"weights": model, "encoder": encoder, "preconditioner": sampler.preconditioner}
     checkpoint.load(saved, {name: cell for name, cell in parts.items() if cell is not None})
