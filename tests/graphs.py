@@ -47,6 +47,7 @@ TRAINED = {
                 "inference.order=simultaneous", "inference.preconditioner=gauss_newton",
                 "inference.sigma_app=[[0,4],[5,1]]"),
     "labels, VAE": ("model.appearance=label", "training.method=vae", "data.grey=true"),
+    "monotone, autoencoder": ("model.field=monotone", "model.control_grid=8", "training.method=autoencoder"),
     "plain": ("model.kind=plain",),
     "critic": ("training.adversarial=nonsaturating", "training.r1_interval=2"),
     "clips": ("data.frames=3", "model.network=table5", "model.alpha=2", "model.xi_app=0"),
@@ -56,6 +57,7 @@ UPDATES_ONLY = ("critic", "16 bits")  # decoder and sampler are the paper's
 EXPORTED = {
     "paper": (),
     "options": ("model.smooth_appearance=true", "model.control_grid=8", "model.scaling=he", "model.refine=true"),
+    "monotone": ("model.field=monotone", "model.control_grid=8"),
     "plain": ("model.kind=plain",),
     "clips": ("data.frames=3", "model.network=table5", "model.alpha=2"),
 }
@@ -87,7 +89,7 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
     x, mask = zeros(SAMPLES, *frames, model.channels, model.size, model.size), zeros(SAMPLES, *(frames or (1,)))
     latents, noise = state(model, SAMPLES)
     inputs = (x, mask, number, *latents, *(latents if training.adversarial != "none" else ()))
-    update = trainer.update if training.method == "vae" else trainer.generator
+    update = trainer.update if training.method != "abp" else trainer.generator
     if name not in UPDATES_ONLY:
         yield Graph("decoder", model, tuple(latents))
         yield Graph("sampler", trainer.sampler, (x, mask, number, *latents, *noise))

@@ -111,6 +111,13 @@ def test_missing_file_and_malformed_settings(tmp_path):
             recipe.load(None, [setting])
 
 
+@pytest.mark.parametrize("field, grid", [("pixels", 8), ("spline", 0)])
+def test_a_field_and_its_control_points_go_together(field, grid):
+    with pytest.raises(UserError, match=f"model.field is {field} and model.control_grid {grid}"):
+        cfg.changed(cfg.Config(), model={"field": field, "control_grid": grid})
+    assert cfg.changed(cfg.Config(), model={"field": field, "control_grid": 8 - grid}).model.field == field
+
+
 def test_values_are_read_by_the_type_of_their_field(tmp_path):
     """Text stands as it is, numbers are decimal: YAML 1.1 would read 010 as 8, and 2024-13-45 as a date."""
     settings = [

@@ -82,6 +82,22 @@ def test_samples_depend_on_their_seed(run):
     first, again, other = run.sample(5, seed=0), run.sample(5, seed=0), run.sample(5, seed=1)
     np.testing.assert_array_equal(first.image, again.image)
     assert first.image.shape == (5, 3, 16, 16) and np.abs(first.image - other.image).max() > 0
+    with pytest.raises(dgn.UserError, match="prior is 'posterior'; it must be one of fitted, prior"):
+        run.sample(5, prior="posterior")
+
+
+def test_samples_are_drawn_from_the_stored_fit_and_without_it_from_one_made_on_the_spot(run):
+    again = dgn.load(run.folder.path, device="CPU")
+    states = np.concatenate(run.bank.read(np.arange(8)), 1).astype(float)
+    np.testing.assert_allclose(again.fitted_prior.mean, states.mean(0), atol=1e-6)
+    run.folder.fitted_prior.rename(run.folder.path / "elsewhere")
+    unfitted = dgn.load(run.folder.path, device="CPU")
+    np.testing.assert_array_equal(unfitted.sample(3).image, again.sample(3).image)
+    again.fitted_prior._replace(mean=states.mean(0) + 9).save(run.folder.fitted_prior, run.checkpoint.name)
+    moved = dgn.load(run.folder.path, device="CPU")
+    assert np.abs(moved.sample(3).image - again.sample(3).image).max() > 0
+    np.testing.assert_array_equal(moved.sample(3, prior="prior").image, again.sample(3, prior="prior").image)
+    (run.folder.path / "elsewhere").replace(run.folder.fitted_prior)
 
 
 def test_evaluate_and_draw_take_a_run(run, images, tmp_path):

@@ -84,6 +84,8 @@ class Model:
     geometry_init: float = number(1.0, 0, 10, fixed=True)  # scale of the geometry's initial last layer (5.7)
     max_displacement: float = number(0.3125, above=0, high=1, fixed=True)  # relative to the image: 20 pixels at 64
     smooth_appearance: bool = setting(False, fixed=True)  # beyond the paper: smoothed last kernel, no checkerboards
+    # of the displacement; auto: pixels, or spline with a control_grid; monotone (beyond the paper): sums of increments
+    field: str = choice("auto", "auto", "pixels", "spline", "monotone", fixed=True)
     control_grid: int = number(0, 0, 256, fixed=True)  # beyond the paper: B-spline control points a side; 0: per pixel
     refine: bool = setting(False, fixed=True)  # the optional refining layer after the warp (Fig. 1)
     grid: str = choice("integer", "integer", "authors", fixed=True)  # sampling grid of zero displacement, see nets.warp
@@ -113,7 +115,8 @@ class Inference:
 class Training:
     """Algorithm 1."""
 
-    method: str = choice("abp", "abp", "vae", fixed=True)  # alternating back-propagation, or an encoder and the ELBO
+    # alternating back-propagation; an encoder and the ELBO; or an encoder alone, without noise and KL divergence
+    method: str = choice("abp", "abp", "vae", "autoencoder", fixed=True)
     init_from: Optional[str] = None  # run folder whose weights are the initial ones (5.2)
     freeze: str = choice("none", "none", "appearance", "geometry", fixed=True)  # generator that is not updated (5.2)
     reinit_appearance: Tuple[int, ...] = setting((), fixed=True)  # beyond the paper: epochs that reinitialize F_a
@@ -219,7 +222,10 @@ class Config:
                             f"inference.steps, {inference.steps}")
 
     def _check_sizes(self) -> None:
-        side, grid = self.data.size, self.model.control_grid
+        side, grid, field = self.data.size, self.model.control_grid, self.model.field
+        if (field == "pixels" and grid) or (field == "spline" and not grid):
+            raise UserError(f"model.field is {field} and model.control_grid {grid}; pixels need 0, and a spline the "
+                            "number of its control points a side")
         if self.model.network == "table5" and self.model.kind == "deformable":
             if side % 16 or grid % 16 or grid > side:
                 raise UserError(f"data.size is {side}, model.control_grid {grid}; the networks of Table 5 need "

@@ -23,6 +23,7 @@ from dgn.files import expanded, sha256, write_json, write_text
 from dgn.inference import unseen
 from dgn.inference.axes import principal_axes, rotate
 from dgn.inference.energy import TotalEnergy, full_mask
+from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_sampler
 from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.unseen import Chains, Given
@@ -39,6 +40,8 @@ from dgn.training.start import Options as EncoderOptions
 from dgn.training.start import load_start, pairs_of, save_start, train_encoder
 
 ENCODER_DESCENT_STEPS = 50  # of the chains on whose ends an encoder is trained
+AXES_SAMPLES = 200  # chains of which some are used for principal axes
+PRIORS = ("fitted", "prior")  # that samples are drawn from
 START = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
 
 
@@ -46,7 +49,7 @@ START = "start.sha256"  # in a run folder: digest of the checkpoint that the run
 class Run:
     """A run as its newest whole checkpoint holds it.
 
-    folder: its files; model: the generator; sampler: Langevin dynamics on it; encoder: of a run trained by VAE; bank:
+    folder: its files; model: the generator; sampler: Langevin dynamics on it; encoder: of a run trained with one; bank:
     the latents of the training samples, read-only; start: an encoder beside the chains, whose latents are their first
     values (dgn.training.start).
     """
@@ -76,13 +79,22 @@ class Run:
         second axis."""
         return decode(self.model, *latents)
 
-    def sample(self, count: int, seed: int = 0) -> Decoded:
-        """`count` images (or clips) of latents from the prior; a label model gets its labels in turn."""
-        rng = generator(seed, "samples")
-        latents = [rng.standard_normal((count, *group.shape), np.float32) if group.sampled
-                   else np.resize(np.eye(group.shape[0], dtype=np.float32), (count, *group.shape))
-                   for group in self.model.groups]
-        return self.decode(*latents)
+    def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: Optional[int] = None) -> Decoded:
+        """`count` new images (or clips of `frames` frames); a label model gets its labels in turn.
+
+        prior: "fitted" draws latents from a Gaussian fitted to those of the training samples (dgn.inference.fitted),
+        "prior" from the prior, a standard normal distribution.
+        """
+        if prior not in PRIORS:
+            raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
+        fitted = self.fitted_prior if prior == "fitted" else None
+        return self.decode(*draw_latents(self.model, count, generator(seed, "samples"), frames, fitted))
+
+    @functools.cached_property
+    def fitted_prior(self) -> FittedPrior:
+        """The distribution of the latents of the training samples: stored at the end of the training, or fitted now."""
+        stored = FittedPrior.load(self.folder.fitted_prior, self.checkpoint.name) if self.checkpoint else None
+        return stored or FittedPrior.fit(self.model, self.bank, lambda chosen: self.sources.train.mask(chosen))
 
     def infer(self, images: Union[np.ndarray, Source], steps: Optional[int] = None, descent_steps: int = 0,
               seed: Optional[int] = None, use_encoder: bool = True) -> Any:
@@ -130,7 +142,7 @@ class Run:
 
     def training_latents(self, descent_steps: int, indices: Optional[np.ndarray] = None) -> Any:
         """Latents of the training samples at `indices` (default: all, in order): their chains after so many further
-        steps without noise, which lead to a mode of the posterior. For a run trained by VAE: the encoder's means."""
+        steps without noise, which lead to a mode of the posterior. For a run with an encoder: its means."""
         source = self.sources.train if indices is None else Subset(self.sources.train, indices)
         everyone, images = np.arange(len(source)), source.read(np.arange(len(source)))
         if self.encoder is not None:
@@ -169,7 +181,7 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     devices.start(settings=config.numerics)
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config)
-    encoder = make_encoder(config, model) if config.training.method == "vae" else None
+    encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_sampler(make_energy(model, config), config)
     checkpoint.load_model(saved, model, sampler.preconditioner)
     if encoder is not None:
@@ -216,8 +228,10 @@ AfterEpoch = Callable[[Run, int], None]  # the run as it is, number of finished 
 
 def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Optional[AfterEpoch] = None,
             group: ProcessGroup = ProcessGroup()) -> Run:
-    """Trains a run folder to the config's last epoch; see dgn.training.fit. The latents of the model that is returned
-    are along principal axes (dgn.inference.axes); its checkpoint holds those axes beside the model as it was trained.
+    """Trains a run folder to the config's last epoch; see dgn.training.fit.
+
+    The latents of the run that is returned are along principal axes (dgn.inference.axes). Its checkpoint holds these
+    axes beside the model as it was trained, its folder the distribution of its latents (dgn.inference.fitted).
     """
     if group.is_first and sources.held_out is not None and not checkpoint.listed(folder.checkpoints):
         held_out = sources.held_out.files(np.arange(len(sources.held_out)))
@@ -235,14 +249,12 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
 
         def report(fitted: Fitted, done: int) -> None:
             callback(as_run(fitted), done)
-    fitted = fit(folder, config, sources.train, report, group)
-    run = as_run(fitted)
-    return along_principal_axes(run) if group.is_first and has_axes(run) else run
-
-
-def has_axes(run: Run) -> bool:
-    """Whether latents can be rotated: the encoder of a VAE and the transitions of clips are not."""
-    return run.encoder is None and not run.model.frames
+    run = as_run(fit(folder, config, sources.train, report, group))
+    if group.is_first and run.checkpoint is not None:
+        if run.encoder is None and not run.model.frames:  # an encoder's outputs and the states of clips are not rotated
+            run = along_principal_axes(run)
+        run.fitted_prior.save(folder.fitted_prior, run.checkpoint.name)
+    return run
 
 
 def along_principal_axes(run: Run) -> Run:
@@ -251,7 +263,7 @@ def along_principal_axes(run: Run) -> Run:
     assert saved is not None
     rotations = checkpoint.read_axes(saved)
     if not rotations:
-        axes = principal_axes(model, run.bank.read(np.arange(len(run.bank))))
+        axes = principal_axes(model, run.bank.read(np.arange(0, len(run.bank), max(len(run.bank) // AXES_SAMPLES, 1))))
         rotations = {group.name: own.directions for group, own in zip(model.groups, axes) if own is not None}
         checkpoint.save_axes(saved, rotations)
     rotate(model, rotations, run.sampler.preconditioner)

@@ -7,6 +7,7 @@
   metrics.json    results of evaluation and experiments, one section each
   checkpoints/    weights, optimizers, latents, position; see dgn.training.checkpoint
   latents/        the chains between checkpoints
+  fitted_prior.npz  distribution of the latents at the end of the training; see dgn.inference.fitted
   figures/        pictures
 """
 
@@ -55,7 +56,7 @@ class RunFolder:
         self.path, self.config, self.output = path, config, output or path
         self.checkpoints, self.figures, self.latents = path / "checkpoints", self.output / "figures", path / "latents"
         self.metrics, self.text_log = path / "metrics.jsonl", path / "train.log"
-        self.results = self.output / RESULTS
+        self.results, self.fitted_prior = self.output / RESULTS, path / "fitted_prior.npz"
 
     @classmethod
     def create(cls, path: Path, config: Config) -> "RunFolder":

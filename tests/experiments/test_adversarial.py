@@ -67,7 +67,7 @@ def test_the_table_compares_both(compared):
 def test_measures_compare_samples_with_real_images(run, images, tmp_path, monkeypatch):
     monkeypatch.setattr(adversarial, "SAMPLES", SAMPLES)
     measured = adversarial.picture_measures(run)
-    samples = run.sample(SAMPLES, run.config.training.seed).image
+    samples = run.sample(SAMPLES, run.config.training.seed, "prior").image
     faces = FaceSource(SAMPLES, 16, run.config.data.seed + 100).read(np.arange(SAMPLES))
 
     def sharpness(x):
@@ -85,7 +85,7 @@ def test_measures_compare_samples_with_real_images(run, images, tmp_path, monkey
     real = open_sources(config.data).train.read(np.arange(6))
     other = dataclasses.replace(run, folder=folder, open=lambda: open_sources(config.data))
     measured = adversarial.picture_measures(other)
-    samples = run.sample(6, config.training.seed).image
+    samples = run.sample(6, config.training.seed, "prior").image
     assert measured["sharpness_samples"] == pytest.approx(sharpness(samples) / sharpness(real), rel=1e-4)
     assert measured["sharpness_reconstruction"] > 0 and measured["frechet_reconstruction"] > 0
 

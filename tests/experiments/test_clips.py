@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 
 import cv2
@@ -173,13 +174,17 @@ def test_experiments_by_the_command_line(videos, sheets, monkeypatch, capsys):
     monkeypatch.setattr("dgn.run.load", lambda path, device: videos)
     assert experiment("recombination", path, "--clips", 2, 0) == 0
     assert experiment("shape", path, "--clip", 1, "--dimension", 2, "--amount", 0.5) == 0
-    assert experiment("sampling", path, "--frames", 7, "--count", 2, "--seed", 3) == 0
+    assert experiment("sampling", path, "--frames", 7, "--count", 2, "--seed", 3, "--prior") == 0
     out = capsys.readouterr().out
     assert "motion that reconstructions show: all " in out and "dimension 2 of Z_0^g by +-0.5" in out
     assert all(str(path / "figures" / f"{name}.gif") in out for name in ("recombination", "shape", "samples"))
     assert sheets["recombination.png"].labels[:2] == ["clip2.avi", "clip0.avi"]
     assert [len(row) for row in sheets["recombination.png"].rows] == [3] * 4  # frames of the shorter clip
-    assert np.stack(sheets["samples.png"].rows).shape == (2, 7, 3, 16, 16)
+    np.testing.assert_allclose(sheets["samples.png"].rows, videos.sample(2, 3, "prior", 7).image)
+    real, mask = videos.sources.train.read(np.arange(4)), videos.sources.train.mask(np.arange(4))
+    still = results(path)["sampling"]["change_of_training_clips"]  # of the frames that the clips have
+    change = np.abs(np.diff(real, axis=1)).mean((2, 3, 4))
+    assert still == pytest.approx(change[mask[:, 1:] > 0].mean(), rel=1e-4)
     assert {"recombination", "shape"}.isdisjoint(results(path))
     assert experiment("recognition", path) == 2 and "is not named class/person_" in capsys.readouterr().err
 
@@ -257,14 +262,16 @@ def test_sampling_beyond_the_trained_length(run, sheets):
     clips = np.stack(sheets["samples.png"].rows)
     changes = np.abs(np.diff(clips, axis=1)).mean((0, 2, 3, 4))
     assert clips.shape == (2, 8, 3, 16, 16) and result["frames"] == 8
-    assert result["change_within"] == pytest.approx(changes[:FRAMES - 1].mean(), rel=1e-4)
-    assert result["change_beyond"] == pytest.approx(changes[FRAMES - 1:].mean(), rel=1e-4)
+    assert result["fitted"]["change_within"] == pytest.approx(changes[:FRAMES - 1].mean(), rel=1e-4)
+    assert result["fitted"]["change_beyond"] == pytest.approx(changes[FRAMES - 1:].mean(), rel=1e-4)
+    prior = sampling.changes(run.sample(2, 1, "prior", 8).image, FRAMES)
+    assert result["prior"] == pytest.approx(prior) and prior != result["fitted"]
     real = run.sources.train.read(np.arange(24))
     assert result["change_of_training_clips"] == pytest.approx(np.abs(np.diff(real, axis=1)).mean(), rel=1e-4)
     written = results(run.folder.path)["sampling"]
     assert written == {name: result[name] for name in result if name != "pictures"}
     assert Image.open(result["pictures"][1]).n_frames == 8
-    assert f"beyond it {written['change_beyond']:.4f}" in sampling.summary(result)
+    assert f"beyond it {written['fitted']['change_beyond']:.4f}" in sampling.summary(result)
     sampling.sampling(run, frames=8, count=2, seed=2)
     assert np.abs(np.stack(sheets["samples.png"].rows) - clips).max() > 0
     with pytest.raises(UserError, match="at least 2"):
@@ -329,7 +336,8 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path, settings, messag
 
 
 def test_a_run_on_images_is_refused(images_run, capsys):
-    for function in (recombination.recombination, shape.shape, sampling.sampling, recognition.recognition):
+    for function in (recombination.recombination, shape.shape, functools.partial(sampling.sampling, frames=3),
+                     recognition.recognition):
         with pytest.raises(UserError, match="is a run on images"):
             function(images_run)
     assert experiment("shape", images_run.folder.path) == 2 and "is a run on images" in capsys.readouterr().err

@@ -57,11 +57,12 @@ def test_the_compared_models_differ_in_kind_and_method(config):
     compared = {name: models.model_config(name, ours) for name in models.MODELS}
     assert {name: (c.model.kind, c.training.method) for name, c in compared.items()} == {
         "ours": ("deformable", "abp"), "ABP": ("plain", "abp"), "VAE": ("plain", "vae"),
-        "deformable VAE": ("deformable", "vae")}
-    assert [c.training.reinit_appearance for c in compared.values()] == [(3,), (), (), ()]
-    assert [c.training.mean_displacement_weight for c in compared.values()] == [0.5, 0, 0, 0]
-    assert [c.inference.sigma_app[0][1] for c in compared.values()] == [2, 1, 1, 1]
-    assert [c.inference.preconditioner for c in compared.values()] == ["gauss_newton", "gauss_newton", "none", "none"]
+        "deformable VAE": ("deformable", "vae"), "Deforming AE": ("deformable", "autoencoder")}
+    assert [c.model.field for c in compared.values()] == ["auto", "auto", "auto", "auto", "monotone"]
+    assert [c.training.reinit_appearance for c in compared.values()] == [(3,), (), (), (), ()]
+    assert [c.training.mean_displacement_weight for c in compared.values()] == [0.5, 0, 0, 0, 0]
+    assert [c.inference.sigma_app[0][1] for c in compared.values()] == [2, 1, 1, 1, 1]
+    assert [c.inference.preconditioner for c in compared.values()] == ["gauss_newton", "gauss_newton", *3 * ["none"]]
     critic = cfg.changed(config, training={"adversarial": "minimax"})
     assert {models.model_config(name, critic).training.adversarial for name in models.MODELS} == {"none"}
     assert models.folder_name("deformable VAE") == "deformable_vae"

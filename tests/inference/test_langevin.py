@@ -154,7 +154,7 @@ def small():
 
 def test_energy_and_gradients_of_the_model_agree_with_float64_finite_differences(small):
     model, weights, x, z_app, z_geo = small
-    sigma, max_pixels = 0.7, model.branches[1].max_pixels
+    sigma, max_pixels = 0.7, model.branches[1].scale
     zeros = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))
     sampler = langevin.Langevin(Energy(model), 1.0, 1, langevin.Options("simultaneous"))
     (new_app, new_geo), diagnostics = langevin.sample(sampler, x, None, sigma, (z_app, z_geo), zeros)

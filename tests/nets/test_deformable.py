@@ -38,7 +38,7 @@ def test_table_4():
     assert all(layer.stride == 2 for layer in model.branches[0].stack.hidden)
     weights = 64 * 1280 + 80 * 40 * 9 + 40 * 20 * 9 + 20 * 10 * 25 + 10 * 3 * 25 + 1280 + 40 + 20 + 10 + 3
     assert parameter_count(model.branches[0]) == weights
-    assert model.branches[1].max_pixels == 20
+    assert model.branches[1].scale == 20
 
 
 @pytest.mark.parametrize("size, channels", [(16, 1), (32, 3), (64, 3), (128, 1)])
@@ -124,11 +124,33 @@ def test_a_control_grid_gives_fewer_layers_and_a_smooth_field(rng):
     assert np.abs(np.diff(smooth, axis=3)).mean() < 0.3 * np.abs(np.diff(rough, axis=3)).mean()
 
 
+@pytest.mark.parametrize("grid", [0, 8])
+def test_a_monotone_field_is_a_sum_of_increments_and_an_affine_part_and_never_turns_back(grid, rng):
+    model = build(16, z_app=4, z_geo=3, width=8, field="monotone", control_grid=grid)
+    branch, points = model.branches[1], grid or 16
+    branch.affine.dense.bias.set_data(ms.Tensor(rng.standard_normal(6).astype(np.float32)))
+    z = rng.standard_normal((20, 3)).astype(np.float32) * 30  # far out: increments and slopes at their bounds
+    decoded = decode(model, np.zeros((20, 4), np.float32), z).displacement
+    increments = branch.stack(ms.Tensor(z)).asnumpy()
+    sums = 0.65 * 16 / points * np.stack([increments[:, 0].cumsum(2), increments[:, 1].cumsum(1)], 1)
+    if grid:
+        spline = spline_weights(16, 8)
+        sums = np.einsum("yp,ncpq,xq->ncyx", spline, sums, spline)
+    c = np.tanh(z @ branch.affine.dense.weight.asnumpy() + branch.affine.dense.bias.asnumpy()).reshape(-1, 2, 3, 1, 1)
+    y, x = np.indices((16, 16)) - 7.5
+    affine = 0.3 * (c[:, :, 0] * x + c[:, :, 1] * y) + 0.3125 * 16 * c[:, :, 2]
+    np.testing.assert_allclose(decoded, sums + affine, atol=1e-3)
+    assert np.abs(increments).max() > 0.9 and np.abs(c[:, :, :2]).max() > 0.9
+    assert np.diff(decoded[:, 0], axis=2).min() > -0.95 and np.diff(decoded[:, 1], axis=1).min() > -0.95
+    assert deformable.parameters(cfg.Model(z_app=4, z_geo=3, width=8, field="monotone", control_grid=grid), 3,
+                                 16) == parameter_count(model)
+
+
 def test_float16_is_the_same_model_to_three_digits(rng):
     """float16 has eleven significant bits; weights and their gradients stay float32."""
     z = latents(4, rng)
     full, half = build(32, deconv="stock"), build(32, precision="float16")
-    for a, b, scale in zip(decode(half, *z), decode(full, *z), (1, 1, full.branches[1].max_pixels)):
+    for a, b, scale in zip(decode(half, *z), decode(full, *z), (1, 1, full.branches[1].scale)):
         assert a.dtype == np.float32
         np.testing.assert_allclose(a, b, atol=0.01 * scale)
     gradients = []
@@ -181,7 +203,7 @@ def test_bfloat16_is_the_same_model_to_two_digits(monkeypatch, rng):
     for branch in model.branches:
         for layer in branch.stack.hidden:
             layer.deconv = InFloat32(layer.deconv)
-    for a, b, scale in zip(decode(model, *z), full, (1, 1, model.branches[1].max_pixels)):
+    for a, b, scale in zip(decode(model, *z), full, (1, 1, model.branches[1].scale)):
         assert a.dtype == np.float32 and 1e-4 * scale < np.abs(a - b).max() < 0.1 * scale
 
 

@@ -26,6 +26,7 @@ MODELS = {
     "deformable": {},
     "options": {"model.smooth_appearance": True, "model.control_grid": 8, "model.refine": True, "model.scaling": "he",
                 "model.beta": 0.5},
+    "monotone": {"model.field": "monotone", "model.control_grid": 8},
     "grayscale": {"data.grey": True, "model.smooth_appearance": True},
     "authors' grid": {"model.grid": "authors", "model.control_grid": 8},
     "plain": {"model.kind": "plain", "model.smooth_appearance": True},

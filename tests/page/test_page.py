@@ -117,6 +117,16 @@ def test_axes_and_latents_are_those_of_the_run(demo, text):
             np.testing.assert_allclose(np.reshape(values, expected[k].shape), expected[k], rtol=0, atol=tolerance)
 
 
+def test_random_samples_are_drawn_from_the_fit_or_from_the_prior(demo, text, tmp_path):
+    references, raw = data_of(text)["prior"], re.search(r'id="arrays">(.*?)</script>', text, re.DOTALL)[1]
+    block = base64.b64decode(raw)
+    for reference, values in zip(references, demo.fitted_prior):
+        stored = np.frombuffer(block, "<f4", values.size, reference["at"]).reshape(reference["shape"])
+        np.testing.assert_allclose(stored, values, rtol=1e-6)
+    plain = write_page(demo, tmp_path / "page.html", finished=False, prior="prior")
+    assert data_of(plain.read_text(encoding="utf-8"))["prior"] is None
+
+
 def test_a_run_without_results_or_pictures_has_a_page(tmp_path):
     run = runs.plain(tmp_path / "a run & <its> name")
     text = write_page(run, tmp_path / "page.html").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -13,7 +14,8 @@ from dgn.__main__ import main
 from dgn.inference.energy import Energy, full_mask
 from dgn.inference.langevin import as_tensors
 from dgn.training.optim import TrainStep, adam
-from dgn.training.vae import NegativeElbo
+from dgn.training.trainer import Batch
+from dgn.training.vae import AutoEncoder, NegativeElbo
 from tests.models import LinearModel, linear_posterior
 from tests.training.tiny import arguments, as_it_was, final_state, resume
 
@@ -119,6 +121,25 @@ def test_the_step_descends_the_gradient_of_encoder_and_model(rng):
                 else (value(maps[0], up) - value(maps[0], down))
             )
             assert moved[place] == pytest.approx(-1e-3 * np.sign(gradient), rel=0.05)
+
+
+def test_an_autoencoder_decodes_the_means_without_noise_and_divergence(rng):
+    a, b, x = rng.standard_normal((2, 5)), rng.standard_normal((3, 5)), rng.standard_normal((8, 5)).astype(np.float32)
+    maps, noise = [rng.standard_normal((5, d)) for d in (2, 3)], [np.full((8, d), 9, np.float32) for d in (2, 3)]
+    encoder = LinearEncoder(maps, [np.full(d, 200.0) for d in (2, 3)])  # of a variance that overflows
+    step = TrainStep(NegativeElbo(Energy(LinearModel(a, b)), encoder, variational=False),
+                     adam(encoder.trainable_params()))
+    trainer = AutoEncoder(SimpleNamespace(energy=Energy(LinearModel(a, b))), step)
+    batch = Batch(x, None, tuple(n[None] for n in noise), SIGMA, 1e-3, 0)
+    latents, metrics = trainer.step(batch, tuple(noise))
+    squared = np.square(x - x @ maps[0] @ a - x @ maps[1] @ b).sum(1)
+    np.testing.assert_allclose(metrics.squared_errors, squared, rtol=1e-3)
+    assert metrics.loss == pytest.approx(squared.mean() / (2 * SIGMA**2), rel=1e-4) and metrics.scalars == {}
+    for z, m in zip(latents, maps):
+        np.testing.assert_allclose(z, x @ m, rtol=1e-4, atol=1e-4)
+    for k in range(2):
+        np.testing.assert_array_equal(encoder.log_variances[k].asnumpy(), 200)
+        assert np.abs(encoder.maps[k].asnumpy() - maps[k]).min() > 5e-4
 
 
 @pytest.mark.parametrize("kind", ["plain", "deformable"])

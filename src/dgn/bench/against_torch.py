@@ -51,7 +51,7 @@ def programs(model: Model, options: cfg.Model, x: np.ndarray, steps: int, step_s
         return h
 
     app, geo = (layers(branch) for branch in model.branches)
-    max_pixels, size = model.branches[1].max_pixels, model.size
+    max_pixels, size = model.branches[1].scale, model.size
     ys, xs = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     grid = torch.stack([xs, ys]).float()[None]
     data = torch.tensor(x)

@@ -55,7 +55,7 @@ def training_graphs(config: Config, batch: int) -> Iterator[Tuple[str, Graph]]:
         if trainer.critic_without_r1 is not None:
             yield from _step_graphs("critic step", trainer.critic_without_r1, images)
     else:
-        update = trainer.update if config.training.method == "vae" else trainer.generator  # type: ignore[attr-defined]
+        update = trainer.update if config.training.method != "abp" else trainer.generator  # type: ignore[attr-defined]
         yield from _step_graphs("training step", update, (*inputs, *latents))
 
 

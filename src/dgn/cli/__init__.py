@@ -57,6 +57,12 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, Ascend, GPU or CPU (default %(default)s)")
 
 
+def add_prior(parser: argparse.ArgumentParser) -> None:
+    """The --prior argument of commands that draw samples: Run.sample's, "fitted" without it."""
+    parser.add_argument("--prior", action="store_const", const="prior", default="fitted",
+                        help="draw samples from the prior (default: from a Gaussian fitted to the training's latents)")
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """The --data argument of commands that read a run's images."""
     parser.add_argument("--data", metavar="PATH", type=user_path,

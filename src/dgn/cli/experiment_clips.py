@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Dict
 
-from dgn.cli import above_zero, add_data, natural, positive, user_path
+from dgn.cli import above_zero, add_data, add_prior, natural, positive, user_path
 from dgn.cli.experiment_types import Experiment, report
 
 
@@ -68,20 +68,24 @@ def _shape(args: Namespace) -> None:
     report(summary(result), result)
 
 
-SAMPLING = """New clips from the transition model, longer than the training clips (4, Eq. 10 to 12).
+SAMPLING = """New images, or new clips longer than the training clips (4, Eq. 10 to 12).
 
+  dgn experiment sampling runs/faces_demo
   dgn experiment sampling runs/clips --frames 48
 
-Z_0 and every xi_t are drawn from their priors. Measured is whether motion continues beyond the trained length: the mean
-change from frame to frame within it, beyond it, and in training clips. Written to the run folder: section "sampling" of
-metrics.json, figures/samples.png and .gif.
+Latents are drawn from a Gaussian fitted to those of the training samples; of clips Z_0 from a Gaussian and xi from a
+first-order autoregression (beyond the paper; fitted_prior.npz in the run folder). --prior draws the picture's samples
+from the prior, as the paper does. Measured for both: of images the Frechet distance to training images; of clips the
+mean change from frame to frame within the trained length and beyond it, beside that of training clips. Written to the
+run folder: section "sampling" of metrics.json, figures/samples.png, of clips also .gif.
 """
 
 
 def _sampling_arguments(parser: ArgumentParser) -> None:
-    _add_run(parser)
+    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
     parser.add_argument("--frames", type=positive, help="of the new clips (default: three times those trained on)")
-    parser.add_argument("--count", type=positive, default=6, help="new clips (default %(default)s)")
+    parser.add_argument("--count", type=positive, help="in the picture (default: 6 clips, 33 images)")
+    add_prior(parser)
     parser.add_argument("--seed", type=natural, default=1, help="of the latents (default %(default)s)")
 
 
@@ -89,8 +93,8 @@ def _sampling(args: Namespace) -> None:
     from dgn.experiments.sampling import sampling, summary
     from dgn.run import load
 
-    run = load(args.run_folder, args.device, args.data)
-    result = sampling(run, frames=args.frames, count=args.count, seed=args.seed)
+    result = sampling(load(args.run_folder, args.device, args.data), frames=args.frames, count=args.count,
+                      seed=args.seed, prior=args.prior)
     report(summary(result), result)
 
 
@@ -135,7 +139,8 @@ EXPERIMENTS: Dict[str, Experiment] = {
                                 _recombination_arguments, _recombination),
     "shape": Experiment("the shape of a clip edited, its dynamics kept (5.6, Fig. 18)", SHAPE, _shape_arguments,
                         _shape),
-    "sampling": Experiment("new clips, longer than those trained on (4)", SAMPLING, _sampling_arguments, _sampling),
+    "sampling": Experiment("new images, or new clips longer than those trained on (4)", SAMPLING,
+                           _sampling_arguments, _sampling),
     "recognition": Experiment("expressions recognised from latents and displacement fields of clips (5.6, Table 3)",
                               RECOGNITION, _recognition_arguments, _recognition),
 }

@@ -48,12 +48,12 @@ def _target(args: Namespace, held_out: int = 0):
     return Target(args.target, args.frontal, args.target_crop, args.tune_faces, args.tune_epochs, held_out)
 
 
-BASELINES = """Compare the deformable model with ABP and VAE of the same size, and with itself trained as a VAE (Table
-1).
+BASELINES = """Compare the deformable model with ABP and VAE of the same size, with itself trained as a VAE (Table 1),
+and with a Deforming Autoencoder (Table 2).
 
   dgn experiment baselines --config config/faces.yaml --output runs/baselines
 
-Four models are trained on generated faces by one recipe and measured in the same way: reconstruction of training and
+Five models are trained on generated faces by one recipe and measured in the same way: reconstruction of training and
 unseen faces; with the known factors linear regression from each block of latents, DCI, MIG and SAP; and the error of
 the displacement against the true motion. The plain models have no blocks of latents: their dimensions are assigned to
 blocks, and along "oracle axes" an oracle chooses the best split by the factors. Written to --output: metrics.json,
@@ -308,7 +308,7 @@ def _balance(args: Namespace) -> None:
 
 EXPERIMENTS: Dict[str, Experiment] = {
     "baselines": Experiment(
-        "ours, ABP, VAE and the deformable VAE: reconstruction and disentanglement with known factors",
+        "ours, ABP, VAE, deformable VAE, Deforming Autoencoder: reconstruction and disentanglement with known factors",
         BASELINES, _baselines_options, _baselines),
     "views": Experiment(
         "covariance of each latent dimension with the viewing angle (5.1)", VIEWS, _views_options, _views),

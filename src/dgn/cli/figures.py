@@ -3,7 +3,7 @@
   dgn figures runs/demo
 
 Reconstructions with their grids (Fig. 2), bases of appearance and geometry (Fig. 3 to 5), recombination (Fig. 11),
-samples of the prior and training curves; of clips the grids over time (Fig. 19) and the bases of the first frame (Fig.
+samples and training curves; of clips the grids over time (Fig. 19) and the bases of the first frame (Fig.
 17); of a model with given labels every label warped by a geometric basis (Fig. 13).
 """
 

@@ -4,7 +4,7 @@
   dgn page runs/demo demo.html
 
 Sliders along the principal axes of appearance and geometry, the exchange of two images, the image before the warp, the
-grid and the displacement; of clips also the motion; below them curves, numbers and pictures of the run.
+grid and the displacement; of clips also the motion; random samples; below them curves, numbers and pictures of the run.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dgn.cli import add_data, add_device, user_path
+from dgn.cli import add_data, add_device, add_prior, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
     parser.add_argument("output", metavar="OUT.html", type=user_path, nargs="?",
                         help="default: page.html in the run folder")
+    add_prior(parser)
     add_data(parser)
     add_device(parser)
 
@@ -28,5 +29,5 @@ def run(args: argparse.Namespace) -> int:
     from dgn.run import load
 
     trained = load(args.run_folder, args.device, args.data)
-    print(write_page(trained, Path(args.output) if args.output else None))
+    print(write_page(trained, Path(args.output) if args.output else None, prior=args.prior))
     return 0

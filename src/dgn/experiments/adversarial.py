@@ -112,7 +112,7 @@ def picture_measures(run: Run) -> Dict[str, Optional[float]]:
         real = generated_faces(config.data, SAMPLES, config.data.seed + OTHER_PEOPLE).read(np.arange(SAMPLES))
     else:
         real = train.read(np.arange(min(len(train), SAMPLES)))
-    samples = run.sample(len(real), config.training.seed).image
+    samples = run.sample(len(real), config.training.seed, "prior").image  # which the critic was trained on
     return {"sharpness_reconstruction": relative_sharpness(rebuilt, images),
             "sharpness_samples": relative_sharpness(samples, real),
             "frechet_reconstruction": frechet_distance(rebuilt, images),

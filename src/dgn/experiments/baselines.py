@@ -1,4 +1,5 @@
-"""The models of Table 1 on generated faces: ours, ABP and VAE of the same size, and ours trained as a VAE.
+"""The models of Table 1 on generated faces: ours, ABP and VAE of the same size, and ours trained as a VAE; and of Table
+2 the Deforming Autoencoder: our generator with a monotone field and an encoder, trained without noise and prior.
 
 Every factor of a generated face is known, so that besides reconstruction disentanglement is measured: linear
 regression from each block of latents to each group of factors, DCI, MIG and SAP, and the error of the displacement
@@ -52,7 +53,7 @@ Cell = Callable[[Dict[str, Any]], str]  # a model's result -> its cell in a row 
 
 
 def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) -> Dict[str, Any]:
-    """Trains the four MODELS by one recipe in run folders below `output`, and measures each in the same way.
+    """Trains the MODELS by one recipe in run folders below `output`, and measures each in the same way.
 
     faces: unseen generated faces whose latents are measured.
     Returns "models" (by name: parameters, train, unseen, disentanglement, correspondence; of plain models also oracle,

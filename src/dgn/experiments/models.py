@@ -28,12 +28,15 @@ OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no tr
 _PLAIN = {"sigma_app": ((0, 1.0),)}
 _VAE = {**_PLAIN, "preconditioner": "none"}
 _OTHER = {"adversarial": "none", "reinit_appearance": (), "mean_displacement_weight": 0.0}
-# the paper's model, its two baselines (Table 1), and the fourth combination of model and training method
+# the paper's model, its two baselines (Table 1), the fourth combination of model and training method, and a baseline of
+# Table 2
 MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp", "adversarial": "none"}},
     "ABP": {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}, "inference": _PLAIN},
     "VAE": {"model": {"kind": "plain"}, "training": {"method": "vae", **_OTHER}, "inference": _VAE},
     "deformable VAE": {"model": {"kind": "deformable"}, "training": {"method": "vae", **_OTHER}, "inference": _VAE},
+    "Deforming AE": {"model": {"kind": "deformable", "field": "monotone"},
+                     "training": {"method": "autoencoder", **_OTHER}, "inference": _VAE},
 }
 
 

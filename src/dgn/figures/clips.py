@@ -10,6 +10,7 @@ import numpy as np
 from dgn.data.source import Source
 from dgn.figures.animation import save_animation
 from dgn.figures.grids import with_grid
+from dgn.figures.pictures import SAMPLES_NOTES
 from dgn.figures.sheet import save_sheet
 from dgn.nets.model import Decoded
 
@@ -80,12 +81,13 @@ def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) 
     return [sheet, save_animation(path.with_suffix(".gif"), [list(rows)])]
 
 
-def samples(path: Path, clips: np.ndarray, trained: int) -> List[Path]:
-    """Clips from the prior (n, F, C, H, W) as a sheet and a .gif; trained: frames of the training clips."""
+def samples(path: Path, clips: np.ndarray, trained: int, prior: str) -> List[Path]:
+    """New clips (n, F, C, H, W) as a sheet and a .gif; trained: frames of the training clips; prior: see
+    Run.sample."""
     at = spaced(clips.shape[1], 16)
     sheet = save_sheet(path, [list(clip[at]) for clip in clips],
                        f"New clips of {clips.shape[1]} frames; trained on {trained}", [""] * len(clips),
-                       [f"t = {t}" for t in at], note="Z_0 and every xi_t are drawn from the prior.")
+                       [f"t = {t}" for t in at], note=SAMPLES_NOTES[prior])
     return [sheet, save_animation(path.with_suffix(".gif"), [list(clips)])]
 
 

@@ -9,7 +9,7 @@
   grids.png                clips: the grid of every frame (Fig. 19); bases are then those of the first frame (Fig. 17)
   latent_bases.png         plain models: one dimension of Z along each row
   labels_1.png, _2.png     models with given labels: every label warped by a geometric basis (Fig. 13)
-  samples.png              images: samples of the prior
+  samples.png              images: samples of the Gaussian that is fitted to the training's latents
   curves.png               training curves
 """
 
@@ -22,11 +22,11 @@ import numpy as np
 
 from dgn.data.source import Source
 from dgn.figures import bases, clips, pictures, sheet
-from dgn.nets.model import Latents
+from dgn.nets.model import Latents, state_sizes
 from dgn.randomness import generator
 from dgn.run import Run
 
-SAMPLES = 33  # of the prior
+SAMPLES = 33  # images drawn
 DATA_IMAGES = 30
 EXCHANGE = "Training images with appearance and geometry exchanged"
 NAMES = {"z_app": "appearance", "z_geo": "geometry", "z": "latent"}
@@ -105,7 +105,7 @@ def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Pa
     samples, latents, names = source.read(chosen), run.bank.read(chosen), [source.name(int(k)) for k in chosen]
     lengths = np.asarray(source.mask(chosen)).sum(1).astype(int)
     decoded = run.decode(*latents)
-    sizes = [branch.states for branch in model.branches]
+    sizes = state_sizes(model)
     first = clips.first_frames(run.decode)
     face = latents[0][0, :sizes[0]]
     appearance = bases.rank(first, [None, None], 0, sizes, gamma)

@@ -16,6 +16,9 @@ from dgn.nets.model import Decoded
 APPEARANCE, GEOMETRY = "Z\u1d43", "Z\u1d4d"  # with a superscript a, g
 COLUMNS = "The strongest dimensions first; above each column the value of the dimension (prior: standard normal)."
 
+SAMPLES_NOTES = {"fitted": "Latents are drawn from a Gaussian fitted to those of the training samples.",
+                 "prior": "Latents are drawn from the prior, a standard normal distribution."}
+
 
 def symbol(group: str) -> str:
     """A latent group's symbol in the paper."""
@@ -116,11 +119,11 @@ def data(path: Path, images: np.ndarray, names: Sequence[str], columns: int = 10
     return save_sheet(path, rows, f"The first training images, as they are cut: {side} pixels", [""] * len(rows))
 
 
-def samples(path: Path, images: np.ndarray, columns: int = 11) -> Path:
-    """Images (n, C, H, W) decoded from samples of the prior."""
+def samples(path: Path, images: np.ndarray, prior: str = "fitted", columns: int = 11) -> Path:
+    """New images (n, C, H, W); prior: what their latents are drawn from, see Run.sample."""
     rows = [list(images[k:k + columns]) for k in range(0, len(images), columns)]
     return save_sheet(path, rows, "Samples: images decoded from random latents", [""] * len(rows),
-                      note="Latents are drawn from the prior, a standard normal distribution.")
+                      note=SAMPLES_NOTES[prior])
 
 
 def _names(group: str, ranked: bases.Bases, rows: int) -> List[str]:

@@ -16,7 +16,7 @@ from mindspore import Tensor, nn, ops
 
 from dgn.inference.jacobian import gauss_newton
 from dgn.inference.preconditioner import Preconditioner
-from dgn.nets.model import Decoded, Model, apply
+from dgn.nets.model import Decoded, Model, apply, state_sizes
 
 Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
 SAMPLES = 40  # at which the effect is measured
@@ -53,8 +53,7 @@ def principal_axes(model: Model, latents: Sequence[np.ndarray]) -> List[Optional
     axes: List[Optional[Axes]] = []
     count = min(len(latents[0]), SAMPLES, max(VALUES // model.size ** 2, 4))
     chosen = np.linspace(0, len(latents[0]) - 1, count).astype(int)
-    for group, branch, z in zip(model.groups, model.branches, latents):
-        size = branch.states if model.frames else group.shape[0]
+    for group, branch, z, size in zip(model.groups, model.branches, latents, state_sizes(model)):
         axes.append(group_axes(functools.partial(_output, branch), z[chosen, :size]) if group.sampled else None)
     return axes
 

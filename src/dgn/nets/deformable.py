@@ -3,42 +3,94 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import config as cfg
+from dgn.nets.layers import Dense
 from dgn.nets.model import LatentGroup, Model
 from dgn.nets.stack import NETWORKS, Architecture, DeconvStack, ImageGenerator, StackOptions
 from dgn.nets.warp import make_warp
 from dgn.randomness import generator
 
 REFINE_KERNEL = 3  # pixels a side, of the refining layer
+INCREMENT, AFFINE = 0.65, 0.3  # of a monotone field: bounds of the slopes of its two parts; their sum is below 1
+
+
+class Surface(NamedTuple):
+    """How a field (N, 2, points, points) becomes a displacement (N, 2, H, W): left field right^T, for both components
+    alike, matrices (H, points), or for each of (dx, dy), (2, H, points)."""
+
+    left: np.ndarray
+    right: np.ndarray
 
 
 class GeometryGenerator(nn.Cell):
-    """F_g: Z^g (N, d_g) -> displacement (N, 2, H, W) in pixels, within -max_pixels .. max_pixels.
+    """F_g: Z^g (N, d_g) -> displacement (N, 2, H, W) in pixels: scale times the stack's output in [-1, 1], through the
+    surface, plus the affine part.
 
-    spline (beyond the paper): a (H, points) matrix of spline weights; the stack then gives the displacements of
-    points x points control points, and the field is the smooth surface through them. A field that is smooth by
-    construction cannot pick single pixels of the appearance, so the geometry cannot draw texture with it.
+    surface (beyond the paper): see `make_surface`; None: the stack gives the displacement of every pixel.
+    affine: of a monotone field.
     """
 
-    def __init__(self, stack: DeconvStack, max_pixels: float, spline: Optional[np.ndarray] = None) -> None:
+    def __init__(self, stack: DeconvStack, scale: float, surface: Optional[Surface] = None,
+                 affine: Optional["AffineField"] = None) -> None:
         super().__init__()
-        self.stack, self.max_pixels = stack, max_pixels
-        self.spline = None if spline is None else Tensor(spline)
+        self.stack, self.scale, self.affine, self.smooth = stack, scale, affine, surface is not None
+        if surface is not None:
+            self.left, self.right = Tensor(surface.left), Tensor(np.swapaxes(surface.right, -1, -2).copy())
 
     def construct(self, z_geo: Tensor) -> Tensor:
-        return self.finish(self.stack(z_geo))
+        field = self.finish(self.stack(z_geo))
+        return field if self.affine is None else field + self.affine(z_geo)
 
     def finish(self, x: Tensor) -> Tensor:
-        """The stack's output, in [-1, 1], as displacement in pixels."""
-        field = self.max_pixels * x  # (N, 2, points, points), or (N, 2, H, W)
-        if self.spline is not None:
-            field = ops.matmul(ops.matmul(self.spline, field), self.spline.T)
-        return field
+        """The stack's output, in [-1, 1], as displacement in pixels, without the affine part."""
+        field = self.scale * x  # (N, 2, points, points), or (N, 2, H, W)
+        return ops.matmul(ops.matmul(self.left, field), self.right) if self.smooth else field
+
+
+class AffineField(nn.Cell):
+    """z (N, d) -> an affine displacement (N, 2, H, W) in pixels: a shift within -max_pixels .. max_pixels, and slopes
+    within -AFFINE .. AFFINE about the middle of the image."""
+
+    def __init__(self, latent: int, size: int, max_pixels: float, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.dense, self.matmul = Dense(latent, 6, rng, init_scale=0.1), ops.MatMul()
+        y, x = AFFINE * (np.indices((size, size), np.float32) - (size - 1) / 2)
+        fields = np.stack([x, y, np.full_like(x, max_pixels)]).reshape(3, -1)
+        self.fields = Tensor(np.kron(np.eye(2, dtype=np.float32), fields))  # (6, 2 H W)
+        self.shape = (-1, 2, size, size)
+
+    def construct(self, z: Tensor) -> Tensor:
+        return self.finish(self.coefficients(z))
+
+    def coefficients(self, z: Tensor) -> Tensor:
+        """The six coefficients in [-1, 1], (N, 6)."""
+        return ops.tanh(self.dense(z))
+
+    def finish(self, coefficients: Tensor) -> Tensor:
+        """The displacement of coefficients."""
+        return self.matmul(coefficients, self.fields).reshape(self.shape)
+
+
+def make_surface(kind: str, size: int, points: int) -> Optional[Surface]:
+    """The surface of model.field: spline, monotone or pixels.
+
+    spline: the stack gives the displacements of points x points control points, and the field is the smooth surface
+    through them. A field that is smooth by construction cannot pick single pixels of the appearance, so the geometry
+    cannot draw texture with it.
+    monotone (Deforming Autoencoders, Shu et al. 2018): the stack gives increments; position x of the source grows
+    along each row by 1 + INCREMENT times the increment, and y along each column, so that neither turns back, also with
+    the slopes of the affine part. The sums, taken at control points if there are fewer than pixels, are displacements.
+    """
+    smooth = spline_weights(size, points) if points < size else np.eye(size, dtype=np.float32)
+    if kind == "monotone":
+        summed = smooth @ np.tri(points, dtype=np.float32) * np.float32(INCREMENT * size / points)
+        return Surface(np.stack([smooth, summed]), np.stack([summed, smooth]))
+    return Surface(smooth, smooth) if points < size else None
 
 
 def spline_weights(size: int, points: int) -> np.ndarray:
@@ -69,7 +121,8 @@ def parameters(model: cfg.Model, channels: int, size: int) -> int:
     """Number of trainable scalars of a DeformableGenerator."""
     appearance, geometry = architectures(model, channels, size)
     refine = (channels * REFINE_KERNEL ** 2 + 1) * channels if model.refine else 0
-    return appearance.parameters(model.z_app) + geometry.parameters(model.z_geo) + refine
+    affine = (model.z_geo + 1) * 6 if model.field == "monotone" else 0
+    return appearance.parameters(model.z_app) + geometry.parameters(model.z_geo) + affine + refine
 
 
 class DeformableGenerator(Model):
@@ -91,10 +144,12 @@ class DeformableGenerator(Model):
         geometry_stack = DeconvStack(model.z_geo, geometry, generator(seed, "geometry weights"),
                                      replace(options, gain=model.beta if he else None,
                                              last_init_scale=model.geometry_init))
+        max_pixels, monotone = model.max_displacement * size, model.field == "monotone"
+        affine = AffineField(model.z_geo, size, max_pixels, generator(seed, "affine weights")) if monotone else None
         self.branches = nn.CellList([
             ImageGenerator(appearance_stack),
-            GeometryGenerator(geometry_stack, model.max_displacement * size,
-                              spline_weights(size, grid) if grid < size else None)])
+            GeometryGenerator(geometry_stack, 1.0 if monotone else max_pixels, make_surface(model.field, size, grid),
+                              affine)])
         self.warp = make_warp(model.warp, size, size, model.grid)
         self.refine = nn.Conv2d(channels, channels, REFINE_KERNEL, pad_mode="same", has_bias=True, weight_init="zeros",
                                 bias_init="zeros") if model.refine else None

@@ -79,8 +79,9 @@ class ScaledLayer(nn.Cell):
 class Dense(ScaledLayer):
     """(N, inputs) -> (N, outputs)."""
 
-    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, gain: Optional[float] = None) -> None:
-        super().__init__((inputs, outputs), inputs, rng, LayerOptions(gain))
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, gain: Optional[float] = None,
+                 init_scale: float = 1.0) -> None:
+        super().__init__((inputs, outputs), inputs, rng, LayerOptions(gain, init_scale))
         self.matmul = ops.MatMul()
         self.bias_add = ops.BiasAdd()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Optional, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import mindspore as ms
 import numpy as np
@@ -70,6 +70,11 @@ class Model(nn.Cell):
     def names_from(self, frames: int) -> Dict[str, str]:
         """{prefix of parameter names in a model with the same config but so many frames: prefix in this model}."""
         return {"": ""}
+
+
+def state_sizes(model: Model) -> List[int]:
+    """Dimensions of each group's latents at one moment: all of an image's, Z_0 of a clip's."""
+    return [branch.states if model.frames else group.shape[0] for group, branch in zip(model.groups, model.branches)]
 
 
 def samples_per_batch(model: Model) -> int:

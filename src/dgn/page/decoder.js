@@ -8,7 +8,9 @@
  *
  *   Z_t = Z_0 + s_t, s_t = f(s_{t-1}, xi_t), s_0 = 0      frameLatents (clips only, Eq. 10 and 11)
  *   appearance   = 0.5 + 0.5 tanh(stack(Z^a))              branch
- *   displacement = S (max tanh(stack(Z^g))) S^T            branch, S: weights of a B-spline, if the model has one
+ *   displacement = S (max tanh(stack(Z^g))) S^T            branch, S: weights of a B-spline, if the model has one;
+ *                                                          of a monotone field L_c .. R_c^T for each component c and
+ *                                                          an affine part
  *   image(x, y)  = appearance(x + dx, y + dy)              warp, bilinear, coordinates clamped (Eq. 2 to 4); step x
  *                                                          in place of x on the sampling grid of the authors' code
  *   image       += conv3x3(image)                          refine, if the model has it
@@ -112,26 +114,40 @@ const DgnDecoder = (() => {
     return out;
   }
 
-  /** S field S^T for both components of a field of points x points; spline S (size, points). */
-  function splineSurface(field, spline, points, size) {
+  /** left field right^T for each component of a field of points x points; matrices (size, points) of each. */
+  function surfaceOf(field, surface, points, size) {
     const out = new Float32Array(2 * size * size), rows = new Float32Array(size * points);
     for (let c = 0; c < 2; c++) {
+      const left = surface.left[c], right = surface.right[c];
       for (let y = 0; y < size; y++) {
         for (let q = 0; q < points; q++) {
           let sum = 0;
-          for (let p = 0; p < points; p++) sum += spline[y * points + p] * field[(c * points + p) * points + q];
+          for (let p = 0; p < points; p++) sum += left[y * points + p] * field[(c * points + p) * points + q];
           rows[y * points + q] = sum;
         }
       }
       for (let y = 0; y < size; y++) {
         for (let x = 0; x < size; x++) {
           let sum = 0;
-          for (let q = 0; q < points; q++) sum += rows[y * points + q] * spline[x * points + q];
+          for (let q = 0; q < points; q++) sum += rows[y * points + q] * right[x * points + q];
           out[(c * size + y) * size + x] = sum;
         }
       }
     }
     return out;
+  }
+
+  /** Adds the affine displacement of the latents z to a field. */
+  function addAffine(field, z, affine, size) {
+    const a = tanh(dense(z, affine.weight, affine.bias)), plane = size * size;
+    for (let c = 0; c < 2; c++) {
+      for (let y = 0, at = c * plane; y < size; y++) {
+        for (let x = 0; x < size; x++, at++) {
+          field[at] += a[3 * c] * affine.slope[x] + a[3 * c + 1] * affine.slope[y] + a[3 * c + 2] * affine.shift;
+        }
+      }
+    }
+    return field;
   }
 
   /** image(x, y) = appearance(step x + dx, step y + dy), bilinear; coordinates beyond the border are clamped to it. */
@@ -194,8 +210,11 @@ const DgnDecoder = (() => {
     const groups = description.groups.map((group) => ({
       ...group,
       layers: group.layers.map((layer) => layerOf(layer, bytes)),
-      spline: group.spline && arrayOf(group.spline, bytes),
-      points: group.spline && group.spline.shape[1],
+      surface: group.surface && { left: group.surface.left.map((one) => arrayOf(one, bytes)),
+                                  right: group.surface.right.map((one) => arrayOf(one, bytes)) },
+      points: group.surface && group.surface.left[0].shape[1],
+      affine: group.affine && { ...layerOf(group.affine, bytes), slope: arrayOf(group.affine.slope, bytes),
+                                shift: group.affine.shift },
       transition: group.transition && {
         noise: group.transition.noise, layers: group.transition.layers.map((layer) => layerOf(layer, bytes)) },
     }));
@@ -223,14 +242,15 @@ const DgnDecoder = (() => {
 
     /** What a group's generator makes of the latents of one image: appearance, or displacement. */
     function branch(g, z) {
-      const { layers, scale, shift, spline, points } = groups[g];
+      const { layers, scale, shift, surface, points, affine } = groups[g];
       let side = groups[g].side, x = relu(dense(z, layers[0].weight, layers[0].bias));
       for (const layer of layers.slice(1)) {
         x = layer.activation(deconv(x, side, layer));
         side *= layer.stride;
       }
       for (let i = 0; i < x.length; i++) x[i] = scale * x[i] + shift;
-      return spline ? splineSurface(x, spline, points, size) : x;
+      if (surface) x = surfaceOf(x, surface, points, size);
+      return affine ? addAffine(x, z, affine, size) : x;
     }
 
     /** The image of the branches' outputs: warped and refined, if the model does so. */

@@ -3,10 +3,10 @@
   {"size", "channels", "frames", "groups": [branch of each latent group], "step": pixels between the positions that are
    sampled without displacement (see dgn.nets.warp), "refine": null or {"weight", "bias"}}
 
-A branch is {"states", "length", "transition", "layers", "scale", "shift", "spline"}: latents (Z_0, xi_1 .. xi_T) of
-`length` values, of which the first `states` are Z_0; the layers' tanh is multiplied by `scale` and `shift` is added; a
-field of control points is multiplied by `spline` from both sides. Weights are those that the layers use: He's scale and
-the smoothing of a kernel are folded into them.
+A branch is {"states", "length", "transition", "layers", "scale", "shift", "surface", "affine"}: latents (Z_0, xi_1 ..
+xi_T) of `length` values, of which the first `states` are Z_0; the layers' tanh is multiplied by `scale` and `shift` is
+added; a field of control points is multiplied by the matrices of `surface`; `affine` is added. Weights are those that
+the layers use: He's scale and the smoothing of a kernel are folded into them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Dict, Optional
 import numpy as np
 from mindspore import nn
 
-from dgn.nets.deformable import GeometryGenerator
+from dgn.nets.deformable import AffineField, GeometryGenerator
 from dgn.nets.dynamic import DynamicGenerator, Transition
 from dgn.nets.model import Model
 from dgn.nets.warp import coordinates
@@ -59,10 +59,30 @@ def _generator(generator: nn.Cell, packer: Packer) -> Json:
     layers = [{**_layer(stack.dense, packer), "stride": 0, "activation": "relu"}, *hidden,
               {**_layer(stack.last, packer), "stride": stack.last.stride, "activation": "tanh"}]
     if not isinstance(generator, GeometryGenerator):
-        return {"side": stack.architecture.side, "layers": layers, "scale": 0.5, "shift": 0.5, "spline": None}
-    spline = generator.spline
-    return {"side": stack.architecture.side, "layers": layers, "scale": float(generator.max_pixels), "shift": 0.0,
-            "spline": None if spline is None else packer.add(spline.asnumpy())}
+        return {"side": stack.architecture.side, "layers": layers, "scale": 0.5, "shift": 0.5, "surface": None,
+                "affine": None}
+    return {"side": stack.architecture.side, "layers": layers, "scale": float(generator.scale), "shift": 0.0,
+            "surface": _surface(generator, packer), "affine": _affine(generator.affine, packer)}
+
+
+def _surface(generator: GeometryGenerator, packer: Packer) -> Optional[Json]:
+    """left field right^T; None: the stack gives the displacement of every pixel."""
+    if not generator.smooth:
+        return None
+    left, right = generator.left.asnumpy(), np.swapaxes(generator.right.asnumpy(), -1, -2)
+    if left.ndim == 2:  # the same for both components
+        both = packer.add(left)
+        return {"left": [both, both], "right": [both, both]}
+    return {"left": [packer.add(matrix) for matrix in left], "right": [packer.add(matrix) for matrix in right]}
+
+
+def _affine(affine: Optional[AffineField], packer: Packer) -> Optional[Json]:
+    """The dense layer, and the three fields that its outputs weight, along one row or column."""
+    if affine is None:
+        return None
+    side = affine.shape[-1]
+    x, y, shift = affine.fields.asnumpy()[:3, :side * side].reshape(3, side, side)
+    return {**_layer(affine.dense, packer, exact=True), "slope": packer.add(x[0]), "shift": float(shift[0, 0])}
 
 
 def _transition(transition: Optional[Transition], packer: Packer) -> Optional[Json]:

@@ -86,14 +86,19 @@ const State = (() => {
     return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
   }
 
-  /** The latents with some parts drawn anew from the prior; of a label any one. */
+  const prior = data.prior && DgnPrior.create(data.prior, bytes, groups.map((group, g) => ({
+    states: group.states, length: group.length, noise: group.transition ? group.transition.noise : 0,
+    sampled: data.groups[g].labels === 0 })));
+
+  /** The latents with some parts drawn anew, from the fitted Gaussian or the prior; of a label any one. */
   function random(some = parts) {
     const next = latents.map((z) => z.slice());
-    for (const [g, from, to] of some.flatMap((part) => part.ranges)) {
+    const fresh = groups.map((group, g) => {
       const count = data.groups[g].labels;
-      if (count) next[g] = oneHot(count, Math.floor(Math.random() * count));
-      else for (let k = from; k < to; k++) next[g][k] = normal();
-    }
+      return count ? oneHot(count, Math.floor(Math.random() * count)) : Float32Array.from({ length: group.length }, normal);
+    });
+    const drawn = prior ? prior.transform(fresh) : fresh;
+    for (const [g, from, to] of some.flatMap((part) => part.ranges)) next[g].set(drawn[g].subarray(from, to), from);
     return next;
   }
 

@@ -17,7 +17,7 @@ from dgn.page.samples import Samples, first_pair, shown_samples
 from dgn.run import Run
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("decoder", "draw", "state", "sliders", "mix", "about", "page")
+SCRIPTS = ("decoder", "prior", "draw", "state", "sliders", "mix", "about", "page")
 NAME = "page.html"  # in the run folder
 SPARE = 4096  # bytes for the pictures' names and captions
 LIMIT = 2_000_000  # bytes of the page: the pictures of the run are downscaled to what is left
@@ -26,7 +26,8 @@ GROUPS = {
     "z": ("Latent vector", "everything at once: this model does not separate appearance and geometry")}
 
 
-def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT, finished: bool = True) -> Path:
+def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT, finished: bool = True,
+               prior: str = "fitted") -> Path:
     """Writes the page of a run and returns its path.
 
     The page contains the run's weights, some of its images and their latents.
@@ -38,10 +39,12 @@ def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT, finish
             without pictures.
         finished: False writes the page of a training in progress in a few seconds: no latents are inferred, and the
             pictures are those of the newest epoch.
+        prior: what the page draws random samples from, see Run.sample.
     """
     path = path or run.folder.output / NAME
     packer = Packer()
     data = _contents(run, packer, finished)
+    data["prior"] = [packer.add(values) for values in run.fitted_prior] if prior == "fitted" else None
     arrays = packer.base64()
     size = len(_assemble(data, arrays).encode("utf-8"))
     folder = run.folder.figures

@@ -22,7 +22,7 @@ from dgn.training.abp import AlternatingBackPropagation, MeanEnergy
 from dgn.training.adversarial import Actor, Adversarial, Critic
 from dgn.training.optim import TrainStep, adam
 from dgn.training.trainer import Trainer
-from dgn.training.vae import NegativeElbo, VariationalAutoEncoder
+from dgn.training.vae import AutoEncoder, NegativeElbo
 
 
 class TrainingState(NamedTuple):
@@ -44,10 +44,10 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
         optimizer = adam(weights, training.adam_beta1, training.adam_beta2)
         return TrainStep(objective, optimizer, group.gradient_reducer(), training.micro_batches)
 
-    if training.method == "vae":
+    if training.method != "abp":
         encoder = make_encoder(config, model)
-        return VariationalAutoEncoder(sampler, step(NegativeElbo(energy, encoder),
-                                                    [*model.trainable_params(), *encoder.trainable_params()]))
+        return AutoEncoder(sampler, step(NegativeElbo(energy, encoder, training.method == "vae"),
+                                         [*model.trainable_params(), *encoder.trainable_params()]))
     if training.adversarial != "none":
         return _adversarial(config, sampler, group)
     objective = MeanEnergy(energy, training.mean_displacement_weight)

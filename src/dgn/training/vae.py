@@ -3,7 +3,8 @@
   -ELBO = E_q(z|x) [ ||x - F(z)||^2 / (2 sigma^2) ] + KL(q(z|x) || N(0, I)),   q = N(mean(x), exp(log-variance(x)))
 
 The first term is the data term of the sampler's energy, with the same sigma and reductions, so any model with an energy
-can be trained this way.
+can be trained this way. Without the noise of q and the KL divergence it is an auto-encoder: with the deformable model
+the Deforming Autoencoder (Shu et al. 2018; the baseline of Table 2).
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, StepMetrics, micro_batches
 
 
-class VariationalAutoEncoder:
-    """One ELBO step an iteration (a Trainer); update: on a NegativeElbo. The latents are the encoder's means."""
+class AutoEncoder:
+    """One step of encoder and generator an iteration (a Trainer); update: on a NegativeElbo. The latents are the encoder's
+    means."""
 
     draws = 1
 
@@ -43,9 +45,9 @@ class VariationalAutoEncoder:
         draws = tuple(n[0] if group.sampled else z for group, n, z in zip(self.model.groups, batch.noise, latents))
         parts = micro_batches(batch._replace(noise=()), draws, self.update.micro_batches)
         outputs = self.update(batch.learning_rate, [(part.x, part.mask, part.sigma, *part.latents) for part in parts])
-        losses, errors, divergences, *means = zip(*outputs)
-        metrics = StepMetrics(float(np.mean(losses)), np.concatenate(errors), {"kl": float(np.mean(divergences))})
-        return tuple(map(np.concatenate, means)), metrics
+        losses, errors, *rest = zip(*outputs)
+        scalars = {"kl": float(np.mean(rest.pop(0)))} if self.update.objective.variational else {}
+        return tuple(map(np.concatenate, rest)), StepMetrics(float(np.mean(losses)), np.concatenate(errors), scalars)
 
 
 class NegativeElbo(nn.Cell):
@@ -53,15 +55,19 @@ class NegativeElbo(nn.Cell):
 
     (x (N, ...), mask, sigma, draws) -> (-ELBO, squared error of each sample (N,), mean KL, posterior means of each
     group). draws: for each group standard normal noise (N, *shape), or its latents if they are given.
+    variational: False decodes the means and leaves out the divergence, as term and as output.
     """
 
-    def __init__(self, energy: Energy, encoder: nn.Cell) -> None:
+    def __init__(self, energy: Energy, encoder: nn.Cell, variational: bool = True) -> None:
         super().__init__()
-        self.objective, self.encoder = MeanEnergy(energy), encoder
+        self.objective, self.encoder, self.variational = MeanEnergy(energy), encoder, variational
         self.sampled = tuple(group.sampled for group in energy.model.groups)
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *draws: Tensor) -> Tuple[Tensor, ...]:
         posterior = self.encoder(x)
+        if not self.variational:
+            means = self.latents(posterior, draws, 0.0)
+            return self.objective(x, mask, sigma, *means) + means
         energy, _ = self.objective(x, mask, sigma, *self.latents(posterior, draws, 1.0))
         divergence = ops.reduce_mean(self.divergence(posterior))
         means = self.latents(posterior, draws, 0.0)
@@ -73,7 +79,9 @@ class NegativeElbo(nn.Cell):
         for g in range(len(self.sampled)):
             z = draws[g]
             if self.sampled[g]:
-                z = posterior[k] + scale * ops.exp(0.5 * posterior[k + 1]) * draws[g]
+                z = posterior[k]
+                if scale > 0:
+                    z = z + scale * ops.exp(0.5 * posterior[k + 1]) * draws[g]
                 k += 2
             latents = latents + (z,)
         return latents

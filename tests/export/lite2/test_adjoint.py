@@ -22,6 +22,7 @@ TINY = ["data.size=16", "model.z_app=4", "model.z_geo=3", "model.width=8", "mode
 MODELS = {
     "all additions": ["model.smooth_appearance=true", "model.control_grid=8", "model.refine=true",
                       "inference.smoothness=0.3"],
+    "monotone": ["model.field=monotone", "model.control_grid=8", "inference.smoothness=0.3"],
     "table5, scaled, labels": ["model.network=table5", "model.scaling=he", "model.appearance=label"],
     "plain": ["model.kind=plain"],
     "simultaneous, preconditioned": ["inference.order=simultaneous", "inference.preconditioner=gauss_newton"],

@@ -70,20 +70,29 @@ class ImageAdjoint(nn.Cell):
 
 
 class GeometryAdjoint(nn.Cell):
-    """Gradient of a GeometryGenerator: (dE/ddisplacement (N, 2, H, W), maps of its stack) -> dE/dz (N, d)."""
+    """Gradient of a GeometryGenerator: (dE/ddisplacement (N, 2, H, W), maps of its stack, and the coefficients of the
+    affine part, if it has one) -> dE/dz (N, d)."""
 
     def __init__(self, generator: GeometryGenerator) -> None:
         super().__init__()
-        self.stack, self.max_pixels = StackAdjoint(generator.stack), generator.max_pixels
-        self.smooth = generator.spline is not None
-        if generator.spline is not None:
-            spline = generator.spline.asnumpy()
-            self.left, self.right = _constant(spline.T, "left"), _constant(spline, "right")
+        self.stack, self.scale, self.smooth = StackAdjoint(generator.stack), generator.scale, generator.smooth
+        if generator.smooth:
+            left, right = (np.swapaxes(matrix.asnumpy(), -1, -2) for matrix in (generator.left, generator.right))
+            self.left, self.right = _constant(left, "left"), _constant(right, "right")
+        self.has_affine = generator.affine is not None
+        if generator.affine is not None:
+            self.matmul = ops.MatMul(transpose_b=True)
+            self.fields = _constant(generator.affine.fields.asnumpy(), "fields")
+            self.weight = _constant(generator.affine.dense.weight.asnumpy(), "weight")
 
     def construct(self, dfield: Tensor, *maps: Tensor) -> Tensor:
+        field = dfield
         if self.smooth:
-            dfield = ops.matmul(ops.matmul(self.left, dfield), self.right)
-        return self.stack(self.max_pixels * dfield, *maps)
+            field = ops.matmul(ops.matmul(self.left, dfield), self.right)
+        if not self.has_affine:
+            return self.stack(self.scale * field, *maps)
+        slopes = self.matmul(dfield.reshape(dfield.shape[0], -1), self.fields) * (1 - maps[-1] * maps[-1])
+        return self.stack(self.scale * field, *maps[:-1]) + self.matmul(slopes, self.weight)
 
 
 class WarpAdjoint(nn.Cell):
@@ -132,6 +141,7 @@ class AdjointLangevin(LangevinStep):
         self.drift, self.diffusion = -0.5 * sampler.step_size ** 2, sampler.step_size
         self.deformable = len(model.groups) == 2
         self.adjoints = nn.CellList([_adjoint(branch) for branch in model.branches])
+        self.affine: Any = model.branches[1].affine if self.deformable else None
         self.warp: Any = WarpAdjoint(model.warp) if self.deformable else None
         self.refine = None
         if self.deformable and model.refine is not None:
@@ -154,9 +164,13 @@ class AdjointLangevin(LangevinStep):
         return latents
 
     def run_branch(self, g: int, z: Tensor) -> Tuple[Tensor, Tensors]:
-        """(output of branch g, maps of its stack)."""
+        """(output of branch g, maps of its stack and coefficients of its affine part)."""
         maps = self.branches[g].stack.maps(z)
-        return self.branches[g].finish(maps[-1]), maps
+        output = self.branches[g].finish(maps[-1])
+        if g == 0 or self.affine is None:
+            return output, maps
+        coefficients = self.affine.coefficients(z)
+        return output + self.affine.finish(coefficients), maps + (coefficients,)
 
     def gradient_of(self, g: int, z: Tensor, outputs: tuple, *data) -> Tensor:
         finished = ()

@@ -1,0 +1,139 @@
+"""A Gaussian fitted to the latents of the training samples, to draw new samples from (beyond the paper).
+
+The latents that a training infers, taken together, are not distributed as the prior: their dimensions are correlated,
+within and between the groups, and the xi of a clip are similar from frame to frame. Images of prior samples therefore
+look less like the training images, and clips move too fast. Fitted are
+
+  Z of images, Z_0 of clips   a Gaussian with full covariance over all sampled groups together
+  xi_1 .. xi_T of clips       a stationary first-order autoregression of all groups together: y_t = r y_{t-1} +
+                              sqrt(1 - r^2) e_t in each of k directions, xi_t = mean + basis y_t
+
+The directions are those in which the covariance of xi_t and xi_{t+1}, made symmetric, is diagonal where that of xi_t is
+the unit matrix; r and the scale of each follow from its covariances at lags 1 and 2. That at lag 0 also has the noise
+of Langevin dynamics, which is independent from frame to frame: in its own clip it is not visible, as other latents make
+up for it, but added to new clips it is motion. This noise is assumed to be uncorrelated between the directions.
+
+The prior counts as as many observations as there are dimensions, so that a few samples give a proper covariance.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from dgn.files import replacing
+from dgn.inference.latents import LatentBank
+from dgn.nets.model import Model, state_sizes
+
+SAMPLES = 20_000  # that are fitted to, at most; evenly spaced
+Mask = Callable[[np.ndarray], Optional[np.ndarray]]  # sample indices (n,) -> the frames that clips have (n, F)
+
+
+class FittedPrior(NamedTuple):
+    """Z = mean + basis e, e standard normal; of clips this is Z_0, and xi is the autoregression of the module's text.
+    Dimensions are those of all sampled groups in order."""
+
+    mean: np.ndarray  # (d,)
+    basis: np.ndarray  # (d, d)
+    noise_mean: np.ndarray  # (k,); k is 0 for images
+    noise_basis: np.ndarray  # (k, k)
+    correlation: np.ndarray  # (k,) r of each direction, from one frame to the next
+
+    @classmethod
+    def fit(cls, model: Model, bank: LatentBank, mask: Mask) -> "FittedPrior":
+        """The fit to a bank that holds all shards. mask is called for clips only."""
+        chosen = np.unique(np.linspace(0, len(bank) - 1, min(SAMPLES, len(bank))).astype(int))
+        states, noise = split(model, bank.read(chosen))
+        have = np.asarray(mask(chosen))[:, 1:] > 0 if model.frames else np.ones(noise.shape[:2], bool)
+        return cls.of_arrays(states, noise, have)
+
+    @classmethod
+    def of_arrays(cls, states: np.ndarray, noise: np.ndarray, have: np.ndarray) -> "FittedPrior":
+        """The fit to states (n, d) and noise (n, T, k); have (n, T): which of the noise affects a frame that is
+        there."""
+        noise_mean, root = _gaussian(noise[have])
+        white = (noise - noise_mean) @ np.linalg.inv(root).T
+        first, directions = np.linalg.eigh(_lagged(white, have, 1))
+        second = np.diagonal(directions.T @ _lagged(white, have, 2) @ directions)
+        correlation = np.clip(np.divide(second, first, out=np.zeros_like(first), where=first != 0), -1, 1)
+        if noise.shape[1] < 3:  # there is no lag 2: no part is taken for noise
+            correlation = np.clip(first, -1, 1)
+        share = np.clip(np.divide(first, correlation, out=np.zeros_like(first), where=correlation != 0), 0, 1)
+        return cls(*_gaussian(states), noise_mean, root @ directions * np.sqrt(share), correlation)
+
+    def transform(self, states: np.ndarray, noise: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Standard normal values (n, d) and (n, T, k), for any T -> samples of the fit."""
+        moving, fresh = np.empty_like(noise), np.sqrt(1 - np.square(self.correlation))
+        for t in range(noise.shape[1]):
+            moving[:, t] = noise[:, t] if t == 0 else self.correlation * moving[:, t - 1] + fresh * noise[:, t]
+        return self.mean + states @ self.basis.T, self.noise_mean + moving @ self.noise_basis.T
+
+    def save(self, path: Path, checkpoint: str) -> None:
+        """Writes the fit to an .npz file with the name of the checkpoint whose latents it was fitted to."""
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, checkpoint=np.array(checkpoint), **self._asdict())
+
+    @classmethod
+    def load(cls, path: Path, checkpoint: str) -> Optional["FittedPrior"]:
+        """The fit that a file holds; None if there is none, or if it is of another checkpoint or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(*(stored[name] for name in cls._fields)) if stored["checkpoint"] == checkpoint else None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+
+
+def draw_latents(model: Model, count: int, rng: np.random.Generator, frames: Optional[int] = None,
+                 fitted: Optional[FittedPrior] = None) -> List[np.ndarray]:
+    """New latents (count, d) float32 of each group, from the prior, or from the fit; of a group that is given with the
+    data the labels in turn. frames: of clips (default: as many as the model was trained on)."""
+    latents = []
+    for group, branch in zip(model.groups, model.branches):
+        shape = (branch.length(frames or model.frames),) if model.frames else group.shape
+        latents.append(rng.standard_normal((count, *shape), np.float32) if group.sampled
+                       else np.resize(np.eye(group.shape[0], dtype=np.float32), (count, *group.shape)))
+    return latents if fitted is None else join(model, latents, *fitted.transform(*split(model, latents)))
+
+
+def split(model: Model, latents: Sequence[np.ndarray]) -> Tuple[np.ndarray, np.ndarray]:
+    """Latents of each group -> Z, or Z_0 of clips, of all sampled groups (n, d), and their xi (n, T, k), float64."""
+    parts = _parts(model)
+    states = [latents[g][:, :size] for g, size, _ in parts]
+    steps = max(((latents[g].shape[1] - size) // noise for g, size, noise in parts if noise), default=0)
+    noise = [latents[g][:, size:].reshape(-1, steps, noise) for g, size, noise in parts if noise]
+    none = np.zeros((len(states[0]), steps, 0))
+    return np.concatenate(states, 1).astype(np.float64), np.concatenate([*noise, none], 2)
+
+
+def join(model: Model, latents: Sequence[np.ndarray], states: np.ndarray, noise: np.ndarray) -> List[np.ndarray]:
+    """The inverse of `split`, float32; groups that are not sampled are those of `latents`."""
+    joined, parts = list(latents), _parts(model)
+    for g, size, width in parts:
+        own, states = np.split(states, [size], 1)
+        moving, noise = np.split(noise, [width], 2)
+        joined[g] = np.concatenate([own, moving.reshape(len(own), -1)], 1).astype(np.float32)
+    return joined
+
+
+def _parts(model: Model) -> List[Tuple[int, int, int]]:
+    """(index, dimensions of Z or Z_0, dimensions of xi_t) of the sampled groups."""
+    noise = [branch.noise if model.frames else 0 for branch in model.branches]
+    return [(g, size, noise[g]) for g, size in enumerate(state_sizes(model)) if model.groups[g].sampled]
+
+
+def _lagged(values: np.ndarray, have: np.ndarray, lag: int) -> np.ndarray:
+    """Covariance of values (n, T, k) of mean 0 and those `lag` frames later, made symmetric; 0 if there are none."""
+    pairs = have[:, lag:]  # a clip that has a frame has those before it
+    covariance = values[:, :values.shape[1] - lag][pairs].T @ values[:, lag:][pairs] / max(pairs.sum(), 1)
+    return (covariance + covariance.T) / 2
+
+
+def _gaussian(values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) of values (n, d), and a lower triangular root (d, d) of their covariance."""
+    n, d = values.shape
+    mean = values.sum(0) / max(n, 1)
+    centred = values - mean
+    return mean, np.linalg.cholesky((centred.T @ centred + d * np.eye(d)) / max(n + d, 1))
