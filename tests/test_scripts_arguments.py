@@ -12,7 +12,8 @@ from tests.launchers import ODD, copy_project, run
 
 pytestmark = pytest.mark.slow
 
-SINGLE = ("run_train.sh", "run_eval.sh", "run_export.sh", "run_experiment.sh", "run_infer_310.sh")  # one process each
+SINGLE = ("run_train.sh", "run_eval.sh", "run_export.sh", "run_experiment.sh", "run_infer_310.sh",
+          "run_device_check.sh")  # one process each
 STALE = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "1", "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": "1",
          "MS_NODE_ID": "0", "RANK_ID": "3", "RANK_SIZE": "8", "RANK_TABLE_FILE": "/hccl.json"}
 
@@ -28,6 +29,7 @@ def project(tmp_path_factory) -> Path:
     ("run_export.sh", "RUN_DIR [OUT]"),
     ("run_infer_310.sh", "MINDIR_PATH DATA_PATH [DEVICE_TYPE] [DEVICE_ID] [OUTPUT_PATH]"),
     ("run_infer_cpp.sh", "MINDIR_PATH DATA_PATH [DEVICE_TYPE] [DEVICE_ID] [OUTPUT_PATH]"),
+    ("run_device_check.sh", "[DEVICE_TARGET] [DEVICE_NUM] [OUTPUT_PATH]"),
     ("run_eval.sh", "RUN_DIR [DEVICE_TARGET] [IMAGES]")])
 def test_usage(project, script, usage, tmp_path):
     for arguments, code in ((["--help"], 0), (["-h"], 0), ("abcdef", 2)):
@@ -65,6 +67,9 @@ WORDS = ["--set", "data.path=/a b/ç (1), x", "--set", "evaluation.images=1", "-
      ["train", "--config", "a b.yaml", "--device", "CPU", "--output", "o, (1)", "--data", "my photos", *WORDS]),
     ("run_export.sh", ["a b", "ç"], ["export", "a b", "ç", *WORDS]),
     ("run_eval.sh", ["a b", "CPU", "my photos"], ["evaluate", "a b", "--device", "CPU", "--images", "my photos"]),
+    ("run_device_check.sh", ["Ascend", "2", "my report"],
+     ["check", "--device", "Ascend", "--devices", "2", "--output", "my report", *WORDS]),
+    ("run_device_check.sh", [], ["check", "--device", "auto", "--devices", "1", "--output", "device_check", *WORDS]),
     ("run_experiment.sh", ["views", "a b", "--faces", "2"], ["experiment", "views", "a b", "--faces", "2"])])
 def test_arguments_with_spaces_stay_whole(project, recorder, script, arguments, expected, tmp_path):
     done = run(project, script, *arguments, cwd=tmp_path, DGN_PYTHON=str(recorder), DGN_OPTIONS=QUOTED)

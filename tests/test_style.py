@@ -24,7 +24,7 @@ def test_no_room_imports_from_above():
         {"inference"},
         {"training"},
         {"run"},
-        {"evaluation", "figures", "export", "experiments", "bench", "page"},
+        {"evaluation", "figures", "export", "experiments", "bench", "page", "checks"},
         {"cli"},
     ]
     level = {name: k for k, names in enumerate(layers) for name in names}

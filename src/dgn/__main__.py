@@ -23,6 +23,7 @@ COMMANDS = {  # name, also of the module in dgn.cli: help
     "experiment": "the paper's experiments: baselines, views, transfer, landmarks, balance ...",
     "export": "export a run's model as MindIR or ONNX",
     "infer310": "arrays for the C++ program of ascend310_infer, and the check of its results",
+    "check": "compare this device with NumPy and CPU, and write a report",
     "bench": "time the sampler and its parts on this machine",
     "data": "make or prepare images and clips: generated faces, face crops, MindRecord",
     "doctor": "report what this machine has, and what would not work here",

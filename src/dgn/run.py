@@ -250,10 +250,11 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
         def report(fitted: Fitted, done: int) -> None:
             callback(as_run(fitted), done)
     run = as_run(fit(folder, config, sources.train, report, group))
-    if group.is_first and run.checkpoint is not None:
+    newest = run.checkpoint
+    if group.is_first and newest is not None:
         if run.encoder is None and not run.model.frames:  # an encoder's outputs and the states of clips are not rotated
             run = along_principal_axes(run)
-        run.fitted_prior.save(folder.fitted_prior, run.checkpoint.name)
+        run.fitted_prior.save(folder.fitted_prior, newest.name)
     return run
 
 

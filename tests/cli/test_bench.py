@@ -89,10 +89,23 @@ def test_graphs_grow_with_the_steps(tmp_path, capsys):
         line = ("parts", "--graphs", "--batch", 2, "--json", tmp_path / "g.json")
         assert bench(*line, settings=[f"inference.steps={steps}", "model.warp=grid_sample", "model.deconv=stock"]) == 0
         assert f"sampler, {steps} steps" in capsys.readouterr().out
-        stored = json.loads((tmp_path / "g.json").read_text())["graphs"]
+        stored = json.loads((tmp_path / "g.json").read_text())["recipes"]["default"]
         counts.append(sum(stored[f"sampler, {steps} steps"]["operators"].values()))
     assert counts[0] < counts[1] < 2 * counts[0]
     assert stored["training step"]["operators"]["Adam"] > 0 and stored["decoder"]["operators"]["GridSampler2D"] == 1
+
+
+def test_graphs_of_a_folder_of_recipes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(graphs, "training_graphs", lambda config, batch: [(f"graph of {config.data.size}", ())])
+    monkeypatch.setattr(graphs, "compiled_size", lambda: graphs.Size({"Add": 2}, 0.5))
+    for size in (16, 32):
+        (tmp_path / f"of_{size}.yaml").write_text(f"data: {{size: {size}}}")
+    assert main(["bench", "parts", "--graphs", "--config", str(tmp_path), "--json", str(tmp_path / "g.json")]) == 0
+    assert capsys.readouterr().out.split()[:1] == ["of_16"]
+    assert json.loads((tmp_path / "g.json").read_text())["recipes"] == {
+        f"of_{size}": {f"graph of {size}": {"operators": {"Add": 2}, "seconds": 0.5}} for size in (16, 32)}
+    (tmp_path / "empty").mkdir()
+    assert main(["bench", "--graphs", "--config", str(tmp_path / "empty")]) == 2
 
 
 def test_processes(capsys):

@@ -8,8 +8,10 @@ import tempfile
 import numpy as np
 import pytest
 from mindspore.train import mind_ir_pb2 as proto
+from safetensors.numpy import load_file
 
 from dgn.__main__ import main
+from dgn.cli.export import FREE, samples
 from dgn.errors import RunFailed
 from dgn.export import cells, files
 from dgn.export.export import export_run
@@ -26,6 +28,23 @@ def trained(images, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "run"
     assert main(arguments(images, output, 2)) == 0
     return output
+
+
+def test_shapes_are_fixed_for_ascend(trained, tmp_path, capsys):
+    assert samples(None, "any") is None and samples(FREE, "any") is None and samples(3, "any") == 3
+    assert samples(None, "ascend") == 1 and samples(8, "ascend") == 8
+    assert main(["export", str(trained), str(tmp_path / "out"), "--target", "ascend", "--batch", "free"]) == 2
+    assert "--target ascend needs fixed shapes" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_weights_as_safetensors(trained, tmp_path, capsys):
+    assert main(["export", str(trained), str(tmp_path / "out"), "--format", "safetensors"]) == 0
+    assert "weights.safetensors" in capsys.readouterr().out
+    stored, model = load_file(tmp_path / "out" / "weights.safetensors"), load(trained).model  # not by MindSpore
+    assert set(stored) == {name for name, _ in model.parameters_and_names()}
+    for name, weight in model.parameters_and_names():
+        np.testing.assert_array_equal(stored[name], weight.asnumpy())
+    assert not (tmp_path / "out" / "decoder.mindir").exists()
 
 
 def test_decoder_and_inference(trained, rng, capsys):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
+from dgn.checks.linear import LinearModel, linear_posterior
+from dgn.checks.reference import numpy_stack, numpy_warp
 from dgn.errors import RunFailed
 from dgn.inference import langevin
 from dgn.inference.energy import Energy, full_mask
@@ -17,8 +19,6 @@ from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.stack import table4
 from dgn.training.abp import MeanEnergy
 from dgn.training.optim import TrainStep, adam
-from tests.models import LinearModel, linear_posterior
-from tests.reference import numpy_stack, numpy_warp
 
 
 def chains(model, x, sigma, step_size, steps, calls, seed=3, latents=None, order="alternating"):

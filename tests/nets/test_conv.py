@@ -9,12 +9,12 @@ import pytest
 from mindspore import nn, ops
 
 from dgn import device
+from dgn.checks.reference import Gradients, numpy_deconv
 from dgn.errors import UserError
 from dgn.nets import native
 from dgn.nets.conv import NativeConv, StockConv, make_conv
 from dgn.nets.discriminator import Discriminator
 from dgn.training.adversarial import Critic
-from tests.reference import Gradients, numpy_deconv
 
 # samples, inputs, outputs, kernel, H, W
 CASES = [(3, 2, 5, 3, 8, 8), (5, 4, 1, 1, 4, 6), (2, 1, 3, 5, 7, 9), (70, 3, 4, 3, 4, 4)]

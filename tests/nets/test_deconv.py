@@ -8,11 +8,11 @@ import pytest
 
 from dgn import config as cfg
 from dgn import device
+from dgn.checks.reference import Gradients, numpy_deconv
 from dgn.errors import UserError
 from dgn.nets import native
 from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv, make_deconv
 from dgn.nets.layers import Deconv, LayerOptions, LayerShape, binomial_spread
-from tests.reference import Gradients, numpy_deconv
 
 # samples, inputs, outputs, kernel, stride, height, width
 CASES = [(3, 5, 3, 3, 2, 4, 4), (7, 2, 17, 5, 2, 6, 3), (1, 3, 2, 4, 4, 5, 7), (2, 4, 5, 3, 4, 3, 3),

@@ -9,12 +9,12 @@ from mindspore import nn, ops
 
 from dgn import config as cfg
 from dgn import device
+from dgn.checks.reference import numpy_warp
 from dgn.nets import deformable, stack
 from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv
 from dgn.nets.deformable import DeformableGenerator, spline_weights
 from dgn.nets.layers import Deconv, parameter_count, truncated_normal
 from dgn.nets.model import decode
-from tests.reference import numpy_warp
 
 
 def build(size=64, channels=3, seed=1, **model) -> DeformableGenerator:

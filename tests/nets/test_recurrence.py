@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from dgn import device
+from dgn.checks.reference import Gradients
 from dgn.errors import UserError
 from dgn.nets.recurrence import NativeRecurrence, StockRecurrence, make_recurrence
-from tests.reference import Gradients
 
 
 def draw(rng, samples, steps, hidden, states):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dgn import device
+from dgn.checks.reference import Gradients, numpy_warp
 from dgn.errors import UserError
 from dgn.nets import native, warp
 from dgn.nets.warp import make_warp
-from tests.reference import Gradients, numpy_warp
 
 KINDS = ("reference", "grid_sample", "native")
 

@@ -192,6 +192,13 @@ def test_a_batch_that_cannot_be_shared_is_refused():
         for_processes(cfg.Config(), 3)
 
 
+def test_more_processes_than_a_batch_feeds_are_warned_of(caplog):
+    for size, warned in ((1, False), (10, False), (20, True)):
+        caplog.clear()
+        for_processes(cfg.Config(), size)
+        assert ("each of 20 processes computes 5 samples" in caplog.text) == warned
+
+
 class Second(ProcessGroup):
     """The second of two processes, whose other one gives the value `other` in every collective."""
 

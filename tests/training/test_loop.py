@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from dgn.__main__ import main
+from dgn.checks.linear import LinearModel
 from dgn.inference.energy import Energy, full_mask, roughness
 from dgn.inference.langevin import as_tensors
 from dgn.training.abp import MeanEnergy
 from dgn.training.optim import TrainStep, adam
 from dgn.training.progress import clock
-from tests.models import LinearModel
 from tests.training.tiny import arguments, write_images
 
 

@@ -11,12 +11,12 @@ import pytest
 from mindspore import nn, ops
 
 from dgn.__main__ import main
+from dgn.checks.linear import LinearModel, linear_posterior
 from dgn.inference.energy import Energy, full_mask
 from dgn.inference.langevin import as_tensors
 from dgn.training.optim import TrainStep, adam
 from dgn.training.trainer import Batch
 from dgn.training.vae import AutoEncoder, NegativeElbo
-from tests.models import LinearModel, linear_posterior
 from tests.training.tiny import arguments, as_it_was, final_state, resume
 
 SIGMA = 0.7

@@ -90,9 +90,9 @@ def operators(cell: nn.Cell) -> Dict[str, int]:
     return counts
 
 
-def report(sizes: Dict[str, Size], most: int = 5) -> str:
-    """A table of the graphs with their most frequent operators."""
-    lines = [f"{'graph':36} {'operators':>9} {'compiled in':>11}   most frequent"]
+def report(sizes: Dict[str, Size], title: str, most: int = 5) -> str:
+    """A table of the graphs with their most frequent operators; title: in its first line."""
+    lines = [f"{title:36} {'operators':>9} {'compiled in':>11}   most frequent"]
     for name, size in sizes.items():
         frequent: List[Tuple[str, int]] = sorted(size.operators.items(), key=lambda item: (-item[1], item[0]))[:most]
         lines.append(f"{name:36} {size.total:9} {size.seconds:9.1f} s   "

@@ -83,31 +83,35 @@ def _timed(call: Callable[[], object], group: ProcessGroup, rounds: int) -> List
 
 
 def launch(count: int, arguments: Sequence[str]) -> Result:
-    """Runs `dgn bench processes` with these arguments in `count` processes of one thread each; the result of
-    `iteration`.
+    """Runs `dgn bench processes` with these arguments in `count` processes; the result of `iteration`. Raises RunFailed
+    as msrun."""
+    with tempfile.TemporaryDirectory() as scratch:
+        result = Path(scratch) / "result.json"
+        msrun(count, ["bench", "processes", str(count), *arguments, "--json", str(result)])
+        return json.loads(result.read_text())
 
-    Raises RunFailed with the first message of a process that failed.
-    """
+
+def msrun(count: int, words: Sequence[str]) -> None:
+    """Runs `dgn` with these arguments in `count` processes of one thread each. Raises RunFailed with the first message
+    of a process that failed."""
     program = str(Path(__file__).parents[1] / "__main__.py")
-    msrun = Path(sys.executable).with_name("msrun")
+    launcher = Path(sys.executable).with_name("msrun")
     with tempfile.TemporaryDirectory() as scratch, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        result = Path(scratch) / "result.json"
-        line = [program, "bench", "processes", str(count), *arguments, "--json", str(result)]
-        path = f"{msrun.parent}{os.pathsep}{os.environ['PATH']}"  # msrun starts the program named python there
+        path = f"{launcher.parent}{os.pathsep}{os.environ['PATH']}"  # msrun starts the program named python there
         environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                        "DGN_THREADS": "1"}
-        done = subprocess.run([str(msrun), f"--worker_num={count}", f"--local_worker_num={count}",
+        done = subprocess.run([str(launcher), f"--worker_num={count}", f"--local_worker_num={count}",
                                "--master_addr=127.0.0.1", f"--master_port={port}", "--join=True",
-                               f"--log_dir={scratch}", *line], env=environment, capture_output=True, text=True)
+                               f"--log_dir={scratch}", program, *words], env=environment, capture_output=True,
+                              text=True)
         if done.returncode:
             logs = [line for log in sorted(Path(scratch).glob("worker_*.log")) for line in log.read_text().splitlines()]
             messages = ([line for line in logs if line.startswith("dgn: ")] or done.stderr.strip().splitlines()[-1:]
                         or ["no message"])
             raise RunFailed(f"{count} processes failed: {messages[0].removeprefix('dgn: ')}")
-        return json.loads(result.read_text())
 
 
 def compare(counts: Sequence[int], arguments: Sequence[str], turns: int = 2) -> str:

@@ -5,6 +5,8 @@
   dgn bench parts --batch 25 --set data.size=128 --json timings.json
   dgn bench parts --config config/clips_table5.yaml --batch 1 --steps 1
   dgn bench parts --config config/adversarial_faces128.yaml --graphs
+  dgn bench parts --config config --graphs --json graphs.json
+  dgn bench parts --config config/faces.yaml --profile trace
   dgn bench processes 2
   dgn bench storage 1562500
   DGN_THREADS=1 dgn bench program ascend310_infer/build/dgn_infer
@@ -13,7 +15,8 @@ parts: the sampler, a training step and their parts. Candidates take turns and r
 machine whose clock rate drifts does not favour one of them. The share is that of the rate which a matrix product
 reaches here; the arithmetic is counted from the networks' layers. For clips a sample is a clip, and the recurrence's
 share of a Langevin step is given as well; with a critic its step, and the actor's, which takes the place of the
-training step. --graphs instead counts the operators of every graph of a training and times its compilation.
+training step. --graphs instead counts the operators of every graph of a training and times its compilation, of one
+recipe or of each in a folder; --profile writes a trace, whose trace_view.json MindStudio Insight and Perfetto open.
 """
 
 from __future__ import annotations
@@ -40,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts.add_argument("--against", choices=["torch"],
                        help="also the sampler as PyTorch programs, if PyTorch is installed")
     parts.add_argument("--graphs", action="store_true",
-                       help="in place of times: operators and compile time of every graph of a training with --config")
+                       help="in place of times: operators and compile time of every graph of a training with --config, "
+                            "which may then be a folder of recipes")
+    parts.add_argument("--profile", metavar="DIR", type=user_path,
+                       help="in place of times: a trace of the sampler and the training step by mindspore.profiler")
     parts.add_argument("--json", metavar="FILE", type=user_path,
                        help="also write the seconds of every call, or with --graphs the counts")
     processes = tools.add_parser("processes", help="iterations of a training in one process and in several")
@@ -85,14 +91,20 @@ def _make_default(parser: argparse.ArgumentParser, tool: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if getattr(args, "graphs", False):
+        return graphs(args)
     config = recipe.load(args.config, args.settings)
     return {"parts": parts, "processes": processes, "storage": storage, "program": program}[args.tool](args, config)
 
 
 def parts(args: argparse.Namespace, config: Config) -> int:
     device.start(args.device, config.numerics)
-    if args.graphs:
-        return graphs(args, config)
+    if args.profile:
+        from dgn.bench.profile import profile
+
+        folder = profile(config, args.batch, args.steps, Path(args.profile))
+        print(f"trace of the sampler and the training step: {folder}")
+        return 0
     from dgn.bench.parts import Setup, measure, report
 
     times = measure(config, Setup(args.batch, args.steps, args.rounds, args.against == "torch"))
@@ -102,14 +114,24 @@ def parts(args: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def graphs(args: argparse.Namespace, config: Config) -> int:
+def graphs(args: argparse.Namespace) -> int:
+    """Of one config, or of every recipe in a folder."""
+    folder = Path(args.config) if args.config and Path(args.config).is_dir() else None
+    paths = sorted(folder.glob("*.yaml")) if folder else [args.config]
+    if not paths:
+        raise UserError(f"{folder} holds no recipe (*.yaml)")
+    configs = {Path(path).stem if path else "default": recipe.load(path, args.settings) for path in paths}
+    device.start(args.device, next(iter(configs.values())).numerics)
     from dgn.bench.graphs import compiled_size, report, training_graphs
 
-    sizes = {name: compiled_size(*graph) for name, graph in training_graphs(config, args.batch)}
-    print(report(sizes))
+    stored = {}
+    for name, config in configs.items():
+        sizes = {graph: compiled_size(*parts) for graph, parts in training_graphs(config, args.batch)}
+        print(report(sizes, name), flush=True)
+        stored[name] = {graph: size._asdict() for graph, size in sizes.items()}
     if args.json:
         write_json(Path(args.json), {"versions": device.versions(), "device": device.current(), "batch": args.batch,
-                                     "graphs": {name: size._asdict() for name, size in sizes.items()}})
+                                     "recipes": stored})
     return 0
 
 

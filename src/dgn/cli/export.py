@@ -17,12 +17,12 @@ Written to the output folder (default: export in the run folder):
 
 Every file is loaded again and compared with the model before it is kept. The graphs use MindSpore's own operators only;
 the warp consists of gathers, which MindSpore Lite runs. --format onnx writes decoder and encoder alone, and needs
-onnxruntime.
+onnxruntime; --format safetensors writes the weights alone, by name, into weights.safetensors.
 
 Which MindSpore Lite: Atlas with Ascend 310 takes Lite 2.0 (CANN 6), which reads MindIR 1 only: --mindir-version 1.
 310P, 310B, 910B and CPU take Lite 2.7 and newer, which reads the MindIR 3 that MindSpore writes; on Ascend with fixed
-shapes (--batch). --mindir-version 1 rewrites decoder.mindir and inference_lite.mindir, for a fixed number of samples
-(default 1), after the comparison; the default folder is then export_mindir1.
+shapes (--target ascend). --mindir-version 1 rewrites decoder.mindir and inference_lite.mindir, for a fixed number of
+samples (default 1), after the comparison; the default folder is then export_mindir1.
 """
 
 from __future__ import annotations
@@ -32,11 +32,23 @@ from pathlib import Path
 from typing import Optional
 
 from dgn.cli import add_device, positive, user_path
+from dgn.errors import UserError
+
+FREE = 0  # value of --batch free
 
 
-def batch(text: str) -> Optional[int]:
-    """A number of samples; None for "free"."""
-    return None if text == "free" else positive(text)
+def batch(text: str) -> int:
+    """A number of samples, or FREE."""
+    return FREE if text == "free" else positive(text)
+
+
+def samples(chosen: Optional[int], target: str) -> Optional[int]:
+    """Samples of a call for --batch and --target; None: any number for the decoder. Raises UserError if the runtime of
+    the target takes no free number."""
+    if target == "ascend" and chosen == FREE:
+        raise UserError("--target ascend needs fixed shapes, as MindSpore Lite has there: give --batch N, or leave it "
+                        "out for 1")
+    return chosen or (1 if target == "ascend" else None)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="folder of the files (default: export, or export_mindir1, in the run folder)")
     parser.add_argument("--batch", type=batch, default=None,
                         help="samples of a call, or free (default): any number for the decoder, one for inference")
+    parser.add_argument("--target", choices=["any", "ascend"], default="any",
+                        help="ascend: fixed shapes, for MindSpore Lite on 310P, 310B, 910B (--batch is 1 by default)")
     parser.add_argument("--steps", type=positive,
                         help="Langevin steps of a call of the inference (default: inference.steps of the run)")
-    parser.add_argument("--format", choices=["mindir", "onnx"], default="mindir")
+    parser.add_argument("--format", choices=["mindir", "onnx", "safetensors"], default="mindir")
     parser.add_argument("--mindir-version", type=int, choices=[1, 3], default=3,
                         help="of the MindIR files; 1 for MindSpore Lite 2.0 (default %(default)s)")
     add_device(parser)
@@ -58,10 +72,13 @@ def run(args: argparse.Namespace) -> int:
     from dgn.export.export import export_run
     from dgn.run import load
 
+    count = samples(args.batch, args.target)
     trained = load(args.run_folder, args.device)
     output = Path(args.output) if args.output else None
-    about = export_run(trained, output, args.format, args.mindir_version, args.batch, args.steps)
+    about = export_run(trained, output, args.format, args.mindir_version, count, args.steps)
     folder = output or trained.folder.output / ("export_mindir1" if args.mindir_version == 1 else "export")
+    if "weights" in about:
+        print(f"{folder / about['weights']['file']}: {len(about['weights']['outputs'])} arrays, read again and equal")
     for name in ("decoder", "encoder", "inference", "inference_lite"):
         if name in about:
             entry = about[name]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -20,6 +21,10 @@ from dgn import device, recipe
 from dgn.cli import add_device, user_path
 from dgn.errors import Interrupted, RunFailed, UserError
 from dgn.run_folder import RunFolder, held_out_files
+
+log = logging.getLogger(__name__)
+
+FEW_SAMPLES = 8  # of a batch in each process; a choice, not measured on a device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +112,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def for_processes(config: cfg.Config, size: int) -> cfg.Config:
-    """The config with batches that so many processes can share. Raises UserError if the batch cannot be divided."""
+    """The config with batches that so many processes can share; with a warning if each has few samples of a batch.
+    Raises UserError if the batch cannot be divided."""
+    share = config.training.batch_size // size
+    if size > 1 and share < FEW_SAMPLES:
+        log.warning("training.batch_size is %d, so each of %d processes computes %d samples, too few for a device; use "
+                    "fewer processes or a larger batch",
+                    config.training.batch_size, size, share)
     if config.training.shards % size == 0:
         return config
     if config.training.batch_size % size:

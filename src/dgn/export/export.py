@@ -20,7 +20,7 @@ from dgn.inference import langevin, unseen
 from dgn.nets.model import decode
 from dgn.run import Run
 
-FORMATS = ("mindir", "onnx")
+FORMATS = ("mindir", "onnx", "safetensors")
 MINDIR_VERSIONS = (1, 3)
 
 
@@ -28,7 +28,7 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
                batch: Optional[int] = None, steps: Optional[int] = None) -> Dict[str, Any]:
     """Writes decoder, encoder, inference and inference_lite (see `dgn export --help`) and export.json into a folder.
 
-    output: the folder (default: export, or export_mindir1, in the run folder); format: mindir or onnx; mindir_version:
+    output: the folder (default: export, or export_mindir1, in the run folder); format: one of FORMATS; mindir_version:
     3, as MindSpore writes, or 1 for MindSpore Lite 2.0; batch: samples in a call (default: any number for the decoder
     and 1 for inference; of version 1: 1); steps: Langevin steps in a call (default: inference.steps).
 
@@ -37,15 +37,19 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
     RunFailed if a file cannot be written or differs.
     """
     lite2 = mindir_version == 1
-    if format == "onnx" and lite2:
-        raise UserError("--format onnx has no MindIR version")
+    if format != "mindir" and lite2:
+        raise UserError(f"--format {format} has no MindIR version")
     if format == "onnx" and batch is None:
         raise UserError("--format onnx needs a fixed number of samples: --batch 1")
     saved = cells.saved_checkpoint(run)
     folder = output or run.folder.output / ("export_mindir1" if lite2 else "export")
-    entries = {"decoder": _export_decoder(run, folder / f"decoder.{format}", batch or (1 if lite2 else None), lite2)}
-    if run.start is not None and all(group.sampled for group in run.model.groups):
-        entries["encoder"] = _export_encoder(run, folder / f"encoder.{format}", batch or 1, lite2)
+    if format == "safetensors":
+        entries = {"weights": _export_weights(run, folder / "weights.safetensors")}
+    else:
+        count = batch or (1 if lite2 else None)
+        entries = {"decoder": _export_decoder(run, folder / f"decoder.{format}", count, lite2)}
+        if run.start is not None and all(group.sampled for group in run.model.groups):
+            entries["encoder"] = _export_encoder(run, folder / f"encoder.{format}", batch or 1, lite2)
     if format == "mindir" and not run.config.data.frames:
         count, steps = batch or 1, steps or run.config.inference.steps
         sampler = cells.load_sampler(run.config, run.model, saved, steps)
@@ -63,6 +67,13 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
              "versions": device.versions(), **entries}
     write_json(folder / "export.json", about)
     return about
+
+
+def _export_weights(run: Run, path: Path) -> Dict[str, Any]:
+    """Writes the generators' weights, not folded; returns their entry of export.json."""
+    weights = dict(run.model.parameters_and_names())
+    files.write_weights(weights, path)
+    return {"file": path.name, "outputs": {name: list(weight.shape) for name, weight in weights.items()}}
 
 
 def _export_decoder(run: Run, path: Path, count: Optional[int], lite2: bool) -> Dict[str, Any]:

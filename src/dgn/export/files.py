@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, List, Mapping, Optional, Sequence
 
 import mindspore as ms
 import numpy as np
@@ -51,6 +51,22 @@ def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Seq
                 else:
                     shutil.copyfile(fresh, beside)
     return difference
+
+
+def write_weights(weights: Mapping[str, ms.Parameter], path: Path) -> None:
+    """Writes parameters by name to a .safetensors file by MindSpore's own writer, and reads it again. Raises RunFailed
+    if it cannot be written, or reads other values; nothing is then left at `path`."""
+    with disk_errors(path), tempfile.TemporaryDirectory(dir=plain_folder(), prefix="dgn-export-") as scratch:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(scratch) / "weights.safetensors"
+        ms.save_checkpoint([{"name": name, "data": weight} for name, weight in weights.items()], str(fresh),
+                           format="safetensors")
+        stored = ms.load_checkpoint(str(fresh), format="safetensors")
+        for name, weight in weights.items():
+            if name not in stored or not np.array_equal(stored[name].asnumpy(), weight.asnumpy()):
+                raise RunFailed(f"{path} read again has other values of {name}; it was not kept")
+        with replacing(path) as beside:
+            shutil.copyfile(fresh, beside)
 
 
 def plain_folder() -> Path:

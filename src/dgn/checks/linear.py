@@ -1,4 +1,4 @@
-"""Small models whose answers are known in closed form."""
+"""A model whose posterior is known in closed form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Definitions in NumPy, float64, written for reading: the operators and models are compared with them."""
+"""Definitions in NumPy, float64, written for reading: operators and models are compared with them, by the tests too."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def numpy_deconv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dout: np.n
     taps = [(k, l, np.s_[:, :, k:k + height * stride:stride, l:l + width * stride:stride])
             for k, l in np.ndindex(kernel, kernel)]
     for k, l, window in taps:
-        full[window] += np.einsum("nchw,co->nohw", x, weight[:, :, k, l])
+        full[window] += _contract("nchw,co->nohw", x, weight[:, :, k, l])
     cropped = np.s_[:, :, crop:crop + height * stride, crop:crop + width * stride]
     out = full[cropped] + bias[:, None, None]
     if relu:
@@ -70,9 +70,19 @@ def numpy_deconv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dout: np.n
     dfull, dx, dweight = np.zeros_like(full), np.zeros_like(x), np.zeros_like(weight)
     dfull[cropped] = dout
     for k, l, window in taps:
-        dx += np.einsum("nohw,co->nchw", dfull[window], weight[:, :, k, l])
-        dweight[:, :, k, l] = np.einsum("nchw,nohw->co", x, dfull[window])
+        dx += _contract("nohw,co->nchw", dfull[window], weight[:, :, k, l])
+        dweight[:, :, k, l] = _contract("nchw,nohw->co", x, dfull[window])
     return out, dx, dweight, dout.sum((0, 2, 3))
+
+
+def numpy_conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dout: np.ndarray) -> Arrays:
+    """A convolution of stride 1 with an odd kernel, as the transposed one with flipped kernels: output and gradients as
+    numpy_deconv."""
+    def flipped(kernels: np.ndarray) -> np.ndarray:
+        return kernels[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+
+    out, dx, dweight, dbias = numpy_deconv(x, flipped(weight), bias, dout, 1, False)
+    return out, dx, flipped(dweight), dbias
 
 
 def numpy_stack(weights: Mapping[str, np.ndarray], prefix: str, architecture: Architecture,

@@ -1,0 +1,69 @@
+"""One comparison of a device's result with what it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, NamedTuple, Sequence
+
+import numpy as np
+
+from dgn.config import Config
+
+# Largest relative errors, ||result - expected|| / ||expected||: choices, not measurements on a device. float32 has 24
+# bits; HF32 and TF32 have 11, as float16.
+FLOAT32, SIXTEEN_BITS = 1e-4, 2e-2
+
+
+class Check(NamedTuple):
+    """The error of one quantity, and the largest that passes."""
+
+    name: str
+    error: float
+    tolerance: float
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is a number within the tolerance."""
+        return self.error <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Setup:
+    """config: the recipe whose shapes are used; batch: samples; devices: of the training on several; quick: less of
+    everything."""
+
+    config: Config
+    batch: int
+    devices: int = 1
+    quick: bool = False
+
+    @property
+    def tolerance(self) -> float:
+        """Of operators, whose inputs and weights are float32."""
+        return SIXTEEN_BITS if self.config.numerics.hf32 else FLOAT32
+
+
+def relative_error(result: np.ndarray, expected: np.ndarray) -> float:
+    """||result - expected|| / ||expected||; infinite for other shapes, NaN for values that are not finite."""
+    if result.shape != expected.shape:
+        return float("inf")
+    expected = expected.astype(np.float64)
+    scale = max(float(np.linalg.norm(expected)), 1e-30)
+    return float(np.linalg.norm(result.astype(np.float64) - expected)) / scale
+
+
+def largest_error(results: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """The largest relative error of several arrays; infinite if their number differs."""
+    if len(results) != len(expected):
+        return float("inf")
+    return float(np.max([relative_error(a, b) for a, b in zip(results, expected)]))  # it propagates NaN
+
+
+def guarded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
+    """The checks, and a failed one in place of what an exception leaves out: a device may lack an operator."""
+    try:
+        yield from checks
+    except Exception as error:  # whatever a device's library raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        yield Check(name, float("inf"), 0.0, f"{type(error).__name__}: {reason}")

@@ -1,0 +1,140 @@
+"""The model, the sampler, R1, 16-bit layers and export."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Iterator
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from dgn import config as cfg
+from dgn import device
+from dgn.checks.check import SIXTEEN_BITS, Check, Setup, largest_error, relative_error
+from dgn.checks.linear import LinearModel, linear_posterior
+from dgn.checks.reference import numpy_stack, numpy_warp
+from dgn.checks.trainings import BY_OPERATORS
+from dgn.config import changed
+from dgn.export import cells, files
+from dgn.inference import langevin
+from dgn.inference.energy import Energy
+from dgn.nets.build import make_model
+from dgn.nets.discriminator import Conv
+from dgn.nets.model import Decoded, Model, decode
+from dgn.training.adversarial import Critic
+
+SAMPLES = 8
+BFLOAT16 = 5e-2  # of an image with 8 bits in the hidden layers
+DIFFERENCE = 3e-3  # of the finite difference of R1, relative to the weights
+MOMENTS = 0.04  # of the posterior's mean and covariance: of the order of 1, from 2,000 chains with a finite step
+
+
+def decoder(setup: Setup) -> Iterator[Check]:
+    """The decoder against NumPy."""
+    model = _model(setup.config)
+    if model.branches[1].spline is not None or model.refine is not None:
+        return  # not in the definition in NumPy
+    weights = {name: p.asnumpy().astype(np.float64) for name, p in cells.fold(model).parameters_and_names()}
+    latents = _latents(model)
+    stacks = [numpy_stack(weights, f"branches.{g}.stack", branch.stack.architecture, z.astype(np.float64))
+              for g, (branch, z) in enumerate(zip(model.branches, latents))]
+    appearance, displacement = 0.5 * stacks[0] + 0.5, model.branches[1].max_pixels * stacks[1]
+    image, *_ = numpy_warp(appearance, displacement, np.zeros_like(appearance))
+    names = Decoded._fields
+    for name, result, expected in zip(names, decode(model, *latents), (image, appearance, displacement)):
+        yield Check(f"decoder, {name}", relative_error(result, expected), setup.tolerance)
+
+
+def _model(config: cfg.Config) -> Model:
+    """The recipe's model with the operators of accelerators."""
+    return make_model(changed(config, model=BY_OPERATORS))
+
+
+def _latents(model: Model) -> langevin.Arrays:
+    return tuple(noise[0] for noise in langevin.draw_noise(model, 1, SAMPLES, 0, "check"))
+
+
+def posterior(setup: Setup) -> Iterator[Check]:
+    """Langevin dynamics on a linear model, whose posterior has a closed form."""
+    rng, sigma, calls = np.random.default_rng(7), 0.8, 120
+    a, b = 0.7 * rng.standard_normal((2, 5)), 0.7 * rng.standard_normal((3, 5))
+    x = rng.standard_normal(5).astype(np.float32)
+    model, images = LinearModel(a, b), x[None].repeat(2000, 0)
+    sampler = langevin.Langevin(Energy(model), 0.12, 10)
+    latents, samples = tuple(np.zeros((len(images), *group.shape), np.float32) for group in model.groups), []
+    for call in range(calls):
+        noise = langevin.draw_noise(model, 10, len(images), 3, "check", call)
+        latents, _ = langevin.sample(sampler, images, None, sigma, latents, noise)
+        if call >= calls // 2 and call % 10 == 0:
+            samples.append(np.concatenate(latents, 1))
+    chains, (mean, covariance) = np.concatenate(samples), linear_posterior(a, b, x, sigma)
+    yield Check("posterior's mean, largest difference", float(np.abs(chains.mean(0) - mean).max()), MOMENTS)
+    yield Check("posterior's covariance, largest difference", float(np.abs(np.cov(chains.T) - covariance).max()),
+                MOMENTS)
+
+
+class SmoothScore(nn.Cell):
+    """Two convolutions with tanh, (N, C, H, W) -> (N,). With ReLU the gradient to the image jumps as weights change, so
+    that finite differences of R1 do not converge to its derivative."""
+
+    def __init__(self, channels: int, hidden: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.layers = nn.CellList([Conv(channels, hidden, 3, rng, "stock"), Conv(hidden, 1, 3, rng, "stock")])
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.reduce_mean(ops.tanh(self.layers[1](ops.tanh(self.layers[0](x)))), (1, 2, 3))
+
+
+def r1(setup: Setup) -> Iterator[Check]:
+    """The derivative of the critic's loss with R1 by its weights, which is a second derivative, along the gradient
+    itself against a finite difference."""
+    model, rng = _model(setup.config), np.random.default_rng(2)
+    net = SmoothScore(model.channels, setup.config.training.critic_width, rng)
+    critic, weights = Critic(net, 1e3), ms.ParameterTuple(net.trainable_params())
+    x, fake = (Tensor(rng.random((SAMPLES, model.channels, model.size, model.size), np.float32)) for _ in range(2))
+    _, gradients = ms.value_and_grad(critic, None, weights, has_aux=True)(x, fake)
+    start, slopes = [weight.asnumpy().copy() for weight in weights], [g.asnumpy().astype(np.float64) for g in gradients]
+    length = sum(np.square(slope).sum() for slope in slopes) ** 0.5
+    step = DIFFERENCE * sum(np.square(value).sum() for value in start) ** 0.5  # relative to the weights' norm
+    ends = []
+    for sign in (1, -1):
+        for weight, value, slope in zip(weights, start, slopes):
+            ops.assign(weight, Tensor((value + sign * step / length * slope).astype(np.float32)))
+        ends.append(float(critic(x, fake)[0].asnumpy()))
+    difference = (ends[0] - ends[1]) / (2 * step)
+    yield Check("R1, derivative by the weights", abs(length - difference) / length, SIXTEEN_BITS)
+
+
+def sixteen_bits(setup: Setup) -> Iterator[Check]:
+    """The decoder with 16-bit hidden layers against float32."""
+    model = _model(changed(setup.config, model={"precision": "float32"}))
+    latents = _latents(model)
+    expected = [part for part in decode(model, *latents) if part is not None]
+    for precision, tolerance in (("float16", SIXTEEN_BITS), ("bfloat16", BFLOAT16)):
+        if precision == "bfloat16" and device.current() != "Ascend":
+            continue  # not offered there
+        mixed = _model(changed(setup.config, model={"precision": precision}))
+        parts = [part for part in decode(mixed, *latents) if part is not None]
+        yield Check(f"decoder in {precision}", largest_error(parts, expected), tolerance)
+
+
+def export(setup: Setup) -> Iterator[Check]:
+    """Decoder and inference as MindIR, loaded again on this device, against the live model."""
+    model, steps, sigma = _model(setup.config), 2, cfg.last_sigma(setup.config)
+    portable = cells.portable(setup.config)
+    exported, latents = cells.fold(make_model(portable)), _latents(model)
+    tolerance = max(files.TOLERANCE, setup.tolerance)
+    with tempfile.TemporaryDirectory(dir=files.plain_folder()) as folder:
+        expected = [part for part in decode(model, *latents) if part is not None]
+        yield Check("decoder.mindir", files.write(exported, latents, Path(folder) / "decoder.mindir", expected),
+                    tolerance)
+        sampler = langevin.make_sampler(langevin.make_energy(exported, portable), portable, steps)
+        images = np.random.default_rng(0).random((SAMPLES, model.channels, model.size, model.size), np.float32)
+        noise = langevin.draw_noise(model, steps, SAMPLES, 1, "check")
+        live = langevin.make_sampler(langevin.make_energy(model, setup.config), setup.config, steps)
+        wanted, _ = langevin.sample(live, images, None, sigma, latents, noise)
+        inputs = [images, *latents, *(n for n, group in zip(noise, model.groups) if group.sampled)]
+        yield Check("inference.mindir", files.write(cells.Inference(sampler, sigma), inputs,
+                                                    Path(folder) / "inference.mindir", wanted), tolerance)

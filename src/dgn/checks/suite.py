@@ -1,0 +1,62 @@
+"""All checks of a device, and times and a trace of what it was checked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List
+
+from dgn.bench import graphs, parts
+from dgn.bench.profile import profile
+from dgn.checks import models, operators, trainings
+from dgn.checks.check import Check, Setup, guarded
+
+GROUPS: Dict[str, Callable[[Setup], Iterator[Check]]] = {
+    "operators": operators.checks, "decoder": models.decoder, "sampler": models.posterior, "R1": models.r1,
+    "16-bit layers": models.sixteen_bits, "export": models.export, "trainings": trainings.checks}
+
+
+@dataclass
+class Results:
+    """checks: by group; speed: times, operators and compile time of graphs; notes: what could not be measured."""
+
+    checks: Dict[str, List[Check]] = field(default_factory=dict)
+    speed: Dict[str, Any] = field(default_factory=dict)
+    notes: List[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> List[Check]:
+        """The checks that did not pass, those that could not run among them."""
+        return [check for checks in self.checks.values() for check in checks if not check.passed]
+
+
+def run(setup: Setup, folder: Path, say: Callable[[str], None]) -> Results:
+    """Runs every check, then measures; the trace goes into `folder`. say: prints a line as it becomes known.
+
+    A measurement that fails is a note: it says nothing about the numbers.
+    """
+    results = Results()
+    for name, checks in GROUPS.items():
+        results.checks[name] = []
+        for check in guarded(name, checks(setup)):
+            results.checks[name].append(check)
+            say(line(check))
+    measures: Dict[str, Callable[[], Any]] = {
+        "graphs": lambda: {name: graphs.compiled_size(*graph)._asdict()
+                           for name, graph in graphs.training_graphs(setup.config, setup.batch)},
+        "trace": lambda: profile(setup.config, setup.batch, 1 if setup.quick else 5, folder).name}
+    if not setup.quick:
+        measures["times"] = lambda: parts.report(parts.measure(setup.config, parts.Setup(setup.batch, 5, 5)))
+    for what, measure in measures.items():
+        try:
+            results.speed[what] = measure()
+        except Exception as error:  # whatever a device's library raises
+            results.notes.append(f"{what}: {type(error).__name__}: {str(error).strip().splitlines()[:1]}")
+            say(f"     not measured: {results.notes[-1]}")
+    return results
+
+
+def line(check: Check) -> str:
+    """A check as a line of output."""
+    return (f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.error:.1e} (allowed {check.tolerance:.0e})"
+            + (f"; {check.note}" if check.note else ""))

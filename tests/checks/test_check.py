@@ -1,0 +1,91 @@
+"""The check of a device: its dry run on CPU, what it does with wrong results, and its report."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from mindspore import ops
+
+from dgn import recipe
+from dgn.__main__ import main
+from dgn.bench import profile
+from dgn.bench.calls import matrix_product
+from dgn.checks import operators, report, suite, trainings
+from dgn.checks.check import Check, Setup, guarded, largest_error, relative_error
+from dgn.cli.check import QUICK
+
+
+@pytest.mark.slow
+def test_the_dry_run_passes_on_cpu_and_writes_its_report(tmp_path, capsys):
+    assert main(["check", "--device", "CPU", "--quick", "--output", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "FAIL" not in printed and "not measured" not in printed and "checks passed on CPU" in printed
+    stored = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert stored["passed"] and set(stored["checks"]) == set(suite.GROUPS) and all(stored["checks"].values())
+    assert set(stored["versions"]) >= {"mindspore", "python"} and stored["numerics"]["hf32"] is False
+    assert stored["graphs"]["sampler, 1 steps"]["seconds"] > 0
+    assert list((tmp_path / "out" / stored["trace"]).rglob("trace_view.json"))
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert text.startswith("# Device check: all ") and "| GridSampleWarp, gradients |" in text
+
+
+def test_a_wrong_operator_fails():
+    setup, rng = Setup(recipe.load(None, QUICK), 4, quick=True), np.random.default_rng(0)
+    x = rng.standard_normal((4, 3)).astype(np.float32)
+    right = operators._elementwise(np.tanh, lambda x: 1 - np.tanh(x) ** 2)
+    for function, expected in ((ops.tanh, [True, True]), (ops.relu, [False, False])):
+        case = operators.Case("tanh", operators.Function(function), (x,), right)
+        assert [check.passed for check in operators.compare(case, setup.tolerance, rng)] == expected
+
+
+def test_errors_are_relative_and_what_is_not_finite_fails():
+    a = np.array([3.0, 4.0])
+    assert relative_error(a * 1.01, a) == pytest.approx(0.01) and relative_error(a[:1], a) == float("inf")
+    assert largest_error([a, 2 * a], [a, a]) == pytest.approx(1.0) and largest_error([a], [a, a]) == float("inf")
+    assert not Check("x", float("nan"), 1.0).passed and Check("x", 1e-5, 1e-4).passed
+    assert not Check("x", largest_error([a, np.array([np.nan, 1.0])], [a, a]), 1.0).passed
+
+
+def test_an_operator_that_a_device_lacks_is_a_failed_check_and_in_the_report(tmp_path):
+    def broken():
+        yield Check("first", 0.0, 1e-4)
+        raise RuntimeError("Unsupported op [X] on | device\nmore lines")
+
+    first, missing = guarded("X", broken())
+    assert first.passed and not missing.passed and missing.note == "RuntimeError: Unsupported op [X] on | device"
+    results = suite.Results({"operators": [first, missing]}, notes=["trace: RuntimeError: no profiler"])
+    report.write(results, Setup(recipe.load(None, QUICK), 4), tmp_path)
+    stored = json.loads((tmp_path / "report.json").read_text())
+    assert not stored["passed"] and stored["checks"]["operators"][1]["error"] is None
+    text = (tmp_path / "report.md").read_text()
+    assert "1 of 2 checks failed" in text and "Unsupported op [X] on \\| device" in text and "no profiler" in text
+
+
+def test_the_trainings_have_the_same_operators():
+    for quick in (True, False):
+        setup = Setup(recipe.load(None, ["model.deconv=stock", "model.warp=grid_sample"]), 4, quick=quick)
+        configs = trainings.trainings(setup)
+        assert list(configs) == ["images", "clips", "critic"] and configs["clips"].data.frames == 3
+        assert {config.model.deconv for config in configs.values()} == {"stock"}
+        assert {config.model.warp for config in configs.values()} == {"grid_sample"}
+
+
+def test_curves_that_differ_fail():
+    here = {"images losses": np.ones(3), "images weights": np.ones(4)}
+    there = {"images losses": np.ones(3) * 1.01, "images weights": np.ones(4) * 1.01}
+    assert [check.passed for check in trainings.compare("{}", here, here)] == [True, True]
+    assert [check.passed for check in trainings.compare("{}", here, there)] == [False, True]
+
+
+def test_recipes_with_other_shapes_are_refused(capsys, tmp_path):
+    for setting in ("data.frames=3", "model.kind=plain", "model.appearance=label"):
+        assert main(["check", "--device", "CPU", "--set", setting, "--output", str(tmp_path / "out")]) == 2
+        assert "check needs a recipe of images" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trace_is_written(tmp_path):
+    folder = profile.trace([matrix_product(8, np.random.default_rng(0))], tmp_path, 1)
+    assert list(folder.rglob("trace_view.json"))
