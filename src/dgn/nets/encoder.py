@@ -93,7 +93,7 @@ class StartEncoder(nn.Cell):
         parts = (x, ERROR_GAIN * (x - decoded[0]))
         if self.warps:
             parts = parts + (decoded[1],)
-        return ops.concat(parts, 1)
+        return ops.cat(parts, 1)
 
     def means(self, outputs: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
         """The latents among the outputs; see Encoder."""
