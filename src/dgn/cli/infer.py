@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.data.open import check_output, open_images
     from dgn.data.source import to_images
     from dgn.evaluation.reconstruction import reconstruction_errors
-    from dgn.files import check_outside, new_folder, write_arrays
+    from dgn.files import check_outside, new_folder, png_name, write_arrays
     from dgn.inference.latents import given_latents
     from dgn.run import load
 
@@ -55,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
     check_output(Path(args.output), trained.config.data)
     source = open_images(cfg.with_format(trained.config.data, args.format), args.images)
     given = given_latents(trained.model.groups, source)
-    output = new_folder(Path(args.output))
     names = [source.name(index) for index in range(len(source))]
+    for name in names:
+        png_name(name)  # refused before the inference, not after it
+    output = new_folder(Path(args.output))
     latents, errors = [], []
     shown: tuple = ()
     frames = trained.config.data.frames
