@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from tests.training.tiny import write_images
 
 @pytest.fixture(scope="session", autouse=True)
 def device() -> str:
-    return devices.start("CPU")
+    name = devices.start("CPU")
+    gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
+    return name
 
 
 @pytest.fixture(scope="module")

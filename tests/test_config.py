@@ -103,6 +103,17 @@ def test_numbers_beyond_32_bits_are_refused_by_name(huge):
         cfg.changed(cfg.Config(), training={"epochs": 2 ** 31})
 
 
+@pytest.mark.parametrize("text, message", [
+    ("[" * 500, "nested too deeply|not valid YAML"), ("training: {learning_rate: &a [*a]}", "line 1: a value must be"),
+    ("training: {learning_rate: &a [[0, *a]]}", "line 1: a value must be"),
+    ("training: {reinit_appearance: [[[[[1]]]]]}", "line 1: a value must be")])
+def test_lists_without_end_are_refused(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        recipe.load(write(tmp_path, text))
+    with pytest.raises(UserError, match="is not a YAML value"):
+        recipe.load(None, ["training.learning_rate=" + "[" * 500])
+
+
 def test_missing_file_and_malformed_settings(tmp_path):
     with pytest.raises(UserError, match=r"no config file .*nowhere.yaml"):
         recipe.load(tmp_path / "nowhere.yaml")

@@ -6,6 +6,7 @@ This module imports MindSpore inside its functions: versions must be checked, an
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import platform
 import re
@@ -105,11 +106,14 @@ def import_mindspore() -> None:
     if 0 <= space < ADDRESS_SPACE:
         raise UserError(f"ulimit -v leaves this process {space / 1e9:.1f} GB of address space, and MindSpore needs "
                         f"{ADDRESS_SPACE / 1e9:.1f} GB at the least; raise the limit")
+    loaded = "mindspore" in sys.modules
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"MindSpore cannot be imported: {reason}; dgn doctor shows what is missing") from None
+    if not loaded:
+        gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
 
 
 def current() -> str:

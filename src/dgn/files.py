@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, Union
@@ -13,6 +14,8 @@ from typing import Any, Iterator, Union
 import numpy as np
 
 from dgn.errors import RunFailed, UserError
+
+LONGEST_NAME = 251  # bytes: Linux allows 255, and .png or .npy is added
 
 
 @contextmanager
@@ -30,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises RunFailed naming the path if it cannot be written; an existing file is then unchanged.
     """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    name = path.name[-32:]  # with the suffix, by which writers choose a format; the whole may be as long as possible
+    temporary = path.with_name(f".{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}-{name}")
     try:
         with disk_errors(path):
             if path.exists() and not path.is_file():  # root could replace even a device such as /dev/null
@@ -95,9 +99,12 @@ def escaped(path: object) -> str:
 
 def png_name(name: str) -> str:
     """The name of the PNG file of an image: unchanged if it ends in .png, else with .png added, so that a.jpg and
-    a.png have different ones. Raises UserError if the name leads out of its folder."""
+    a.png have different ones. Raises UserError if the name leads out of its folder, or is too long for more."""
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"the image name {name!r} leads out of the output folder")
+    if len(os.fsencode(Path(name).name)) > LONGEST_NAME:
+        raise UserError(f"{name}: the name has more than {LONGEST_NAME} bytes, and files named after it would have too "
+                        "many; rename it")
     return name if name.lower().endswith(".png") else f"{name}.png"
 
 

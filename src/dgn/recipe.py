@@ -32,6 +32,7 @@ RENAMED = {
 }
 REMOVED = ("training.start_with",)  # version 0.1 wrote it into every run folder; its only used value was "all"
 _NULL = ("null", "Null", "NULL", "~")
+_DEEPEST = 3  # lists in lists: a schedule has two
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -150,10 +151,12 @@ def _read_file(path: Path) -> Dict[str, Origin]:
         raise UserError(f"cannot read config {path}: {error}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply") from None
     values: Dict[str, Origin] = {}
     for section, content in _mapping(root, path, "a config").items():
         for key, node in _mapping(content, path, section).items():
-            values[f"{section}.{key}"] = Origin(_value(node, path), _line(path, node))
+            values[f"{section}.{key}"] = Origin(_value(node, _line(path, node)), _line(path, node))
     return values
 
 
@@ -173,12 +176,13 @@ def _mapping(node: Optional[yaml.Node], path: Path, what: str) -> Dict[str, yaml
     return entries
 
 
-def _value(node: yaml.Node, path: Path) -> Value:
+def _value(node: yaml.Node, where: str, depth: int = 0) -> Value:
+    """A node as text or nested lists. Raises UserError for keys and values, and for a list in itself (an alias)."""
     if isinstance(node, yaml.ScalarNode):
         return None if not node.style and node.value in ("", *_NULL) else str(node.value)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, path) for item in node.value]
-    raise UserError(f"{_line(path, node)}: a value must be text, a number or a list, not keys and values")
+    if isinstance(node, yaml.SequenceNode) and depth < _DEEPEST:
+        return [_value(item, where, depth + 1) for item in node.value]
+    raise UserError(f"{where}: a value must be text, a number or a list of them, not keys and values")
 
 
 def _line(path: Path, node: yaml.Node) -> str:
@@ -210,9 +214,9 @@ def _convert(origin: Origin, hint: Any, key: str) -> Any:
 def _parse(text: str, origin: Origin) -> Value:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         raise UserError(f"{origin.where}: {text!r} is not a YAML value") from None
-    return None if node is None else _value(node, Path(origin.where))
+    return None if node is None else _value(node, origin.where)
 
 
 def _wrong(origin: Origin, key: str, expected: str) -> UserError:

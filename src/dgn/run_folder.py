@@ -38,7 +38,10 @@ RESULTS = "metrics.json"
 def held_out_files(path: Path) -> Optional[List[str]]:
     """Names of the held-out files of the run in `path`, in order; None if there is no run, or it has recorded none."""
     try:
-        return [str(name) for name in json.loads((path / HELD_OUT).read_text(encoding="utf-8"))]
+        names = json.loads((path / HELD_OUT).read_text(encoding="utf-8"))
+        if not isinstance(names, list):
+            raise ValueError("not a list")
+        return [str(name) for name in names]
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
@@ -142,14 +145,17 @@ class RunFolder:
         append_line(self.metrics, json.dumps(record))
 
     def records(self) -> List[Dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a killed process left unfinished is dropped."""
-        records = []
-        if self.metrics.exists():
-            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        """The lines of metrics.jsonl up to the first damaged one: a killed process may leave the last unfinished."""
+        records: List[Dict[str, Any]] = []
+        if self.metrics.is_file():
+            for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
-                    records.append(json.loads(line))
+                    record = json.loads(line)
                 except ValueError:
                     break
+                if not (isinstance(record, dict) and "epoch" in record):
+                    break
+                records.append(record)
         return records
 
     def rewind(self, epoch: int) -> None:

@@ -74,7 +74,7 @@ def test_mistakes_are_named(tmp_path, images):
     with pytest.raises(UserError, match="no such folder"):
         labels.read(tmp_path / "nowhere")
     (tmp_path / "labels.csv").write_text("name,view\na.png,3\n")
-    with pytest.raises(UserError, match="labels.csv is not as it should be: KeyError.'file'"):
+    with pytest.raises(UserError, match="labels.csv has no column file"):
         labels.read(tmp_path)
     (tmp_path / "labels.csv").write_text("file,view\na.png,left\n")
     with pytest.raises(UserError, match="could not convert string to float: 'left'"):
@@ -86,3 +86,13 @@ def test_generated_expressions_are_people_by_seven():
     assert faces.factors(0).smile == 0 and faces.factors(1).smile == 1
     assert faces.factors(7).identity != faces.factors(0).identity and faces.factors(3).skin == faces.factors(0).skin
     assert FaceSource(3, 32, 2, population="frontal").factors(1).yaw == 0
+
+
+def test_a_table_of_a_spreadsheet(tmp_path):
+    """With a byte order mark and Windows line ends it is read; with semicolons the message says what is missing."""
+    table = tmp_path / "labels.csv"
+    table.write_bytes(b"\xef\xbb\xbffile,view\r\n000.png,15\r\n")
+    assert [(label.file, label.view) for label in labels.read(tmp_path)] == [("000.png", 15.0)]
+    table.write_bytes(b"file;view\r\n000.png;15\r\n")
+    with pytest.raises(UserError, match="has no column file; its columns must be separated by commas"):
+        labels.read(tmp_path)

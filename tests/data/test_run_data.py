@@ -13,8 +13,8 @@ import pytest
 import dgn
 from dgn.__main__ import main
 from dgn.config import Config
-from dgn.files import write_json
-from dgn.run_folder import HELD_OUT, RunFolder
+from dgn.files import png_name, write_json
+from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
 from tests.training.tiny import arguments, resume, write_images
 
 pytestmark = pytest.mark.slow
@@ -99,6 +99,33 @@ def test_results_that_cannot_be_written_are_printed(tmp_path, capsys):
     with pytest.raises(dgn.RunFailed, match="cannot write .*metrics.json"):
         folder.add_results(unseen={"msre": 12.5})
     assert capsys.readouterr().out == 'result: {"unseen": {"msre": 12.5}}\n'
+
+
+def test_damaged_records_of_a_run_are_read_up_to_the_damage(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", Config())
+    whole = b'{"epoch": 0}\n'
+    for damage in (b"\x89\xff\n", b"[]\n", b"3\n", b'{"epo', b"{}\n"):
+        folder.metrics.write_bytes(whole + damage + whole)
+        assert folder.records() == [{"epoch": 0}]
+    folder.metrics.unlink()
+    folder.metrics.mkdir()
+    assert folder.records() == []
+
+
+@pytest.mark.parametrize("text", ["3", "null", '{"a": 1}', "[", '"a"'])
+def test_a_damaged_list_of_held_out_files_is_named(tmp_path, text):
+    (tmp_path / HELD_OUT).write_text(text)
+    with pytest.raises(dgn.UserError, match="held_out.json is damaged"):
+        held_out_files(tmp_path)
+
+
+def test_names_of_the_greatest_length(tmp_path):
+    longest = "é" * 125 + ".json"
+    write_json(tmp_path / longest, 1)
+    assert [path.name for path in tmp_path.iterdir()] == [longest]
+    assert png_name("folder/" + longest[4:]) == "folder/" + longest[4:] + ".png"
+    with pytest.raises(dgn.UserError, match="more than 251 bytes"):
+        png_name(longest)
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path):

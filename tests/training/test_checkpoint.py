@@ -71,6 +71,8 @@ def test_damaged_newer_ones_never_push_out_the_one_just_written(state):
         (lambda c: (c / "weights.ckpt").unlink(), "weights.ckpt is missing"),
         (lambda c: (c / "manifest.json").unlink(), "manifest.json is missing"),
         (lambda c: (c / "manifest.json").write_text("{"), "manifest.json cannot be read"),
+        (lambda c: (c / "manifest.json").write_text("[3]"), "manifest.json cannot be read"),
+        (lambda c: (c / "manifest.json").write_text("{}"), "manifest.json does not list state.json"),
         (
             lambda c: (c / "z_app.npy").write_bytes((c / "z_app.npy").read_bytes()[:-4]),
             "z_app.npy is not as it was written",

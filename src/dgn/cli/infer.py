@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.data.source import to_images
     from dgn.errors import UserError
     from dgn.evaluation.reconstruction import reconstruction_errors
-    from dgn.files import check_outside, new_folder, write_arrays
+    from dgn.files import check_outside, new_folder, png_name, write_arrays
     from dgn.inference.latents import given_latents
     from dgn.run import load
 
@@ -63,8 +63,10 @@ def run(args: argparse.Namespace) -> int:
     steps = trained.default_steps(not args.by_langevin) if args.steps is None else args.steps
     if steps == 0 and (args.by_langevin or (trained.start is None and trained.encoder is None)):
         raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
-    output = new_folder(Path(args.output))
     names = [source.name(index) for index in range(len(source))]
+    for name in names:
+        png_name(name)  # refused before the inference, not after it
+    output = new_folder(Path(args.output))
     latents, errors = [], []
     shown: tuple = ()
     frames = trained.config.data.frames

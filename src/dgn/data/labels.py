@@ -108,11 +108,14 @@ def _centre_square(path: Path, cut: Cut) -> Crop:
 
 def _table(path: Path, delimiter: str, row_to_label: Callable[[Dict[str, str]], Label]) -> List[Label]:
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             return [row_to_label(row) for row in csv.DictReader(file, delimiter=delimiter)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}") from None
-    except (KeyError, ValueError, TypeError) as error:
+    except KeyError as error:
+        shown = "commas" if delimiter == "," else "tabs"
+        raise UserError(f"{path} has no column {error.args[0]}; its columns must be separated by {shown}") from None
+    except (ValueError, TypeError) as error:
         raise UserError(f"{path} is not as it should be: {error!r}") from None
 
 

@@ -23,6 +23,7 @@ from dgn.errors import RunFailed, Unreadable, UserError
 from dgn.files import check_utf8
 
 _SCHEMA = {"image": {"type": "bytes"}, "shape": {"type": "int32", "shape": [-1]}, "name": {"type": "string"}}
+_REFUSED = "\\:*?\"<>|`&;'"  # characters in names of files
 _CHUNK = 256  # images written at once
 
 
@@ -35,6 +36,9 @@ def pack(source: Source, path: Path) -> int:
     """
     if path.suffix != ".mindrecord":
         raise UserError(f"{path}: the name of a MindRecord file must end in .mindrecord")
+    refused = sorted(set(path.name) & set(_REFUSED))
+    if refused:
+        raise UserError(f"{path}: MindRecord allows no {' '.join(refused)} in the name of a file; choose another name")
     if path.exists():
         raise UserError(f"{path} already exists; choose another name")
     check_utf8(path)

@@ -147,6 +147,8 @@ def damage(checkpoint: Path) -> Optional[str]:
     """What is wrong with a checkpoint; None if every file is there and as it was written."""
     try:
         manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+        if "state.json" not in dict(manifest):
+            return "manifest.json does not list state.json"
         with ThreadPoolExecutor(_READERS) as readers:
             for name, digest in zip(manifest, readers.map(lambda name: sha256(checkpoint / name), manifest)):
                 if digest != manifest[name]:
