@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dgn.data import prepare
+from dgn.data import detect, prepare
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import Cut
 from dgn.data.faces import render, subject_factors
@@ -24,13 +24,20 @@ def photograph(path, at=None, size=160) -> None:
     assert cv2.imwrite(str(path), wall)
 
 
+def squares(boxes, size, margin=0.0) -> prepare.Cutter:
+    """A cutter whose detector gives the same boxes for every picture, or the next ones of an iterator."""
+    def found(picture):
+        return [np.array(box) for box in (boxes if isinstance(boxes, list) else next(boxes))]
+    return prepare.by_squares(found, size, margin)
+
+
 def test_the_haar_cascade_finds_a_drawn_face_and_the_rest_is_reported(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     photograph(photos / "a.png", (200, 90))
     photograph(photos / "b.png")
     (photos / "c.png").write_text("no picture")
-    report = prepare.crop_faces(photos, tmp_path / "out", 64, prepare.open_detector())
+    report = prepare.crop_faces(photos, tmp_path / "out", prepare.by_squares(detect.open_detector(), 64))
     assert (report.found, report.not_found) == (["a.png"], ["b.png"])
     assert [name for name, _ in report.unreadable] == ["c.png"]
     assert cv2.imread(str(tmp_path / "out" / "a.png")).shape == (64, 64, 3)
@@ -44,20 +51,20 @@ def test_the_largest_face_is_cut_with_its_margin_and_borders_are_repeated(tmp_pa
     photos.mkdir()
     ramp = np.tile(np.arange(100, dtype=np.uint8)[:, None, None], (1, 100, 3))
     cv2.imwrite(str(photos / "x.png"), ramp)
-    prepare.crop_faces(photos, tmp_path / "out", 40, lambda picture: [(50, 50, 4, 4), (-10, 20, 20, 20)], margin=0.5)
+    prepare.crop_faces(photos, tmp_path / "out", squares([(-10, 20, 20, 20), (50, 50, 4, 4)], size=40, margin=0.5))
     cut = cv2.imread(str(tmp_path / "out" / "x.png"))
     np.testing.assert_array_equal(cut[:, 0, 0], np.arange(10, 50))  # rows 10..49: 20 high, widened by 10 on both sides
 
 
 def test_detectors_and_folders_that_do_not_fit(tmp_path):
     with pytest.raises(UserError, match="no detector file"):
-        prepare.open_detector(str(tmp_path / "none.xml"))
+        detect.open_detector(str(tmp_path / "none.xml"))
     (tmp_path / "bad.xml").write_text("<xml>")
     with pytest.raises(UserError, match="not a cascade"):
-        prepare.open_detector(str(tmp_path / "bad.xml"))
+        detect.open_detector(str(tmp_path / "bad.xml"))
     (tmp_path / "bad.onnx").write_text("x")
     with pytest.raises(UserError, match="not a YuNet"):
-        prepare.open_detector(str(tmp_path / "bad.onnx"))
+        detect.open_detector(str(tmp_path / "bad.onnx"))
 
 
 def test_a_video_is_cut_by_one_square_and_its_frames_are_kept(tmp_path):
@@ -69,7 +76,7 @@ def test_a_video_is_cut_by_one_square_and_its_frames_are_kept(tmp_path):
     writer.release()
     (videos / "broken.mp4").write_text("no video")
     boxes = iter([[(30, 30, 20, 20)], [], [(32, 30, 20, 20), (0, 0, 4, 4)], [(34, 30, 20, 20)]] + 9 * [[]])
-    report = prepare.crop_clips(videos, "videos", tmp_path / "out", 16, lambda picture: next(boxes))
+    report = prepare.crop_clips(videos, "videos", tmp_path / "out", squares(boxes, size=16))
     assert report.found == ["talk.avi"] and report.unreadable[0][0] == "broken.mp4"
     frames = sorted((tmp_path / "out" / "talk.avi").iterdir())
     assert [f.name for f in frames] == [f"{k + 1:06d}.png" for k in range(12)]
@@ -85,7 +92,7 @@ def test_clips_of_frames_and_strips_are_cut_by_one_square_each(tmp_path):
         picture[10:30, 10 + 4 * k:30 + 4 * k] = 200  # it walks to the right through the square
         cv2.imwrite(str(tmp_path / "frames" / "joy" / f"P1_{k + 8}.jpg"), picture)
     boxes = iter([[(10, 10, 20, 20)], [(14, 10, 20, 20)], [(18, 10, 20, 20)]])
-    report = prepare.crop_clips(tmp_path / "frames", "frames", tmp_path / "out", 20, lambda picture: next(boxes))
+    report = prepare.crop_clips(tmp_path / "frames", "frames", tmp_path / "out", squares(boxes, size=20))
     assert report.found == ["joy/P1"]
     clip = ClipFolder(tmp_path / "out", "frames", 3, Cut(20))
     assert clip.name(0) == "joy/P1"
@@ -96,13 +103,13 @@ def test_clips_of_frames_and_strips_are_cut_by_one_square_each(tmp_path):
         (tmp_path / "nested" / place).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / "nested" / place), np.zeros((20, 20, 3), np.uint8))
     (tmp_path / "nested" / "a_1.png").write_bytes(b"")
-    report = prepare.crop_clips(tmp_path / "nested", "frames", tmp_path / "whole", 16, lambda picture: [(0, 0, 16, 16)])
+    report = prepare.crop_clips(tmp_path / "nested", "frames", tmp_path / "whole", squares([(0, 0, 16, 16)], size=16))
     assert report.found == ["a/b"] and report.unreadable[0][0] == "a"
     assert (tmp_path / "whole" / "a" / "b" / "000001.png").is_file()
 
     (tmp_path / "strips").mkdir()
     levels = [np.full((16, 16, 3), 50 * k, np.uint8) for k in range(4)]
     cv2.imwrite(str(tmp_path / "strips" / "walk.png"), np.concatenate(levels, 1))
-    prepare.crop_clips(tmp_path / "strips", "strips", tmp_path / "cut", 16, lambda picture: [(0, 0, 16, 16)])
+    prepare.crop_clips(tmp_path / "strips", "strips", tmp_path / "cut", squares([(0, 0, 16, 16)], size=16))
     found = ClipFolder(tmp_path / "cut", "frames", 4, Cut(16)).read(np.array([0]))[0]
     np.testing.assert_allclose(found.mean((1, 2, 3)), np.arange(4) * 50 / 255, atol=1e-3)

@@ -41,6 +41,15 @@ def above_zero(text: str) -> float:
     return value
 
 
+def pair(text: str) -> Tuple[float, float]:
+    """An argument of two numbers, such as 0.3,0.4."""
+    try:
+        first, second = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers with a comma between, such as 0.3,0.4") from None
+    return first, second
+
+
 def crop(text: str) -> Tuple[int, int, int, int]:
     """An argument left,top,right,bottom in pixels."""
     parts = text.split(",")

@@ -3,6 +3,7 @@
   dgn data faces OUT --count 1000 --size 64               generated faces with labels.csv (factors, landmarks)
   dgn data faces OUT --kind views --count 100             each subject at -30, -15, 0, 15, 30 degrees
   dgn data crop PHOTOS OUT --size 64                      the largest face of each photograph, cut out and resized
+  dgn data crop PHOTOS OUT --align --sheet cuts.png       turned and scaled by the eyes
   dgn data crop CLIPS OUT --size 64 --format videos       the face of each clip, as a folder of numbered frames
   dgn data clips OUT --count 24 --frames 16 --size 64     generated clips as folders of numbered frames
   dgn data pack IMAGES OUT.mindrecord --set data.size=64  a folder as one MindRecord file
@@ -12,10 +13,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any, Dict
 
 from dgn import config as cfg
 from dgn import recipe
-from dgn.cli import natural, positive, user_path
+from dgn.cli import above_zero, natural, pair, positive, user_path
 from dgn.errors import UserError
 from dgn.files import check_outside
 
@@ -37,8 +39,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop.add_argument("out", type=user_path, help="new folder")
     crop.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     crop.add_argument("--margin", type=float, default=0.0, help="widen the square by this share of it on each side")
-    crop.add_argument("--detector", metavar="FILE", type=user_path,
-                      help="cascade (.xml) or YuNet model (.onnx); default OpenCV's Haar cascade")
+    places = crop.add_mutually_exclusive_group()
+    places.add_argument("--detector", metavar="FILE", type=user_path,
+                        help="cascade (.xml) of faces or YuNet model (.onnx); default OpenCV's Haar cascades")
+    places.add_argument("--labels", metavar="FILE", type=user_path,
+                        help="with --align: eyes from labels.csv, crops.csv or MTFL's index.tsv instead of a detector")
+    crop.add_argument("--align", action="store_true", help="turn, scale and cut by the eyes")
+    crop.add_argument("--eyes", type=pair, metavar="X,Y",
+                      help="with --align: place of the left eye, as shares of the side from the left and the top; the "
+                           "right one mirrors it (default 0.325,0.36, as in CelebA's faces)")
+    crop.add_argument("--check", metavar="FILE", type=user_path,
+                      help="with --align: also print the error of the detected eyes against such labels")
+    crop.add_argument("--smallest", type=above_zero, default=0.125, metavar="SHARE",
+                      help="width of the smallest face that is found, as a share of the photograph's longer side; "
+                           "smaller ones take longer (default %(default)s)")
+    crop.add_argument("--all", action="store_true", help="every face of a photograph, not the largest alone")
+    crop.add_argument("--sheet", metavar="PNG", type=user_path, help="also draw up to 60 of the cuts on one sheet")
     crop.add_argument("--format", choices=["images", *cfg.CLIP_FORMATS], default="images",
                       help="images: photographs; else the format of clips, as in data.format: one square for all "
                            "frames of a clip")
@@ -84,14 +100,16 @@ def _faces(args: argparse.Namespace) -> int:
 
 
 def _crop(args: argparse.Namespace) -> int:
-    from dgn.data.prepare import crop_clips, crop_faces, open_detector
+    from dgn.data.align import compare
+    from dgn.data.labels import read_eyes
+    from dgn.data.prepare import crop_clips, crop_faces
 
-    source, out, detect = Path(args.source), Path(args.out), open_detector(args.detector)
+    source, out, images = Path(args.source), Path(args.out), args.format == "images"
     check_outside(out, source)
-    if args.format == "images":
-        kind, report = "photographs", crop_faces(source, out, args.size, detect, args.margin)
-    else:
-        kind, report = "clips", crop_clips(source, args.format, out, args.size, detect, args.margin)
+    cutter = _cutter(args)
+    truth = read_eyes(Path(args.check), source) if args.check else {}
+    kind = "photographs" if images else "clips"
+    report = crop_faces(source, out, cutter, args.all) if images else crop_clips(source, args.format, out, cutter)
     total = len(report.found) + len(report.not_found) + len(report.unreadable)
     print(f"{len(report.found)} of {total} {kind}: face found, written to {args.out}")
     for name in report.not_found:
@@ -100,7 +118,63 @@ def _crop(args: argparse.Namespace) -> int:
         print(f"cannot be read: {name}: {reason}")
     if not report.found:
         raise UserError(f"no face found in any of {total} {kind} in {args.source}")
+    if truth:
+        _print_errors(compare(read_eyes(out / "crops.csv", source), truth))
+    if args.sheet:
+        _draw_sheet(out, Path(args.sheet), args.size)
     return 0
+
+
+def _cutter(args: argparse.Namespace):
+    """How `crop` finds and cuts faces."""
+    from dgn.data import prepare
+    from dgn.data.align import EYES
+    from dgn.data.detect import open_detector, open_eye_detector
+    from dgn.data.labels import read_eyes
+
+    for option in ("labels", "eyes", "check"):
+        if getattr(args, option) and not args.align:
+            raise UserError(f"--{option} is about the eyes, which only --align uses; add --align")
+    if args.labels and args.check:
+        raise UserError("--check compares detected eyes with labels; with --labels nothing is detected")
+    for option in ("labels", "check", "all"):
+        if getattr(args, option) and args.format != "images":
+            raise UserError(f"--{option} is for photographs, not for --format {args.format}")
+    if not args.align:
+        return prepare.by_squares(open_detector(args.detector, args.smallest), args.size, args.margin)
+    if args.labels:
+        find = prepare.labelled(read_eyes(Path(args.labels), Path(args.source)))
+    else:
+        detect = open_eye_detector(args.detector, args.smallest)
+        find = lambda picture, name: detect(picture)  # noqa: E731
+    return prepare.by_eyes(find, args.size, args.eyes or EYES, args.margin)
+
+
+def _print_errors(result: Dict[str, Any]) -> None:
+    """The result of dgn.data.align.compare."""
+    from dgn.data.align import QUANTILES, WITHIN
+
+    print(f"{result['photographs']} labelled photographs: face found in {100 * result['found']:.1f} %")
+    for key, name in (("mean", "mean of both eyes"), ("worse", "worse eye")):
+        if key in result:
+            quantiles = ", ".join(f"{100 * share:.0f} %: {100 * value:.1f}"
+                                  for share, value in zip(QUANTILES, result[key]))
+            print(f"error in % of the distance between the eyes, {name}: below {100 * WITHIN:.0f} in "
+                  f"{100 * result[key + '_within']:.1f} %; quantiles {quantiles}")
+
+
+def _draw_sheet(folder: Path, path: Path, size: int) -> None:
+    """Evenly spaced images of a folder on one sheet."""
+    import numpy as np
+
+    from dgn.data.cut import Cut
+    from dgn.data.images import ImageFolder
+    from dgn.figures.sheet import save_sheet
+
+    images = ImageFolder(folder, Cut(size))
+    shown = images.read(np.unique(np.linspace(0, len(images) - 1, 60).astype(int)))
+    rows = [list(shown[k:k + 12]) for k in range(0, len(shown), 12)]
+    save_sheet(path, rows, f"{len(shown)} of {len(images)} images", [""] * len(rows))
 
 
 def _clips(args: argparse.Namespace) -> int:

@@ -42,11 +42,12 @@ def _recombination(args: Namespace) -> None:
     report(summary(result), result)
 
 
-SHAPE = """The global shape of a clip edited by Z_0^g, its dynamics kept (5.6, Fig. 18).
+SHAPE = """The global shape of clips edited by Z_0^g, their dynamics kept (5.6, Fig. 18).
 
   dgn experiment shape runs/clips
+  dgn experiment shape runs/clips --clips 0 7
 
-Z_0^g of a training clip is changed along the dimension with the largest effect on the first frame; appearance and xi^g
+Z_0^g of training clips is changed along the dimension with the largest effect on the first frame; appearance and xi^g
 stay. For generated clips the edit is also measured: landmark motion of edited clips, read by a probe, against that of
 the clips before the edit. Written to the run folder: section "shape" of metrics.json, figures/shape.png and .gif.
 """
@@ -54,7 +55,8 @@ the clips before the edit. Written to the run folder: section "shape" of metrics
 
 def _shape_arguments(parser: ArgumentParser) -> None:
     _add_run(parser)
-    parser.add_argument("--clip", type=natural, default=0, help="index of the training clip (default %(default)s)")
+    parser.add_argument("--clips", type=natural, nargs="+", metavar="CLIP",
+                        help="indices of training clips (default: the first, and one of another person and class)")
     parser.add_argument("--dimension", type=natural, help="of Z_0^g (default: the one with the largest effect)")
     parser.add_argument("--amount", type=above_zero, default=1.5, help="change, both ways (default %(default)s)")
 
@@ -64,7 +66,7 @@ def _shape(args: Namespace) -> None:
     from dgn.run import load
 
     run = load(args.run_folder, args.device, args.data)
-    result = shape(run, clip=args.clip, dimension=args.dimension, amount=args.amount)
+    result = shape(run, clips=args.clips, dimension=args.dimension, amount=args.amount)
     report(summary(result), result)
 
 

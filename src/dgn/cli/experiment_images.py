@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Dict
 
 from dgn import recipe
-from dgn.cli import above_zero, add_data, crop, positive, user_path
+from dgn.cli import above_zero, add_data, crop, pair, positive, user_path
 from dgn.cli.experiment_types import Experiment, report
 from dgn.config import Config
 
@@ -165,16 +165,24 @@ def _expressions(args: Namespace) -> None:
 ANIMALS = """Apply the geometry of a face model to animals (5.4, Fig. 12a).
 
   dgn experiment animals runs/faces_demo
-  dgn experiment animals runs/celeba --images animals/
+  dgn experiment animals runs/celeba --data animals/ --labels eyes.csv
 
-A drawn cat and monkey, or the faces of --images (frontal, as large in the picture as the run's faces), are warped by
-the strongest geometric dimensions. Written to the run folder: figures/animals.png.
+A drawn cat and monkey, or the faces in the folder --data, are warped by the strongest geometric dimensions. The faces
+are turned, scaled and cut by their eyes, given in --labels or in labels.csv of the folder (columns file, left_eye_x,
+left_eye_y, right_eye_x, right_eye_y); without such a file they are used as they are, and should be frontal and as large
+in the picture as the run's faces. Written to the run folder: figures/animals.png.
 """
 
 
 def _animals_options(parser: ArgumentParser) -> None:
     _run_option(parser)
-    parser.add_argument("--images", metavar="FOLDER", type=user_path, help="animal faces (default: drawn ones)")
+    parser.add_argument("--data", "--images", metavar="FOLDER", type=user_path,
+                        help="animal faces (default: drawn ones)")
+    parser.add_argument("--labels", metavar="FILE", type=user_path,
+                        help="their eyes (default: labels.csv, crops.csv or index.tsv in --data)")
+    parser.add_argument("--eyes", type=pair, metavar="X,Y",
+                        help="where the left eye is cut to, as shares of the side from the left and the top (default: "
+                             "where generated faces have it, or 0.325,0.36)")
     parser.add_argument("--gamma", type=above_zero, help="from -gamma to gamma (default: evaluation.gamma of the run)")
 
 
@@ -182,7 +190,8 @@ def _animals(args: Namespace) -> None:
     from dgn.experiments.animals import animals, summary
     from dgn.run import load
 
-    result = animals(load(args.run_folder, args.device), images=args.images, gamma=args.gamma)
+    result = animals(load(args.run_folder, args.device), images=args.data, labels=args.labels, eyes=args.eyes,
+                     gamma=args.gamma)
     report(summary(result), result)
 
 

@@ -1,17 +1,17 @@
 """Labels of image folders: subject, view (yaw) and landmarks of each image.
 
 Three layouts are recognized by the files in the folder: labels.csv as `dgn data faces` writes it; index.tsv of the MTFL
-set (landmarks); and the file names of the FEI face database, {subject}-{view}.jpg. CK+ folders ({emotion}/S###_...)
-need
-no labels: only their images are used.
+set (landmarks); and the file names of the FEI face database, {subject}-{view}.jpg, also as `dgn data crop` names its
+cuts. CK+ folders ({emotion}/S###_...) need no labels: only their images are used.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 import re
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
 
 import numpy as np
 
@@ -23,10 +23,14 @@ from dgn.data.images import ImageFolder
 from dgn.errors import UserError
 
 # FEI: positions 04 to 07 of its sweep from profile to profile are about these yaws, 11 is frontal and neutral
-_FEI_NAME = re.compile(r"(\d+)-(\d\d)\.jpe?g", re.IGNORECASE)
+_FEI_NAME = re.compile(r"(\d+)-(\d\d)\.(?:jpe?g|png|jpe?g\.png)", re.IGNORECASE)
 _FEI_VIEWS = {"04": -30.0, "05": -10.0, "11": 0.0, "06": 10.0, "07": 30.0}
 _MTFL_POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
 _CSV_POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+EYE_COLUMNS = ("left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y")  # of labels.csv and crops.csv
+_MTFL_EYES = ("x_leye", "y_leye", "x_reye", "y_reye")
+
+Row = TypeVar("Row")
 
 
 class Label(NamedTuple):
@@ -52,6 +56,35 @@ def read(folder: Path) -> List[Label]:
         raise UserError(f"{folder}: no labels in it; looked for labels.csv (dgn data faces), index.tsv (MTFL) and "
                         "names such as 12-04.jpg (FEI)")
     return labels
+
+
+def read_eyes(path: Path, folder: Path) -> Dict[str, List[np.ndarray]]:
+    """The eyes in the photographs of a folder from a file of labels: by file name (relative to the folder) for each
+    face (2, 2), x, y of the one at the left and the one at the right of the picture.
+
+    The file has columns `file` and EYE_COLUMNS, separated by commas, or `path` and MTFL's, separated by tabs if it ends
+    in .tsv; several rows of one file are several faces, rows without numbers are left out. File names are relative to
+    the folder, or to that of the labels. Raises UserError if it cannot be read, is malformed, or names no such file.
+    """
+    def eyes_of(row: Dict[str, str]) -> Tuple[str, Optional[np.ndarray]]:
+        file, columns = (row["file"], EYE_COLUMNS) if "file" in row else (row["path"], _MTFL_EYES)
+        if not any(row[column] for column in columns):
+            return file, None
+        eyes = np.array([float(row[column]) for column in columns]).reshape(2, 2)
+        eyes = eyes[np.argsort(eyes[:, 0], kind="stable")]
+        if not np.isfinite(eyes).all() or np.allclose(eyes[0], eyes[1]):
+            raise ValueError(f"the eyes of {file} are {eyes.ravel().tolist()}, where two different points are needed")
+        return file, eyes
+
+    result: Dict[str, List[np.ndarray]] = {}
+    for file, eyes in _table(path, "\t" if path.suffix == ".tsv" else ",", eyes_of):
+        beside = os.path.relpath(path.parent / file, folder)
+        name = next((name for name in (file, beside) if (folder / name).is_file()), None)
+        if name is not None and eyes is not None:
+            result.setdefault(Path(name).as_posix(), []).append(eyes)
+    if not result:
+        raise UserError(f"{path}: has the eyes of no file in {folder}")
+    return result
 
 
 def by_view(labels: List[Label], folder: Path) -> Dict[float, Dict[str, str]]:
@@ -106,7 +139,7 @@ def _centre_square(path: Path, cut: Cut) -> Crop:
         raise UserError(f"{path}: {reason}") from None
 
 
-def _table(path: Path, delimiter: str, row_to_label: Callable[[Dict[str, str]], Label]) -> List[Label]:
+def _table(path: Path, delimiter: str, row_to_label: Callable[[Dict[str, str]], Row]) -> List[Row]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             return [row_to_label(row) for row in csv.DictReader(file, delimiter=delimiter)]

@@ -1,31 +1,32 @@
-"""Face crops from photographs and clips, as the paper makes them with OpenFace before training."""
+"""Faces cut out of photographs and clips, as the paper cuts them with OpenFace before training (5.1, 5.6)."""
 
 from __future__ import annotations
 
 import csv
 import sys
-from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Callable, List, Mapping, NamedTuple, Sequence, Tuple
 
-import cv2
-import cv2.data
 import numpy as np
 from tqdm import tqdm
 
+from dgn import machine
+from dgn.data.align import EYES, align, eye_places
 from dgn.data.clips import find_clips
 from dgn.data.cut import in_colour, resize
 from dgn.data.decoding import decode
+from dgn.data.detect import Detector
 from dgn.data.folder import quiet_opencv
 from dgn.data.frames import Clip, spread
-from dgn.data.images import find_images, write_image
+from dgn.data.images import find_images, read_identities, write_image
+from dgn.data.labels import EYE_COLUMNS
 from dgn.errors import UserError
-from dgn.files import check_utf8, disk_errors, new_folder, png_name
-
-Box = Tuple[int, int, int, int]  # left, top, width, height in pixels
-Detector = Callable[[np.ndarray], List[Box]]  # (H, W, 3) RGB uint8 -> boxes of faces
+from dgn.files import append_line, disk_errors, new_folder, png_name
 
 SAMPLED_FRAMES = 9  # frames of a clip in which its face is detected
-MIN_SIDE = 320  # pixels: smaller pictures are enlarged to this before a cascade is applied
+_CHUNK = 64  # photographs that are submitted to the threads at once
 
 
 class Report(NamedTuple):
@@ -36,57 +37,52 @@ class Report(NamedTuple):
     unreadable: List[Tuple[str, str]]  # name, reason
 
 
-def open_detector(path: Optional[str] = None) -> Detector:
-    """A face detector: OpenCV's own frontal Haar cascade, another cascade (.xml), or a YuNet model (.onnx) by path.
+@dataclass(frozen=True)
+class Cutter:
+    """How faces are found and cut.
 
-    Raises UserError if the file is missing or cannot be used.
+    find: (picture (H, W, 3) RGB uint8, its name) -> an array of numbers for each face, the largest face first.
+    cut: (picture, these numbers) -> (size, size, 3) uint8.
+    columns: names of the numbers in crops.csv.
     """
-    if path is not None:
-        check_utf8(path)  # OpenCV aborts the process
-        if not Path(path).is_file():
-            raise UserError(f"no detector file {path}")
-    if path is not None and path.endswith(".onnx"):
-        return _yunet(path)
-    cascade = cv2.CascadeClassifier()
-    file = path or str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml")
-    try:
-        loaded = cascade.load(file)
-    except cv2.error:
-        loaded = False
-    if not loaded:
-        raise UserError(f"{file} is not a cascade that OpenCV can use; give a .xml cascade or a YuNet .onnx")
 
-    def detect(picture: np.ndarray) -> List[Box]:
-        scale = max(1.0, MIN_SIDE / min(picture.shape[:2]))
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        grey = cv2.equalizeHist(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
-        boxes = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=4, minSize=(MIN_SIDE // 6,) * 2)
-        return [_whole(box / scale) for box in boxes]
-    return detect
+    find: Callable[[np.ndarray, str], List[np.ndarray]]
+    cut: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    columns: Sequence[str]
 
 
-def _yunet(path: str) -> Detector:
-    try:
-        network = cv2.FaceDetectorYN.create(path, "", (MIN_SIDE, MIN_SIDE))
-    except cv2.error as error:
-        raise UserError(f"{path} is not a YuNet model that OpenCV can use: {error.err}") from None
+def by_squares(detect: Detector, size: int, margin: float = 0.0) -> Cutter:
+    """Cuts the squares around detected boxes, enlarged by `margin` times their size on every side. Raises UserError if
+    the margin is out of range."""
+    _check_margin(margin)
 
-    def detect(picture: np.ndarray) -> List[Box]:
-        network.setInputSize((picture.shape[1], picture.shape[0]))
-        _, faces = network.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        return [] if faces is None else [_whole(face) for face in faces]
-    return detect
-
-
-def _whole(box: np.ndarray) -> Box:
-    """The first four numbers of a row, rounded."""
-    left, top, width, height = (int(round(float(value))) for value in box[:4])
-    return left, top, width, height
+    def cut(picture: np.ndarray, place: np.ndarray) -> np.ndarray:
+        left, top, side = (int(round(value)) for value in place)
+        return resize(cut_square(picture, left, top, side), size)
+    return Cutter(lambda picture, name: [np.array(square(box, margin)) for box in detect(picture)], cut,
+                  ["left", "top", "side"])
 
 
-def square(box: Box, margin: float) -> Tuple[int, int, int]:
+def by_eyes(find: Callable[[np.ndarray, str], List[np.ndarray]], size: int, eyes: Sequence[float] = EYES,
+            margin: float = 0.0) -> Cutter:
+    """Turns, scales and cuts faces by their eyes; see eye_places. Raises UserError if the margin or the place of the
+    eyes is out of range."""
+    _check_margin(margin)
+    if not (0 < eyes[0] < 0.5 and 0 < eyes[1] < 1):
+        raise UserError(f"eyes are {eyes[0]:g},{eyes[1]:g}; they must be the left eye's shares of the side from the "
+                        "left (above 0 and below 0.5) and from the top (above 0 and below 1)")
+    places = eye_places(size, eyes, margin)
+    return Cutter(find, lambda picture, eyes: align(picture, eyes, places, size), EYE_COLUMNS)
+
+
+def labelled(eyes: Mapping[str, List[np.ndarray]]) -> Callable[[np.ndarray, str], List[np.ndarray]]:
+    """The eyes of each photograph from labels instead of a detector."""
+    return lambda picture, name: sorted(eyes.get(name, ()), key=lambda pair: -np.linalg.norm(pair[1] - pair[0]))
+
+
+def square(box: np.ndarray, margin: float) -> Tuple[int, int, int]:
     """(left, top, side) of the square around a box, enlarged by `margin` times its size on every side."""
-    left, top, width, height = box
+    left, top, width, height = (int(round(value)) for value in box)
     side = int(round(max(width, height) * (1 + 2 * margin)))
     return left + width // 2 - side // 2, top + height // 2 - side // 2, side
 
@@ -98,53 +94,80 @@ def cut_square(picture: np.ndarray, left: int, top: int, side: int) -> np.ndarra
     return picture[rows][:, columns]
 
 
-def crop_faces(source: Path, target: Path, size: int, detect: Detector, margin: float = 0.0) -> Report:
-    """Crops the largest face of every photograph below `source` into `target`, as PNG of size x size pixels.
+def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) -> Report:
+    """Cuts the largest face, or every face, of each photograph below `source`, as PNG in `target`.
 
-    Names are kept. `target`/crops.csv has the square of each photograph.
-    Raises UserError if `source` holds no images, `target` holds files, or the margin is out of range.
+    Names are kept; further faces of a photograph have -2, -3 and so on before .png. `target`/crops.csv has a row for
+    each face, and one for a photograph without; `target`/identity.txt the persons, if `source` has such a file.
+    Raises UserError if `source` holds no images, or `target` holds files.
     """
-    _check_margin(margin)
     names = find_images(source)
+    identities = read_identities(source)
     new_folder(target)
+
+    def crop(name: str) -> List[np.ndarray]:
+        picture = in_colour(decode(source / name))
+        places = cutter.find(picture, name)[:None if every else 1]
+        for place, output in zip(places, _outputs(name, len(places))):
+            write_image(target / output, cutter.cut(picture, place).transpose(2, 0, 1) / np.float32(255))
+        return places
+
     report = Report([], [], [])
     with disk_errors(target / "crops.csv"), open(target / "crops.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["file", "found", "left", "top", "side"])
-        for name in tqdm(names, unit="photo", disable=not sys.stderr.isatty()):
-            try:
-                picture = in_colour(decode(source / name))
-            except ValueError as reason:
-                report.unreadable.append((name, str(reason)))
-                table.writerow([name, 0, "", "", ""])
-                continue
-            boxes = detect(picture)
-            if not boxes:
-                report.not_found.append(name)
-                table.writerow([name, 0, "", "", ""])
-                continue
-            left, top, side = square(largest(boxes), margin)
-            face = resize(cut_square(picture, left, top, side), size)
-            write_image(target / png_name(name), face.transpose(2, 0, 1) / np.float32(255))
-            report.found.append(name)
-            table.writerow([name, 1, left, top, side])
+        table.writerow(["file", "found", *cutter.columns, "cut"])
+        for name, places in _each(crop, names):
+            if isinstance(places, str):
+                report.unreadable.append((name, places))
+                places = []
+            else:
+                (report.found if places else report.not_found).append(name)
+            for place, output in zip(places, _outputs(name, len(places))):
+                table.writerow([name, 1, *(f"{value:.6g}" for value in np.ravel(place)), output])
+                person = identities.get(PurePosixPath(name).name)
+                if person:
+                    append_line(target / "identity.txt", f"{PurePosixPath(output).name} {person}")
+            if not places:
+                table.writerow([name, 0] + [""] * (len(cutter.columns) + 1))
     return report
 
 
-def crop_clips(source: Path, layout: str, target: Path, size: int, detect: Detector, margin: float = 0.0) -> Report:
-    """Crops the face of every clip below `source`: its frames as `target`/<clip>/000001.png ..., size x size pixels.
+def _each(crop: Callable[[str], List[np.ndarray]], names: List[str]):
+    """Yields (name, the result of `crop`, or the reason why the photograph cannot be used), by threads, in order."""
+    def result(name: str):
+        try:
+            return crop(name)
+        except ValueError as reason:
+            return str(reason)
 
-    layout: one of CLIP_FORMATS. One square is used for a whole clip, the median of the largest faces in some of its
+    bar = tqdm(total=len(names), unit="photo", disable=not sys.stderr.isatty())
+    with quiet_opencv(), bar, ThreadPoolExecutor(max_workers=min(8, machine.cores())) as workers:
+        for start in range(0, len(names), _CHUNK):  # a map submits all its tasks at once
+            chunk = names[start:start + _CHUNK]
+            for name, places in zip(chunk, workers.map(result, chunk)):
+                yield name, places
+                bar.update()
+
+
+def _outputs(name: str, count: int) -> List[str]:
+    """Names of the files of a photograph's faces."""
+    first = png_name(name)
+    return [first, *(f"{first[:-len('.png')]}-{k}.png" for k in range(2, count + 1))]
+
+
+def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter) -> Report:
+    """Cuts the face of every clip below `source`: its frames as `target`/<clip>/000001.png ...
+
+    layout: one of CLIP_FORMATS. One place is used for a whole clip, the median of the largest faces in some of its
     frames: a crop that followed the face would remove its motion. Raises UserError as crop_faces does.
     """
-    _check_margin(margin)
     clips = find_clips(source, layout)
     new_folder(target)
     report = Report([], [], [])
     for name, clip in tqdm(clips.items(), unit="clip", disable=not sys.stderr.isatty()):
         try:
             with quiet_opencv():
-                has_face = _crop_clip(clip, target / name, size, detect, margin)
+                has_face = _crop_clip(name, clip, target / name, cutter)
         except ValueError as reason:
             for frame in (target / name).glob("*.png"):  # half a clip would be taken for a whole one
                 frame.unlink()
@@ -154,25 +177,18 @@ def crop_clips(source: Path, layout: str, target: Path, size: int, detect: Detec
     return report
 
 
-def _crop_clip(clip: Clip, target: Path, size: int, detect: Detector, margin: float) -> bool:
+def _crop_clip(name: str, clip: Clip, target: Path, cutter: Cutter) -> bool:
     """Writes the frames of one clip; False if no face was found. ValueError if it cannot be read to its end."""
     sampled = set(spread([frame.seconds for frame in clip.frames(lambda index: False)], SAMPLED_FRAMES).tolist())
     pictures = (frame.pixels for frame in clip.frames(sampled.__contains__) if frame.pixels is not None)
-    faces = [detect(in_colour(picture)) for picture in pictures]
-    boxes = [largest(detected) for detected in faces if detected]
-    if boxes:
-        left, top, width, height = (int(value) for value in np.median(boxes, 0))
-        left, top, side = square((left, top, width, height), margin)
+    places = [found[0] for found in (cutter.find(in_colour(picture), name) for picture in pictures) if found]
+    if places:
+        place = np.median(places, 0)
         for frame in clip.frames(lambda number: True):
             assert frame.pixels is not None
-            face = resize(cut_square(in_colour(frame.pixels), left, top, side), size)
+            face = cutter.cut(in_colour(frame.pixels), place)
             write_image(target / f"{frame.number + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
-    return bool(boxes)
-
-
-def largest(boxes: List[Box]) -> Box:
-    """The box of the largest area."""
-    return max(boxes, key=lambda box: box[2] * box[3])
+    return bool(places)
 
 
 def _check_margin(margin: float) -> None:

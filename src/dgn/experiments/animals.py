@@ -5,15 +5,22 @@ Animal faces are warped by the displacements that the strongest geometric dimens
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence
 
 import mindspore as ms
 import numpy as np
 
 from dgn.config import Data
 from dgn.data import animals as drawings
+from dgn.data.align import EYES, align, eye_places
 from dgn.data.cut import Cut
+from dgn.data.decoding import decode
+from dgn.data.folder import to_unit
 from dgn.data.images import ImageFolder
+from dgn.data.labels import read_eyes
+from dgn.data.open import generated_faces
+from dgn.errors import UserError
 from dgn.experiments.models import check_deformable
 from dgn.figures import bases, pictures
 from dgn.figures.sheet import save_sheet
@@ -23,15 +30,21 @@ from dgn.run import Run
 
 DIMENSIONS = 2
 SHOWN = 6  # images of a folder, at most
+LABELS = ("labels.csv", "crops.csv", "index.tsv")  # files of a folder that give the eyes of its images
+USUAL = 100  # generated faces whose eyes are averaged
 
 
-def animals(run: Run, *, images: Optional[str] = None, gamma: Optional[float] = None) -> Dict[str, Any]:
+def animals(run: Run, *, images: Optional[str] = None, labels: Optional[str] = None,
+            eyes: Optional[Sequence[float]] = None, gamma: Optional[float] = None) -> Dict[str, Any]:
     """Draws animal faces warped along the geometric dimensions of a deformable model.
 
-    images: folder of animal faces, frontal and as large in the picture as the run's faces; None: a drawn cat and
-    monkey. gamma: dimensions go from -gamma to gamma (None: evaluation.gamma of the run).
+    images: folder of animal faces; None: a drawn cat and monkey. labels: file with their eyes, by which they are
+    turned, scaled and cut (None: labels.csv, crops.csv or index.tsv of the folder; without one the images are used as
+    they are, and should be frontal and as large in the picture as the run's faces). eyes: place of the left eye, as
+    shares of the side (None: that of the run's faces). gamma: dimensions go from -gamma to gamma (None:
+    evaluation.gamma of the run).
     Returns "dimensions", those of Z^g with the largest displacements, and "pictures", the path drawn. Raises UserError
-    for another model.
+    for another model, or labels that do not suit the folder.
     """
     check_deformable(run)
     model, sizes = run.model, [group.shape[0] for group in run.model.groups]
@@ -40,7 +53,7 @@ def animals(run: Run, *, images: Optional[str] = None, gamma: Optional[float] = 
     ranked = bases.rank(run.decode, (None, None), 1, sizes, gamma, of="displacement")
     strongest = [int(dimension) for dimension in ranked.order[:DIMENSIONS]]
     rows, names = [], []
-    for name, animal in animal_faces(run.config.data, images).items():
+    for name, animal in animal_faces(run.config.data, images, labels, eyes).items():
         for dimension in strongest:
             z_geo = bases.sweep(dimension, sizes[1], gamma)
             fields = run.decode(np.zeros((len(z_geo), sizes[0]), np.float32), z_geo).displacement
@@ -48,7 +61,7 @@ def animals(run: Run, *, images: Optional[str] = None, gamma: Optional[float] = 
             rows.append([animal, *warp(model, animal, fields)])
             names.append(f"{name}\n{pictures.GEOMETRY} dimension {dimension}")
     picture = save_sheet(run.folder.figures / "animals.png", rows, "Geometry of a face model, applied to animals",
-                         names, ["as drawn", *pictures.ends(gamma)],
+                         names, ["as given" if images else "as drawn", *pictures.ends(gamma)],
                          note="Pose and shape change as they do for faces; colours are the animal's own.")
     return {"dimensions": strongest, "pictures": [picture]}
 
@@ -58,14 +71,41 @@ def summary(result: Dict[str, Any]) -> str:
     return f"dimensions of Z^g with the largest displacements: {', '.join(map(str, result['dimensions']))}"
 
 
-def animal_faces(data: Data, folder: Optional[str]) -> Dict[str, np.ndarray]:
-    """Name -> image (C, H, W)."""
+def animal_faces(data: Data, folder: Optional[str], labels: Optional[str] = None,
+                 eyes: Optional[Sequence[float]] = None) -> Dict[str, np.ndarray]:
+    """Name -> image (C, H, W); see `animals`."""
     if folder is None:
+        if labels is not None:
+            raise UserError(f"the labels {labels} are about images of a folder, and none is given")
         return {name: image.mean(0, keepdims=True) if data.grey else image
                 for name, image in drawings.draw(data.size).items()}
-    source = ImageFolder(expanded(folder), Cut(data.size, grey=data.grey))
-    shown = np.arange(min(len(source), SHOWN))
-    return {source.name(k): image for k, image in zip(shown, source.read(shown))}
+    root = expanded(folder)
+    file = expanded(labels) if labels else next((root / name for name in LABELS if (root / name).is_file()), None)
+    if file is None:
+        source = ImageFolder(root, Cut(data.size, grey=data.grey))
+        shown = np.arange(min(len(source), SHOWN))
+        return {source.name(k): image for k, image in zip(shown, source.read(shown))}
+    places = eye_places(data.size, eyes or usual_eyes(data))
+    return {name: _aligned(root / name, pairs[0], places, data)
+            for name, pairs in sorted(read_eyes(file, root).items())[:SHOWN]}
+
+
+def usual_eyes(data: Data) -> Sequence[float]:
+    """Place of the left eye in a config's faces, as shares of the side: known for generated faces, else that of `dgn
+    data crop --align`."""
+    if data.path is not None:
+        return EYES
+    marks = generated_faces(data, USUAL).landmarks(np.arange(USUAL))[:, :2].mean(0)
+    left, right = (marks + 0.5) / data.size
+    return (1 + left[0] - right[0]) / 2, (left[1] + right[1]) / 2
+
+
+def _aligned(path: Path, eyes: np.ndarray, places: np.ndarray, data: Data) -> np.ndarray:
+    try:
+        pixels = align(decode(path), eyes, places, data.size)
+    except ValueError as reason:
+        raise UserError(f"{path}: {reason}") from None
+    return to_unit(Cut(data.size, grey=data.grey).apply(pixels))
 
 
 def warp(model: Model, image: np.ndarray, fields: np.ndarray) -> np.ndarray:

@@ -7,13 +7,13 @@ stays.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import check_clips, fit_probe, mask_of, motion, over_time
+from dgn.experiments.clips import check_clips, fit_probe, mask_of, motion, other_donors, over_time
 from dgn.figures import bases
 from dgn.figures import clips as figures
 from dgn.run import Run
@@ -21,22 +21,25 @@ from dgn.run import Run
 MEASURED = 100  # clips, at most
 
 
-def shape(run: Run, *, clip: int = 0, dimension: Optional[int] = None, amount: float = 1.5) -> Dict[str, Any]:
-    """Draws a training clip with Z_0^g changed by -amount, 0 and amount along one dimension, and measures such edits.
+def shape(run: Run, *, clips: Optional[Sequence[int]] = None, dimension: Optional[int] = None,
+          amount: float = 1.5) -> Dict[str, Any]:
+    """Draws training clips with Z_0^g changed by -amount, 0 and amount along one dimension, and measures such edits.
 
-    clip: its index; dimension: of Z_0^g (default: the one with the largest effect on the first frame).
+    clips: their indices (default: the first, and one of another person and class); dimension: of Z_0^g (default: the
+    one with the largest effect on the first frame of the first clip).
     Returns dimension, amount; for generated clips also motion_kept: correlation of landmark motion with that before the
     edit, and landmarks_moved: mean absolute change of a landmark's mean coordinate in pixels; pictures: paths of
     figures/shape.png and .gif. Measures are written to the section shape of metrics.json. Raises UserError for a run on
     images, or a clip or dimension that it does not have.
     """
     check_clips(run)
-    sizes = [branch.states for branch in run.model.branches]
-    if clip >= len(run.bank) or (dimension or 0) >= sizes[1]:
-        raise UserError(f"there is no clip {clip} or no dimension {dimension or 0}: the run has the clips 0 to "
-                        f"{len(run.bank) - 1} and the dimensions 0 to {sizes[1] - 1} of Z_0^g")
-    length = int(mask_of(run.sources.train, np.array([clip])).sum())
-    z_app, z_geo = run.bank.read(np.array([clip]))
+    source, sizes = run.sources.train, [branch.states for branch in run.model.branches]
+    everyone = [source.name(k) for k in range(len(run.bank))]
+    chosen = np.unique([0, other_donors(everyone)[0]]) if clips is None else np.array(clips)
+    if chosen.max() >= len(everyone) or (dimension or 0) >= sizes[1]:
+        raise UserError(f"there is no clip {chosen.max()} or no dimension {dimension or 0}: the run has the clips 0 to "
+                        f"{len(everyone) - 1} and the dimensions 0 to {sizes[1] - 1} of Z_0^g")
+    z_app, z_geo = run.bank.read(chosen)
     if dimension is None:
         first = figures.first_frames(run.decode)
         dimension = int(bases.rank(first, [z_app[0, :sizes[0]], None], 1, sizes, amount).order[0])
@@ -46,9 +49,13 @@ def shape(run: Run, *, clip: int = 0, dimension: Optional[int] = None, amount: f
         run.folder.add_results(shape=result)
 
     amounts = (-amount, 0.0, amount)
-    rows = [run.decode(z_app, edited(z_geo, dimension, change)).image[0][:length] for change in amounts]
+    edits = [run.decode(z_app, edited(z_geo, dimension, change)).image for change in amounts]
     names = [f"Z_0^g {dimension} {change:+g}" if change else "as inferred" for change in amounts]
-    return {**result, "pictures": figures.edited_shapes(run.folder.figures / "shape.png", rows, names)}
+    rows, labels = [], []
+    for k, length in enumerate(mask_of(source, chosen).sum(1).astype(int)):
+        rows += [images[k][:length] for images in edits]
+        labels += [f"{everyone[chosen[k]]}\n{name}" for name in names]
+    return {**result, "pictures": figures.edited_shapes(run.folder.figures / "shape.png", rows, labels)}
 
 
 def summary(result: Dict[str, Any]) -> str:

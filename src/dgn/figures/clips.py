@@ -15,6 +15,7 @@ from dgn.figures.sheet import save_sheet
 from dgn.nets.model import Decoded
 
 FRAMES = 10  # of a clip in one row, at most
+EDITS = 3  # of the shape of a clip: less, as inferred, more
 
 
 def spaced(length: int, count: int = FRAMES) -> np.ndarray:
@@ -73,12 +74,15 @@ def recombination(path: Path, clips: np.ndarray, length: int, exchanged: np.ndar
 
 
 def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) -> List[Path]:
-    """Fig. 18: clips (F, C, H, W) that differ in Z_0^g and share their dynamics, as a sheet and a .gif."""
-    at = spaced(len(rows[0]))
-    title = "The shape of a clip edited by Z_0^g, its dynamics kept"
-    sheet = save_sheet(path, [list(clip[at]) for clip in rows], title, list(names),
-                       note="Shape changes from row to row; expression changes along a row as in the clip itself.")
-    return [sheet, save_animation(path.with_suffix(".gif"), [list(rows)])]
+    """Fig. 18: of each clip EDITS clips (F, C, H, W) that differ in Z_0^g and share their dynamics, as a sheet and a
+    .gif."""
+    title = "The shape of clips edited by Z_0^g, their dynamics kept"
+    sheet = save_sheet(path, [list(clip[spaced(len(clip))]) for clip in rows], title, list(names),
+                       note="Of each clip the shape changes from row to row; the expression changes along a row as in "
+                            "the clip itself.")
+    length = min(map(len, rows))
+    moving = [[clip[:length] for clip in rows[k:k + EDITS]] for k in range(0, len(rows), EDITS)]
+    return [sheet, save_animation(path.with_suffix(".gif"), moving)]
 
 
 def samples(path: Path, clips: np.ndarray, trained: int, prior: str) -> List[Path]:

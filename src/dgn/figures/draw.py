@@ -6,7 +6,8 @@
   geometry_bases.png       one dimension of Z^g along each row (Fig. 4)
   applied_bases.png        appearance bases warped by a geometric basis (Fig. 5)
   recombination.png        images: appearance of one face with the geometry of others, and the reverse (Fig. 11)
-  grids.png                clips: the grid of every frame (Fig. 19); bases are then those of the first frame (Fig. 17)
+  grids.png                clips: the grid of every frame (Fig. 19), one clip of each class if their names give
+                           classes; bases are then those of the first frame (Fig. 17)
   latent_bases.png         plain models: one dimension of Z along each row
   labels_1.png, _2.png     models with given labels: every label warped by a geometric basis (Fig. 13)
   samples.png              images: samples of the Gaussian that is fitted to the training's latents
@@ -15,11 +16,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import List, Optional, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
+from dgn.data.clips import class_and_person
 from dgn.data.source import Source
 from dgn.figures import bases, clips, pictures, sheet
 from dgn.nets.model import Latents, state_sizes
@@ -116,9 +119,31 @@ def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Pa
         pictures.appearance_bases(folder / "appearance_bases.png", first, appearance, sizes[1], gamma),
         pictures.geometry_bases(folder / "geometry_bases.png", first, geometry, face, gamma),
         pictures.applied_bases(folder / "applied_bases.png", first, appearance, geometry, gamma),
-        clips.grids(folder / "grids.png", decoded, lengths, names),
+        _grids(run, folder / "grids.png", chosen),
         curves(run, folder),
     ]
+
+
+def _grids(run: Run, path: Path, chosen: np.ndarray) -> Path:
+    """Fig. 19: of one clip of each class; of `chosen` if the clips' names give no classes."""
+    source = run.sources.train
+    everyone = [source.name(k) for k in range(len(run.bank))]
+    shown = np.array(one_of_each_class(everyone) or chosen)
+    lengths = np.asarray(source.mask(shown)).sum(1).astype(int)
+    return clips.grids(path, run.decode(*run.bank.read(shown)), lengths, [everyone[k] for k in shown])
+
+
+def one_of_each_class(names: Sequence[str]) -> List[int]:
+    """Indices of one clip of each class, sorted by class: those of the person in most classes, where there is one.
+    Empty if a name does not give a class and a person."""
+    labels = [label for label in map(class_and_person, names) if label]
+    if len(labels) < len(names):
+        return []
+    person = Counter(person for _, person in sorted(set(labels))).most_common(1)[0][0]
+    first: Dict[str, int] = {}
+    for k in sorted(range(len(names)), key=lambda k: labels[k][1] != person):
+        first.setdefault(labels[k][0], k)
+    return [first[name] for name in sorted(first)]
 
 
 def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents: Sequence[np.ndarray],

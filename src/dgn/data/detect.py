@@ -1,0 +1,214 @@
+"""Faces and their eyes in photographs, by OpenCV's Haar cascades or a YuNet model."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+
+import cv2
+import cv2.data
+import numpy as np
+
+from dgn.data.align import align, similarity
+from dgn.errors import UserError
+from dgn.files import check_utf8
+
+Detector = Callable[[np.ndarray], List[np.ndarray]]  # (H, W, 3) RGB uint8 -> faces, the largest first
+
+SMALLEST = 0.125  # width of the smallest face that is found, as a share of the photograph's longer side
+FACE = 50  # pixels: long photographs are reduced until the smallest face has this width
+MIN_SIDE = 320  # pixels: small ones are enlarged to this
+TILTS = (30, -30)  # degrees by which a picture is turned if it shows no upright face
+
+# Eyes are searched in a patch of the face, as wide as the box of the face cascade. Lengths are shares of that width.
+PATCH = 160  # pixels
+EYES = np.array([[0.315, 0.39], [0.685, 0.39]])  # usual places in the box
+EYE_SIZES = (0.15, 0.4)
+REGION = (0.54, 0.14, 0.66)  # width of a side, from its margin; top; bottom
+SPREAD, KERNEL = 0.06, 0.03  # standard deviations: of the prior around EYES, and of the density of the detections
+PRIOR_WEIGHT = 3.0  # detections to which the usual place is equivalent
+TILTED = np.tan(np.radians(5))  # the search is repeated on an upright patch if the eyes are tilted by more
+
+
+class _Cascade:
+    """A cascade that several threads may use. Raises UserError if OpenCV cannot load the file."""
+
+    def __init__(self, file: str) -> None:
+        self._file, self._local = file, threading.local()
+        self._get()
+
+    def _get(self) -> cv2.CascadeClassifier:
+        cascade = getattr(self._local, "cascade", None)  # one for each thread: detection changes its state
+        if cascade is None:
+            cascade = self._local.cascade = cv2.CascadeClassifier()
+            try:
+                loaded = cascade.load(self._file)
+            except cv2.error:
+                loaded = False
+            if not loaded:
+                raise UserError(f"{self._file} is not a cascade that OpenCV can use; give a .xml cascade or a YuNet "
+                                ".onnx")
+        return cascade
+
+    def __call__(self, grey: np.ndarray, step: float, neighbours: int, sizes: Tuple[int, int]) -> np.ndarray:
+        """(n, 4): left, top, width, height of detections of at least `neighbours` overlapping windows."""
+        boxes = self._get().detectMultiScale(grey, step, neighbours, minSize=(sizes[0],) * 2, maxSize=(sizes[1],) * 2)
+        return np.asarray(boxes, float).reshape(-1, 4)
+
+
+def open_detector(path: Optional[str] = None, smallest: float = SMALLEST) -> Detector:
+    """A detector of faces as boxes (4,): left, top, width, height in pixels.
+
+    path: a cascade (.xml) or a YuNet model (.onnx); None: OpenCV's own frontal Haar cascade. smallest: see SMALLEST.
+    Raises UserError if the file is missing or cannot be used.
+    """
+    if network := _network(path, smallest):
+        return lambda picture: [row[:4] for row in network(picture)]
+    cascade = _Cascade(path or _own("frontalface_default"))
+
+    def detect(picture: np.ndarray) -> List[np.ndarray]:
+        small = _reduce(picture, smallest)
+        boxes = cascade(cv2.equalizeHist(small.grey), 1.1, 4, small.sizes)
+        return [box / small.scale for box in _largest_first(boxes)]
+    return detect
+
+
+def open_eye_detector(path: Optional[str] = None, smallest: float = SMALLEST) -> Detector:
+    """A detector of faces as eyes (2, 2): x, y of the one at the left and the one at the right of the picture, in
+    pixels, pixel centres at whole numbers.
+
+    path: a YuNet model, or a cascade of faces, in whose boxes OpenCV's eye cascades search; None: OpenCV's own.
+    smallest: see SMALLEST. Raises UserError as open_detector does.
+    """
+    if network := _network(path, smallest):
+        return lambda picture: [row[4:8].reshape(2, 2) for row in network(picture)]
+    # the first cascade is more exact, the second finds some more faces
+    faces = [_Cascade(file) for file in ([path] if path else map(_own, ("frontalface_alt2", "frontalface_default")))]
+    # centre of an eye as a share of a window's height: the windows of the second kind include the brow
+    eye, *sides = [(_Cascade(_own(name)), centre) for name, centre in (
+        ("eye", 0.5), ("righteye_2splits", 0.67), ("lefteye_2splits", 0.67))]
+
+    def refine(picture: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+        places = EYES * PATCH - 0.5
+        patch = align(picture, eyes, places, PATCH)
+        sought = np.stack([_find_eye(patch, side, (eye, sides[side])) for side in (0, 1)]) * PATCH - 0.5
+        back = similarity(places, eyes)
+        return sought @ back[:, :2].T + back[:, 2]
+
+    def detect(picture: np.ndarray) -> List[np.ndarray]:
+        small, result = _reduce(picture, smallest), []
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        for usual in _usual_eyes(small, faces):
+            eyes = refine(grey, (usual + 0.5) / small.scale - 0.5)
+            (dx, dy) = eyes[1] - eyes[0]
+            result.append(refine(grey, eyes) if abs(dy) > TILTED * abs(dx) else eyes)
+        return result
+    return detect
+
+
+def _usual_eyes(small: _Reduced, cascades: Sequence[_Cascade]) -> List[np.ndarray]:
+    """Usual places of the eyes (2, 2) of the faces in a reduced picture, the largest first: of the first cascade that
+    finds a face; of none, of the first one on a turned picture."""
+    centre = (small.grey.shape[1] - 1) / 2, (small.grey.shape[0] - 1) / 2
+    searches = [(cascade, 0, 3) for cascade in cascades] + [(cascades[0], tilt, 6) for tilt in TILTS]
+    for cascade, tilt, neighbours in searches:
+        turn = cv2.getRotationMatrix2D(centre, tilt, 1.0)
+        turned = small.grey
+        if tilt:
+            turned = cv2.warpAffine(turned, turn, turned.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+        boxes = _largest_first(cascade(turned, 1.1, neighbours, small.sizes))
+        if boxes:
+            back = cv2.invertAffineTransform(turn)
+            return [(box[:2] + EYES * box[2] - 0.5) @ back[:, :2].T + back[:, 2] for box in boxes]
+    return []
+
+
+def _find_eye(patch: np.ndarray, side: int, cascades: Tuple[Tuple[_Cascade, float], ...]) -> np.ndarray:
+    """The place (2,) of an eye in a patch, as a share of it: the mode of the density of all windows in which a cascade
+    detects one, weighted by their distance from the usual place. side: 0 left, 1 right."""
+    width, top, bottom = (int(share * PATCH) for share in REGION)
+    left = int(0.04 * PATCH) if side == 0 else PATCH - int(0.04 * PATCH) - width
+    places, region = [EYES[side][None]], patch[top:bottom, left:left + width]
+    for cascade, centre in cascades:
+        windows = cascade(region, 1.05, 0, (int(EYE_SIZES[0] * PATCH), int(EYE_SIZES[1] * PATCH)))
+        places.append((windows[:, :2] + windows[:, 2:] * (0.5, centre) + (left, top)) / PATCH)
+    points = np.concatenate(places)
+    weights = _bell(points - EYES[side], SPREAD)
+    weights[0] = PRIOR_WEIGHT
+    place = points[np.argmax(_bell(points[:, None] - points, KERNEL) @ weights)]
+    for _ in range(10):  # mean shift
+        near = weights * _bell(points - place, KERNEL)
+        place = near @ points / near.sum()
+    return place
+
+
+def _bell(distance: np.ndarray, deviation: float) -> np.ndarray:
+    """The Gaussian function of vectors (..., 2), 1 at 0."""
+    return np.exp(-(distance ** 2).sum(-1) / (2 * deviation ** 2))
+
+
+class _Reduced(NamedTuple):
+    grey: np.ndarray
+    scale: float  # its pixels for one pixel of the picture
+    sizes: Tuple[int, int]  # pixels of the smallest and the largest face
+
+
+def _reduce(picture: np.ndarray, smallest: float) -> _Reduced:
+    """A picture in grey, enlarged or reduced for a detector."""
+    height, width = picture.shape[:2]
+    scale = min(max(1.0, MIN_SIDE / min(height, width)), FACE / smallest / max(height, width))
+    small = cv2.resize(picture, None, fx=scale, fy=scale,
+                       interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    sides = small.shape[:2]
+    return _Reduced(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), scale, (round(smallest * max(sides)), min(sides)))
+
+
+class _YuNet:
+    """Rows (15,) of a YuNet model for each face in a picture, the largest first: box, five landmarks, score. Several
+    threads may use it. Raises UserError if OpenCV cannot use the file."""
+
+    def __init__(self, path: str, smallest: float) -> None:
+        self._path, self._side, self._local = path, 2 * FACE / smallest, threading.local()
+        self._get()
+
+    def _get(self) -> cv2.FaceDetectorYN:
+        network = getattr(self._local, "network", None)
+        if network is None:
+            try:
+                network = self._local.network = cv2.FaceDetectorYN.create(self._path, "", (MIN_SIDE, MIN_SIDE))
+            except cv2.error as error:
+                raise UserError(f"{self._path} is not a YuNet model that OpenCV can use: {error.err}") from None
+        return network
+
+    def __call__(self, picture: np.ndarray) -> List[np.ndarray]:
+        height, width = picture.shape[:2]
+        scale = min(1.0, self._side / max(height, width))
+        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        network = self._get()
+        network.setInputSize((small.shape[1], small.shape[0]))
+        _, faces = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        return [] if faces is None else _largest_first(faces.astype(float) / scale)
+
+
+def _network(path: Optional[str], smallest: float) -> Optional[_YuNet]:
+    """The YuNet model of a detector's file; None if it is a cascade. Raises UserError if the file is missing, or
+    `smallest` out of range."""
+    if not 0.02 <= smallest <= 0.9:
+        raise UserError(f"the smallest face is {smallest:g} of the photograph's side; it must be from 0.02 to 0.9")
+    if path is None:
+        return None
+    check_utf8(path)  # OpenCV aborts the process
+    if not Path(path).is_file():
+        raise UserError(f"no detector file {path}")
+    return _YuNet(path, smallest) if path.endswith(".onnx") else None
+
+
+def _own(name: str) -> str:
+    """The file of a cascade that OpenCV's package has."""
+    return str(Path(cv2.data.haarcascades) / f"haarcascade_{name}.xml")
+
+
+def _largest_first(boxes: np.ndarray) -> List[np.ndarray]:
+    """Rows whose first numbers are left, top, width, height, by area."""
+    return sorted(boxes, key=lambda box: -box[2] * box[3])
