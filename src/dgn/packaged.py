@@ -1,9 +1,9 @@
 """Trained models that come with the package, and the making of one from a run.
 
 A packaged model is a run folder without all that only a training needs: config.yaml, the newest checkpoint without its
-optimizers, the encoder beside the chains if there is one (as float16), some of the training's records, the results. It
-is trained on generated images alone, so its samples exist everywhere. What commands write for it goes to
-runs/packaged/NAME in the working directory.
+optimizers, the encoder beside the chains if there is one, some of the training's records, the results. The encoder, and
+weights of more than half a megabyte, are float16. It is trained on generated images alone, so its samples exist
+everywhere. What commands write for it goes to runs/packaged/NAME in the working directory.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import List
 
 import numpy as np
 
+from dgn import recipe
+from dgn.config import changed
 from dgn.errors import UserError
-from dgn.files import disk_errors, new_folder, write_json, write_text
+from dgn.files import disk_errors, new_folder, sha256, write_json, write_text
 from dgn.nets.build import make_model
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
@@ -26,7 +28,8 @@ from dgn.training.start import load_start, save_start
 FOLDER = Path(__file__).parent / "models"
 OUTPUT = Path("runs") / "packaged"  # in the working directory
 RECORDS = 160  # of the training, at most: the points of a curve on the page
-NETWORKS = ("weights.ckpt", "encoder.ckpt", "preconditioner.ckpt")  # of a checkpoint, as far as a run has them
+WEIGHTS = "weights.ckpt"
+NETWORKS = (WEIGHTS, "encoder.ckpt", "preconditioner.ckpt")  # of a checkpoint, as far as a run has them
 LIMIT = 1_000_000  # bytes of a model in this package
 
 
@@ -68,9 +71,14 @@ def make(run: RunFolder, output: Path) -> int:
         for name in (*kept, checkpoint.AXES):
             if (saved / name).exists():
                 shutil.copyfile(saved / name, target / name)
-        shutil.copyfile(run.path / "config.yaml", output / "config.yaml")
+    model = make_model(run.config)
+    if (target / WEIGHTS).stat().st_size > LIMIT / 2:
+        checkpoint.load(saved, {"weights": model})
+        checkpoint.save_parameters(target / WEIGHTS, model, half=True)
+        kept[WEIGHTS] = sha256(target / WEIGHTS)
+    write_text(output / "config.yaml", recipe.dump(changed(run.config, training={"init_from": None})))
     write_json(target / "manifest.json", kept)
-    encoder = load_start(run, make_model(run.config), saved)
+    encoder = load_start(run, model, saved)
     if encoder is not None:
         save_start(output, target, encoder, {}, half=True)
     records = run.records()
