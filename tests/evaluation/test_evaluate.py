@@ -26,7 +26,7 @@ class TrueModel:
     def __init__(self, path, config):
         self.folder, self.config, self.sources = RunFolder.create(path, config), config, open_sources(config.data)
         self.model = SimpleNamespace(groups=[SimpleNamespace(name="z_app"), SimpleNamespace(name="z_geo")])
-        self.checkpoint, self.bank = path / "checkpoints" / "epoch_00001", self
+        self.checkpoint, self.bank, self.start = path / "checkpoints" / "epoch_00001", self, None
         self.faces = self.sources.train.source
 
     def __len__(self):
