@@ -15,11 +15,10 @@ from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.inference.energy import Energy
 from dgn.nets.build import make_model, make_start
-from dgn.nets.model import LatentGroup
 from dgn.run import fit_encoder
 from dgn.run_folder import RunFolder
 from dgn.training import start
-from dgn.training.start import Options, Pairs, changed, draw_latents, load_start, save_start, train_encoder
+from dgn.training.start import Options, Pairs, changed, load_start, save_start, train_encoder
 from tests.models import LinearModel, linear_posterior
 
 SIDE, SIGMA = 4, 0.5
@@ -81,17 +80,6 @@ def test_the_encoder_comes_to_give_the_mean_of_the_posterior(rng, monkeypatch):
     encoded = np.concatenate([z.asnumpy() for z in encoder(ms.Tensor(images[60:]))], 1)
     error = np.square(encoded - mean[60:]).mean() / np.square(mean[60:]).mean()
     assert error < 0.02 < 0.3 * covariance.trace()  # far below the posterior's own spread
-
-
-def test_latents_of_samples_are_those_of_prior_and_of_the_training_images(rng):
-    groups = (LatentGroup("z_app", (3,), sampled=False), LatentGroup("z_geo", (2,)))
-    labels, z = np.eye(3, dtype=np.float32)[[1, 2, 1, 1]].repeat(50, 0), 3 + 0.1 * rng.standard_normal((200, 2))
-    latents = labels, z.astype(np.float32)
-    for prior, mean, deviation in ((True, 0, 1), (False, 3, 0.1)):
-        given, drawn = draw_latents(groups, latents, 4000, prior, rng)
-        assert given[:, 0].max() == 0 and given[:, 1].mean() == pytest.approx(0.75, abs=0.05)
-        assert drawn.mean() == pytest.approx(mean, abs=0.06) and drawn.std() == pytest.approx(deviation, rel=0.1)
-        assert given.dtype == drawn.dtype == np.float32
 
 
 def test_images_are_changed_by_little(rng):

@@ -46,8 +46,14 @@ class FittedPrior(NamedTuple):
     def fit(cls, model: Model, bank: LatentBank, mask: Mask) -> "FittedPrior":
         """The fit to a bank that holds all shards. mask is called for clips only."""
         chosen = np.unique(np.linspace(0, len(bank) - 1, min(SAMPLES, len(bank))).astype(int))
-        states, noise = split(model, bank.read(chosen))
-        have = np.asarray(mask(chosen))[:, 1:] > 0 if model.frames else np.ones(noise.shape[:2], bool)
+        return cls.of_latents(model, bank.read(chosen), mask(chosen) if model.frames else None)
+
+    @classmethod
+    def of_latents(cls, model: Model, latents: Sequence[np.ndarray],
+                   mask: Optional[np.ndarray] = None) -> "FittedPrior":
+        """The fit to latents (n, d) of each group; mask (n, F): the frames that clips have (default: all)."""
+        states, noise = split(model, latents)
+        have = np.ones(noise.shape[:2], bool) if mask is None else np.asarray(mask)[:, 1:] > 0
         return cls.of_arrays(states, noise, have)
 
     @classmethod

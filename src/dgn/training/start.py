@@ -22,11 +22,12 @@ from dgn.data.source import Source
 from dgn.errors import RunFailed
 from dgn.files import replacing, sha256, write_json
 from dgn.inference.energy import Energy, full_mask
+from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, as_tensors
 from dgn.inference.latents import given_latents
 from dgn.nets.build import make_start
 from dgn.nets.encoder import StartEncoder
-from dgn.nets.model import LatentGroup, Model, decode
+from dgn.nets.model import Model, decode
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
@@ -122,8 +123,9 @@ def _batches(model: Model, source: Source, pairs: Pairs, size: int,
     training images in the second; of these, half are from `pairs`, the others changed."""
     rng, samples, groups = generator(options.seed, "encoder batches"), size // 2, model.groups
     residuals = pairs.images - decode(model, *pairs.latents).image
+    fitted = FittedPrior.of_latents(model, pairs.latents)
     for step in range(options.steps):
-        drawn = draw_latents(groups, pairs.latents, samples, step % 2 == 0, rng)
+        drawn = draw_latents(model, samples, rng, fitted=fitted if step % 2 else None)
         sampled = decode(model, *drawn, batch_size=samples).image
         sampled = sampled + residuals[rng.integers(len(residuals), size=samples)]
         rows = rng.integers(len(pairs.images), size=(size - samples) // 2)
@@ -134,19 +136,6 @@ def _batches(model: Model, source: Source, pairs: Pairs, size: int,
             len(others), *group.shape)))]) for group, z, own in zip(groups, drawn, pairs.latents))
         yield (np.concatenate([sampled, pairs.images[rows], changed(source.read(others), rng)]),
                known.astype(np.float32), latents)
-
-
-def draw_latents(groups: Tuple[LatentGroup, ...], latents: Arrays, count: int, prior: bool,
-                 rng: np.random.Generator) -> Arrays:
-    """Latents of samples, from the prior or from the Gaussian fitted to the given latents (n, d) of training images;
-    groups that are not sampled have those of a training image."""
-    joint = np.concatenate([z for group, z in zip(groups, latents) if group.sampled], 1)
-    values, rows = rng.standard_normal((count, joint.shape[1])), rng.integers(len(joint), size=count)
-    if not prior and len(joint) > 1:
-        covariance = np.cov(joint.T).reshape(joint.shape[1], -1) + 1e-3 * np.eye(joint.shape[1])
-        values = joint.mean(0) + values @ np.linalg.cholesky(covariance).T
-    columns = iter(np.split(values.astype(np.float32), np.cumsum([g.shape[0] for g in groups if g.sampled])[:-1], 1))
-    return tuple(next(columns) if group.sampled else own[rows] for group, own in zip(groups, latents))
 
 
 def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
