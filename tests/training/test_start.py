@@ -11,6 +11,7 @@ import pytest
 from mindspore import nn
 
 from dgn import config as cfg
+from dgn.checks.linear import LinearModel, linear_posterior
 from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.inference.energy import Energy
@@ -19,7 +20,6 @@ from dgn.run import fit_encoder
 from dgn.run_folder import RunFolder
 from dgn.training import start
 from dgn.training.start import Options, Pairs, changed, load_start, save_start, train_encoder
-from tests.models import LinearModel, linear_posterior
 
 SIDE, SIGMA = 4, 0.5
 
