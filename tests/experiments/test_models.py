@@ -53,7 +53,7 @@ def test_targets_that_do_not_fit_the_recipe_are_refused(config, path, target, me
 
 def test_the_compared_models_differ_in_kind_and_method(config):
     ours = cfg.changed(config, training={"reinit_appearance": (3,), "mean_displacement_weight": 0.5},
-                       inference={"sigma_app": ((0, 2.0),), "preconditioner": "gauss_newton"})
+                       inference={"sigma_app": ((0, 2.0),), "preconditioner": "gauss_newton", "step_size": 0.7})
     compared = {name: models.model_config(name, ours) for name in models.MODELS}
     assert {name: (c.model.kind, c.training.method) for name, c in compared.items()} == {
         "ours": ("deformable", "abp"), "ABP": ("plain", "abp"), "VAE": ("plain", "vae"),
@@ -64,6 +64,8 @@ def test_the_compared_models_differ_in_kind_and_method(config):
     assert [c.inference.sigma_app[0][1] for c in compared.values()] == [2, 1, 1, 1, 1]
     assert [c.inference.preconditioner for c in compared.values()] == ["gauss_newton", "gauss_newton", *3 * ["none"]]
     critic = cfg.changed(config, training={"adversarial": "minimax"})
+    assert {name: c.inference.step_size for name, c in compared.items()} == {
+        "ours": 0.7, "ABP": 0.7, "VAE": 0.1, "deformable VAE": 0.1, "Deforming AE": 0.1}  # without a preconditioner: 0.1
     assert {models.model_config(name, critic).training.adversarial for name in models.MODELS} == {"none"}
     assert models.folder_name("deformable VAE") == "deformable_vae"
 

@@ -53,8 +53,12 @@ class Target:
 
 
 def model_config(name: str, config: Config) -> Config:
-    """The config with the model and the training method of one of MODELS."""
-    return cfg.changed(config, **MODELS[name])
+    """The config with the model and the training method of one of MODELS. Without a preconditioner the recipe's step
+    size would be too large: the default's is taken."""
+    own = cfg.changed(config, **MODELS[name])
+    if own.inference.preconditioner == config.inference.preconditioner:
+        return own
+    return cfg.changed(own, inference={"step_size": Config().inference.step_size})
 
 
 def folder_name(name: str) -> str:
