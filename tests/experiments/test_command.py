@@ -35,7 +35,7 @@ def calls(monkeypatch):
     for name in ("views", "landmarks", "animals", "labels", *TRAINING):
         monkeypatch.setattr(f"dgn.experiments.{name}.{name}", stand_in(name))
         monkeypatch.setattr(f"dgn.experiments.{name}.summary", lambda result: "the table")
-    monkeypatch.setattr("dgn.run.load", lambda path, device: (RUN, path, device))
+    monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: (RUN, path, device))
     return recorded
 
 
