@@ -83,6 +83,18 @@ def test_a_resumed_run_uses_its_own_config(project, recorder, tmp_path):
                                            "--train-only", "--resume"]
 
 
+def test_the_oldest_mindspore_has_an_environment_of_its_own(project, recorder, tmp_path):
+    venv = tmp_path / ODD / "oldest"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to(recorder)  # reports the MindSpore of the tests, which is newer
+    done = run(project, "run_tests.sh", "--oldest", "tests/nets", cwd=tmp_path, DGN_PYTHON=str(recorder),
+               DGN_OLDEST_VENV=str(venv))
+    assert done.returncode == 0, done.stderr
+    made, installed, tested = (call["args"] for call in calls(recorder)[-3:])
+    assert made == ["-m", "venv", str(venv)] and "mindspore==2.7.2" in installed
+    assert tested[:2] == ["-m", "pytest"] and tested[-1] == "tests/nets"
+
+
 def test_options_with_an_open_quote_are_refused(project, recorder, tmp_path):
     refused = run(project, "run_export.sh", "run", cwd=tmp_path, DGN_PYTHON=str(recorder), DGN_OPTIONS='--set "a=b')
     assert refused.returncode == 2 and "DGN_OPTIONS" in refused.stderr and "No closing quotation" in refused.stderr

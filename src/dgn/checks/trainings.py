@@ -24,7 +24,8 @@ from dgn.nets.build import make_model
 from dgn.training.build import make_trainer
 from dgn.training.trainer import Batch
 
-ITERATIONS, STEPS, BATCH = 20, 5, 16
+ITERATIONS, STEPS = 20, 5
+BATCH = 8  # a multiple of the devices
 # Rounding differs between devices and grows along the chains and the weights; choices, see docs/devices.md for what CPU
 # with other operators reaches.
 LOSS, WEIGHTS = 1e-3, 2e-2
@@ -54,18 +55,17 @@ def curves(setup: Setup, group: ProcessGroup = ProcessGroup()) -> Dict[str, np.n
     for name, config in trainings(setup).items():
         if setup.quick and name == "clips":
             continue
-        batch = 4 if name == "clips" else BATCH
         config = changed(config, inference={"steps": 1 if setup.quick else STEPS, "steps_per_graph": 0},
-                         training={"batch_size": batch, "shards": group.size, "micro_batches": 1})
+                         training={"batch_size": BATCH, "shards": group.size, "micro_batches": 1})
         model = make_model(config)
         trainer = make_trainer(config, model, group)
         before, own = _weights(model), slice(group.rank, None, group.size)
-        x = random_images(config, model, batch, np.random.default_rng(1))[own]
+        x = random_images(config, model, BATCH, np.random.default_rng(1))[own]
         mask = whole_mask(config, len(x))
-        latents = tuple(z[0][own] for z in draw_noise(model, 1, batch, 1, "check"))
+        latents = tuple(z[0][own] for z in draw_noise(model, 1, BATCH, 1, "check"))
         losses = []
         for iteration in range(iterations(setup)):
-            noise = tuple(n[:, own] for n in draw_noise(model, trainer.draws, batch, 1, "check", iteration))
+            noise = tuple(n[:, own] for n in draw_noise(model, trainer.draws, BATCH, 1, "check", iteration))
             latents, metrics = trainer.step(Batch(x, mask, noise, 1.0, 1e-3, iteration), latents)
             losses.append(metrics.loss)
         results[f"{name} losses"] = group.all_sum(losses) / group.size
