@@ -24,8 +24,8 @@ from dgn.training.trainer import Batch, StepMetrics, micro_batches
 
 
 class AutoEncoder:
-    """One step of encoder and generator an iteration (a Trainer); update: on a NegativeElbo. The latents are the encoder's
-    means."""
+    """One step of encoder and generator an iteration (a Trainer); update: on a NegativeElbo. The latents are the
+    encoder's means."""
 
     draws = 1
 
