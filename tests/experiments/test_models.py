@@ -65,7 +65,7 @@ def test_the_compared_models_differ_in_kind_and_method(config):
     assert [c.inference.preconditioner for c in compared.values()] == ["gauss_newton", "gauss_newton", *3 * ["none"]]
     critic = cfg.changed(config, training={"adversarial": "minimax"})
     assert {name: c.inference.step_size for name, c in compared.items()} == {
-        "ours": 0.7, "ABP": 0.7, "VAE": 0.1, "deformable VAE": 0.1, "Deforming AE": 0.1}  # without a preconditioner: 0.1
+        "ours": 0.7, "ABP": 0.7, "VAE": 0.1, "deformable VAE": 0.1, "Deforming AE": 0.1}  # the default
     assert {models.model_config(name, critic).training.adversarial for name in models.MODELS} == {"none"}
     assert models.folder_name("deformable VAE") == "deformable_vae"
 
