@@ -79,7 +79,7 @@ def test_variables_of_another_launcher_are_named_within_seconds(images, tmp_path
     assert process.returncode in (130, -signal.SIGINT)
 
 
-@pytest.mark.parametrize("module", ["dgn.machine", "dgn.cli.evaluate", "mindspore.common.dtype"])
+@pytest.mark.parametrize("module", ["dgn.machine", "dgn.config", "mindspore.common.dtype"])
 def test_ctrl_c_while_the_program_starts_ends_cleanly(module, tmp_path):
     """Interrupted at once after a module was imported: the first is one of the package's own.
     (Python's own start, before the package is imported, is not covered.)"""
