@@ -55,9 +55,13 @@ class Energy(nn.Cell):
             outputs = outputs + (self.branches[g](latents[g]),)
         return outputs
 
+    def residual(self, x: Tensor, mask: Tensor, outputs: Tuple[Tensor, ...]) -> Tensor:
+        """F - x, 0 in the frames that a clip does not have. mask: (N, F), 1 where it has them; images: unused."""
+        return self.masked(self.model.compose(outputs) - x, mask)
+
     def squared_error(self, x: Tensor, mask: Tensor, outputs: Tuple[Tensor, ...]) -> Tensor:
-        """||x - F||^2 of each sample, (N,). mask: (N, F), 1 where a clip has the frame; images: unused."""
-        return squared_norm(self.masked(x - self.model.compose(outputs), mask))
+        """||x - F||^2 of each sample, (N,)."""
+        return squared_norm(self.residual(x, mask, outputs))
 
     def smoothness_energy(self, mask: Tensor, outputs: Tuple[Tensor, ...]) -> Tensor:
         """Energy of the displacement under the smoothness prior, (N,)."""

@@ -48,17 +48,23 @@ class Options:
     sigma_factors: bool = False
 
 
-class GroupEnergy(nn.Cell):
-    """E(x, z) summed over the batch, as a function of one group's latents, the other branches' outputs held fixed (Eq.
-    8)."""
+class GroupOutputs(nn.Cell):
+    """What the energy's data terms are functions of, as a function of one group's latents, the other branches' outputs
+    held fixed: the image, and the smoothness energy (N,) if it depends on this group."""
 
     def __init__(self, energy: Energy, g: int) -> None:
         super().__init__()
-        self.energy, self.branch, self.g = energy, energy.model.branches[g], g
+        self.energy, self.branch, self.g, self.smooth = energy, energy.model.branches[g], g, is_smoothed(energy, g)
 
-    def construct(self, z: Tensor, x: Tensor, mask: Tensor, sigma: Tensor, *outputs: Tensor) -> Tensor:
+    def construct(self, z: Tensor, mask: Tensor, *outputs: Tensor):
         outputs = outputs[:self.g] + (self.branch(z),) + outputs[self.g + 1:]
-        return ops.reduce_sum(self.energy.data_energy(x, mask, outputs, sigma) + self.energy.latent_prior(z))
+        image = self.energy.model.compose(outputs)
+        return (image, self.energy.smoothness_energy(mask, outputs)) if self.smooth else image
+
+
+def is_smoothed(energy: Energy, g: int) -> bool:
+    """Whether the smoothness prior depends on a group: the one of the displacement."""
+    return energy.smoothness > 0 and g == 1
 
 
 class LangevinStep(nn.Cell):
@@ -114,8 +120,8 @@ class Langevin(LangevinStep):
         self.matmul = ops.MatMul()
         self.frames_affected = tuple(Tensor(group.frames_affected) for group in energy.model.groups
                                      ) if self.scale_by_frames else ()
-        self.group_energies = nn.CellList([GroupEnergy(energy, g) for g in range(len(self.branches))])
-        self.gradient = ops.GradOperation()  # with respect to the first argument
+        self.group_outputs = nn.CellList([GroupOutputs(energy, g) for g in range(len(self.branches))])
+        self.gradient = ops.GradOperation(sens_param=True)  # with respect to the first argument
         self.places = {g: place for place, g in enumerate(self.sampled)}  # of a group among the sampled ones
         self.preconditioner = Preconditioner(energy.model.groups) if options.preconditioned else None
         factors = Tensor(np.ones(len(self.branches), np.float32))  # a parameter, so that compiled graphs see it change
@@ -142,18 +148,37 @@ class Langevin(LangevinStep):
         (One flat list: the graph compiler treats a tuple argument as a constant, which has no gradient.)
         """
         groups = len(self.branches)
-        latents, noise = state[:groups], state[groups:]
-        outputs, step_sizes = self.energy.outputs(latents), ()
+        latents, outputs, step_sizes, noise = state[:groups], self.energy.outputs(state[:groups]), (), ()
         for g in range(groups):
             step_sizes = step_sizes + (self.step_size_of(g, latents[g], mask),)
-        energies, norms = (), ()
+            noise = noise + (ops.unstack(self.scaled_noise(g, state[groups + g], step_sizes), 0),)
+        errors, roughness, states, gradients = (), (), (), ()
         for k in range(self.steps):
-            energies = energies + (self.energy.total(x, mask, latents, outputs, sigma),)
-            latents, outputs, gradients = self.step(latents, outputs, noise, k, step_sizes, x, mask, sigma)
-            for gradient in gradients:
-                norms = norms + (ops.sqrt(squared_norm(gradient)),)
-        shape = (self.steps, len(self.sampled), x.shape[0])
-        return latents, ops.stack(energies), ops.stack(norms).reshape(shape)
+            errors = errors + (self.energy.squared_error(x, mask, outputs),)
+            if self.energy.smoothness > 0:
+                roughness = roughness + (self.energy.smoothness_energy(mask, outputs),)
+            states = states + (latents,)
+            latents, outputs, gradient = self.step(latents, outputs, noise, k, step_sizes, x, mask, sigma)
+            gradients = gradients + (gradient,)
+        # of all steps at once: fewer operators
+        energy, norms = ops.stack(errors) / (2 * sigma * sigma), ()
+        if self.energy.smoothness > 0:
+            energy = energy + ops.stack(roughness)
+        for place in range(len(self.sampled)):
+            energy = energy + 0.5 * self.squared_norms(states, self.sampled[place])
+            norms = norms + (ops.sqrt(self.squared_norms(gradients, place)),)
+        return latents, energy, ops.stack(norms, 1)
+
+    def squared_norms(self, records: Tuple[Tensors, ...], place: int) -> Tensor:
+        """Squared norms (K, N) of the tensors (N, d) at one place in the records of K steps."""
+        values, n = (), records[0][place].shape[0]
+        for record in records:
+            values = values + (record[place],)
+        return squared_norm(ops.stack(values).reshape(self.steps * n, -1)).reshape(self.steps, n)
+
+    def scaled_noise(self, g: int, noise: Tensor, step_sizes: tuple) -> Tensor:
+        """delta noise of all steps; with a preconditioner the noise itself, which `update` transforms first."""
+        return noise if self.preconditioner is not None else step_sizes[g] * noise
 
     def run_branch(self, g: int, z: Tensor) -> Tensor:
         return self.branches[g](z)
@@ -162,13 +187,18 @@ class Langevin(LangevinStep):
         _, x, mask, sigma = data
         if self.sigma_factors is not None:
             sigma = sigma * self.sigma_factors[g]
-        return self.gradient(self.group_energies[g])(z, x, mask, sigma, *outputs)
+        # dE/dimage, and 1 for the smoothness energy
+        sens: Any = self.energy.residual(x, mask, outputs) * (ops.ones((), sigma.dtype) / (sigma * sigma))
+        if is_smoothed(self.energy, g):
+            sens = (sens, ops.ones((z.shape[0],), z.dtype))
+        return self.gradient(self.group_outputs[g])(z, mask, *outputs, sens) + z
 
     def update(self, g: int, z: Tensor, gradient: Tensor, noise: Tensor, *data) -> Tensor:
+        delta: Any = data[0][g]
         if self.preconditioner is not None:
             gradient, noise = self.preconditioner(self.places[g], gradient, noise)
-        delta: Any = data[0][g]
-        return z - 0.5 * delta * delta * gradient + delta * noise
+            noise = delta * noise
+        return z - 0.5 * delta * delta * gradient + noise
 
     def step_size_of(self, g: int, z: Tensor, mask: Tensor):
         """delta of Eq. 7 for a group's latents: a number, or (N, d)."""

@@ -98,12 +98,12 @@ class GridSampleWarp(nn.Cell):
 
     def __init__(self, height: int, width: int, grid: str = "integer") -> None:
         super().__init__()
-        self.grid = ms.Tensor(coordinates(height, width, grid))
-        half = np.array([max(width - 1, 1) / 2, max(height - 1, 1) / 2], np.float32).reshape(1, 2, 1, 1)
-        self.centre, self.scale = ms.Tensor(half), ms.Tensor(1 / half)
+        half = np.array([max(width - 1, 1) / 2, max(height - 1, 1) / 2]).reshape(1, 2, 1, 1)
+        positions = (coordinates(height, width, grid) - half) / half  # without displacement
+        self.positions, self.scale = (ms.Tensor(values.astype(np.float32)) for values in (positions, 1 / half))
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
-        grid = ((self.grid + displacement - self.centre) * self.scale).transpose(0, 2, 3, 1)
+        grid = (displacement * self.scale + self.positions).transpose(0, 2, 3, 1)
         return ops.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
