@@ -218,9 +218,8 @@ def test_the_command_aligns_and_checks(photos, tmp_path, monkeypatch, capsys):
                              (["--eyes", "0.6,0.4"], "above 0 and below 0.5"), (["--margin", "20"], "margin is 20")):
         assert main([*line[:3], str(tmp_path / "new"), *line[4:], *options]) == 2
         assert message in capsys.readouterr().err
-    for path in (None, "none.xml"):
-        with pytest.raises(UserError, match="from 0.02 to 0.9" if path is None else "no detector file"):
-            detect._network(path, 1.0)
+    with pytest.raises(UserError, match="from 0.02 to 0.9"):
+        detect.open_detector(smallest=1.0)
     assert main([*line[:4], "--labels", str(photos / "labels.csv")]) == 2 and "--align" in capsys.readouterr().err
     assert main([*line, "--all", "--format", "strips"]) == 2 and "is for photographs" in capsys.readouterr().err
 

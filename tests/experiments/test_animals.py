@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from dgn import config as cfg
 from dgn.__main__ import main
+from dgn.data import animals as drawings
+from dgn.data.align import EYES
+from dgn.data.open import generated_faces
+from dgn.errors import UserError
 from dgn.experiments import animals
 
 pytestmark = pytest.mark.slow
@@ -47,3 +53,26 @@ def test_animals_of_a_folder_and_in_grayscale(run, images):
     grey = animals.animal_faces(cfg.changed(run.config, data={"grey": True}).data, None)
     for name in colour:
         np.testing.assert_allclose(grey[name][0], colour[name].mean(0), atol=1e-6)
+
+
+def test_animals_are_cut_by_their_eyes(run, tmp_path):
+    """A cat drawn twice as large, turned by 20 degrees and shifted, comes back as it was drawn, but for its borders."""
+    data, size = run.config.data, run.config.data.size
+    cat = np.rint(255 * drawings.draw(2 * size)["cat"].transpose(1, 2, 0)).astype(np.uint8)
+    turn = cv2.getRotationMatrix2D((size, size), 20, 1.0)
+    turn[:, 2] += 10
+    photo = cv2.warpAffine(cat, turn, (3 * size, 3 * size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    cv2.imwrite(str(tmp_path / "cat.png"), photo[..., ::-1])
+    eyes = np.array([[0.35, 0.47], [0.65, 0.47]])
+    (left_x, left_y), (right_x, right_y) = (2 * size * eyes - 0.5) @ turn[:, :2].T + turn[:, 2]
+    (tmp_path / "labels.csv").write_text("file,left_eye_x,left_eye_y,right_eye_x,right_eye_y\n"
+                                         f"cat.png,{left_x},{left_y},{right_x},{right_y}\n")
+    expected = drawings.draw(size)["cat"][:, 2:-2, 2:-2]
+    found = animals.animal_faces(data, str(tmp_path), eyes=(0.35, 0.47))["cat.png"][:, 2:-2, 2:-2]
+    assert np.abs(found - expected).mean() < 0.03 < 0.05 < np.abs(expected - np.roll(expected, 1, 2)).mean()
+    marks = generated_faces(data, 50).landmarks(np.arange(50))[:, :2].mean(0)
+    x, y = animals.usual_eyes(data)
+    np.testing.assert_allclose(np.array([[x, y], [1 - x, y]]) * size - 0.5, marks, atol=0.5)
+    assert animals.usual_eyes(replace(data, path="x")) == EYES
+    with pytest.raises(UserError, match="none is given"):
+        animals.animal_faces(data, None, labels="x.csv")

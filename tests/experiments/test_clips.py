@@ -19,8 +19,9 @@ from dgn.data.face_clips import write_clips
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
 from dgn.experiments import recognition, recombination, sampling, shape
-from dgn.experiments.clips import Probe, motion
-from dgn.figures.draw import draw
+from dgn.experiments.clips import Probe, label, motion
+from dgn.figures.draw import draw, one_of_each_class
+from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
 from dgn.run import ensure_trained
 from tests.experiments.tiny_clips import FRAMES, SETTINGS, experiment, results, train, write_video
@@ -114,10 +115,21 @@ def test_pictures_show_clips_their_reconstructions_and_grids(run, sheets, tmp_pa
     names = [run.sources.train.name(k) for k in range(24)]
     shown = np.array([names.index(name) for name in drawn.labels[::4]])
     decoded = run.decode(*run.bank.read(shown))
-    assert len(set(shown)) == 3 and sheets["grids.png"].labels == drawn.labels[::4]
+    assert len(set(shown)) == 3
     for row, expected in ((0, run.sources.train.read(shown)), (1, decoded.image), (3, decoded.appearance)):
         np.testing.assert_allclose(np.stack(drawn.rows[row::4]), expected, atol=1e-6)
-    np.testing.assert_array_equal(np.stack(sheets["grids.png"].rows), np.stack(drawn.rows[2::4]))
+    gridded = sheets["grids.png"]
+    assert [name.split("/")[0] for name in gridded.labels] == sorted({name.split("/")[0] for name in names})
+    at = np.array([names.index(name) for name in gridded.labels])
+    image, _, displacement = run.decode(*run.bank.read(at))
+    for row, images, fields in zip(gridded.rows, image, displacement):
+        np.testing.assert_allclose(row, [with_grid(*frame) for frame in zip(images, fields)], atol=1e-4)
+
+
+def test_grids_show_one_clip_of_each_class_and_of_one_person_where_possible():
+    names = ["joy/A_1", "fear/B_1", "joy/B_1", "anger/A_9", "anger/B_2", "sad/C_1"]
+    assert [names[k] for k in one_of_each_class(names)] == ["anger/B_2", "fear/B_1", "joy/B_1", "sad/C_1"]
+    assert one_of_each_class([*names, "clip.avi"]) == []
 
 
 def test_training_lowers_the_error_and_a_resumed_run_is_the_run_that_was_never_stopped(run, tmp_path):
@@ -152,7 +164,7 @@ def test_a_run_whose_data_have_changed_is_refused(frames_run, capsys):
 
 def test_clips_of_unequal_length_are_inferred_as_strips(videos, tmp_path, monkeypatch, capsys):
     assert results(videos.folder.path)["train"]["images"] == 3 + 4 + 4 + 2
-    monkeypatch.setattr("dgn.run.load", lambda path, device: videos)
+    monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: videos)
     line = ["--images", videos.config.data.path, "--steps", "4", "--output", str(tmp_path / "out")]
     assert main(["infer", str(videos.folder.path), *line]) == 0
     assert "6 clips, 4 steps: MSRE" in capsys.readouterr().out
@@ -171,12 +183,13 @@ def test_clips_of_unequal_length_are_inferred_as_strips(videos, tmp_path, monkey
 def test_experiments_by_the_command_line(videos, sheets, monkeypatch, capsys):
     """On clips without labels and known factors: pictures alone."""
     path = videos.folder.path
-    monkeypatch.setattr("dgn.run.load", lambda path, device: videos)
+    monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: videos)
     assert experiment("recombination", path, "--clips", 2, 0) == 0
-    assert experiment("shape", path, "--clip", 1, "--dimension", 2, "--amount", 0.5) == 0
+    assert experiment("shape", path, "--clips", 1, 0, "--dimension", 2, "--amount", 0.5) == 0
     assert experiment("sampling", path, "--frames", 7, "--count", 2, "--seed", 3, "--prior") == 0
     out = capsys.readouterr().out
     assert "motion that reconstructions show: all " in out and "dimension 2 of Z_0^g by +-0.5" in out
+    assert [len(row) for row in sheets["shape.png"].rows] == [4, 4, 4, 3, 3, 3]  # frames of each clip
     assert all(str(path / "figures" / f"{name}.gif") in out for name in ("recombination", "shape", "samples"))
     assert sheets["recombination.png"].labels[:2] == ["clip2.avi", "clip0.avi"]
     assert [len(row) for row in sheets["recombination.png"].rows] == [3] * 4  # frames of the shorter clip
@@ -190,7 +203,7 @@ def test_experiments_by_the_command_line(videos, sheets, monkeypatch, capsys):
 
 
 def test_options_of_recognition(videos, monkeypatch, capsys):
-    monkeypatch.setattr("dgn.run.load", lambda path, device: videos)
+    monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: videos)
     monkeypatch.setattr(recognition, "recognition", lambda run, **options: {**options, "pictures": ["x.png"]})
     monkeypatch.setattr(recognition, "summary", lambda result: str(sorted(result.items())))
     options = ["--folds", 3, "--epochs", 2, "--as-they-are", "--steps", 7]
@@ -229,7 +242,7 @@ def test_shape(run, sheets, monkeypatch):
     def read(frames):
         return frames[..., 0, 4:6, 4:9].reshape(*frames.shape[:-3], 10)
     monkeypatch.setattr(shape, "fit_probe", lambda data: Probe(None, read))
-    result = shape.shape(run, clip=3, dimension=1, amount=2.0)
+    result = shape.shape(run, clips=(3, 8), dimension=1, amount=2.0)
 
     def edited(clips, change):
         z_app, z_geo = run.bank.read(clips)
@@ -241,20 +254,26 @@ def test_shape(run, sheets, monkeypatch):
     assert result["landmarks_moved"] == pytest.approx(moved, rel=1e-4) and moved > 0
     assert result["motion_kept"] == pytest.approx(kept, abs=1e-4)
     assert results(run.folder.path)["shape"] == {name: result[name] for name in result if name != "pictures"}
-    assert sheets["shape.png"].labels == ["Z_0^g 1 -2", "as inferred", "Z_0^g 1 +2"]
-    for row, change in zip(sheets["shape.png"].rows, (-2, 0, 2)):
-        np.testing.assert_allclose(row, edited(np.array([3]), change)[0], atol=1e-5)
+    shown, name = sheets["shape.png"], run.sources.train.name
+    edits = ["Z_0^g 1 -2", "as inferred", "Z_0^g 1 +2"]
+    assert shown.labels == [f"{name(k)}\n{edit}" for k in (3, 8) for edit in edits]
+    for row, (clip, change) in zip(shown.rows, ((clip, change) for clip in (3, 8) for change in (-2, 0, 2))):
+        np.testing.assert_allclose(row, edited(np.array([clip]), change)[0], atol=1e-5)
     assert f"landmarks move by {moved:.2f} pixels" in shape.summary(result)
     with pytest.raises(UserError, match="dimensions 0 to 2"):
         shape.shape(run, dimension=3)
 
 
-def test_the_dimension_that_changes_the_first_frame_most_is_edited(run, monkeypatch):
+def test_the_dimension_that_changes_the_first_frame_most_is_edited(run, sheets, monkeypatch):
     monkeypatch.setattr(shape, "measure", lambda run, dimension, amount: {"motion_kept": 1.0, "landmarks_moved": 0.0})
     z_app = run.bank.read(np.array([5]))[0][:, :4].repeat(6, 0)
     ends = np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)
     first = run.decode(z_app, ends).image[:, 0]
-    assert shape.shape(run, clip=5, amount=1.0)["dimension"] == np.square(first[:3] - first[3:]).sum((1, 2, 3)).argmax()
+    strongest = np.square(first[:3] - first[3:]).sum((1, 2, 3)).argmax()
+    assert shape.shape(run, clips=[5], amount=1.0)["dimension"] == strongest
+    shape.shape(run)
+    one, other = (sheets["shape.png"].labels[k].split("\n")[0] for k in (0, 3))
+    assert one == run.sources.train.name(0) and all(a != b for a, b in zip(label(one), label(other)))
 
 
 def test_sampling_beyond_the_trained_length(run, sheets):

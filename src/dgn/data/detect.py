@@ -108,10 +108,11 @@ def open_eye_detector(path: Optional[str] = None, smallest: float = SMALLEST) ->
 
 
 def _usual_eyes(small: _Reduced, cascades: Sequence[_Cascade]) -> List[np.ndarray]:
-    """Usual places of the eyes (2, 2) of the faces in a reduced picture, the largest first: of the first cascade that
-    finds a face; of none, of the first one on a turned picture."""
+    """Usual places of the eyes (2, 2) of the faces in a reduced picture, the largest first: of the first cascade on the
+    picture and on the picture turned, or of another one, whichever finds a face first."""
     centre = (small.grey.shape[1] - 1) / 2, (small.grey.shape[0] - 1) / 2
-    searches = [(cascade, 0, 3) for cascade in cascades] + [(cascades[0], tilt, 6) for tilt in TILTS]
+    first, *others = cascades
+    searches = [(first, 0, 3), *((first, tilt, 6) for tilt in TILTS), *((other, 0, 3) for other in others)]
     for cascade, tilt, neighbours in searches:
         turn = cv2.getRotationMatrix2D(centre, tilt, 1.0)
         turned = small.grey
