@@ -80,7 +80,9 @@ def make(run: RunFolder, output: Path) -> int:
     write_json(target / "manifest.json", kept)
     encoder = load_start(run, model, saved)
     if encoder is not None:
-        save_start(output, target, encoder, {}, half=True).chmod(0o644)  # MindSpore's files are for their owner alone
+        save_start(output, target, encoder, {}, half=True)
+    for path in output.rglob("*.ckpt"):
+        path.chmod(0o644)  # MindSpore's are readable for their owner alone
     records = run.records()
     few = [records[k] for k in np.unique(np.linspace(0, len(records) - 1, min(RECORDS, len(records))).astype(int))]
     write_text(output / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in few))
