@@ -95,6 +95,9 @@ else
     esac
 fi
 
+# msrun writes the exit code of a process into a line of the level ERROR, which a GLOG_v above 3 would hide
+[ "${GLOG_v:-3}" -le 3 ] || unset GLOG_v
+
 # msrun runs the command python on PATH, or python3 if asked to
 export PATH="$BIN:$PATH"
 INTERPRETER=()

@@ -54,6 +54,7 @@ PICTURES = {
 def test_a_training_leaves_a_run_folder_with_everything(trained):
     assert {p.name for p in trained.iterdir()} == {
         "config.yaml",
+        "fitted_prior.npz",
         "metrics.jsonl",
         "metrics.json",
         "train.log",

@@ -46,8 +46,9 @@ def calls(monkeypatch):
     (["landmarks"], {"data": None, "crop": None, "count": None, "steps": None, "epochs": 200}),
     (["landmarks", "--data", "mtfl", "--crop", "1,2,3,4", "--faces", "9", "--steps", "7", "--epochs", "3"],
      {"data": "mtfl", "crop": (1, 2, 3, 4), "count": 9, "steps": 7, "epochs": 3}),
-    (["animals"], {"images": None, "gamma": None}),
-    (["animals", "--images", "cats", "--gamma", "2.5"], {"images": "cats", "gamma": 2.5}),
+    (["animals"], {"images": None, "labels": None, "eyes": None, "gamma": None}),
+    (["animals", "--data", "cats", "--labels", "eyes.csv", "--eyes", "0.3,0.4", "--gamma", "2.5"],
+     {"images": "cats", "labels": "eyes.csv", "eyes": (0.3, 0.4), "gamma": 2.5}),
     (["labels"], {"images": 300, "steps": 100}),
     (["labels", "--images", "9", "--steps", "7"], {"images": 9, "steps": 7}),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")

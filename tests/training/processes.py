@@ -41,7 +41,7 @@ from dgn.run_folder import RunFolder
 from dgn.training.fit import fit
 
 args = parser("train").parse_args()
-config = resolve_config(args, None)
+config = resolve_config(args, RunFolder.open(Path(args.output)) if args.resume else None)
 device.start("CPU")
 group = process_group()
 config = for_processes(config, group.size)

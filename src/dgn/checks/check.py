@@ -25,7 +25,7 @@ class Check(NamedTuple):
     @property
     def passed(self) -> bool:
         """Whether the error is a number within the tolerance."""
-        return self.error <= self.tolerance
+        return bool(self.error <= self.tolerance)
 
 
 @dataclass(frozen=True)

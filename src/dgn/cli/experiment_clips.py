@@ -84,7 +84,8 @@ run folder: section "sampling" of metrics.json, figures/samples.png, of clips al
 
 
 def _sampling_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
+    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    add_data(parser)
     parser.add_argument("--frames", type=positive, help="of the new clips (default: three times those trained on)")
     parser.add_argument("--count", type=positive, help="in the picture (default: 6 clips, 33 images)")
     add_prior(parser)
