@@ -31,8 +31,9 @@ def config():
                    inference={"preconditioner": "gauss_newton", "step_size": 0.5, "steps": 2})
 
 
-def test_a_model_rotated_to_its_axes_is_the_same_model_with_the_strongest_dimension_first(config, rng):
-    model = make_model(config)
+@pytest.mark.parametrize("field", ["pixels", "monotone"])
+def test_a_model_rotated_to_its_axes_is_the_same_model_with_the_strongest_dimension_first(config, rng, field):
+    model = make_model(changed(config, model={"field": field}))
     latents = [rng.standard_normal((12, size)).astype(np.float32) for size in (5, 4)]
     before, axes = decode(model, *latents), principal_axes(model, latents)
     coordinates = [z @ own.directions for z, own in zip(latents, axes)]

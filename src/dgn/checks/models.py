@@ -34,13 +34,14 @@ MOMENTS = 0.04  # of the posterior's mean and covariance: of the order of 1, fro
 def decoder(setup: Setup) -> Iterator[Check]:
     """The decoder against NumPy."""
     model = _model(setup.config)
-    if model.branches[1].spline is not None or model.refine is not None:
+    geometry = model.branches[1]
+    if geometry.smooth or geometry.affine is not None or model.refine is not None:
         return  # not in the definition in NumPy
     weights = {name: p.asnumpy().astype(np.float64) for name, p in cells.fold(model).parameters_and_names()}
     latents = _latents(model)
     stacks = [numpy_stack(weights, f"branches.{g}.stack", branch.stack.architecture, z.astype(np.float64))
               for g, (branch, z) in enumerate(zip(model.branches, latents))]
-    appearance, displacement = 0.5 * stacks[0] + 0.5, model.branches[1].max_pixels * stacks[1]
+    appearance, displacement = 0.5 * stacks[0] + 0.5, geometry.scale * stacks[1]
     image, *_ = numpy_warp(appearance, displacement, np.zeros_like(appearance))
     names = Decoded._fields
     for name, result, expected in zip(names, decode(model, *latents), (image, appearance, displacement)):

@@ -77,7 +77,7 @@ def rotate(model: Model, rotations: Mapping[str, np.ndarray], preconditioner: Op
     """
     for group, branch in zip(model.groups, model.branches):
         if group.name in rotations:
-            weight = branch.stack.dense.weight
-            ops.assign(weight, Tensor(rotations[group.name].T @ weight.asnumpy()))
+            for layer in branch.latent_layers:
+                ops.assign(layer.weight, Tensor(rotations[group.name].T @ layer.weight.asnumpy()))
     if preconditioner is not None:
         preconditioner.rotate(rotations)

@@ -42,6 +42,11 @@ class GeometryGenerator(nn.Cell):
         if surface is not None:
             self.left, self.right = Tensor(surface.left), Tensor(np.swapaxes(surface.right, -1, -2).copy())
 
+    @property
+    def latent_layers(self) -> Tuple[Dense, ...]:
+        """The layers whose inputs are the latents."""
+        return (self.stack.dense,) if self.affine is None else (self.stack.dense, self.affine.dense)
+
     def construct(self, z_geo: Tensor) -> Tensor:
         field = self.finish(self.stack(z_geo))
         return field if self.affine is None else field + self.affine(z_geo)

@@ -140,6 +140,11 @@ class ImageGenerator(nn.Cell):
         super().__init__()
         self.stack = stack
 
+    @property
+    def latent_layers(self) -> Tuple[Dense, ...]:
+        """The layers whose inputs are the latents."""
+        return (self.stack.dense,)
+
     def construct(self, z: Tensor) -> Tensor:
         return self.finish(self.stack(z))
 
