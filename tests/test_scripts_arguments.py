@@ -59,7 +59,8 @@ def calls(recorder: Path) -> list:
 
 
 QUOTED = """--set "data.path=/a b/ç (1), x" --set 'evaluation.images=1' --data "" a\\ b $HOME `id` "#1\""""
-WORDS = ["--set", "data.path=/a b/ç (1), x", "--set", "evaluation.images=1", "--data", "", "a b", "$HOME", "`id`", "#1"]
+WORDS = ["--set", "data.path=/a b/ç (1), x", "--set", "evaluation.images=1", "--data", "", "a b", "$HOME", "`id`",
+         "#1"]
 
 
 @pytest.mark.parametrize("script, arguments, expected", [

@@ -96,13 +96,14 @@ def r1(setup: Setup) -> Iterator[Check]:
     critic, weights = Critic(net, 1e3), ms.ParameterTuple(net.trainable_params())
     x, fake = (Tensor(rng.random((SAMPLES, model.channels, model.size, model.size), np.float32)) for _ in range(2))
     _, gradients = ms.value_and_grad(critic, None, weights, has_aux=True)(x, fake)
-    start, slopes = [weight.asnumpy().copy() for weight in weights], [g.asnumpy().astype(np.float64) for g in gradients]
-    length = sum(np.square(slope).sum() for slope in slopes) ** 0.5
+    start, directions = ([weight.asnumpy().copy() for weight in weights],
+                         [gradient.asnumpy().astype(np.float64) for gradient in gradients])
+    length = sum(np.square(direction).sum() for direction in directions) ** 0.5
     step = DIFFERENCE * sum(np.square(value).sum() for value in start) ** 0.5  # relative to the weights' norm
     ends = []
     for sign in (1, -1):
-        for weight, value, slope in zip(weights, start, slopes):
-            ops.assign(weight, Tensor((value + sign * step / length * slope).astype(np.float32)))
+        for weight, value, direction in zip(weights, start, directions):
+            ops.assign(weight, Tensor((value + sign * step / length * direction).astype(np.float32)))
         ends.append(float(critic(x, fake)[0].asnumpy()))
     difference = (ends[0] - ends[1]) / (2 * step)
     yield Check("R1, derivative by the weights", abs(length - difference) / length, SIXTEEN_BITS)

@@ -30,24 +30,14 @@ def shown_samples(run: Run, inferred: bool = True) -> List[Samples]:
     inferred: False takes training samples alone with the latents of their chains, which costs next to nothing.
     """
     train, held_out = run.sources
+    few = Subset(train, _spread(len(run.bank)))
     if not inferred:
-        few = Subset(train, _spread(len(run.bank)))
         return [_with_latents(run, few, run.bank.read(few.indices), False)]
-    found = [_training_samples(run, train)]
+    found = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.indices), False)]
     if held_out is not None and len(held_out):
         few = Subset(held_out, _spread(len(held_out)))
         found.append(_with_latents(run, few, run.infer(few, descent_steps=DESCENT_STEPS), True))
     return found
-
-
-def _training_samples(run: Run, source: Source) -> Samples:
-    few = Subset(source, _spread(len(run.bank)))
-    if run.encoder is not None:
-        return _with_latents(run, few, run.infer(few), False)
-    everyone = np.arange(len(few))
-    chains = dict(zip((group.name for group in run.model.groups), run.bank.read(few.indices)))
-    latents = run.infer_batch(few.read(everyone), run.chains(0, DESCENT_STEPS), few.mask(everyone), chains)
-    return _with_latents(run, few, latents, False)
 
 
 def _with_latents(run: Run, source: Source, latents: Sequence[np.ndarray], unseen: bool) -> Samples:

@@ -91,8 +91,8 @@ class GeometryAdjoint(nn.Cell):
             field = ops.matmul(ops.matmul(self.left, dfield), self.right)
         if not self.has_affine:
             return self.stack(self.scale * field, *maps)
-        slopes = self.matmul(dfield.reshape(dfield.shape[0], -1), self.fields) * (1 - maps[-1] * maps[-1])
-        return self.stack(self.scale * field, *maps[:-1]) + self.matmul(slopes, self.weight)
+        dcoefficients = self.matmul(dfield.reshape(dfield.shape[0], -1), self.fields) * (1 - maps[-1] * maps[-1])
+        return self.stack(self.scale * field, *maps[:-1]) + self.matmul(dcoefficients, self.weight)
 
 
 class WarpAdjoint(nn.Cell):
