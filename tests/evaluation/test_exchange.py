@@ -16,21 +16,30 @@ def picture(brightness, place):
     return (0.5 + 0.2 * brightness[:, None, None, None] + 0.2 * bar[:, None, None, :]).repeat(32, 2)
 
 
-def run(decode, rng):
+def run(decode, rng, faces=300):
     train = rng.uniform(-1, 1, (800, 2))
     predict = probe(picture(train[:, 0], train[:, 1]), train, 1e-3)
-    factors = rng.uniform(-1, 1, (300, 2))
+    factors = rng.uniform(-1, 1, (faces, 2))
     return exchange_correlations(decode, predict, ("brightness", "place"), factors, factors[:, :1], factors[:, 1:])
 
 
+def separating(z_app, z_geo):
+    image = picture(z_app[:, 0], z_geo[:, 0])
+    return Decoded(image, image, None)
+
+
 def test_a_model_that_separates(rng):
-    def decode(z_app, z_geo):
-        image = picture(z_app[:, 0], z_geo[:, 0])
-        return Decoded(image, image, None)
-    result = run(decode, rng)
+    result = run(separating, rng)
     assert result["place"]["own"] > 0.95 and result["brightness"]["own"] > 0.95
     assert result["place"]["geometry_donor"] > 0.95 and abs(result["place"]["appearance_donor"]) < 0.2
     assert result["brightness"]["appearance_donor"] > 0.95 and abs(result["brightness"]["geometry_donor"]) < 0.2
+
+
+def test_donors_among_few_faces_do_not_correlate_by_chance():
+    for seed in range(4):  # all ordered pairs of 20 donors correlate by -1/19
+        result = run(separating, np.random.default_rng(seed), faces=20)
+        assert result["place"]["appearance_donor"] == pytest.approx(-1 / 19, abs=0.03)
+        assert result["place"]["geometry_donor"] > 0.95
 
 
 def test_an_image_that_ignores_the_latents_correlates_with_neither_donor(rng):
