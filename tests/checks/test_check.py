@@ -72,11 +72,24 @@ def test_the_trainings_have_the_same_operators():
         assert {config.model.warp for config in configs.values()} == {"grid_sample"}
 
 
-def test_curves_that_differ_fail():
-    here = {"images losses": np.ones(3), "images weights": np.ones(4)}
-    there = {"images losses": np.ones(3) * 1.01, "images weights": np.ones(4) * 1.01}
-    assert [check.passed for check in trainings.compare("{}", here, here)] == [True, True]
-    assert [check.passed for check in trainings.compare("{}", here, there)] == [False, True]
+def test_iterations_that_differ_fail_and_one_kink_does_not():
+    here = {f"images.{k}.{what}": np.ones(3) for k in range(3) for what in trainings.TOLERANCES}
+    kink = {**here, "images.1.latents": np.full(3, 1.1)}
+    wrong = {key: value * (1.1 if "weights" in key else 1) for key, value in here.items()}
+    passed = [[check.passed for check in trainings.compare("", here, there)] for there in (here, kink, wrong)]
+    assert passed == [[True] * 3, [True] * 3, [True, True, False]]
+    assert "largest 9.1e-02" in next(c.note for c in trainings.compare("", here, kink) if "latents" in c.name)
+
+
+def test_a_repeated_iteration_starts_from_the_recorded_state():
+    setup = Setup(recipe.load(None, QUICK), 4, quick=True)
+    recorded = trainings.record(setup)
+    assert {key.split(".")[1] for key in recorded} == {"0", "1", "2"}
+    later = {key: value for key, value in recorded.items() if key.split(".")[1] != "0"}
+    repeated = trainings.repeat(setup, later)
+    assert all(np.array_equal(recorded[key], value) for key, value in repeated.items()) and len(repeated) == 2 * 2 * 3
+    wrong = {key: value + 0.1 if key.endswith(".start.0") else value for key, value in recorded.items()}
+    assert not all(check.passed for check in trainings.compare("", trainings.repeat(setup, wrong), recorded))
 
 
 def test_recipes_with_other_shapes_are_refused(capsys, tmp_path):

@@ -5,8 +5,8 @@
   dgn check --device CPU --quick
 
 Operators at the shapes of a recipe, forward and gradient, against NumPy in float64; the decoder; Langevin dynamics
-against a posterior in closed form; R1 against finite differences; 16-bit layers; exported files; 20 iterations of
-three trainings (images, clips, with a critic) against CPU, with --devices also on several devices; then times,
+against a posterior in closed form; R1 against finite differences; 16-bit layers; exported files; iterations
+of three trainings (images, clips, with a critic) against CPU, with --devices also on several devices; then times,
 operators of graphs and a trace. Writes report.md and report.json, which belong to a report about a device, into the
 output folder. Exit code 0 if all checks passed, 1 if one failed.
 """
@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="change one value of the config; may be repeated")
     parser.add_argument("--batch", type=positive, help="samples (default: training.batch_size; with --quick 4)")
     add_device(parser)
-    parser.add_argument("--curves", help=argparse.SUPPRESS)  # only the trainings, for the one that started this process
+    for words, files in (("--record", 1), ("--repeat", 2)):  # only trainings, for the one that started this process
+        parser.add_argument(words, nargs=files, metavar="NPZ", type=user_path, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,8 +50,11 @@ def run(args: argparse.Namespace) -> int:
     from dgn.distributed import process_group
 
     setup = Setup(config, args.batch or (4 if args.quick else config.training.batch_size), args.devices, args.quick)
-    if args.curves:
-        trainings.write_curves(setup, process_group(), Path(args.curves))
+    if args.record:
+        trainings.write_record(setup, *map(Path, args.record))
+        return 0
+    if args.repeat:
+        trainings.write_repeated(setup, process_group(), *map(Path, args.repeat))
         return 0
     if trainings.BATCH % args.devices:
         raise UserError(f"--devices is {args.devices}; it must divide the batch of the trainings, {trainings.BATCH}")
