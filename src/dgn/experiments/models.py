@@ -28,11 +28,16 @@ OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no tr
 _PLAIN = {"sigma_app": ((0, 1.0),)}
 _VAE = {**_PLAIN, "preconditioner": "none"}
 _OTHER = {"adversarial": "none", "reinit_appearance": (), "mean_displacement_weight": 0.0}
-# the paper's model, its two baselines (Table 1), the fourth combination of model and training method, and a baseline of
-# Table 2
+_ABP = {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}}
+_RESTARTS = 20  # epochs between restarts of ABP's chains
+# the paper's model, with its field and with a monotone one, its two baselines (Table 1), ABP also with restarted chains,
+# the fourth combination of model and training method, and a baseline of Table 2
 MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp", "adversarial": "none"}},
-    "ABP": {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}, "inference": _PLAIN},
+    "ours, monotone field": {"model": {"kind": "deformable", "field": "monotone"},
+                             "training": {"method": "abp", "adversarial": "none"}},
+    "ABP": {**_ABP, "inference": {**_PLAIN, "restart_every": 0}},
+    "ABP, restarted chains": {**_ABP, "inference": {**_PLAIN, "restart_every": _RESTARTS}},
     "VAE": {"model": {"kind": "plain"}, "training": {"method": "vae", **_OTHER}, "inference": _VAE},
     "deformable VAE": {"model": {"kind": "deformable"}, "training": {"method": "vae", **_OTHER}, "inference": _VAE},
     "Deforming AE": {"model": {"kind": "deformable", "field": "monotone"},
@@ -63,7 +68,7 @@ def model_config(name: str, config: Config) -> Config:
 
 def folder_name(name: str) -> str:
     """A model's name as part of a path."""
-    return name.lower().replace(" ", "_")
+    return name.lower().replace(",", "").replace(" ", "_")
 
 
 def deformable_recipe(config: Recipe) -> Config:
