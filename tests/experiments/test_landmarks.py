@@ -52,7 +52,7 @@ def test_faces_of_a_labelled_folder(run, marked):
     cropped = cfg.with_crop(run.config.data, (0, 0, 24, 24))
     np.testing.assert_array_equal(faces.images, labels.read_files(marked, [m.file for m in members], cropped))
     np.testing.assert_array_equal(faces.landmarks, labels.cut_landmarks(marked, members, cropped))
-    assert faces.test.tolist() == [False] * TRAINED + [True] * (COUNT - TRAINED)
+    assert faces.files == [marked / member.file for member in members]
     few = landmarks.faces_with_landmarks(run, str(marked), count=3)
     chosen = [members[k] for k in (0, (COUNT - 1) // 2, COUNT - 1)]  # spread over the folder
     np.testing.assert_array_equal(few.landmarks, labels.cut_landmarks(marked, chosen, run.config.data))
@@ -72,6 +72,16 @@ def test_the_test_images_are_those_that_the_run_was_not_trained_on(config, marke
     assert "the images of the run's training are unknown" in capsys.readouterr().out
     with pytest.raises(UserError, match="trained on all of these images"):
         is_test(path=str(marked), limit=None, held_out=0)
+
+
+def test_every_image_is_tested_once_in_a_cross_validation(run):
+    result = landmarks.landmarks(run, count=COUNT, epochs=1, folds=10)
+    truth = FaceSource(COUNT, run.config.data.size, run.config.data.seed + 100).landmarks(np.arange(COUNT))
+    others = [np.delete(truth, np.s_[k % 10::10], 0).mean(0) for k in range(COUNT)]  # mean shape of the other folds
+    assert result["mean_shape"] == pytest.approx(in_per_cent_of_the_eye_distance(np.stack(others), truth), rel=1e-5)
+    assert (result["tested"], result["folds"]) == (COUNT, 10)
+    with pytest.raises(UserError, match=f"{COUNT + 1} folds are more than the {COUNT} images"):
+        landmarks.landmarks(run, count=COUNT, folds=COUNT + 1)
 
 
 def test_too_few_images_are_refused(run):

@@ -231,8 +231,9 @@ LANDMARKS = """Predict landmarks from displacement fields (5.5, Table 2, Fig. 14
 Every image is inferred; a regressor with 100 hidden units is trained on the displacement fields of some images and
 tested on the others. Controls: the same regressor on raw pixels, and the mean shape. Without --data the faces are
 generated. --data: a folder with labels of landmarks (labels.csv, or MTFL's index.tsv); images that the run was not
-trained on are the test, or, if there are none or it is unknown, the last fifth. Written to the run folder: section
-"landmarks" of metrics.json, figures/landmarks.png.
+trained on are the test, or, if there are none or it is unknown, the last fifth. --folds 10 tests every image once, by
+regressors of the other folds: for few images. Written to the run folder: section "landmarks" of metrics.json,
+figures/landmarks.png.
 """
 
 
@@ -244,6 +245,7 @@ def _landmarks_options(parser: ArgumentParser) -> None:
     parser.add_argument("--faces", type=positive, help="images, at most (default: all, or 2500 generated ones)")
     parser.add_argument("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run)")
     parser.add_argument("--epochs", type=positive, default=200, help="of the regressor (default %(default)s)")
+    parser.add_argument("--folds", type=positive, default=1, help="of a cross-validation (default: none)")
 
 
 def _landmarks(args: Namespace) -> None:
@@ -251,7 +253,8 @@ def _landmarks(args: Namespace) -> None:
     from dgn.run import load
 
     run = load(args.run_folder, args.device)
-    result = landmarks(run, data=args.data, crop=args.crop, count=args.faces, steps=args.steps, epochs=args.epochs)
+    result = landmarks(run, data=args.data, crop=args.crop, count=args.faces, steps=args.steps, epochs=args.epochs,
+                       folds=args.folds)
     report(summary(result), result)
 
 

@@ -149,7 +149,7 @@ def summary(result: Dict[str, Any]) -> str:
 
     return model_table(with_oracles(result["models"]), {
         **error_rows(),
-        "  by Langevin dynamics": lambda r: f"{r.get('unseen_by_langevin', r['unseen'])['msre']:.1f}",
+        "  by Langevin dynamics": lambda r: f"{(r.get('unseen_by_langevin') or r['unseen'])['msre']:.1f}",
         "geometry from Z^g / Z^a (R2)": lambda r: r2(r, "geometry", "geometry", "appearance"),
         "appearance from Z^a / Z^g (R2)": lambda r: r2(r, "appearance", "appearance", "geometry"),
         **score_rows(),

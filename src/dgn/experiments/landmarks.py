@@ -7,7 +7,7 @@ the others. Two controls: the same regressor on raw pixels, and the mean shape o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -36,38 +36,43 @@ class Faces(NamedTuple):
 
     images: np.ndarray  # (n, C, H, W)
     landmarks: np.ndarray  # (n, 5, 2) in pixels
-    test: np.ndarray  # (n,) True: for the test
+    files: Optional[Sequence[Path]]  # of the images; None: they are generated
 
 
 def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, count: Optional[int] = None,
-              steps: Optional[int] = None, epochs: int = 200) -> Dict[str, Any]:
+              steps: Optional[int] = None, epochs: int = 200, folds: int = 1) -> Dict[str, Any]:
     """Measures the landmark error of regressors on displacement fields and on pixels, and draws Fig. 14.
 
     data: folder of images with labels of landmarks (labels.csv, or MTFL's index.tsv); None: generated faces. Images
     that the run was not trained on are the test; if it was trained on none of them, or if that is unknown, the last
     fifth. crop: of these images (None: the run's); count: images at most (None: all, or GENERATED); steps: Langevin
-    steps (None: evaluation.steps); epochs: of the regressors.
+    steps (None: evaluation.steps); epochs: of the regressors; folds: from 2 on, every image is tested once, by
+    regressors of the other folds, whether or not the run, which sees no landmarks, was trained on it.
     Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, their origin, and "pictures",
     the paths drawn; all but these are also written to section "landmarks" of the run's metrics.json. Raises UserError
     for another model, or if too few images are left to train or to test on.
     """
     check_deformable(run)
-    faces = faces_with_landmarks(run, data, count, crop)
-    images, truth = faces.images, faces.landmarks
-    train, test = np.flatnonzero(~faces.test), np.flatnonzero(faces.test)
-    if len(train) < FEWEST:
-        raise UserError(f"{len(train)} of {len(images)} images to train a regressor on are too few; at least {FEWEST} "
-                        "are needed")
+    images, truth, files = faces_with_landmarks(run, data, count, crop)
+    test_sets = (cross_validation(len(images), folds) if folds > 1 else
+                 [last_share(len(images)) if files is None else is_test(run, files)])
+    fewest = len(images) - max(map(np.count_nonzero, test_sets))
+    if fewest < FEWEST:
+        raise UserError(f"{fewest} of {len(images)} images to train a regressor on are too few; at least {FEWEST} are "
+                        "needed")
     print(f"inferring {len(images)} images ...", flush=True)
     decoded = run.decode(*run.infer(images, steps, DESCENT_STEPS))
     assert decoded.displacement is not None
     print("training the regressors ...", flush=True)
-    predicted = {}
-    for name, features in (("displacement", decoded.displacement), ("pixels", images)):
-        regressor = LandmarkRegressor(run.config.training.seed, epochs).fit(features[train], truth[train])
-        predicted[name] = regressor.predict(features[test])
-    predicted[MEAN_SHAPE] = np.broadcast_to(truth[train].mean(0), truth[test].shape)
-    result = {**landmark_errors(predicted, truth[test]), "images": len(images), "tested": len(test),
+    points = {name: np.zeros_like(truth) for name in ("displacement", "pixels", MEAN_SHAPE)}
+    for test in test_sets:
+        for name, features in (("displacement", decoded.displacement), ("pixels", images)):
+            regressor = LandmarkRegressor(run.config.training.seed, epochs).fit(features[~test], truth[~test])
+            points[name][test] = regressor.predict(features[test])
+        points[MEAN_SHAPE][test] = truth[~test].mean(0)
+    test = np.flatnonzero(np.any(test_sets, 0))
+    predicted = {name: values[test] for name, values in points.items()}
+    result = {**landmark_errors(predicted, truth[test]), "images": len(images), "tested": len(test), "folds": folds,
               "data": data or "generated faces", **origin()}
     run.folder.add_results(landmarks=result)
     shown = test[:SHOWN]
@@ -91,14 +96,21 @@ def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] =
     if folder is None:
         source = generated_faces(data, count or GENERATED, data.seed + OTHER_PEOPLE)
         everyone = np.arange(len(source))
-        return Faces(source.read(everyone), source.landmarks(everyone), last_share(len(source)))
+        return Faces(source.read(everyone), source.landmarks(everyone), None)
     path, data = expanded(folder), cfg.with_crop(data, crop)
     members = labels.read(path)
     if count:  # spread over the folder
         members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, count).astype(int))]
     files = [label.file for label in members]
-    test = is_test(run, [path / file for file in files])
-    return Faces(labels.read_files(path, files, data), labels.cut_landmarks(path, members, data), test)
+    return Faces(labels.read_files(path, files, data), labels.cut_landmarks(path, members, data),
+                 [path / file for file in files])
+
+
+def cross_validation(count: int, folds: int) -> List[np.ndarray]:
+    """The test set of each fold, (count,) of bool: every fold-th image."""
+    if folds > count:
+        raise UserError(f"{folds} folds are more than the {count} images")
+    return [np.arange(count) % folds == fold for fold in range(folds)]
 
 
 def is_test(run: Run, files: Sequence[Path]) -> np.ndarray:

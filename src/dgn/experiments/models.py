@@ -28,10 +28,10 @@ OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no tr
 _PLAIN = {"sigma_app": ((0, 1.0),)}
 _VAE = {**_PLAIN, "preconditioner": "none"}
 _OTHER = {"adversarial": "none", "reinit_appearance": (), "mean_displacement_weight": 0.0}
-_ABP = {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}}
+_ABP: Dict[str, Dict[str, Any]] = {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}}
 _RESTARTS = 20  # epochs between restarts of ABP's chains
-# the paper's model, with its field and with a monotone one, its two baselines (Table 1), ABP also with restarted chains,
-# the fourth combination of model and training method, and a baseline of Table 2
+# the paper's model, also with a monotone field; its two baselines (Table 1), ABP also with restarted chains; the fourth
+# combination of model and training method; and a baseline of Table 2
 MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp", "adversarial": "none"}},
     "ours, monotone field": {"model": {"kind": "deformable", "field": "monotone"},
