@@ -123,7 +123,7 @@ class Training:
     adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
     mean_displacement_weight: float = number(0.0, 0)  # beyond the paper: penalty on the batch's mean displacement
     likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22
-    r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22
+    r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22; R1 by the critic's input, in [-1, 1]
     r1_interval: int = number(1, 1)  # lazy R1: every k iterations with weight k
     critic_width: int = number(16, 1, fixed=True)  # channels of the critic at full size; doubled as the size halves
     epochs: int = number(1000, 1)
