@@ -1,5 +1,4 @@
-"""A fast recipe that must keep its quality: the pose of unseen faces follows the geometry, and the displacement registers
-them."""
+"""A fast recipe that must keep its quality: pose follows the geometry, and the displacement registers unseen faces."""
 
 from __future__ import annotations
 

@@ -91,9 +91,9 @@ def clip_correlations(run: Run, partner: np.ndarray) -> Dict[str, Dict[str, floa
     """Correlations of what probes read off exchanged clips with the true values of both donors, on generated clips.
 
     partner: for each clip the index of the one whose geometry it takes; a clip that is its own partner is left out.
-    Returns for landmark motion, landmark position, each factor and a light that changes over time: geometry_donor, appearance_donor; own: between the
-    reconstruction and its clip; donors: between the two donors' true values, which are alike where expressions open the
-    mouth at about the same time.
+    Returns for landmark motion, landmark position, each factor and a light that changes over time: geometry_donor,
+    appearance_donor; own: between the reconstruction and its clip; donors: between the two donors' true values, which
+    are alike where expressions open the mouth at about the same time.
     """
     paired = np.flatnonzero(partner != np.arange(len(partner)))
     chosen = paired[spread(len(paired))]

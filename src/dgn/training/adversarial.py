@@ -4,8 +4,8 @@
 
 Each iteration runs Langevin dynamics on z for the likelihood term, then one Adam step on the critic (ascent on T) and
 one on the generators (descent). The paper prints R1 with a plus; a penalty must be subtracted from what the critic
-ascends. D is the sigmoid of the score, and R1 is taken of the score, as in the R1 paper, by the critic's input, an image
-with values in [-1, 1]. In the non-saturating form the actor descends -log D(F(z)) in place of log(1 - D(F(z))).
+ascends. D is the sigmoid of the score, and R1 is taken of the score, as in the R1 paper, by the critic's input, images
+in [-1, 1]. In the non-saturating form the actor descends -log D(F(z)) in place of log(1 - D(F(z))).
 """
 
 from __future__ import annotations
