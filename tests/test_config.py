@@ -129,6 +129,12 @@ def test_a_field_and_its_control_points_go_together(field, grid):
     assert cfg.changed(cfg.Config(), model={"field": field, "control_grid": 8 - grid}).model.field == field
 
 
+@pytest.mark.parametrize("data", [{}, {"frames": 4, "format": "frames", "path": "clips"}])
+def test_only_generated_clips_have_a_changing_light(data):
+    with pytest.raises(UserError, match="data.changing_light is for generated clips"):
+        cfg.changed(cfg.Config(), data={**data, "changing_light": True})
+
+
 def test_values_are_read_by_the_type_of_their_field(tmp_path):
     """Text stands as it is, numbers are decimal: YAML 1.1 would read 010 as 8, and 2024-13-45 as a date."""
     settings = [

@@ -53,6 +53,7 @@ class Data:
     category: Optional[str] = setting(None, fixed=True)  # one class of MNIST or CIFAR-10: 0..9, airplane .. truck
     pattern: Optional[str] = setting(None, fixed=True)  # only files whose relative path matches, such as *-11.jpg
     population: str = choice("random", "random", "frontal", "neutral", "expressions", fixed=True)  # of generated faces
+    changing_light: bool = setting(False, fixed=True)  # of generated clips: the light moves from frame to frame
     size: int = number(64, 16, 1024, fixed=True)  # pixels; 4 x a power of two; with Table 5 a multiple of 16
     grey: bool = setting(False, fixed=True)  # one channel instead of RGB
     crop: Optional[Tuple[int, int, int, int]] = setting(None, fixed=True)  # left, top, right, bottom; None: square
@@ -123,7 +124,7 @@ class Training:
     adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
     mean_displacement_weight: float = number(0.0, 0)  # beyond the paper: penalty on the batch's mean displacement
     likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22
-    r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22
+    r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22; R1 by the critic's input, in [-1, 1]
     r1_interval: int = number(1, 1)  # lazy R1: every k iterations with weight k
     critic_width: int = number(16, 1, fixed=True)  # channels of the critic at full size; doubled as the size halves
     epochs: int = number(1000, 1)
@@ -253,6 +254,8 @@ class Config:
         if data.frames and data.path and not of_clips:
             raise UserError(f"data.frames is {data.frames}, so {data.path} must hold clips: data.format videos, "
                             "frames or strips")
+        if data.changing_light and (data.path or not data.frames):
+            raise UserError("data.changing_light is for generated clips: data.frames above 0 and no data.path")
         kinds = (self.model.kind, self.model.appearance, self.training.method)
         if data.frames and kinds != ("deformable", "sampled", "abp"):
             raise UserError("clips (data.frames) need model.kind deformable, model.appearance sampled and "

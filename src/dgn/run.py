@@ -34,7 +34,7 @@ from dgn.provenance import provenance
 from dgn.randomness import generator
 from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
 from dgn.training import checkpoint
-from dgn.training.build import initial_run
+from dgn.training.build import check_version, initial_run
 from dgn.training.fit import Fitted, fit
 from dgn.training.start import Options as EncoderOptions
 from dgn.training.start import load_start, pairs_of, save_start, train_encoder
@@ -329,8 +329,9 @@ def ensure_trained(path: Path, config: Config) -> Run:
                         "that it is trained again")
     folder.change_config(config)
     sources = open_sources(config.data, held_out_files(path))
-    saved = checkpoint.listed(folder.checkpoints)
-    if saved and checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))["epoch"] >= config.training.epochs:
+    saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
+    if saved and checkpoint.read_state(saved)["epoch"] >= config.training.epochs:
+        check_version(config, saved)
         return open_run(path, sources)
     check_sources(sources)
     return fit_run(folder, config, sources)

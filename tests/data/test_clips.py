@@ -11,7 +11,7 @@ import pytest
 from dgn.data.clips import ClipFolder, by_person, numbered
 from dgn.data.cut import Cut
 from dgn.data.face_clips import FaceClips, write_clips
-from dgn.data.face_factors import EXPRESSIONS
+from dgn.data.face_factors import APPEARANCE, EXPRESSIONS, GEOMETRY
 from dgn.data.faces import render
 from dgn.data.folder import Reading, quiet_opencv
 from dgn.data.frames import spread
@@ -162,6 +162,23 @@ def test_generated_clips_go_from_neutral_to_an_apex_and_back():
     assert clips.identity() != FaceClips(12, 9, 32, seed=2).identity()
 
 
+def test_a_changing_light_moves_from_side_to_side_and_changes_nothing_else():
+    still, lit = (FaceClips(60, 9, 32, seed=1, changing_light=changing) for changing in (False, True))
+    everyone, others = np.arange(60), [name for name in (*APPEARANCE, *GEOMETRY) if name != "light"]
+    np.testing.assert_array_equal(still.factor_table(everyone, others), lit.factor_table(everyone, others))
+    assert np.ptp(still.factor_table(everyone, ["light"]), 1).max() == 0
+    light = lit.factor_table(everyone, ["light"])[..., 0]
+    assert -1 <= light.min() < -0.7 < 0.7 < light.max() <= 1 and np.ptp(light, 1).min() > 0.4
+    course = light - light.mean(1, keepdims=True)
+    mouth = lit.factor_table(everyone, ["mouth_open"])[..., 0]
+    assert abs(np.corrcoef(course.ravel(), np.roll(course, 1, 0).ravel())[0, 1]) < 0.3  # of two clips
+    assert abs(np.corrcoef(course.ravel(), (mouth - mouth.mean(1, keepdims=True)).ravel())[0, 1]) < 0.3
+    assert still.identity() != lit.identity()
+    one = np.array([3])
+    side = (lit.read(one) - still.read(one))[0].mean(1)  # (9, 32, 32): brighter on the side of the light
+    assert np.corrcoef(side[..., 16:].mean((1, 2)) - side[..., :16].mean((1, 2)), light[3])[0, 1] > 0.99
+
+
 def test_generated_clips_show_a_part_of_a_larger_face_and_their_landmarks_lie_in_it():
     clips, wide = FaceClips(1, 2, 32, seed=1), 52
     frame, marks = clips.read(np.array([0]))[0, 1], clips.landmarks(np.array([0]))[0, 1]
@@ -175,9 +192,9 @@ def test_generated_clips_show_a_part_of_a_larger_face_and_their_landmarks_lie_in
 
 
 def test_written_clips_are_read_again(tmp_path):
-    write_clips(tmp_path / "out", 3, 4, 16, seed=1)
+    clips = FaceClips(3, 4, 16, seed=1, changing_light=True)
+    write_clips(tmp_path / "out", clips)
     source = ClipFolder(tmp_path / "out", "frames", 4, Cut(16))
-    clips = FaceClips(3, 4, 16, seed=1)
     assert sorted(source.name(k) for k in range(3)) == sorted(clips.name(k) for k in range(3))
     order = [[source.name(k) for k in range(3)].index(clips.name(j)) for j in range(3)]
     np.testing.assert_array_equal(source.read(np.array(order)), clips.read(np.arange(3)))

@@ -50,7 +50,7 @@ def test_explained_motion_is_the_share_of_the_motion(rng, size):
 @pytest.mark.parametrize("donor", ["geometry", "appearance"])
 def test_exchanged_clips_correlate_with_the_donor_whose_motion_they_show(monkeypatch, donor):
     """A model that shows one donor's clip, coded in two pixels, index and frame, and a probe that reads these."""
-    data = Data(frames=5, size=16)
+    data = Data(frames=5, size=16, changing_light=True)
     clips, everyone = generated_clips(data, 24), np.arange(24)
 
     def decode_index(z_app, z_geo):
@@ -69,7 +69,7 @@ def test_exchanged_clips_correlate_with_the_donor_whose_motion_they_show(monkeyp
     found = recombination.clip_correlations(run, partner)
     between = np.corrcoef(motion(points)[partner].ravel(), motion(points).ravel())[0, 1]
     other = "appearance" if donor == "geometry" else "geometry"
-    for name in ("landmark motion", "landmark position", "smile", "skin"):
+    for name in ("landmark motion", "landmark position", "smile", "skin", "light over time"):
         assert found[name][f"{donor}_donor"] == pytest.approx(1, abs=1e-5)
         assert found[name]["own"] == pytest.approx(1, abs=1e-5)
         assert found[name][f"{other}_donor"] == pytest.approx(found[name]["donors"], abs=1e-5)

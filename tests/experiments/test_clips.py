@@ -15,7 +15,7 @@ import dgn
 from dgn import recipe
 from dgn.__main__ import main
 from dgn.data.clips import strip
-from dgn.data.face_clips import write_clips
+from dgn.data.face_clips import FaceClips, write_clips
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
 from dgn.experiments import recognition, recombination, sampling, shape
@@ -71,7 +71,7 @@ def images_run(tmp_path_factory) -> dgn.Run:
 def frames_run(images_run, tmp_path_factory) -> dgn.Run:
     """A run on folders of numbered frames, initialized from images_run, whose weights stay as they were initialized."""
     folder = tmp_path_factory.mktemp("frames")
-    write_clips(folder / "clips", 4, FRAMES, 16, seed=1)
+    write_clips(folder / "clips", FaceClips(4, FRAMES, 16, seed=1))
     options = [f"data.path={folder / 'clips'}", "data.format=frames", "data.limit=4", "data.held_out=0",
                "model.refine=true", f"training.init_from={images_run.folder.path}", "training.learning_rate=1e-12",
                "training.epochs=1"]

@@ -11,18 +11,19 @@ from dgn import config as cfg
 from dgn.__main__ import main
 from dgn.checks.linear import LinearModel
 from dgn.checks.reference import Gradients
+from dgn.errors import UserError
 from dgn.inference.energy import Energy, full_mask
 from dgn.nets.build import make_model
 from dgn.nets.discriminator import Discriminator, activation, feature_maps, halve
 from dgn.training.adversarial import Actor, Critic
-from dgn.training.build import make_trainer
+from dgn.training.build import check_version, make_trainer
 from tests.training.tiny import arguments, as_it_was, final_state, resume
 
 CRITIC = ["--set", "training.adversarial=nonsaturating", "--set", "training.critic_width=2"]
 
 
 class SmoothScore(nn.Cell):
-    """A score with second derivatives everywhere: v . tanh(x W)."""
+    """A score with second derivatives everywhere: v . tanh((2 x - 1) W)."""
 
     def __init__(self, w: np.ndarray, v: np.ndarray) -> None:
         super().__init__()
@@ -30,20 +31,20 @@ class SmoothScore(nn.Cell):
         self.matmul = ops.MatMul()
 
     def construct(self, x):
-        return self.matmul(ops.tanh(self.matmul(x, self.w)), self.v).reshape((-1,))
+        return self.matmul(ops.tanh(self.matmul(2 * x - 1, self.w)), self.v).reshape((-1,))
 
 
 def numpy_score(w, v, x):
-    return (np.tanh(x @ w) @ v)[:, 0]
+    return (np.tanh((2 * x - 1) @ w) @ v)[:, 0]
 
 
 def numpy_critic(w, v, x, made, penalty):
-    """-log D(x) - log(1 - D(made)) + penalty / 2 R1 in float64, D the sigmoid of the score."""
+    """-log D(x) - log(1 - D(made)) + penalty / 2 R1 in float64, D the sigmoid of the score, R1 by 2 x - 1."""
 
     def sigmoid(score):
         return 1 / (1 + np.exp(-score))
 
-    gradient = (1 - np.tanh(x @ w) ** 2) * v[:, 0] @ w.T
+    gradient = (1 - np.tanh((2 * x - 1) @ w) ** 2) * v[:, 0] @ w.T
     r1 = np.square(gradient).sum(1).mean()
     loss = -np.log(sigmoid(numpy_score(w, v, x))).mean() - np.log(1 - sigmoid(numpy_score(w, v, made))).mean()
     return loss + penalty / 2 * r1, r1
@@ -151,7 +152,7 @@ def test_r1_of_the_discriminator_agrees_with_finite_differences_of_its_score(rng
     assert (gradient * direction).sum() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.02)
     critic = Critic(net, 1.0)
     r1 = float(critic(ms.Tensor(x), ms.Tensor(x))[3].asnumpy())
-    assert r1 == pytest.approx(np.square(gradient).reshape(2, -1).sum(1).mean(), rel=1e-4)
+    assert r1 == pytest.approx(np.square(gradient / 2).reshape(2, -1).sum(1).mean(), rel=1e-4)  # by 2 x - 1
     weight = net.score.weight  # R1 is a square in the last layer's weights: its gradient is known in closed form
     other = Critic(net, 0.0)
     found = [
@@ -196,6 +197,19 @@ def test_the_gradient_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
         2 * float(((a - b).asnumpy() * d).sum()) for a, b, d in zip(*gradients, direction)
     )  # the penalty is half of R1
     assert found == pytest.approx(wanted, rel=5e-3)
+
+
+def test_a_critic_that_was_trained_with_another_r1_is_not_continued(tmp_path):
+    saved = tmp_path / "run" / "checkpoints" / "epoch_00001"
+    saved.mkdir(parents=True)
+    (saved / "state.json").write_text('{"epoch": 1}')  # as it was before versions were recorded
+    old = cfg.changed(cfg.Config(), training={"adversarial": "minimax", "r1_weight": 1.5})
+    with pytest.raises(UserError, match=r"before 0\.2\.0, .*training\.init_from=.*run and training\.r1_weight=6 "):
+        check_version(old, saved)
+    check_version(cfg.changed(old, training={"r1_weight": 0}), saved)
+    check_version(cfg.Config(), saved)
+    (saved / "state.json").write_text('{"epoch": 1, "version": 2}')
+    check_version(old, saved)
 
 
 def test_lazy_r1_changes_the_critic_by_its_weight_times_the_interval(rng):

@@ -93,7 +93,7 @@ def r1(setup: Setup) -> Iterator[Check]:
     itself against a finite difference."""
     model, rng = _model(setup.config), np.random.default_rng(2)
     net = SmoothScore(model.channels, setup.config.training.critic_width, rng)
-    critic, weights = Critic(net, 1e3), ms.ParameterTuple(net.trainable_params())
+    critic, weights = Critic(net, 4e3), ms.ParameterTuple(net.trainable_params())
     x, fake = (Tensor(rng.random((SAMPLES, model.channels, model.size, model.size), np.float32)) for _ in range(2))
     _, gradients = ms.value_and_grad(critic, None, weights, has_aux=True)(x, fake)
     start, directions = ([weight.asnumpy().copy() for weight in weights],

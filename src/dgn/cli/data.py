@@ -66,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clips.add_argument("--frames", type=positive, default=16, help="of each clip (default %(default)s)")
     clips.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
     clips.add_argument("--grey", action="store_true")
+    clips.add_argument("--changing-light", action="store_true",
+                       help="the light of each clip moves from side to side (data.changing_light)")
     clips.add_argument("--seed", type=natural, default=1)
     clips.set_defaults(job_run=_clips)
 
@@ -178,9 +180,10 @@ def _draw_sheet(folder: Path, path: Path, size: int) -> None:
 
 
 def _clips(args: argparse.Namespace) -> int:
-    from dgn.data.face_clips import write_clips
+    from dgn.data.face_clips import FaceClips, write_clips
 
-    write_clips(Path(args.out), args.count, args.frames, args.size, args.seed, args.grey)
+    write_clips(Path(args.out), FaceClips(args.count, args.frames, args.size, args.seed, args.grey,
+                                          args.changing_light))
     print(f"{args.count} clips of {args.frames} frames of {args.size}x{args.size} pixels and labels.csv written to "
           f"{args.out}")
     return 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Tuple, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -27,10 +27,15 @@ CENTRE = 0.55  # height of the middle of a frame in the whole image: that of the
 
 
 class FaceClips(DrawnFaces):
-    """`count` drawn clips of `frames` frames: clip k shows person k // 6 with expression k % 6."""
+    """`count` drawn clips of `frames` frames: clip k shows person k // 6 with expression k % 6.
 
-    def __init__(self, count: int, frames: int, size: int, seed: int, grey: bool = False) -> None:
+    changing_light: the light moves from side to side in its own time, independent of person and expression.
+    """
+
+    def __init__(self, count: int, frames: int, size: int, seed: int, grey: bool = False,
+                 changing_light: bool = False) -> None:
         super().__init__(count, (frames, 1 if grey else 3, size, size), seed)
+        self.changing_light = changing_light
         self._whole = round(size * CLOSE)  # pixels of the whole drawn image
         self._window = Window((self._whole - size) // 2, round(CENTRE * self._whole - size / 2), size)
 
@@ -46,15 +51,24 @@ class FaceClips(DrawnFaces):
         strength, peak, sharpness = rng.uniform(0.7, 1.0), rng.uniform(0.4, 0.6), rng.uniform(0.8, 1.4)
         yaw, pitch, roll = rng.uniform(-6, 6), rng.uniform(-4, 4), rng.uniform(-3, 3)
         turn, nod, tilt = rng.uniform(-4, 4), rng.uniform(-3, 3), rng.uniform(-2, 2)
-        neutral = subject_factors(self.seed, person)
+        neutral, times = subject_factors(self.seed, person), np.linspace(0, 1, frames) if frames > 1 else [peak]
         result = []
-        for time in np.linspace(0, 1, frames) if frames > 1 else [peak]:
+        for time, light in zip(times, self._light(index, neutral.light, times)):
             # 0 at both ends, 1 at the peak, smooth everywhere
             phase = 0.5 * time / peak if time <= peak else 0.5 + 0.5 * (time - peak) / (1 - peak)
             amount = strength * np.sin(np.pi * phase) ** (2 * sharpness)
             face = with_expression(neutral, expression, float(amount))
-            result.append(replace(face, yaw=yaw + turn * time, pitch=pitch + nod * time, roll=roll + tilt * time))
+            result.append(replace(face, yaw=yaw + turn * time, pitch=pitch + nod * time, roll=roll + tilt * time,
+                                  light=float(light)))
         return result
+
+    def _light(self, index: int, constant: float, times: Union[List[float], np.ndarray]) -> np.ndarray:
+        """The light of every frame: `constant`, or half a period to one of a sine with a random phase."""
+        if not self.changing_light:
+            return np.full(len(times), constant)
+        rng = generator(self.seed, "clip light", int(index))
+        centre, size, periods = rng.uniform(-0.2, 0.2), rng.uniform(0.5, 0.8), rng.uniform(0.5, 1)
+        return centre + size * np.sin(2 * np.pi * (rng.uniform(0, 1) + periods * np.asarray(times)))
 
     def images(self, index: int) -> List[Factors]:
         """The factors of every frame of a clip."""
@@ -75,16 +89,16 @@ class FaceClips(DrawnFaces):
         return f"{expression}/P{person:03d}_{int(index):04d}"
 
     def identity(self) -> str:
-        """The seed and number of frames, which determine every clip."""
-        return f"clips of faces of seed {self.seed} from 0, {self.shape[0]} frames"
+        """The seed, the number of frames and the kind of light, which determine every clip."""
+        return (f"clips of faces of seed {self.seed} from 0, {self.shape[0]} frames"
+                + (", changing light" if self.changing_light else ""))
 
 
-def write_clips(out: Path, count: int, frames: int, size: int, seed: int, grey: bool = False) -> None:
+def write_clips(out: Path, source: FaceClips) -> None:
     """Writes clips as PNG files, class/person_number/0001.png ..., with labels.csv (file, clip, person, expression,
     factors, landmarks). Raises UserError if `out` holds files, RunFailed if a file cannot be written."""
-    source = FaceClips(count, frames, size, seed, grey)
     with labels_table(out, ["file", "clip", "person", "expression"]) as table:
-        for index in tqdm(range(count), unit="clip", disable=not sys.stderr.isatty()):
+        for index in tqdm(range(len(source)), unit="clip", disable=not sys.stderr.isatty()):
             clip, (person, expression) = source.name(index), source.label(index)
             one = np.array([index])
             images, marks = source.read(one)[0], source.landmarks(one)[0]

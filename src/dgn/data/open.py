@@ -105,7 +105,8 @@ def generated_faces(data: Data, count: int, seed: Optional[int] = None) -> FaceS
 
 def generated_clips(data: Data, count: int, seed: Optional[int] = None) -> FaceClips:
     """`count` generated clips; another seed gives other people."""
-    return FaceClips(count, data.frames, data.size, data.seed if seed is None else seed, data.grey)
+    return FaceClips(count, data.frames, data.size, data.seed if seed is None else seed, data.grey,
+                     data.changing_light)
 
 
 def open_images(data: Data, path: str) -> Source:

@@ -91,9 +91,9 @@ def clip_correlations(run: Run, partner: np.ndarray) -> Dict[str, Dict[str, floa
     """Correlations of what probes read off exchanged clips with the true values of both donors, on generated clips.
 
     partner: for each clip the index of the one whose geometry it takes; a clip that is its own partner is left out.
-    Returns for landmark motion, landmark position and each factor: geometry_donor, appearance_donor; own: between the
-    reconstruction and its clip; donors: between the two donors' true values, which are alike where expressions open the
-    mouth at about the same time.
+    Returns for landmark motion, landmark position, each factor and a light that changes over time: geometry_donor,
+    appearance_donor; own: between the reconstruction and its clip; donors: between the two donors' true values, which
+    are alike where expressions open the mouth at about the same time.
     """
     paired = np.flatnonzero(partner != np.arange(len(partner)))
     chosen = paired[spread(len(paired))]
@@ -119,12 +119,17 @@ def clip_correlations(run: Run, partner: np.ndarray) -> Dict[str, Dict[str, floa
     result = {"landmark motion": correlations(landmarks, motion),
               "landmark position": correlations(landmarks, lambda values: values - values.mean((0, 1)))}
     for k, name in enumerate(names):
-        result[name] = correlations(factors, one_factor(k))
+        result[name] = correlations(factors, course(k) if name in MOTION else mean_over_time(k))
+        if name in COLOUR and np.ptp(factors["appearance"][..., k], 1).max() > 0:  # the light of data.changing_light
+            result[f"{name} over time"] = correlations(factors, course(k))
     return result
 
 
-def one_factor(k: int) -> Callable[[np.ndarray], np.ndarray]:
-    """(n, F, 6) factors -> the motion of factor k if it is one of MOTION, else its mean over time."""
-    if k < len(MOTION):
-        return lambda values: motion(values)[..., k]
+def course(k: int) -> Callable[[np.ndarray], np.ndarray]:
+    """(n, F, 6) factors -> the course of factor k over time, less its mean."""
+    return lambda values: motion(values)[..., k]
+
+
+def mean_over_time(k: int) -> Callable[[np.ndarray], np.ndarray]:
+    """(n, F, 6) factors -> the mean of factor k over time."""
     return lambda values: values[..., k].mean(1)

@@ -17,6 +17,7 @@ from dgn.randomness import generator
 RESIDUAL_SCALE = 0.1  # of a block's convolutions, before they are added to its shortcut
 NEGATIVE_SLOPE = 0.2  # of the leaky ReLU
 LAST_SIDE = 4  # pixels a side of the last feature maps
+INPUT_SCALE = 2.0  # images in [0, 1] -> the network's input in [-1, 1]
 MAX_WIDENING = 16  # channels of any feature map over those at full size, at most
 
 
@@ -84,7 +85,7 @@ class Discriminator(nn.Cell):
         self.activations = activations(maps, size)
 
     def construct(self, x: Tensor) -> Tensor:
-        x = self.enter(2 * x - 1)
+        x = self.enter(INPUT_SCALE * x - 1)
         for k in range(len(self.levels)):
             if k > 0:
                 x = halve(x)

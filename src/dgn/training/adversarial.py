@@ -4,8 +4,8 @@
 
 Each iteration runs Langevin dynamics on z for the likelihood term, then one Adam step on the critic (ascent on T) and
 one on the generators (descent). The paper prints R1 with a plus; a penalty must be subtracted from what the critic
-ascends. D is the sigmoid of the score, and R1 is taken of the score, as in the R1 paper. In the non-saturating form the
-actor descends -log D(F(z)) in place of log(1 - D(F(z))).
+ascends. D is the sigmoid of the score, and R1 is taken of the score, as in the R1 paper, by the critic's input, images
+in [-1, 1]. In the non-saturating form the actor descends -log D(F(z)) in place of log(1 - D(F(z))).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mindspore import Tensor, nn, ops
 from dgn.inference import langevin
 from dgn.inference.energy import Energy, squared_norm
 from dgn.inference.langevin import Arrays, as_tensors
+from dgn.nets.discriminator import INPUT_SCALE
 from dgn.training.abp import AlternatingBackPropagation, MeanEnergy, chain_scalars, joined
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, MicroBatch, StepMetrics
@@ -72,7 +73,8 @@ class Critic(nn.Cell):
     """(x, fake) (N, C, H, W) each -> (-log D(x) - log(1 - D(fake)) + r1_weight / 2 R1, scores (N,) of x and of fake,
     R1).
 
-    r1_weight: lambda_2; 0: R1 is neither computed nor returned.
+    discriminator: images in [0, 1] -> scores of INPUT_SCALE * x - 1, by which R1 is taken. r1_weight: lambda_2; 0: R1
+        is neither computed nor returned.
     """
 
     def __init__(self, discriminator: nn.Cell, r1_weight: float) -> None:
@@ -82,9 +84,10 @@ class Critic(nn.Cell):
 
     def construct(self, x: Tensor, fake: Tensor) -> Tuple[Tensor, ...]:
         if self.r1_weight > 0:
-            # the gradient of the scores' sum with respect to an image is that of its own score
+            # the gradient of the scores' sum with respect to an image is that of its own score, and INPUT_SCALE times
+            # that with respect to the critic's input
             real, gradient = self.score_and_gradient(x)
-            unreal, r1 = self.discriminator(fake), ops.reduce_mean(squared_norm(gradient))
+            unreal, r1 = self.discriminator(fake), ops.reduce_mean(squared_norm(gradient)) / INPUT_SCALE ** 2
             return self.loss(real, unreal) + 0.5 * self.r1_weight * r1, real, unreal, r1
         real, unreal = self.discriminator(x), self.discriminator(fake)
         return self.loss(real, unreal), real, unreal

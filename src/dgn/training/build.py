@@ -86,6 +86,7 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Optiona
     if saved is None:
         bank = new_training(config, folder, source, trainer, group)
     else:
+        check_version(config, saved)
         bank = resumed_training(folder, source, saved, trainer, group)
     group.barrier()
     if group.is_first:
@@ -105,6 +106,16 @@ def new_training(config: Config, folder: RunFolder, source: Source, trainer: Tra
     if config.inference.chain_init == "mean":
         bank.restart(model.groups)
     return bank
+
+
+def check_version(config: Config, saved: Path) -> None:
+    """Raises UserError if the critic of a checkpoint was trained with R1 by images in [0, 1], which is four times the
+    present R1."""
+    training, run = config.training, saved.parent.parent
+    if training.adversarial != "none" and training.r1_weight and checkpoint.read_state(saved).get("version", 1) < 2:
+        raise UserError(f"{run} is of dgn before 0.2.0, where R1 was by images in [0, 1], not in [-1, 1]; a new run "
+                        f"with training.init_from={run} and training.r1_weight={4 * training.r1_weight:g} continues it "
+                        "with the same penalty")
 
 
 def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Trainer,

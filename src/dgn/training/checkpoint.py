@@ -4,7 +4,8 @@ A checkpoint is a folder that holds
 
   weights.ckpt, optimizer.ckpt ...  the networks and optimizers of the trainer (MindSpore's protobuf)
   <group>.npy                       the chains of each latent group; one file a process if several wrote it
-  state.json                        position and running sums; all randomness follows from the position
+  state.json                        position, running sums, version (see VERSION); all randomness follows from the
+                                    position
   manifest.json                     SHA-256 of every other file
   axes.npz                          of a finished training: principal axes (d, d) of latent groups, by name; see
                                     load_model. The other files hold the model and the chains as they were trained
@@ -38,6 +39,7 @@ from dgn.nets.model import LatentGroup, Model
 
 log = logging.getLogger(__name__)
 AXES = "axes.npz"
+VERSION = 2  # of what state.json means for the rest of a training; 1 (none recorded): R1 was by images in [0, 1]
 _UNFINISHED = ".unfinished-"
 _READERS = 8  # files whose digests are taken at once
 
@@ -68,7 +70,7 @@ def save(folder: Path, position: Position, content: Content, keep: int, group: P
     Raises RunFailed if it cannot be written (a full disk); older checkpoints are then untouched.
     """
     final = folder / position.name
-    content.state.update(epoch=position.epoch, step=position.step)
+    content.state.update(epoch=position.epoch, step=position.step, version=VERSION)
     there = group.is_first and final.exists() and damage(final) is None  # stopped again where it was resumed
     if not group.any(there and read_state(final) == json.loads(json.dumps(content.state))):
         _write(final, folder / (_UNFINISHED + final.name), content, group)
