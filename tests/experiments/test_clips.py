@@ -23,6 +23,7 @@ from dgn.experiments.clips import Probe, label, motion
 from dgn.figures.draw import draw, one_of_each_class
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
+from dgn.page.write import write_page
 from dgn.run import ensure_trained
 from tests.experiments.tiny_clips import FRAMES, SETTINGS, experiment, results, train, write_video
 from tests.training.tiny import as_it_was, final_state, resume
@@ -57,6 +58,13 @@ def videos(tmp_path_factory) -> dgn.Run:
     assert train(folder / "run", 2, f"data.path={folder / 'videos'}", "data.format=videos", "data.held_out=2",
                  "data.limit=4", "model.xi_app=0", measured=True) == 0
     return dgn.load(folder / "run", device="CPU")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> dgn.Run:
+    """A run of the plain model of clips, MoCoGAN's generator."""
+    options = ["model.kind=plain", "training.epochs=2", "training.batch_size=4", "inference.order=simultaneous"]
+    return dgn.train(recipe.load(None, [*SETTINGS, *options]), tmp_path_factory.mktemp("runs") / "plain", device="CPU")
 
 
 @pytest.fixture(scope="module")
@@ -340,6 +348,27 @@ class Clips:
 
     def read(self, indices):
         return self.clips[indices]
+
+
+def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets, monkeypatch, capsys):
+    assert plain.folder.records()[-1]["msre"] < plain.folder.records()[0]["msre"]
+    names = [path.name for path in draw(plain)]
+    assert names == ["reconstruction.png", "latent_bases.png", "curves.png"]
+    rows, labels = sheets["reconstruction.png"]
+    assert labels[:2] == [plain.sources.train.name(int(0)), "reconstruction"] or len(rows) == 2 * len(labels) // 2
+    values = recognition.features(plain)
+    assert {name: own.shape[2:] for name, own in values.items()} == {
+        "motion": (3,), "content": (4,), "pixels": (3, 16, 16)}
+    content, motion = plain.training_latents(recognition.DESCENT_STEPS)
+    np.testing.assert_allclose(values["content"][:, -1], content, atol=1e-6)
+    np.testing.assert_array_equal(values["content"][:, 0], 0)
+    assert "motion latents" in recognition.summary(recognition.recognition(plain, folds=2, epochs=1))
+    assert plain.sample(2, frames=6).image.shape == (2, 6, 3, 16, 16)
+    exchanged = recombination.recombination(plain, clips=(0, 7))
+    assert exchanged["correlations"]["landmark motion"].keys() >= {"geometry_donor", "appearance_donor"}
+    for call in (shape.shape, write_page):
+        with pytest.raises(UserError, match="is a run of a plain model"):
+            call(plain)
 
 
 @pytest.mark.parametrize("settings, message", [

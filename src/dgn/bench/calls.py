@@ -12,11 +12,11 @@ from dgn import device
 from dgn.config import Config, changed
 from dgn.inference.energy import full_mask
 from dgn.inference.langevin import as_tensors, draw_noise, make_energy, make_sampler
-from dgn.nets.build import make_critic
+from dgn.nets.build import make_critics
 from dgn.nets.model import Model
 from dgn.nets.warp import make_warp
 from dgn.training.abp import MeanEnergy
-from dgn.training.adversarial import Critic
+from dgn.training.adversarial import Critics
 from dgn.training.build import make_trainer
 from dgn.training.optim import GradientStep, adam
 
@@ -94,8 +94,9 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
     calls = {}
     for kind in kinds:
         for name, r1_weight in penalties.items():
-            critic = make_critic(changed(config, model={"deconv": kind}), model)
-            step = GradientStep(Critic(critic, r1_weight), adam(critic.trainable_params()))
+            critics = make_critics(changed(config, model={"deconv": kind}), model)
+            weights = [weight for critic in critics for weight in critic.trainable_params()]
+            step = GradientStep(Critics(critics, r1_weight), adam(weights))
             calls[f"{name}, {kind}"] = waiting(step, rate, images, fake)
     trainer = make_trainer(changed(config, training={"micro_batches": 1}), model)
     actor = trainer.generator.whole  # type: ignore[attr-defined]
