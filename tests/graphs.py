@@ -51,7 +51,8 @@ TRAINED = {
     "plain": ("model.kind=plain",),
     "critic": ("training.adversarial=nonsaturating", "training.r1_interval=2"),
     "clips": ("data.frames=3", "model.network=table5", "model.alpha=2", "model.xi_app=0"),
-    "plain clips": ("model.kind=plain", "data.frames=3", "training.adversarial=nonsaturating", "training.r1_interval=2"),
+    "plain clips": ("model.kind=plain", "data.frames=3", "training.adversarial=nonsaturating",
+                    "training.r1_interval=2"),
     "16 bits": ("model.precision=float16", "training.mean_displacement_weight=0.1"),
 }
 UPDATES_ONLY = ("critic", "16 bits")  # decoder and sampler are the paper's

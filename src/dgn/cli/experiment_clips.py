@@ -50,7 +50,8 @@ SHAPE = """The global shape of clips edited by Z_0^g, their dynamics kept (5.6, 
 
 Z_0^g of training clips is changed along the dimension with the largest effect on the first frame; appearance and xi^g
 stay. For generated clips the edit is also measured: landmark motion of edited clips, read by a probe, against that of
-the clips before the edit. For deformable models. Written to the run folder: section "shape" of metrics.json, figures/shape.png and .gif.
+the clips before the edit. For deformable models. Written to the run folder: section "shape" of metrics.json,
+figures/shape.png and .gif.
 """
 
 

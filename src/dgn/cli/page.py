@@ -4,7 +4,8 @@
   dgn page runs/demo demo.html
 
 Sliders along the principal axes of appearance and geometry, the exchange of two images, the image before the warp, the
-grid and the displacement; of clips also the motion (not for the plain model of clips); random samples; below them curves, numbers and pictures of the run.
+grid and the displacement; of clips also the motion; random samples; below them curves, numbers and pictures of the run.
+The plain model of clips has no page.
 """
 
 from __future__ import annotations
