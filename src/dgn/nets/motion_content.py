@@ -98,7 +98,9 @@ class MotionContentGenerator(Model):
             Content(model.z_app), Motion(model.z_geo, model.xi_geo, generator(seed, "motion weights"))])
         self.groups = tuple(LatentGroup(name, (branch.length(frames),), frames_affected=branch.frames_affected(frames))
                             for name, branch in zip(("z_content", "z_motion"), self.branches))
-        self.generator = image_generator(model, channels, size, seed)
+        self.generator, self.matmul = image_generator(model, channels, size, seed), ops.MatMul()
+        places = np.eye(model.z_app + model.z_geo, dtype=np.float32)
+        self.places = Tensor(places[:model.z_app]), Tensor(places[model.z_app:])
 
     def names_from(self, frames: int) -> Dict[str, str]:
         """See Model. The generator of a plain model of images (frames 0) becomes the image generator."""
@@ -106,11 +108,17 @@ class MotionContentGenerator(Model):
 
     def compose(self, outputs: Tuple[Tensor, Tensor]) -> Tensor:
         """The clips (N, T, C, H, W) of (content, motion)."""
-        content, motion = outputs
+        (content, motion), (content_places, motion_places) = outputs, self.places
         samples, frames, _ = motion.shape
-        latents = ops.cat((ops.tile(content, (1, frames, 1)), motion), 2)
-        images = self.generator(latents.reshape((samples * frames, latents.shape[2])))
+        latents = self.placed(content, content_places) + self.placed(motion, motion_places)
+        images = self.generator(latents.reshape((samples * frames, -1)))
         return images.reshape((samples, frames) + images.shape[1:])
+
+    def placed(self, z: Tensor, places: Tensor) -> Tensor:
+        """z (N, F, d) at its places in the generator's latents, (N, F, d + m), with 0 in the others. (The gradient of a
+        concatenation is an operator without a kernel on GPU.)"""
+        samples, frames, states = z.shape
+        return self.matmul(z.reshape((samples * frames, states)), places).reshape((samples, frames, -1))
 
     def construct(self, z_content: Tensor, z_motion: Tensor) -> Tuple[Tensor]:
         """The first field of Decoded: the clips."""
