@@ -214,9 +214,10 @@ def test_options_of_recognition(videos, monkeypatch, capsys):
     monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: videos)
     monkeypatch.setattr(recognition, "recognition", lambda run, **options: {**options, "pictures": ["x.png"]})
     monkeypatch.setattr(recognition, "summary", lambda result: str(sorted(result.items())))
-    options = ["--folds", 3, "--epochs", 2, "--as-they-are", "--steps", 7]
+    options = ["--folds", 3, "--epochs", 2, "--as-they-are", "--steps", 7, "--descent-steps", 4]
     assert experiment("recognition", videos.folder.path, *options) == 0
-    called = [("epochs", 2), ("folds", 3), ("from_first", False), ("pictures", ["x.png"]), ("steps", 7)]
+    called = [("descent_steps", 4), ("epochs", 2), ("folds", 3), ("from_first", False), ("pictures", ["x.png"]),
+              ("steps", 7)]
     assert capsys.readouterr().out == f"{called}\nx.png\n"
 
 
@@ -305,9 +306,8 @@ def test_sampling_beyond_the_trained_length(run, sheets):
         sampling.sampling(run, frames=1)
 
 
-def test_recognition(run, monkeypatch):
-    monkeypatch.setattr(recognition, "DESCENT_STEPS", 4)
-    result = recognition.recognition(run, folds=2, epochs=2)
+def test_recognition(run):
+    result = recognition.recognition(run, folds=2, epochs=2, descent_steps=4)
     assert (result["people"], result["clips"], result["folds"], result["as_they_are"]) == (4, 24, 2, False)
     text = recognition.summary(result)
     for name in ("Dglf", "Ddf", "appearance", "pixels"):
@@ -350,7 +350,7 @@ class Clips:
         return self.clips[indices]
 
 
-def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets, monkeypatch):
+def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets):
     assert plain.folder.records()[-1]["msre"] < plain.folder.records()[0]["msre"]
     names = [path.name for path in draw(plain)]
     assert names == ["reconstruction.png", "latent_bases.png", "curves.png"]
@@ -359,11 +359,10 @@ def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets, mon
     shown = np.array([plain.sources.train.name(k) for k in range(24)])[:, None] == drawn.labels[::2]
     decoded = plain.decode(*plain.bank.read(shown.argmax(0))).image
     np.testing.assert_allclose(np.stack(drawn.rows[1::2]), decoded, atol=1e-6)
-    monkeypatch.setattr(recognition, "DESCENT_STEPS", 2)
-    values = recognition.features(plain)
+    values = recognition.features(plain, descent_steps=2)
     assert {name: own.shape[2:] for name, own in values.items()} == {
         "motion": (3,), "content": (4,), "pixels": (3, 16, 16)}
-    content, motion = plain.training_latents(recognition.DESCENT_STEPS)
+    content, motion = plain.training_latents(2)
     np.testing.assert_allclose(values["content"][:, -1], content, atol=1e-6)
     np.testing.assert_array_equal(values["content"][:, 0], 0)
     assert "motion latents" in recognition.summary(recognition.recognition(plain, folds=2, epochs=1))

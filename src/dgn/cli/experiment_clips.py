@@ -128,6 +128,8 @@ def _recognition_arguments(parser: ArgumentParser) -> None:
                         "not begin with a neutral face")
     parser.add_argument("--steps", type=positive,
                         help="infer anew by so many Langevin steps (default: continue the chains of the training)")
+    parser.add_argument("--descent-steps", type=positive, default=100,
+                        help="steps without noise thereafter (default %(default)s)")
 
 
 def _recognition(args: Namespace) -> None:
@@ -136,7 +138,7 @@ def _recognition(args: Namespace) -> None:
 
     run = load(args.run_folder, args.device, args.data)
     result = recognition(run, folds=args.folds, epochs=args.epochs,
-                         from_first=not args.as_they_are, steps=args.steps)
+                         from_first=not args.as_they_are, steps=args.steps, descent_steps=args.descent_steps)
     report(summary(result), result)
 
 

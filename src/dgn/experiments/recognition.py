@@ -27,12 +27,12 @@ FEATURES = {"Dglf": "geometric latents", "Ddf": "displacement fields", "appearan
 
 
 def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool = True,
-                steps: Optional[int] = None) -> Dict[str, Any]:
+                steps: Optional[int] = None, descent_steps: int = DESCENT_STEPS) -> Dict[str, Any]:
     """Recognises the classes of the run's training clips from each of FEATURES.
 
     folds: of the cross-validation; epochs: of the recogniser. from_first: see relative_to_first; False for clips that
     do not begin with a neutral face. steps: infer the latents anew by so many Langevin steps (default: continue the
-    chains of the training); then steps without noise lead to a mode.
+    chains of the training); then descent_steps without noise lead to a mode.
     Returns for each of FEATURES that the model has, and for most_frequent, the class that is given to every clip, the
     values of evaluation.recognition.recognition_scores; clips, people, folds, as_they_are (not from_first); pictures:
     figures/recognition.png. All but the pictures is written to the section recognition of metrics.json. Raises
@@ -52,7 +52,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     lengths, truth = mask_of(source, everyone).sum(1).astype(int), np.array([classes.index(name) for name, _ in labels])
     held_out = person_folds(persons, folds, run.config.training.seed)
     measures: Dict[str, Dict[str, Any]] = {}
-    for name, values in features(run, steps).items():
+    for name, values in features(run, steps, descent_steps).items():
         print(f"training recognisers on {FEATURES[name]} ...", flush=True)
         values = values.reshape(*values.shape[:2], -1).astype(np.float32)
         sequences = Sequences(relative_to_first(values) if from_first else values, lengths)
@@ -74,14 +74,15 @@ def summary(result: Dict[str, Any]) -> str:
         name: [f"{100 * r['accuracy']:.1f} %", f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()})
 
 
-def features(run: Run, steps: Optional[int] = None) -> Dict[str, np.ndarray]:
-    """The training clips' features over time by the names of FEATURES, (n, F, ...) each; steps: see recognition.
+def features(run: Run, steps: Optional[int] = None, descent_steps: int = DESCENT_STEPS) -> Dict[str, np.ndarray]:
+    """The training clips' features over time by the names of FEATURES, (n, F, ...) each; steps, descent_steps: see
+    recognition.
 
     An appearance or content that does not change is given from the second frame on, after a frame of zeros, so that
     relative_to_first leaves it as it is.
     """
     source = run.sources.train
-    latents = run.infer(source, steps, DESCENT_STEPS) if steps else run.training_latents(DESCENT_STEPS)
+    latents = run.infer(source, steps, descent_steps) if steps else run.training_latents(descent_steps)
     branches, pixels = run.model.branches, source.read(np.arange(len(source)))
     still, moving = (getattr(branch, "latents", branch)(ms.Tensor(z)).asnumpy() for branch, z in zip(branches, latents))
     if still.shape[1] < moving.shape[1]:
