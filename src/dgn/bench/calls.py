@@ -106,7 +106,8 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
 def generators(model: Model, batch: int, rng: np.random.Generator) -> Dict[str, Call]:
     """Each generator forward, and forward with the gradient with respect to its latents."""
     calls = {}
-    for name, group, branch in zip(("appearance generator", "geometry generator"), model.groups, model.branches):
+    for name, group, branch in zip(model.branch_names, model.groups, model.branches):
+        name = name if name == "generator" else f"{name} generator"
         z = ms.Tensor(rng.standard_normal((batch, *group.shape), np.float32))
         dout = ms.Tensor(rng.standard_normal(branch(z).shape, np.float32))
         calls[f"{name}, forward"] = waiting(branch, z)
@@ -115,12 +116,14 @@ def generators(model: Model, batch: int, rng: np.random.Generator) -> Dict[str, 
 
 
 def recurrence(model: Model, batch: int, frames: int, rng: np.random.Generator) -> Call:
-    """The recurrence over time in a Langevin step of clips: Z_t of both groups forward, and back to the latents."""
+    """The recurrence over time in a Langevin step of clips: Z_t of both groups (of a plain model content and motion)
+    forward, and back to the latents."""
     parts = []
     for branch in model.branches:
         z = ms.Tensor(rng.standard_normal((batch, branch.length(frames)), np.float32))
-        dout = ms.Tensor(rng.standard_normal((batch, frames, branch.states), np.float32))
-        parts.append(waiting(_Backward(branch.latents), z, dout))
+        latents = getattr(branch, "latents", branch)
+        dout = ms.Tensor(rng.standard_normal(latents(z).shape, np.float32))
+        parts.append(waiting(_Backward(latents), z, dout))
     return lambda: [part() for part in parts]
 
 
