@@ -51,6 +51,8 @@ TRAINED = {
     "plain": ("model.kind=plain",),
     "critic": ("training.adversarial=nonsaturating", "training.r1_interval=2"),
     "clips": ("data.frames=3", "model.network=table5", "model.alpha=2", "model.xi_app=0"),
+    "plain clips": ("model.kind=plain", "data.frames=3", "training.adversarial=nonsaturating",
+                    "training.r1_interval=2"),
     "16 bits": ("model.precision=float16", "training.mean_displacement_weight=0.1"),
 }
 UPDATES_ONLY = ("critic", "16 bits")  # decoder and sampler are the paper's
@@ -60,6 +62,7 @@ EXPORTED = {
     "monotone": ("model.field=monotone", "model.control_grid=8"),
     "plain": ("model.kind=plain",),
     "clips": ("data.frames=3", "model.network=table5", "model.alpha=2"),
+    "plain clips": ("model.kind=plain", "data.frames=3"),
 }
 
 
@@ -88,7 +91,9 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
     frames = (config.data.frames,) if config.data.frames else ()
     x, mask = zeros(SAMPLES, *frames, model.channels, model.size, model.size), zeros(SAMPLES, *(frames or (1,)))
     latents, noise = state(model, SAMPLES)
-    inputs = (x, mask, number, *latents, *(latents if training.adversarial != "none" else ()))
+    critics = training.adversarial != "none"
+    chosen = (mask,) if critics and frames else ()  # a frame of each clip for the critic of frames
+    inputs = (x, mask, number, *latents, *(latents if critics else ()), *chosen)
     update = trainer.update if training.method != "abp" else trainer.generator
     if name not in UPDATES_ONLY:
         yield Graph("decoder", model, tuple(latents))
@@ -103,9 +108,9 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
         loss = EncoderLoss(encoder, trainer.sampler.energy, SAMPLES)
         step = GradientStep(loss, adam(encoder.networks.trainable_params()))
         yield Graph("encoder's update", step, (number, x, number, zeros(2), zeros(SAMPLES), *latents))
-    if name == "critic":
-        yield Graph("critic's update with R1", trainer.critic_with_r1.whole, (number, x, x))
-        yield Graph("critic's update without R1", trainer.critic_without_r1.whole, (number, x, x))
+    if critics and training.r1_interval > 1:
+        yield Graph("critic's update with R1", trainer.critic_with_r1.whole, (number, x, x, *chosen))
+        yield Graph("critic's update without R1", trainer.critic_without_r1.whole, (number, x, x, *chosen))
 
 
 def of_evaluation() -> Iterator[Graph]:

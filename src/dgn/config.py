@@ -68,7 +68,9 @@ class Data:
 class Model:
     """The generators: Table 4, and its natural form at other sizes; Table 5 for video."""
 
-    kind: str = choice("deformable", "deformable", "plain", fixed=True)  # plain: one generator of equal size (Table 1)
+    # plain: one generator of equal size (Table 1); of clips the generator of MoCoGAN, a content of z_app dimensions and
+    # a motion of z_geo, which a recurrent unit makes of noise of xi_geo dimensions a frame
+    kind: str = choice("deformable", "deformable", "plain", fixed=True)
     appearance: str = choice("sampled", "sampled", "label", fixed=True)  # label: Z^a is the given one-hot label (5.4)
     z_app: int = number(64, 1, fixed=True)  # dimensions of Z^a
     z_geo: int = number(64, 1, fixed=True)  # dimensions of Z^g
@@ -123,7 +125,7 @@ class Training:
     reinit_appearance: Tuple[int, ...] = setting((), fixed=True)  # beyond the paper: epochs that reinitialize F_a
     adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
     mean_displacement_weight: float = number(0.0, 0)  # beyond the paper: penalty on the batch's mean displacement
-    likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22
+    likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22; 0: the generators learn from the critic alone
     r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22; R1 by the critic's input, in [-1, 1]
     r1_interval: int = number(1, 1)  # lazy R1: every k iterations with weight k
     critic_width: int = number(16, 1, fixed=True)  # channels of the critic at full size; doubled as the size halves
@@ -239,9 +241,10 @@ class Config:
             raise UserError(f"model.control_grid is {grid}; it must be 0, or 8, 16, 32 ... up to data.size")
 
     def _check_adversarial(self) -> None:
-        if self.training.method != "abp" or self.model.appearance != "sampled" or self.data.frames:
+        warped_clips = self.data.frames and self.model.kind == "deformable"
+        if self.training.method != "abp" or self.model.appearance != "sampled" or warped_clips:
             raise UserError("training.adversarial needs training.method abp, model.appearance sampled, and images "
-                            "(data.frames 0)")
+                            "(data.frames 0) or clips of model.kind plain")
         if self.data.size & (self.data.size - 1):
             raise UserError(f"data.size is {self.data.size}; the critic halves it down to 4, so it must be a power of "
                             "two")
@@ -256,10 +259,11 @@ class Config:
                             "frames or strips")
         if data.changing_light and (data.path or not data.frames):
             raise UserError("data.changing_light is for generated clips: data.frames above 0 and no data.path")
-        kinds = (self.model.kind, self.model.appearance, self.training.method)
-        if data.frames and kinds != ("deformable", "sampled", "abp"):
-            raise UserError("clips (data.frames) need model.kind deformable, model.appearance sampled and "
-                            "training.method abp")
+        if data.frames and (self.model.appearance, self.training.method) != ("sampled", "abp"):
+            raise UserError("clips (data.frames) need model.appearance sampled and training.method abp")
+        if data.frames and self.model.kind == "plain" and self.model.recurrence == "native":
+            raise UserError("model.recurrence native is for model.kind deformable; clips of model.kind plain need auto "
+                            "or stock")
 
 
 def at_epoch(schedule: Schedule, epoch: int) -> float:

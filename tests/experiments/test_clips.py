@@ -23,6 +23,7 @@ from dgn.experiments.clips import Probe, label, motion
 from dgn.figures.draw import draw, one_of_each_class
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
+from dgn.page.write import write_page
 from dgn.run import ensure_trained
 from tests.experiments.tiny_clips import FRAMES, SETTINGS, experiment, results, train, write_video
 from tests.training.tiny import as_it_was, final_state, resume
@@ -57,6 +58,13 @@ def videos(tmp_path_factory) -> dgn.Run:
     assert train(folder / "run", 2, f"data.path={folder / 'videos'}", "data.format=videos", "data.held_out=2",
                  "data.limit=4", "model.xi_app=0", measured=True) == 0
     return dgn.load(folder / "run", device="CPU")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> dgn.Run:
+    """A run of the plain model of clips, MoCoGAN's generator."""
+    options = ["model.kind=plain", "training.epochs=2", "training.batch_size=4", "inference.order=simultaneous"]
+    return dgn.train(recipe.load(None, [*SETTINGS, *options]), tmp_path_factory.mktemp("runs") / "plain", device="CPU")
 
 
 @pytest.fixture(scope="module")
@@ -206,9 +214,10 @@ def test_options_of_recognition(videos, monkeypatch, capsys):
     monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: videos)
     monkeypatch.setattr(recognition, "recognition", lambda run, **options: {**options, "pictures": ["x.png"]})
     monkeypatch.setattr(recognition, "summary", lambda result: str(sorted(result.items())))
-    options = ["--folds", 3, "--epochs", 2, "--as-they-are", "--steps", 7]
+    options = ["--folds", 3, "--epochs", 2, "--as-they-are", "--steps", 7, "--descent-steps", 4]
     assert experiment("recognition", videos.folder.path, *options) == 0
-    called = [("epochs", 2), ("folds", 3), ("from_first", False), ("pictures", ["x.png"]), ("steps", 7)]
+    called = [("descent_steps", 4), ("epochs", 2), ("folds", 3), ("from_first", False), ("pictures", ["x.png"]),
+              ("steps", 7)]
     assert capsys.readouterr().out == f"{called}\nx.png\n"
 
 
@@ -297,12 +306,11 @@ def test_sampling_beyond_the_trained_length(run, sheets):
         sampling.sampling(run, frames=1)
 
 
-def test_recognition(run, monkeypatch):
-    monkeypatch.setattr(recognition, "DESCENT_STEPS", 4)
-    result = recognition.recognition(run, folds=2, epochs=2)
+def test_recognition(run):
+    result = recognition.recognition(run, folds=2, epochs=2, descent_steps=4)
     assert (result["people"], result["clips"], result["folds"], result["as_they_are"]) == (4, 24, 2, False)
     text = recognition.summary(result)
-    for name in recognition.FEATURES:
+    for name in ("Dglf", "Ddf", "appearance", "pixels"):
         confusion = np.array(result[name]["confusion"])
         assert (confusion.sum(1) == 4).all() and result[name]["accuracy"] == pytest.approx(np.trace(confusion) / 24)
         assert f"{100 * result[name]['accuracy']:.1f} %" in text
@@ -340,6 +348,30 @@ class Clips:
 
     def read(self, indices):
         return self.clips[indices]
+
+
+def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets):
+    assert plain.folder.records()[-1]["msre"] < plain.folder.records()[0]["msre"]
+    names = [path.name for path in draw(plain)]
+    assert names == ["reconstruction.png", "latent_bases.png", "curves.png"]
+    drawn = sheets["reconstruction.png"]
+    assert drawn.labels[1::2] == 3 * ["reconstruction"] and len(drawn.rows) == 6
+    shown = np.array([plain.sources.train.name(k) for k in range(24)])[:, None] == drawn.labels[::2]
+    decoded = plain.decode(*plain.bank.read(shown.argmax(0))).image
+    np.testing.assert_allclose(np.stack(drawn.rows[1::2]), decoded, atol=1e-6)
+    values = recognition.features(plain, descent_steps=2)
+    assert {name: own.shape[2:] for name, own in values.items()} == {
+        "motion": (3,), "content": (4,), "pixels": (3, 16, 16)}
+    content, motion = plain.training_latents(2)
+    np.testing.assert_allclose(values["content"][:, -1], content, atol=1e-6)
+    np.testing.assert_array_equal(values["content"][:, 0], 0)
+    assert "motion latents" in recognition.summary(recognition.recognition(plain, folds=2, epochs=1))
+    assert plain.sample(2, frames=6).image.shape == (2, 6, 3, 16, 16)
+    exchanged = recombination.recombination(plain, clips=(0, 7))
+    assert exchanged["correlations"]["landmark motion"].keys() >= {"geometry_donor", "appearance_donor"}
+    for call in (shape.shape, write_page):
+        with pytest.raises(UserError, match="is a run of a plain model"):
+            call(plain)
 
 
 @pytest.mark.parametrize("settings, message", [

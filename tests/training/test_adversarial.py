@@ -104,7 +104,7 @@ def test_the_actors_loss_in_both_forms(form, scored, rng):
         return 0.01 * energy.mean() + adversarial, adversarial
 
     model = Whole(a, b)
-    actor = Actor(Energy(model), SmoothScore(w, v), 0.01, form)
+    actor = Actor(Energy(model), [SmoothScore(w, v)], 0.01, form)
     (loss, errors, energy, score), gradients = ms.value_and_grad(
         actor, None, ms.ParameterTuple(model.trainable_params()), has_aux=True
     )(*float32(x, full_mask(6)), ms.Tensor(sigma, ms.float32), *float32(*z, *prior))

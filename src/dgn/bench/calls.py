@@ -12,11 +12,11 @@ from dgn import device
 from dgn.config import Config, changed
 from dgn.inference.energy import full_mask
 from dgn.inference.langevin import as_tensors, draw_noise, make_energy, make_sampler
-from dgn.nets.build import make_critic
+from dgn.nets.build import make_critics
 from dgn.nets.model import Model
 from dgn.nets.warp import make_warp
 from dgn.training.abp import MeanEnergy
-from dgn.training.adversarial import Critic
+from dgn.training.adversarial import Critics
 from dgn.training.build import make_trainer
 from dgn.training.optim import GradientStep, adam
 
@@ -94,8 +94,9 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
     calls = {}
     for kind in kinds:
         for name, r1_weight in penalties.items():
-            critic = make_critic(changed(config, model={"deconv": kind}), model)
-            step = GradientStep(Critic(critic, r1_weight), adam(critic.trainable_params()))
+            critics = make_critics(changed(config, model={"deconv": kind}), model)
+            weights = [weight for critic in critics for weight in critic.trainable_params()]
+            step = GradientStep(Critics(critics, r1_weight), adam(weights))
             calls[f"{name}, {kind}"] = waiting(step, rate, images, fake)
     trainer = make_trainer(changed(config, training={"micro_batches": 1}), model)
     actor = trainer.generator.whole  # type: ignore[attr-defined]
@@ -105,7 +106,8 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
 def generators(model: Model, batch: int, rng: np.random.Generator) -> Dict[str, Call]:
     """Each generator forward, and forward with the gradient with respect to its latents."""
     calls = {}
-    for name, group, branch in zip(("appearance generator", "geometry generator"), model.groups, model.branches):
+    for name, group, branch in zip(model.branch_names, model.groups, model.branches):
+        name = name if name == "generator" else f"{name} generator"
         z = ms.Tensor(rng.standard_normal((batch, *group.shape), np.float32))
         dout = ms.Tensor(rng.standard_normal(branch(z).shape, np.float32))
         calls[f"{name}, forward"] = waiting(branch, z)
@@ -114,12 +116,14 @@ def generators(model: Model, batch: int, rng: np.random.Generator) -> Dict[str, 
 
 
 def recurrence(model: Model, batch: int, frames: int, rng: np.random.Generator) -> Call:
-    """The recurrence over time in a Langevin step of clips: Z_t of both groups forward, and back to the latents."""
+    """The recurrence over time in a Langevin step of clips: Z_t of both groups (of a plain model content and motion)
+    forward, and back to the latents."""
     parts = []
     for branch in model.branches:
         z = ms.Tensor(rng.standard_normal((batch, branch.length(frames)), np.float32))
-        dout = ms.Tensor(rng.standard_normal((batch, frames, branch.states), np.float32))
-        parts.append(waiting(_Backward(branch.latents), z, dout))
+        latents = getattr(branch, "latents", branch)
+        dout = ms.Tensor(rng.standard_normal(latents(z).shape, np.float32))
+        parts.append(waiting(_Backward(latents), z, dout))
     return lambda: [part() for part in parts]
 
 

@@ -14,7 +14,7 @@ from dgn.checks.check import Check, Setup, guarded, largest_error
 from dgn.checks.reference import Arrays, Gradients, numpy_conv, numpy_deconv, numpy_warp
 from dgn.config import changed
 from dgn.inference.energy import squared_norm
-from dgn.nets.build import make_critic, make_model
+from dgn.nets.build import make_critics, make_model
 from dgn.nets.conv import StockConv
 from dgn.nets.deconv import StockDeconv
 from dgn.nets.discriminator import Conv, Discriminator, activation, halve
@@ -65,7 +65,7 @@ def checks(setup: Setup) -> Iterator[Check]:
     rng, batch = np.random.default_rng(0), setup.batch
     config = changed(setup.config, model={"deconv": "stock"})
     model = make_model(config)
-    critic = make_critic(config, model)
+    critic, = make_critics(config, model)
     by_shape = (deconvolutions(model, batch, rng), convolutions(critic, model.size, batch, rng),
                 dense(model, batch, rng))
     first = [itertools.islice(cases, 1 if setup.quick else None) for cases in by_shape]

@@ -22,7 +22,8 @@ RECOMBINATION = """Appearance and geometry of two clips exchanged (5.6, Fig. 15 
 Two training clips are decoded with each other's geometry: one person's colours with the other's shape and motion. For
 generated clips the exchange is also measured: each of up to 200 clips takes the geometry of a clip of another person
 and expression; probes, fitted on clips of unseen people, read landmarks and factors off the decoded frames, which are
-correlated with those of both donors. For all clips: the share of the motion that reconstructions show, by class.
+correlated with those of both donors. For all clips: the share of the motion that reconstructions show, by class. Of a
+plain model (MoCoGAN's generator) content and motion are exchanged.
 Written to the run folder: sections "recombination" and "explained_motion" of metrics.json, figures/recombination.png,
 .gif, .mp4.
 """
@@ -49,7 +50,8 @@ SHAPE = """The global shape of clips edited by Z_0^g, their dynamics kept (5.6, 
 
 Z_0^g of training clips is changed along the dimension with the largest effect on the first frame; appearance and xi^g
 stay. For generated clips the edit is also measured: landmark motion of edited clips, read by a probe, against that of
-the clips before the edit. Written to the run folder: section "shape" of metrics.json, figures/shape.png and .gif.
+the clips before the edit. For deformable models. Written to the run folder: section "shape" of metrics.json,
+figures/shape.png and .gif.
 """
 
 
@@ -109,7 +111,8 @@ RECOGNITION = """Expressions recognised from what a video model infers (5.6, Tab
 The run's own clips have the latents of their chains after steps without noise, which lead to a mode; with --steps they
 are inferred anew, from the prior's mean. Features over time go to a one-layer LSTM, a dense layer of 30 and a softmax,
 in person-independent cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two
-controls, the appearance latents Z_t^a and the raw pixels. The network gets the difference of each frame from the
+controls, the appearance latents Z_t^a and the raw pixels. Of a plain model (MoCoGAN's generator): its motion h_t, its
+content and the pixels. The network gets the difference of each frame from the
 clip's first, along the 50 principal axes of its training clips. Classes and people come from the clips' names,
 class/person_...: generated clips have such names, and the CK+ set has. Written to the run folder: section
 "recognition" of metrics.json, figures/recognition.png.
@@ -125,6 +128,8 @@ def _recognition_arguments(parser: ArgumentParser) -> None:
                         "not begin with a neutral face")
     parser.add_argument("--steps", type=positive,
                         help="infer anew by so many Langevin steps (default: continue the chains of the training)")
+    parser.add_argument("--descent-steps", type=positive, default=100,
+                        help="steps without noise thereafter (default %(default)s)")
 
 
 def _recognition(args: Namespace) -> None:
@@ -133,7 +138,7 @@ def _recognition(args: Namespace) -> None:
 
     run = load(args.run_folder, args.device, args.data)
     result = recognition(run, folds=args.folds, epochs=args.epochs,
-                         from_first=not args.as_they_are, steps=args.steps)
+                         from_first=not args.as_they_are, steps=args.steps, descent_steps=args.descent_steps)
     report(summary(result), result)
 
 

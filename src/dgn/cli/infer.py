@@ -105,9 +105,9 @@ def write(output: Path, names: List[str], decoded, lengths=None) -> None:
     for row, name in enumerate(names):
         own = rows(decoded, row)
         image, appearance, displacement = own
-        if lengths is not None and appearance is not None and displacement is not None:
-            image, appearance = strip(image[:lengths[row]]), strip(appearance[:lengths[row]])
-            displacement = displacement[:lengths[row]]
+        if lengths is not None:
+            image, appearance, displacement = rows(own, slice(lengths[row]))
+            image, appearance = strip(image), None if appearance is None else strip(appearance)
         write_image(output / "reconstruction" / png_name(name), image)
         if appearance is not None and displacement is not None:
             write_image(output / "appearance" / png_name(name), appearance)

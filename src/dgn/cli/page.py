@@ -5,6 +5,7 @@
 
 Sliders along the principal axes of appearance and geometry, the exchange of two images, the image before the warp, the
 grid and the displacement; of clips also the motion; random samples; below them curves, numbers and pictures of the run.
+The plain model of clips has no page.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def pictures_while_training(config: cfg.Config, train_only: bool) -> Optional[Ca
     """A callback that draws pictures and updates the page: every training.figures_every epochs all figures; by default
     a few after epochs with growing gaps, 1, 3, 10, 30, 100 ..., except with --train-only (None)."""
     from dgn.figures.draw import draw, draw_progress
-    from dgn.page.write import write_page
+    from dgn.page.write import has_page, write_page
 
     every, epochs = config.training.figures_every, config.training.epochs
     powers = (base * 10 ** k for k in itertools.count() for base in (1, 3))
@@ -158,7 +158,8 @@ def pictures_while_training(config: cfg.Config, train_only: bool) -> Optional[Ca
     def callback(trained, done: int) -> None:
         if done in due:
             (draw if every else draw_progress)(trained, trained.folder.figures / f"epoch_{done:05d}")
-            write_page(trained, finished=False)
+            if has_page(trained):
+                write_page(trained, finished=False)
     return callback if every or not train_only else None
 
 
@@ -166,7 +167,7 @@ def finish(trained) -> None:
     """Evaluates and draws a finished training, writes its page, and prints the results and where they are."""
     from dgn.evaluation.evaluate import evaluate, summary
     from dgn.figures.draw import draw
-    from dgn.page.write import write_page
+    from dgn.page.write import has_page, write_page
 
     folder = trained.folder
     folder.say("evaluating the run and drawing its pictures ...")
@@ -175,4 +176,5 @@ def finish(trained) -> None:
     folder.say(f"numbers           {folder.results}")
     for path in drawn:
         folder.say(f"picture           {path}")
-    folder.say(f"page              {write_page(trained)} (open it in a browser: sliders, exchange, views)")
+    if has_page(trained):
+        folder.say(f"page              {write_page(trained)} (open it in a browser: sliders, exchange, views)")

@@ -15,7 +15,7 @@ from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.evaluation import exchange
 from dgn.experiments.models import OTHER_PEOPLE
-from dgn.nets.model import pad, samples_per_batch
+from dgn.nets.model import Latents, pad, samples_per_batch
 from dgn.run import Run
 
 COLOUR = ("skin", "light")  # colours that a linear probe reads well at 32 pixels; it cannot read the redness of lips
@@ -27,6 +27,13 @@ def check_clips(run: Run) -> None:
     """Raises UserError if a run is not one on clips of at least two frames."""
     if run.config.data.frames < 2:
         raise UserError(f"{run.folder.path} is a run on images; give one on clips (data.frames of 2 or more)")
+
+
+def check_deformable(run: Run) -> None:
+    """Raises UserError if a run is not one of a deformable model."""
+    if run.model.latents is not Latents:
+        raise UserError(f"{run.folder.path} is a run of a plain model (model.kind); give one of a deformable model: "
+                        "only it has a geometry")
 
 
 def mask_of(source: Source, indices: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Features of every clip over time go to a recurrent network (dgn.training.recogniser) in person-independent
 cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls, the appearance
-latents Z_t^a and the raw pixels. Classes and people come from the clips' names, class/person_...
+latents Z_t^a and the raw pixels. Of a plain model (MoCoGAN's generator): its motion h_t, its content and the pixels.
+Classes and people come from the clips' names, class/person_...
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from dgn.evaluation.recognition import person_folds, recognition_scores
 from dgn.experiments.clips import check_clips, label, mask_of
 from dgn.experiments.models import DESCENT_STEPS, table
 from dgn.figures import experiments as figures
-from dgn.nets.model import apply, samples_per_batch
+from dgn.nets.model import Latents, apply, samples_per_batch
 from dgn.run import Run
 from dgn.training.recogniser import Recognisers, Sequences
 
 FEATURES = {"Dglf": "geometric latents", "Ddf": "displacement fields", "appearance": "appearance latents",
-            "pixels": "raw pixels"}
+            "motion": "motion latents", "content": "content latents", "pixels": "raw pixels"}
 
 
 def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool = True,
-                steps: Optional[int] = None) -> Dict[str, Any]:
+                steps: Optional[int] = None, descent_steps: int = DESCENT_STEPS) -> Dict[str, Any]:
     """Recognises the classes of the run's training clips from each of FEATURES.
 
     folds: of the cross-validation; epochs: of the recogniser. from_first: see relative_to_first; False for clips that
     do not begin with a neutral face. steps: infer the latents anew by so many Langevin steps (default: continue the
-    chains of the training); then steps without noise lead to a mode.
-    Returns for each of FEATURES, and for most_frequent, the class that is given to every clip, the values of
-    evaluation.recognition.recognition_scores; clips, people, folds, as_they_are (not from_first); pictures:
+    chains of the training); then descent_steps without noise lead to a mode.
+    Returns for each of FEATURES that the model has, and for most_frequent, the class that is given to every clip, the
+    values of evaluation.recognition.recognition_scores; clips, people, folds, as_they_are (not from_first); pictures:
     figures/recognition.png. All but the pictures is written to the section recognition of metrics.json. Raises
     UserError for a run on images, clips without class and person in their names, fewer than 2 classes, or fewer people
     than folds.
@@ -51,7 +52,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     lengths, truth = mask_of(source, everyone).sum(1).astype(int), np.array([classes.index(name) for name, _ in labels])
     held_out = person_folds(persons, folds, run.config.training.seed)
     measures: Dict[str, Dict[str, Any]] = {}
-    for name, values in features(run, steps).items():
+    for name, values in features(run, steps, descent_steps).items():
         print(f"training recognisers on {FEATURES[name]} ...", flush=True)
         values = values.reshape(*values.shape[:2], -1).astype(np.float32)
         sequences = Sequences(relative_to_first(values) if from_first else values, lengths)
@@ -66,29 +67,31 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
 
 def summary(result: Dict[str, Any]) -> str:
     """The result as text."""
-    rows = {**{f"{name} ({what})": result[name] for name, what in FEATURES.items()},
+    rows = {**{f"{name} ({what})": result[name] for name, what in FEATURES.items() if name in result},
             "most frequent class": result["most_frequent"]}
     corner = f"{result['clips']} clips, {result['people']} people, {len(result['most_frequent']['classes'])} classes"
     return table(corner, ["accuracy", "mean recall"], {
         name: [f"{100 * r['accuracy']:.1f} %", f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()})
 
 
-def features(run: Run, steps: Optional[int] = None) -> Dict[str, np.ndarray]:
-    """The training clips' features over time by the names of FEATURES, (n, F, ...) each; steps: see recognition.
+def features(run: Run, steps: Optional[int] = None, descent_steps: int = DESCENT_STEPS) -> Dict[str, np.ndarray]:
+    """The training clips' features over time by the names of FEATURES, (n, F, ...) each; steps, descent_steps: see
+    recognition.
 
-    An appearance that does not change is given from the second frame on, after a frame of zeros, so that
+    An appearance or content that does not change is given from the second frame on, after a frame of zeros, so that
     relative_to_first leaves it as it is.
     """
     source = run.sources.train
-    z_app, z_geo = run.infer(source, steps, DESCENT_STEPS) if steps else run.training_latents(DESCENT_STEPS)
-    branches = run.model.branches
-    displacement, = apply(branches[1], z_geo, batch_size=samples_per_batch(run.model))
-    appearance, geometry = (branch.latents(ms.Tensor(z)).asnumpy() for branch, z in zip(branches, (z_app, z_geo)))
-    if appearance.shape[1] < geometry.shape[1]:
-        appearance = np.repeat(appearance, geometry.shape[1], 1)
-        appearance[:, 0] = 0
-    return {"Dglf": geometry, "Ddf": displacement, "appearance": appearance,
-            "pixels": source.read(np.arange(len(source)))}
+    latents = run.infer(source, steps, descent_steps) if steps else run.training_latents(descent_steps)
+    branches, pixels = run.model.branches, source.read(np.arange(len(source)))
+    still, moving = (getattr(branch, "latents", branch)(ms.Tensor(z)).asnumpy() for branch, z in zip(branches, latents))
+    if still.shape[1] < moving.shape[1]:
+        still = np.repeat(still, moving.shape[1], 1)
+        still[:, 0] = 0
+    if run.model.latents is not Latents:
+        return {"motion": moving, "content": still, "pixels": pixels}
+    displacement, = apply(branches[1], latents[1], batch_size=samples_per_batch(run.model))
+    return {"Dglf": moving, "Ddf": displacement, "appearance": still, "pixels": pixels}
 
 
 def relative_to_first(features: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import check_clips, fit_probe, mask_of, motion, other_donors, over_time
+from dgn.experiments.clips import check_clips, check_deformable, fit_probe, mask_of, motion, other_donors, over_time
 from dgn.figures import bases
 from dgn.figures import clips as figures
 from dgn.run import Run
@@ -30,9 +30,10 @@ def shape(run: Run, *, clips: Optional[Sequence[int]] = None, dimension: Optiona
     Returns dimension, amount; for generated clips also motion_kept: correlation of landmark motion with that before the
     edit, and landmarks_moved: mean absolute change of a landmark's mean coordinate in pixels; pictures: paths of
     figures/shape.png and .gif. Measures are written to the section shape of metrics.json. Raises UserError for a run on
-    images, or a clip or dimension that it does not have.
+    images or of a plain model, or a clip or dimension that it does not have.
     """
     check_clips(run)
+    check_deformable(run)
     source, sizes = run.sources.train, [branch.states for branch in run.model.branches]
     everyone = [source.name(k) for k in range(len(run.bank))]
     chosen = np.unique([0, other_donors(everyone)[0]]) if clips is None else np.array(clips)

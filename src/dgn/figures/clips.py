@@ -13,6 +13,7 @@ from dgn.figures.grids import with_grid
 from dgn.figures.pictures import SAMPLES_NOTES
 from dgn.figures.sheet import save_sheet
 from dgn.nets.model import Decoded
+from dgn.nets.model import rows as rows_of
 
 FRAMES = 10  # of a clip in one row, at most
 EDITS = 3  # of the shape of a clip: less, as inferred, more
@@ -25,17 +26,21 @@ def spaced(length: int, count: int = FRAMES) -> np.ndarray:
 
 def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, lengths: Sequence[int], names: Sequence[str],
                    title: str) -> Path:
-    """For each clip four rows: its frames, their reconstructions, these with the warped grid, and their appearances.
+    """For each clip its frames and their reconstructions and, for a model with a warp, these with the warped grid and
+    their appearances.
 
     clips: (n, F, C, H, W); decoded: their reconstructions; lengths: frames that each clip has.
     """
-    rows, labels = [], []
+    sheet, labels = [], []
     for k, clip in enumerate(clips):
         at = spaced(lengths[k])
-        image, appearance, displacement = (np.asarray(field)[k][at] for field in decoded)
-        rows += [list(clip[at]), list(image), [with_grid(i, d) for i, d in zip(image, displacement)], list(appearance)]
-        labels += [names[k], "reconstruction", "with warped grid", "before the warp"]
-    return save_sheet(path, rows, title, labels, note="Time runs from left to right.")
+        image, appearance, displacement = rows_of(rows_of(decoded, k), at)
+        sheet += [list(clip[at]), list(image)]
+        labels += [names[k], "reconstruction"]
+        if appearance is not None and displacement is not None:
+            sheet += [[with_grid(i, d) for i, d in zip(image, displacement)], list(appearance)]
+            labels += ["with warped grid", "before the warp"]
+    return save_sheet(path, sheet, title, labels, note="Time runs from left to right.")
 
 
 def data(path: Path, source: Source, chosen: np.ndarray) -> Path:

@@ -8,7 +8,7 @@
   recombination.png        images: appearance of one face with the geometry of others, and the reverse (Fig. 11)
   grids.png                clips: the grid of every frame (Fig. 19), one clip of each class if their names give
                            classes; bases are then those of the first frame (Fig. 17)
-  latent_bases.png         plain models: one dimension of Z along each row
+  latent_bases.png         plain models: one dimension of Z along each row; of clips one of the content
   labels_1.png, _2.png     models with given labels: every label warped by a geometric basis (Fig. 13)
   samples.png              images: samples of the Gaussian that is fitted to the training's latents
   curves.png               training curves
@@ -25,19 +25,21 @@ import numpy as np
 from dgn.data.clips import class_and_person
 from dgn.data.source import Source
 from dgn.figures import bases, clips, pictures, sheet
-from dgn.nets.model import Latents, state_sizes
+from dgn.nets.model import Decoded, Latents, state_sizes
 from dgn.randomness import generator
 from dgn.run import Run
 
 SAMPLES = 33  # images drawn
 DATA_IMAGES = 30
 EXCHANGE = "Training images with appearance and geometry exchanged"
-NAMES = {"z_app": "appearance", "z_geo": "geometry", "z": "latent"}
+NAMES = {"z_app": "appearance", "z_geo": "geometry", "z": "latent", "z_content": "content", "z_motion": "motion"}
 CURVES = {
     "Gradient of the energy": {"gradient": "norm"}, "Divergence of q(z | x) from the prior": {"kl": "KL divergence"},
-    "Scores of the critic": {"score_real": "images", "score_made": "samples of the prior"},
-    "Losses of Eq. 22": {"critic": "critic (0: perfect, 1.39: chance)", "actor": "generator"},
-    "Gradient penalty of the critic": {"r1": "R1"}}
+    "Scores of the critic": {"score_real": "images", "score_made": "samples of the prior",
+                             "clip_score_real": "clips", "clip_score_made": "clips of the prior"},
+    "Losses of Eq. 22": {"critic": "critic (0: perfect, 1.39: chance)", "clip_critic": "critic of clips",
+                         "actor": "generator"},
+    "Gradient penalty of the critic": {"r1": "R1", "clip_r1": "R1, clips"}}
 
 
 def draw(run: Run, folder: Union[str, Path, None] = None, gamma: Optional[float] = None, count: int = 10) -> List[Path]:
@@ -101,7 +103,8 @@ def curves(run: Run, folder: Path) -> Path:
 
 
 def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Path]:
-    """Reconstructions, bases of the first frame (Fig. 17) and grids over time (Fig. 19)."""
+    """Reconstructions, bases of the first frame (Fig. 17) and grids over time (Fig. 19); of a plain model
+    reconstructions and bases of the content."""
     model, source = run.model, run.sources.train
     rng = generator(run.config.training.seed, "figures")
     chosen = np.sort(rng.choice(len(run.bank), min(count, len(run.bank)), replace=False))
@@ -109,13 +112,22 @@ def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Pa
     lengths = np.asarray(source.mask(chosen)).sum(1).astype(int)
     decoded = run.decode(*latents)
     sizes = state_sizes(model)
+    shown = [clips.reconstruction(folder / "reconstruction.png", samples, decoded, lengths, names,
+                                  "Training clips and their reconstructions")]
+    if model.latents is not Latents:
+        motion = latents[1][:1, :model.branches[1].length(1)]  # of the first frame of a clip
+
+        def first_frame(content: np.ndarray) -> Decoded:
+            return Decoded(run.decode(content, motion.repeat(len(content), 0)).image[:, 0])
+        ranked = bases.rank(first_frame, [None], 0, sizes[:1], gamma)
+        return [*shown, pictures.latent_bases(folder / "latent_bases.png", first_frame, ranked, gamma),
+                curves(run, folder)]
     first = clips.first_frames(run.decode)
     face = latents[0][0, :sizes[0]]
     appearance = bases.rank(first, [None, None], 0, sizes, gamma)
     geometry = bases.rank(first, [face, None], 1, sizes, gamma)
     return [
-        clips.reconstruction(folder / "reconstruction.png", samples, decoded, lengths, names,
-                             "Training clips and their reconstructions"),
+        *shown,
         pictures.appearance_bases(folder / "appearance_bases.png", first, appearance, sizes[1], gamma),
         pictures.geometry_bases(folder / "geometry_bases.png", first, geometry, face, gamma),
         pictures.applied_bases(folder / "applied_bases.png", first, appearance, geometry, gamma),

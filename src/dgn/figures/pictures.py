@@ -22,7 +22,7 @@ SAMPLES_NOTES = {"fitted": "Latents are drawn from a Gaussian fitted to those of
 
 def symbol(group: str) -> str:
     """A latent group's symbol in the paper."""
-    return {"z_app": APPEARANCE, "z_geo": GEOMETRY, "z": "Z"}[group]
+    return {"z_app": APPEARANCE, "z_geo": GEOMETRY, "z": "Z", "z_content": "Z\u1d9c", "z_motion": "Z\u1d50"}[group]
 
 
 def reconstruction(path: Path, images: np.ndarray, decoded: Decoded, title: str) -> Path:

@@ -53,7 +53,8 @@ class FittedPrior(NamedTuple):
                    mask: Optional[np.ndarray] = None) -> "FittedPrior":
         """The fit to latents (n, d) of each group; mask (n, F): the frames that clips have (default: all)."""
         states, noise = split(model, latents)
-        have = np.ones(noise.shape[:2], bool) if mask is None else np.asarray(mask)[:, 1:] > 0
+        steps = noise.shape[1]  # those of the last frames: all, or all but the first
+        have = np.ones(noise.shape[:2], bool) if mask is None else np.asarray(mask)[:, mask.shape[1] - steps:] > 0
         return cls.of_arrays(states, noise, have)
 
     @classmethod

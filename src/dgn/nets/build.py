@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import List
+
 from dgn.config import Config
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.discriminator import Discriminator
 from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.encoder import Encoder, StartEncoder
 from dgn.nets.model import Latents, Model
+from dgn.nets.motion_content import MotionContentGenerator
 from dgn.nets.plain import PlainGenerator
 from dgn.nets.stack import NETWORKS, Architecture
 
@@ -18,11 +21,13 @@ def make_model(config: Config) -> Model:
     """The generator with its initial weights; the branch that training.freeze names is not trainable."""
     data, seed = config.data, config.training.seed
     channels = 1 if data.grey else 3
+    model: Model
     if data.frames:
-        model = DynamicGenerator(config.model, channels, data.size, data.frames, seed)
+        of_clips = {"deformable": DynamicGenerator, "plain": MotionContentGenerator}[config.model.kind]
+        model = of_clips(config.model, channels, data.size, data.frames, seed)
     else:
-        kind = {"deformable": DeformableGenerator, "plain": PlainGenerator}[config.model.kind]
-        model = kind(config.model, channels, data.size, seed)
+        of_images = {"deformable": DeformableGenerator, "plain": PlainGenerator}[config.model.kind]
+        model = of_images(config.model, channels, data.size, seed)
     for name, branch in zip(model.branch_names, model.branches):
         if name == config.training.freeze:
             for parameter in branch.get_parameters():
@@ -53,7 +58,13 @@ def _appearance(config: Config, model: Model, width: float) -> Architecture:
     return NETWORKS[config.model.network][0](width, model.size, model.channels, config.model.min_channels)
 
 
-def make_critic(config: Config, model: Model) -> Discriminator:
-    """The critic of a model's images, with its initial weights (5.3)."""
+def make_critics(config: Config, model: Model) -> List[Discriminator]:
+    """The critic of a model's images, with its initial weights (5.3); of clips the one of single frames and the one of
+    whole clips, whose frames are its input channels."""
     training = config.training
-    return Discriminator(model.channels, model.size, training.critic_width, training.seed, config.model.deconv)
+    channels = [model.channels, *([model.frames * model.channels] if model.frames else [])]
+    critics = [Discriminator(own, model.size, training.critic_width, training.seed, config.model.deconv)
+               for own in channels]
+    for critic in critics[1:]:
+        critic.update_parameters_name("clip.")  # one optimizer holds both
+    return critics

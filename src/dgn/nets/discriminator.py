@@ -69,13 +69,15 @@ class Block(nn.Cell):
 class Discriminator(nn.Cell):
     """Images (N, C, H, W) in [0, 1] -> scores (N,), the logits of D(x); H = W a power of two, at least 8.
 
+    A clip (N, F, C, H, W) is an image of F C channels.
+
     A convolution to `width` channels, then two blocks at every size down to 4x4; channels double where the size halves.
-    size: H; seed: of the initial weights; kind: model.deconv, see dgn.nets.conv.
+    channels: of an image, or F C; size: H; seed: of the initial weights; kind: model.deconv, see dgn.nets.conv.
     """
 
     def __init__(self, channels: int, size: int, width: int, seed: int, kind: str = "auto") -> None:
         super().__init__()
-        rng = generator(seed, "discriminator weights")
+        rng, self.shape = generator(seed, "discriminator weights"), (-1, channels, size, size)
         maps = feature_maps(size, width)
         self.enter = Conv(channels, maps[0], 3, rng, kind)
         self.levels = nn.CellList([nn.SequentialCell(Block(before, before, rng, kind), Block(before, after, rng, kind))
@@ -85,7 +87,7 @@ class Discriminator(nn.Cell):
         self.activations = activations(maps, size)
 
     def construct(self, x: Tensor) -> Tensor:
-        x = self.enter(INPUT_SCALE * x - 1)
+        x = self.enter(INPUT_SCALE * x.reshape(self.shape) - 1)
         for k in range(len(self.levels)):
             if k > 0:
                 x = halve(x)

@@ -66,25 +66,34 @@ class FrameLatents(nn.Cell):
         return first + self.transition(z[:, self.states:].reshape((samples, steps, self.noise)))
 
 
-class ClipBranch(nn.Cell):
+class OverTime(nn.Cell):
+    """A branch of clips, whose latents are one vector: a state of `states` values, and from frame `first` on `noise`
+    values for each frame."""
+
+    def __init__(self, states: int, noise: int, first: int) -> None:
+        super().__init__()
+        self.states, self.noise, self.first = states, noise, first
+
+    def length(self, frames: int) -> int:
+        """Number of latents of a clip of so many frames."""
+        return self.states + (frames - self.first) * self.noise
+
+    def frames_affected(self, frames: int) -> np.ndarray:
+        """1 where a latent affects a frame, else 0, (frames, length): the state affects all, noise its own frame and
+        those after it."""
+        later = np.tri(frames, frames - self.first, -self.first, np.float32).repeat(self.noise, 1)
+        return np.concatenate([np.ones((frames, self.states), np.float32), later], 1)
+
+
+class ClipBranch(OverTime):
     """A generator of images applied to every frame of a clip: (Z_0, xi_1 .. xi_T) as (N, d + T k) -> (N, T + 1, ...).
 
     emission: the generator; the frames of all clips are one batch to it. latents: Z_t of every frame.
     """
 
     def __init__(self, emission: nn.Cell, latents: FrameLatents) -> None:
-        super().__init__()
+        super().__init__(latents.states, latents.noise, 1)
         self.emission, self.latents = emission, latents
-        self.states, self.noise = latents.states, latents.noise
-
-    def length(self, frames: int) -> int:
-        """Number of latents, d + T k, of a clip of so many frames."""
-        return self.states + (frames - 1) * self.noise
-
-    def frames_affected(self, frames: int) -> np.ndarray:
-        """1 where a latent affects a frame, else 0, (frames, length): Z_0 affects all, xi_t those from t on."""
-        later = np.tri(frames, frames - 1, -1, np.float32).repeat(self.noise, 1)
-        return np.concatenate([np.ones((frames, self.states), np.float32), later], 1)
 
     def construct(self, z: Tensor) -> Tensor:
         latents = self.latents(z)

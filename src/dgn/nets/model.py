@@ -37,6 +37,13 @@ class PlainLatents(NamedTuple):
     z: np.ndarray  # (N, d)
 
 
+class MotionLatents(NamedTuple):
+    """Latents of N clips of a plain model (dgn.nets.motion_content)."""
+
+    content: np.ndarray  # (N, d)
+    motion: np.ndarray  # (N, m + F k): h_0, xi_1 .. xi_F
+
+
 class LatentGroup(NamedTuple):
     """One group of latents of a model, a standard normal under the prior."""
 

@@ -26,14 +26,8 @@ class PlainGenerator(Model):
     def __init__(self, model: cfg.Model, channels: int, size: int, seed: int) -> None:
         super().__init__()
         self.channels, self.size = channels, size
-        latent = model.z_app + model.z_geo
-        self.groups = (LatentGroup("z", (latent,)),)
-        width = matching_width(model, channels, size)
-        options = StackOptions(1.0 if model.scaling == "he" else None, model.deconv, model.smooth_appearance,
-                               precision=model.precision)
-        architecture = table4(width, size, channels, model.min_channels)
-        self.branches = nn.CellList([ImageGenerator(DeconvStack(latent, architecture, generator(seed, "plain weights"),
-                                                                options))])
+        self.groups = (LatentGroup("z", (model.z_app + model.z_geo,)),)
+        self.branches = nn.CellList([image_generator(model, channels, size, seed)])
 
     def compose(self, outputs: Tuple[Tensor]) -> Tensor:
         """The image (N, C, H, W), which is the output of the only branch."""
@@ -42,6 +36,15 @@ class PlainGenerator(Model):
     def construct(self, z: Tensor) -> Tuple[Tensor]:
         """The first field of Decoded: the image."""
         return (self.branches[0](z),)
+
+
+def image_generator(model: cfg.Model, channels: int, size: int, seed: int) -> ImageGenerator:
+    """The generator of images from z_app + z_geo latents, with its initial weights."""
+    options = StackOptions(1.0 if model.scaling == "he" else None, model.deconv, model.smooth_appearance,
+                           precision=model.precision)
+    architecture = table4(matching_width(model, channels, size), size, channels, model.min_channels)
+    return ImageGenerator(DeconvStack(model.z_app + model.z_geo, architecture, generator(seed, "plain weights"),
+                                      options))
 
 
 def matching_width(model: cfg.Model, channels: int, size: int) -> int:

@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from dgn.errors import UserError
 from dgn.files import write_text
 from dgn.inference.axes import principal_axes
+from dgn.nets.model import MotionLatents
 from dgn.page import images, record
 from dgn.page.arrays import Packer
 from dgn.page.description import describe
@@ -33,14 +35,19 @@ def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT, finish
     The page contains the run's weights, some of its images and their latents.
 
     Args:
-        run: of images or clips, with any model.
+        run: of images with any model, or of clips with a deformable one.
         path: the file (default: page.html in the folder of the run's results).
         limit: bytes. Only the pictures of the run are reduced to keep it; a model too large for it gives a larger page
             without pictures.
         finished: False writes the page of a training in progress in a few seconds: no latents are inferred, and the
             pictures are those of the newest epoch.
         prior: what the page draws random samples from, see Run.sample.
+
+    Raises UserError for a run without a page; see has_page.
     """
+    if not has_page(run):
+        raise UserError(f"{run.folder.path} is a run of a plain model on clips, which has no page; dgn figures draws "
+                        "its pictures")
     path = path or run.folder.output / NAME
     packer = Packer()
     data = _contents(run, packer, finished)
@@ -53,6 +60,11 @@ def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT, finish
     data["pictures"] = images.run_pictures(folder, limit - size - SPARE)
     write_text(path, _assemble(data, arrays))
     return path
+
+
+def has_page(run: Run) -> bool:
+    """Whether the page's decoder has the model: all but the plain model of clips."""
+    return run.model.latents is not MotionLatents
 
 
 def _contents(run: Run, packer: Packer, finished: bool) -> Dict[str, Any]:

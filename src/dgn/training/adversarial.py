@@ -2,6 +2,9 @@
 
   T(theta, phi) = -lambda_1 L(theta) + E_z log(1 - D(F(z))) + E_x log D(x) - lambda_2 / 2 E_x ||grad D(x)||^2
 
+Of clips one critic is given a random frame of each, another one all frames as the channels of an image (two critics as
+in MoCoGAN, Tulyakov et al. 2018). T then has the terms of D for both. Frames that a clip lacks are 0 in samples, too.
+
 Each iteration runs Langevin dynamics on z for the likelihood term, then one Adam step on the critic (ascent on T) and
 one on the generators (descent). The paper prints R1 with a plus; a penalty must be subtracted from what the critic
 ascends. D is the sigmoid of the score, and R1 is taken of the score, as in the R1 paper, by the critic's input, images
@@ -10,7 +13,7 @@ in [-1, 1]. In the non-saturating form the actor descends -log D(F(z)) in place 
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -24,13 +27,16 @@ from dgn.training.abp import AlternatingBackPropagation, MeanEnergy, chain_scala
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, MicroBatch, StepMetrics
 
+NETWORKS = ("critic", "clip_critic")  # checkpoint files of the critics of images, or frames, and of clips
+PREFIXES = ("", "clip_")  # of what is logged of each
+
 
 class Adversarial(AlternatingBackPropagation):
     """Algorithm 1 with Eq. 22 as its weight update (a Trainer).
 
-    actor: the update of the generators, on an Actor; critic_with_r1: of the discriminator, on a Critic with R1;
-    critic_without_r1: on one without, or None if R1 is in every iteration. Lazy R1: every `r1_interval` iterations with
-    `r1_interval` times its weight.
+    actor: the update of the generators, on an Actor; critic_with_r1: of the discriminators, on Critics with R1;
+    critic_without_r1: on Critics without, or None if R1 is in every iteration. Lazy R1: every `r1_interval` iterations
+    with `r1_interval` times its weight.
     """
 
     def __init__(self, sampler: langevin.Langevin, actor: TrainStep, critic_with_r1: TrainStep,
@@ -38,8 +44,9 @@ class Adversarial(AlternatingBackPropagation):
         super().__init__(sampler, actor, langevin_steps)
         self.r1_interval = r1_interval
         self.critic_with_r1, self.critic_without_r1 = critic_with_r1, critic_without_r1
-        self.draws = langevin_steps + 2  # then prior samples for the critic's step and for the actor's
-        self.networks["critic"] = critic_with_r1.objective.discriminator
+        # after the chains' prior samples for the critic's step and for the actor's; of clips noise that chooses a frame
+        self.draws = langevin_steps + (3 if self.model.frames else 2)
+        self.networks.update(zip(NETWORKS, critic_with_r1.objective.discriminators))
         self.optimizers["critic_optimizer"] = critic_with_r1.optimizer
 
     def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
@@ -47,31 +54,47 @@ class Adversarial(AlternatingBackPropagation):
         parts, diagnostics = self.infer(batch, latents)
         critic_prior, actor_prior = ([as_tensors([n[self.langevin_steps + k] for n in part.noise]) for part in parts]
                                      for k in range(2))
-        scalars = {**chain_scalars(diagnostics), **self.update_critic(batch, parts, critic_prior)}
-        _, errors, energies, scores = zip(*self.generator(batch.learning_rate, [
-            (part.x, part.mask, part.sigma, *part.latents, *prior) for part, prior in zip(parts, actor_prior)]))
+        frames = [self.chosen_frames(part) for part in parts]
+        scalars = {**chain_scalars(diagnostics), **self.update_critic(batch, parts, critic_prior, frames)}
+        _, errors, energies, *scores = zip(*self.generator(batch.learning_rate, [
+            (part.x, part.mask, part.sigma, *part.latents, *prior, *chosen)
+            for part, prior, chosen in zip(parts, actor_prior, frames)]))
         objective = self.generator.objective
-        actor = objective.adversarial_loss(np.concatenate(scores))
+        actor = sum(objective.adversarial_loss(np.concatenate(own)) for own in scores)
         loss = objective.likelihood_weight * float(np.mean(energies)) + actor
         return joined(parts), StepMetrics(loss, np.concatenate(errors), {**scalars, "actor": actor}, diagnostics)
 
-    def update_critic(self, batch: Batch, parts: List[MicroBatch], prior: List[langevin.Tensors]) -> Dict[str, float]:
-        """One step of the critic on the batch's images and as many samples of the model; prior: their latents."""
+    def chosen_frames(self, part: MicroBatch) -> langevin.Tensors:
+        """1 for one frame of each clip that it has, drawn at random, else 0, (n, F); of images nothing."""
+        if not self.model.frames:
+            return ()
+        mask = part.mask.asnumpy()
+        values = np.where(mask > 0, part.noise[1][self.langevin_steps + 2][:, :mask.shape[1]], -np.inf)
+        return as_tensors([np.eye(mask.shape[1], dtype=np.float32)[values.argmax(1)]])
+
+    def update_critic(self, batch: Batch, parts: List[MicroBatch], prior: List[langevin.Tensors],
+                      frames: List[langevin.Tensors]) -> Dict[str, float]:
+        """One step of the critics on the batch's samples and as many of the model; prior: their latents; frames: see
+        chosen_frames."""
         lazy = batch.iteration % self.r1_interval != 0
         update = self.critic_without_r1 if lazy and self.critic_without_r1 else self.critic_with_r1
-        outputs = update(batch.learning_rate, [(part.x, self.model(*z)[0]) for part, z in zip(parts, prior)])
-        _, real, fake, *r1 = map(np.stack, zip(*outputs))
-        # from the scores: the last digit of MindSpore's own loss depends on the memory address of a tensor
-        scalars = {"critic": _softplus(-real) + _softplus(fake), "score_real": float(real.mean()),
-                   "score_made": float(fake.mean())}
-        if r1:
-            scalars["r1"] = float(r1[0].mean())
+        masked = self.sampler.energy.masked
+        outputs = update(batch.learning_rate, [(part.x, masked(self.model(*z)[0], part.mask), *chosen)
+                                               for part, z, chosen in zip(parts, prior, frames)])
+        _, *values = map(np.stack, zip(*outputs))
+        scalars, count = {}, len(values) // len(update.objective.discriminators)
+        for k, prefix in enumerate(PREFIXES[:len(values) // count]):
+            real, fake, *r1 = values[k * count:(k + 1) * count]
+            # from the scores: the last digit of MindSpore's own loss depends on the memory address of a tensor
+            own = {"critic": _softplus(-real) + _softplus(fake), "score_real": real.mean(), "score_made": fake.mean()}
+            if r1:
+                own["r1"] = r1[0].mean()
+            scalars.update({prefix + name: float(value) for name, value in own.items()})
         return scalars
 
 
 class Critic(nn.Cell):
-    """(x, fake) (N, C, H, W) each -> (-log D(x) - log(1 - D(fake)) + r1_weight / 2 R1, scores (N,) of x and of fake,
-    R1).
+    """(x, fake) (N, ...) each -> (-log D(x) - log(1 - D(fake)) + r1_weight / 2 R1, scores of x and of fake, R1).
 
     discriminator: images in [0, 1] -> scores of INPUT_SCALE * x - 1, by which R1 is taken. r1_weight: lambda_2; 0: R1
         is neither computed nor returned.
@@ -97,28 +120,62 @@ class Critic(nn.Cell):
         return ops.reduce_mean(self.softplus(-real) + self.softplus(fake))
 
 
-class Actor(nn.Cell):
-    """The generators' objective: (x, mask, sigma, inferred latents and prior samples of each group) -> (lambda_1 times
-    the mean energy + the adversarial loss, squared error of each sample (N,), mean energy, scores (N,) of the prior's
-    images).
+class Critics(nn.Cell):
+    """(x, fake, frames of clips) -> the sum of the losses of a Critic for each discriminator, then the other outputs of
+    each; see views."""
 
+    def __init__(self, discriminators: Sequence[nn.Cell], r1_weight: float) -> None:
+        super().__init__()
+        self.discriminators = tuple(discriminators)
+        self.critics = nn.CellList([Critic(discriminator, r1_weight) for discriminator in discriminators])
+
+    def construct(self, x: Tensor, fake: Tensor, *frames: Tensor) -> Tuple[Tensor, ...]:
+        real, unreal = views(x, *frames), views(fake, *frames)
+        outputs = self.critics[0](real[0], unreal[0])
+        for k in range(1, len(self.critics)):
+            more = self.critics[k](real[k], unreal[k])
+            outputs = (outputs[0] + more[0],) + outputs[1:] + more[1:]
+        return outputs
+
+
+def views(x: Tensor, *frames: Tensor) -> Tuple[Tensor, ...]:
+    """What each discriminator is given: images (N, C, H, W); of clips (N, F, C, H, W) one frame, (N, C, H, W), and the
+    whole clip. frames: of clips (N, F), 1 where that frame is."""
+    if len(frames) == 0:
+        return (x,)
+    return ops.reduce_sum(x * frames[0].reshape(frames[0].shape + (1, 1, 1)), 1), x
+
+
+class Actor(nn.Cell):
+    """The generators' objective: (x, mask, sigma, inferred latents and prior samples of each group, frames of clips) ->
+    (lambda_1 times the mean energy + the adversarial loss, squared error of each sample (N,), mean energy, and of each
+    discriminator the scores (N,) of the prior's images).
+
+    likelihood_weight: lambda_1; 0: the loss is adversarial alone.
     loss: "nonsaturating", -log D(F(z)); "minimax", log(1 - D(F(z))), Eq. 22 as it stands.
     """
 
-    def __init__(self, energy: Energy, discriminator: nn.Cell, likelihood_weight: float, loss: str) -> None:
+    def __init__(self, energy: Energy, discriminators: Sequence[nn.Cell], likelihood_weight: float,
+                 loss: str) -> None:
         super().__init__()
-        self.objective, self.discriminator = MeanEnergy(energy), discriminator
+        self.energy, self.objective, self.discriminators = energy, MeanEnergy(energy), nn.CellList(discriminators)
         self.model, self.groups = energy.model, len(energy.model.groups)
         self.likelihood_weight, self.minimax, self.softplus = likelihood_weight, loss == "minimax", ops.Softplus()
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> Tuple[Tensor, ...]:
         energy, errors = self.objective(x, mask, sigma, *latents[:self.groups])
-        score = self.discriminator(self.model(*latents[self.groups:])[0])
-        adversarial = ops.reduce_mean(-self.softplus(score) if self.minimax else self.softplus(-score))
-        return self.likelihood_weight * energy + adversarial, errors, energy, score
+        prior, frames = latents[self.groups:2 * self.groups], latents[2 * self.groups:]
+        fake, loss, scores = views(self.energy.masked(self.model(*prior)[0], mask), *frames), 0.0, ()
+        for k in range(len(self.discriminators)):
+            score = self.discriminators[k](fake[k])
+            loss = loss + ops.reduce_mean(-self.softplus(score) if self.minimax else self.softplus(-score))
+            scores = scores + (score,)
+        if self.likelihood_weight > 0:
+            loss = self.likelihood_weight * energy + loss
+        return (loss, errors, energy) + scores
 
     def adversarial_loss(self, score: np.ndarray) -> float:
-        """The adversarial loss of scores (N,)."""
+        """The adversarial loss of one discriminator's scores."""
         return -_softplus(score) if self.minimax else _softplus(-score)
 
 

@@ -13,13 +13,13 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.inference.langevin import Langevin, make_energy, make_sampler
 from dgn.inference.latents import LatentBank, given_latents, remove_other_shards
-from dgn.nets.build import make_critic, make_encoder, make_model
+from dgn.nets.build import make_critics, make_encoder, make_model
 from dgn.nets.model import Model
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from dgn.training.abp import AlternatingBackPropagation, MeanEnergy
-from dgn.training.adversarial import Actor, Adversarial, Critic
+from dgn.training.adversarial import NETWORKS, Actor, Adversarial, Critics
 from dgn.training.optim import TrainStep, adam
 from dgn.training.trainer import Trainer
 from dgn.training.vae import AutoEncoder, NegativeElbo
@@ -57,17 +57,18 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
 def _adversarial(config: Config, sampler: Langevin, group: ProcessGroup) -> Adversarial:
     """Eq. 22: the critic, and the steps of both players."""
     energy, training = sampler.energy, config.training
-    critic = make_critic(config, energy.model)
+    critics = make_critics(config, energy.model)
     betas = training.adam_beta1, training.adam_beta2
-    actor_adam, critic_adam = adam(energy.model.trainable_params(), *betas), adam(critic.trainable_params(), *betas)
+    actor_adam, critic_adam = adam(energy.model.trainable_params(), *betas), adam(
+        [weight for critic in critics for weight in critic.trainable_params()], *betas)
 
     def step(objective, optimizer) -> TrainStep:
         return TrainStep(objective, optimizer, group.gradient_reducer(), training.micro_batches)
 
     return Adversarial(
-        sampler, step(Actor(energy, critic, training.likelihood_weight, training.adversarial), actor_adam),
-        step(Critic(critic, training.r1_weight * training.r1_interval), critic_adam),
-        step(Critic(critic, 0.0), critic_adam) if training.r1_interval > 1 else None,
+        sampler, step(Actor(energy, critics, training.likelihood_weight, training.adversarial), actor_adam),
+        step(Critics(critics, training.r1_weight * training.r1_interval), critic_adam),
+        step(Critics(critics, 0.0), critic_adam) if training.r1_interval > 1 else None,
         config.inference.steps, training.r1_interval)
 
 
@@ -148,5 +149,5 @@ def init_from(run: RunFolder, saved: Path, trainer: Trainer) -> None:
     checkpoint.load(saved, {"weights": model}, checkpoint.Conversion(model.names_from(run.config.data.frames),
                                                                      model.image_channels))
     others = {name: cell for name, cell in trainer.networks.items()
-              if name in ("encoder", "critic") and (saved / f"{name}.ckpt").is_file()}
+              if name in ("encoder", *NETWORKS) and (saved / f"{name}.ckpt").is_file()}
     checkpoint.load(saved, others, checkpoint.Conversion())

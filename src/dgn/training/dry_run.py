@@ -11,6 +11,7 @@ from dgn.config import Config
 from dgn.nets.layers import parameter_count
 from dgn.nets.model import Model
 from dgn.nets.stack import DeconvStack
+from dgn.training.adversarial import NETWORKS
 from dgn.training.loop import batch_size
 from dgn.training.trainer import Trainer
 
@@ -25,8 +26,8 @@ def activations(model: Model) -> int:
 
 
 def stacks(model: Model) -> List[nn.Cell]:
-    """The DeconvStack of each branch."""
-    return [cell for branch in model.branches for _, cell in branch.cells_and_names() if isinstance(cell, DeconvStack)]
+    """Every DeconvStack of a model."""
+    return [cell for _, cell in model.cells_and_names() if isinstance(cell, DeconvStack)]
 
 
 def step_values(config: Config, trainer: Trainer) -> int:
@@ -34,9 +35,10 @@ def step_values(config: Config, trainer: Trainer) -> int:
     the worst case. The critic's step judges two images, and R1 keeps the backward pass of the real one for a second
     derivative; the actor's has a sample of the prior beside the reconstruction, and the critic on top of it."""
     generators = activations(trainer.model)
-    if "critic" not in trainer.networks:
+    critics = [trainer.networks[name] for name in NETWORKS if name in trainer.networks]
+    if not critics:
         return 2 * generators
-    critic = trainer.networks["critic"].activations
+    critic = sum(own.activations for own in critics)
     return 2 * max((3 if config.training.r1_weight > 0 else 2) * critic, 2 * generators + critic)
 
 
@@ -46,8 +48,10 @@ def describe(config: Config, trainer: Trainer, count: int, device: str) -> str:
     batch = batch_size(config.training, count)
     batches = -(-count // batch)
     others = [(key, cell) for key, cell in trainer.networks.items() if key != "weights"]
-    counts = {name: parameter_count(part) for name, part in [*zip(model.branch_names, model.branches), *others]}
-    weights = ", ".join(f"{name} {number:,}" for name, number in counts.items())
+    rest = [(name, cell) for name, cell in model.name_cells().items() if name != "branches" and parameter_count(cell)]
+    counts = {name: parameter_count(part)
+              for name, part in [*zip(model.branch_names, model.branches), *rest, *others]}
+    weights = ", ".join(f"{name} {number:,}" for name, number in counts.items() if number)
     inference = (f"{config.inference.steps} Langevin steps" if config.training.method == "abp"
                  else "a pass through the encoder")
     latents = sum(group.shape[0] for group in model.groups)
