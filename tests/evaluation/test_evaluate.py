@@ -80,15 +80,13 @@ def test_reconstruction_and_displacement(result):
     assert result["canonical_frame"] == {"mean_displacement": 0, "outside": 0}
 
 
-@pytest.mark.parametrize("people, indices", [("exchange", np.arange(TRAINING)),
-                                             ("exchange_unseen", TRAINING + np.arange(UNSEEN))])
-def test_factors_follow_their_donor_in_training_and_unseen_faces(run, result, people, indices):
+@pytest.mark.parametrize("people", ["exchange", "exchange_unseen"])
+def test_factors_follow_their_donor_in_training_and_unseen_faces(result, people):
     for name, own, other in (("yaw", "geometry_donor", "appearance_donor"),
                              ("roll", "geometry_donor", "appearance_donor"),
                              ("skin", "appearance_donor", "geometry_donor")):
-        truth = run.faces.factor_table(indices, (name,))[:, 0]
-        donors, chance = result[people][name], np.corrcoef(truth, np.roll(truth, -1))[0, 1]
-        assert donors["own"] > 0.8 and donors[own] > 0.8 and donors[other] == pytest.approx(chance, abs=0.2), name
+        donors = result[people][name]
+        assert donors["own"] > 0.8 and donors[own] > 0.8 and abs(donors[other]) < 0.1, name
 
 
 def test_unseen_faces_are_not_those_of_the_training(result):
