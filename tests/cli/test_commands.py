@@ -13,6 +13,7 @@ import pytest
 from dgn import config as cfg
 from dgn.__main__ import COMMANDS, main
 from dgn.cli.train import pictures_while_training
+from dgn.nets.model import Latents
 from tests.training.tiny import SETTINGS, arguments
 
 pytestmark = pytest.mark.slow
@@ -93,7 +94,7 @@ def test_pictures_are_drawn_while_training(every, train_only, due, tmp_path, mon
     monkeypatch.setattr("dgn.page.write.write_page", lambda run, finished: pages.append(finished))
     config = cfg.changed(cfg.Config(), training={"epochs": 36, "figures_every": every})
     callback = pictures_while_training(config, train_only)
-    run = SimpleNamespace(folder=SimpleNamespace(figures=tmp_path))
+    run = SimpleNamespace(folder=SimpleNamespace(figures=tmp_path), model=SimpleNamespace(latents=Latents))
     for done in range(1, 37) if callback else ():
         callback(run, done)
     expected = [tmp_path / f"epoch_{done:05d}" for done in due]

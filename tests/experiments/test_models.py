@@ -56,18 +56,19 @@ def test_the_compared_models_differ_in_kind_and_method(config):
                        inference={"sigma_app": ((0, 2.0),), "preconditioner": "gauss_newton", "step_size": 0.7})
     compared = {name: models.model_config(name, ours) for name in models.MODELS}
     assert {name: (c.model.kind, c.training.method) for name, c in compared.items()} == {
-        "ours": ("deformable", "abp"), "ABP": ("plain", "abp"), "VAE": ("plain", "vae"),
-        "deformable VAE": ("deformable", "vae"), "Deforming AE": ("deformable", "autoencoder")}
-    assert [c.model.field for c in compared.values()] == ["auto", "auto", "auto", "auto", "monotone"]
-    assert [c.training.reinit_appearance for c in compared.values()] == [(3,), (), (), (), ()]
-    assert [c.training.mean_displacement_weight for c in compared.values()] == [0.5, 0, 0, 0, 0]
-    assert [c.inference.sigma_app[0][1] for c in compared.values()] == [2, 1, 1, 1, 1]
-    assert [c.inference.preconditioner for c in compared.values()] == ["gauss_newton", "gauss_newton", *3 * ["none"]]
+        "ours": ("deformable", "abp"), "ours, monotone field": ("deformable", "abp"), "ABP": ("plain", "abp"),
+        "ABP, restarted chains": ("plain", "abp"), "VAE": ("plain", "vae"), "deformable VAE": ("deformable", "vae"),
+        "Deforming AE": ("deformable", "autoencoder")}
+    assert [c.model.field for c in compared.values()] == ["auto", "monotone", *4 * ["auto"], "monotone"]
+    assert [c.training.reinit_appearance for c in compared.values()] == [(3,), (3,), *5 * [()]]
+    assert [c.training.mean_displacement_weight for c in compared.values()] == [0.5, 0.5, *5 * [0]]
+    assert [c.inference.sigma_app[0][1] for c in compared.values()] == [2, 2, *5 * [1]]
+    assert [c.inference.restart_every for c in compared.values()][2:4] == [0, 20]
+    assert [c.inference.preconditioner for c in compared.values()] == [*4 * ["gauss_newton"], *3 * ["none"]]
     critic = cfg.changed(config, training={"adversarial": "minimax"})
-    assert {name: c.inference.step_size for name, c in compared.items()} == {
-        "ours": 0.7, "ABP": 0.7, "VAE": 0.1, "deformable VAE": 0.1, "Deforming AE": 0.1}  # the default
+    assert [c.inference.step_size for c in compared.values()] == [*4 * [0.7], *3 * [0.1]]  # 0.1: the default
     assert {models.model_config(name, critic).training.adversarial for name in models.MODELS} == {"none"}
-    assert models.folder_name("deformable VAE") == "deformable_vae"
+    assert models.folder_name("ABP, restarted chains") == "abp_restarted_chains"
 
 
 def test_fine_tuning_freezes_the_geometry_and_uses_the_targets_images(config, tmp_path):

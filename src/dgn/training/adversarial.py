@@ -110,7 +110,7 @@ class Critic(nn.Cell):
             # the gradient of the scores' sum with respect to an image is that of its own score, and INPUT_SCALE times
             # that with respect to the critic's input
             real, gradient = self.score_and_gradient(x)
-            unreal, r1 = self.discriminator(fake), ops.reduce_mean(squared_norm(gradient)) / INPUT_SCALE ** 2
+            unreal, r1 = self.discriminator(fake), ops.reduce_mean(squared_norm(gradient)) * (1 / INPUT_SCALE ** 2)
             return self.loss(real, unreal) + 0.5 * self.r1_weight * r1, real, unreal, r1
         real, unreal = self.discriminator(x), self.discriminator(fake)
         return self.loss(real, unreal), real, unreal
