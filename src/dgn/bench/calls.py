@@ -94,9 +94,8 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
     calls = {}
     for kind in kinds:
         for name, r1_weight in penalties.items():
-            critics = make_critics(changed(config, model={"deconv": kind}), model)
-            weights = [weight for critic in critics for weight in critic.trainable_params()]
-            step = GradientStep(Critics(critics, r1_weight), adam(weights))
+            critics = Critics(make_critics(changed(config, model={"deconv": kind}), model), r1_weight)
+            step = GradientStep(critics, adam(critics.trainable_params()))
             calls[f"{name}, {kind}"] = waiting(step, rate, images, fake)
     trainer = make_trainer(changed(config, training={"micro_batches": 1}), model)
     actor = trainer.generator.whole  # type: ignore[attr-defined]

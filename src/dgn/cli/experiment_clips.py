@@ -112,10 +112,9 @@ The run's own clips have the latents of their chains after steps without noise, 
 are inferred anew, from the prior's mean. Features over time go to a one-layer LSTM, a dense layer of 30 and a softmax,
 in person-independent cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two
 controls, the appearance latents Z_t^a and the raw pixels. Of a plain model (MoCoGAN's generator): its motion h_t, its
-content and the pixels. The network gets the difference of each frame from the
-clip's first, along the 50 principal axes of its training clips. Classes and people come from the clips' names,
-class/person_...: generated clips have such names, and the CK+ set has. Written to the run folder: section
-"recognition" of metrics.json, figures/recognition.png.
+content and the pixels. The network gets the difference of each frame from the clip's first, along the 50 principal axes
+of its training clips. Classes and people come from the clips' names, class/person_...: generated clips have such names,
+and the CK+ set has. Written to the run folder: section "recognition" of metrics.json, figures/recognition.png.
 """
 
 

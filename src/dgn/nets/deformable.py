@@ -16,7 +16,7 @@ from dgn.nets.warp import make_warp
 from dgn.randomness import generator
 
 REFINE_KERNEL = 3  # pixels a side, of the refining layer
-INCREMENT, AFFINE = 0.65, 0.3  # of a monotone field: bounds of the slopes of its two parts; their sum is below 1
+INCREMENT, AFFINE = 0.65, 0.3  # of a monotone field: bounds of the derivatives of its two parts; their sum is below 1
 
 
 class Surface(NamedTuple):
@@ -58,8 +58,8 @@ class GeometryGenerator(nn.Cell):
 
 
 class AffineField(nn.Cell):
-    """z (N, d) -> an affine displacement (N, 2, H, W) in pixels: a shift within -max_pixels .. max_pixels, and slopes
-    within -AFFINE .. AFFINE about the middle of the image."""
+    """z (N, d) -> an affine displacement (N, 2, H, W) in pixels: a shift within -max_pixels .. max_pixels, and
+    derivatives within -AFFINE .. AFFINE about the middle of the image."""
 
     def __init__(self, latent: int, size: int, max_pixels: float, rng: np.random.Generator) -> None:
         super().__init__()
@@ -89,7 +89,8 @@ def make_surface(kind: str, size: int, points: int) -> Optional[Surface]:
     cannot draw texture with it.
     monotone (Deforming Autoencoders, Shu et al. 2018): the stack gives increments; position x of the source grows
     along each row by 1 + INCREMENT times the increment, and y along each column, so that neither turns back, also with
-    the slopes of the affine part. The sums, taken at control points if there are fewer than pixels, are displacements.
+    the derivatives of the affine part. The sums, taken at control points if there are fewer than pixels, are
+    displacements.
     """
     smooth = spline_weights(size, points) if points < size else np.eye(size, dtype=np.float32)
     if kind == "monotone":
