@@ -14,6 +14,7 @@ from dgn.errors import UserError
 
 CLIP_FORMATS = ("videos", "frames", "strips")  # data.format of folders of clips (dgn.data.clips)
 Schedule = Tuple[Tuple[int, float], ...]  # ((first_epoch, value), ...): a piecewise constant value
+NO_FACTOR: Schedule = ((0, 1.0),)
 
 
 def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: Any) -> Any:
@@ -109,7 +110,7 @@ class Inference:
     restart_every: int = number(0, 0)  # beyond the paper: chains restart at the prior's mean every n epochs; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # simultaneous: as in the authors' code
     scale_by_frames: bool = False  # beyond the paper, clips: delta / sqrt(frames that the latent affects)
-    sigma_app: Schedule = ((0, 1.0),)  # beyond the paper: factor on sigma in the appearance's chain only
+    sigma_app: Schedule = NO_FACTOR  # beyond the paper: factor on sigma in the appearance's chain only
     preconditioner: str = choice("none", "none", "gauss_newton")  # beyond the paper: see dgn.inference.preconditioner
     smoothness: float = number(0.0, 0)  # weight of a Gaussian prior on the displacement's differences
 
@@ -149,6 +150,8 @@ class Evaluation:
     images: int = number(200, 1, trains=False)  # unseen images, at most
     steps: int = number(300, 1, trains=False)  # Langevin steps for an unseen image (5.3)
     encoder_steps: int = number(20, 0, trains=False)  # the same from the latents of `dgn encoder`, if the run has one
+    # beyond the paper: factor on inference.step_size along them, [[percent of the steps, factor], ...]
+    step_factor: Schedule = setting(NO_FACTOR, trains=False)
     gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (5)
 
 
@@ -189,6 +192,9 @@ class Config:
                 self.model.kind, self.training.method, self.training.freeze) != ("deformable", "abp", "none"):
             raise UserError("training.reinit_appearance needs model.kind deformable, training.method abp and "
                             "training.freeze none")
+        if self.evaluation.step_factor[-1][0] >= 100:
+            raise UserError(f"evaluation.step_factor is {[list(step) for step in self.evaluation.step_factor]}; its "
+                            "factors begin at percents of the steps, from 0 to 99")
         groups = self.numerics.launch_groups
         if groups % 2 or (groups and self.numerics.jit_level != "O0"):
             raise UserError(f"numerics.launch_groups is {groups}; it must be even, and needs numerics.jit_level O0")
@@ -198,13 +204,13 @@ class Config:
                             "top < bottom")
 
     def _check_options(self) -> None:
-        beyond = (self.inference.preconditioner != "none" or self.inference.sigma_app != ((0, 1.0),)
+        beyond = (self.inference.preconditioner != "none" or self.inference.sigma_app != NO_FACTOR
                   or self.training.mean_displacement_weight > 0)
         if beyond and (self.training.method != "abp" or self.data.frames):
             raise UserError("inference.preconditioner, inference.sigma_app and training.mean_displacement_weight need "
                             "training.method abp and images (data.frames 0)")
         deformable = self.model.kind == "deformable"
-        if self.inference.sigma_app != ((0, 1.0),) and not (deformable and self.model.appearance == "sampled"):
+        if self.inference.sigma_app != NO_FACTOR and not (deformable and self.model.appearance == "sampled"):
             raise UserError("inference.sigma_app needs model.kind deformable and model.appearance sampled: the "
                             "chains of the appearance")
         if self.training.mean_displacement_weight > 0 and not (deformable and self.training.adversarial == "none"):
@@ -267,7 +273,7 @@ class Config:
 
 
 def at_epoch(schedule: Schedule, epoch: int) -> float:
-    """The value of a schedule at `epoch`, counted from 0."""
+    """The value of a schedule at `epoch`, counted from 0, or at a percent of a chain's steps."""
     return [value for first, value in schedule if first <= epoch][-1]
 
 

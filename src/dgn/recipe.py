@@ -254,7 +254,8 @@ def _decimal(value: Any, origin: Origin, key: str) -> float:
 
 
 def _schedule(value: Any, origin: Origin, key: str) -> Schedule:
-    expected = "a number, or [[0, value], [epoch, value], ...] with increasing epochs"
+    unit = "percent" if key.startswith("evaluation.") else "epoch"
+    expected = f"a number, or [[0, value], [{unit}, value], ...] with increasing {unit}s"
     if not isinstance(value, (list, tuple)):
         value = [[0, value]]
     if not value or not all(isinstance(step, (list, tuple)) and len(step) == 2 for step in value):

@@ -133,7 +133,7 @@ class Run:
         """Settings of Langevin inference at the sigma of the last epoch; see `infer` and Chains."""
         steps = self.default_steps() if steps is None else steps
         return Chains(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
-                      descent_steps, first)
+                      descent_steps, first, self.config.evaluation.step_factor)
 
     def default_steps(self, use_encoder: bool = True) -> int:
         """Langevin steps of an unseen image: fewer from the latents of an encoder beside the chains."""

@@ -28,13 +28,11 @@ def compare(run: Run, images: Optional[Source] = None) -> Dict[str, List[Dict[st
 
 
 def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> List[Dict[str, float]]:
-    """Measures after each number of steps of one chain an image."""
+    """Measures after each number of steps, each by chains of their own."""
     images, given = source.read(np.arange(len(source))), given_latents(run.model.groups, source)
-    measures, done, names = [], 0, [group.name for group in run.model.groups]
-    for segment, count in enumerate(steps):
-        chains = run.chains(count - done, seed=run.config.training.seed + segment)  # other noise than before
-        latents = run.infer_batch(images, chains, given=given, use_encoder=use_encoder)
-        given, done = dict(zip(names, latents)), count
+    measures = []
+    for count in steps:
+        latents = run.infer_batch(images, run.chains(count), given=given, use_encoder=use_encoder)
         errors = np.square(images - run.decode(*latents).image).sum((1, 2, 3))
         measures.append({"steps": count, "energy": float(run.energy(images, latents).mean()),
                          "msre": float(errors.mean())})

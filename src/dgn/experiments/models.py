@@ -25,7 +25,7 @@ Recipe = Union[str, Path, Config]  # a YAML file, or the config that it gives
 OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no training image exists
 
 # options of the deformable model by ABP alone, switched off for others
-_PLAIN = {"sigma_app": ((0, 1.0),)}
+_PLAIN = {"sigma_app": cfg.NO_FACTOR}
 _VAE = {**_PLAIN, "preconditioner": "none"}
 _OTHER = {"adversarial": "none", "reinit_appearance": (), "mean_displacement_weight": 0.0}
 _ABP: Dict[str, Dict[str, Any]] = {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}}
@@ -59,11 +59,12 @@ class Target:
 
 def model_config(name: str, config: Config) -> Config:
     """The config with the model and the training method of one of MODELS. Without a preconditioner the recipe's step
-    size would be too large: the default's is taken."""
+    sizes would be too large: the default's is taken, which is for a sigma of 1, in proportion to the last sigma."""
     own = cfg.changed(config, **MODELS[name])
     if own.inference.preconditioner == config.inference.preconditioner:
         return own
-    return cfg.changed(own, inference={"step_size": Config().inference.step_size})
+    step_size = Config().inference.step_size * cfg.last_sigma(config)
+    return cfg.changed(own, inference={"step_size": step_size}, evaluation={"step_factor": cfg.NO_FACTOR})
 
 
 def folder_name(name: str) -> str:

@@ -19,14 +19,12 @@ from dgn.run import Run
 from dgn.training import checkpoint
 from dgn.training.start import load_start
 
-NO_FACTOR: cfg.Schedule = ((0, 1.0),)  # of inference.sigma_app, which only training uses
-
 
 def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
-    """The config with MindSpore's own operators in place of the C++ kernels, and the warp by gathers, which MindSpore
-    Lite runs."""
+    """The config with MindSpore's own operators in place of the C++ kernels, the warp by gathers, which MindSpore Lite
+    runs, and one sigma and step size for all steps."""
     return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"},
-                       inference={"sigma_app": NO_FACTOR})
+                       inference={"sigma_app": cfg.NO_FACTOR}, evaluation={"step_factor": cfg.NO_FACTOR})
 
 
 def full_precision(config: cfg.Config) -> cfg.Config:

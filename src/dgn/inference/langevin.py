@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from dgn.config import Config
+from dgn.config import NO_FACTOR, Config
 from dgn.errors import RunFailed
 from dgn.inference.energy import Energy, full_mask, squared_norm
 from dgn.inference.preconditioner import Preconditioner
@@ -40,12 +40,14 @@ class Options:
     affects, as the energy's curvature grows with that number; the stationary distribution is unchanged.
     preconditioned: gradients and noise are multiplied by the matrices of dgn.inference.preconditioner.
     sigma_factors: sigma is multiplied by a factor in the gradient of each group; see Langevin.set_sigma_factor.
+    step_factor: the step size is multiplied by a factor; see Langevin.set_step_factor.
     """
 
     order: str = "alternating"
     scale_by_frames: bool = False
     preconditioned: bool = False
     sigma_factors: bool = False
+    step_factor: bool = False
 
 
 class GroupOutputs(nn.Cell):
@@ -126,6 +128,8 @@ class Langevin(LangevinStep):
         self.preconditioner = Preconditioner(energy.model.groups) if options.preconditioned else None
         factors = Tensor(np.ones(len(self.branches), np.float32))  # a parameter, so that compiled graphs see it change
         self.sigma_factors = Parameter(factors, "sigma_factors", requires_grad=False) if options.sigma_factors else None
+        one = Tensor(1.0, ms.float32)
+        self.step_factor = Parameter(one, "step_factor", requires_grad=False) if options.step_factor else None
 
     def set_sigma_factor(self, g: int, factor: float) -> None:
         """Multiplies sigma by a factor in the gradient of group g: above 1, the group is held closer to its prior."""
@@ -139,6 +143,13 @@ class Langevin(LangevinStep):
         """All factors 1, as inference of a trained model needs them."""
         if self.sigma_factors is not None:
             ops.assign(self.sigma_factors, ops.ones_like(self.sigma_factors))
+
+    def set_step_factor(self, factor: float) -> None:
+        """Multiplies the step size of all groups by a factor."""
+        if self.step_factor is not None:
+            ops.assign(self.step_factor, Tensor(factor, ms.float32))
+        elif factor != 1:
+            raise ValueError("this sampler was built without a step factor (Options.step_factor)")
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> Tuple[Tensors, Tensor, Tensor]:
         """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then the
@@ -198,6 +209,8 @@ class Langevin(LangevinStep):
         if self.preconditioner is not None:
             gradient, noise = self.preconditioner(self.places[g], gradient, noise)
             noise = delta * noise
+        if self.step_factor is not None:
+            gradient, noise = self.step_factor * self.step_factor * gradient, self.step_factor * noise
         return z - 0.5 * delta * delta * gradient + noise
 
     def step_size_of(self, g: int, z: Tensor, mask: Tensor):
@@ -217,7 +230,7 @@ def make_sampler(energy: Energy, config: Config, steps: Optional[int] = None) ->
     """The sampler of a config; steps: of its compiled graph (default: the config's)."""
     inference = config.inference
     options = Options(inference.order, inference.scale_by_frames, inference.preconditioner != "none",
-                      inference.sigma_app != ((0, 1.0),))
+                      inference.sigma_app != NO_FACTOR, config.evaluation.step_factor != NO_FACTOR)
     return Langevin(energy, inference.step_size, steps or inference.steps_per_graph or inference.steps, options)
 
 

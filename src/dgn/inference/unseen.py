@@ -9,6 +9,7 @@ from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 import mindspore as ms
 import numpy as np
 
+from dgn.config import NO_FACTOR, Schedule, at_epoch
 from dgn.inference import langevin
 from dgn.nets.encoder import Encoder, StartEncoder
 from dgn.nets.model import LatentGroup, pad, samples_per_batch
@@ -25,6 +26,8 @@ class Chains:
     measures of a representation, which posterior noise would only blur. Both are rounded up to the steps of the
     compiled graph.
     sigma: of the energy; seed: of the noise; first: index of the first image in a job, which keys its noise.
+    step_factor: of the step size, by percent of the steps with noise. A chain samples the posterior up to an error of
+    order delta^2, which raises its energy: large steps at first and small ones at the end come nearer to it.
     """
 
     steps: int
@@ -32,6 +35,7 @@ class Chains:
     seed: int
     descent_steps: int = 0
     first: int = 0
+    step_factor: Schedule = NO_FACTOR
 
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
@@ -40,6 +44,14 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
 
     mask: (N, F) of clips. Raises RunFailed if a chain diverges.
     """
+    try:
+        return _infer(sampler, images, chains, mask, given, batch_size)
+    finally:
+        sampler.set_step_factor(1)
+
+
+def _infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray],
+           given: Optional[Given], batch_size: Optional[int]) -> langevin.Arrays:
     model, results = sampler.energy.model, []
     calls, descents = -(-chains.steps // sampler.steps), -(-chains.descent_steps // sampler.steps)
     limit = langevin.energy_limit(int(np.prod(images.shape[1:])), chains.sigma)
@@ -49,6 +61,7 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
         names = functools.partial(_image_name, place)
         for call in range(calls + descents):
             shape = sampler.steps, len(batch.x)
+            sampler.set_step_factor(at_epoch(chains.step_factor, 100 * call // calls) if call < calls else 1)
             if call < calls:
                 noise = langevin.draw_noise(model, *shape, chains.seed, "inference noise", place, call)
             else:
