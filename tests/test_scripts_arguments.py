@@ -13,7 +13,7 @@ from tests.launchers import ODD, copy_project, run
 pytestmark = pytest.mark.slow
 
 SINGLE = ("run_train.sh", "run_eval.sh", "run_export.sh", "run_experiment.sh", "run_infer_310.sh",
-          "run_device_check.sh")  # one process each
+          "run_device_check.sh", "dgn.sh")  # one process each
 STALE = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "1", "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": "1",
          "MS_NODE_ID": "0", "RANK_ID": "3", "RANK_SIZE": "8", "RANK_TABLE_FILE": "/hccl.json"}
 
@@ -36,6 +36,13 @@ def test_usage(project, script, usage, tmp_path):
         shown = run(project, script, *arguments, cwd=tmp_path)
         assert shown.returncode == code and usage in shown.stdout, arguments
         assert "set -e" not in shown.stdout and "#!" not in shown.stdout
+
+
+@pytest.mark.parametrize("script, usage", [("run_experiment.sh", "NAME [OPTIONS]"), ("dgn.sh", "COMMAND [OPTIONS]")])
+def test_usage_with_any_number_of_arguments(project, script, usage, tmp_path):
+    for arguments, code in (["--help"], 0), ([], 2):
+        shown = run(project, script, *arguments, cwd=tmp_path)
+        assert shown.returncode == code and usage in shown.stdout, arguments
 
 
 @pytest.fixture
@@ -71,7 +78,8 @@ WORDS = ["--set", "data.path=/a b/ç (1), x", "--set", "evaluation.images=1", "-
     ("run_device_check.sh", ["Ascend", "2", "my report"],
      ["check", "--device", "Ascend", "--devices", "2", "--output", "my report", *WORDS]),
     ("run_device_check.sh", [], ["check", "--device", "auto", "--devices", "1", "--output", "device_check", *WORDS]),
-    ("run_experiment.sh", ["views", "a b", "--faces", "2"], ["experiment", "views", "a b", "--faces", "2"])])
+    ("run_experiment.sh", ["views", "a b", "--faces", "2"], ["experiment", "views", "a b", "--faces", "2"]),
+    ("dgn.sh", ["page", "faces", "my page.html"], ["page", "faces", "my page.html"])])
 def test_arguments_with_spaces_stay_whole(project, recorder, script, arguments, expected, tmp_path):
     done = run(project, script, *arguments, cwd=tmp_path, DGN_PYTHON=str(recorder), DGN_OPTIONS=QUOTED)
     assert done.returncode == 0 and done.stderr == "", done.stderr
