@@ -21,7 +21,7 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.files import expanded, sha256, write_json, write_text
 from dgn.inference import unseen
-from dgn.inference.axes import principal_axes, rotate
+from dgn.inference.axes import axes_samples, principal_axes, rotate
 from dgn.inference.energy import TotalEnergy, full_mask
 from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_sampler
@@ -40,7 +40,6 @@ from dgn.training.start import Options as EncoderOptions
 from dgn.training.start import load_start, pairs_of, save_start, train_encoder
 
 ENCODER_DESCENT_STEPS = 50  # of the chains on whose ends an encoder is trained
-AXES_SAMPLES = 200  # chains of which some are used for principal axes
 PRIORS = ("fitted", "prior")  # that samples are drawn from
 START = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
 
@@ -183,10 +182,11 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_sampler(make_energy(model, config), config)
-    checkpoint.load_model(saved, model, sampler.preconditioner)
+    checkpoint.load_model(saved, model)
+    checkpoint.load_preconditioner(saved, sampler.preconditioner)
     if encoder is not None:
         checkpoint.load(saved, {"encoder": encoder})
-    trained_on = checkpoint.read_state(saved)["images"]
+    trained_on = checkpoint.read_state(saved, "images")["images"]
 
     def open_them() -> Sources:
         opened = sources or open_sources(config.data, held_out_files(folder.path))
@@ -264,10 +264,12 @@ def along_principal_axes(run: Run) -> Run:
     assert saved is not None
     rotations = checkpoint.read_axes(saved)
     if not rotations:
-        axes = principal_axes(model, run.bank.read(np.arange(0, len(run.bank), max(len(run.bank) // AXES_SAMPLES, 1))))
+        axes = principal_axes(model, run.bank.read(axes_samples(model, len(run.bank))))
         rotations = {group.name: own.directions for group, own in zip(model.groups, axes) if own is not None}
         checkpoint.save_axes(saved, rotations)
-    rotate(model, rotations, run.sampler.preconditioner)
+    rotate(model, rotations)
+    if run.sampler.preconditioner is not None:
+        run.sampler.preconditioner.rotate(rotations)
     return replace(run, bank=LatentBank.open(saved, model.groups, rotations=rotations))
 
 
@@ -330,7 +332,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
     folder.change_config(config)
     sources = open_sources(config.data, held_out_files(path))
     saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
-    if saved and checkpoint.read_state(saved)["epoch"] >= config.training.epochs:
+    if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)
         return open_run(path, sources)
     check_sources(sources)

@@ -136,6 +136,11 @@ def _range(indices: np.ndarray) -> str:
     return f"{count} ({hashlib.sha256(indices.astype('<i8').tobytes()).hexdigest()[:16]})"
 
 
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """Indices of at most `most` evenly spaced samples of `count`, from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
+
+
 def to_images(samples: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:
     """Images (n, C, H, W) unchanged; of clips (n, F, C, H, W) all frames that their mask (n, F) has, in order."""
     return samples if mask is None else samples[mask > 0]

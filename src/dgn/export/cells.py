@@ -52,9 +52,7 @@ def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> L
     """The sampler of a config with `steps` steps in its graph, and the preconditioner of the checkpoint, if it has
     one."""
     sampler = make_sampler(make_energy(model, config), config, steps)
-    if sampler.preconditioner is not None:
-        checkpoint.load(saved, {"preconditioner": sampler.preconditioner})
-        sampler.preconditioner.rotate(checkpoint.read_axes(saved))
+    checkpoint.load_preconditioner(saved, sampler.preconditioner)
     return sampler
 
 

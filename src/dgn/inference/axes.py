@@ -14,8 +14,8 @@ from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from dgn.data.source import evenly_spaced
 from dgn.inference.jacobian import gauss_newton
-from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.model import Decoded, Model, apply, state_sizes
 
 Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
@@ -47,15 +47,19 @@ def group_axes(generate: Callable[[np.ndarray], np.ndarray], latents: np.ndarray
 def principal_axes(model: Model, latents: Sequence[np.ndarray]) -> List[Optional[Axes]]:
     """Principal axes of each latent group; None for one that is not sampled.
 
-    latents: (n, d) of each group; evenly spaced ones are used, at most 40. The output of a group is that of its branch:
-    appearance, displacement, or a plain model's image. The axes of clips are those of Z_0, at the first frame.
+    latents: (n, d) of each group, of which those at `axes_samples` are used. The output of a group is that of its
+    branch: appearance, displacement, or a plain model's image. The axes of clips are those of Z_0, at the first frame.
     """
     axes: List[Optional[Axes]] = []
-    count = min(len(latents[0]), SAMPLES, max(VALUES // model.size ** 2, 4))
-    chosen = np.linspace(0, len(latents[0]) - 1, count).astype(int)
+    chosen = axes_samples(model, len(latents[0]))
     for group, branch, z, size in zip(model.groups, model.branches, latents, state_sizes(model)):
         axes.append(group_axes(functools.partial(_output, branch), z[chosen, :size]) if group.sampled else None)
     return axes
+
+
+def axes_samples(model: Model, count: int) -> np.ndarray:
+    """Indices of the samples, of `count`, at which principal axes are measured: evenly spaced, at most 40."""
+    return evenly_spaced(count, min(SAMPLES, max(VALUES // model.size ** 2, 4)))
 
 
 def _output(branch: nn.Cell, z: np.ndarray) -> np.ndarray:
@@ -69,15 +73,13 @@ def along_axes(decode: Decode, axes: Sequence[Axes]) -> Decode:
     return decode_coordinates
 
 
-def rotate(model: Model, rotations: Mapping[str, np.ndarray], preconditioner: Optional[Preconditioner] = None) -> None:
-    """Changes the first layer of branches so that the model of latents z @ rotation is the former model of z, and the
-    preconditioner of its sampler accordingly.
+def rotate(model: Model, rotations: Mapping[str, np.ndarray]) -> None:
+    """Changes the first layer of branches so that the model of latents z @ rotation is the former model of z.
 
-    rotations: orthonormal (d, d) by group name; other groups keep their latents. For models of images.
+    rotations: orthonormal (d, d) by group name; other groups keep their latents. For models of images. A sampler's
+    preconditioner must be rotated, too (Preconditioner.rotate).
     """
     for group, branch in zip(model.groups, model.branches):
         if group.name in rotations:
             for layer in branch.latent_layers:
                 ops.assign(layer.weight, Tensor(rotations[group.name].T @ layer.weight.asnumpy()))
-    if preconditioner is not None:
-        preconditioner.rotate(rotations)

@@ -124,7 +124,7 @@ def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Tr
     """Weights, optimizers and chains of a checkpoint."""
     checkpoint.load(saved, {**trainer.networks, **trainer.optimizers})
     bank = checkpoint.restore_bank(saved, folder.latents, trainer.model.groups, group)
-    recorded = checkpoint.read_state(saved)["images"]
+    recorded = checkpoint.read_state(saved, "images")["images"]
     if group.is_first and (len(bank) != len(source) or not same_samples(source, recorded)):
         raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in "
                         "another order; resume with the same images")

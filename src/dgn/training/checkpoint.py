@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 AXES = "axes.npz"
 VERSION = 2  # of what state.json means for the rest of a training; 1 (none recorded): R1 was by images in [0, 1]
 _UNFINISHED = ".unfinished-"
+_STATE = {"epoch": int, "step": int, "images": str, "sums": dict}  # types of values in state.json
 _READERS = 8  # files whose digests are taken at once
 
 
@@ -172,9 +173,24 @@ def newest_whole(folder: Path) -> Path:
     raise UserError(f"no usable checkpoint in {folder}")
 
 
-def read_state(checkpoint: Path) -> Dict[str, Any]:
-    """state.json of a checkpoint."""
-    return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+def read_state(checkpoint: Path, *needed: str) -> Dict[str, Any]:
+    """state.json of a checkpoint. Raises UserError if it is malformed, or lacks one of the keys that are needed."""
+    try:
+        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise malformed(checkpoint, error) from None
+    if not isinstance(state, dict):
+        raise malformed(checkpoint, "it holds no keys and values")
+    for key in needed:
+        if not isinstance(state.get(key), _STATE[key]):
+            raise malformed(checkpoint, f"{key} is {state.get(key)!r}")
+    return state
+
+
+def malformed(checkpoint: Path, reason: object) -> UserError:
+    """The error for a checkpoint whose files agree with its manifest, but whose state.json is not one."""
+    return UserError(f"{checkpoint / 'state.json'} is not as it was written ({reason}); restore it, or remove "
+                     f"{checkpoint}, so that an earlier checkpoint is used")
 
 
 class Conversion(NamedTuple):
@@ -212,12 +228,17 @@ def read_axes(checkpoint: Path) -> Dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def load_model(checkpoint: Path, model: Model, preconditioner: Optional[Preconditioner] = None) -> None:
-    """Fills a model, and the preconditioner of its sampler, from a checkpoint, with latents along its principal
-    axes."""
-    cells = {"weights": model, "preconditioner": preconditioner}
-    load(checkpoint, {name: cell for name, cell in cells.items() if cell is not None})
-    rotate(model, read_axes(checkpoint), preconditioner)
+def load_model(checkpoint: Path, model: Model) -> None:
+    """Fills a model from a checkpoint, with latents along its principal axes."""
+    load(checkpoint, {"weights": model})
+    rotate(model, read_axes(checkpoint))
+
+
+def load_preconditioner(checkpoint: Path, preconditioner: Optional[Preconditioner]) -> None:
+    """Fills the preconditioner of a sampler, if it has one, for the latents of `load_model`."""
+    if preconditioner is not None:
+        load(checkpoint, {"preconditioner": preconditioner})
+        preconditioner.rotate(read_axes(checkpoint))
 
 
 def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],
