@@ -17,7 +17,7 @@ from typing import Any, Dict
 
 from dgn import config as cfg
 from dgn import recipe
-from dgn.cli import above_zero, natural, pair, positive, user_path
+from dgn.cli import above_zero, add_config, natural, pair, positive, user_path
 from dgn.errors import UserError
 from dgn.files import check_outside
 
@@ -74,9 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack = jobs.add_parser("pack", help="write a folder of images as a MindRecord file")
     pack.add_argument("images", type=user_path, help="folder of images")
     pack.add_argument("out", type=user_path, help="file, ending in .mindrecord")
-    pack.add_argument("--config", metavar="YAML", type=user_path, help="crop and resize the images as this recipe says")
-    pack.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
-                      help="change one value, such as data.size=128; may be repeated")
+    add_config(pack, "crop and resize the images as this recipe says")
     pack.set_defaults(job_run=_pack)
 
 

@@ -17,11 +17,11 @@ import sys
 
 from tqdm import tqdm
 
-from dgn.cli import add_data, add_device, positive
+from dgn.cli import add_data, add_device, add_run, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
+    add_run(parser)
     parser.add_argument("--steps", type=positive, default=2000, help="of the optimizer (default %(default)s)")
     add_data(parser)
     add_device(parser)

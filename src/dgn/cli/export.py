@@ -31,7 +31,7 @@ import argparse
 from pathlib import Path
 from typing import Optional
 
-from dgn.cli import add_device, positive, user_path
+from dgn.cli import add_device, add_run, positive, user_path
 from dgn.errors import UserError
 
 FREE = 0  # value of --batch free
@@ -52,7 +52,7 @@ def samples(chosen: Optional[int], target: str) -> Optional[int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    add_run(parser)
     parser.add_argument("output", metavar="OUT", type=user_path, nargs="?",
                         help="folder of the files (default: export, or export_mindir1, in the run folder)")
     parser.add_argument("--batch", type=batch, default=None,

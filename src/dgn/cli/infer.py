@@ -26,13 +26,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dgn import config as cfg
-from dgn.cli import add_device, natural, user_path
+from dgn.cli import add_device, add_run, natural, user_path
 
 CHUNK = 500  # images, or frames of clips, inferred and written at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    add_run(parser)
     parser.add_argument("--images", metavar="PATH", type=user_path, required=True,
                         help="folder of images or clips, or .mindrecord file")
     parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of clips (default: data.format of the run)")

@@ -1,11 +1,17 @@
 """The likelihood alone, and with a critic (5.3, Eq. 22, Fig. 9 and 11).
 
+  dgn experiment adversarial --config config/adversarial_faces64.yaml --output runs/adversarial
+  dgn experiment adversarial --config config/adversarial256.yaml --data portraits/ --output runs/portraits
+
 A model is trained by the likelihood alone (the recipe without its critic). Two runs continue from it: one by the
 likelihood, one with the recipe's critic. Both are measured in the same way: reconstruction error; sharpness (gradient
 energy relative to real images) and Frechet distance to real images (dgn.evaluation.frechet) of reconstructions of
 unseen images and of samples from the prior; variety of the samples; and on generated faces disentanglement with known
 factors. Reconstructions are compared with their own images, samples with generated faces of other people, or with the
 training images of a folder.
+
+Written to --output: metrics.json, figures/ (reconstructions side by side, recombination of unseen images), and three
+run folders.
 """
 
 from __future__ import annotations

@@ -1,11 +1,15 @@
 """The explaining-away competition of the two generators over alpha, beta and the geometry's initial scale (5.7).
 
+  dgn experiment balance --config config/balance.yaml --output runs/balance
+
 The recipe is trained once for each value of alpha, the ratio of channels (scheme 1); of beta, the scale of the
 geometry's weights at run time (scheme 2); and of the initial scale of the geometry's last layer. The error alone does
 not show the balance: a geometry that starts near zero selects pixels from a checkerboard and reaches the smallest
 error. Measured are also how far pose follows the geometry and colour the appearance when faces exchange geometry, the
 appearance's energy near the Nyquist frequency relative to the images', and the size and smoothness of the
 displacement.
+
+Written to --output: metrics.json, figures/balance.png and balance_faces.png, and a run folder for each value.
 """
 
 from __future__ import annotations

@@ -1,9 +1,15 @@
 """Expressions of grayscale faces transferred to colour faces (5.2, Fig. 8).
 
+  dgn experiment expressions --config config/expressions.yaml --output runs/expressions
+  dgn experiment expressions --config config/expressions.yaml --set data.limit=null --set data.held_out=0 \\
+      --data ckplus48/ --target fei/ --frontal '*-11.jpg' --target-crop 5,2,23,20 --output runs/expressions_ck
+
 The deformable model is trained on grayscale faces with expressions. Its appearance generator, given three channels, is
 then fine-tuned on neutral colour faces with the geometry generator frozen, and the geometric latents of the grayscale
-faces warp the colour ones. On generated faces a probe of known factors measures whether mouth and brows follow the
-grayscale donor, skin and hair the colour donor.
+faces warp the colour ones. Without --data and --target the faces are generated, and a probe of known factors measures
+whether mouth and brows follow the grayscale donor, skin and hair the colour donor.
+
+Written to --output: metrics.json, figures/expressions.png, and two run folders with their own figures.
 """
 
 from __future__ import annotations

@@ -1,8 +1,13 @@
-"""Models whose appearance is the given label (5.4, MNIST, Fig. 13): whether the appearance alone carries the class.
+"""How well a label that is given as appearance explains an image (5.4, MNIST).
+
+  dgn train --config config/mnist.yaml --data mnist/ --output runs/mnist
+  dgn experiment labels runs/mnist
 
 Analysis by synthesis: Z^g of a held-out image is inferred under every label; the label with the least energy is
 compared with the true one. Synthesis: a classifier trained on the run's real images classifies images of each label
 with Z^g from the prior; its accuracy shows whether the geometry leaves the class unchanged.
+
+Written to the run folder: section "labels" of metrics.json; `dgn train` and `dgn figures` draw Fig. 13.
 """
 
 from __future__ import annotations

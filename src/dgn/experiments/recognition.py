@@ -1,9 +1,17 @@
 """Expressions recognised from what a video model infers (5.6, Table 3).
 
+  dgn experiment recognition runs/clips
+  dgn experiment recognition runs/ckplus --as-they-are
+
 Features of every clip over time go to a recurrent network (dgn.training.recogniser) in person-independent
 cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls, the appearance
 latents Z_t^a and the raw pixels. Of a plain model (MoCoGAN's generator): its motion h_t, its content and the pixels.
-Classes and people come from the clips' names, class/person_...
+The network gets the difference of each frame from the clip's first, along the 50 principal axes of its training clips.
+Latents are those of the training's chains after steps without noise, which lead to a mode; with --steps they are
+inferred anew, from the prior's mean.
+
+Classes and people come from the clips' names, class/person_...: generated clips have such names, and the CK+ set has.
+Written to the run folder: section "recognition" of metrics.json, figures/recognition.png.
 """
 
 from __future__ import annotations

@@ -1,10 +1,16 @@
 """Appearance and geometry of two clips exchanged (5.6, Fig. 15 and 16).
 
+  dgn experiment recombination runs/clips
+  dgn experiment recombination runs/clips --clips 0 7
+
 Two training clips are decoded with each other's geometry: one person's colours with the other's shape and motion. For
 generated clips, whose factors are known, the exchange is also measured: each of up to 200 clips takes the geometry of
 a clip of another person and class; probes, fitted on clips of other people, read landmarks and factors off the decoded
 frames; their motion and colours are correlated with the true ones of both donors. For all clips: the share of the
 motion that reconstructions show, by class. Of a plain model (MoCoGAN's generator) content and motion are exchanged.
+
+Written to the run folder: sections "recombination" and "explained_motion" of metrics.json, figures/recombination.png,
+.gif, .mp4.
 """
 
 from __future__ import annotations

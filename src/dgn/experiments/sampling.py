@@ -1,8 +1,14 @@
 """New images, or new clips longer than the training clips (4, Eq. 10 to 12).
 
+  dgn experiment sampling runs/faces_demo
+  dgn experiment sampling runs/clips --frames 48
+
 Latents are drawn from the Gaussian that is fitted to those of the training samples (dgn.inference.fitted, beyond the
-paper), or from the prior; both are measured. Of images: the Frechet distance of samples to training images. Of clips:
-the mean change from frame to frame within the trained length, beyond it, and in training clips.
+paper; fitted_prior.npz in the run folder), or from the prior; both are measured, and --prior draws the samples of the
+picture from the prior, as the paper does. Of images: the Frechet distance of samples to training images. Of clips: the
+mean change from frame to frame within the trained length, beyond it, and in training clips.
+
+Written to the run folder: section "sampling" of metrics.json, figures/samples.png, of clips also .gif.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""The global shape of a clip edited by Z_0^g, its dynamics kept (5.6, Fig. 18).
+"""The global shape of clips edited by Z_0^g, their dynamics kept (5.6, Fig. 18).
 
-Z_0^g of a training clip is moved along the dimension with the largest effect on the first frame; appearance and xi^g
+  dgn experiment shape runs/clips
+  dgn experiment shape runs/clips --clips 0 7
+
+Z_0^g of training clips is moved along the dimension with the largest effect on the first frame; appearance and xi^g
 stay. For generated clips the edit is also measured: how far landmarks, read by a probe, move, and whether their motion
-stays.
+stays. For deformable models. Written to the run folder: section "shape" of metrics.json, figures/shape.png and .gif.
 """
 
 from __future__ import annotations
