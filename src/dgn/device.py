@@ -20,7 +20,7 @@ from typing import Optional
 
 from dgn import machine, numerics
 from dgn.config import Numerics
-from dgn.errors import RunFailed, UserError
+from dgn.errors import RunFailed, UserError, first_line
 
 MINDSPORE = (2, 7, 2), (2, 11)  # from, below
 NUMPY_BELOW = 2
@@ -110,8 +110,8 @@ def import_mindspore() -> None:
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"MindSpore cannot be imported: {reason}; dgn doctor shows what is missing") from None
+        raise UserError(f"MindSpore cannot be imported: {first_line(error)}; dgn doctor shows what is "
+                        "missing") from None
     if not loaded:
         gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
 
@@ -148,7 +148,7 @@ def _join() -> None:
     try:
         communication.init()
     except RuntimeError as error:
-        raise RunFailed(f"the processes do not connect: {str(error).strip().splitlines()[0]}") from None
+        raise RunFailed(f"the processes do not connect: {first_line(error)}") from None
     finally:
         signal.signal(signal.SIGINT, previous)
 

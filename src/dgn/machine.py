@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from dgn.errors import first_line
+
 CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest")  # since CANN 8.5, and before
 CANN_MODULES = {"te": "te", "attr": "attrs", "Cython": "cython", "decorator": "decorator", "cffi": "cffi",
                 "pathlib2": "pathlib2", "requests": "requests", "absl": "absl-py"}  # module: package
@@ -133,7 +135,7 @@ def unusable(modules: Sequence[str]) -> List[Tuple[str, str]]:
         try:
             importlib.import_module(name)
         except Exception as error:  # ImportError, OSError of a shared library, whatever a broken package raises
-            failed.append((name, (str(error).splitlines() or ["no message"])[0]))
+            failed.append((name, first_line(error)))
     return failed
 
 
@@ -173,8 +175,13 @@ def msrun() -> Optional[Path]:
 
 
 def compiler() -> Optional[str]:
+    """The C++ compiler that builds the kernels: $CXX, g++ or clang++."""
+    return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+
+
+def compiler_version() -> Optional[str]:
     """The first line of the C++ compiler's --version."""
-    name = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    name = compiler()
     return next(iter(run((name, "--version"))), None) if name else None
 
 

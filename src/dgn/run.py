@@ -109,7 +109,7 @@ class Run:
         chains = self.chains(self.default_steps(use_encoder) if steps is None else steps, descent_steps, seed)
         if not isinstance(images, Source):
             return self.infer_batch(images, chains, use_encoder=use_encoder)
-        everyone, given = np.arange(len(images)), given_latents(self.model.groups, images)
+        everyone, given = images.first(), given_latents(self.model.groups, images)
         return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
 
     def infer_batch(self, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
@@ -143,12 +143,12 @@ class Run:
         """Latents of the training samples at `indices` (default: all, in order): their chains after so many further
         steps without noise, which lead to a mode of the posterior. For a run with an encoder: its means."""
         source = self.sources.train if indices is None else Subset(self.sources.train, indices)
-        everyone, images = np.arange(len(source)), source.read(np.arange(len(source)))
         if self.encoder is not None:
             return self.infer(source)
+        everyone = source.first()
         chains = self.bank.read(everyone if indices is None else indices)
         given = dict(zip((group.name for group in self.model.groups), chains))
-        return self.infer_batch(images, self.chains(0, descent_steps), source.mask(everyone), given)
+        return self.infer_batch(source.read(everyone), self.chains(0, descent_steps), source.mask(everyone), given)
 
     def energy(self, images: np.ndarray, latents: Arrays, mask: Optional[np.ndarray] = None) -> np.ndarray:
         """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,)."""
@@ -234,7 +234,7 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
     axes beside the model as it was trained, its folder the distribution of its latents (dgn.inference.fitted).
     """
     if group.is_first and sources.held_out is not None and not checkpoint.listed(folder.checkpoints):
-        held_out = sources.held_out.files(np.arange(len(sources.held_out)))
+        held_out = sources.held_out.files(sources.held_out.first())
         if held_out is not None:
             write_json(folder.path / HELD_OUT, held_out)
 
@@ -243,13 +243,11 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
         return Run(folder, fitted.checkpoint, trainer.model, trainer.sampler, trainer.encoder, fitted.bank,
                    lambda: sources)
 
-    report = None
-    if after_epoch is not None:
-        callback = after_epoch
+    def report(fitted: Fitted, done: int) -> None:
+        if after_epoch:
+            after_epoch(as_run(fitted), done)
 
-        def report(fitted: Fitted, done: int) -> None:
-            callback(as_run(fitted), done)
-    run = as_run(fit(folder, config, sources.train, report, group))
+    run = as_run(fit(folder, config, sources.train, report if after_epoch else None, group))
     newest = run.checkpoint
     if group.is_first and newest is not None:
         if run.encoder is None and not run.model.frames:  # an encoder's outputs and the states of clips are not rotated

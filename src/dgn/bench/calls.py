@@ -12,7 +12,7 @@ from dgn import device
 from dgn.checks.reference import Gradients
 from dgn.config import Config, changed
 from dgn.inference.energy import full_mask
-from dgn.inference.langevin import as_tensors, draw_noise, make_energy, make_sampler
+from dgn.inference.langevin import as_tensors, draw_noise, make_energy, make_sampler, random_latents
 from dgn.nets.build import make_critics
 from dgn.nets.model import Model
 from dgn.nets.warp import make_warp
@@ -72,7 +72,7 @@ def sampler(model: Model, config: Config, x: np.ndarray, steps: int) -> Call:
 
 def training_step(model: Model, config: Config, x: np.ndarray) -> Call:
     """One optimizer step of the generators on a batch (Eq. 9)."""
-    latents = tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench"))
+    latents = random_latents(model, len(x), 0, "bench")
     objective = MeanEnergy(make_energy(model, config), config.training.mean_displacement_weight)
     step = GradientStep(objective, adam(model.trainable_params()))
     return waiting(step, ms.Tensor(RATE, ms.float32), *batch_inputs(config, x), *as_tensors(latents))
@@ -81,7 +81,7 @@ def training_step(model: Model, config: Config, x: np.ndarray) -> Call:
 def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarray) -> Dict[str, Call]:
     """A step of the critic with each kind of convolution, without R1 and, if the config has it, with it; and a step of
     the actor, which takes the place of the training step (Eq. 22)."""
-    latents = as_tensors(tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench")))
+    latents = as_tensors(random_latents(model, len(x), 0, "bench"))
     rate, frames = ms.Tensor(RATE, ms.float32), chosen_frames(model, len(x))
     images = ms.Tensor(x), model(*latents)[0], *frames
     penalties = {"critic step": 0.0}

@@ -24,7 +24,7 @@ from dgn.bench.memory import peak_memory
 from dgn.config import Config
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed
-from dgn.inference.langevin import draw_noise
+from dgn.inference.langevin import draw_noise, random_latents
 from dgn.nets.build import make_model
 from dgn.nets.layers import parameter_count
 from dgn.training.build import make_trainer
@@ -41,7 +41,7 @@ def iteration(config: Config, group: ProcessGroup, rounds: int) -> Result:
     trainer = make_trainer(config, model, group)
     share, rng = config.training.batch_size // group.size, np.random.default_rng(group.rank)
     x, mask = random_images(config, model, share, rng), whole_mask(config, share)
-    latents = tuple(z[0] for z in draw_noise(model, 1, share, 0, "bench", group.rank))
+    latents = random_latents(model, share, 0, "bench", group.rank)
 
     def step() -> None:
         noise = draw_noise(model, trainer.draws, share, 0, "bench noise", group.rank)

@@ -22,7 +22,7 @@ from dgn.export.lite2 import mindir1
 from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference import langevin
 from dgn.nets.build import make_model
-from dgn.nets.model import decode
+from dgn.nets.model import decode, present
 
 BATCHES = (1, 8)
 CALLS, WARM_UP = 50, 5  # of a turn
@@ -66,7 +66,7 @@ def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: P
     portable = cells.portable(config)
     model = cells.fold(make_model(portable))
     groups, sigma = model.groups, cfg.last_sigma(config)
-    z = tuple(noise[0] for noise in langevin.draw_noise(model, 1, batch, 0, "bench"))
+    z = langevin.random_latents(model, batch, 0, "bench")
     noise = langevin.draw_noise(model, 1, batch, 1, "bench")
     images = calls.random_images(config, model, batch, np.random.default_rng(0))
     sampled = [own for own, group in zip(noise, groups) if group.sampled]
@@ -74,7 +74,7 @@ def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: P
     sampler = langevin.make_sampler(langevin.make_energy(live, config), config, 1)
     adjoint = AdjointLangevin(langevin.make_sampler(langevin.make_energy(model, portable), portable, 1), sigma)
     inputs = ["image", *names, *(f"noise_{group.name}" for group in groups if group.sampled)]
-    files.write(model, z, folder / "decoder.mindir", [part for part in decode(live, *z) if part is not None],
+    files.write(model, z, folder / "decoder.mindir", present(decode(live, *z)),
                 rewrite=functools.partial(mindir1.rewrite, inputs=names))
     files.write(adjoint, [images, *z, *sampled], folder / "inference_lite.mindir",
                 langevin.sample(sampler, images, None, sigma, z, noise)[0],

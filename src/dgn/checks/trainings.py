@@ -27,7 +27,7 @@ from dgn.config import Config, changed
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed
 from dgn.files import write_arrays, write_text
-from dgn.inference.langevin import Arrays, draw_noise
+from dgn.inference.langevin import Arrays, draw_noise, random_latents
 from dgn.nets.build import make_model
 from dgn.training.build import make_trainer
 from dgn.training.trainer import Batch, Trainer
@@ -73,7 +73,7 @@ class Training:
 
     def start(self) -> Arrays:
         """The first latents of the whole batch."""
-        return tuple(z[0] for z in draw_noise(self.model, 1, BATCH, 1, "check"))
+        return random_latents(self.model, BATCH, 1, "check")
 
     def state(self) -> List[Parameter]:
         """Weights, moments and steps, in an order that does not depend on the device."""

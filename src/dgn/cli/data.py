@@ -83,18 +83,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _faces(args: argparse.Namespace) -> int:
-    import numpy as np
-
     from dgn.data.cut import Cut
     from dgn.data.faces import write_folder
     from dgn.data.images import ImageFolder
-    from dgn.figures.sheet import save_sheet
+    from dgn.figures.sheet import in_rows, save_sheet
 
     written = write_folder(Path(args.out), args.kind, args.count, args.size, args.seed, args.grey)
     print(f"{written} faces of {args.size}x{args.size} pixels and labels.csv written to {args.out}")
     if args.sheet:
-        shown = ImageFolder(args.out, Cut(args.size, grey=args.grey)).read(np.arange(min(written, 30)))
-        rows = [list(shown[k:k + 10]) for k in range(0, len(shown), 10)]
+        images = ImageFolder(args.out, Cut(args.size, grey=args.grey))
+        rows = in_rows(images.read(images.first(30)), 10)
         save_sheet(Path(args.sheet), rows, "Generated faces", [""] * len(rows))
     return 0
 
@@ -165,15 +163,14 @@ def _print_errors(result: Dict[str, Any]) -> None:
 
 def _draw_sheet(folder: Path, path: Path, size: int) -> None:
     """Evenly spaced images of a folder on one sheet."""
-    import numpy as np
-
     from dgn.data.cut import Cut
     from dgn.data.images import ImageFolder
-    from dgn.figures.sheet import save_sheet
+    from dgn.data.source import evenly_spaced
+    from dgn.figures.sheet import in_rows, save_sheet
 
     images = ImageFolder(folder, Cut(size))
-    shown = images.read(np.unique(np.linspace(0, len(images) - 1, 60).astype(int)))
-    rows = [list(shown[k:k + 12]) for k in range(0, len(shown), 12)]
+    shown = images.read(evenly_spaced(len(images), 60))
+    rows = in_rows(shown, 12)
     save_sheet(path, rows, f"{len(shown)} of {len(images)} images", [""] * len(rows))
 
 

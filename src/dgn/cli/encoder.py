@@ -13,7 +13,6 @@ starts are compared on the run's unseen images (section encoder of metrics.json)
 from __future__ import annotations
 
 import argparse
-import sys
 
 from tqdm import tqdm
 
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.training.start import FOLDER, Options
 
     trained = load(args.run_folder, args.device, args.data)
-    with tqdm(total=args.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=args.steps, unit="step", disable=None) as bar:
         def report(step: int, energy: float) -> None:
             bar.set_postfix_str(f"energy {energy:.1f}")
             bar.update()

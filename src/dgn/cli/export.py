@@ -69,14 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn.export.export import export_run
+    from dgn.export.export import default_folder, export_run
     from dgn.run import load
 
     count = samples(args.batch, args.target)
     trained = load(args.run_folder, args.device)
-    output = Path(args.output) if args.output else None
-    about = export_run(trained, output, args.format, args.mindir_version, count, args.steps)
-    folder = output or trained.folder.output / ("export_mindir1" if args.mindir_version == 1 else "export")
+    folder = Path(args.output) if args.output else default_folder(trained, args.mindir_version)
+    about = export_run(trained, folder, args.format, args.mindir_version, count, args.steps)
     if "weights" in about:
         print(f"{folder / about['weights']['file']}: {len(about['weights']['outputs'])} arrays, read again and equal")
     for name in ("decoder", "encoder", "inference", "inference_lite"):

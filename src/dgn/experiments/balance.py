@@ -23,9 +23,8 @@ from dgn import config as cfg
 from dgn import device
 from dgn.evaluation.evaluate import evaluate
 from dgn.evaluation.ratios import number
-from dgn.experiments.models import Recipe, generated_recipe, origin, output_folder, table
+from dgn.experiments.models import Recipe, generated_recipe, output_folder, table, write_results
 from dgn.figures import experiments as figures
-from dgn.files import write_json
 from dgn.run import Run, ensure_trained
 
 POSE = ("yaw", "pitch", "roll")
@@ -66,8 +65,7 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
             run = ensure_trained(folder / f"{sweep}_{name}", cfg.changed(config, model=model))
             measures[sweep][name] = share_measures(evaluate(run))
             faces[f"{sweep} {name}"] = example_faces(run, shown)
-    result = {**measures, **origin()}
-    write_json(folder / "metrics.json", result)
+    result = write_results(folder, measures)
     titled = {TITLES.get(sweep, sweep): values for sweep, values in measures.items()}
     return {**result, "pictures": [figures.balance(folder / "figures" / "balance.png", titled),
                                    figures.balance_faces(folder / "figures" / "balance_faces.png", faces)]}

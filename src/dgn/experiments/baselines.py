@@ -27,28 +27,26 @@ from typing import Any, Callable, Dict, Union
 import numpy as np
 
 from dgn import device
-from dgn.data.faces import APPEARANCE, GEOMETRY
+from dgn.data.face_factors import APPEARANCE, GEOMETRY
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.disentanglement import disentanglement_scores
-from dgn.evaluation.evaluate import evaluate, true_correspondence
+from dgn.evaluation.evaluate import DESCENT_STEPS, evaluate, true_correspondence
 from dgn.evaluation.oracle import oracle_axes
 from dgn.evaluation.ratios import number
 from dgn.experiments.models import (
-    DESCENT_STEPS,
     MODELS,
     OTHER_PEOPLE,
     Recipe,
     folder_name,
     generated_recipe,
     model_config,
-    origin,
     output_folder,
     table,
+    write_results,
 )
 from dgn.figures import experiments as figures
-from dgn.files import write_json
 from dgn.nets.layers import parameter_count
 from dgn.run import Run, ensure_trained
 
@@ -75,8 +73,7 @@ def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) ->
     for name in MODELS:
         print(f"--- {name}", flush=True)
         models[name] = measure(ensure_trained(folder / folder_name(name), model_config(name, config)), faces)
-    result = {"models": models, "faces": faces, **origin()}
-    write_json(folder / "metrics.json", result)
+    result = write_results(folder, {"models": models, "faces": faces})
     picture = figures.disentanglement(folder / "figures" / "disentanglement.png", with_oracles(models))
     return {**result, "pictures": [picture]}
 

@@ -26,15 +26,15 @@ from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation import exchange
 from dgn.evaluation.evaluate import evaluate, known_faces
-from dgn.experiments.models import Recipe, Target, origin, output_folder, table, transfer_recipe, tuning_config
+from dgn.experiments.models import Recipe, Target, output_folder, table, transfer_recipe, tuning_config, write_results
 from dgn.figures import experiments as figures
 from dgn.figures.draw import draw
-from dgn.files import write_json
 from dgn.run import Run, ensure_trained
 
 STAYING = ("skin", "hair_colour", "background_light")  # factors that should follow the appearance
 DONORS = 300
 PROBE_FACES = 700
+COLUMNS, ROWS = 10, 4  # of the picture: donors, colour faces
 
 
 def expressions(config: Recipe, output: Union[str, Path], *,
@@ -57,8 +57,8 @@ def expressions(config: Recipe, output: Union[str, Path], *,
     for run in (grey, colour):
         evaluate(run)
         draw(run)
-    result = {**({"transfer": donor_correlations(grey, colour)} if config.data.path is None else {}), **origin()}
-    write_json(folder / "metrics.json", result)
+    known = {"transfer": donor_correlations(grey, colour)} if config.data.path is None else {}
+    result = write_results(folder, known)
     return {**result, "pictures": [transfer_picture(folder / "figures" / "expressions.png", grey, colour)]}
 
 
@@ -96,15 +96,15 @@ def donor_correlations(grey: Run, colour: Run) -> Dict[str, Dict[str, float]]:
             for k, name in enumerate(names)}
 
 
-def transfer_picture(path: Path, grey: Run, colour: Run, columns: int = 10, rows: int = 4) -> Path:
+def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:
     """Fig. 8c: grayscale donors above, colour faces with their expressions below."""
-    donors = np.linspace(0, len(grey.bank) - 1, columns).astype(int)
-    people = np.linspace(0, len(colour.bank) - 1, rows).astype(int)
+    donors = np.linspace(0, len(grey.bank) - 1, COLUMNS).astype(int)
+    people = np.linspace(0, len(colour.bank) - 1, ROWS).astype(int)
     images, z_geo = grey.sources.train.read(donors), grey.bank.read(donors)[1]
     faces, z_app = colour.sources.train.read(people), colour.bank.read(people)[0]
     sheet = {"donor of the\nexpression": np.concatenate([np.ones((1, *images.shape[1:]), np.float32), images])}
-    for k in range(rows):
-        warped = colour.decode(z_app[k][None].repeat(columns, 0), z_geo).image
+    for k in range(ROWS):
+        warped = colour.decode(z_app[k][None].repeat(COLUMNS, 0), z_geo).image
         sheet[f"face {k + 1}"] = np.concatenate([faces[k][None], warped])
-    return figures.reconstructions(path, sheet, ["own image", *[""] * columns],
+    return figures.reconstructions(path, sheet, ["own image", *[""] * COLUMNS],
                                    "Expressions of grayscale faces on colour faces")

@@ -24,10 +24,12 @@ from dgn import config as cfg
 from dgn.data import labels
 from dgn.data.cut import Crop
 from dgn.data.open import generated_faces
+from dgn.data.source import evenly_spaced
 from dgn.errors import UserError
+from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import MEAN_SHAPE, landmark_errors
 from dgn.evaluation.ratios import number
-from dgn.experiments.models import DESCENT_STEPS, OTHER_PEOPLE, check_deformable, origin, training_files
+from dgn.experiments.models import OTHER_PEOPLE, check_deformable, origin, training_files
 from dgn.figures import experiments as figures
 from dgn.files import expanded
 from dgn.nets.model import rows
@@ -104,12 +106,12 @@ def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] =
     data = run.config.data
     if folder is None:
         source = generated_faces(data, count or GENERATED, data.seed + OTHER_PEOPLE)
-        everyone = np.arange(len(source))
+        everyone = source.first()
         return Faces(source.read(everyone), source.landmarks(everyone), None)
     path, data = expanded(folder), cfg.with_crop(data, crop)
     members = labels.read(path)
     if count:  # spread over the folder
-        members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, count).astype(int))]
+        members = [members[k] for k in evenly_spaced(len(members), count)]
     files = [label.file for label in members]
     return Faces(labels.read_files(path, files, data), labels.cut_landmarks(path, members, data),
                  [path / file for file in files])

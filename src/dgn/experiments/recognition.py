@@ -21,10 +21,12 @@ from typing import Any, Dict, List, Optional
 import mindspore as ms
 import numpy as np
 
+from dgn.data.source import clip_lengths
 from dgn.errors import UserError
+from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.recognition import person_folds, recognition_scores
-from dgn.experiments.clips import check_clips, label, mask_of
-from dgn.experiments.models import DESCENT_STEPS, table
+from dgn.experiments.clips import check_clips, label
+from dgn.experiments.models import table
 from dgn.figures import experiments as figures
 from dgn.nets.model import Latents, apply, samples_per_batch
 from dgn.run import Run
@@ -56,8 +58,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
         raise UserError(f"{run.folder.path}: {len(classes)} classes and {people} people cannot be cross-validated in "
                         f"{folds} folds; at least 2 classes are needed, 2 folds, and as many people as folds")
     print(f"latents of {len(source)} clips ...", flush=True)
-    everyone = np.arange(len(source))
-    lengths, truth = mask_of(source, everyone).sum(1).astype(int), np.array([classes.index(name) for name, _ in labels])
+    lengths, truth = clip_lengths(source, source.first()), np.array([classes.index(name) for name, _ in labels])
     held_out = person_folds(persons, folds, run.config.training.seed)
     measures: Dict[str, Dict[str, Any]] = {}
     for name, values in features(run, steps, descent_steps).items():
@@ -91,7 +92,7 @@ def features(run: Run, steps: Optional[int] = None, descent_steps: int = DESCENT
     """
     source = run.sources.train
     latents = run.infer(source, steps, descent_steps) if steps else run.training_latents(descent_steps)
-    branches, pixels = run.model.branches, source.read(np.arange(len(source)))
+    branches, pixels = run.model.branches, source.read(source.first())
     still, moving = (getattr(branch, "latents", branch)(ms.Tensor(z)).asnumpy() for branch, z in zip(branches, latents))
     if still.shape[1] < moving.shape[1]:
         still = np.repeat(still, moving.shape[1], 1)

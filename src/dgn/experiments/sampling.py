@@ -19,7 +19,6 @@ import numpy as np
 
 from dgn.errors import UserError
 from dgn.evaluation.frechet import frechet_distance
-from dgn.experiments.clips import mask_of
 from dgn.figures import clips as figures
 from dgn.figures import pictures
 from dgn.run import PRIORS, Run
@@ -44,7 +43,7 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
     if not trained:
         if frames:
             raise UserError(f"{run.folder.path} is a run on images; --frames is for runs on clips")
-        real = source.read(np.arange(min(len(source), IMAGES)))
+        real = source.read(source.first(IMAGES))
         result: Dict[str, Any] = {name: {"frechet": frechet_distance(run.sample(IMAGES, seed, name).image, real)}
                                   for name in PRIORS}
         run.folder.add_results(sampling=result)
@@ -52,9 +51,9 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
     frames = frames or 3 * trained
     if frames < 2:
         raise UserError(f"{frames} frame is too few: a clip in which something moves has at least 2")
-    some = np.arange(min(len(source), TRAINING_CLIPS))
+    some = source.first(TRAINING_CLIPS)
     clips = {name: run.sample(count or 6, seed, name, frames).image for name in PRIORS}
-    real, mask = source.read(some), mask_of(source, some)
+    real, mask = source.read(some), np.asarray(source.mask(some))
     result = {"frames": frames, "change_of_training_clips": float(change(real)[mask[:, 1:] > 0].mean()),
               **{name: changes(made, trained) for name, made in clips.items()}}
     run.folder.add_results(sampling=result)

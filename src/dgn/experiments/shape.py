@@ -14,9 +14,10 @@ from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
+from dgn.data.source import clip_lengths
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import check_clips, check_deformable, fit_probe, mask_of, motion, other_donors, over_time
+from dgn.experiments.clips import check_clips, check_deformable, fit_probe, motion, other_donors, over_time
 from dgn.figures import bases
 from dgn.figures import clips as figures
 from dgn.run import Run
@@ -56,7 +57,7 @@ def shape(run: Run, *, clips: Optional[Sequence[int]] = None, dimension: Optiona
     edits = [run.decode(z_app, edited(z_geo, dimension, change)).image for change in amounts]
     names = [f"Z_0^g {dimension} {change:+g}" if change else "as inferred" for change in amounts]
     rows, labels = [], []
-    for k, length in enumerate(mask_of(source, chosen).sum(1).astype(int)):
+    for k, length in enumerate(clip_lengths(source, chosen)):
         rows += [images[k][:length] for images in edits]
         labels += [f"{everyone[chosen[k]]}\n{name}" for name in names]
     return {**result, "pictures": figures.edited_shapes(run.folder.figures / "shape.png", rows, labels)}

@@ -34,16 +34,15 @@ from dgn.experiments.models import (
     Target,
     folder_name,
     model_config,
-    origin,
     output_folder,
     table,
     training_files,
     transfer_recipe,
     tuning_config,
+    write_results,
 )
 from dgn.experiments.views import images_by_view
 from dgn.figures import experiments as figures
-from dgn.files import write_json
 from dgn.run import Run, ensure_trained
 
 COMPARED = ("VAE", "ABP", "ours")
@@ -78,8 +77,7 @@ def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Targe
             for label in (name, BY_LANGEVIN) if name == "VAE" else (name,):
                 msre, shown[label] = reconstruct(run, images, use_encoder=label != BY_LANGEVIN)
                 errors[label].append(msre)
-    result = {**error_table(errors), "runs": runs, **origin()}
-    write_json(folder / "metrics.json", result)
+    result = write_results(folder, {**error_table(errors), "runs": runs})
     rows = {"input": np.stack([x[0] for x in images.values()]), **shown}
     return {**result, "pictures": [figures.reconstructions(
         folder / "figures" / "transfer.png", rows, [f"{view:+g} deg" for view in images],

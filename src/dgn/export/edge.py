@@ -13,13 +13,13 @@ from dgn.errors import RunFailed, UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.export import cells, infer310
 from dgn.export.infer310 import Exported
-from dgn.figures import clips, pictures
 from dgn.figures.bases import sweep
+from dgn.figures.draw import draw_overview
 from dgn.files import check_outside, new_folder, write_json
 from dgn.inference import unseen
 from dgn.inference.latents import given_latents
 from dgn.inference.unseen import Chains
-from dgn.nets.model import Decoded, LatentGroup, Model, decode, rows
+from dgn.nets.model import Decoded, LatentGroup, Model, decode
 from dgn.run import Run, open_run
 
 Latents = Tuple[np.ndarray, ...]
@@ -76,7 +76,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     source = open_images(run.config.data, str(data))
     given = given_latents(groups, source)
     folder = new_folder(output)
-    infer310.write_samples(folder / "images", source.read(np.arange(len(source))))
+    infer310.write_samples(folder / "images", source.read(source.first()))
     for group in groups if given else ():
         start = given.get(group.name, np.zeros((len(source), *group.shape), np.float32))
         infer310.write_samples(folder / "start" / group.name, start)
@@ -119,7 +119,7 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
                              "all_calls": _median_difference(latents, own)}
         result["reconstruction"] = reconstruction_errors(images, decoded.image)
         result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *own).image)
-    _overview(output / "overview.png", images, decoded, names)
+    draw_overview(output / "overview.png", images, decoded, names, "Decoded")
     write_json(output / "check.json", result)
     return result
 
@@ -193,12 +193,3 @@ def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int)
 def _median_difference(latents: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
     """Largest difference within a sample's latents (n, d) of each group; the median over samples."""
     return float(np.median(np.abs(np.concatenate(latents, 1) - np.concatenate(expected, 1)).max(1)))
-
-
-def _overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequence[str]) -> None:
-    """The first samples, with grids."""
-    if samples.ndim == 5:
-        lengths = [samples.shape[1]] * 3
-        clips.reconstruction(path, samples[:3], rows(decoded, slice(3)), lengths, names[:3], "Decoded clips")
-    else:
-        pictures.reconstruction(path, samples[:10], rows(decoded, slice(10)), "Decoded images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import matplotlib
 import numpy as np
@@ -48,6 +48,11 @@ def tile(rows: Sequence[Sequence[np.ndarray]], scale: Optional[int] = None, gap:
             top, left = r * (height + gap), c * (width + gap)
             sheet[top:top + height, left:left + width] = np.clip(picture, 0, 1)
     return sheet
+
+
+def in_rows(images: Union[np.ndarray, Sequence[np.ndarray]], columns: int) -> List[List[np.ndarray]]:
+    """Images in rows of so many; the last row may have fewer."""
+    return [list(images[k:k + columns]) for k in range(0, len(images), columns)]
 
 
 def _is_image(picture: np.ndarray) -> bool:

@@ -24,6 +24,7 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from dgn.data.source import evenly_spaced
 from dgn.files import replacing
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import Model, state_sizes
@@ -45,7 +46,7 @@ class FittedPrior(NamedTuple):
     @classmethod
     def fit(cls, model: Model, bank: LatentBank, mask: Mask) -> "FittedPrior":
         """The fit to a bank that holds all shards. mask is called for clips only."""
-        chosen = np.unique(np.linspace(0, len(bank) - 1, min(SAMPLES, len(bank))).astype(int))
+        chosen = evenly_spaced(len(bank), SAMPLES)
         return cls.of_latents(model, bank.read(chosen), mask(chosen) if model.frames else None)
 
     @classmethod

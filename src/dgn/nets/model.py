@@ -19,6 +19,11 @@ class Decoded(NamedTuple):
     displacement: Optional[Tensor] = None  # (N, 2, H, W) in pixels: (dx, dy)
 
 
+def present(decoded: Decoded) -> List[np.ndarray]:
+    """The fields that the model has."""
+    return [field for field in decoded if field is not None]
+
+
 def rows(decoded: Decoded, chosen: Union[int, slice, np.ndarray]) -> Decoded:
     """The samples that an index, a slice or an array of indices chooses."""
     return Decoded(*[field if field is None else field[chosen] for field in decoded])

@@ -30,7 +30,7 @@ from mindspore import nn
 
 from dgn import device
 from dgn.distributed import ProcessGroup
-from dgn.errors import RunFailed, UserError
+from dgn.errors import RunFailed, UserError, first_line
 from dgn.files import disk_errors, sha256, sync, write_arrays, write_json
 from dgn.inference.axes import rotate
 from dgn.inference.latents import LatentBank, file_name
@@ -102,7 +102,7 @@ def _write(final: Path, fresh: Path, content: Content, group: ProcessGroup) -> N
     except (OSError, RuntimeError, ValueError, RunFailed) as error:
         if group.is_first:
             shutil.rmtree(fresh, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().splitlines()[0]
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
 
 

@@ -81,16 +81,14 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
                  f"{config.training.epochs} epochs" + (f", resumed from {saved}" if saved else "")
                  + f"; run folder {folder.path}")
 
-    report = None
-    if after_epoch is not None:
-        callback = after_epoch
+    def report(done: int) -> None:
+        newest = next(iter(checkpoint.listed(folder.checkpoints)), None)
+        state.trainer.sampler.reset_sigma_factors()  # inference uses sigma itself; the next epoch sets them again
+        if after_epoch:
+            after_epoch(Fitted(state, newest, LatentBank.open(folder.latents, groups, group.size)), done)
 
-        def report(done: int) -> None:
-            newest = next(iter(checkpoint.listed(folder.checkpoints)), None)
-            state.trainer.sampler.reset_sigma_factors()  # inference uses sigma itself; the next epoch sets them again
-            callback(Fitted(state, newest, LatentBank.open(folder.latents, groups, group.size)), done)
     try:
-        last = run_epochs(folder, state, progress, start, sums, report) or saved
+        last = run_epochs(folder, state, progress, start, sums, report if after_epoch else None) or saved
     finally:
         progress.close()
     state.trainer.sampler.reset_sigma_factors()
