@@ -39,11 +39,11 @@ def check_versions() -> None:
     remedy = (f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which makes its own "
               ".venv")
     try:
-        found = metadata.version("mindspore")
+        version = metadata.version("mindspore")
     except metadata.PackageNotFoundError:
         raise UserError(f"MindSpore {wanted} is needed and none is installed: {remedy}") from None
-    if not MINDSPORE[0] <= tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < MINDSPORE[1]:
-        raise UserError(f"MindSpore {wanted} is needed, {found} is installed: {remedy}")
+    if not MINDSPORE[0] <= tuple(int(part) for part in re.findall(r"\d+", version)[:3]) < MINDSPORE[1]:
+        raise UserError(f"MindSpore {wanted} is needed, {version} is installed: {remedy}")
     numpy_version = metadata.version("numpy")
     if int(numpy_version.split(".")[0]) >= NUMPY_BELOW:
         raise UserError(f"MindSpore {wanted} computes wrongly with NumPy {numpy_version}: install numpy>=1.25,<2; "

@@ -100,10 +100,10 @@ def _save(folder: Path, values: np.ndarray) -> None:
 def _program(words: Sequence[object]) -> Turn:
     """A turn of the program, which times its own calls."""
     def turn() -> Times:
-        done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
-        times = re.search(r"median ([\d.]+) ms, 95th percentile ([\d.]+) ms", done.stdout)
-        if done.returncode or not times:
-            raise RunFailed(f"{words[0]} failed: {done.stderr.strip()}")
+        result = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+        times = re.search(r"median ([\d.]+) ms, 95th percentile ([\d.]+) ms", result.stdout)
+        if result.returncode or not times:
+            raise RunFailed(f"{words[0]} failed: {result.stderr.strip()}")
         return Times(*map(float, times.groups()))
     return turn
 

@@ -186,9 +186,9 @@ def _run_elsewhere(setup: Setup, folder: Path, words: Sequence[str], name: str, 
         processes.msrun(count, command)
         return
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-m", "dgn", *command], capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise RunFailed(f"the training on {name} failed: {done.stderr.strip().splitlines()[-1:]}")
+    result = subprocess.run([sys.executable, "-m", "dgn", *command], capture_output=True, text=True, env=environment)
+    if result.returncode:
+        raise RunFailed(f"the training on {name} failed: {result.stderr.strip().splitlines()[-1:]}")
 
 
 def write_record(setup: Setup, path: Path) -> None:

@@ -173,11 +173,11 @@ def _compile(source: Path, library: Path, compiler: str) -> None:
     """Raises BuildError with the compiler's first error."""
     command = [*shlex.split(compiler), *FLAGS, os.fspath(source), "-o", os.fspath(library)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
         raise BuildError(f"cannot run {compiler}: {error.strerror}") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or ["no message"]
         raise BuildError(f"{compiler} failed: {next((line for line in lines if 'error' in line), lines[0])}")
 
 

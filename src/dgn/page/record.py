@@ -95,19 +95,21 @@ def curves(run: Run) -> List[Json]:
 
 def numbers(run: Run) -> List[Json]:
     """Measures {value, unit, label, note} that have a meaning for a newcomer."""
-    metrics, found = run.folder.measures(), []
-    plural = nouns(run)[1]
-    for key, label in (("train", f"training {plural}"), ("unseen", f"unseen {plural}")):
+    metrics, measures = run.folder.measures(), []
+
+    def add(value: float, unit: str, label: str, note: str) -> None:
+        measures.append({"value": f"{value:.1f}", "unit": unit, "label": label, "note": note})
+
+    for key, name in (("train", "training"), ("unseen", "unseen")):
         part = metrics.get(key) or {}
         if part.get("psnr") is not None:
-            found.append({"value": f"{part['psnr']:.1f}", "unit": "dB", "label": f"reconstruction of {label}",
-                          "note": f"peak signal-to-noise ratio, higher is better; squared error {part['msre']:.0f} an "
-                                  "image"})
+            add(part["psnr"], "dB", f"reconstruction of {name} {nouns(run)[1]}",
+                f"peak signal-to-noise ratio, higher is better; squared error {part['msre']:.0f} an image")
     geometry = metrics.get("geometry") or {}
     if geometry.get("displacement_rms") is not None:
-        found.append({"value": f"{geometry['displacement_rms']:.1f}", "unit": "pixels", "label": "typical displacement",
-                      "note": f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the field is folded"})
-    return found
+        add(geometry["displacement_rms"], "pixels", "typical displacement",
+            f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the field is folded")
+    return measures
 
 
 def exchange(run: Run) -> Optional[Json]:

@@ -33,11 +33,11 @@ def shown_samples(run: Run, inferred: bool = True) -> List[Samples]:
     few = Subset(train, evenly_spaced(len(run.bank), SHOWN))
     if not inferred:
         return [_with_latents(run, few, run.bank.read(few.indices), False)]
-    found = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.indices), False)]
+    sets = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.indices), False)]
     if held_out is not None and len(held_out):
         few = Subset(held_out, evenly_spaced(len(held_out), SHOWN))
-        found.append(_with_latents(run, few, run.infer(few, descent_steps=DESCENT_STEPS), True))
-    return found
+        sets.append(_with_latents(run, few, run.infer(few, descent_steps=DESCENT_STEPS), True))
+    return sets
 
 
 def _with_latents(run: Run, source: Source, latents: Sequence[np.ndarray], unseen: bool) -> Samples:

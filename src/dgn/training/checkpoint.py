@@ -128,9 +128,9 @@ def prune(folder: Path, written: Path, keep: int) -> None:
     """Removes unfinished folders, checkpoints named later than the one just `written` (damaged ones that this run
     passed over and has not reached again), and all but the newest `keep`."""
     _sweep(folder)
-    found = listed(folder)
-    later = [path for path in found if path.name > written.name]
-    for old in later + found[len(later):][keep:]:
+    checkpoints = listed(folder)
+    later = [path for path in checkpoints if path.name > written.name]
+    for old in later + checkpoints[len(later):][keep:]:
         # renamed first: an interrupted removal must not look like a checkpoint
         os.replace(old, folder / (_UNFINISHED + old.name))
     _sweep(folder)
