@@ -126,17 +126,16 @@ def export(setup: Setup) -> Iterator[Check]:
     """Decoder and inference as MindIR, loaded again on this device, against the live model."""
     model, steps, sigma = _model(setup.config), 2, cfg.last_sigma(setup.config)
     portable = cells.portable(setup.config)
-    exported, latents = cells.fold(make_model(portable)), _latents(model)
+    exported, example = cells.fold(make_model(portable)), cells.example(model, SAMPLES, steps)
+    images, latents, noise = example
     tolerance = max(files.TOLERANCE, setup.tolerance)
     with tempfile.TemporaryDirectory(dir=files.plain_folder()) as folder:
         expected = present(decode(model, *latents))
         yield Check("decoder.mindir", files.write(exported, latents, Path(folder) / "decoder.mindir", expected),
                     tolerance)
         sampler = langevin.make_sampler(langevin.make_energy(exported, portable), portable, steps)
-        images = np.random.default_rng(0).random((SAMPLES, model.channels, model.size, model.size), np.float32)
-        noise = langevin.draw_noise(model, steps, SAMPLES, 1, "check")
         live = langevin.make_sampler(langevin.make_energy(model, setup.config), setup.config, steps)
         wanted, _ = langevin.sample(live, images, None, sigma, latents, noise)
-        inputs = [images, *latents, *(n for n, group in zip(noise, model.groups) if group.sampled)]
+        inputs = list(example.inputs(model.groups).values())
         yield Check("inference.mindir", files.write(cells.Inference(sampler, sigma), inputs,
                                                     Path(folder) / "inference.mindir", wanted), tolerance)

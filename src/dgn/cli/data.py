@@ -86,14 +86,13 @@ def _faces(args: argparse.Namespace) -> int:
     from dgn.data.cut import Cut
     from dgn.data.faces import write_folder
     from dgn.data.images import ImageFolder
-    from dgn.figures.sheet import in_rows, save_sheet
+    from dgn.figures.sheet import save_images
 
     written = write_folder(Path(args.out), args.kind, args.count, args.size, args.seed, args.grey)
     print(f"{written} faces of {args.size}x{args.size} pixels and labels.csv written to {args.out}")
     if args.sheet:
         images = ImageFolder(args.out, Cut(args.size, grey=args.grey))
-        rows = in_rows(images.read(images.first(30)), 10)
-        save_sheet(Path(args.sheet), rows, "Generated faces", [""] * len(rows))
+        save_images(Path(args.sheet), images.read(images.first(30)), 10, "Generated faces")
     return 0
 
 
@@ -166,12 +165,11 @@ def _draw_sheet(folder: Path, path: Path, size: int) -> None:
     from dgn.data.cut import Cut
     from dgn.data.images import ImageFolder
     from dgn.data.source import evenly_spaced
-    from dgn.figures.sheet import in_rows, save_sheet
+    from dgn.figures.sheet import save_images
 
     images = ImageFolder(folder, Cut(size))
     shown = images.read(evenly_spaced(len(images), 60))
-    rows = in_rows(shown, 12)
-    save_sheet(path, rows, f"{len(shown)} of {len(images)} images", [""] * len(rows))
+    save_images(path, shown, 12, f"{len(shown)} of {len(images)} images")
 
 
 def _clips(args: argparse.Namespace) -> int:

@@ -114,14 +114,11 @@ def _export_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path:
     """Writes an inference cell that must agree with the sampler, as MindIR 1 if `lite2`; returns its entry of
     export.json."""
     model, steps, sigma = sampler.energy.model, sampler.steps, cfg.last_sigma(run.config)
-    images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
-    start = langevin.random_latents(model, count, 0, "export")
-    noise = langevin.draw_noise(model, steps, count, 1, "export")
-    expected, _ = langevin.sample(sampler, images, None, sigma, start, noise)
-    sampled = [own for own, group in zip(noise, model.groups) if group.sampled]
-    inputs = {"image": list(images.shape), **{group.name: [count, *group.shape] for group in model.groups},
-              **{f"noise_{group.name}": [steps, count, *group.shape] for group in model.groups if group.sampled}}
-    difference = files.write(cell, [images, *start, *sampled], path, expected,
+    example = cells.example(model, count, steps)
+    expected, _ = langevin.sample(sampler, example.images, None, sigma, example.latents, example.noise)
+    inputs = example.inputs(model.groups)
+    difference = files.write(cell, list(inputs.values()), path, expected,
                              rewrite=functools.partial(mindir1.rewrite, inputs=list(inputs)) if lite2 else None)
-    return {"file": path.name, "batch": count, "steps": steps, "sigma": sigma, "inputs": inputs,
+    return {"file": path.name, "batch": count, "steps": steps, "sigma": sigma,
+            "inputs": {name: list(value.shape) for name, value in inputs.items()},
             "outputs": {group.name: [count, *group.shape] for group in model.groups}, "difference": difference}

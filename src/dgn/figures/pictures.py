@@ -10,7 +10,7 @@ import numpy as np
 from dgn.figures import bases
 from dgn.figures.bases import STEPS, Decode
 from dgn.figures.grids import with_grid, with_name
-from dgn.figures.sheet import in_rows, save_sheet
+from dgn.figures.sheet import save_images, save_sheet
 from dgn.nets.model import Decoded
 
 APPEARANCE, GEOMETRY = "Z\u1d43", "Z\u1d4d"  # with a superscript a, g
@@ -110,19 +110,16 @@ def recombination(path: Path, decode: Decode, images: np.ndarray, z_app: np.ndar
         "Fourth row: the pose and shape of the first image in the colours and light of the image above."))
 
 
-def data(path: Path, images: np.ndarray, names: Sequence[str], columns: int = 10) -> Path:
+def data(path: Path, images: np.ndarray, names: Sequence[str]) -> Path:
     """Images (n, C, H, W) of a data set as they are cut, with the name of each below it if it is short."""
     pictures = [with_name(image, Path(name).name) for image, name in zip(images, names)]
-    rows = in_rows(pictures, columns)
     side = f"{images.shape[-1]} x {images.shape[-2]}"
-    return save_sheet(path, rows, f"The first training images, as they are cut: {side} pixels", [""] * len(rows))
+    return save_images(path, pictures, 10, f"The first training images, as they are cut: {side} pixels")
 
 
-def samples(path: Path, images: np.ndarray, prior: str = "fitted", columns: int = 11) -> Path:
+def samples(path: Path, images: np.ndarray, prior: str = "fitted") -> Path:
     """New images (n, C, H, W); prior: what their latents are drawn from, see Run.sample."""
-    rows = in_rows(images, columns)
-    return save_sheet(path, rows, "Samples: images decoded from random latents", [""] * len(rows),
-                      note=SAMPLES_NOTES[prior])
+    return save_images(path, images, 11, "Samples: images decoded from random latents", SAMPLES_NOTES[prior])
 
 
 def _names(group: str, ranked: bases.Bases) -> List[str]:

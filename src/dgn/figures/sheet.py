@@ -50,11 +50,6 @@ def tile(rows: Sequence[Sequence[np.ndarray]], scale: Optional[int] = None, gap:
     return sheet
 
 
-def in_rows(images: Union[np.ndarray, Sequence[np.ndarray]], columns: int) -> List[List[np.ndarray]]:
-    """Images in rows of so many; the last row may have fewer."""
-    return [list(images[k:k + columns]) for k in range(0, len(images), columns)]
-
-
 def _is_image(picture: np.ndarray) -> bool:
     return picture.shape[0] in (1, 3)
 
@@ -85,6 +80,13 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
     figure.text(0.2 / size[0], 1 - 0.1 / size[1], printable(title), va="top", fontsize=12, weight="bold", **LITERAL)
     figure.text(0.2 / size[0], 0.1 / size[1], printable(note), va="bottom", fontsize=8.5, color="0.3", **LITERAL)
     return write_figure(figure, path)
+
+
+def save_images(path: Path, images: Union[np.ndarray, Sequence[np.ndarray]], columns: int, title: str,
+                note: str = "") -> Path:
+    """Writes images as a sheet with so many in a row; the last row may have fewer."""
+    rows = [list(images[k:k + columns]) for k in range(0, len(images), columns)]
+    return save_sheet(path, rows, title, [""] * len(rows), note=note)
 
 
 def printable(text: str) -> str:

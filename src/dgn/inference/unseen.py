@@ -6,12 +6,11 @@ import functools
 from dataclasses import dataclass
 from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
-import mindspore as ms
 import numpy as np
 
 from dgn.inference import langevin
 from dgn.nets.encoder import Encoder, StartEncoder
-from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, pad, samples_per_batch
+from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_per_batch
 
 # latents (N, *shape) by group: labels of groups that are not sampled, initial values of others
 Given = Dict[str, np.ndarray]
@@ -62,12 +61,8 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
 def encode(encoder: Union[Encoder, StartEncoder], groups: Sequence[LatentGroup], images: np.ndarray,
            given: Optional[Given] = None) -> langevin.Arrays:
     """Latents of images (N, C, H, W) by an encoder, (N, *shape) for each group: the means of its q(z | x)."""
-    results = []
-    for batch in _batches(groups, images, None, given, IMAGES_PER_BATCH):
-        means = iter(encoder.means(encoder(ms.Tensor(batch.x))))
-        results.append([(next(means).asnumpy() if group.sampled else z)[:batch.size]
-                        for group, z in zip(groups, batch.latents)])
-    return tuple(np.concatenate(group) for group in zip(*results))
+    means = iter(encoder.means(apply(encoder, images, batch_size=IMAGES_PER_BATCH)))
+    return tuple(next(means) if group.sampled else (given or {})[group.name] for group in groups)
 
 
 def _image_name(first: int, row: int) -> str:

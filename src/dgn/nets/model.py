@@ -94,12 +94,12 @@ def samples_per_batch(model: Model) -> int:
     return max(IMAGES_PER_BATCH // max(model.frames, 1), 1)
 
 
-def apply(net: nn.Cell, *latents: np.ndarray, batch_size: int) -> Tuple[np.ndarray, ...]:
-    """The outputs of a network (a model, or one of its branches) for latents (N, d) of each group: NumPy in and out, in
+def apply(net: nn.Cell, *inputs: np.ndarray, batch_size: int) -> Tuple[np.ndarray, ...]:
+    """The outputs of a network (a model, one of its branches, an encoder) for arrays (N, ...): NumPy in and out, in
     batches of `batch_size`; a smaller last batch is padded, as another size would be compiled again."""
-    count, results = len(latents[0]), []
+    count, results = len(inputs[0]), []
     for start in range(0, count, batch_size):
-        batch = [z[start:start + batch_size] for z in latents]
+        batch = [z[start:start + batch_size] for z in inputs]
         size = len(batch[0])
         if count > batch_size:
             batch = [pad(z, batch_size) for z in batch]
