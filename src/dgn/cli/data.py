@@ -25,12 +25,8 @@ from dgn.files import check_outside
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="job")
     faces = jobs.add_parser("faces", help="write generated faces")
-    faces.add_argument("out", type=user_path, help="new folder")
-    faces.add_argument("--count", type=positive, default=1000, help="faces, or subjects (default %(default)s)")
-    faces.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
+    _add_drawn(faces, 1000, "faces, or subjects")
     faces.add_argument("--kind", choices=["random", "views", "expressions"], default="random")
-    faces.add_argument("--grey", action="store_true")
-    faces.add_argument("--seed", type=natural, default=1)
     faces.add_argument("--sheet", metavar="PNG", type=user_path, help="also draw the first 30 on one sheet")
     faces.set_defaults(job_run=_faces)
 
@@ -61,14 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop.set_defaults(job_run=_crop)
 
     clips = jobs.add_parser("clips", help="write generated clips")
-    clips.add_argument("out", type=user_path, help="new folder")
-    clips.add_argument("--count", type=positive, default=24, help="clips, six for each person (default %(default)s)")
+    _add_drawn(clips, 24, "clips, six for each person")
     clips.add_argument("--frames", type=positive, default=16, help="of each clip (default %(default)s)")
-    clips.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
-    clips.add_argument("--grey", action="store_true")
     clips.add_argument("--changing-light", action="store_true",
                        help="the light of each clip moves from side to side (data.changing_light)")
-    clips.add_argument("--seed", type=natural, default=1)
     clips.set_defaults(job_run=_clips)
 
     pack = jobs.add_parser("pack", help="write a folder of images as a MindRecord file")
@@ -76,6 +68,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("out", type=user_path, help="file, ending in .mindrecord")
     add_config(pack, "crop and resize the images as this recipe says")
     pack.set_defaults(job_run=_pack)
+
+
+def _add_drawn(parser: argparse.ArgumentParser, count: int, what: str) -> None:
+    """Arguments of jobs that draw."""
+    parser.add_argument("out", type=user_path, help="new folder")
+    parser.add_argument("--count", type=positive, default=count, help=f"{what} (default %(default)s)")
+    parser.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
+    parser.add_argument("--grey", action="store_true")
+    parser.add_argument("--seed", type=natural, default=1)
 
 
 def run(args: argparse.Namespace) -> int:

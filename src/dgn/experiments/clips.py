@@ -29,7 +29,7 @@ def check_clips(run: Run) -> None:
         raise UserError(f"{run.folder.path} is a run on images; give one on clips (data.frames of 2 or more)")
 
 
-def check_deformable(run: Run) -> None:
+def check_geometry(run: Run) -> None:
     """Raises UserError if a run is not one of a deformable model."""
     if run.model.latents is not Latents:
         raise UserError(f"{run.folder.path} is a run of a plain model (model.kind); give one of a deformable model: "

@@ -17,7 +17,7 @@ import numpy as np
 from dgn.data.source import clip_lengths
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import check_clips, check_deformable, fit_probe, motion, other_donors, over_time
+from dgn.experiments.clips import check_clips, check_geometry, fit_probe, motion, other_donors, over_time
 from dgn.figures import bases
 from dgn.figures import clips as figures
 from dgn.run import Run
@@ -37,7 +37,7 @@ def shape(run: Run, *, clips: Optional[Sequence[int]] = None, dimension: Optiona
     images or of a plain model, or a clip or dimension that it does not have.
     """
     check_clips(run)
-    check_deformable(run)
+    check_geometry(run)
     source, sizes = run.sources.train, [branch.states for branch in run.model.branches]
     everyone = [source.name(k) for k in range(len(run.bank))]
     chosen = np.unique([0, other_donors(everyone)[0]]) if clips is None else np.array(clips)

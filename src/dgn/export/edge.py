@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -17,12 +17,11 @@ from dgn.figures.bases import sweep
 from dgn.figures.draw import draw_overview
 from dgn.files import check_outside, new_folder, write_json
 from dgn.inference import unseen
+from dgn.inference.langevin import Arrays
 from dgn.inference.latents import given_latents
 from dgn.inference.unseen import Chains
-from dgn.nets.model import Decoded, LatentGroup, Model, decode
+from dgn.nets.model import Decode, LatentGroup, Model, decode
 from dgn.run import Run, open_run
-
-Latents = Tuple[np.ndarray, ...]
 
 
 class Limits(NamedTuple):
@@ -143,7 +142,7 @@ def judge(result: Dict[str, Any], precision: str, output: Path) -> None:
         raise RunFailed(f"the program differs from Python: {', '.join(wrong)}; see {output / 'check.json'}")
 
 
-def traversal(decoder: Callable[..., Decoded], groups: Sequence[LatentGroup], moving: int, dimensions: Sequence[int],
+def traversal(decoder: Decode, groups: Sequence[LatentGroup], moving: int, dimensions: Sequence[int],
               gamma: float, held: Sequence[np.ndarray]) -> np.ndarray:
     """Images (rows, positions, ...) that the program's job traverse should write: group `moving` along each of the
     dimensions from -gamma to gamma, the others at `held`, (d,) for each group."""
@@ -160,7 +159,7 @@ def difference(values: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(values - expected).max()) / max(float(np.abs(expected).max()), 1.0)
 
 
-def _traversal_errors(model: Model, latents: Latents, output: Path, gamma: float) -> Dict[str, float]:
+def _traversal_errors(model: Model, latents: Arrays, output: Path, gamma: float) -> Dict[str, float]:
     """Difference of each group's traversal, the other group held at the first sample's latents."""
     errors = {}
     for g, group in enumerate(model.groups):
@@ -180,7 +179,7 @@ def _encoder_errors(run: Run, output: Path, names: Sequence[str]) -> Dict[str, f
             for group, z in zip(run.model.groups, expected)}
 
 
-def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int) -> Latents:
+def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int) -> Arrays:
     """Latents of the work folder's images by Python's sampler, after `steps` steps without noise, in whole calls."""
     about = exported.about["inference_lite"]
     sampler = cells.load_sampler(run.config, model, cells.saved_checkpoint(run), about["steps"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, List, Sequence
+from typing import List, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from dgn.figures.animation import save_animation
 from dgn.figures.grids import with_grid
 from dgn.figures.pictures import SAMPLES_NOTES
 from dgn.figures.sheet import save_sheet
-from dgn.nets.model import Decoded
+from dgn.nets.model import Decode, Decoded
 from dgn.nets.model import rows as rows_of
 
 FRAMES = 10  # of a clip in one row, at most
@@ -99,7 +99,7 @@ def samples(path: Path, clips: np.ndarray, trained: int, prior: str) -> List[Pat
     return [sheet, save_animation(path.with_suffix(".gif"), [list(clips)])]
 
 
-def first_frames(decode: Callable[..., Decoded]) -> Callable[..., Decoded]:
+def first_frames(decode: Decode) -> Decode:
     """The decoder of a video model as one of images: (Z_0^a, Z_0^g) -> the first frames, clips of one frame."""
     def decode_first(*latents: np.ndarray) -> Decoded:
         return Decoded(*(np.asarray(field)[:, 0] for field in decode(*latents)))

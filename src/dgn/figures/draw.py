@@ -25,7 +25,7 @@ import numpy as np
 from dgn.data.clips import class_and_person
 from dgn.data.source import Source, clip_lengths
 from dgn.figures import bases, clips, pictures, sheet
-from dgn.nets.model import Decoded, Latents, rows, state_sizes
+from dgn.nets.model import Decode, Decoded, Latents, rows, state_sizes
 from dgn.randomness import generator
 from dgn.run import Run
 
@@ -177,7 +177,7 @@ def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents: Se
             pictures.recombination(folder / "recombination.png", decode, images, z_app, z_geo, EXCHANGE)]
 
 
-def _deformable_bases(folder: Path, decode: bases.Decode, sizes: Sequence[int], face: np.ndarray,
+def _deformable_bases(folder: Path, decode: Decode, sizes: Sequence[int], face: np.ndarray,
                       gamma: float) -> List[Path]:
     """Fig. 3 to 5. sizes: dimensions of Z^a and Z^g; face: (d_a,), the fixed Z^a of the geometric bases."""
     appearance = bases.rank(decode, [None, None], 0, sizes, gamma)

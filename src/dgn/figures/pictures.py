@@ -8,10 +8,10 @@ from typing import List, Sequence
 import numpy as np
 
 from dgn.figures import bases
-from dgn.figures.bases import STEPS, Decode
+from dgn.figures.bases import STEPS
 from dgn.figures.grids import with_grid, with_name
 from dgn.figures.sheet import save_images, save_sheet
-from dgn.nets.model import Decoded
+from dgn.nets.model import Decode, Decoded
 
 APPEARANCE, GEOMETRY = "Z\u1d43", "Z\u1d4d"  # with a superscript a, g
 ROWS, APPLIED = 6, 3  # dimensions of a picture of bases; of appearance in that of applied bases

@@ -16,9 +16,8 @@ from mindspore import Tensor, nn, ops
 
 from dgn.data.source import evenly_spaced
 from dgn.inference.jacobian import gauss_newton
-from dgn.nets.model import Decoded, Model, apply, state_sizes
+from dgn.nets.model import Decode, Decoded, Model, apply, state_sizes
 
-Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
 SAMPLES = 40  # at which the effect is measured
 VALUES = SAMPLES * 64 * 64  # pixels of these samples, at most: fewer large ones
 

@@ -78,9 +78,9 @@ class _Batch(NamedTuple):
 
 
 def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: Optional[np.ndarray], given: Optional[Given],
-             batch_size: int, padded: bool = False) -> Iterator[_Batch]:
+             batch_size: int, padded: bool) -> Iterator[_Batch]:
     """Batches of equal size; a smaller last one is padded with its first sample, as another size would be compiled
-    again."""
+    again. padded: also a single one."""
     given = given or {}
     for group in groups:
         if not group.sampled and group.name not in given:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import mindspore as ms
 import numpy as np
@@ -17,6 +17,9 @@ class Decoded(NamedTuple):
     image: Tensor  # (N, C, H, W) in [0, 1], after the warp
     appearance: Optional[Tensor] = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
     displacement: Optional[Tensor] = None  # (N, 2, H, W) in pixels: (dx, dy)
+
+
+Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
 
 
 def present(decoded: Decoded) -> List[np.ndarray]:
