@@ -10,16 +10,9 @@ from mindspore import Tensor, nn
 
 from dgn import config as cfg
 from dgn.errors import UserError
+from dgn.inference import langevin
 from dgn.inference.energy import full_mask
-from dgn.inference.langevin import (
-    Arrays,
-    Langevin,
-    Tensors,
-    draw_noise,
-    make_energy,
-    make_sampler,
-    random_latents,
-)
+from dgn.inference.langevin import Arrays, Langevin, Tensors
 from dgn.nets.build import make_model
 from dgn.nets.encoder import StartEncoder
 from dgn.nets.layers import Deconv, Dense
@@ -60,7 +53,7 @@ def load_model(config: cfg.Config, saved: Path) -> Model:
 def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> Langevin:
     """The sampler of a config with `steps` steps in its graph, and the preconditioner of the checkpoint, if it has
     one."""
-    sampler = make_sampler(make_energy(model, config), config, steps)
+    sampler = langevin.make_sampler(langevin.make_energy(model, config), config, steps)
     checkpoint.load_preconditioner(saved, sampler.preconditioner)
     return sampler
 
@@ -131,7 +124,8 @@ class Example(NamedTuple):
 def example(model: Model, count: int, steps: int) -> Example:
     """Inputs of `count` samples for `steps` Langevin steps."""
     images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
-    return Example(images, random_latents(model, count, 0, "export"), draw_noise(model, steps, count, 1, "export"))
+    return Example(images, langevin.random_latents(model, count, 0, "export"),
+                   langevin.draw_noise(model, steps, count, 1, "export"))
 
 
 def inference(config: cfg.Config, saved: Path, steps: int) -> Inference:
