@@ -15,8 +15,9 @@ import signal
 import socket
 import sys
 import time
+from contextlib import contextmanager
 from importlib import metadata
-from typing import Optional
+from typing import Iterator, Optional
 
 from dgn import machine, numerics
 from dgn.config import Numerics
@@ -177,22 +178,21 @@ def available(name: str) -> bool:
         return bool(check() if check else ms.hal.is_available(name))  # older versions lack the first
 
 
-class silenced:
+@contextmanager
+def silenced() -> Iterator[None]:
     """Sends what MindSpore writes to the two standard streams within the block to nowhere."""
-
-    def __enter__(self) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.saved = [os.dup(1), os.dup(2)]
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-
-    def __exit__(self, *_) -> None:
-        for number, saved in zip((1, 2), self.saved):
-            os.dup2(saved, number)
-            os.close(saved)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        for number, stream in zip((1, 2), saved):
+            os.dup2(stream, number)
+            os.close(stream)
 
 
 def versions() -> dict:

@@ -21,7 +21,7 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.files import expanded, sha256, write_json, write_text
 from dgn.inference import unseen
-from dgn.inference.axes import axes_samples, principal_axes, rotate
+from dgn.inference.axes import principal_axes, rotate
 from dgn.inference.energy import TotalEnergy, full_mask
 from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_sampler
@@ -40,6 +40,7 @@ from dgn.training.start import Options as EncoderOptions
 from dgn.training.start import load_start, pairs_of, save_start, train_encoder
 
 ENCODER_DESCENT_STEPS = 50  # of the chains on whose ends an encoder is trained
+AXES_SAMPLES = 200  # chains, about, of which principal axes take evenly spaced ones
 PRIORS = ("fitted", "prior")  # that samples are drawn from
 START = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
 
@@ -262,7 +263,8 @@ def along_principal_axes(run: Run) -> Run:
     assert saved is not None
     rotations = checkpoint.read_axes(saved)
     if not rotations:
-        axes = principal_axes(model, run.bank.read(axes_samples(model, len(run.bank))))
+        some = np.arange(0, len(run.bank), max(len(run.bank) // AXES_SAMPLES, 1))  # all may exceed the memory
+        axes = principal_axes(model, run.bank.read(some))
         rotations = {group.name: own.directions for group, own in zip(model.groups, axes) if own is not None}
         checkpoint.save_axes(saved, rotations)
     rotate(model, rotations)

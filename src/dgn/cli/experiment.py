@@ -20,18 +20,12 @@ from dgn.cli import PRIOR, above_zero, add_config, add_device, add_run, crop, na
 from dgn.errors import Interrupted
 
 Keywords = Dict[str, Any]
-
-
-class Option(NamedTuple):
-    """The arguments of `argparse.ArgumentParser.add_argument`."""
-
-    names: Tuple[str, ...]
-    settings: Keywords
+Option = Tuple[Tuple[str, ...], Keywords]
 
 
 def option(*names: str, **settings: Any) -> Option:
-    """An option; its dest is the keyword of the experiment's function."""
-    return Option(names, settings)
+    """An option as `add_argument` takes it; its dest is the keyword of the experiment's function."""
+    return names, settings
 
 
 class Experiment(NamedTuple):
@@ -152,8 +146,8 @@ EXPERIMENTS: Dict[str, Experiment] = {
                     "with a neutral face"),
         option("--steps", type=positive,
                help="infer anew by so many Langevin steps (default: continue the chains of the training)"),
-        option("--descent-steps", type=positive, default=100, help="steps without noise thereafter (default "
-                                                                   "%(default)s)")], data=MOVED),
+        option("--descent-steps", type=positive, default=100,
+               help="steps without noise thereafter (default %(default)s)")], data=MOVED),
 }
 
 

@@ -46,19 +46,14 @@ def group_axes(generate: Callable[[np.ndarray], np.ndarray], latents: np.ndarray
 def principal_axes(model: Model, latents: Sequence[np.ndarray]) -> List[Optional[Axes]]:
     """Principal axes of each latent group; None for one that is not sampled.
 
-    latents: (n, d) of each group, of which those at `axes_samples` are used. The output of a group is that of its
-    branch: appearance, displacement, or a plain model's image. The axes of clips are those of Z_0, at the first frame.
+    latents: (n, d) of each group; evenly spaced ones are used, at most 40. The output of a group is that of its branch:
+    appearance, displacement, or a plain model's image. The axes of clips are those of Z_0, at the first frame.
     """
     axes: List[Optional[Axes]] = []
-    chosen = axes_samples(model, len(latents[0]))
+    chosen = evenly_spaced(len(latents[0]), min(SAMPLES, max(VALUES // model.size ** 2, 4)))
     for group, branch, z, size in zip(model.groups, model.branches, latents, state_sizes(model)):
         axes.append(group_axes(functools.partial(_output, branch), z[chosen, :size]) if group.sampled else None)
     return axes
-
-
-def axes_samples(model: Model, count: int) -> np.ndarray:
-    """Indices of the samples, of `count`, at which principal axes are measured: evenly spaced, at most 40."""
-    return evenly_spaced(count, min(SAMPLES, max(VALUES // model.size ** 2, 4)))
 
 
 def _output(branch: nn.Cell, z: np.ndarray) -> np.ndarray:
