@@ -67,7 +67,7 @@ def draw(run: Run, folder: Union[str, Path, None] = None, gamma: Optional[float]
 
 def draw_data(source: Source, folder: Path) -> Path:
     """Writes data.png: the first samples of a source as the training reads them; of clips, frames of the first ones."""
-    chosen = np.arange(min(DATA_IMAGES, len(source)))
+    chosen = source.first(DATA_IMAGES)
     if len(source.shape) == 4:
         return clips.data(folder / "data.png", source, chosen[:CLIPS])
     names = source.files(chosen) or [""] * len(chosen)
