@@ -12,7 +12,7 @@ assigned to the group of factors for which a random forest uses it more; and an 
 the factors (dgn.evaluation.oracle), an upper bound.
 
 Langevin dynamics returns a posterior sample, an encoder the posterior's mean. Reconstructions use these as they are;
-measures of the latents follow DESCENT_STEPS noiseless steps. Training images are reconstructed from their chains.
+measures of the latents follow 100 noiseless steps. Training images are reconstructed from their chains.
 Options of the recipe that only Langevin dynamics or the deformable model has (training.reinit_appearance,
 inference.restart_every ...) act where they exist.
 
