@@ -15,12 +15,13 @@ import signal
 import socket
 import sys
 import time
+from contextlib import contextmanager
 from importlib import metadata
-from typing import Optional
+from typing import Iterator, Optional
 
 from dgn import machine, numerics
 from dgn.config import Numerics
-from dgn.errors import RunFailed, UserError
+from dgn.errors import RunFailed, UserError, first_line
 
 MINDSPORE = (2, 7, 2), (2, 11)  # from, below
 NUMPY_BELOW = 2
@@ -39,11 +40,11 @@ def check_versions() -> None:
     remedy = (f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which makes its own "
               ".venv")
     try:
-        found = metadata.version("mindspore")
+        version = metadata.version("mindspore")
     except metadata.PackageNotFoundError:
         raise UserError(f"MindSpore {wanted} is needed and none is installed: {remedy}") from None
-    if not MINDSPORE[0] <= tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < MINDSPORE[1]:
-        raise UserError(f"MindSpore {wanted} is needed, {found} is installed: {remedy}")
+    if not MINDSPORE[0] <= tuple(int(part) for part in re.findall(r"\d+", version)[:3]) < MINDSPORE[1]:
+        raise UserError(f"MindSpore {wanted} is needed, {version} is installed: {remedy}")
     numpy_version = metadata.version("numpy")
     if int(numpy_version.split(".")[0]) >= NUMPY_BELOW:
         raise UserError(f"MindSpore {wanted} computes wrongly with NumPy {numpy_version}: install numpy>=1.25,<2; "
@@ -110,8 +111,8 @@ def import_mindspore() -> None:
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"MindSpore cannot be imported: {reason}; dgn doctor shows what is missing") from None
+        raise UserError(f"MindSpore cannot be imported: {first_line(error)}; dgn doctor shows what is "
+                        "missing") from None
     if not loaded:
         gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
 
@@ -148,7 +149,7 @@ def _join() -> None:
     try:
         communication.init()
     except RuntimeError as error:
-        raise RunFailed(f"the processes do not connect: {str(error).strip().splitlines()[0]}") from None
+        raise RunFailed(f"the processes do not connect: {first_line(error)}") from None
     finally:
         signal.signal(signal.SIGINT, previous)
 
@@ -177,22 +178,21 @@ def available(name: str) -> bool:
         return bool(check() if check else ms.hal.is_available(name))  # older versions lack the first
 
 
-class silenced:
+@contextmanager
+def silenced() -> Iterator[None]:
     """Sends what MindSpore writes to the two standard streams within the block to nowhere."""
-
-    def __enter__(self) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.saved = [os.dup(1), os.dup(2)]
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-
-    def __exit__(self, *_) -> None:
-        for number, saved in zip((1, 2), self.saved):
-            os.dup2(saved, number)
-            os.close(saved)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        for number, stream in zip((1, 2), saved):
+            os.dup2(stream, number)
+            os.close(stream)
 
 
 def versions() -> dict:

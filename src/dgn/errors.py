@@ -23,6 +23,11 @@ class RunFailed(Exception):
     exit_code = 1
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type if it has none: MindSpore's messages have many."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class Interrupted(Exception):
     """Ctrl-C (or SIGTERM): the position is saved in `checkpoint`."""
 

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from dgn.errors import first_line
+
 CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest")  # since CANN 8.5, and before
 CANN_MODULES = {"te": "te", "attr": "attrs", "Cython": "cython", "decorator": "decorator", "cffi": "cffi",
                 "pathlib2": "pathlib2", "requests": "requests", "absl": "absl-py"}  # module: package
@@ -52,8 +54,8 @@ class Attempt(NamedTuple):
 def accelerators() -> List[str]:
     """Devices whose driver is on this machine, by their device files; MindSpore loads its GPU library only with
     CUDA_HOME."""
-    found = ["Ascend"] if glob.glob("/dev/davinci[0-9]*") else []
-    return found + (["GPU"] if glob.glob("/dev/nvidia[0-9]*") and os.environ.get("CUDA_HOME") else [])
+    devices = ["Ascend"] if glob.glob("/dev/davinci[0-9]*") else []
+    return devices + (["GPU"] if glob.glob("/dev/nvidia[0-9]*") and os.environ.get("CUDA_HOME") else [])
 
 
 def attempt(name: str, check: bool = False) -> Attempt:
@@ -62,16 +64,16 @@ def attempt(name: str, check: bool = False) -> Attempt:
     environment["GLOG_v"] = "2"
     command = [sys.executable, "-c", _ATTEMPT.format(name=name, check=check)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
                               env=environment)
     except subprocess.TimeoutExpired:
         return Attempt(False, (f"no answer within {TIMEOUT} s",), ())
-    output = tuple(line for line in done.stdout.splitlines() if line.strip() and not _LOG.match(line))
-    failed = done.returncode != 0 or any(_FAILED in line for line in output)
-    reasons = messages(name, f"{done.stdout}\n{done.stderr}")
+    output = tuple(line for line in result.stdout.splitlines() if line.strip() and not _LOG.match(line))
+    failed = result.returncode != 0 or any(_FAILED in line for line in output)
+    reasons = messages(name, f"{result.stdout}\n{result.stderr}")
     if failed and not reasons:
-        last = done.stderr.strip().splitlines()[-1:]
-        reasons = tuple(last or [f"the process ended with exit code {done.returncode}"])
+        last = result.stderr.strip().splitlines()[-1:]
+        reasons = tuple(last or [f"the process ended with exit code {result.returncode}"])
     return Attempt(not failed, reasons, output)
 
 
@@ -133,7 +135,7 @@ def unusable(modules: Sequence[str]) -> List[Tuple[str, str]]:
         try:
             importlib.import_module(name)
         except Exception as error:  # ImportError, OSError of a shared library, whatever a broken package raises
-            failed.append((name, (str(error).splitlines() or ["no message"])[0]))
+            failed.append((name, first_line(error)))
     return failed
 
 
@@ -173,8 +175,13 @@ def msrun() -> Optional[Path]:
 
 
 def compiler() -> Optional[str]:
+    """The C++ compiler that builds the kernels: $CXX, g++ or clang++."""
+    return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+
+
+def compiler_version() -> Optional[str]:
     """The first line of the C++ compiler's --version."""
-    name = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    name = compiler()
     return next(iter(run((name, "--version"))), None) if name else None
 
 

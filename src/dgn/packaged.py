@@ -14,10 +14,9 @@ import shutil
 from pathlib import Path
 from typing import List
 
-import numpy as np
-
 from dgn import recipe
 from dgn.config import changed
+from dgn.data.source import evenly_spaced
 from dgn.errors import UserError
 from dgn.files import disk_errors, new_folder, sha256, write_json, write_text
 from dgn.nets.build import make_model
@@ -84,7 +83,7 @@ def make(run: RunFolder, output: Path) -> int:
     for path in output.rglob("*.ckpt"):
         path.chmod(0o644)  # MindSpore's are readable for their owner alone
     records = run.records()
-    few = [records[k] for k in np.unique(np.linspace(0, len(records) - 1, min(RECORDS, len(records))).astype(int))]
+    few = [records[k] for k in evenly_spaced(len(records), RECORDS)]
     write_text(output / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in few))
     results = run.measures()
     if "provenance" in results:

@@ -40,7 +40,7 @@ from dgn.training.start import Options as EncoderOptions
 from dgn.training.start import load_start, pairs_of, save_start, train_encoder
 
 ENCODER_DESCENT_STEPS = 50  # of the chains on whose ends an encoder is trained
-AXES_SAMPLES = 200  # chains of which some are used for principal axes
+AXES_SAMPLES = 200  # chains, about, of which principal axes take evenly spaced ones
 PRIORS = ("fitted", "prior")  # that samples are drawn from
 START = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
 
@@ -110,7 +110,7 @@ class Run:
         chains = self.chains(self.default_steps(use_encoder) if steps is None else steps, descent_steps, seed)
         if not isinstance(images, Source):
             return self.infer_batch(images, chains, use_encoder=use_encoder)
-        everyone, given = np.arange(len(images)), given_latents(self.model.groups, images)
+        everyone, given = images.first(), given_latents(self.model.groups, images)
         return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
 
     def infer_batch(self, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
@@ -144,12 +144,12 @@ class Run:
         """Latents of the training samples at `indices` (default: all, in order): their chains after so many further
         steps without noise, which lead to a mode of the posterior. For a run with an encoder: its means."""
         source = self.sources.train if indices is None else Subset(self.sources.train, indices)
-        everyone, images = np.arange(len(source)), source.read(np.arange(len(source)))
         if self.encoder is not None:
             return self.infer(source)
+        everyone = source.first()
         chains = self.bank.read(everyone if indices is None else indices)
         given = dict(zip((group.name for group in self.model.groups), chains))
-        return self.infer_batch(images, self.chains(0, descent_steps), source.mask(everyone), given)
+        return self.infer_batch(source.read(everyone), self.chains(0, descent_steps), source.mask(everyone), given)
 
     def energy(self, images: np.ndarray, latents: Arrays, mask: Optional[np.ndarray] = None) -> np.ndarray:
         """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,)."""
@@ -183,10 +183,11 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_sampler(make_energy(model, config), config)
-    checkpoint.load_model(saved, model, sampler.preconditioner)
+    checkpoint.load_model(saved, model)
+    checkpoint.load_preconditioner(saved, sampler.preconditioner)
     if encoder is not None:
         checkpoint.load(saved, {"encoder": encoder})
-    trained_on = checkpoint.read_state(saved)["images"]
+    trained_on = checkpoint.read_state(saved, "images")["images"]
 
     def open_them() -> Sources:
         opened = sources or open_sources(config.data, held_out_files(folder.path))
@@ -234,7 +235,7 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
     axes beside the model as it was trained, its folder the distribution of its latents (dgn.inference.fitted).
     """
     if group.is_first and sources.held_out is not None and not checkpoint.listed(folder.checkpoints):
-        held_out = sources.held_out.files(np.arange(len(sources.held_out)))
+        held_out = sources.held_out.files(sources.held_out.first())
         if held_out is not None:
             write_json(folder.path / HELD_OUT, held_out)
 
@@ -243,13 +244,11 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
         return Run(folder, fitted.checkpoint, trainer.model, trainer.sampler, trainer.encoder, fitted.bank,
                    lambda: sources)
 
-    report = None
-    if after_epoch is not None:
-        callback = after_epoch
+    def report(fitted: Fitted, done: int) -> None:
+        if after_epoch:
+            after_epoch(as_run(fitted), done)
 
-        def report(fitted: Fitted, done: int) -> None:
-            callback(as_run(fitted), done)
-    run = as_run(fit(folder, config, sources.train, report, group))
+    run = as_run(fit(folder, config, sources.train, report if after_epoch else None, group))
     newest = run.checkpoint
     if group.is_first and newest is not None:
         if run.encoder is None and not run.model.frames:  # an encoder's outputs and the states of clips are not rotated
@@ -264,10 +263,13 @@ def along_principal_axes(run: Run) -> Run:
     assert saved is not None
     rotations = checkpoint.read_axes(saved)
     if not rotations:
-        axes = principal_axes(model, run.bank.read(np.arange(0, len(run.bank), max(len(run.bank) // AXES_SAMPLES, 1))))
+        some = np.arange(0, len(run.bank), max(len(run.bank) // AXES_SAMPLES, 1))  # all may exceed the memory
+        axes = principal_axes(model, run.bank.read(some))
         rotations = {group.name: own.directions for group, own in zip(model.groups, axes) if own is not None}
         checkpoint.save_axes(saved, rotations)
-    rotate(model, rotations, run.sampler.preconditioner)
+    rotate(model, rotations)
+    if run.sampler.preconditioner is not None:
+        run.sampler.preconditioner.rotate(rotations)
     return replace(run, bank=LatentBank.open(saved, model.groups, rotations=rotations))
 
 
@@ -330,7 +332,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
     folder.change_config(config)
     sources = open_sources(config.data, held_out_files(path))
     saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
-    if saved and checkpoint.read_state(saved)["epoch"] >= config.training.epochs:
+    if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)
         return open_run(path, sources)
     check_sources(sources)

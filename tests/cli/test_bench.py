@@ -37,11 +37,14 @@ def test_parts_are_the_default_and_have_times_ratios_and_share(tmp_path, capsys)
     assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in stored["seconds"].values())
 
 
-def test_parts_of_clips(capsys):
-    clips = ["data.frames=3", "model.network=table5", "model.alpha=2"]
-    assert bench("parts", "--batch", 1, "--steps", 1, "--rounds", 1, settings=clips) == 0
+@pytest.mark.parametrize("settings, part", [
+    (("model.network=table5", "model.alpha=2"), "training step"),
+    (("model.kind=plain", "training.adversarial=minimax", "training.critic_width=2"), "critic step with R1")])
+def test_parts_of_clips(capsys, settings, part):
+    """Of a plain model with two critics, one of single frames."""
+    assert bench("parts", "--batch", 1, "--steps", 1, "--rounds", 1, settings=["data.frames=3", *settings]) == 0
     printed = capsys.readouterr().out
-    assert "batch 1 clips of 3 frames" in printed and "% of a Langevin step; peak memory" in printed
+    assert "batch 1 clips of 3 frames" in printed and "% of a Langevin step; peak memory" in printed and part in printed
 
 
 def test_the_tools_and_their_arguments(capsys):

@@ -12,6 +12,7 @@ import pytest
 from dgn import recipe
 from dgn.__main__ import main
 from dgn.data import faces
+from dgn.data.face_factors import APPEARANCE, GEOMETRY
 from dgn.data.face_surface import Window
 from dgn.data.open import open_sources
 from dgn.errors import UserError
@@ -46,7 +47,7 @@ def test_a_window_shows_what_the_whole_has_there(size):
 
 def test_appearance_moves_no_landmark():
     still = faces.render(FACE, SIZE).landmarks
-    for name in faces.APPEARANCE:
+    for name in APPEARANCE:
         moved = replace(FACE, **{name: 0.9 if getattr(FACE, name) < 0.5 else 0.1})
         np.testing.assert_array_equal(faces.render(moved, SIZE).landmarks, still, err_msg=name)
 
@@ -126,7 +127,7 @@ def test_a_written_folder_holds_pictures_and_their_labels(tmp_path, kind, count)
     row = rows[1]
     stored = cv2.imread(str(tmp_path / "out" / row["file"]))[..., ::-1].transpose(2, 0, 1)
     factors = faces.Factors(**{name: int(row[name]) if name == "identity" else float(row[name]) for name in
-                               (*faces.APPEARANCE, *faces.GEOMETRY, "identity")})
+                               (*APPEARANCE, *GEOMETRY, "identity")})
     np.testing.assert_array_equal(stored, grey_values(faces.render(factors, 16).image))
     with pytest.raises(UserError, match="not empty"):
         faces.write_folder(tmp_path / "out", kind, 3, 16, seed=1)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn.data.faces import APPEARANCE, render
+from dgn.data.face_factors import APPEARANCE
+from dgn.data.faces import render
 from dgn.data.open import open_sources
 from dgn.evaluation.evaluate import evaluate, summary
 from dgn.nets.model import Decoded

@@ -14,8 +14,9 @@ from PIL import Image
 import dgn
 from dgn import recipe
 from dgn.__main__ import main
-from dgn.data.clips import strip
 from dgn.data.face_clips import FaceClips, write_clips
+from dgn.data.frames import strip
+from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
 from dgn.experiments import recognition, recombination, sampling, shape
@@ -337,7 +338,7 @@ def test_an_appearance_that_does_not_change_is_recognised_by_itself(videos, rng)
     np.testing.assert_array_equal(found["pixels"], clips)
 
 
-class Clips:
+class Clips(Source):
     """A source of an array."""
 
     def __init__(self, clips):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 
 import mindspore as ms
@@ -87,6 +88,16 @@ def test_damage_is_found_and_the_one_before_used(state, harm, reason, caplog):
     assert second.name in caplog.text and reason in caplog.text
     save(state, 2)
     assert checkpoint.newest_whole(state[2]) == second  # written anew in its place
+
+
+@pytest.mark.parametrize("text, reason", [
+    ("[1]", "it holds no keys and values"), ("{", "Expecting"), ('{"step": 0}', "epoch is None"),
+    ('{"epoch": "1"}', "epoch is '1'")])
+def test_a_state_that_was_changed_together_with_its_manifest_is_reported(state, text, reason):
+    saved = save(state, 1)
+    (saved / "state.json").write_text(text)
+    with pytest.raises(UserError, match=rf"state\.json is not as it was written \({re.escape(reason)}.*\); restore it"):
+        checkpoint.read_state(saved, "epoch")
 
 
 def test_no_usable_checkpoint_is_reported(state):

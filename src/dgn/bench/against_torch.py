@@ -16,9 +16,10 @@ from dgn.errors import UserError
 from dgn.nets.model import Model
 
 
-def programs(model: Model, options: cfg.Model, x: np.ndarray, steps: int, step_size: float,
-             sigma: float = 1.0) -> Dict[str, Callable[[], Any]]:
-    """Both programs on the weights of `model`, a DeformableGenerator, each a function that runs `steps` steps.
+def programs(model: Model, options: cfg.Model, x: np.ndarray, steps: int,
+             step_size: float) -> Dict[str, Callable[[], Any]]:
+    """Both programs on the weights of `model`, a DeformableGenerator, each a function that runs `steps` steps at sigma
+    1.
 
     Raises UserError if PyTorch is not installed, or if the model has an option that these programs do not have.
     """
@@ -68,7 +69,7 @@ def programs(model: Model, options: cfg.Model, x: np.ndarray, steps: int, step_s
         return F.grid_sample(image, source.permute(0, 2, 3, 1), padding_mode="border", align_corners=True)
 
     def energy(image, z):
-        return ((data - image) ** 2).sum() / (2 * sigma ** 2) + 0.5 * (z ** 2).sum()
+        return ((data - image) ** 2).sum() / 2 + 0.5 * (z ** 2).sum()
 
     def updated(z, gradient):
         return (z - step_size ** 2 / 2 * gradient + step_size * torch.randn_like(z)).detach()

@@ -9,9 +9,10 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import device
+from dgn.checks.reference import Gradients
 from dgn.config import Config, changed
 from dgn.inference.energy import full_mask
-from dgn.inference.langevin import as_tensors, draw_noise, make_energy, make_sampler
+from dgn.inference.langevin import as_tensors, draw_noise, make_energy, make_sampler, random_latents
 from dgn.nets.build import make_critics
 from dgn.nets.model import Model
 from dgn.nets.warp import make_warp
@@ -22,17 +23,6 @@ from dgn.training.optim import GradientStep, adam
 
 Call = Callable[[], Any]
 RATE = 1e-12  # learning rate: the weights stay as they are
-
-
-class _Backward(nn.Cell):
-    """(inputs of a Cell, gradient with respect to its output) -> gradients with respect to its inputs."""
-
-    def __init__(self, net: nn.Cell) -> None:
-        super().__init__()
-        self.net, self.gradient = net, ops.GradOperation(get_all=True, sens_param=True)
-
-    def construct(self, *inputs_and_dout: Tensor) -> Tuple[Tensor, ...]:
-        return self.gradient(self.net)(*inputs_and_dout)
 
 
 def waiting(net: nn.Cell, *inputs: Tensor) -> Call:
@@ -66,6 +56,12 @@ def batch_inputs(config: Config, x: np.ndarray) -> Tuple[Tensor, Tensor, Tensor]
     return (*as_tensors((x, full_mask(len(x), whole_mask(config, len(x))))), ms.Tensor(1.0, ms.float32))
 
 
+def chosen_frames(model: Model, count: int) -> Tuple[Tensor, ...]:
+    """What critics and actor take besides images: of clips 1 for the first frame of each, (count, F); see
+    dgn.training.adversarial.views."""
+    return as_tensors([np.eye(1, model.frames, dtype=np.float32).repeat(count, 0)] if model.frames else [])
+
+
 def sampler(model: Model, config: Config, x: np.ndarray, steps: int) -> Call:
     """`steps` Langevin steps of a batch."""
     noise = draw_noise(model, steps, len(x), 0, "bench")
@@ -76,7 +72,7 @@ def sampler(model: Model, config: Config, x: np.ndarray, steps: int) -> Call:
 
 def training_step(model: Model, config: Config, x: np.ndarray) -> Call:
     """One optimizer step of the generators on a batch (Eq. 9)."""
-    latents = tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench"))
+    latents = random_latents(model, len(x), 0, "bench")
     objective = MeanEnergy(make_energy(model, config), config.training.mean_displacement_weight)
     step = GradientStep(objective, adam(model.trainable_params()))
     return waiting(step, ms.Tensor(RATE, ms.float32), *batch_inputs(config, x), *as_tensors(latents))
@@ -85,9 +81,9 @@ def training_step(model: Model, config: Config, x: np.ndarray) -> Call:
 def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarray) -> Dict[str, Call]:
     """A step of the critic with each kind of convolution, without R1 and, if the config has it, with it; and a step of
     the actor, which takes the place of the training step (Eq. 22)."""
-    latents = as_tensors(tuple(n[0] for n in draw_noise(model, 1, len(x), 0, "bench")))
-    rate, images = ms.Tensor(RATE, ms.float32), ms.Tensor(x)
-    fake = model(*latents)[0]
+    latents = as_tensors(random_latents(model, len(x), 0, "bench"))
+    rate, frames = ms.Tensor(RATE, ms.float32), chosen_frames(model, len(x))
+    images = ms.Tensor(x), model(*latents)[0], *frames
     penalties = {"critic step": 0.0}
     if config.training.r1_weight > 0:
         penalties["critic step with R1"] = config.training.r1_weight
@@ -96,10 +92,10 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
         for name, r1_weight in penalties.items():
             critics = Critics(make_critics(changed(config, model={"deconv": kind}), model), r1_weight)
             step = GradientStep(critics, adam(critics.trainable_params()))
-            calls[f"{name}, {kind}"] = waiting(step, rate, images, fake)
+            calls[f"{name}, {kind}"] = waiting(step, rate, *images)
     trainer = make_trainer(changed(config, training={"micro_batches": 1}), model)
     actor = trainer.generator.whole  # type: ignore[attr-defined]
-    return {**calls, "actor step": waiting(actor, rate, *batch_inputs(config, x), *latents, *latents)}
+    return {**calls, "actor step": waiting(actor, rate, *batch_inputs(config, x), *latents, *latents, *frames)}
 
 
 def generators(model: Model, batch: int, rng: np.random.Generator) -> Dict[str, Call]:
@@ -110,7 +106,7 @@ def generators(model: Model, batch: int, rng: np.random.Generator) -> Dict[str, 
         z = ms.Tensor(rng.standard_normal((batch, *group.shape), np.float32))
         dout = ms.Tensor(rng.standard_normal(branch(z).shape, np.float32))
         calls[f"{name}, forward"] = waiting(branch, z)
-        calls[f"{name}, forward and to the latents"] = waiting(_Backward(branch), z, dout)
+        calls[f"{name}, forward and to the latents"] = waiting(Gradients(branch), z, dout)
     return calls
 
 
@@ -122,7 +118,7 @@ def recurrence(model: Model, batch: int, frames: int, rng: np.random.Generator) 
         z = ms.Tensor(rng.standard_normal((batch, branch.length(frames)), np.float32))
         latents = getattr(branch, "latents", branch)
         dout = ms.Tensor(rng.standard_normal(latents(z).shape, np.float32))
-        parts.append(waiting(_Backward(latents), z, dout))
+        parts.append(waiting(Gradients(latents), z, dout))
     return lambda: [part() for part in parts]
 
 
@@ -137,7 +133,7 @@ def warps(kinds: Sequence[str], shape: Tuple[int, int, int], rng: np.random.Gene
     for kind in kinds:
         net = make_warp(kind, size, size)
         calls[f"warp {kind}, forward"] = waiting(net, image, displacement)
-        calls[f"warp {kind}, forward and both gradients"] = waiting(_Backward(net), image, displacement, dout)
+        calls[f"warp {kind}, forward and both gradients"] = waiting(Gradients(net), image, displacement, dout)
     return calls
 
 

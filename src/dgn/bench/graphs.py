@@ -11,7 +11,7 @@ from mindspore import Tensor, nn
 from mindspore.common.api import _cell_graph_executor
 from mindspore.train import mind_ir_pb2
 
-from dgn.bench.calls import batch_inputs, random_images
+from dgn.bench.calls import batch_inputs, chosen_frames, random_images
 from dgn.config import Config
 from dgn.inference.langevin import as_tensors, draw_noise
 from dgn.nets.build import make_model
@@ -49,8 +49,9 @@ def training_graphs(config: Config, batch: int) -> Iterator[Tuple[str, Graph]]:
     yield "decoder", (model, latents)
     yield f"sampler, {trainer.sampler.steps} steps", (trainer.sampler, (*inputs, *latents, *as_tensors(noise)))
     if isinstance(trainer, Adversarial):
-        images = (inputs[0], model(*latents)[0])
-        yield from _step_graphs("actor step", trainer.generator, (*inputs, *latents, *latents))
+        frames = chosen_frames(model, batch)
+        images = (inputs[0], model(*latents)[0], *frames)
+        yield from _step_graphs("actor step", trainer.generator, (*inputs, *latents, *latents, *frames))
         yield from _step_graphs("critic step with R1", trainer.critic_with_r1, images)
         if trainer.critic_without_r1 is not None:
             yield from _step_graphs("critic step", trainer.critic_without_r1, images)

@@ -24,7 +24,7 @@ from dgn.bench.memory import peak_memory
 from dgn.config import Config
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed
-from dgn.inference.langevin import draw_noise
+from dgn.inference.langevin import draw_noise, random_latents
 from dgn.nets.build import make_model
 from dgn.nets.layers import parameter_count
 from dgn.training.build import make_trainer
@@ -41,7 +41,7 @@ def iteration(config: Config, group: ProcessGroup, rounds: int) -> Result:
     trainer = make_trainer(config, model, group)
     share, rng = config.training.batch_size // group.size, np.random.default_rng(group.rank)
     x, mask = random_images(config, model, share, rng), whole_mask(config, share)
-    latents = tuple(z[0] for z in draw_noise(model, 1, share, 0, "bench", group.rank))
+    latents = random_latents(model, share, 0, "bench", group.rank)
 
     def step() -> None:
         noise = draw_noise(model, trainer.draws, share, 0, "bench noise", group.rank)
@@ -103,13 +103,13 @@ def msrun(count: int, words: Sequence[str]) -> None:
         path = f"{launcher.parent}{os.pathsep}{os.environ['PATH']}"  # msrun starts the program named python there
         environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                        "DGN_THREADS": "1"}
-        done = subprocess.run([str(launcher), f"--worker_num={count}", f"--local_worker_num={count}",
+        result = subprocess.run([str(launcher), f"--worker_num={count}", f"--local_worker_num={count}",
                                "--master_addr=127.0.0.1", f"--master_port={port}", "--join=True",
                                f"--log_dir={scratch}", program, *words], env=environment, capture_output=True,
                               text=True)
-        if done.returncode:
+        if result.returncode:
             logs = [line for log in sorted(Path(scratch).glob("worker_*.log")) for line in log.read_text().splitlines()]
-            messages = ([line for line in logs if line.startswith("dgn: ")] or done.stderr.strip().splitlines()[-1:]
+            messages = ([line for line in logs if line.startswith("dgn: ")] or result.stderr.strip().splitlines()[-1:]
                         or ["no message"])
             raise RunFailed(f"{count} processes failed: {messages[0].removeprefix('dgn: ')}")
 

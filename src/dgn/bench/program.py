@@ -22,7 +22,7 @@ from dgn.export.lite2 import mindir1
 from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference import langevin
 from dgn.nets.build import make_model
-from dgn.nets.model import decode
+from dgn.nets.model import decode, present
 
 BATCHES = (1, 8)
 CALLS, WARM_UP = 50, 5  # of a turn
@@ -66,19 +66,16 @@ def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: P
     portable = cells.portable(config)
     model = cells.fold(make_model(portable))
     groups, sigma = model.groups, cfg.last_sigma(config)
-    z = tuple(noise[0] for noise in langevin.draw_noise(model, 1, batch, 0, "bench"))
-    noise = langevin.draw_noise(model, 1, batch, 1, "bench")
-    images = calls.random_images(config, model, batch, np.random.default_rng(0))
-    sampled = [own for own, group in zip(noise, groups) if group.sampled]
+    example = cells.example(model, batch, 1)
+    (images, z, noise), inputs = example, example.inputs(groups)
     names = [group.name for group in groups]
     sampler = langevin.make_sampler(langevin.make_energy(live, config), config, 1)
     adjoint = AdjointLangevin(langevin.make_sampler(langevin.make_energy(model, portable), portable, 1), sigma)
-    inputs = ["image", *names, *(f"noise_{group.name}" for group in groups if group.sampled)]
-    files.write(model, z, folder / "decoder.mindir", [part for part in decode(live, *z) if part is not None],
+    files.write(model, z, folder / "decoder.mindir", present(decode(live, *z)),
                 rewrite=functools.partial(mindir1.rewrite, inputs=names))
-    files.write(adjoint, [images, *z, *sampled], folder / "inference_lite.mindir",
+    files.write(adjoint, list(inputs.values()), folder / "inference_lite.mindir",
                 langevin.sample(sampler, images, None, sigma, z, noise)[0],
-                rewrite=functools.partial(mindir1.rewrite, inputs=inputs))
+                rewrite=functools.partial(mindir1.rewrite, inputs=list(inputs)))
     for name, values in zip(names, z):
         _save(folder / "latents" / name, np.tile(values, (CALLS, 1)))
         _save(folder / "start" / name, values)
@@ -100,10 +97,10 @@ def _save(folder: Path, values: np.ndarray) -> None:
 def _program(words: Sequence[object]) -> Turn:
     """A turn of the program, which times its own calls."""
     def turn() -> Times:
-        done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
-        times = re.search(r"median ([\d.]+) ms, 95th percentile ([\d.]+) ms", done.stdout)
-        if done.returncode or not times:
-            raise RunFailed(f"{words[0]} failed: {done.stderr.strip()}")
+        result = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+        times = re.search(r"median ([\d.]+) ms, 95th percentile ([\d.]+) ms", result.stdout)
+        if result.returncode or not times:
+            raise RunFailed(f"{words[0]} failed: {result.stderr.strip()}")
         return Times(*map(float, times.groups()))
     return turn
 

@@ -8,6 +8,7 @@ from typing import Iterator, NamedTuple, Sequence
 import numpy as np
 
 from dgn.config import Config
+from dgn.errors import first_line
 
 # Largest relative errors, ||result - expected|| / ||expected||: choices, not measurements on a device. float32 has 24
 # bits; HF32 and TF32 have 11, as float16.
@@ -65,5 +66,4 @@ def guarded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
     try:
         yield from checks
     except Exception as error:  # whatever a device's library raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        yield Check(name, float("inf"), 0.0, f"{type(error).__name__}: {reason}")
+        yield Check(name, float("inf"), 0.0, f"{type(error).__name__}: {first_line(error)}")

@@ -22,7 +22,7 @@ from dgn.inference import langevin
 from dgn.inference.energy import Energy
 from dgn.nets.build import make_model
 from dgn.nets.discriminator import Conv
-from dgn.nets.model import Decoded, Model, decode
+from dgn.nets.model import Decoded, Model, decode, present
 from dgn.training.adversarial import Critic
 
 SAMPLES = 8
@@ -54,7 +54,7 @@ def _model(config: cfg.Config) -> Model:
 
 
 def _latents(model: Model) -> langevin.Arrays:
-    return tuple(noise[0] for noise in langevin.draw_noise(model, 1, SAMPLES, 0, "check"))
+    return langevin.random_latents(model, SAMPLES, 0, "check")
 
 
 def posterior(setup: Setup) -> Iterator[Check]:
@@ -113,12 +113,12 @@ def sixteen_bits(setup: Setup) -> Iterator[Check]:
     """The decoder with 16-bit hidden layers against float32."""
     model = _model(changed(setup.config, model={"precision": "float32"}))
     latents = _latents(model)
-    expected = [part for part in decode(model, *latents) if part is not None]
+    expected = present(decode(model, *latents))
     for precision, tolerance in (("float16", SIXTEEN_BITS), ("bfloat16", BFLOAT16)):
         if precision == "bfloat16" and device.current() != "Ascend":
             continue  # not offered there
         mixed = _model(changed(setup.config, model={"precision": precision}))
-        parts = [part for part in decode(mixed, *latents) if part is not None]
+        parts = present(decode(mixed, *latents))
         yield Check(f"decoder in {precision}", largest_error(parts, expected), tolerance)
 
 
@@ -126,17 +126,16 @@ def export(setup: Setup) -> Iterator[Check]:
     """Decoder and inference as MindIR, loaded again on this device, against the live model."""
     model, steps, sigma = _model(setup.config), 2, cfg.last_sigma(setup.config)
     portable = cells.portable(setup.config)
-    exported, latents = cells.fold(make_model(portable)), _latents(model)
+    exported, example = cells.fold(make_model(portable)), cells.example(model, SAMPLES, steps)
+    images, latents, noise = example
     tolerance = max(files.TOLERANCE, setup.tolerance)
     with tempfile.TemporaryDirectory(dir=files.plain_folder()) as folder:
-        expected = [part for part in decode(model, *latents) if part is not None]
+        expected = present(decode(model, *latents))
         yield Check("decoder.mindir", files.write(exported, latents, Path(folder) / "decoder.mindir", expected),
                     tolerance)
         sampler = langevin.make_sampler(langevin.make_energy(exported, portable), portable, steps)
-        images = np.random.default_rng(0).random((SAMPLES, model.channels, model.size, model.size), np.float32)
-        noise = langevin.draw_noise(model, steps, SAMPLES, 1, "check")
         live = langevin.make_sampler(langevin.make_energy(model, setup.config), setup.config, steps)
         wanted, _ = langevin.sample(live, images, None, sigma, latents, noise)
-        inputs = [images, *latents, *(n for n, group in zip(noise, model.groups) if group.sampled)]
+        inputs = list(example.inputs(model.groups).values())
         yield Check("inference.mindir", files.write(cells.Inference(sampler, sigma), inputs,
                                                     Path(folder) / "inference.mindir", wanted), tolerance)

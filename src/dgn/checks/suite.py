@@ -10,6 +10,7 @@ from dgn.bench import graphs, parts
 from dgn.bench.profile import profile
 from dgn.checks import models, operators, trainings
 from dgn.checks.check import Check, Setup, guarded
+from dgn.errors import first_line
 
 GROUPS: Dict[str, Callable[[Setup], Iterator[Check]]] = {
     "operators": operators.checks, "decoder": models.decoder, "sampler": models.posterior, "R1": models.r1,
@@ -51,7 +52,7 @@ def run(setup: Setup, folder: Path, say: Callable[[str], None]) -> Results:
         try:
             results.speed[what] = measure()
         except Exception as error:  # whatever a device's library raises
-            results.notes.append(f"{what}: {type(error).__name__}: {str(error).strip().splitlines()[:1]}")
+            results.notes.append(f"{what}: {type(error).__name__}: {first_line(error)}")
             say(f"     not measured: {results.notes[-1]}")
     return results
 

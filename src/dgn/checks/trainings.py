@@ -27,7 +27,7 @@ from dgn.config import Config, changed
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed
 from dgn.files import write_arrays, write_text
-from dgn.inference.langevin import Arrays, draw_noise
+from dgn.inference.langevin import Arrays, draw_noise, random_latents
 from dgn.nets.build import make_model
 from dgn.training.build import make_trainer
 from dgn.training.trainer import Batch, Trainer
@@ -73,7 +73,7 @@ class Training:
 
     def start(self) -> Arrays:
         """The first latents of the whole batch."""
-        return tuple(z[0] for z in draw_noise(self.model, 1, BATCH, 1, "check"))
+        return random_latents(self.model, BATCH, 1, "check")
 
     def state(self) -> List[Parameter]:
         """Weights, moments and steps, in an order that does not depend on the device."""
@@ -152,15 +152,16 @@ def checks(setup: Setup) -> Iterator[Check]:
     against this one."""
     accelerated = Setup(changed(setup.config, model=BY_OPERATORS), setup.batch, setup.devices, setup.quick)
     with tempfile.TemporaryDirectory() as scratch:
-        states = Path(scratch) / "record.npz"
-        _run_elsewhere(setup, ["--record", str(states)], "CPU")
+        folder = Path(scratch)
+        states = folder / "record.npz"
+        _run_elsewhere(setup, folder, ["--record", str(states)], "CPU")
         with np.load(states) as stored:
             recorded = dict(stored)
         here = repeat(accelerated, recorded)
         yield from compare("as on CPU", here, recorded)
         if setup.devices > 1:
-            there = Path(scratch) / "there.npz"
-            _run_elsewhere(accelerated, ["--repeat", str(states), str(there)], device.current(), setup.devices)
+            there = folder / "there.npz"
+            _run_elsewhere(accelerated, folder, ["--repeat", str(states), str(there)], device.current(), setup.devices)
             with np.load(there) as stored:
                 yield from compare(f"as on {setup.devices} devices", here, dict(stored))
 
@@ -175,19 +176,19 @@ def compare(name: str, here: Record, there: Record) -> Iterator[Check]:
                         f"largest {max(errors):.1e}")
 
 
-def _run_elsewhere(setup: Setup, words: Sequence[str], name: str, count: int = 1) -> None:
-    """Runs `dgn check` with further arguments in `count` other processes on a device."""
-    with tempfile.TemporaryDirectory() as scratch:
-        config = Path(scratch) / "config.yaml"
-        write_text(config, recipe.dump(setup.config))
-        command = ["check", "--config", str(config), "--device", name, *words, *(["--quick"] if setup.quick else [])]
-        if count > 1:
-            processes.msrun(count, command)
-            return
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        done = subprocess.run([sys.executable, "-m", "dgn", *command], capture_output=True, text=True, env=environment)
-        if done.returncode:
-            raise RunFailed(f"the training on {name} failed: {done.stderr.strip().splitlines()[-1:]}")
+def _run_elsewhere(setup: Setup, folder: Path, words: Sequence[str], name: str, count: int = 1) -> None:
+    """Runs `dgn check` with further arguments in `count` other processes on a device; writes their recipe into
+    `folder`."""
+    config = folder / "config.yaml"
+    write_text(config, recipe.dump(setup.config))
+    command = ["check", "--config", str(config), "--device", name, *words, *(["--quick"] if setup.quick else [])]
+    if count > 1:
+        processes.msrun(count, command)
+        return
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    result = subprocess.run([sys.executable, "-m", "dgn", *command], capture_output=True, text=True, env=environment)
+    if result.returncode:
+        raise RunFailed(f"the training on {name} failed: {result.stderr.strip().splitlines()[-1:]}")
 
 
 def write_record(setup: Setup, path: Path) -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
 from dgn.config import LARGEST
+
+# settings of the argument --prior of commands that draw samples: Run.sample's, "fitted" without it
+PRIOR: Dict[str, Any] = {
+    "action": "store_const", "const": "prior", "default": "fitted",
+    "help": "draw samples from the prior (default: from a Gaussian fitted to the training's latents)"}
 
 
 def positive(text: str) -> int:
@@ -61,15 +66,21 @@ def crop(text: str) -> Tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The run folder of commands on a finished training."""
+    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+
+
+def add_config(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
+    """--config and --set; help: of --config."""
+    parser.add_argument("--config", metavar="YAML", type=user_path, required=required, help=help)
+    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
+                        help="change one value of the config; may be repeated")
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """The --device argument."""
     parser.add_argument("--device", default="auto", help="auto, Ascend, GPU or CPU (default %(default)s)")
-
-
-def add_prior(parser: argparse.ArgumentParser) -> None:
-    """The --prior argument of commands that draw samples: Run.sample's, "fitted" without it."""
-    parser.add_argument("--prior", action="store_const", const="prior", default="fitted",
-                        help="draw samples from the prior (default: from a Gaussian fitted to the training's latents)")
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:

@@ -28,12 +28,10 @@ from pathlib import Path
 from typing import List, Optional
 
 from dgn import device, machine, recipe
-from dgn.cli import add_device, positive, user_path
+from dgn.cli import add_config, add_device, positive, user_path
 from dgn.config import Config, changed
 from dgn.errors import UserError
 from dgn.files import write_json
-
-TOOLS = ("parts", "processes", "storage", "program")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,10 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser, batch: Optional[int] = None, steps: Optional[int] = None,
                 rounds: Optional[int] = None) -> None:
     """Arguments of several tools, with their defaults; None: the tool does not have it."""
-    parser.add_argument("--config", metavar="YAML", type=user_path,
-                        help="recipe; without it the paper's model (Table 4)")
-    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
-                        help="change one value of the config; may be repeated")
+    add_config(parser, "recipe; without it the paper's model (Table 4)")
     if batch:
         parser.add_argument("--batch", type=positive, default=batch, help="samples (default %(default)s)")
     if steps:

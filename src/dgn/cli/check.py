@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 
 from dgn import device, recipe
-from dgn.cli import add_device, positive, user_path
+from dgn.cli import add_config, add_device, positive, user_path
 from dgn.config import Config
 from dgn.errors import UserError
 from dgn.files import new_folder
@@ -31,10 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", type=positive, default=1, metavar="N",
                         help="also train on so many devices of this host")
     parser.add_argument("--quick", action="store_true", help="small shapes: a test of the command itself")
-    parser.add_argument("--config", metavar="YAML", type=user_path,
-                        help="recipe of images whose shapes are used; without it the paper's model (Table 4)")
-    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
-                        help="change one value of the config; may be repeated")
+    add_config(parser, "recipe of images whose shapes are used; without it the paper's model (Table 4)")
     parser.add_argument("--batch", type=positive, help="samples (default: training.batch_size; with --quick 4)")
     add_device(parser)
     for words, files in (("--record", 1), ("--repeat", 2)):  # only trainings, for the one that started this process

@@ -17,7 +17,7 @@ from typing import Any, Dict
 
 from dgn import config as cfg
 from dgn import recipe
-from dgn.cli import above_zero, natural, pair, positive, user_path
+from dgn.cli import above_zero, add_config, natural, pair, positive, user_path
 from dgn.errors import UserError
 from dgn.files import check_outside
 
@@ -25,12 +25,8 @@ from dgn.files import check_outside
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="job")
     faces = jobs.add_parser("faces", help="write generated faces")
-    faces.add_argument("out", type=user_path, help="new folder")
-    faces.add_argument("--count", type=positive, default=1000, help="faces, or subjects (default %(default)s)")
-    faces.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
+    _add_drawn(faces, 1000, "faces, or subjects")
     faces.add_argument("--kind", choices=["random", "views", "expressions"], default="random")
-    faces.add_argument("--grey", action="store_true")
-    faces.add_argument("--seed", type=natural, default=1)
     faces.add_argument("--sheet", metavar="PNG", type=user_path, help="also draw the first 30 on one sheet")
     faces.set_defaults(job_run=_faces)
 
@@ -61,23 +57,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop.set_defaults(job_run=_crop)
 
     clips = jobs.add_parser("clips", help="write generated clips")
-    clips.add_argument("out", type=user_path, help="new folder")
-    clips.add_argument("--count", type=positive, default=24, help="clips, six for each person (default %(default)s)")
+    _add_drawn(clips, 24, "clips, six for each person")
     clips.add_argument("--frames", type=positive, default=16, help="of each clip (default %(default)s)")
-    clips.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
-    clips.add_argument("--grey", action="store_true")
     clips.add_argument("--changing-light", action="store_true",
                        help="the light of each clip moves from side to side (data.changing_light)")
-    clips.add_argument("--seed", type=natural, default=1)
     clips.set_defaults(job_run=_clips)
 
     pack = jobs.add_parser("pack", help="write a folder of images as a MindRecord file")
     pack.add_argument("images", type=user_path, help="folder of images")
     pack.add_argument("out", type=user_path, help="file, ending in .mindrecord")
-    pack.add_argument("--config", metavar="YAML", type=user_path, help="crop and resize the images as this recipe says")
-    pack.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
-                      help="change one value, such as data.size=128; may be repeated")
+    add_config(pack, "crop and resize the images as this recipe says")
     pack.set_defaults(job_run=_pack)
+
+
+def _add_drawn(parser: argparse.ArgumentParser, count: int, what: str) -> None:
+    """Arguments of jobs that draw."""
+    parser.add_argument("out", type=user_path, help="new folder")
+    parser.add_argument("--count", type=positive, default=count, help=f"{what} (default %(default)s)")
+    parser.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
+    parser.add_argument("--grey", action="store_true")
+    parser.add_argument("--seed", type=natural, default=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,19 +84,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _faces(args: argparse.Namespace) -> int:
-    import numpy as np
-
     from dgn.data.cut import Cut
     from dgn.data.faces import write_folder
     from dgn.data.images import ImageFolder
-    from dgn.figures.sheet import save_sheet
+    from dgn.figures.sheet import save_images
 
     written = write_folder(Path(args.out), args.kind, args.count, args.size, args.seed, args.grey)
     print(f"{written} faces of {args.size}x{args.size} pixels and labels.csv written to {args.out}")
     if args.sheet:
-        shown = ImageFolder(args.out, Cut(args.size, grey=args.grey)).read(np.arange(min(written, 30)))
-        rows = [list(shown[k:k + 10]) for k in range(0, len(shown), 10)]
-        save_sheet(Path(args.sheet), rows, "Generated faces", [""] * len(rows))
+        images = ImageFolder(args.out, Cut(args.size, grey=args.grey))
+        save_images(Path(args.sheet), images.read(images.first(30)), 10, "Generated faces")
     return 0
 
 
@@ -167,16 +163,14 @@ def _print_errors(result: Dict[str, Any]) -> None:
 
 def _draw_sheet(folder: Path, path: Path, size: int) -> None:
     """Evenly spaced images of a folder on one sheet."""
-    import numpy as np
-
     from dgn.data.cut import Cut
     from dgn.data.images import ImageFolder
-    from dgn.figures.sheet import save_sheet
+    from dgn.data.source import evenly_spaced
+    from dgn.figures.sheet import save_images
 
     images = ImageFolder(folder, Cut(size))
-    shown = images.read(np.unique(np.linspace(0, len(images) - 1, 60).astype(int)))
-    rows = [list(shown[k:k + 12]) for k in range(0, len(shown), 12)]
-    save_sheet(path, rows, f"{len(shown)} of {len(images)} images", [""] * len(rows))
+    shown = images.read(evenly_spaced(len(images), 60))
+    save_images(path, shown, 12, f"{len(shown)} of {len(images)} images")
 
 
 def _clips(args: argparse.Namespace) -> int:

@@ -13,15 +13,14 @@ starts are compared on the run's unseen images (section encoder of metrics.json)
 from __future__ import annotations
 
 import argparse
-import sys
 
 from tqdm import tqdm
 
-from dgn.cli import add_data, add_device, positive
+from dgn.cli import add_data, add_device, add_run, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", help="output folder of a training")
+    add_run(parser)
     parser.add_argument("--steps", type=positive, default=2000, help="of the optimizer (default %(default)s)")
     add_data(parser)
     add_device(parser)
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.training.start import FOLDER, Options
 
     trained = load(args.run_folder, args.device, args.data)
-    with tqdm(total=args.steps, unit="step", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=args.steps, unit="step", disable=None) as bar:
         def report(step: int, energy: float) -> None:
             bar.set_postfix_str(f"energy {energy:.1f}")
             bar.update()

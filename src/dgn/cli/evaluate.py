@@ -16,11 +16,11 @@ import argparse
 import json
 
 from dgn import config as cfg
-from dgn.cli import add_data, add_device, positive, user_path
+from dgn.cli import add_data, add_device, add_run, positive, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    add_run(parser)
     parser.add_argument("--images", metavar="PATH", type=user_path,
                         help="other unseen images than the held-out ones; nothing is written")
     parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of the clips of --images (default: "

@@ -10,30 +10,191 @@ stopped and trains nothing twice. `dgn experiment NAME --help` describes each.
 from __future__ import annotations
 
 import argparse
-from typing import Dict
+import ast
+import importlib
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
-from dgn import device
-from dgn.cli import add_device, experiment_clips, experiment_images
-from dgn.cli.experiment_types import Experiment
+from dgn import device, experiments, recipe
+from dgn.cli import PRIOR, above_zero, add_config, add_device, add_run, crop, natural, pair, positive, user_path
 from dgn.errors import Interrupted
 
-EXPERIMENTS: Dict[str, Experiment] = {**experiment_images.EXPERIMENTS, **experiment_clips.EXPERIMENTS}
+Keywords = Dict[str, Any]
+Option = Tuple[Tuple[str, ...], Keywords]
+
+
+def option(*names: str, **settings: Any) -> Option:
+    """An option as `add_argument` takes it; its dest is the keyword of the experiment's function."""
+    return names, settings
+
+
+class Experiment(NamedTuple):
+    """The command line of the function dgn.experiments.NAME.NAME; the text of that module is its help.
+
+    options: one for each keyword argument; trains: its other arguments are a recipe and an output folder, not a run;
+    data: help of --data, if that is the place of the recipe's or the run's own images; convert: the function's keyword
+    arguments, if they are not the options' values themselves.
+    """
+
+    options: List[Option]
+    trains: bool = False
+    data: str = ""
+    convert: Callable[[Keywords], Keywords] = dict
+
+
+def tuning_options(count: int, epochs: int) -> List[Option]:
+    """The images of a fine-tuning, which are an experiments.models.Target."""
+    return [
+        option("--target", metavar="FOLDER", type=user_path, help="images of the fine-tuning"),
+        option("--frontal", metavar="PATTERN", help="which files of --target, such as '*-1[12].jpg'"),
+        option("--target-crop", type=crop, metavar="L,T,R,B", help="crop of the images of --target"),
+        option("--tune-faces", type=positive, default=count,
+               help="images of the fine-tuning, at most (default %(default)s)"),
+        option("--tune-epochs", type=positive, default=epochs, help="epochs of the fine-tuning (default %(default)s)")]
+
+
+def with_target(given: Keywords) -> Keywords:
+    """The options of `tuning_options`, and --held-out, as a Target."""
+    from dgn.experiments.models import Target
+
+    parts = ("target", "frontal", "target_crop", "tune_faces", "tune_epochs", "held_out")
+    target = Target(*(given[part] for part in parts if part in given))
+    return {"target": target, **{key: value for key, value in given.items() if key not in parts}}
+
+
+def with_sweeps(given: Keywords) -> Keywords:
+    """The sweeps that --sweep names."""
+    from dgn.experiments.balance import SWEEPS
+
+    return {**given, "sweeps": {name: values for name, values in SWEEPS.items() if name in (given["sweeps"] or SWEEPS)}}
+
+
+STEPS = option("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run)")
+CROP = option("--crop", type=crop, metavar="L,T,R,B", help="their crop (default: the run's)")
+MOVED = "the present place of the run's images, if they were moved"
+
+EXPERIMENTS: Dict[str, Experiment] = {
+    "baselines": Experiment([
+        option("--faces", type=positive, default=1000,
+               help="unseen faces whose latents are measured (default %(default)s)")], trains=True),
+    "views": Experiment([
+        option("--data", metavar="FOLDER", type=user_path, help="labelled images (default: generated faces)"), CROP,
+        option("--faces", dest="people", type=positive, default=100,
+               help="people, at most (default %(default)s, as the paper)"), STEPS]),
+    "transfer": Experiment([
+        *tuning_options(count=1000, epochs=30),
+        option("--held-out", type=positive, default=100,
+               help="the last frontal files of --target, whose people stay unseen (default %(default)s)"),
+        option("--runs", type=positive, default=3, help="independent runs (default %(default)s; the paper: 10)"),
+        option("--unseen", dest="people", type=positive, default=100,
+               help="unseen people (default %(default)s; the paper: 1000)")],
+        trains=True, data="images of the first training (data.path)", convert=with_target),
+    "expressions": Experiment(
+        tuning_options(count=300, epochs=100),
+        trains=True, data="images of the first training (data.path)", convert=with_target),
+    "animals": Experiment([
+        option("--data", "--images", dest="images", metavar="FOLDER", type=user_path,
+               help="animal faces (default: drawn ones)"),
+        option("--labels", metavar="FILE", type=user_path,
+               help="their eyes (default: labels.csv, crops.csv or index.tsv in --data)"),
+        option("--eyes", type=pair, metavar="X,Y",
+               help="where the left eye is cut to, as shares of the side from the left and the top (default: where "
+                    "generated faces have it, or 0.325,0.36)"),
+        option("--gamma", type=above_zero, help="from -gamma to gamma (default: evaluation.gamma of the run)")]),
+    "labels": Experiment([
+        option("--images", type=positive, default=300, help="held-out images, at most (default %(default)s)"),
+        option("--steps", type=positive, default=100, help="Langevin steps under each label (default %(default)s)")],
+        data=MOVED),
+    "landmarks": Experiment([
+        option("--data", metavar="FOLDER", type=user_path, help="images with landmarks (default: generated faces)"),
+        CROP,
+        option("--faces", dest="count", type=positive, help="images, at most (default: all, or 2500 generated ones)"),
+        STEPS,
+        option("--epochs", type=positive, default=200, help="of the regressor (default %(default)s)"),
+        option("--folds", type=positive, default=1, help="of a cross-validation (default: none)")]),
+    "adversarial": Experiment([
+        option("--more-epochs", type=positive, default=60,
+               help="of each of the two continued runs (default %(default)s)"),
+        option("--rate", dest="learning_rate", type=above_zero, default=1e-3,
+               help="their learning rate, at the end 0.3 times that (default %(default)s)"),
+        option("--faces", type=positive, default=500,
+               help="unseen generated faces whose latents are measured (default %(default)s)")],
+        trains=True, data="images (data.path); without it faces are generated"),
+    "balance": Experiment([
+        option("--sweep", dest="sweeps", choices=["alpha", "beta", "start"], action="append",
+               help="only this one; may be repeated (default: all)"),
+        option("--shown", type=positive, default=5, help="faces of the picture (default %(default)s)")],
+        trains=True, convert=with_sweeps),
+    "recombination": Experiment([
+        option("--clips", type=natural, nargs=2, metavar=("A", "B"),
+               help="indices of the two clips (default: the first, and one of another person and class)")], data=MOVED),
+    "shape": Experiment([
+        option("--clips", type=natural, nargs="+", metavar="CLIP",
+               help="indices of training clips (default: the first, and one of another person and class)"),
+        option("--dimension", type=natural, help="of Z_0^g (default: the one with the largest effect)"),
+        option("--amount", type=above_zero, default=1.5, help="change, both ways (default %(default)s)")], data=MOVED),
+    "sampling": Experiment([
+        option("--frames", type=positive, help="of the new clips (default: three times those trained on)"),
+        option("--count", type=positive, help="in the picture (default: 6 clips, 33 images)"),
+        option("--prior", **PRIOR),
+        option("--seed", type=natural, default=1, help="of the latents (default %(default)s)")], data=MOVED),
+    "recognition": Experiment([
+        option("--folds", type=positive, default=10, help="of the cross-validation (default %(default)s)"),
+        option("--epochs", type=positive, default=60, help="of the recogniser (default %(default)s)"),
+        option("--as-they-are", dest="from_first", action="store_false",
+               help="features of every frame, not their difference from the first frame: for clips that do not begin "
+                    "with a neutral face"),
+        option("--steps", type=positive,
+               help="infer anew by so many Langevin steps (default: continue the chains of the training)"),
+        option("--descent-steps", type=positive, default=100,
+               help="steps without noise thereafter (default %(default)s)")], data=MOVED),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     named = parser.add_subparsers(dest="experiment", required=True, metavar="experiment")
     for name, experiment in EXPERIMENTS.items():
-        sub = named.add_parser(name, help=experiment.help, description=experiment.description,
+        text = description(name)
+        sub = named.add_parser(name, help=text.splitlines()[0], description=text,
                                formatter_class=argparse.RawDescriptionHelpFormatter)
-        experiment.add_arguments(sub)
+        if experiment.trains:
+            add_config(sub, "recipe of the trainings", required=True)
+            sub.add_argument("--output", metavar="DIR", type=user_path, default=f"runs/{name}",
+                             help="(default %(default)s)")
+        else:
+            add_run(sub)
+        if experiment.data:
+            sub.add_argument("--data", metavar="PATH", type=user_path, help=experiment.data)
+        keywords = [sub.add_argument(*names, **settings).dest for names, settings in experiment.options]
         add_device(sub)
+        sub.set_defaults(keywords=keywords)
+
+
+def description(name: str) -> str:
+    """The text of an experiment's module, without its import, which takes seconds."""
+    path = Path(str(experiments.__file__)).with_name(f"{name}.py")
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def run(args: argparse.Namespace) -> int:
     device.start(args.device)
+    experiment, module = EXPERIMENTS[args.experiment], importlib.import_module(f"dgn.experiments.{args.experiment}")
+    data = args.data if experiment.data else None
+    subject: Tuple[Any, ...]
+    if experiment.trains:
+        config = recipe.load(args.config, args.settings)
+        subject = recipe.with_overrides(config, {"data.path": data} if data else {}), args.output
+    else:
+        from dgn.run import load
+
+        subject = (load(args.run_folder, args.device, data),)
+    keywords = experiment.convert({keyword: getattr(args, keyword) for keyword in args.keywords})
     try:
-        EXPERIMENTS[args.experiment].run(args)
+        result = getattr(module, args.experiment)(*subject, **keywords)
     except Interrupted as stopped:
         print(f"stopped and saved {stopped.checkpoint}; the same command resumes from there")
         return 130
+    print(module.summary(result))
+    for path in result["pictures"]:
+        print(path)
     return 0

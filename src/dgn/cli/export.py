@@ -31,7 +31,7 @@ import argparse
 from pathlib import Path
 from typing import Optional
 
-from dgn.cli import add_device, positive, user_path
+from dgn.cli import add_device, add_run, positive, user_path
 from dgn.errors import UserError
 
 FREE = 0  # value of --batch free
@@ -52,7 +52,7 @@ def samples(chosen: Optional[int], target: str) -> Optional[int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    add_run(parser)
     parser.add_argument("output", metavar="OUT", type=user_path, nargs="?",
                         help="folder of the files (default: export, or export_mindir1, in the run folder)")
     parser.add_argument("--batch", type=batch, default=None,
@@ -69,14 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn.export.export import export_run
+    from dgn.export.export import default_folder, export_run
     from dgn.run import load
 
     count = samples(args.batch, args.target)
     trained = load(args.run_folder, args.device)
-    output = Path(args.output) if args.output else None
-    about = export_run(trained, output, args.format, args.mindir_version, count, args.steps)
-    folder = output or trained.folder.output / ("export_mindir1" if args.mindir_version == 1 else "export")
+    folder = Path(args.output) if args.output else default_folder(trained, args.mindir_version)
+    about = export_run(trained, folder, args.format, args.mindir_version, count, args.steps)
     if "weights" in about:
         print(f"{folder / about['weights']['file']}: {len(about['weights']['outputs'])} arrays, read again and equal")
     for name in ("decoder", "encoder", "inference", "inference_lite"):

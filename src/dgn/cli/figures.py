@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dgn.cli import above_zero, add_data, add_device, user_path
+from dgn.cli import above_zero, add_data, add_device, add_run, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    add_run(parser)
     parser.add_argument("--gamma", type=above_zero, help="bases go from -gamma to gamma (default: evaluation.gamma)")
     parser.add_argument("--output", metavar="DIR", type=user_path, help="default: figures in the run folder")
     add_data(parser)

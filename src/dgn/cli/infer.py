@@ -18,7 +18,6 @@ pictures are strips, frames from left to right; displacements (F, 2, H, W); over
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import List
 
@@ -26,13 +25,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dgn import config as cfg
-from dgn.cli import add_device, natural, user_path
+from dgn.cli import add_device, add_run, natural, user_path
 
 CHUNK = 500  # images, or frames of clips, inferred and written at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    add_run(parser)
     parser.add_argument("--images", metavar="PATH", type=user_path, required=True,
                         help="folder of images or clips, or .mindrecord file")
     parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of clips (default: data.format of the run)")
@@ -51,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.data.source import to_images
     from dgn.errors import UserError
     from dgn.evaluation.reconstruction import reconstruction_errors
+    from dgn.figures.draw import draw_overview
     from dgn.files import check_outside, new_folder, png_name, write_arrays
     from dgn.inference.latents import given_latents
     from dgn.run import load
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     shown: tuple = ()
     frames = trained.config.data.frames
     kind, chunk = ("clip", max(CHUNK // frames, 1)) if frames else ("image", CHUNK)
-    with tqdm(total=len(source), unit=kind, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=len(source), unit=kind, disable=None) as bar:
         for first in range(0, len(source), chunk):  # bounded memory
             indices = np.arange(first, min(first + chunk, len(source)))
             images, mask = source.read(indices), source.mask(indices)
@@ -91,13 +91,14 @@ def run(args: argparse.Namespace) -> int:
     count = sum(e["images"] for e in errors)
     msre, psnr = (sum(e[key] * e["images"] for e in errors) / count for key in ("msre", "psnr"))
     print(f"{len(source)} {kind}s, {steps} steps: MSRE {msre:.1f}, PSNR {psnr:.1f} dB; written to {output}")
-    overview(output / "overview.png", names, *shown)
+    images, decoded, lengths = shown
+    draw_overview(output / "overview.png", images, decoded, names, "Inferred", lengths)
     return 0
 
 
 def write(output: Path, names: List[str], decoded, lengths=None) -> None:
     """Pictures and displacements of some of the samples; lengths: of clips, whose padding is not written."""
-    from dgn.data.clips import strip
+    from dgn.data.frames import strip
     from dgn.data.images import write_image
     from dgn.files import png_name, write_array
     from dgn.nets.model import rows
@@ -112,14 +113,3 @@ def write(output: Path, names: List[str], decoded, lengths=None) -> None:
         if appearance is not None and displacement is not None:
             write_image(output / "appearance" / png_name(name), appearance)
             write_array(output / "displacement" / f"{name}.npy", displacement)
-
-
-def overview(path: Path, names: List[str], samples: np.ndarray, decoded, lengths=None) -> None:
-    """The first samples, with grids."""
-    from dgn.figures import clips, pictures
-    from dgn.nets.model import rows
-
-    if lengths is not None:
-        clips.reconstruction(path, samples[:3], rows(decoded, slice(3)), lengths[:3], names[:3], "Inferred clips")
-    else:
-        pictures.reconstruction(path, samples[:10], rows(decoded, slice(10)), "Inferred images")

@@ -13,14 +13,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dgn.cli import add_data, add_device, add_prior, user_path
+from dgn.cli import PRIOR, add_data, add_device, add_run, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    add_run(parser)
     parser.add_argument("output", metavar="OUT.html", type=user_path, nargs="?",
                         help="default: page.html in the run folder")
-    add_prior(parser)
+    parser.add_argument("--prior", **PRIOR)
     add_data(parser)
     add_device(parser)
 

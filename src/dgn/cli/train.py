@@ -18,7 +18,7 @@ from typing import Callable, Optional
 
 from dgn import config as cfg
 from dgn import device, recipe
-from dgn.cli import add_device, user_path
+from dgn.cli import add_config, add_device, user_path
 from dgn.errors import Interrupted, RunFailed, UserError
 from dgn.run_folder import RunFolder, held_out_files
 
@@ -28,10 +28,7 @@ FEW_SAMPLES = 8  # of a batch in each process; a choice, not measured on a devic
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="YAML", type=user_path,
-                        help="recipe; without it the defaults, which are the paper's")
-    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
-                        help="change one value of the config; may be repeated")
+    add_config(parser, "recipe; without it the defaults, which are the paper's")
     parser.add_argument("--data", metavar="PATH", type=user_path,
                         help="folder of images or .mindrecord file (data.path)")
     parser.add_argument("--output", metavar="DIR", type=user_path, help="run folder, new (default: runs/ and the "

@@ -24,9 +24,9 @@ class _Canvas:
         self.pixels = np.empty((self.side, self.side, 3), np.float32)
         self.pixels[:] = np.linspace(0.85, 1.05, self.side)[:, None, None] * np.array(background, np.float32)
 
-    def oval(self, x: float, y: float, rx: float, ry: float, colour, turned: float = 0) -> None:
+    def oval(self, x: float, y: float, rx: float, ry: float, colour) -> None:
         s = self.side
-        cv2.ellipse(self.pixels, ((x * s, y * s), (2 * rx * s, 2 * ry * s), turned), colour, -1, cv2.LINE_AA)
+        cv2.ellipse(self.pixels, ((x * s, y * s), (2 * rx * s, 2 * ry * s), 0), colour, -1, cv2.LINE_AA)
 
     def shape(self, points, colour) -> None:
         cv2.fillPoly(self.pixels, [np.rint(np.array(points) * self.side).astype(np.int32)], colour, cv2.LINE_AA)

@@ -15,11 +15,9 @@ from dgn.data.cut import Cut
 from dgn.data.decoding import decode, quick_size
 from dgn.data.find import find_files, matching, warn_of_splits
 from dgn.data.folder import Folder, Inspected, Reading, digest, to_unit
-from dgn.data.frames import Clip, frames_of_files, frames_of_strip, frames_of_video, read_clip, strip, strip_shape
+from dgn.data.frames import Clip, frames_of_files, frames_of_strip, frames_of_video, read_clip, strip_shape
 from dgn.data.images import EXTENSIONS, find_images, inspect_image
 from dgn.errors import UserError
-
-__all__ = ["ClipFolder", "VIDEO_EXTENSIONS", "by_person", "class_and_person", "find_clips", "numbered", "strip"]
 
 VIDEO_EXTENSIONS = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 # (path up to a file's last number, that number); a name such as img_0001.jpg.png is numbered, too

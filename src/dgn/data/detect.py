@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import cv2.data
@@ -31,29 +32,46 @@ PRIOR_WEIGHT = 3.0  # detections to which the usual place is equivalent
 TILTED = np.tan(np.radians(5))  # the search is repeated on an upright patch if the eyes are tilted by more
 
 
+def _for_each_thread(make: Callable[[], Any]) -> Callable[[], Any]:
+    """A function that returns an object of its own to each thread: a detection changes the state of OpenCV's detectors.
+    The object of this thread is made now, so that an error shows."""
+    local = threading.local()
+
+    def own() -> Any:
+        if not hasattr(local, "made"):
+            local.made = make()
+        return local.made
+    own()
+    return own
+
+
+def _load_cascade(file: str) -> cv2.CascadeClassifier:
+    cascade = cv2.CascadeClassifier()
+    try:
+        loaded = cascade.load(file)
+    except cv2.error:
+        loaded = False
+    if not loaded:
+        raise UserError(f"{file} is not a cascade that OpenCV can use; give a .xml cascade or a YuNet .onnx")
+    return cascade
+
+
+def _load_yunet(path: str) -> cv2.FaceDetectorYN:
+    try:
+        return cv2.FaceDetectorYN.create(path, "", (MIN_SIDE, MIN_SIDE))
+    except cv2.error as error:
+        raise UserError(f"{path} is not a YuNet model that OpenCV can use: {error.err}") from None
+
+
 class _Cascade:
     """A cascade that several threads may use. Raises UserError if OpenCV cannot load the file."""
 
     def __init__(self, file: str) -> None:
-        self._file, self._local = file, threading.local()
-        self._get()
-
-    def _get(self) -> cv2.CascadeClassifier:
-        cascade = getattr(self._local, "cascade", None)  # one for each thread: detection changes its state
-        if cascade is None:
-            cascade = self._local.cascade = cv2.CascadeClassifier()
-            try:
-                loaded = cascade.load(self._file)
-            except cv2.error:
-                loaded = False
-            if not loaded:
-                raise UserError(f"{self._file} is not a cascade that OpenCV can use; give a .xml cascade or a YuNet "
-                                ".onnx")
-        return cascade
+        self._own = _for_each_thread(functools.partial(_load_cascade, file))
 
     def __call__(self, grey: np.ndarray, step: float, neighbours: int, sizes: Tuple[int, int]) -> np.ndarray:
         """(n, 4): left, top, width, height of detections of at least `neighbours` overlapping windows."""
-        boxes = self._get().detectMultiScale(grey, step, neighbours, minSize=(sizes[0],) * 2, maxSize=(sizes[1],) * 2)
+        boxes = self._own().detectMultiScale(grey, step, neighbours, minSize=(sizes[0],) * 2, maxSize=(sizes[1],) * 2)
         return np.asarray(boxes, float).reshape(-1, 4)
 
 
@@ -170,23 +188,13 @@ class _YuNet:
     threads may use it. Raises UserError if OpenCV cannot use the file."""
 
     def __init__(self, path: str, smallest: float) -> None:
-        self._path, self._side, self._local = path, 2 * FACE / smallest, threading.local()
-        self._get()
-
-    def _get(self) -> cv2.FaceDetectorYN:
-        network = getattr(self._local, "network", None)
-        if network is None:
-            try:
-                network = self._local.network = cv2.FaceDetectorYN.create(self._path, "", (MIN_SIDE, MIN_SIDE))
-            except cv2.error as error:
-                raise UserError(f"{self._path} is not a YuNet model that OpenCV can use: {error.err}") from None
-        return network
+        self._side, self._own = 2 * FACE / smallest, _for_each_thread(functools.partial(_load_yunet, path))
 
     def __call__(self, picture: np.ndarray) -> List[np.ndarray]:
         height, width = picture.shape[:2]
         scale = min(1.0, self._side / max(height, width))
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        network = self._get()
+        network = self._own()
         network.setInputSize((small.shape[1], small.shape[0]))
         _, faces = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         return [] if faces is None else _largest_first(faces.astype(float) / scale)

@@ -7,7 +7,6 @@ the pixels of an image that also shows hair and background.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import List, Tuple, Union
@@ -45,7 +44,6 @@ class FaceClips(DrawnFaces):
         return person, EXPRESSIONS[expression]
 
     def factors(self, index: int) -> List[Factors]:
-        """The factors of every frame of a clip."""
         person, expression = self.label(index)
         rng, frames = generator(self.seed, "face clips", int(index)), self.shape[0]
         strength, peak, sharpness = rng.uniform(0.7, 1.0), rng.uniform(0.4, 0.6), rng.uniform(0.8, 1.4)
@@ -70,26 +68,18 @@ class FaceClips(DrawnFaces):
         centre, size, periods = rng.uniform(-0.2, 0.2), rng.uniform(0.5, 0.8), rng.uniform(0.5, 1)
         return centre + size * np.sin(2 * np.pi * (rng.uniform(0, 1) + periods * np.asarray(times)))
 
-    def images(self, index: int) -> List[Factors]:
-        """The factors of every frame of a clip."""
-        return self.factors(index)
-
     def draw(self, index: int) -> np.ndarray:
-        """The pixels of a clip, (F, C, size, size) uint8."""
         grey = self.shape[1] == 1
         return np.stack([draw(frame, self._whole, grey, self._window) for frame in self.factors(index)])
 
     def place(self, factors: Factors) -> np.ndarray:
-        """The landmarks of a frame, (5, 2) in pixels."""
         return place_landmarks(factors, self._whole) - np.array([self._window.left, self._window.top], np.float32)
 
     def name(self, index: int) -> str:
-        """Name of a clip in files and messages."""
         person, expression = self.label(index)
         return f"{expression}/P{person:03d}_{int(index):04d}"
 
     def identity(self) -> str:
-        """The seed, the number of frames and the kind of light, which determine every clip."""
         return (f"clips of faces of seed {self.seed} from 0, {self.shape[0]} frames"
                 + (", changing light" if self.changing_light else ""))
 
@@ -97,12 +87,12 @@ class FaceClips(DrawnFaces):
 def write_clips(out: Path, source: FaceClips) -> None:
     """Writes clips as PNG files, class/person_number/0001.png ..., with labels.csv (file, clip, person, expression,
     factors, landmarks). Raises UserError if `out` holds files, RunFailed if a file cannot be written."""
-    with labels_table(out, ["file", "clip", "person", "expression"]) as table:
-        for index in tqdm(range(len(source)), unit="clip", disable=not sys.stderr.isatty()):
+    with labels_table(out, ["file", "clip", "person", "expression"]) as add_row:
+        for index in tqdm(range(len(source)), unit="clip", disable=None):
             clip, (person, expression) = source.name(index), source.label(index)
             one = np.array([index])
             images, marks = source.read(one)[0], source.landmarks(one)[0]
             for t, factors in enumerate(source.factors(index)):
                 name = f"{clip}/{t + 1:04d}.png"
                 write_image(out / name, images[t])
-                table.add([name, clip, person, expression], factors, marks[t])
+                add_row([name, clip, person, expression], factors, marks[t])

@@ -7,33 +7,21 @@ point of the head, geometry factors where that point appears in the image; see `
 from __future__ import annotations
 
 import csv
-import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
-from dgn.data.face_factors import (
-    APPEARANCE,
-    EXPRESSIONS,
-    GEOMETRY,
-    Factors,
-    sample_factors,
-    subject_factors,
-    with_expression,
-)
+from dgn.data.face_factors import EXPRESSIONS, Factors, sample_factors, subject_factors, with_expression
 from dgn.data.face_paint import material_coordinates, paint
 from dgn.data.face_surface import Window, place_landmarks
-from dgn.data.folder import PixelCache, to_unit
+from dgn.data.folder import PixelCache, to_bytes, to_unit
 from dgn.data.images import write_image
 from dgn.data.source import Source
 from dgn.files import disk_errors, new_folder
-
-__all__ = ["APPEARANCE", "EXPRESSIONS", "GEOMETRY", "DrawnFaces", "Face", "FaceSource", "Factors", "correspondence",
-           "draw", "labels_table", "render", "sample_factors", "subject_factors", "with_expression", "write_folder"]
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # left is the image's left
 VIEWS = (-30.0, -15.0, 0.0, 15.0, 30.0)  # degrees of yaw (5.1)
@@ -67,7 +55,7 @@ def draw(factors: Factors, size: int, grey: bool, window: Optional[Window] = Non
         image = image.reshape(3, window.side, fine, window.side, fine).mean((2, 4))
     if grey:
         image = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), image, 1)[None]
-    return np.rint(255 * image).astype(np.uint8)
+    return to_bytes(image)
 
 
 def correspondence(factors: Factors, size: int) -> Tuple[np.ndarray, np.ndarray]:
@@ -84,16 +72,15 @@ class DrawnFaces(Source):
     """Drawn samples with known factors. A sample is drawn when it is first read; up to 256 MB of 8-bit pixels are
     cached.
 
-    count, shape: of the samples; seed: of their factors. A subclass gives the factors of a sample's images and draws
-    it.
+    count, shape: of the samples; seed: of their factors. A subclass gives the factors of a sample and draws it.
     """
 
     def __init__(self, count: int, shape: Tuple[int, ...], seed: int) -> None:
         self.count, self.shape, self.seed = count, shape, seed
         self._cache = PixelCache(CACHE_MB)
 
-    def images(self, index: int) -> List[Factors]:
-        """The factors of a sample's images: of one face, or of every frame of a clip."""
+    def factors(self, index: int) -> Any:
+        """The factors of a face, or a list of those of every frame of a clip."""
         raise NotImplementedError
 
     def draw(self, index: int) -> np.ndarray:
@@ -108,7 +95,6 @@ class DrawnFaces(Source):
         return self.count
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The samples at `indices`, (n, *shape) float32 in [0, 1]."""
         return to_unit(np.stack([self._cache.fetch(int(index), self.draw) for index in indices]))
 
     def factor_table(self, indices: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -120,8 +106,10 @@ class DrawnFaces(Source):
         return self._table(indices, self.place)
 
     def _table(self, indices: np.ndarray, entry: Callable[[Factors], Any]) -> np.ndarray:
-        values = np.array([[entry(factors) for factors in self.images(int(index))] for index in indices])
-        return values if len(self.shape) == 4 else values[:, 0]
+        samples = [self.factors(int(index)) for index in indices]
+        if len(self.shape) == 4:
+            return np.array([[entry(frame) for frame in frames] for frames in samples])
+        return np.array([entry(face) for face in samples])
 
 
 class FaceSource(DrawnFaces):
@@ -140,7 +128,6 @@ class FaceSource(DrawnFaces):
         self.view = 0.0 if population == "frontal" and view is None else view
 
     def factors(self, index: int) -> Factors:
-        """The factors of a face."""
         index = int(index)
         if self.population == "neutral":
             return subject_factors(self.seed, index)
@@ -151,44 +138,32 @@ class FaceSource(DrawnFaces):
         factors = sample_factors(self.seed, index)
         return factors if self.view is None else replace(factors, yaw=self.view, pitch=0.0, roll=0.0)
 
-    def images(self, index: int) -> List[Factors]:
-        """The factors of a face, as a list of one."""
-        return [self.factors(index)]
-
     def draw(self, index: int) -> np.ndarray:
-        """The pixels of a face, (C, size, size) uint8."""
         return draw(self.factors(index), self.size, self.grey)
 
     def name(self, index: int) -> str:
-        """Name of a face in files and messages."""
         return f"face_{int(index):06d}.png"
 
     def identity(self) -> str:
-        """The population, seed and view, which determine every face."""
         return f"{self.population} faces of seed {self.seed} from 0, view {self.view}"
 
 
-class LabelsTable:
-    """Rows of a labels.csv: own columns, then every factor, then x and y of every landmark."""
-
-    def __init__(self, file, columns: Sequence[str]) -> None:
-        self._rows = csv.writer(file)
-        marks = [f"{mark}_{axis}" for mark in LANDMARKS for axis in "xy"]
-        self._rows.writerow([*columns, *asdict(Factors()), *marks])
-
-    def add(self, values: Sequence, factors: Factors, landmarks: np.ndarray) -> None:
-        """Adds a row: the values of the own columns, factors, and landmarks (5, 2)."""
-        self._rows.writerow([*values, *asdict(factors).values(), *landmarks.ravel().round(3)])
-
-
 @contextmanager
-def labels_table(out: Path, columns: Sequence[str]) -> Iterator[LabelsTable]:
-    """A new labels.csv in the new folder `out`. Raises UserError if `out` holds files, RunFailed if it cannot be
-    written."""
+def labels_table(out: Path, columns: Sequence[str]) -> Iterator[Callable[[Sequence, Factors, np.ndarray], None]]:
+    """Writes labels.csv in the new folder `out`: these columns, then every factor, then x and y of every landmark.
+
+    Yields a function that adds a row: the values of these columns, factors, and landmarks (5, 2). Raises UserError if
+    `out` holds files, RunFailed if it cannot be written.
+    """
     new_folder(out)
     path = out / "labels.csv"
     with disk_errors(path), open(path, "w", newline="", encoding="utf-8") as file:
-        yield LabelsTable(file, columns)
+        rows = csv.writer(file)
+        rows.writerow([*columns, *asdict(Factors()), *(f"{mark}_{axis}" for mark in LANDMARKS for axis in "xy")])
+
+        def add(values: Sequence, factors: Factors, landmarks: np.ndarray) -> None:
+            rows.writerow([*values, *asdict(factors).values(), *landmarks.ravel().round(3)])
+        yield add
 
 
 def write_folder(out: Path, kind: str, count: int, size: int, seed: int, grey: bool = False) -> int:
@@ -200,11 +175,11 @@ def write_folder(out: Path, kind: str, count: int, size: int, seed: int, grey: b
     if a file cannot be written.
     """
     members = list(_members(kind, count, seed))
-    with labels_table(out, ["file", "subject", "expression", "view"]) as table:
-        for name, subject, expression, factors in tqdm(members, unit="face", disable=not sys.stderr.isatty()):
+    with labels_table(out, ["file", "subject", "expression", "view"]) as add_row:
+        for name, subject, expression, factors in tqdm(members, unit="face", disable=None):
             face = render(factors, size, grey)
             write_image(out / name, face.image)
-            table.add([name, subject, expression, factors.yaw], factors, face.landmarks)
+            add_row([name, subject, expression, factors.yaw], factors, face.landmarks)
     return len(members)
 
 

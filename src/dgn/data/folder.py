@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 import cv2
 import numpy as np
@@ -21,6 +20,7 @@ from dgn.data.source import Check, Source
 from dgn.errors import Unreadable, UserError
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 _CHUNK = 64  # samples that are submitted to the workers at once, which bounds the decoded ones in memory
 
 
@@ -125,7 +125,7 @@ class Folder(Source):
 
     def identity(self) -> str:
         """A digest of the samples' names, in order."""
-        return self.identity_of(np.arange(len(self)))
+        return self.identity_of(self.first())
 
     def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of the samples at `indices`, in order."""
@@ -192,12 +192,17 @@ class Folder(Source):
                 self._small.add(name)
             return inspected
 
-        bar = tqdm(total=len(names), desc="checking", unit="file", disable=not sys.stderr.isatty())
-        with quiet_opencv(), bar:
-            for start in range(0, len(names), _CHUNK):  # a map submits all its tasks at once
-                for checked in self._workers.map(result, names[start:start + _CHUNK]):
-                    yield checked
-                    bar.update()
+        return map_files(result, names, self._workers, desc="checking", unit="file")
+
+
+def map_files(function: Callable[[str], Result], names: List[str], workers: ThreadPoolExecutor,
+              **bar: str) -> Iterator[Result]:
+    """function(name) of each file in order, by threads; a terminal shows a progress bar, and no message of OpenCV."""
+    with quiet_opencv(), tqdm(total=len(names), disable=None, **bar) as progress:
+        for start in range(0, len(names), _CHUNK):  # a map submits all its tasks at once
+            for result in workers.map(function, names[start:start + _CHUNK]):
+                yield result
+                progress.update()
 
 
 class quiet_opencv:
@@ -218,6 +223,11 @@ class quiet_opencv:
             quiet_opencv._inside -= 1
             if quiet_opencv._inside == 0:
                 cv2.setLogLevel(quiet_opencv._level)
+
+
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """Values in [0, 1], others clipped, to uint8 0..255."""
+    return np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8)
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:

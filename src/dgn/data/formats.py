@@ -37,19 +37,15 @@ class LabelledImages(Source):
         return len(self.pixels)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The images at `indices`, (n, C, H, W) float32 in [0, 1]."""
         return to_unit(self.pixels[np.asarray(indices)])
 
     def labels(self, indices: np.ndarray) -> np.ndarray:
-        """Their class labels, (n,) int64."""
         return self.classes[np.asarray(indices)]
 
     def name(self, index: int) -> str:
-        """Name of an image in files and messages."""
         return f"{self.title.replace(' ', '_')}_{int(index):05d}.png"
 
     def identity(self) -> str:
-        """The set, and the part of it that is used."""
         return f"{self.title}, {len(self)} images"
 
 

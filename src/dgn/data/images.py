@@ -11,7 +11,7 @@ import numpy as np
 from dgn.data.cut import Cut
 from dgn.data.decoding import decode, quick_size
 from dgn.data.find import find_files, matching, warn_of_splits
-from dgn.data.folder import Folder, Inspected, Reading
+from dgn.data.folder import Folder, Inspected, Reading, to_bytes
 from dgn.errors import UserError
 from dgn.files import disk_errors
 
@@ -40,7 +40,6 @@ class ImageFolder(Folder):
         return self._cut.apply(decode(self._folder / name))
 
     def inspect(self, name: str, decoded: bool) -> Inspected:
-        """See Folder."""
         return inspect_image(self._folder / name, self._cut, decoded)
 
     def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
@@ -84,7 +83,7 @@ def find_images(folder: Path, skip_unnamed: bool = False) -> List[str]:
 
 def write_image(path: Path, image: np.ndarray) -> None:
     """Writes an image (C, H, W) in [0, 1] as PNG and makes its folder. Raises RunFailed if it cannot be written."""
-    pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    pixels = to_bytes(image).transpose(1, 2, 0)
     pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.shape[2] == 3 else pixels
     data = cv2.imencode(".png", pixels)[1]
     with disk_errors(path):

@@ -108,7 +108,8 @@ def by_view(labels: List[Label], folder: Path) -> Dict[float, Dict[str, str]]:
 def read_files(folder: Path, files: List[str], data: Data) -> np.ndarray:
     """These files in this order, cropped and resized as the config says, (n, C, H, W) float32 in [0, 1]. Raises
     UserError for one that cannot be read."""
-    return ImageFolder(folder, cut_of(data), Reading(cache_mb=data.cache_mb), files).read(np.arange(len(files)))
+    source = ImageFolder(folder, cut_of(data), Reading(cache_mb=data.cache_mb), files)
+    return source.read(source.first())
 
 
 def cut_landmarks(folder: Path, labels: List[Label], data: Data) -> np.ndarray:

@@ -27,7 +27,6 @@ FACES = 1000  # generated training faces without data.limit
 _NAMED = 5  # files that a message names
 
 
-
 class HasConfig(Protocol):
     """A run, as far as `images` needs it."""
 
@@ -69,9 +68,9 @@ def check_sources(sources: Sources) -> None:
 
     Raises UserError naming files that cannot be used.
     """
-    checks = [sources.train.check(np.arange(len(sources.train)), False)]
+    checks = [sources.train.check(sources.train.first(), False)]
     if sources.held_out is not None:
-        checks.append(sources.held_out.check(np.arange(len(sources.held_out)), True))
+        checks.append(sources.held_out.check(sources.held_out.first(), True))
     held_out = len(sources.held_out or ())
     total = len(sources.train) + held_out
     unusable = [file for check in checks for file in check.unusable]
@@ -136,7 +135,7 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
     If the source knows the people that its samples show, training samples of held-out people are dropped, so that
     unseen images show unseen people.
     """
-    everyone = np.arange(len(whole))
+    everyone = whole.first()
     names, files = set(held_out or ()), None if held_out is None else whole.files(everyone)
     last = everyone >= len(whole) - data.held_out
     unseen = last if files is None else np.array([file in names for file in files])

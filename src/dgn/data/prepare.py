@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,7 +17,7 @@ from dgn.data.clips import find_clips
 from dgn.data.cut import in_colour, resize
 from dgn.data.decoding import decode
 from dgn.data.detect import Detector
-from dgn.data.folder import quiet_opencv
+from dgn.data.folder import map_files, quiet_opencv
 from dgn.data.frames import Clip, spread
 from dgn.data.images import find_images, read_identities, write_image
 from dgn.data.labels import EYE_COLUMNS
@@ -26,7 +25,6 @@ from dgn.errors import UserError
 from dgn.files import append_line, disk_errors, new_folder, png_name
 
 SAMPLED_FRAMES = 9  # frames of a clip in which its face is detected
-_CHUNK = 64  # photographs that are submitted to the threads at once
 
 
 class Report(NamedTuple):
@@ -140,13 +138,8 @@ def _each(crop: Callable[[str], List[np.ndarray]], names: List[str]):
         except ValueError as reason:
             return str(reason)
 
-    bar = tqdm(total=len(names), unit="photo", disable=not sys.stderr.isatty())
-    with quiet_opencv(), bar, ThreadPoolExecutor(max_workers=min(8, machine.cores())) as workers:
-        for start in range(0, len(names), _CHUNK):  # a map submits all its tasks at once
-            chunk = names[start:start + _CHUNK]
-            for name, places in zip(chunk, workers.map(result, chunk)):
-                yield name, places
-                bar.update()
+    with ThreadPoolExecutor(max_workers=min(8, machine.cores())) as workers:
+        yield from zip(names, map_files(result, names, workers, unit="photo"))
 
 
 def _outputs(name: str, count: int) -> List[str]:
@@ -164,7 +157,7 @@ def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter) -> Repor
     clips = find_clips(source, layout)
     new_folder(target)
     report = Report([], [], [])
-    for name, clip in tqdm(clips.items(), unit="clip", disable=not sys.stderr.isatty()):
+    for name, clip in tqdm(clips.items(), unit="clip", disable=None):
         try:
             with quiet_opencv():
                 has_face = _crop_clip(name, clip, target / name, cutter)

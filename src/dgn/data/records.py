@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Iterable, Iterator, List, Tuple
 
@@ -17,9 +16,9 @@ import numpy as np
 from mindspore import mindrecord
 from tqdm import tqdm
 
-from dgn.data.folder import to_unit
+from dgn.data.folder import to_bytes, to_unit
 from dgn.data.source import Source
-from dgn.errors import RunFailed, Unreadable, UserError
+from dgn.errors import RunFailed, Unreadable, UserError, first_line
 from dgn.files import check_utf8
 
 _SCHEMA = {"image": {"type": "bytes"}, "shape": {"type": "int32", "shape": [-1]}, "name": {"type": "string"}}
@@ -50,16 +49,16 @@ def pack(source: Source, path: Path) -> int:
         temporary.mkdir(parents=True)
         writer = mindrecord.FileWriter(str(temporary / path.name), shard_num=1)
         writer.add_schema(_SCHEMA, "images of dgn")
-        for start in tqdm(range(0, len(source), _CHUNK), unit=f"{_CHUNK} images", disable=not sys.stderr.isatty()):
+        for start in tqdm(range(0, len(source), _CHUNK), unit=f"{_CHUNK} images", disable=None):
             indices = np.arange(start, min(start + _CHUNK, len(source)))
-            pixels = np.rint(255 * source.read(indices)).astype(np.uint8)
+            pixels = to_bytes(source.read(indices))
             writer.write_raw_data([{"image": image.tobytes(), "shape": np.array(image.shape, np.int32),
                                     "name": source.name(int(index))} for index, image in zip(indices, pixels)])
         writer.commit()
         for name in (f"{path.name}.db", path.name):
             os.replace(temporary / name, path.with_name(name))
     except (OSError, RuntimeError) as error:
-        raise RunFailed(f"cannot write {path}: {str(error).strip().splitlines()[0]}") from None
+        raise RunFailed(f"cannot write {path}: {first_line(error)}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return len(source)
@@ -110,7 +109,7 @@ class RecordImages(Source):
 
     @functools.cached_property
     def _identity(self) -> str:
-        return self.identity_of(np.arange(self.count))
+        return self.identity_of(self.first())
 
     def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of the images at `indices`, in the order of the file."""
@@ -138,7 +137,6 @@ class RecordImages(Source):
             raise Unreadable(f"the index {self.path}.db is damaged ({error}); pack the images again") from None
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The images at `indices`, (n, *shape) float32 in [0, 1]."""
         if any(not 0 <= index < self.count for index in indices):  # MindSpore would give some other row
             raise IndexError(f"{self.path} has images 0 to {self.count - 1}")
         try:

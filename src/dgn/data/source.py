@@ -31,6 +31,10 @@ class Source:
     def __len__(self) -> int:
         raise NotImplementedError
 
+    def first(self, most: Optional[int] = None) -> np.ndarray:
+        """Indices of the first samples, at most `most` (default: of all)."""
+        return np.arange(len(self))[:most]
+
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices`, (n, *shape) float32 in [0, 1]; frames beyond a clip's end are 0.
 
@@ -134,6 +138,16 @@ def _range(indices: np.ndarray) -> str:
     if np.array_equal(indices, np.arange(first, first + count)):
         return f"{first}+{count}"
     return f"{count} ({hashlib.sha256(indices.astype('<i8').tobytes()).hexdigest()[:16]})"
+
+
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """Indices of at most `most` evenly spaced samples of `count`, from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
+
+
+def clip_lengths(source: Source, indices: np.ndarray) -> np.ndarray:
+    """Number of frames that each clip at `indices` has, (n,) int."""
+    return np.asarray(source.mask(indices)).sum(1).astype(int)
 
 
 def to_images(samples: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:

@@ -12,13 +12,13 @@ from dgn import device
 from dgn.config import Config, Data
 from dgn.data.faces import FaceSource, correspondence
 from dgn.data.open import generated_faces
-from dgn.data.source import Source, Subset
+from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.exchange import Predict, exchange_correlations, probe
 from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
-from dgn.evaluation.start import compare, table
+from dgn.evaluation.start import compare, table, unseen_samples
 from dgn.provenance import provenance
 from dgn.run import Run
 
@@ -55,10 +55,9 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
     """
     started, config = time.monotonic(), run.config
     train, unseen = _training_sample(run, optional=images is not None), None
-    held_out = run.sources.held_out if images is None else images
-    if held_out is not None and len(held_out):
-        few = Subset(held_out, np.arange(min(len(held_out), config.evaluation.images)))
-        everyone = np.arange(len(few))
+    few = unseen_samples(run, images)
+    if few is not None:
+        everyone = few.first()
         unseen = Sample(few.read(everyone), run.infer(few, steps, use_encoder=use_encoder), few.mask(everyone))
     result = unlabelled_measures(run.decode, train, unseen)
     if unseen is not None and run.start is not None:

@@ -10,7 +10,8 @@ from typing import Callable, Dict, Sequence
 
 import numpy as np
 
-Decode = Callable  # latents (n, d) of each group -> Decoded of NumPy arrays
+from dgn.nets.model import Decode
+
 Predict = Callable[[np.ndarray], np.ndarray]  # images (n, C, H, W) -> factors (n, k)
 
 PAIRS = 3600  # exchanges that are measured, all ordered pairs of up to 60 faces

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from dgn.randomness import generator
 
@@ -44,8 +45,7 @@ def recognition_scores(truth: np.ndarray, predicted: np.ndarray, classes: Sequen
         classes: their names.
         confusion: counts, a row for each true class and a column for each predicted one.
     """
-    confusion = np.zeros((len(classes), len(classes)), int)
-    np.add.at(confusion, (truth, predicted), 1)
+    confusion = confusion_matrix(truth, predicted, labels=range(len(classes)))
     recall = np.diag(confusion) / np.maximum(confusion.sum(1), 1)
     return {"accuracy": float((truth == predicted).mean()), "mean_recall": float(recall.mean()),
             "classes": list(classes), "confusion": confusion.tolist()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
+from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from dgn.data.source import to_images
 from dgn.evaluation.checkerboard import checkerboard_energy
 from dgn.evaluation.displacement import canonical_frame, displacement_statistics
 from dgn.evaluation.reconstruction import reconstruction_errors
-from dgn.nets.model import Decoded, rows
+from dgn.nets.model import Decode, rows
 
 
 class Sample(NamedTuple):
@@ -21,12 +21,12 @@ class Sample(NamedTuple):
     mask: Optional[np.ndarray] = None  # of clips: (N, F)
 
 
-def unlabelled_measures(decode: Callable[..., Decoded], train: Optional[Sample],
+def unlabelled_measures(decode: Decode, train: Optional[Sample],
                         unseen: Optional[Sample] = None) -> Dict[str, Any]:
     """Errors of reconstructions; for a model with a warp also measures of appearances and displacements.
 
     Args:
-        decode: latents of each group -> Decoded of NumPy arrays.
+        decode: the decoder.
         train: training samples with the ends of their chains; None leaves out their measures.
         unseen: other samples with inferred latents.
 

@@ -14,22 +14,27 @@ ENCODER_STEPS = (0, 5, 10, 20)  # Langevin steps after which both are measured
 PLAIN_STEPS = (20, 50, 100, 300)
 
 
+def unseen_samples(run: Run, images: Optional[Source] = None) -> Optional[Source]:
+    """The first evaluation.images of `images` (default: of the run's held-out ones); None if there are none."""
+    source = run.sources.held_out if images is None else images
+    return Subset(source, source.first(run.config.evaluation.images)) if source is not None and len(source) else None
+
+
 def compare(run: Run, images: Optional[Source] = None) -> Dict[str, List[Dict[str, float]]]:
     """Mean energy (Eq. 8) and MSRE of unseen images along chains from the encoder and from the prior's mean.
 
-    images: default: the run's held-out ones, as many as evaluation.images. Returns for "encoder" and "mean" a list of
+    images: see unseen_samples. Returns for "encoder" and "mean" a list of
     {"steps", "energy", "msre"}; {} if the run has no encoder beside the chains, or there are no images.
     """
-    source = run.sources.held_out if images is None else images
-    if run.start is None or source is None or not len(source):
+    few = unseen_samples(run, images)
+    if run.start is None or few is None:
         return {}
-    few = Subset(source, np.arange(min(len(source), run.config.evaluation.images)))
     return {"encoder": _along(run, few, ENCODER_STEPS, True), "mean": _along(run, few, PLAIN_STEPS, False)}
 
 
 def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> List[Dict[str, float]]:
     """Measures after each number of steps, each by chains of their own."""
-    images, given = source.read(np.arange(len(source))), given_latents(run.model.groups, source)
+    images, given = source.read(source.first()), given_latents(run.model.groups, source)
     measures = []
     for count in steps:
         latents = run.infer_batch(images, run.chains(count), given=given, use_encoder=use_encoder)

@@ -1,11 +1,17 @@
 """The likelihood alone, and with a critic (5.3, Eq. 22, Fig. 9 and 11).
 
+  dgn experiment adversarial --config config/adversarial_faces64.yaml --output runs/adversarial
+  dgn experiment adversarial --config config/adversarial256.yaml --data portraits/ --output runs/portraits
+
 A model is trained by the likelihood alone (the recipe without its critic). Two runs continue from it: one by the
 likelihood, one with the recipe's critic. Both are measured in the same way: reconstruction error; sharpness (gradient
 energy relative to real images) and Frechet distance to real images (dgn.evaluation.frechet) of reconstructions of
 unseen images and of samples from the prior; variety of the samples; and on generated faces disentanglement with known
 factors. Reconstructions are compared with their own images, samples with generated faces of other people, or with the
 training images of a folder.
+
+Written to --output: metrics.json, figures/ (reconstructions side by side, recombination of unseen images), and three
+run folders.
 """
 
 from __future__ import annotations
@@ -26,12 +32,19 @@ from dgn.evaluation.ratios import number
 from dgn.evaluation.sharpness import relative_sharpness
 from dgn.evaluation.variety import relative_variety
 from dgn.experiments.baselines import check_faces, error_rows, known_factors, model_table, score_rows
-from dgn.experiments.models import OTHER_PEOPLE, Recipe, deformable_recipe, folder_name, held_out, origin, output_folder
+from dgn.experiments.models import (
+    OTHER_PEOPLE,
+    Recipe,
+    deformable_recipe,
+    folder_name,
+    held_out,
+    output_folder,
+    write_results,
+)
 from dgn.figures import pictures
 from dgn.figures.draw import draw
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
-from dgn.files import write_json
 from dgn.run import Run, ensure_trained
 
 SAMPLES = 1000  # samples from the prior, and real images that they are compared with, at most
@@ -77,8 +90,7 @@ def adversarial(config: Recipe, output: Union[str, Path], *, more_epochs: int = 
         if config.data.path is None:
             models[name].update(known_factors(run, faces))
         runs[name] = run
-    result = {"models": models, **origin()}
-    write_json(folder / "metrics.json", result)
+    result = write_results(folder, {"models": models})
     return {**result, "pictures": unseen_pictures(folder / "figures", runs[LIKELIHOOD], runs[CRITIC])}
 
 
@@ -106,12 +118,12 @@ def continued(config: Config, start: Path, epochs: int, learning_rate: float) ->
 def picture_measures(run: Run) -> Dict[str, Optional[float]]:
     """Sharpness and Frechet distance of reconstructions of unseen images and of samples, and the samples' variety."""
     unseen, train, config = held_out(run), run.sources.train, run.config
-    images = unseen.read(np.arange(min(len(unseen), config.evaluation.images)))
+    images = unseen.read(unseen.first(config.evaluation.images))
     rebuilt = run.decode(*run.infer(images)).image
     if config.data.path is None:
         real = generated_faces(config.data, SAMPLES, config.data.seed + OTHER_PEOPLE).read(np.arange(SAMPLES))
     else:
-        real = train.read(np.arange(min(len(train), SAMPLES)))
+        real = train.read(train.first(SAMPLES))
     samples = run.sample(len(real), config.training.seed, "prior").image  # which the critic was trained on
     return {"sharpness_reconstruction": relative_sharpness(rebuilt, images),
             "sharpness_samples": relative_sharpness(samples, real),
@@ -137,7 +149,7 @@ def summary(result: Dict[str, Any]) -> str:
 def unseen_pictures(folder: Path, likelihood: Run, critic: Run) -> List[Path]:
     """Fig. 9 (input, both reconstructions, appearance, grids) and Fig. 11 (recombination) of unseen images."""
     source = held_out(critic)
-    images = source.read(np.arange(min(len(source), SHOWN)))
+    images = source.read(source.first(SHOWN))
     plain = likelihood.decode(*likelihood.infer(images, STEPS))
     z_app, z_geo = critic.infer(images, STEPS)
     decoded = critic.decode(z_app, z_geo)

@@ -1,6 +1,12 @@
 """The geometry of a face model applied to animals (5.4, Fig. 12a).
 
-Animal faces are warped by the displacements that the strongest geometric dimensions generate.
+  dgn experiment animals runs/faces_demo
+  dgn experiment animals runs/celeba --data animals/ --labels eyes.csv
+
+A drawn cat and monkey, or the faces in the folder --data, are warped by the displacements that the strongest geometric
+dimensions generate. The faces are turned, scaled and cut by their eyes, given in --labels or in labels.csv of the
+folder (columns file, left_eye_x, left_eye_y, right_eye_x, right_eye_y); without such a file they are used as they are,
+and should be frontal and as large in the picture as the run's faces. Written to the run folder: figures/animals.png.
 """
 
 from __future__ import annotations
@@ -83,7 +89,7 @@ def animal_faces(data: Data, folder: Optional[str], labels: Optional[str] = None
     file = expanded(labels) if labels else next((root / name for name in LABELS if (root / name).is_file()), None)
     if file is None:
         source = ImageFolder(root, Cut(data.size, grey=data.grey))
-        shown = np.arange(min(len(source), SHOWN))
+        shown = source.first(SHOWN)
         return {source.name(k): image for k, image in zip(shown, source.read(shown))}
     places = eye_places(data.size, eyes or usual_eyes(data))
     return {name: _aligned(root / name, pairs[0], places, data)

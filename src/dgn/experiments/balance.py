@@ -1,11 +1,15 @@
 """The explaining-away competition of the two generators over alpha, beta and the geometry's initial scale (5.7).
 
+  dgn experiment balance --config config/balance.yaml --output runs/balance
+
 The recipe is trained once for each value of alpha, the ratio of channels (scheme 1); of beta, the scale of the
 geometry's weights at run time (scheme 2); and of the initial scale of the geometry's last layer. The error alone does
 not show the balance: a geometry that starts near zero selects pixels from a checkerboard and reaches the smallest
 error. Measured are also how far pose follows the geometry and colour the appearance when faces exchange geometry, the
 appearance's energy near the Nyquist frequency relative to the images', and the size and smoothness of the
 displacement.
+
+Written to --output: metrics.json, figures/balance.png and balance_faces.png, and a run folder for each value.
 """
 
 from __future__ import annotations
@@ -19,9 +23,8 @@ from dgn import config as cfg
 from dgn import device
 from dgn.evaluation.evaluate import evaluate
 from dgn.evaluation.ratios import number
-from dgn.experiments.models import Recipe, generated_recipe, origin, output_folder, table
+from dgn.experiments.models import Recipe, generated_recipe, output_folder, table, write_results
 from dgn.figures import experiments as figures
-from dgn.files import write_json
 from dgn.run import Run, ensure_trained
 
 POSE = ("yaw", "pitch", "roll")
@@ -62,8 +65,7 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
             run = ensure_trained(folder / f"{sweep}_{name}", cfg.changed(config, model=model))
             measures[sweep][name] = share_measures(evaluate(run))
             faces[f"{sweep} {name}"] = example_faces(run, shown)
-    result = {**measures, **origin()}
-    write_json(folder / "metrics.json", result)
+    result = write_results(folder, measures)
     titled = {TITLES.get(sweep, sweep): values for sweep, values in measures.items()}
     return {**result, "pictures": [figures.balance(folder / "figures" / "balance.png", titled),
                                    figures.balance_faces(folder / "figures" / "balance_faces.png", faces)]}

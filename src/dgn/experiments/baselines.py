@@ -1,5 +1,9 @@
-"""The models of Table 1 on generated faces: ours, ABP and VAE of the same size, and ours trained as a VAE; and of Table
-2 the Deforming Autoencoder: our generator with a monotone field and an encoder, trained without noise and prior.
+"""The models of Table 1, and a Deforming Autoencoder (Table 2), trained on generated faces and compared.
+
+  dgn experiment baselines --config config/faces.yaml --output runs/baselines
+
+Ours, ABP and VAE of the same size, ours trained as a VAE, and the Deforming Autoencoder: our generator with a monotone
+field and an encoder, trained without noise and prior. One recipe trains them all.
 
 Every factor of a generated face is known, so that besides reconstruction disentanglement is measured: linear
 regression from each block of latents to each group of factors, DCI, MIG and SAP, and the error of the displacement
@@ -8,9 +12,11 @@ assigned to the group of factors for which a random forest uses it more; and an 
 the factors (dgn.evaluation.oracle), an upper bound.
 
 Langevin dynamics returns a posterior sample, an encoder the posterior's mean. Reconstructions use these as they are;
-measures of the latents follow DESCENT_STEPS noiseless steps. Training images are reconstructed from their chains.
+measures of the latents follow 100 noiseless steps. Training images are reconstructed from their chains.
 Options of the recipe that only Langevin dynamics or the deformable model has (training.reinit_appearance,
 inference.restart_every ...) act where they exist.
+
+Written to --output: metrics.json, figures/disentanglement.png, and a run folder for each model.
 """
 
 from __future__ import annotations
@@ -21,28 +27,26 @@ from typing import Any, Callable, Dict, Union
 import numpy as np
 
 from dgn import device
-from dgn.data.faces import APPEARANCE, GEOMETRY
+from dgn.data.face_factors import APPEARANCE, GEOMETRY
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.disentanglement import disentanglement_scores
-from dgn.evaluation.evaluate import evaluate, true_correspondence
+from dgn.evaluation.evaluate import DESCENT_STEPS, evaluate, true_correspondence
 from dgn.evaluation.oracle import oracle_axes
 from dgn.evaluation.ratios import number
 from dgn.experiments.models import (
-    DESCENT_STEPS,
     MODELS,
     OTHER_PEOPLE,
     Recipe,
     folder_name,
     generated_recipe,
     model_config,
-    origin,
     output_folder,
     table,
+    write_results,
 )
 from dgn.figures import experiments as figures
-from dgn.files import write_json
 from dgn.nets.layers import parameter_count
 from dgn.run import Run, ensure_trained
 
@@ -69,8 +73,7 @@ def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) ->
     for name in MODELS:
         print(f"--- {name}", flush=True)
         models[name] = measure(ensure_trained(folder / folder_name(name), model_config(name, config)), faces)
-    result = {"models": models, "faces": faces, **origin()}
-    write_json(folder / "metrics.json", result)
+    result = write_results(folder, {"models": models, "faces": faces})
     picture = figures.disentanglement(folder / "figures" / "disentanglement.png", with_oracles(models))
     return {**result, "pictures": [picture]}
 

@@ -11,10 +11,10 @@ from dgn.config import Data
 from dgn.data.clips import class_and_person
 from dgn.data.face_factors import EXPRESSION_FACTORS as MOTION
 from dgn.data.open import generated_clips
-from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.evaluation import exchange
 from dgn.experiments.models import OTHER_PEOPLE
+from dgn.figures.clips import spaced
 from dgn.nets.model import Latents, pad, samples_per_batch
 from dgn.run import Run
 
@@ -29,18 +29,11 @@ def check_clips(run: Run) -> None:
         raise UserError(f"{run.folder.path} is a run on images; give one on clips (data.frames of 2 or more)")
 
 
-def check_deformable(run: Run) -> None:
+def check_geometry(run: Run) -> None:
     """Raises UserError if a run is not one of a deformable model."""
     if run.model.latents is not Latents:
         raise UserError(f"{run.folder.path} is a run of a plain model (model.kind); give one of a deformable model: "
                         "only it has a geometry")
-
-
-def mask_of(source: Source, indices: np.ndarray) -> np.ndarray:
-    """The mask of clips: 1 where a clip has the frame, (n, F)."""
-    mask = source.mask(indices)
-    assert mask is not None  # the samples are clips
-    return mask
 
 
 def label(name: str) -> Tuple[str, str]:
@@ -70,8 +63,8 @@ class Probe(NamedTuple):
 def fit_probe(data: Data) -> Probe:
     """A probe of factors and landmarks, fitted on generated clips of people whom no training on `data` shows."""
     source = generated_clips(data, PROBED_CLIPS, data.seed + OTHER_PEOPLE)
-    everyone = np.arange(PROBED_CLIPS)
-    at = np.unique(np.rint(np.linspace(0, data.frames - 1, PROBED_FRAMES)).astype(int))
+    everyone = source.first()
+    at = spaced(data.frames, PROBED_FRAMES)
     frames = source.read(everyone)[:, at].reshape(-1, *source.shape[1:])
     side = 32 if data.size % 32 == 0 else 16
 
@@ -106,7 +99,7 @@ def reconstructed(run: Run, indices: np.ndarray) -> Iterator[Rebuilt]:
     for start in range(0, len(indices), size):
         batch = indices[start:start + size]
         latents = run.bank.read(pad(batch, size) if start else batch)  # equal batches: another size is compiled again
-        yield Rebuilt(source.read(batch), mask_of(source, batch), run.decode(*latents).image[:len(batch)])
+        yield Rebuilt(source.read(batch), np.asarray(source.mask(batch)), run.decode(*latents).image[:len(batch)])
 
 
 def explained_motion(batches: Iterable[Rebuilt], classes: List[str]) -> Dict[str, float]:

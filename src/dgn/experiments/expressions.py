@@ -1,9 +1,15 @@
 """Expressions of grayscale faces transferred to colour faces (5.2, Fig. 8).
 
+  dgn experiment expressions --config config/expressions.yaml --output runs/expressions
+  dgn experiment expressions --config config/expressions.yaml --set data.limit=null --set data.held_out=0 \\
+      --data ckplus48/ --target fei/ --frontal '*-11.jpg' --target-crop 5,2,23,20 --output runs/expressions_ck
+
 The deformable model is trained on grayscale faces with expressions. Its appearance generator, given three channels, is
 then fine-tuned on neutral colour faces with the geometry generator frozen, and the geometric latents of the grayscale
-faces warp the colour ones. On generated faces a probe of known factors measures whether mouth and brows follow the
-grayscale donor, skin and hair the colour donor.
+faces warp the colour ones. Without --data and --target the faces are generated, and a probe of known factors measures
+whether mouth and brows follow the grayscale donor, skin and hair the colour donor.
+
+Written to --output: metrics.json, figures/expressions.png, and two run folders with their own figures.
 """
 
 from __future__ import annotations
@@ -20,15 +26,15 @@ from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation import exchange
 from dgn.evaluation.evaluate import evaluate, known_faces
-from dgn.experiments.models import Recipe, Target, origin, output_folder, table, transfer_recipe, tuning_config
+from dgn.experiments.models import Recipe, Target, output_folder, table, transfer_recipe, tuning_config, write_results
 from dgn.figures import experiments as figures
 from dgn.figures.draw import draw
-from dgn.files import write_json
 from dgn.run import Run, ensure_trained
 
 STAYING = ("skin", "hair_colour", "background_light")  # factors that should follow the appearance
 DONORS = 300
 PROBE_FACES = 700
+COLUMNS, ROWS = 10, 4  # of the picture: donors, colour faces
 
 
 def expressions(config: Recipe, output: Union[str, Path], *,
@@ -51,8 +57,8 @@ def expressions(config: Recipe, output: Union[str, Path], *,
     for run in (grey, colour):
         evaluate(run)
         draw(run)
-    result = {**({"transfer": donor_correlations(grey, colour)} if config.data.path is None else {}), **origin()}
-    write_json(folder / "metrics.json", result)
+    known = {"transfer": donor_correlations(grey, colour)} if config.data.path is None else {}
+    result = write_results(folder, known)
     return {**result, "pictures": [transfer_picture(folder / "figures" / "expressions.png", grey, colour)]}
 
 
@@ -90,15 +96,15 @@ def donor_correlations(grey: Run, colour: Run) -> Dict[str, Dict[str, float]]:
             for k, name in enumerate(names)}
 
 
-def transfer_picture(path: Path, grey: Run, colour: Run, columns: int = 10, rows: int = 4) -> Path:
+def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:
     """Fig. 8c: grayscale donors above, colour faces with their expressions below."""
-    donors = np.linspace(0, len(grey.bank) - 1, columns).astype(int)
-    people = np.linspace(0, len(colour.bank) - 1, rows).astype(int)
+    donors = np.linspace(0, len(grey.bank) - 1, COLUMNS).astype(int)
+    people = np.linspace(0, len(colour.bank) - 1, ROWS).astype(int)
     images, z_geo = grey.sources.train.read(donors), grey.bank.read(donors)[1]
     faces, z_app = colour.sources.train.read(people), colour.bank.read(people)[0]
     sheet = {"donor of the\nexpression": np.concatenate([np.ones((1, *images.shape[1:]), np.float32), images])}
-    for k in range(rows):
-        warped = colour.decode(z_app[k][None].repeat(columns, 0), z_geo).image
+    for k in range(ROWS):
+        warped = colour.decode(z_app[k][None].repeat(COLUMNS, 0), z_geo).image
         sheet[f"face {k + 1}"] = np.concatenate([faces[k][None], warped])
-    return figures.reconstructions(path, sheet, ["own image", *[""] * columns],
+    return figures.reconstructions(path, sheet, ["own image", *[""] * COLUMNS],
                                    "Expressions of grayscale faces on colour faces")

@@ -1,8 +1,13 @@
-"""Models whose appearance is the given label (5.4, MNIST, Fig. 13): whether the appearance alone carries the class.
+"""How well a label that is given as appearance explains an image (5.4, MNIST).
+
+  dgn train --config config/mnist.yaml --data mnist/ --output runs/mnist
+  dgn experiment labels runs/mnist
 
 Analysis by synthesis: Z^g of a held-out image is inferred under every label; the label with the least energy is
 compared with the true one. Synthesis: a classifier trained on the run's real images classifies images of each label
 with Z^g from the prior; its accuracy shows whether the geometry leaves the class unchanged.
+
+Written to the run folder: section "labels" of metrics.json; `dgn train` and `dgn figures` draw Fig. 13.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ def labels(run: Run, *, images: int = 300, steps: int = 100) -> Dict[str, Any]:
     if run.model.groups[0].sampled:
         raise UserError(f"{folder} has no labels as appearance; train with model.appearance=label")
     source = held_out(run)
-    chosen = np.arange(min(len(source), images))
+    chosen = source.first(images)
     unseen, truth = source.read(chosen), source.labels(chosen)
     assert truth is not None  # the run was trained with labels
     if len(set(truth)) < 2:
@@ -68,7 +73,7 @@ def synthesis(run: Run, images: np.ndarray, truth: np.ndarray) -> Dict[str, floa
     """Accuracy of a classifier of real images on generated ones, and on `images` (n, C, H, W) with labels `truth`
     (n,)."""
     source = run.sources.train
-    known = np.arange(min(len(source), CLASSIFIER_IMAGES))
+    known = source.first(CLASSIFIER_IMAGES)
     classifier = LogisticRegression(C=0.05, max_iter=200).fit(_flat(source.read(known)), source.labels(known))
     appearance, geometry = run.model.groups
     classes = appearance.shape[0]

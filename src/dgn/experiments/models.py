@@ -13,8 +13,7 @@ from dgn.data.cut import Crop
 from dgn.data.open import open_sources
 from dgn.data.source import Source
 from dgn.errors import UserError
-from dgn.evaluation.evaluate import DESCENT_STEPS as DESCENT_STEPS  # before a representation is measured
-from dgn.files import expanded
+from dgn.files import expanded, write_json
 from dgn.nets.model import Latents
 from dgn.provenance import provenance
 from dgn.run import Run
@@ -177,6 +176,13 @@ def table(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]
 def origin() -> Dict[str, Any]:
     """What is written beside the numbers of an experiment: versions of the software, and dgn.provenance."""
     return {"versions": device.versions(), "provenance": provenance()}
+
+
+def write_results(folder: Path, result: Dict[str, Any]) -> Dict[str, Any]:
+    """Writes the result of an experiment that trains, and its origin, to metrics.json in `folder`; returns both."""
+    result = {**result, **origin()}
+    write_json(folder / "metrics.json", result)
+    return result
 
 
 def output_folder(path: Union[str, Path]) -> Path:

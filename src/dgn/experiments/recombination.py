@@ -1,10 +1,16 @@
 """Appearance and geometry of two clips exchanged (5.6, Fig. 15 and 16).
 
+  dgn experiment recombination runs/clips
+  dgn experiment recombination runs/clips --clips 0 7
+
 Two training clips are decoded with each other's geometry: one person's colours with the other's shape and motion. For
 generated clips, whose factors are known, the exchange is also measured: each of up to 200 clips takes the geometry of
 a clip of another person and class; probes, fitted on clips of other people, read landmarks and factors off the decoded
 frames; their motion and colours are correlated with the true ones of both donors. For all clips: the share of the
 motion that reconstructions show, by class. Of a plain model (MoCoGAN's generator) content and motion are exchanged.
+
+Written to the run folder: sections "recombination" and "explained_motion" of metrics.json, figures/recombination.png,
+.gif, .mp4.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 import numpy as np
 
 from dgn.data.open import generated_clips
+from dgn.data.source import clip_lengths, evenly_spaced
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
 from dgn.experiments.clips import (
@@ -23,7 +30,6 @@ from dgn.experiments.clips import (
     classes_of,
     explained_motion,
     fit_probe,
-    mask_of,
     motion,
     other_donors,
     over_time,
@@ -56,14 +62,14 @@ def recombination(run: Run, *, clips: Optional[Tuple[int, int]] = None) -> Dict[
     if run.config.data.path is None and (partner != np.arange(len(source))).any():
         result["correlations"] = clip_correlations(run, partner)
         run.folder.add_results(recombination=result["correlations"])
-    measured = spread(len(source))
+    measured = evenly_spaced(len(source), MEASURED)
     classes = classes_of([names[k] for k in measured])
     result["explained_motion"] = explained_motion(reconstructed(run, measured), classes)
     run.folder.add_results(explained_motion=result["explained_motion"])
 
     z_app, z_geo = run.bank.read(pair)
     exchanged = run.decode(z_app, z_geo[::-1]).image
-    length = int(mask_of(source, pair).sum(1).min())
+    length = int(clip_lengths(source, pair).min())
     result["pictures"] = figures.recombination(run.folder.figures / "recombination.png", source.read(pair), length,
                                                exchanged, [names[k] for k in pair])
     return result
@@ -82,11 +88,6 @@ def summary(result: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def spread(count: int) -> np.ndarray:
-    """At most MEASURED evenly spaced indices below `count`."""
-    return np.unique(np.linspace(0, count - 1, min(MEASURED, count)).astype(int))
-
-
 def clip_correlations(run: Run, partner: np.ndarray) -> Dict[str, Dict[str, float]]:
     """Correlations of what probes read off exchanged clips with the true values of both donors, on generated clips.
 
@@ -96,7 +97,7 @@ def clip_correlations(run: Run, partner: np.ndarray) -> Dict[str, Dict[str, floa
     are alike where expressions open the mouth at about the same time.
     """
     paired = np.flatnonzero(partner != np.arange(len(partner)))
-    chosen = paired[spread(len(paired))]
+    chosen = paired[evenly_spaced(len(paired), MEASURED)]
     donors = partner[chosen]
     source = generated_clips(run.config.data, len(run.bank))
     z_app, z_geo = run.bank.read(chosen)

@@ -1,8 +1,14 @@
 """New images, or new clips longer than the training clips (4, Eq. 10 to 12).
 
+  dgn experiment sampling runs/faces_demo
+  dgn experiment sampling runs/clips --frames 48
+
 Latents are drawn from the Gaussian that is fitted to those of the training samples (dgn.inference.fitted, beyond the
-paper), or from the prior; both are measured. Of images: the Frechet distance of samples to training images. Of clips:
-the mean change from frame to frame within the trained length, beyond it, and in training clips.
+paper; fitted_prior.npz in the run folder), or from the prior; both are measured, and --prior draws the samples of the
+picture from the prior, as the paper does. Of images: the Frechet distance of samples to training images. Of clips: the
+mean change from frame to frame within the trained length, beyond it, and in training clips.
+
+Written to the run folder: section "sampling" of metrics.json, figures/samples.png, of clips also .gif.
 """
 
 from __future__ import annotations
@@ -13,7 +19,6 @@ import numpy as np
 
 from dgn.errors import UserError
 from dgn.evaluation.frechet import frechet_distance
-from dgn.experiments.clips import mask_of
 from dgn.figures import clips as figures
 from dgn.figures import pictures
 from dgn.run import PRIORS, Run
@@ -38,7 +43,7 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
     if not trained:
         if frames:
             raise UserError(f"{run.folder.path} is a run on images; --frames is for runs on clips")
-        real = source.read(np.arange(min(len(source), IMAGES)))
+        real = source.read(source.first(IMAGES))
         result: Dict[str, Any] = {name: {"frechet": frechet_distance(run.sample(IMAGES, seed, name).image, real)}
                                   for name in PRIORS}
         run.folder.add_results(sampling=result)
@@ -46,9 +51,9 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
     frames = frames or 3 * trained
     if frames < 2:
         raise UserError(f"{frames} frame is too few: a clip in which something moves has at least 2")
-    some = np.arange(min(len(source), TRAINING_CLIPS))
+    some = source.first(TRAINING_CLIPS)
     clips = {name: run.sample(count or 6, seed, name, frames).image for name in PRIORS}
-    real, mask = source.read(some), mask_of(source, some)
+    real, mask = source.read(some), np.asarray(source.mask(some))
     result = {"frames": frames, "change_of_training_clips": float(change(real)[mask[:, 1:] > 0].mean()),
               **{name: changes(made, trained) for name, made in clips.items()}}
     run.folder.add_results(sampling=result)

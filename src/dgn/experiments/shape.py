@@ -1,8 +1,11 @@
-"""The global shape of a clip edited by Z_0^g, its dynamics kept (5.6, Fig. 18).
+"""The global shape of clips edited by Z_0^g, their dynamics kept (5.6, Fig. 18).
 
-Z_0^g of a training clip is moved along the dimension with the largest effect on the first frame; appearance and xi^g
+  dgn experiment shape runs/clips
+  dgn experiment shape runs/clips --clips 0 7
+
+Z_0^g of training clips is moved along the dimension with the largest effect on the first frame; appearance and xi^g
 stay. For generated clips the edit is also measured: how far landmarks, read by a probe, move, and whether their motion
-stays.
+stays. For deformable models. Written to the run folder: section "shape" of metrics.json, figures/shape.png and .gif.
 """
 
 from __future__ import annotations
@@ -11,9 +14,10 @@ from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
+from dgn.data.source import clip_lengths
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import check_clips, check_deformable, fit_probe, mask_of, motion, other_donors, over_time
+from dgn.experiments.clips import check_clips, check_geometry, fit_probe, motion, other_donors, over_time
 from dgn.figures import bases
 from dgn.figures import clips as figures
 from dgn.run import Run
@@ -33,7 +37,7 @@ def shape(run: Run, *, clips: Optional[Sequence[int]] = None, dimension: Optiona
     images or of a plain model, or a clip or dimension that it does not have.
     """
     check_clips(run)
-    check_deformable(run)
+    check_geometry(run)
     source, sizes = run.sources.train, [branch.states for branch in run.model.branches]
     everyone = [source.name(k) for k in range(len(run.bank))]
     chosen = np.unique([0, other_donors(everyone)[0]]) if clips is None else np.array(clips)
@@ -53,7 +57,7 @@ def shape(run: Run, *, clips: Optional[Sequence[int]] = None, dimension: Optiona
     edits = [run.decode(z_app, edited(z_geo, dimension, change)).image for change in amounts]
     names = [f"Z_0^g {dimension} {change:+g}" if change else "as inferred" for change in amounts]
     rows, labels = [], []
-    for k, length in enumerate(mask_of(source, chosen).sum(1).astype(int)):
+    for k, length in enumerate(clip_lengths(source, chosen)):
         rows += [images[k][:length] for images in edits]
         labels += [f"{everyone[chosen[k]]}\n{name}" for name in names]
     return {**result, "pictures": figures.edited_shapes(run.folder.figures / "shape.png", rows, labels)}

@@ -1,10 +1,18 @@
 """Geometry of general faces transferred to frontal faces of other people (5.2, Table 1).
 
+  dgn experiment transfer --config config/transfer_faces.yaml --output runs/transfer
+  dgn experiment transfer --config config/transfer_celeba.yaml --data celeba/ --target fei/ --frontal '*-1[12].jpg' \\
+      --target-crop 5,2,23,20 --output runs/transfer_fei
+
 Ours, ABP and VAE are trained on general faces, then fine-tuned on frontal faces of other people: ours with its
 geometry generator frozen, so only the appearance generator is updated. People unseen in both trainings are then
 reconstructed at five views. MSRE per view and over all views, mean and standard deviation over independent runs. VAE
 reconstructs by its encoder, the other two by Langevin dynamics; VAE's decoder with Langevin dynamics instead of the
 encoder is given as well.
+
+Without --data and --target all faces are generated. --target: a folder with labels of view (labels.csv, or the FEI
+set); the people of the last --held-out files of --frontal are the unseen ones. Written to --output: metrics.json,
+figures/transfer.png, and two run folders for each model and run.
 """
 
 from __future__ import annotations
@@ -26,16 +34,15 @@ from dgn.experiments.models import (
     Target,
     folder_name,
     model_config,
-    origin,
     output_folder,
     table,
     training_files,
     transfer_recipe,
     tuning_config,
+    write_results,
 )
 from dgn.experiments.views import images_by_view
 from dgn.figures import experiments as figures
-from dgn.files import write_json
 from dgn.run import Run, ensure_trained
 
 COMPARED = ("VAE", "ABP", "ours")
@@ -70,8 +77,7 @@ def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Targe
             for label in (name, BY_LANGEVIN) if name == "VAE" else (name,):
                 msre, shown[label] = reconstruct(run, images, use_encoder=label != BY_LANGEVIN)
                 errors[label].append(msre)
-    result = {**error_table(errors), "runs": runs, **origin()}
-    write_json(folder / "metrics.json", result)
+    result = write_results(folder, {**error_table(errors), "runs": runs})
     rows = {"input": np.stack([x[0] for x in images.values()]), **shown}
     return {**result, "pictures": [figures.reconstructions(
         folder / "figures" / "transfer.png", rows, [f"{view:+g} deg" for view in images],

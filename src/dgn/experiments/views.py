@@ -1,9 +1,15 @@
 """Covariance of each latent dimension with the viewing angle (5.1, Eq. 21, Fig. 6 and 7).
 
+  dgn experiment views runs/faces_demo
+  dgn experiment views runs/celeba --data fei/ --crop 5,2,23,20
+
 Images of the same people at several views are inferred, and R of Eq. 21 is computed for every dimension of Z^g and
 Z^a: along the model's own dimensions, and along the principal axes of what each group generates. The prior is the same
 in all directions, so the dimensions of a trained model are an arbitrary rotation of such axes (dgn.inference.axes);
 the pictures show the principal ones.
+
+Without --data the faces are generated, at views from -30 to 30 degrees. --data: a folder with labels of view
+(labels.csv, or the FEI set). Written to the run folder: section "views" of metrics.json, figures/views_*.png.
 """
 
 from __future__ import annotations

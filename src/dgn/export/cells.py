@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Tuple
+from typing import Dict, NamedTuple, Sequence, Tuple
 
+import numpy as np
 from mindspore import Tensor, nn
 
 from dgn import config as cfg
 from dgn.errors import UserError
+from dgn.inference import langevin
 from dgn.inference.energy import full_mask
-from dgn.inference.langevin import Langevin, Tensors, make_energy, make_sampler
+from dgn.inference.langevin import Arrays, Langevin, Tensors
 from dgn.nets.build import make_model
 from dgn.nets.encoder import StartEncoder
 from dgn.nets.layers import Deconv, Dense
-from dgn.nets.model import Model
+from dgn.nets.model import LatentGroup, Model
 from dgn.run import Run
 from dgn.training import checkpoint
 from dgn.training.start import load_start
@@ -49,10 +51,8 @@ def load_model(config: cfg.Config, saved: Path) -> Model:
 def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> Langevin:
     """The sampler of a config with `steps` steps in its graph, and the preconditioner of the checkpoint, if it has
     one."""
-    sampler = make_sampler(make_energy(model, config), config, steps)
-    if sampler.preconditioner is not None:
-        checkpoint.load(saved, {"preconditioner": sampler.preconditioner})
-        sampler.preconditioner.rotate(checkpoint.read_axes(saved))
+    sampler = langevin.make_sampler(langevin.make_energy(model, config), config, steps)
+    checkpoint.load_preconditioner(saved, sampler.preconditioner)
     return sampler
 
 
@@ -104,6 +104,26 @@ def noise_of_groups(sampled: Tuple[int, ...], latents: Tensors, noise: Tensors) 
     for g, own in zip(sampled, noise):
         everyone = everyone[:g] + (own,) + everyone[g + 1:]
     return everyone
+
+
+class Example(NamedTuple):
+    """Random inputs of an inference."""
+
+    images: np.ndarray  # (N, C, H, W) in [0, 1]
+    latents: Arrays  # (N, d) of each group
+    noise: Arrays  # (K, N, d) of each group
+
+    def inputs(self, groups: Sequence[LatentGroup]) -> Dict[str, np.ndarray]:
+        """The inputs of an Inference in order, by their names in an exported file."""
+        noise = {f"noise_{group.name}": own for group, own in zip(groups, self.noise) if group.sampled}
+        return {"image": self.images, **{group.name: z for group, z in zip(groups, self.latents)}, **noise}
+
+
+def example(model: Model, count: int, steps: int) -> Example:
+    """Inputs of `count` samples for `steps` Langevin steps."""
+    images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
+    return Example(images, langevin.random_latents(model, count, 0, "export"),
+                   langevin.draw_noise(model, steps, count, 1, "export"))
 
 
 def inference(config: cfg.Config, saved: Path, steps: int) -> Inference:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -13,16 +13,15 @@ from dgn.errors import RunFailed, UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.export import cells, infer310
 from dgn.export.infer310 import Exported
-from dgn.figures import clips, pictures
 from dgn.figures.bases import sweep
+from dgn.figures.draw import draw_overview
 from dgn.files import check_outside, new_folder, write_json
 from dgn.inference import unseen
+from dgn.inference.langevin import Arrays
 from dgn.inference.latents import given_latents
 from dgn.inference.unseen import Chains
-from dgn.nets.model import Decoded, LatentGroup, Model, decode, rows
+from dgn.nets.model import Decode, LatentGroup, Model, decode
 from dgn.run import Run, open_run
-
-Latents = Tuple[np.ndarray, ...]
 
 
 class Limits(NamedTuple):
@@ -76,7 +75,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     source = open_images(run.config.data, str(data))
     given = given_latents(groups, source)
     folder = new_folder(output)
-    infer310.write_samples(folder / "images", source.read(np.arange(len(source))))
+    infer310.write_samples(folder / "images", source.read(source.first()))
     for group in groups if given else ():
         start = given.get(group.name, np.zeros((len(source), *group.shape), np.float32))
         infer310.write_samples(folder / "start" / group.name, start)
@@ -119,7 +118,7 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
                              "all_calls": _median_difference(latents, own)}
         result["reconstruction"] = reconstruction_errors(images, decoded.image)
         result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *own).image)
-    _overview(output / "overview.png", images, decoded, names)
+    draw_overview(output / "overview.png", images, decoded, names, "Decoded")
     write_json(output / "check.json", result)
     return result
 
@@ -143,7 +142,7 @@ def judge(result: Dict[str, Any], precision: str, output: Path) -> None:
         raise RunFailed(f"the program differs from Python: {', '.join(wrong)}; see {output / 'check.json'}")
 
 
-def traversal(decoder: Callable[..., Decoded], groups: Sequence[LatentGroup], moving: int, dimensions: Sequence[int],
+def traversal(decoder: Decode, groups: Sequence[LatentGroup], moving: int, dimensions: Sequence[int],
               gamma: float, held: Sequence[np.ndarray]) -> np.ndarray:
     """Images (rows, positions, ...) that the program's job traverse should write: group `moving` along each of the
     dimensions from -gamma to gamma, the others at `held`, (d,) for each group."""
@@ -160,7 +159,7 @@ def difference(values: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(values - expected).max()) / max(float(np.abs(expected).max()), 1.0)
 
 
-def _traversal_errors(model: Model, latents: Latents, output: Path, gamma: float) -> Dict[str, float]:
+def _traversal_errors(model: Model, latents: Arrays, output: Path, gamma: float) -> Dict[str, float]:
     """Difference of each group's traversal, the other group held at the first sample's latents."""
     errors = {}
     for g, group in enumerate(model.groups):
@@ -180,7 +179,7 @@ def _encoder_errors(run: Run, output: Path, names: Sequence[str]) -> Dict[str, f
             for group, z in zip(run.model.groups, expected)}
 
 
-def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int) -> Latents:
+def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int) -> Arrays:
     """Latents of the work folder's images by Python's sampler, after `steps` steps without noise, in whole calls."""
     about = exported.about["inference_lite"]
     sampler = cells.load_sampler(run.config, model, cells.saved_checkpoint(run), about["steps"])
@@ -193,12 +192,3 @@ def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int)
 def _median_difference(latents: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
     """Largest difference within a sample's latents (n, d) of each group; the median over samples."""
     return float(np.median(np.abs(np.concatenate(latents, 1) - np.concatenate(expected, 1)).max(1)))
-
-
-def _overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequence[str]) -> None:
-    """The first samples, with grids."""
-    if samples.ndim == 5:
-        lengths = [samples.shape[1]] * 3
-        clips.reconstruction(path, samples[:3], rows(decoded, slice(3)), lengths, names[:3], "Decoded clips")
-    else:
-        pictures.reconstruction(path, samples[:10], rows(decoded, slice(10)), "Decoded images")

@@ -17,19 +17,16 @@ from dgn.export.lite2 import mindir1
 from dgn.export.lite2.adjoint import adjoint_inference
 from dgn.files import write_json
 from dgn.inference import langevin, unseen
-from dgn.nets.model import decode
+from dgn.nets.model import decode, present
 from dgn.run import Run
-
-FORMATS = ("mindir", "onnx", "safetensors")
-MINDIR_VERSIONS = (1, 3)
 
 
 def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", mindir_version: int = 3,
                batch: Optional[int] = None, steps: Optional[int] = None) -> Dict[str, Any]:
     """Writes decoder, encoder, inference and inference_lite (see `dgn export --help`) and export.json into a folder.
 
-    output: the folder (default: export, or export_mindir1, in the run folder); format: one of FORMATS; mindir_version:
-    3, as MindSpore writes, or 1 for MindSpore Lite 2.0; batch: samples in a call (default: any number for the decoder
+    output: the folder (default: see default_folder); format: mindir, onnx or safetensors; mindir_version: 3, as
+    MindSpore writes, or 1 for MindSpore Lite 2.0; batch: samples in a call (default: any number for the decoder
     and 1 for inference; of version 1: 1); steps: Langevin steps in a call (default: inference.steps).
 
     Returns the content of export.json: for each file its name, the shapes of its inputs and outputs, and its largest
@@ -42,7 +39,7 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
     if format == "onnx" and batch is None:
         raise UserError("--format onnx needs a fixed number of samples: --batch 1")
     saved = cells.saved_checkpoint(run)
-    folder = output or run.folder.output / ("export_mindir1" if lite2 else "export")
+    folder = output or default_folder(run, mindir_version)
     if format == "safetensors":
         entries = {"weights": _export_weights(run, folder / "weights.safetensors")}
     else:
@@ -69,6 +66,11 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
     return about
 
 
+def default_folder(run: Run, mindir_version: int) -> Path:
+    """Where a run's files are exported to."""
+    return run.folder.output / ("export_mindir1" if mindir_version == 1 else "export")
+
+
 def _export_weights(run: Run, path: Path) -> Dict[str, Any]:
     """Writes the generators' weights, not folded; returns their entry of export.json."""
     weights = dict(run.model.parameters_and_names())
@@ -83,8 +85,8 @@ def _export_decoder(run: Run, path: Path, count: Optional[int], lite2: bool) -> 
         config = cells.full_precision(config)
         model = cells.load_model(config, saved)
     cell = cells.decoder(config, saved, onnx=path.suffix == ".onnx")
-    latents = [z[0] for z in langevin.draw_noise(cell, 1, count or 2, 0, "export")]
-    expected = [part for part in decode(model, *latents) if part is not None]
+    latents = langevin.random_latents(cell, count or 2, 0, "export")
+    expected = present(decode(model, *latents))
     names = [group.name for group in model.groups]
     difference = files.write(cell, latents, path, expected, [0] * len(latents) if count is None else (),
                              functools.partial(mindir1.rewrite, inputs=names) if lite2 else None)
@@ -112,14 +114,11 @@ def _export_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path:
     """Writes an inference cell that must agree with the sampler, as MindIR 1 if `lite2`; returns its entry of
     export.json."""
     model, steps, sigma = sampler.energy.model, sampler.steps, cfg.last_sigma(run.config)
-    images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
-    start = tuple(z[0] for z in langevin.draw_noise(model, 1, count, 0, "export"))
-    noise = langevin.draw_noise(model, steps, count, 1, "export")
-    expected, _ = langevin.sample(sampler, images, None, sigma, start, noise)
-    sampled = [own for own, group in zip(noise, model.groups) if group.sampled]
-    inputs = {"image": list(images.shape), **{group.name: [count, *group.shape] for group in model.groups},
-              **{f"noise_{group.name}": [steps, count, *group.shape] for group in model.groups if group.sampled}}
-    difference = files.write(cell, [images, *start, *sampled], path, expected,
+    example = cells.example(model, count, steps)
+    expected, _ = langevin.sample(sampler, example.images, None, sigma, example.latents, example.noise)
+    inputs = example.inputs(model.groups)
+    difference = files.write(cell, list(inputs.values()), path, expected,
                              rewrite=functools.partial(mindir1.rewrite, inputs=list(inputs)) if lite2 else None)
-    return {"file": path.name, "batch": count, "steps": steps, "sigma": sigma, "inputs": inputs,
+    return {"file": path.name, "batch": count, "steps": steps, "sigma": sigma,
+            "inputs": {name: list(value.shape) for name, value in inputs.items()},
             "outputs": {group.name: [count, *group.shape] for group in model.groups}, "difference": difference}

@@ -13,7 +13,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from dgn.errors import RunFailed
+from dgn.errors import RunFailed, first_line
 from dgn.files import disk_errors, replacing
 
 TOLERANCE = 1e-4  # largest difference to the model, relative to the largest value
@@ -40,7 +40,7 @@ def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Seq
                 ms.export(cell, *shapes, file_name=str(fresh.with_suffix("")), file_format=kind.upper())
                 outputs = (run_onnx if kind == "onnx" else run_mindir)(fresh, inputs)
             except (RuntimeError, TypeError, ValueError) as error:
-                raise RunFailed(f"cannot export {path}: {str(error).strip().splitlines()[0]}") from None
+                raise RunFailed(f"cannot export {path}: {first_line(error)}") from None
             difference = _difference(outputs, expected)
             if not difference <= TOLERANCE:
                 raise RunFailed(f"{path} loaded again differs from the model by {difference:.1e} of the largest value "

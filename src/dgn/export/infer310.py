@@ -21,6 +21,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
+from dgn.data.folder import to_bytes
+from dgn.data.frames import strip
 from dgn.errors import RunFailed, UserError
 from dgn.files import write_array
 from dgn.nets.model import LatentGroup
@@ -179,8 +181,7 @@ def grey_levels(folder: Path, names: Sequence[str], images: np.ndarray) -> int:
     (n, F, C, H, W) in [0, 1]. Raises RunFailed if a file cannot be read."""
     largest = 0
     for name, image in zip(names, images):
-        strip = np.concatenate(list(image), -1) if image.ndim == 4 else image
-        expected = np.rint(255 * np.clip(strip, 0, 1)).astype(np.int32).transpose(1, 2, 0)
+        expected = to_bytes(strip(image) if image.ndim == 4 else image).astype(np.int32).transpose(1, 2, 0)
         stored = cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_UNCHANGED)
         if stored is None:
             raise RunFailed(f"{folder / name}.png cannot be read")

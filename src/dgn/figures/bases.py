@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from dgn.nets.model import Decoded
+from dgn.nets.model import Decode
 
-Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
 STEPS = 11  # images along a traversal
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, List, Sequence
+from typing import List, Sequence
 
 import numpy as np
 
-from dgn.data.source import Source
+from dgn.data.source import Source, clip_lengths
 from dgn.figures.animation import save_animation
 from dgn.figures.grids import with_grid
 from dgn.figures.pictures import SAMPLES_NOTES
 from dgn.figures.sheet import save_sheet
-from dgn.nets.model import Decoded
+from dgn.nets.model import Decode, Decoded
 from dgn.nets.model import rows as rows_of
 
 FRAMES = 10  # of a clip in one row, at most
@@ -24,7 +24,7 @@ def spaced(length: int, count: int = FRAMES) -> np.ndarray:
     return np.unique(np.rint(np.linspace(0, length - 1, min(count, length))).astype(int))
 
 
-def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, lengths: Sequence[int], names: Sequence[str],
+def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, lengths: np.ndarray, names: Sequence[str],
                    title: str) -> Path:
     """For each clip its frames and their reconstructions and, for a model with a warp, these with the warped grid and
     their appearances.
@@ -45,13 +45,12 @@ def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, lengths: Seq
 
 def data(path: Path, source: Source, chosen: np.ndarray) -> Path:
     """Frames of some clips of a data set as they are cut, a row for each clip."""
-    lengths = np.asarray(source.mask(chosen)).sum(1).astype(int)
-    rows = [list(clip[spaced(length)]) for clip, length in zip(source.read(chosen), lengths)]
+    rows = [list(clip[spaced(length)]) for clip, length in zip(source.read(chosen), clip_lengths(source, chosen))]
     return save_sheet(path, rows, f"The first training clips, as they are cut: {source.shape[-1]} x {source.shape[-2]} "
                       "pixels", [source.name(int(k)) for k in chosen], note="Time runs from left to right.")
 
 
-def grids(path: Path, decoded: Decoded, lengths: Sequence[int], names: Sequence[str]) -> Path:
+def grids(path: Path, decoded: Decoded, lengths: np.ndarray, names: Sequence[str]) -> Path:
     """Fig. 19: the warped grid over time, a row for each clip of `lengths` frames."""
     rows = []
     for image, displacement, length in zip(decoded.image, np.asarray(decoded.displacement), lengths):
@@ -100,7 +99,7 @@ def samples(path: Path, clips: np.ndarray, trained: int, prior: str) -> List[Pat
     return [sheet, save_animation(path.with_suffix(".gif"), [list(clips)])]
 
 
-def first_frames(decode: Callable[..., Decoded]) -> Callable[..., Decoded]:
+def first_frames(decode: Decode) -> Decode:
     """The decoder of a video model as one of images: (Z_0^a, Z_0^g) -> the first frames, clips of one frame."""
     def decode_first(*latents: np.ndarray) -> Decoded:
         return Decoded(*(np.asarray(field)[:, 0] for field in decode(*latents)))

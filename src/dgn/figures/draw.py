@@ -23,14 +23,16 @@ from typing import Dict, List, Optional, Sequence, Union
 import numpy as np
 
 from dgn.data.clips import class_and_person
-from dgn.data.source import Source
+from dgn.data.source import Source, clip_lengths
 from dgn.figures import bases, clips, pictures, sheet
-from dgn.nets.model import Decoded, Latents, state_sizes
+from dgn.nets.model import Decode, Decoded, Latents, rows, state_sizes
 from dgn.randomness import generator
 from dgn.run import Run
 
 SAMPLES = 33  # images drawn
 DATA_IMAGES = 30
+CLIPS = 3  # drawn
+RECONSTRUCTED = "Training images and their reconstructions"
 EXCHANGE = "Training images with appearance and geometry exchanged"
 NAMES = {"z_app": "appearance", "z_geo": "geometry", "z": "latent", "z_content": "content", "z_motion": "motion"}
 CURVES = {
@@ -51,25 +53,23 @@ def draw(run: Run, folder: Union[str, Path, None] = None, gamma: Optional[float]
     folder, gamma = Path(folder or run.folder.figures), gamma or config.evaluation.gamma
     if config.data.frames:
         return _draw_clips(run, folder, gamma)
-    seed = config.training.seed
-    chosen = np.sort(generator(seed, "figures").choice(len(run.bank), min(count, len(run.bank)), replace=False))
+    chosen = _some_samples(run, count)
     images, latents = run.sources.train.read(chosen), run.bank.read(chosen)
     decoded = run.decode(*latents)
     best = int(np.square(images - decoded.image).sum((1, 2, 3)).argmin())
     return [
-        pictures.reconstruction(folder / "reconstruction.png", images, decoded,
-                                "Training images and their reconstructions"),
+        pictures.reconstruction(folder / "reconstruction.png", images, decoded, RECONSTRUCTED),
         *_bases(run, folder, gamma, images, latents, best),
-        pictures.samples(folder / "samples.png", run.sample(SAMPLES, seed).image),
+        pictures.samples(folder / "samples.png", run.sample(SAMPLES, config.training.seed).image),
         curves(run, folder),
     ]
 
 
 def draw_data(source: Source, folder: Path) -> Path:
     """Writes data.png: the first samples of a source as the training reads them; of clips, frames of the first ones."""
-    chosen = np.arange(min(DATA_IMAGES, len(source)))
+    chosen = source.first(DATA_IMAGES)
     if len(source.shape) == 4:
-        return clips.data(folder / "data.png", source, chosen[:3])
+        return clips.data(folder / "data.png", source, chosen[:CLIPS])
     names = source.files(chosen) or [""] * len(chosen)
     return pictures.data(folder / "data.png", source.read(chosen), names)
 
@@ -77,20 +77,26 @@ def draw_data(source: Source, folder: Path) -> Path:
 def draw_progress(run: Run, folder: Path, count: int = 10) -> List[Path]:
     """Writes the pictures of a training in progress into `folder`, cheaply: the first training images, or clips, with
     their reconstructions, and for a deformable model of images their exchange."""
-    frames, source = run.config.data.frames, run.sources.train
-    chosen = np.arange(min(3 if frames else count, len(run.bank)))
-    samples, latents, title = source.read(chosen), run.bank.read(chosen), "Training {} and their reconstructions"
-    decoded = run.decode(*latents)
-    path = folder / "reconstruction.png"
-    if frames:
-        lengths = np.asarray(source.mask(chosen)).sum(1).astype(int)
-        names = [source.name(int(k)) for k in chosen]
-        return [clips.reconstruction(path, samples, decoded, lengths, names, title.format("clips"))]
-    drawn = [pictures.reconstruction(path, samples, decoded, title.format("images"))]
+    path, source = folder / "reconstruction.png", run.sources.train
+    if run.config.data.frames:
+        return [_reconstructed_clips(run, path, np.arange(min(CLIPS, len(run.bank))))]
+    chosen = np.arange(min(count, len(run.bank)))
+    images, latents = source.read(chosen), run.bank.read(chosen)
+    drawn = [pictures.reconstruction(path, images, run.decode(*latents), RECONSTRUCTED)]
     if run.model.latents is Latents and run.model.groups[0].sampled:
         z_app, z_geo = latents
-        drawn.append(pictures.recombination(folder / "recombination.png", run.decode, samples, z_app, z_geo, EXCHANGE))
+        drawn.append(pictures.recombination(folder / "recombination.png", run.decode, images, z_app, z_geo, EXCHANGE))
     return drawn
+
+
+def draw_overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequence[str], title: str,
+                  lengths: Optional[np.ndarray] = None) -> Path:
+    """The first samples with reconstructions and grids. lengths: frames that clips have (default: all); title: what was
+    done to them, such as "Inferred"."""
+    if samples.ndim == 4:
+        return pictures.reconstruction(path, samples[:10], rows(decoded, slice(10)), f"{title} images")
+    lengths = np.full(len(samples), samples.shape[1]) if lengths is None else lengths
+    return clips.reconstruction(path, samples[:CLIPS], rows(decoded, slice(CLIPS)), lengths, names, f"{title} clips")
 
 
 def curves(run: Run, folder: Path) -> Path:
@@ -102,38 +108,35 @@ def curves(run: Run, folder: Path) -> Path:
         "Standard deviation of the latents (prior: 1)": stds, **CURVES})
 
 
-def _draw_clips(run: Run, folder: Path, gamma: float, count: int = 3) -> List[Path]:
+def _some_samples(run: Run, count: int) -> np.ndarray:
+    """Sorted indices of some training samples, chosen by the run's seed."""
+    rng = generator(run.config.training.seed, "figures")
+    return np.sort(rng.choice(len(run.bank), min(count, len(run.bank)), replace=False))
+
+
+def _reconstructed_clips(run: Run, path: Path, chosen: np.ndarray) -> Path:
+    source = run.sources.train
+    return clips.reconstruction(path, source.read(chosen), run.decode(*run.bank.read(chosen)),
+                                clip_lengths(source, chosen), [source.name(int(k)) for k in chosen],
+                                "Training clips and their reconstructions")
+
+
+def _draw_clips(run: Run, folder: Path, gamma: float) -> List[Path]:
     """Reconstructions, bases of the first frame (Fig. 17) and grids over time (Fig. 19); of a plain model
     reconstructions and bases of the content."""
-    model, source = run.model, run.sources.train
-    rng = generator(run.config.training.seed, "figures")
-    chosen = np.sort(rng.choice(len(run.bank), min(count, len(run.bank)), replace=False))
-    samples, latents, names = source.read(chosen), run.bank.read(chosen), [source.name(int(k)) for k in chosen]
-    lengths = np.asarray(source.mask(chosen)).sum(1).astype(int)
-    decoded = run.decode(*latents)
-    sizes = state_sizes(model)
-    shown = [clips.reconstruction(folder / "reconstruction.png", samples, decoded, lengths, names,
-                                  "Training clips and their reconstructions")]
+    model, sizes, chosen = run.model, state_sizes(run.model), _some_samples(run, CLIPS)
+    shown, latents = [_reconstructed_clips(run, folder / "reconstruction.png", chosen)], run.bank.read(chosen[:1])
     if model.latents is not Latents:
-        motion = latents[1][:1, :model.branches[1].length(1)]  # of the first frame of a clip
+        motion = latents[1][:, :model.branches[1].length(1)]  # of the first frame of a clip
 
         def first_frame(content: np.ndarray) -> Decoded:
             return Decoded(run.decode(content, motion.repeat(len(content), 0)).image[:, 0])
         ranked = bases.rank(first_frame, [None], 0, sizes[:1], gamma)
         return [*shown, pictures.latent_bases(folder / "latent_bases.png", first_frame, ranked, gamma),
                 curves(run, folder)]
-    first = clips.first_frames(run.decode)
-    face = latents[0][0, :sizes[0]]
-    appearance = bases.rank(first, [None, None], 0, sizes, gamma)
-    geometry = bases.rank(first, [face, None], 1, sizes, gamma)
-    return [
-        *shown,
-        pictures.appearance_bases(folder / "appearance_bases.png", first, appearance, sizes[1], gamma),
-        pictures.geometry_bases(folder / "geometry_bases.png", first, geometry, face, gamma),
-        pictures.applied_bases(folder / "applied_bases.png", first, appearance, geometry, gamma),
-        _grids(run, folder / "grids.png", chosen),
-        curves(run, folder),
-    ]
+    first, face = clips.first_frames(run.decode), latents[0][0, :sizes[0]]
+    return [*shown, *_deformable_bases(folder, first, sizes, face, gamma), _grids(run, folder / "grids.png", chosen),
+            curves(run, folder)]
 
 
 def _grids(run: Run, path: Path, chosen: np.ndarray) -> Path:
@@ -141,8 +144,8 @@ def _grids(run: Run, path: Path, chosen: np.ndarray) -> Path:
     source = run.sources.train
     everyone = [source.name(k) for k in range(len(run.bank))]
     shown = np.array(one_of_each_class(everyone) or chosen)
-    lengths = np.asarray(source.mask(shown)).sum(1).astype(int)
-    return clips.grids(path, run.decode(*run.bank.read(shown)), lengths, [everyone[k] for k in shown])
+    return clips.grids(path, run.decode(*run.bank.read(shown)), clip_lengths(source, shown),
+                       [everyone[k] for k in shown])
 
 
 def one_of_each_class(names: Sequence[str]) -> List[int]:
@@ -170,12 +173,15 @@ def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents: Se
         return [pictures.labels(folder / f"labels_{place}.png", decode, sizes, ranked, place - 1, gamma)
                 for place in (1, 2)[:sizes[1]]]
     z_app, z_geo = latents
-    face = z_app[best]  # the fixed Z^a of the geometric bases
+    return [*_deformable_bases(folder, decode, sizes, z_app[best], gamma),
+            pictures.recombination(folder / "recombination.png", decode, images, z_app, z_geo, EXCHANGE)]
+
+
+def _deformable_bases(folder: Path, decode: Decode, sizes: Sequence[int], face: np.ndarray,
+                      gamma: float) -> List[Path]:
+    """Fig. 3 to 5. sizes: dimensions of Z^a and Z^g; face: (d_a,), the fixed Z^a of the geometric bases."""
     appearance = bases.rank(decode, [None, None], 0, sizes, gamma)
     geometry = bases.rank(decode, [face, None], 1, sizes, gamma)
-    return [
-        pictures.appearance_bases(folder / "appearance_bases.png", decode, appearance, sizes[1], gamma),
-        pictures.geometry_bases(folder / "geometry_bases.png", decode, geometry, face, gamma),
-        pictures.applied_bases(folder / "applied_bases.png", decode, appearance, geometry, gamma),
-        pictures.recombination(folder / "recombination.png", decode, images, z_app, z_geo, EXCHANGE),
-    ]
+    return [pictures.appearance_bases(folder / "appearance_bases.png", decode, appearance, sizes[1], gamma),
+            pictures.geometry_bases(folder / "geometry_bases.png", decode, geometry, face, gamma),
+            pictures.applied_bases(folder / "applied_bases.png", decode, appearance, geometry, gamma)]

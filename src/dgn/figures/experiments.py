@@ -12,7 +12,7 @@ from dgn.figures import bases
 from dgn.figures.grids import GREEN, as_rgb, display_scale, enlarge, with_grid
 from dgn.figures.pictures import APPEARANCE, GEOMETRY, ends, symbol
 from dgn.figures.sheet import plt, save_sheet, write_figure
-from dgn.nets.model import Decoded
+from dgn.nets.model import Decode, Decoded
 
 TRUE, PREDICTED = tuple(map(float, GREEN)), (1.0, 0.1, 0.1)  # colours of landmarks
 
@@ -48,7 +48,7 @@ def view_lines(path: Path, result: Dict[str, Any]) -> Path:
     return write_figure(figure, path)
 
 
-def view_traversals(path: Path, decode: bases.Decode, result: Dict[str, Any], face: np.ndarray, gamma: float) -> Path:
+def view_traversals(path: Path, decode: Decode, result: Dict[str, Any], face: np.ndarray, gamma: float) -> Path:
     """Fig. 7b: images along the dimensions of Fig. 7a; the geometric ones warp the appearance `face` (d_a,)."""
     sizes = {name: len(group["r"]) for name, group in result["groups"].items()}
     rows, names = [], []

@@ -8,12 +8,13 @@ from typing import List, Sequence
 import numpy as np
 
 from dgn.figures import bases
-from dgn.figures.bases import STEPS, Decode
+from dgn.figures.bases import STEPS
 from dgn.figures.grids import with_grid, with_name
-from dgn.figures.sheet import save_sheet
-from dgn.nets.model import Decoded
+from dgn.figures.sheet import save_images, save_sheet
+from dgn.nets.model import Decode, Decoded
 
 APPEARANCE, GEOMETRY = "Z\u1d43", "Z\u1d4d"  # with a superscript a, g
+ROWS, APPLIED = 6, 3  # dimensions of a picture of bases; of appearance in that of applied bases
 COLUMNS = "The strongest dimensions first; above each column the value of the dimension (prior: standard normal)."
 
 SAMPLES_NOTES = {"fitted": "Latents are drawn from a Gaussian fitted to those of the training samples.",
@@ -39,30 +40,29 @@ def reconstruction(path: Path, images: np.ndarray, decoded: Decoded, title: str)
         "that warps it to the reconstruction. The grid shows where its pixels go."))
 
 
-def appearance_bases(path: Path, decode: Decode, ranked: bases.Bases, z_geo: int, gamma: float, rows: int = 6) -> Path:
+def appearance_bases(path: Path, decode: Decode, ranked: bases.Bases, z_geo: int, gamma: float) -> Path:
     """Fig. 3; z_geo: dimensions of Z^g."""
-    pictures = bases.appearance_rows(decode, ranked, z_geo, gamma, rows)
+    pictures = bases.appearance_rows(decode, ranked, z_geo, gamma, ROWS)
     title = f"Appearance bases: along each row one dimension of {APPEARANCE} changes, the geometry is fixed"
-    return save_sheet(path, list(pictures), title, _names(APPEARANCE, ranked, rows), ends(gamma),
+    return save_sheet(path, list(pictures), title, _names(APPEARANCE, ranked), ends(gamma),
                       note=f"{COLUMNS} Light, colour and identity should change; pose and shape should not.")
 
 
-def geometry_bases(path: Path, decode: Decode, ranked: bases.Bases, face: np.ndarray, gamma: float,
-                   rows: int = 6) -> Path:
+def geometry_bases(path: Path, decode: Decode, ranked: bases.Bases, face: np.ndarray, gamma: float) -> Path:
     """Fig. 4, and its first row with warped grids; face: (d_a,), the Z^a of all images."""
-    pictures, fields = bases.geometry_rows(decode, ranked, face, gamma, rows)
+    pictures, fields = bases.geometry_rows(decode, ranked, face, gamma, ROWS)
     gridded = [with_grid(picture, field) for picture, field in zip(pictures[0], fields[0])]
-    names = _names(GEOMETRY, ranked, rows)
+    names = _names(GEOMETRY, ranked)
     title = f"Geometric bases: along each row one dimension of {GEOMETRY} changes, the appearance is fixed"
     return save_sheet(path, [gridded, *(list(row) for row in pictures)], title,
                       [f"{names[0]}\nwith the warped grid", *names], ends(gamma),
                       note=f"{COLUMNS} Pose and shape should change; colour and light should not.")
 
 
-def latent_bases(path: Path, decode: Decode, ranked: bases.Bases, gamma: float, rows: int = 6) -> Path:
+def latent_bases(path: Path, decode: Decode, ranked: bases.Bases, gamma: float) -> Path:
     """The strongest dimensions of a plain model, in place of Fig. 3 and 4."""
     title = "Bases of a plain generator: along each row one dimension of Z changes"
-    return save_sheet(path, list(bases.latent_rows(decode, ranked, gamma, rows)), title, _names("Z", ranked, rows),
+    return save_sheet(path, list(bases.latent_rows(decode, ranked, gamma, ROWS)), title, _names("Z", ranked),
                       ends(gamma), note=f"{COLUMNS} Without a warp, appearance and geometry may change together.")
 
 
@@ -82,13 +82,12 @@ def labels(path: Path, decode: Decode, sizes: Sequence[int], ranked: bases.Bases
                            "shape should change, not the label.")
 
 
-def applied_bases(path: Path, decode: Decode, appearance: bases.Bases, geometry: bases.Bases, gamma: float,
-                  rows: int = 3) -> Path:
+def applied_bases(path: Path, decode: Decode, appearance: bases.Bases, geometry: bases.Bases, gamma: float) -> Path:
     """Fig. 5: appearance bases warped by the strongest geometric basis."""
     amount = 0.6 * gamma
-    pictures = bases.applied_rows(decode, appearance, geometry, gamma, rows, amount)
+    pictures = bases.applied_rows(decode, appearance, geometry, gamma, APPLIED, amount)
     names = [f"{APPEARANCE} dimension {k},\n{GEOMETRY} dimension {geometry.order[0]} = {value:+g}"
-             for k in appearance.order[:rows] for value in (-amount, amount)]
+             for k in appearance.order[:APPLIED] for value in (-amount, amount)]
     title = "Appearance bases warped by the strongest geometric basis"
     return save_sheet(path, list(pictures), title, names, ends(gamma), note=(
         f"Along a row one dimension of {APPEARANCE} changes (its value above each column); the rows of a pair differ "
@@ -111,23 +110,20 @@ def recombination(path: Path, decode: Decode, images: np.ndarray, z_app: np.ndar
         "Fourth row: the pose and shape of the first image in the colours and light of the image above."))
 
 
-def data(path: Path, images: np.ndarray, names: Sequence[str], columns: int = 10) -> Path:
+def data(path: Path, images: np.ndarray, names: Sequence[str]) -> Path:
     """Images (n, C, H, W) of a data set as they are cut, with the name of each below it if it is short."""
     pictures = [with_name(image, Path(name).name) for image, name in zip(images, names)]
-    rows = [pictures[k:k + columns] for k in range(0, len(pictures), columns)]
     side = f"{images.shape[-1]} x {images.shape[-2]}"
-    return save_sheet(path, rows, f"The first training images, as they are cut: {side} pixels", [""] * len(rows))
+    return save_images(path, pictures, 10, f"The first training images, as they are cut: {side} pixels")
 
 
-def samples(path: Path, images: np.ndarray, prior: str = "fitted", columns: int = 11) -> Path:
+def samples(path: Path, images: np.ndarray, prior: str = "fitted") -> Path:
     """New images (n, C, H, W); prior: what their latents are drawn from, see Run.sample."""
-    rows = [list(images[k:k + columns]) for k in range(0, len(images), columns)]
-    return save_sheet(path, rows, "Samples: images decoded from random latents", [""] * len(rows),
-                      note=SAMPLES_NOTES[prior])
+    return save_images(path, images, 11, "Samples: images decoded from random latents", SAMPLES_NOTES[prior])
 
 
-def _names(group: str, ranked: bases.Bases, rows: int) -> List[str]:
-    return [f"{group} dimension {k}" for k in ranked.order[:rows]]
+def _names(group: str, ranked: bases.Bases) -> List[str]:
+    return [f"{group} dimension {k}" for k in ranked.order[:ROWS]]
 
 
 def ends(gamma: float) -> List[str]:

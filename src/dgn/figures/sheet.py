@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import matplotlib
 import numpy as np
@@ -80,6 +80,13 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
     figure.text(0.2 / size[0], 1 - 0.1 / size[1], printable(title), va="top", fontsize=12, weight="bold", **LITERAL)
     figure.text(0.2 / size[0], 0.1 / size[1], printable(note), va="bottom", fontsize=8.5, color="0.3", **LITERAL)
     return write_figure(figure, path)
+
+
+def save_images(path: Path, images: Union[np.ndarray, Sequence[np.ndarray]], columns: int, title: str,
+                note: str = "") -> Path:
+    """Writes images as a sheet with so many in a row; the last row may have fewer."""
+    rows = [list(images[k:k + columns]) for k in range(0, len(images), columns)]
+    return save_sheet(path, rows, title, [""] * len(rows), note=note)
 
 
 def printable(text: str) -> str:

@@ -14,11 +14,10 @@ from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from dgn.data.source import evenly_spaced
 from dgn.inference.jacobian import gauss_newton
-from dgn.inference.preconditioner import Preconditioner
-from dgn.nets.model import Decoded, Model, apply, state_sizes
+from dgn.nets.model import Decode, Decoded, Model, apply, state_sizes
 
-Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
 SAMPLES = 40  # at which the effect is measured
 VALUES = SAMPLES * 64 * 64  # pixels of these samples, at most: fewer large ones
 
@@ -51,8 +50,7 @@ def principal_axes(model: Model, latents: Sequence[np.ndarray]) -> List[Optional
     appearance, displacement, or a plain model's image. The axes of clips are those of Z_0, at the first frame.
     """
     axes: List[Optional[Axes]] = []
-    count = min(len(latents[0]), SAMPLES, max(VALUES // model.size ** 2, 4))
-    chosen = np.linspace(0, len(latents[0]) - 1, count).astype(int)
+    chosen = evenly_spaced(len(latents[0]), min(SAMPLES, max(VALUES // model.size ** 2, 4)))
     for group, branch, z, size in zip(model.groups, model.branches, latents, state_sizes(model)):
         axes.append(group_axes(functools.partial(_output, branch), z[chosen, :size]) if group.sampled else None)
     return axes
@@ -69,15 +67,13 @@ def along_axes(decode: Decode, axes: Sequence[Axes]) -> Decode:
     return decode_coordinates
 
 
-def rotate(model: Model, rotations: Mapping[str, np.ndarray], preconditioner: Optional[Preconditioner] = None) -> None:
-    """Changes the first layer of branches so that the model of latents z @ rotation is the former model of z, and the
-    preconditioner of its sampler accordingly.
+def rotate(model: Model, rotations: Mapping[str, np.ndarray]) -> None:
+    """Changes the first layer of branches so that the model of latents z @ rotation is the former model of z.
 
-    rotations: orthonormal (d, d) by group name; other groups keep their latents. For models of images.
+    rotations: orthonormal (d, d) by group name; other groups keep their latents. For models of images. A sampler's
+    preconditioner must be rotated, too (Preconditioner.rotate).
     """
     for group, branch in zip(model.groups, model.branches):
         if group.name in rotations:
             for layer in branch.latent_layers:
                 ops.assign(layer.weight, Tensor(rotations[group.name].T @ layer.weight.asnumpy()))
-    if preconditioner is not None:
-        preconditioner.rotate(rotations)

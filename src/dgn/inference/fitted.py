@@ -24,7 +24,8 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from dgn.files import replacing
+from dgn.data.source import evenly_spaced
+from dgn.files import write_arrays
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import Model, state_sizes
 
@@ -45,7 +46,7 @@ class FittedPrior(NamedTuple):
     @classmethod
     def fit(cls, model: Model, bank: LatentBank, mask: Mask) -> "FittedPrior":
         """The fit to a bank that holds all shards. mask is called for clips only."""
-        chosen = np.unique(np.linspace(0, len(bank) - 1, min(SAMPLES, len(bank))).astype(int))
+        chosen = evenly_spaced(len(bank), SAMPLES)
         return cls.of_latents(model, bank.read(chosen), mask(chosen) if model.frames else None)
 
     @classmethod
@@ -80,8 +81,7 @@ class FittedPrior(NamedTuple):
 
     def save(self, path: Path, checkpoint: str) -> None:
         """Writes the fit to an .npz file with the name of the checkpoint whose latents it was fitted to."""
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, checkpoint=np.array(checkpoint), **self._asdict())
+        write_arrays(path, checkpoint=np.array(checkpoint), **self._asdict())
 
     @classmethod
     def load(cls, path: Path, checkpoint: str) -> Optional["FittedPrior"]:

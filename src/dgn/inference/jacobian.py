@@ -11,22 +11,22 @@ STEP = 0.3  # of the differences, in units of the prior's standard deviation
 Decoder = Callable[..., np.ndarray]  # latents (n, d) of each group -> values (n, ...)
 
 
-def jacobians(decode: Decoder, latents: Sequence[np.ndarray], g: int, step: float = STEP) -> Iterator[np.ndarray]:
+def jacobians(decode: Decoder, latents: Sequence[np.ndarray], g: int) -> Iterator[np.ndarray]:
     """dF / dz_g of each sample, (d, values) float64, at latents (n, d) of each group."""
     dimensions = latents[g].shape[1]
     for n in range(len(latents[g])):
         points = [z[n:n + 1].repeat(2 * dimensions, 0) for z in latents]
-        offsets = step * np.eye(dimensions, dtype=np.float32)
+        offsets = STEP * np.eye(dimensions, dtype=np.float32)
         points[g] = points[g] + np.concatenate([offsets, -offsets])
         values = decode(*points).reshape(2, dimensions, -1).astype(np.float64)
-        yield (values[0] - values[1]) / (2 * step)
+        yield (values[0] - values[1]) / (2 * STEP)
 
 
-def gauss_newton(decode: Decoder, latents: Sequence[np.ndarray], g: int, step: float = STEP) -> np.ndarray:
+def gauss_newton(decode: Decoder, latents: Sequence[np.ndarray], g: int) -> np.ndarray:
     """Sum over samples of J J^T, J = dF / dz_g as (d, values): (d, d) float64. Divide by their number for the
     average."""
     dimensions = latents[g].shape[1]
     total = np.zeros((dimensions, dimensions))
-    for jacobian in jacobians(decode, latents, g, step):
+    for jacobian in jacobians(decode, latents, g):
         total += jacobian @ jacobian.T
     return total

@@ -240,6 +240,11 @@ def draw_noise(model: Model, steps: int, count: int, seed: int, purpose: str, *p
     return tuple(rng.standard_normal((steps, count, *group.shape), np.float32) for group in model.groups)
 
 
+def random_latents(model: Model, count: int, seed: int, purpose: str, *place: int) -> Arrays:
+    """Standard normal latents of `count` samples, (count, *shape) float32 for each latent group."""
+    return tuple(noise[0] for noise in draw_noise(model, 1, count, seed, purpose, *place))
+
+
 def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where: str,
                  names: Callable[[int], str]) -> None:
     """Raises RunFailed if a chain is not finite or its energy exceeds `limit`.

@@ -132,11 +132,6 @@ class LatentBank:
                 np.save(files[-1], array, allow_pickle=False)
         return files
 
-    def moments(self) -> Dict[str, Tuple[float, float]]:
-        """Mean and standard deviation of each group over samples and dimensions; near (0, 1) if prior and posterior
-        agree."""
-        return {name: moments(*sums) for name, sums in self.power_sums().items()}
-
     def power_sums(self) -> Dict[str, Tuple[float, float, float]]:
         """Number, sum and sum of squares of each group's values in the shards that are held."""
         result: Dict[str, Tuple[float, float, float]] = {}
@@ -214,7 +209,7 @@ def given_latents(groups: Iterable[LatentGroup], source: Source,
     given = {}
     for group in groups:
         if not group.sampled:
-            labels = source.labels(np.arange(len(source)) if indices is None else indices)
+            labels = source.labels(source.first() if indices is None else indices)
             if labels is None:
                 raise UserError("model.appearance is label, but these images have no labels; data.format mnist and "
                                 "cifar10 have them")

@@ -6,13 +6,12 @@ import functools
 from dataclasses import dataclass
 from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
-import mindspore as ms
 import numpy as np
 
 from dgn.config import NO_FACTOR, Schedule, at_epoch
 from dgn.inference import langevin
 from dgn.nets.encoder import Encoder, StartEncoder
-from dgn.nets.model import LatentGroup, pad, samples_per_batch
+from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_per_batch
 
 # latents (N, *shape) by group: labels of groups that are not sampled, initial values of others
 Given = Dict[str, np.ndarray]
@@ -73,14 +72,10 @@ def _infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask:
 
 
 def encode(encoder: Union[Encoder, StartEncoder], groups: Sequence[LatentGroup], images: np.ndarray,
-           given: Optional[Given] = None, batch_size: int = 100) -> langevin.Arrays:
+           given: Optional[Given] = None) -> langevin.Arrays:
     """Latents of images (N, C, H, W) by an encoder, (N, *shape) for each group: the means of its q(z | x)."""
-    results = []
-    for batch in _batches(groups, images, None, given, batch_size):
-        means = iter(encoder.means(encoder(ms.Tensor(batch.x))))
-        results.append([(next(means).asnumpy() if group.sampled else z)[:batch.size]
-                        for group, z in zip(groups, batch.latents)])
-    return tuple(np.concatenate(group) for group in zip(*results))
+    means = iter(encoder.means(apply(encoder, images, batch_size=IMAGES_PER_BATCH)))
+    return tuple(next(means) if group.sampled else (given or {})[group.name] for group in groups)
 
 
 def _image_name(first: int, row: int) -> str:
@@ -96,9 +91,9 @@ class _Batch(NamedTuple):
 
 
 def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: Optional[np.ndarray], given: Optional[Given],
-             batch_size: int, padded: bool = False) -> Iterator[_Batch]:
+             batch_size: int, padded: bool) -> Iterator[_Batch]:
     """Batches of equal size; a smaller last one is padded with its first sample, as another size would be compiled
-    again."""
+    again. padded: also a single one."""
     given = given or {}
     for group in groups:
         if not group.sampled and group.name not in given:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import mindspore as ms
 import numpy as np
@@ -17,6 +17,14 @@ class Decoded(NamedTuple):
     image: Tensor  # (N, C, H, W) in [0, 1], after the warp
     appearance: Optional[Tensor] = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
     displacement: Optional[Tensor] = None  # (N, 2, H, W) in pixels: (dx, dy)
+
+
+Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
+
+
+def present(decoded: Decoded) -> List[np.ndarray]:
+    """The fields that the model has."""
+    return [field for field in decoded if field is not None]
 
 
 def rows(decoded: Decoded, chosen: Union[int, slice, np.ndarray]) -> Decoded:
@@ -89,12 +97,12 @@ def samples_per_batch(model: Model) -> int:
     return max(IMAGES_PER_BATCH // max(model.frames, 1), 1)
 
 
-def apply(net: nn.Cell, *latents: np.ndarray, batch_size: int) -> Tuple[np.ndarray, ...]:
-    """The outputs of a network (a model, or one of its branches) for latents (N, d) of each group: NumPy in and out, in
+def apply(net: nn.Cell, *inputs: np.ndarray, batch_size: int) -> Tuple[np.ndarray, ...]:
+    """The outputs of a network (a model, one of its branches, an encoder) for arrays (N, ...): NumPy in and out, in
     batches of `batch_size`; a smaller last batch is padded, as another size would be compiled again."""
-    count, results = len(latents[0]), []
+    count, results = len(inputs[0]), []
     for start in range(0, count, batch_size):
-        batch = [z[start:start + batch_size] for z in latents]
+        batch = [z[start:start + batch_size] for z in inputs]
         size = len(batch[0])
         if count > batch_size:
             batch = [pad(z, batch_size) for z in batch]

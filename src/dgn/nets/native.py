@@ -21,6 +21,8 @@ from typing import Callable, Optional, Tuple, Union
 
 from mindspore import ops
 
+from dgn import machine
+
 log = logging.getLogger(__name__)
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
@@ -52,8 +54,7 @@ def build(source: Path) -> Path:
     cannot be loaded from the private folder either.
     """
     texts = tuple(path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h"))))
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    built = _build(source, texts, compiler, *_kept_folder())
+    built = _build(source, texts, machine.compiler(), *_kept_folder())
     if isinstance(built, BuildError):
         raise built
     return built
@@ -172,11 +173,11 @@ def _compile(source: Path, library: Path, compiler: str) -> None:
     """Raises BuildError with the compiler's first error."""
     command = [*shlex.split(compiler), *FLAGS, os.fspath(source), "-o", os.fspath(library)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
         raise BuildError(f"cannot run {compiler}: {error.strerror}") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or ["no message"]
         raise BuildError(f"{compiler} failed: {next((line for line in lines if 'error' in line), lines[0])}")
 
 

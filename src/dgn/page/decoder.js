@@ -143,7 +143,7 @@ const DgnDecoder = (() => {
     for (let c = 0; c < 2; c++) {
       for (let y = 0, at = c * plane; y < size; y++) {
         for (let x = 0; x < size; x++, at++) {
-          field[at] += a[3 * c] * affine.slope[x] + a[3 * c + 1] * affine.slope[y] + a[3 * c + 2] * affine.shift;
+          field[at] += a[3 * c] * affine.ramp[x] + a[3 * c + 1] * affine.ramp[y] + a[3 * c + 2] * affine.shift;
         }
       }
     }
@@ -213,7 +213,7 @@ const DgnDecoder = (() => {
       surface: group.surface && { left: group.surface.left.map((one) => arrayOf(one, bytes)),
                                   right: group.surface.right.map((one) => arrayOf(one, bytes)) },
       points: group.surface && group.surface.left[0].shape[1],
-      affine: group.affine && { ...layerOf(group.affine, bytes), slope: arrayOf(group.affine.slope, bytes),
+      affine: group.affine && { ...layerOf(group.affine, bytes), ramp: arrayOf(group.affine.ramp, bytes),
                                 shift: group.affine.shift },
       transition: group.transition && {
         noise: group.transition.noise, layers: group.transition.layers.map((layer) => layerOf(layer, bytes)) },

@@ -77,12 +77,12 @@ def _surface(generator: GeometryGenerator, packer: Packer) -> Optional[Json]:
 
 
 def _affine(affine: Optional[AffineField], packer: Packer) -> Optional[Json]:
-    """The dense layer, and the three fields that its outputs weight, along one row or column."""
+    """The dense layer, and the fields that its outputs weight: a ramp along x or y, and a constant shift."""
     if affine is None:
         return None
     side = affine.shape[-1]
     x, y, shift = affine.fields.asnumpy()[:3, :side * side].reshape(3, side, side)
-    return {**_layer(affine.dense, packer, exact=True), "slope": packer.add(x[0]), "shift": float(shift[0, 0])}
+    return {**_layer(affine.dense, packer, exact=True), "ramp": packer.add(x[0]), "shift": float(shift[0, 0])}
 
 
 def _transition(transition: Optional[Transition], packer: Packer) -> Optional[Json]:

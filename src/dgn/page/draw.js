@@ -49,7 +49,7 @@ const Draw = (() => {
 
   /** The canonical grid, deformed by the displacement, over the image. A pixel shows the canonical point
    * (x + dx, y + dy), so a line is where that coordinate is a multiple of the spacing; the distance from it is divided
-   * by the slope, so that lines are equally thin where the grid is stretched. */
+   * by its gradient, so that lines are equally thin where the grid is stretched. */
   function grid(canvas, planes, displacement, channels, size, lines = 10) {
     image(canvas, planes, channels, size);
     const side = canvas.width, context = canvas.getContext("2d", READ), pixels = context.getImageData(0, 0, side, side);

@@ -9,6 +9,8 @@ from typing import Dict, List
 import cv2
 import numpy as np
 
+from dgn.data.folder import to_bytes
+
 THUMBNAIL = 96  # pixels a side, at most
 WIDTHS = (1100, 900, 720, 560, 420)  # of a picture, the first at which all fit
 QUALITY = 72
@@ -51,7 +53,7 @@ def run_pictures(folder: Path, budget: int) -> List[Dict[str, str]]:
 
 def _as_bgr(image: np.ndarray) -> np.ndarray:
     """(C, H, W) in [0, 1], grayscale or RGB -> (H, W, 3) bytes in OpenCV's order."""
-    picture = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    picture = to_bytes(image).transpose(1, 2, 0)
     return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))[..., ::-1])
 
 

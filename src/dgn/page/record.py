@@ -7,6 +7,8 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
+from dgn.data.source import evenly_spaced
+from dgn.nets.layers import parameter_count
 from dgn.provenance import provenance
 from dgn.run import Run
 
@@ -39,7 +41,6 @@ def nouns(run: Run) -> List[str]:
 def facts(run: Run) -> List[str]:
     """The run in a few words each."""
     data = run.config.data
-    parameters = sum(int(np.prod(p.shape)) for p in run.model.trainable_params())
     kind = f"generated {nouns(run)[1]}" if data.path is None else nouns(run)[1]
     frames = f", {data.frames} frames" if data.frames else ""
     records = run.folder.records()
@@ -47,7 +48,7 @@ def facts(run: Run) -> List[str]:
     done, planned = (records[-1]["epoch"] + 1 if records else 0), run.config.training.epochs
     epochs = f"{done} epochs" if done >= planned else f"{done} of {planned} epochs so far"
     return [f"{len(run.bank):,} {kind} of {data.size} × {data.size} pixels{frames}",
-            f"{parameters:,} weights", f"{epochs} in {max(minutes, 1):.0f} min", program()]
+            f"{parameter_count(run.model):,} weights", f"{epochs} in {max(minutes, 1):.0f} min", program()]
 
 
 def program() -> str:
@@ -78,8 +79,7 @@ def _names_path(value: Any) -> bool:
 def curves(run: Run) -> List[Json]:
     """Panels {title, note, lines: [{name, x, y}]} of the training's records, a curve thinned to POINTS values."""
     records = run.folder.records()
-    keep = np.unique(np.linspace(0, len(records) - 1, min(POINTS, len(records))).astype(int)) if records else []
-    few = [records[k] for k in keep]
+    few = [records[k] for k in evenly_spaced(len(records), POINTS)]
     panels = []
     for title, note, names in PANELS:
         lines = []
@@ -95,19 +95,21 @@ def curves(run: Run) -> List[Json]:
 
 def numbers(run: Run) -> List[Json]:
     """Measures {value, unit, label, note} that have a meaning for a newcomer."""
-    metrics, found = run.folder.measures(), []
-    plural = nouns(run)[1]
-    for key, label in (("train", f"training {plural}"), ("unseen", f"unseen {plural}")):
+    metrics, measures = run.folder.measures(), []
+
+    def add(value: float, unit: str, label: str, note: str) -> None:
+        measures.append({"value": f"{value:.1f}", "unit": unit, "label": label, "note": note})
+
+    for key, name in (("train", "training"), ("unseen", "unseen")):
         part = metrics.get(key) or {}
         if part.get("psnr") is not None:
-            found.append({"value": f"{part['psnr']:.1f}", "unit": "dB", "label": f"reconstruction of {label}",
-                          "note": f"peak signal-to-noise ratio, higher is better; squared error {part['msre']:.0f} an "
-                                  "image"})
+            add(part["psnr"], "dB", f"reconstruction of {name} {nouns(run)[1]}",
+                f"peak signal-to-noise ratio, higher is better; squared error {part['msre']:.0f} an image")
     geometry = metrics.get("geometry") or {}
     if geometry.get("displacement_rms") is not None:
-        found.append({"value": f"{geometry['displacement_rms']:.1f}", "unit": "pixels", "label": "typical displacement",
-                      "note": f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the field is folded"})
-    return found
+        add(geometry["displacement_rms"], "pixels", "typical displacement",
+            f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the field is folded")
+    return measures
 
 
 def exchange(run: Run) -> Optional[Json]:

@@ -7,7 +7,7 @@ from typing import List, Sequence, Tuple
 
 import numpy as np
 
-from dgn.data.source import Source, Subset
+from dgn.data.source import Source, Subset, evenly_spaced
 from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.run import Run
 
@@ -30,18 +30,18 @@ def shown_samples(run: Run, inferred: bool = True) -> List[Samples]:
     inferred: False takes training samples alone with the latents of their chains, which costs next to nothing.
     """
     train, held_out = run.sources
-    few = Subset(train, _spread(len(run.bank)))
+    few = Subset(train, evenly_spaced(len(run.bank), SHOWN))
     if not inferred:
         return [_with_latents(run, few, run.bank.read(few.indices), False)]
-    found = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.indices), False)]
+    sets = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.indices), False)]
     if held_out is not None and len(held_out):
-        few = Subset(held_out, _spread(len(held_out)))
-        found.append(_with_latents(run, few, run.infer(few, descent_steps=DESCENT_STEPS), True))
-    return found
+        few = Subset(held_out, evenly_spaced(len(held_out), SHOWN))
+        sets.append(_with_latents(run, few, run.infer(few, descent_steps=DESCENT_STEPS), True))
+    return sets
 
 
 def _with_latents(run: Run, source: Source, latents: Sequence[np.ndarray], unseen: bool) -> Samples:
-    images, decoded = source.read(np.arange(len(source))), run.decode(*latents).image
+    images, decoded = source.read(source.first()), run.decode(*latents).image
     errors = np.square(images - decoded).reshape(len(images), -1).sum(1)
     first = images if images.ndim == 4 else images[:, 0]
     return Samples(first, tuple(latents), errors, unseen)
@@ -54,8 +54,3 @@ def first_pair(samples: List[Samples]) -> List[Tuple[int, int]]:
     best, better = int(samples[0].errors.argmin()), last.errors <= np.median(last.errors)
     differences = np.square(last.images - samples[0].images[best]).reshape(len(last.images), -1).sum(1)
     return [(0, best), (len(samples) - 1, int(np.where(better, differences, -1).argmax()))]
-
-
-def _spread(count: int) -> np.ndarray:
-    """Indices of at most SHOWN evenly spaced samples of `count`."""
-    return np.unique(np.linspace(0, count - 1, min(SHOWN, count)).astype(int))

@@ -88,15 +88,15 @@ def _name(run: Run) -> str:
 
 def _groups(run: Run, samples: List[Samples], packer: Packer) -> List[Dict[str, Any]]:
     """Names of the latent groups and, of those that are sampled, principal axes with their share of the effect."""
-    found = []
+    groups = []
     for group, axes in zip(run.model.groups, principal_axes(run.model, samples[0].latents)):
         title, hint = GROUPS[group.name]
         if axes is None:
-            found.append({"title": title, "hint": "the given label", "labels": group.shape[0], "axes": None})
+            groups.append({"title": title, "hint": "the given label", "labels": group.shape[0], "axes": None})
             continue
-        found.append({"title": title, "hint": hint, "labels": 0, "axes": packer.add(axes.directions),
+        groups.append({"title": title, "hint": hint, "labels": 0, "axes": packer.add(axes.directions),
                       "share": [round(float(share), 4) for share in axes.share]})
-    return found
+    return groups
 
 
 def _assemble(data: Dict[str, Any], arrays: str) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
+from mindspore import nn
 
-from dgn.config import Config, changed
+from dgn.config import Config
 from dgn.data.source import Source, same_samples
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
-from dgn.inference.langevin import Langevin, make_energy, make_sampler
+from dgn.inference.langevin import make_energy, make_sampler
 from dgn.inference.latents import LatentBank, given_latents, remove_other_shards
 from dgn.nets.build import make_critics, make_encoder, make_model
 from dgn.nets.model import Model
-from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from dgn.training.abp import AlternatingBackPropagation, MeanEnergy
@@ -31,7 +31,6 @@ class TrainingState(NamedTuple):
     trainer: Trainer
     bank: LatentBank  # the chains of `source`, by sample index
     source: Source
-    reinitialized: Callable[[int], Model]  # epoch -> a model with new initial weights (dgn.training.reinit)
     group: ProcessGroup
 
 
@@ -40,36 +39,26 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
     training, energy = config.training, make_energy(model, config)
     sampler = make_sampler(energy, config)
 
-    def step(objective, weights) -> TrainStep:
-        optimizer = adam(weights, training.adam_beta1, training.adam_beta2)
+    def optimizer(*cells: nn.Cell) -> nn.Optimizer:
+        weights = [weight for cell in cells for weight in cell.trainable_params()]
+        return adam(weights, training.adam_beta1, training.adam_beta2)
+
+    def step(objective: nn.Cell, optimizer: nn.Optimizer) -> TrainStep:
         return TrainStep(objective, optimizer, group.gradient_reducer(), training.micro_batches)
 
     if training.method != "abp":
         encoder = make_encoder(config, model)
         return AutoEncoder(sampler, step(NegativeElbo(energy, encoder, training.method == "vae"),
-                                         [*model.trainable_params(), *encoder.trainable_params()]))
-    if training.adversarial != "none":
-        return _adversarial(config, sampler, group)
-    objective = MeanEnergy(energy, training.mean_displacement_weight)
-    return AlternatingBackPropagation(sampler, step(objective, model.trainable_params()), config.inference.steps)
-
-
-def _adversarial(config: Config, sampler: Langevin, group: ProcessGroup) -> Adversarial:
-    """Eq. 22: the critic, and the steps of both players."""
-    energy, training = sampler.energy, config.training
-    critics = make_critics(config, energy.model)
-    betas = training.adam_beta1, training.adam_beta2
-    actor_adam, critic_adam = adam(energy.model.trainable_params(), *betas), adam(
-        [weight for critic in critics for weight in critic.trainable_params()], *betas)
-
-    def step(objective, optimizer) -> TrainStep:
-        return TrainStep(objective, optimizer, group.gradient_reducer(), training.micro_batches)
-
+                                         optimizer(model, encoder)))
+    if training.adversarial == "none":
+        objective = MeanEnergy(energy, training.mean_displacement_weight)
+        return AlternatingBackPropagation(sampler, step(objective, optimizer(model)), config.inference.steps)
+    critics, interval = make_critics(config, model), training.r1_interval
+    of_actor, of_critics = optimizer(model), optimizer(*critics)
     return Adversarial(
-        sampler, step(Actor(energy, critics, training.likelihood_weight, training.adversarial), actor_adam),
-        step(Critics(critics, training.r1_weight * training.r1_interval), critic_adam),
-        step(Critics(critics, 0.0), critic_adam) if training.r1_interval > 1 else None,
-        config.inference.steps, training.r1_interval)
+        sampler, step(Actor(energy, critics, training.likelihood_weight, training.adversarial), of_actor),
+        step(Critics(critics, training.r1_weight * interval), of_critics),
+        step(Critics(critics, 0.0), of_critics) if interval > 1 else None, config.inference.steps, interval)
 
 
 def make_state(config: Config, folder: RunFolder, source: Source, saved: Optional[Path],
@@ -92,7 +81,7 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Optiona
     group.barrier()
     if group.is_first:
         remove_other_shards(folder.latents, model.groups, group.size)
-    return TrainingState(trainer, bank, source, lambda epoch: make_model(reseeded(config, epoch)), group)
+    return TrainingState(trainer, bank, source, group)
 
 
 def new_training(config: Config, folder: RunFolder, source: Source, trainer: Trainer,
@@ -124,16 +113,11 @@ def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Tr
     """Weights, optimizers and chains of a checkpoint."""
     checkpoint.load(saved, {**trainer.networks, **trainer.optimizers})
     bank = checkpoint.restore_bank(saved, folder.latents, trainer.model.groups, group)
-    recorded = checkpoint.read_state(saved)["images"]
+    recorded = checkpoint.read_state(saved, "images")["images"]
     if group.is_first and (len(bank) != len(source) or not same_samples(source, recorded)):
         raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in "
                         "another order; resume with the same images")
     return bank
-
-
-def reseeded(config: Config, epoch: int) -> Config:
-    """The config with the seed of a reinitialization: a function of the run's own seed and the epoch."""
-    return changed(config, training={"seed": int(generator(config.training.seed, "renewal", epoch).integers(2 ** 31))})
 
 
 def initial_run(config: Config) -> Tuple[RunFolder, Path]:

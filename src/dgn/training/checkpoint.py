@@ -30,7 +30,7 @@ from mindspore import nn
 
 from dgn import device
 from dgn.distributed import ProcessGroup
-from dgn.errors import RunFailed, UserError
+from dgn.errors import RunFailed, UserError, first_line
 from dgn.files import disk_errors, sha256, sync, write_arrays, write_json
 from dgn.inference.axes import rotate
 from dgn.inference.latents import LatentBank, file_name
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 AXES = "axes.npz"
 VERSION = 2  # of what state.json means for the rest of a training; 1 (none recorded): R1 was by images in [0, 1]
 _UNFINISHED = ".unfinished-"
+_STATE = {"epoch": int, "step": int, "images": str, "sums": dict}  # types of values in state.json
 _READERS = 8  # files whose digests are taken at once
 
 
@@ -101,7 +102,7 @@ def _write(final: Path, fresh: Path, content: Content, group: ProcessGroup) -> N
     except (OSError, RuntimeError, ValueError, RunFailed) as error:
         if group.is_first:
             shutil.rmtree(fresh, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().splitlines()[0]
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
 
 
@@ -127,9 +128,9 @@ def prune(folder: Path, written: Path, keep: int) -> None:
     """Removes unfinished folders, checkpoints named later than the one just `written` (damaged ones that this run
     passed over and has not reached again), and all but the newest `keep`."""
     _sweep(folder)
-    found = listed(folder)
-    later = [path for path in found if path.name > written.name]
-    for old in later + found[len(later):][keep:]:
+    checkpoints = listed(folder)
+    later = [path for path in checkpoints if path.name > written.name]
+    for old in later + checkpoints[len(later):][keep:]:
         # renamed first: an interrupted removal must not look like a checkpoint
         os.replace(old, folder / (_UNFINISHED + old.name))
     _sweep(folder)
@@ -172,9 +173,24 @@ def newest_whole(folder: Path) -> Path:
     raise UserError(f"no usable checkpoint in {folder}")
 
 
-def read_state(checkpoint: Path) -> Dict[str, Any]:
-    """state.json of a checkpoint."""
-    return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+def read_state(checkpoint: Path, *needed: str) -> Dict[str, Any]:
+    """state.json of a checkpoint. Raises UserError if it is malformed, or lacks one of the keys that are needed."""
+    try:
+        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise malformed(checkpoint, error) from None
+    if not isinstance(state, dict):
+        raise malformed(checkpoint, "it holds no keys and values")
+    for key in needed:
+        if not isinstance(state.get(key), _STATE[key]):
+            raise malformed(checkpoint, f"{key} is {state.get(key)!r}")
+    return state
+
+
+def malformed(checkpoint: Path, reason: object) -> UserError:
+    """The error for a checkpoint whose files agree with its manifest, but whose state.json is not one."""
+    return UserError(f"{checkpoint / 'state.json'} is not as it was written ({reason}); restore it, or remove "
+                     f"{checkpoint}, so that an earlier checkpoint is used")
 
 
 class Conversion(NamedTuple):
@@ -212,12 +228,17 @@ def read_axes(checkpoint: Path) -> Dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def load_model(checkpoint: Path, model: Model, preconditioner: Optional[Preconditioner] = None) -> None:
-    """Fills a model, and the preconditioner of its sampler, from a checkpoint, with latents along its principal
-    axes."""
-    cells = {"weights": model, "preconditioner": preconditioner}
-    load(checkpoint, {name: cell for name, cell in cells.items() if cell is not None})
-    rotate(model, read_axes(checkpoint), preconditioner)
+def load_model(checkpoint: Path, model: Model) -> None:
+    """Fills a model from a checkpoint, with latents along its principal axes."""
+    load(checkpoint, {"weights": model})
+    rotate(model, read_axes(checkpoint))
+
+
+def load_preconditioner(checkpoint: Path, preconditioner: Optional[Preconditioner]) -> None:
+    """Fills the preconditioner of a sampler, if it has one, for the latents of `load_model`."""
+    if preconditioner is not None:
+        load(checkpoint, {"preconditioner": preconditioner})
+        preconditioner.rotate(read_axes(checkpoint))
 
 
 def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],

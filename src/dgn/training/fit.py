@@ -61,9 +61,13 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
     state = make_state(config, folder, source, saved, group)
     start, sums = checkpoint.Position(0, 0), Sums()
     if saved:
-        record = checkpoint.read_state(saved)
-        start, sums = checkpoint.Position(record["epoch"], record["step"]), Sums(**record["sums"])
-        if start.step and record["shards"] != config.training.shards:
+        record = checkpoint.read_state(saved, "epoch", "step", "sums")
+        start = checkpoint.Position(record["epoch"], record["step"])
+        try:
+            sums = Sums(**record["sums"])
+        except TypeError as error:
+            raise checkpoint.malformed(saved, error) from None
+        if start.step and record.get("shards") != config.training.shards:
             start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the unfinished epoch is repeated
     if group.is_first:
         folder.change_config(config)
@@ -77,16 +81,14 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
                  f"{config.training.epochs} epochs" + (f", resumed from {saved}" if saved else "")
                  + f"; run folder {folder.path}")
 
-    report = None
-    if after_epoch is not None:
-        callback = after_epoch
+    def report(done: int) -> None:
+        newest = next(iter(checkpoint.listed(folder.checkpoints)), None)
+        state.trainer.sampler.reset_sigma_factors()  # inference uses sigma itself; the next epoch sets them again
+        if after_epoch:
+            after_epoch(Fitted(state, newest, LatentBank.open(folder.latents, groups, group.size)), done)
 
-        def report(done: int) -> None:
-            newest = next(iter(checkpoint.listed(folder.checkpoints)), None)
-            state.trainer.sampler.reset_sigma_factors()  # inference uses sigma itself; the next epoch sets them again
-            callback(Fitted(state, newest, LatentBank.open(folder.latents, groups, group.size)), done)
     try:
-        last = run_epochs(folder, state, progress, start, sums, report) or saved
+        last = run_epochs(folder, state, progress, start, sums, report if after_epoch else None) or saved
     finally:
         progress.close()
     state.trainer.sampler.reset_sigma_factors()
@@ -98,7 +100,7 @@ def _newest(folder: RunFolder, group: ProcessGroup) -> Optional[Path]:
     others."""
     position = (-1, -1)
     if group.is_first and checkpoint.listed(folder.checkpoints):
-        record = checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints))
+        record = checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints), "epoch", "step")
         position = (record["epoch"], record["step"])
     epoch, step = (int(value) for value in group.gather_values(position)[0])
     return folder.checkpoints / checkpoint.Position(epoch, step).name if epoch >= 0 else None

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import numpy as np
 
 from dgn import config as cfg
-from dgn.data.source import Loaded, epoch_order, prefetch, shard_key
+from dgn.data.source import Loaded, epoch_order, evenly_spaced, prefetch, shard_key
 from dgn.distributed import ProcessGroup
 from dgn.errors import Interrupted, RunFailed, Unreadable, UserError
 from dgn.inference import langevin, preconditioner
@@ -25,7 +25,7 @@ from dgn.training.build import TrainingState
 from dgn.training.checkpoint import Position
 from dgn.training.optim import reset_adam
 from dgn.training.progress import Progress
-from dgn.training.reinit import reinit_appearance
+from dgn.training.reinit import reinit_appearance, reinitialized
 from dgn.training.trainer import Batch, StepMetrics
 
 
@@ -163,7 +163,7 @@ def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
     config has them."""
     trainer, training, restart_every = state.trainer, config.training, config.inference.restart_every
     if epoch in training.reinit_appearance:
-        reinit_appearance(trainer.model, state.reinitialized(epoch), state.bank)
+        reinit_appearance(trainer.model, reinitialized(config, epoch), state.bank)
         reset_adam(trainer.optimizers["optimizer"], training.adam_beta1, training.adam_beta2)
     if epoch and restart_every and epoch % restart_every == 0:
         state.bank.restart(trainer.model.groups)
@@ -192,7 +192,7 @@ def _set_sigma_factors(inference: cfg.Inference, state: TrainingState, epoch: in
 def _update_preconditioner(target: Preconditioner, state: TrainingState, sigmas: Sequence[float]) -> None:
     """From the weights and chains as they are, at evenly spaced samples of all processes."""
     count, group = len(state.source), state.group
-    chosen = np.unique(np.linspace(0, count - 1, min(preconditioner.SAMPLES, count)).astype(int))
+    chosen = evenly_spaced(count, preconditioner.SAMPLES)
     own = chosen[chosen % group.size == group.rank]
     sums = preconditioner.curvatures(state.trainer.model, state.bank.read(own))
     sums = [group.all_sum(total.ravel()).reshape(total.shape) / len(chosen) for total in sums]

@@ -95,6 +95,11 @@ def adam(weights: Iterable[ms.Parameter], beta1: float = 0.9, beta2: float = 0.9
     return nn.Adam(ms.ParameterTuple(weights), learning_rate=1e-3, beta1=beta1, beta2=beta2)
 
 
+def cosine(rate: float, share: float) -> float:
+    """A learning rate that falls from `rate` to 0 (1e-6) along a cosine; share: of the training that is done."""
+    return 0.5 * rate * (1 + np.cos(np.pi * share)) + 1e-6
+
+
 def reset_adam(optimizer: nn.Optimizer, beta1: float = 0.9, beta2: float = 0.999) -> None:
     """Resets Adam's moments to 0 and its bias correction to that of step 2; compiled graphs see it.
 

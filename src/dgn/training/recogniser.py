@@ -14,7 +14,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from sklearn.decomposition import PCA
 
 from dgn.randomness import generator
-from dgn.training.optim import TrainStep, adam
+from dgn.training.optim import TrainStep, adam, cosine
 from dgn.training.regressor import INPUT_NORM
 
 UNITS = 64  # of the LSTM; the paper does not give them
@@ -58,11 +58,11 @@ class Recognisers:
         fewest = min(map(len, subsets))
         size = min(BATCH, fewest)
         for epoch in range(self.epochs):
-            rate = 0.5 * LEARNING_RATE * (1 + np.cos(np.pi * epoch / self.epochs)) + 1e-6
             order = np.stack([rng.permutation(rows)[:fewest] for rows in subsets])
             for start in range(0, fewest - size + 1, size):
                 rows = order[:, start:start + size]
-                step(rate, [(ms.Tensor(gather(x, rows)), ms.Tensor(last[rows]), ms.Tensor(one_hot[rows]))])
+                step(cosine(LEARNING_RATE, epoch / self.epochs),
+                     [(ms.Tensor(gather(x, rows)), ms.Tensor(last[rows]), ms.Tensor(one_hot[rows]))])
         return self
 
     def predict(self, sequences: Sequences, subsets: Sequence[np.ndarray]) -> List[np.ndarray]:

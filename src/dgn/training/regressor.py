@@ -10,10 +10,12 @@ from mindspore import Tensor, nn, ops
 
 from dgn.nets.layers import Dense
 from dgn.randomness import generator
-from dgn.training.optim import TrainStep
+from dgn.training.optim import TrainStep, cosine
 
 HIDDEN = 100
 BATCH = 100
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-4
+VALIDATION = 0.1  # share of the samples on which the epoch with the least error is chosen
 # Mean Euclidean norm of the inputs, whatever their number. An Adam step moves each of 12,288 weights by about the
 # learning rate: with inputs of unit variance the output would jump, and the error on raw pixels was that of the mean
 # shape (38 % in place of 14 %).
@@ -23,12 +25,11 @@ INPUT_NORM = 3.0
 class LandmarkRegressor:
     """Features -> landmarks by dense 100, ReLU, dense outputs; the paper's regressor of Table 2.
 
-    seed: of weights, order of samples and validation split; validation: the share of the samples on which the epoch
-    with the least error is chosen.
+    seed: of weights, order of samples and validation split.
     """
 
-    def __init__(self, seed: int, epochs: int = 200, validation: float = 0.1, weight_decay: float = 1e-4) -> None:
-        self.seed, self.epochs, self.validation, self.weight_decay = seed, epochs, validation, weight_decay
+    def __init__(self, seed: int, epochs: int = 200) -> None:
+        self.seed, self.epochs = seed, epochs
         self.fitted: Optional[_Fitted] = None
 
     def fit(self, features: np.ndarray, landmarks: np.ndarray) -> "LandmarkRegressor":
@@ -39,23 +40,22 @@ class LandmarkRegressor:
         """
         rng = generator(self.seed, "landmark regressor")
         order = rng.permutation(len(features))
-        validation, training = np.split(order, [max(int(self.validation * len(order)), 1)])
-        inputs, outputs = _flat(features), landmarks.reshape(len(landmarks), -1).astype(np.float32)
+        validation, training = np.split(order, [max(int(VALIDATION * len(order)), 1)])
+        inputs, outputs = (values.reshape(len(values), -1).astype(np.float32) for values in (features, landmarks))
         center, middle = inputs[training].mean(0), outputs[training].mean(0)
         scale = max(float(np.linalg.norm(inputs[training] - center, axis=1).mean()), 1e-6) / INPUT_NORM
         spread = max(float((outputs[training] - middle).std()), 1e-6)
         x, y = (inputs - center) / scale, (outputs - middle) / spread
 
         net = _Network(x.shape[1], y.shape[1], rng)
-        optimizer = nn.AdamWeightDecay(net.trainable_params(), learning_rate=1e-3, weight_decay=self.weight_decay)
+        optimizer = nn.AdamWeightDecay(net.trainable_params(), learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         step, batch = TrainStep(_AbsoluteError(net), optimizer), min(BATCH, len(training))
         least, best = np.inf, ()
         for epoch in range(self.epochs):
-            rate = 0.5e-3 * (1 + np.cos(np.pi * epoch / self.epochs)) + 1e-6
             shuffled = rng.permutation(training)
             for start in range(0, len(shuffled) - batch + 1, batch):
                 chosen = shuffled[start:start + batch]
-                step(rate, [(ms.Tensor(x[chosen]), ms.Tensor(y[chosen]))])
+                step(cosine(LEARNING_RATE, epoch / self.epochs), [(ms.Tensor(x[chosen]), ms.Tensor(y[chosen]))])
             error = float(np.abs(net(ms.Tensor(x[validation])).asnumpy() - y[validation]).mean())
             if error < least:
                 least, best = error, tuple(p.asnumpy().copy() for p in net.trainable_params())
@@ -107,7 +107,3 @@ class _AbsoluteError(nn.Cell):
     def construct(self, x: Tensor, y: Tensor) -> Tuple[Tensor, Tensor]:
         errors = ops.reduce_mean(ops.abs(self.net(x) - y), 1)
         return ops.reduce_mean(errors), errors
-
-
-def _flat(features: np.ndarray) -> np.ndarray:
-    return features.reshape(len(features), -1).astype(np.float32)

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from mindspore import Tensor, ops
 
+from dgn.config import Config, changed
 from dgn.inference.latents import LatentBank
+from dgn.nets.build import make_model
 from dgn.nets.model import Model
+from dgn.randomness import generator
+
+
+def reinitialized(config: Config, epoch: int) -> Model:
+    """A model with new initial weights, a function of the run's seed and the epoch."""
+    seed = int(generator(config.training.seed, "renewal", epoch).integers(2 ** 31))
+    return make_model(changed(config, training={"seed": seed}))
 
 
 def reinit_appearance(model: Model, initial: Model, bank: LatentBank) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from dgn.data.source import Source
+from dgn.data.source import Source, evenly_spaced
 from dgn.errors import RunFailed
 from dgn.files import replacing, sha256, write_json
 from dgn.inference.energy import Energy, full_mask
@@ -31,7 +31,7 @@ from dgn.nets.model import Model, decode
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
-from dgn.training.optim import TrainStep, adam
+from dgn.training.optim import TrainStep, adam, cosine
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +106,10 @@ def train_encoder(encoder: StartEncoder, energy: Energy, sigma: float, source: S
     dimensions = sum(group.shape[0] for group in energy.model.groups if group.sampled)
     batches = _batches(energy.model, source, pairs, size, options)
     for k, (x, known, latents) in enumerate(batches):
-        early, at = k < options.regression * options.steps, k / options.steps
+        early = k < options.regression * options.steps
         weights = np.array([1, options.energy_weight] if early else [0, 1], np.float32) / dimensions
-        rate = options.learning_rate * (0.5 + 0.5 * np.cos(np.pi * at)) + 1e-6
         inputs = as_tensors((x, np.array(sigma, np.float32), weights, known, *latents))
-        value, energies, _ = step(rate, [inputs])[0]
+        value, energies, _ = step(cosine(options.learning_rate, k / options.steps), [inputs])[0]
         if not np.isfinite(value):
             raise RunFailed(f"step {k} of the encoder: the loss is {value}; lower its learning rate")
         if report:
@@ -153,8 +152,7 @@ def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def pairs_of(run_images: Source, latents: Callable[[np.ndarray], Arrays]) -> Pairs:
     """Evenly spaced training images, as many as fit PAIRS and PAIRS_VALUES; latents(indices) gives theirs."""
-    count = max(min(PAIRS, PAIRS_VALUES // int(np.prod(run_images.shape)), len(run_images)), 1)
-    chosen = np.unique(np.linspace(0, len(run_images) - 1, count).astype(int))
+    chosen = evenly_spaced(len(run_images), max(min(PAIRS, PAIRS_VALUES // int(np.prod(run_images.shape))), 1))
     return Pairs(run_images.read(chosen), latents(chosen))
 
 
