@@ -11,9 +11,30 @@ import pytest
 from dgn import device as devices
 from tests.training.tiny import write_images
 
+LONGEST = ("test_scripts.py", "test_platforms.py", "test_distributed.py", "test_quality.py", "test_program.py",
+           "test_clips.py", "test_hosts.py")  # minutes each, though some have few tests
+
+
+def pytest_configure(config) -> None:
+    config.option.loadscopereorder = False  # xdist would start the files with the fewest tests last
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """The longest files first: of several processes none is left with one of them at the end."""
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def few_steps_for_pages():
+    """A page is written within most trainings; its samples are shown after fewer noiseless steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dgn.page.samples.DESCENT_STEPS", 10)
+        yield
+
 
 @pytest.fixture(scope="session", autouse=True)
-def device() -> str:
+def device(few_steps_for_pages) -> str:
     name = devices.start("CPU")
     gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
     return name

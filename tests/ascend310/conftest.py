@@ -80,7 +80,7 @@ def trained(images, tmp_path_factory) -> Path:
     run_folder = tmp_path_factory.mktemp("runs") / "run"
     options = []
     for setting in ("model.smooth_appearance=true", "model.control_grid=8", "model.refine=true",
-                    "inference.smoothness=0.01"):
+                    "inference.smoothness=0.01", "inference.steps_per_graph=2"):
         options += ["--set", setting]
     assert main(arguments(images, run_folder, 1, *options)) == 0
     assert main(["encoder", str(run_folder), "--steps", "4", "--device", "CPU"]) == 0

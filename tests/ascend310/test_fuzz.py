@@ -29,7 +29,7 @@ def small_mindir() -> bytes:
 
 def test_invalid_inputs_are_rejected(tools, tmp_path):
     configured = run("cmake", "-S", HERE, "-B", tmp_path / "build", "-DDGN_WERROR=ON", "-DDGN_SANITIZE=ON",
-                     "-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1")
+                     "-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O0")  # builds fast
     assert configured.returncode == 0, configured.stderr
     built = run("cmake", "--build", tmp_path / "build", "--target", "dgn_fuzz", "--parallel", 2)
     assert built.returncode == 0, built.stdout + built.stderr

@@ -224,7 +224,8 @@ def labelled(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("labelled"), np.random.default_rng(3)
     write_mnist(folder / "digits", "t10k", rng.integers(0, 256, (12, 28, 28)).astype(np.uint8), np.arange(12) % 4, True)
     options = []
-    for setting in ("data.format=mnist", "data.grey=true", "model.appearance=label", "inference.sigma=0.1"):
+    for setting in ("data.format=mnist", "data.grey=true", "model.appearance=label", "inference.sigma=0.1",
+                    "inference.steps_per_graph=2"):
         options += ["--set", setting]
     assert main(arguments(folder / "digits", folder / "run", 1, *options)) == 0
     assert main(["export", str(folder / "run"), "--mindir-version", "1", "--batch", "4"]) == 0

@@ -19,6 +19,11 @@ pytestmark = pytest.mark.slow
 TINY = ["data.size=16", "model.width=8", "model.z_app=4", "model.z_geo=3"]
 
 
+@pytest.fixture(autouse=True)
+def small_product(monkeypatch):
+    monkeypatch.setattr("dgn.bench.parts.MATRIX", 64)
+
+
 def bench(*words, settings=()) -> int:
     return main(["bench", *map(str, words), *(word for setting in [*TINY, *settings] for word in ("--set", setting))])
 
@@ -26,10 +31,10 @@ def bench(*words, settings=()) -> int:
 def test_parts_are_the_default_and_have_times_ratios_and_share(tmp_path, capsys):
     """Of a recipe with a critic, so that every part of an image model is there."""
     adversarial = ["training.adversarial=nonsaturating", "training.critic_width=2", "training.micro_batches=2"]
-    line = ("--batch", 2, "--steps", 2, "--rounds", 2, "--json", tmp_path / "t.json")
+    line = ("--batch", 2, "--steps", 1, "--rounds", 2, "--json", tmp_path / "t.json")
     assert bench(*line, settings=adversarial) == 0
     printed = capsys.readouterr().out
-    for part in ("image-steps a second", "warp grid_sample / native", "GFLOP/s", "training step", "sampler, 2 steps",
+    for part in ("image-steps a second", "warp grid_sample / native", "GFLOP/s", "training step", "sampler, 1 steps",
                  "critic step with R1, stock", "ratio  critic step, stock / native", "actor step"):
         assert part in printed
     stored = json.loads((tmp_path / "t.json").read_text())
@@ -42,9 +47,9 @@ def test_parts_are_the_default_and_have_times_ratios_and_share(tmp_path, capsys)
     (("model.kind=plain", "training.adversarial=minimax", "training.critic_width=2"), "critic step with R1")])
 def test_parts_of_clips(capsys, settings, part):
     """Of a plain model with two critics, one of single frames."""
-    assert bench("parts", "--batch", 1, "--steps", 1, "--rounds", 1, settings=["data.frames=3", *settings]) == 0
+    assert bench("parts", "--batch", 1, "--steps", 1, "--rounds", 1, settings=["data.frames=2", *settings]) == 0
     printed = capsys.readouterr().out
-    assert "batch 1 clips of 3 frames" in printed and "% of a Langevin step; peak memory" in printed and part in printed
+    assert "batch 1 clips of 2 frames" in printed and "% of a Langevin step; peak memory" in printed and part in printed
 
 
 def test_the_tools_and_their_arguments(capsys):

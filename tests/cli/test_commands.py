@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import dgn
 from dgn import config as cfg
 from dgn.__main__ import COMMANDS, main
 from dgn.cli.train import pictures_while_training
 from dgn.nets.model import Latents
+from tests.page.runs import data_of
 from tests.training.tiny import SETTINGS, arguments
 
 pytestmark = pytest.mark.slow
@@ -21,9 +23,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
-    output = tmp_path_factory.mktemp("runs") / "run"
-    assert main(arguments(images, output, 2, "--set", "training.figures_every=1", measured=True)) == 0
-    return output
+    """A run on images and in a folder that relative paths named; the images are beside it."""
+    folder = tmp_path_factory.mktemp("runs")
+    shutil.copytree(images, folder / "mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(arguments("mine", "run", 2, "--set", "training.figures_every=1", measured=True)) == 0
+    return folder / "run"
 
 
 @pytest.fixture(scope="module")
@@ -130,43 +136,41 @@ def test_infer_writes_latents_and_pictures(trained, images, tmp_path, capsys):
     np.testing.assert_array_equal(np.load(tmp_path / "again" / "latents.npz")["z_app"], found["z_app"])
 
 
-def test_inference_lowers_the_error_of_new_chains(learned, images, tmp_path, capsys):
-    errors = []
-    for steps in (2, 200):
-        main(
-            [
-                "infer",
-                str(learned),
-                "--images",
-                str(images),
-                "--steps",
-                str(steps),
-                "--output",
-                str(tmp_path / str(steps)),
-            ]
-        )
+def test_inference_lowers_the_error_of_new_chains(learned, images, tmp_path, monkeypatch, capsys):
+    run, errors = dgn.load(learned, device="CPU"), []  # one for both calls: it is compiled once
+    monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: run)
+    for steps in ("2", "200"):
+        line = ["infer", str(learned), "--images", str(images), "--steps", steps, "--output", str(tmp_path / steps)]
+        assert main(line) == 0
         errors.append(float(capsys.readouterr().out.split("MSRE ")[1].split(",")[0]))
     assert errors[1] < errors[0]
 
 
 def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics_alone(
-    images, tmp_path, monkeypatch, capsys
+    trained, images, tmp_path, monkeypatch
 ):
-    mine = tmp_path / "mine"
-    shutil.copytree(images, mine)
-    monkeypatch.chdir(tmp_path)
-    assert main(arguments("mine", "run", 1, measured=True)) == 0  # relative paths
-    stored = (tmp_path / "run" / "metrics.json").read_text()
+    stored = (trained / "metrics.json").read_text()
     monkeypatch.chdir(images)
-    assert main(["evaluate", str(tmp_path / "run"), "--images", str(images)]) == 0
-    assert (tmp_path / "run" / "metrics.json").read_text() == stored
-    shutil.rmtree(mine)
-    assert (
-        main(
-            ["infer", str(tmp_path / "run"), "--images", str(images), "--steps", "2", "--output", str(tmp_path / "out")]
-        )
-        == 0
-    )
+    assert main(["evaluate", str(trained), "--images", str(images)]) == 0
+    assert (trained / "metrics.json").read_text() == stored
+    mine = trained.with_name("mine")
+    mine.rename(tmp_path / "elsewhere")
+    try:
+        line = ["infer", str(trained), "--images", str(images), "--steps", "2", "--output", str(tmp_path / "out")]
+        assert main(line) == 0
+    finally:
+        (tmp_path / "elsewhere").rename(mine)
+
+
+def test_the_page_of_the_training_and_that_of_the_command(trained, tmp_path):
+    log = (trained / "train.log").read_text()
+    assert log.splitlines()[-1].split()[:2] == ["page", "run/page.html"]
+    first = (trained / "page.html").read_text(encoding="utf-8")
+    assert data_of(first)["noun"] == "picture" and str(trained.parent) not in first
+    assert main(["page", str(trained), str(tmp_path / "copy.html"), "--device", "CPU"]) == 0
+    again = data_of((tmp_path / "copy.html").read_text(encoding="utf-8"))
+    assert again["facts"] == data_of(first)["facts"]
+    assert again["model"] == data_of(first)["model"]
 
 
 def test_dry_run_says_what_would_be_done_and_does_nothing(images, tmp_path, capsys):
@@ -196,23 +200,24 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(images, tmp_path, caps
     )  # a backward pass beside two forward
 
 
-def test_generated_faces_are_the_default_and_known_factors_are_measured(tmp_path):
+def test_generated_faces_are_the_default_and_known_factors_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 60)
     line = ["train", "--device", "CPU", "--output", str(tmp_path / "run")]
-    for setting in [*SETTINGS, "data.limit=8", "training.epochs=1"]:
+    one_size = ["data.limit=8", "data.held_out=8", "training.batch_size=8", "evaluation.images=8"]  # of batches
+    for setting in [*SETTINGS, *one_size, "training.epochs=1"]:
         line += ["--set", setting]
     assert main(line) == 0
     exchange = json.loads((tmp_path / "run" / "metrics.json").read_text())["exchange"]
     assert set(exchange["yaw"]) == {"own", "appearance_donor", "geometry_donor"} and "skin" in exchange
 
 
-def test_packed_images_train_as_the_folder_does(images, tmp_path):
+def test_packed_images_train_as_the_folder_does(trained, images, tmp_path):
     packed = tmp_path / "set.mindrecord"
     assert main(["data", "pack", str(images), str(packed), "--set", "data.size=16"]) == 0
-    runs = []
-    for data in (images, packed):
-        assert main(arguments(data, tmp_path / f"run_{data.name}", 1)) == 0
-        runs.append(json.loads((tmp_path / f"run_{data.name}" / "metrics.jsonl").read_text())["loss"])
-    assert runs[0] == runs[1]
+    assert main(arguments(packed, tmp_path / "run", 1)) == 0
+    first, second = (json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["loss"]
+                     for run in (trained, tmp_path / "run"))
+    assert first == second
 
 
 def test_data_faces_and_crop(tmp_path, capsys):

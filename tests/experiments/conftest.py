@@ -47,10 +47,12 @@ def run(config, tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="session")
 def fast_measures():
-    """Fewer faces of the linear probe, and fewer trees of the forests."""
+    """Fewer faces of the linear probe, fewer trees of the forests, fewer noiseless steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 60)
         patch.setattr("dgn.evaluation.disentanglement.TREES", 25)
+        for name in ("evaluation.evaluate", "experiments.baselines"):
+            patch.setattr(f"dgn.{name}.DESCENT_STEPS", 10)
         yield
 
 

@@ -75,11 +75,11 @@ def test_the_test_images_are_those_that_the_run_was_not_trained_on(config, marke
 
 
 def test_every_image_is_tested_once_in_a_cross_validation(run):
-    result = landmarks.landmarks(run, count=COUNT, epochs=1, folds=10)
+    result = landmarks.landmarks(run, count=COUNT, epochs=1, folds=5)
     truth = FaceSource(COUNT, run.config.data.size, run.config.data.seed + 100).landmarks(np.arange(COUNT))
-    others = [np.delete(truth, np.s_[k % 10::10], 0).mean(0) for k in range(COUNT)]  # mean shape of the other folds
+    others = [np.delete(truth, np.s_[k % 5::5], 0).mean(0) for k in range(COUNT)]  # mean shape of the other folds
     assert result["mean_shape"] == pytest.approx(in_per_cent_of_the_eye_distance(np.stack(others), truth), rel=1e-5)
-    assert (result["tested"], result["folds"]) == (COUNT, 10)
+    assert (result["tested"], result["folds"]) == (COUNT, 5)
     with pytest.raises(UserError, match=f"{COUNT + 1} folds are more than the {COUNT} images"):
         landmarks.landmarks(run, count=COUNT, folds=COUNT + 1)
 

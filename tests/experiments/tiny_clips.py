@@ -1,4 +1,4 @@
-"""Trainings on clips that are small enough for tests: four frames of 16x16 pixels, networks of a few channels."""
+"""Trainings on clips that are small enough for tests: three frames of 16x16 pixels, networks of a few channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dgn.__main__ import main
 
-FRAMES = 4
+FRAMES = 3
 SETTINGS = [f"data.frames={FRAMES}", "data.size=16", "data.limit=24", "data.held_out=4", "model.network=table5",
             "model.z_app=4", "model.z_geo=3", "model.xi_app=2", "model.xi_geo=2", "model.width=8", "model.alpha=2",
             "inference.steps=2", "inference.steps_per_graph=1", "inference.sigma=0.5", "training.batch_size=2",

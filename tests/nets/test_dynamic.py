@@ -22,7 +22,7 @@ from dgn.training.abp import MeanEnergy
 from dgn.training.optim import TrainStep, adam
 
 SMALL = cfg.Model(network="table5", z_app=4, z_geo=3, xi_app=2, xi_geo=2, width=8, alpha=2.0)
-FRAMES, SIZE = 4, 16
+FRAMES, SIZE = 3, 16
 
 
 def build(frames=FRAMES, model=SMALL, size=SIZE, seed=2) -> DynamicGenerator:
@@ -31,6 +31,16 @@ def build(frames=FRAMES, model=SMALL, size=SIZE, seed=2) -> DynamicGenerator:
 
 def latents(model, count, rng):
     return tuple(rng.standard_normal((count, *group.shape)).astype(np.float32) for group in model.groups)
+
+
+def sample(sampler, x, mask, sigma, z, noise):
+    """Langevin steps, one a call, as more in a graph take longer to compile: latents and norms of gradients (K, G,
+    N)."""
+    gradients = []
+    for k in range(len(noise[0])):
+        z, diagnostics = langevin.sample(sampler, x, mask, sigma, z, tuple(own[k:k + 1] for own in noise))
+        gradients.append(diagnostics.gradient[0])
+    return z, np.stack(gradients)
 
 
 def test_table_5():
@@ -66,7 +76,7 @@ def test_a_clip_of_one_frame_is_an_image(rng):
         np.testing.assert_array_equal(a[:, 0], b)
     x = rng.random((5, 3, SIZE, SIZE)).astype(np.float32)
     noise = langevin.draw_noise(image, 2, 5, 1, "test")
-    results = [langevin.sample(langevin.Langevin(Energy(model, 0.1), 0.1, 2), data, mask, 0.5, z, noise)[0]
+    results = [sample(langevin.Langevin(Energy(model, 0.1), 0.1, 1), data, mask, 0.5, z, noise)[0]
                for model, data, mask in ((clip, x[:, None], np.ones((5, 1), np.float32)), (image, x, None))]
     for a, b in zip(*results):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -84,8 +94,8 @@ def test_without_noise_a_clip_has_one_appearance(rng):
     noise, mask = langevin.draw_noise(zeroed, 2, 2, 1, "test"), np.ones((2, FRAMES), np.float32)
     results = []
     for model, start, own in ((constant, z_constant, (noise[0][..., :4], noise[1])), (zeroed, z, noise)):
-        sampler = langevin.Langevin(Energy(model, 0.3), 0.1, 2, langevin.Options(scale_by_frames=True))
-        results.append(langevin.sample(sampler, x, mask, 0.6, start, own)[0])
+        sampler = langevin.Langevin(Energy(model, 0.3), 0.1, 1, langevin.Options(scale_by_frames=True))
+        results.append(sample(sampler, x, mask, 0.6, start, own)[0])
     np.testing.assert_allclose(results[0][0], results[1][0][:, :4], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-6)
 
@@ -118,7 +128,7 @@ def numpy_frame_latents(weights, branch, states, noise, z):
 
 
 class Case(NamedTuple):
-    """A model, two clips of which the second has three of four frames, and latents."""
+    """A model, two clips of which the second lacks the last frame, and latents."""
 
     model: DynamicGenerator
     x: np.ndarray
@@ -133,7 +143,7 @@ def make_case(settings):
         if "transition" in name and name.endswith("weight"):
             p.set_data(ms.Tensor(rng.standard_normal(p.shape).astype(np.float32)))
     x, mask = rng.random((2, FRAMES, 3, SIZE, SIZE)).astype(np.float32), np.ones((2, FRAMES), np.float32)
-    x[1, 3] = mask[1, 3] = 0
+    x[1, -1] = mask[1, -1] = 0
     return Case(model, x, mask, latents(model, 2, rng))
 
 
@@ -170,11 +180,8 @@ class Reference:
         return energy + (np.square(z_app).sum(1) + np.square(z_geo).sum(1)) / 2 if prior else energy
 
 
-def central_difference(function, array, place, step=1e-5):
-    up, down = array.copy(), array.copy()
-    up[place] += step
-    down[place] -= step
-    return (function(up) - function(down)) / (2 * step)
+def central_difference(function, array, direction, step=1e-5):
+    return (function(array + step * direction) - function(array - step * direction)) / (2 * step)
 
 
 def test_gradients_to_the_latents_are_eq_18(scaled_case):
@@ -187,17 +194,18 @@ def test_gradients_to_the_latents_are_eq_18(scaled_case):
     for g in range(2):
         gradient = 2 * (z[g] - new[g])  # z' = z - gradient / 2 for delta = 1
 
-        def total(own, g=g):
-            return reference.energy(*(own if k == g else reference.z[k] for k in range(2))).sum()
-        for place in np.ndindex(z[g].shape):
-            expected = central_difference(total, reference.z[g], place)
-            assert gradient[place] == pytest.approx(expected, rel=5e-3, abs=5e-3), (g, place)
+        def energies(own, g=g):
+            return reference.energy(*(own if k == g else reference.z[k] for k in range(2)))
+        for d in range(z[g].shape[1]):  # of both clips at once: neither's energy depends on the other
+            expected = central_difference(energies, reference.z[g], np.eye(z[g].shape[1])[d])
+            assert gradient[:, d] == pytest.approx(expected, rel=5e-3, abs=5e-3), (g, d)
     last = model.branches[1].noise
     # the noise of a frame that the clip does not have: the prior alone
     np.testing.assert_allclose(gradient[1, -last:], z[1][1, -last:], atol=1e-6)
 
 
 def test_gradients_to_the_weights_are_eq_20(scaled_case, rng):
+    """Along a direction of all entries of each weight."""
     model, x, mask, z = scaled_case
     reference, named = Reference(scaled_case, 0.7), dict(model.parameters_and_names())
     names = [name for name in named if "transition" in name or name.endswith("last.weight")]
@@ -208,25 +216,26 @@ def test_gradients_to_the_weights_are_eq_20(scaled_case, rng):
 
         def mean(values, name=name):
             return reference.energy(*reference.z, {name: values}, prior=False).mean()
-        for place in [tuple(rng.integers(0, s) for s in gradient.shape) for _ in range(4)]:
-            expected = central_difference(mean, reference.weights[name], place)
-            assert gradient[place] == pytest.approx(expected, rel=5e-3, abs=5e-3), (name, place)
+        direction = rng.choice([-1.0, 1.0], gradient.shape)
+        expected = central_difference(mean, reference.weights[name], direction)
+        assert (gradient * direction).sum() == pytest.approx(expected, rel=5e-3, abs=5e-3), name
 
 
 @pytest.mark.parametrize("scale_by_frames", [False, True])
 def test_a_clip_alone_and_in_a_padded_batch_are_the_same(case, scale_by_frames):
     model, x, mask, z = case
     options = langevin.Options(scale_by_frames=scale_by_frames)
-    padded, single = (langevin.Langevin(Energy(model, 0.3), 0.1, 2, options) for _ in range(2))
+    padded, single = (langevin.Langevin(Energy(model, 0.3), 0.1, 1, options) for _ in range(2))
     noise = langevin.draw_noise(model, 2, 2, 1, "test")
-    together, diagnostics = langevin.sample(padded, x, mask, 0.6, z, noise)
-    short_z = tuple(z[g][1:, :branch.length(3)] for g, branch in enumerate(model.branches))
-    short_noise = tuple(n[:, 1:, :branch.length(3)] for n, branch in zip(noise, model.branches))
-    alone, own = langevin.sample(single, x[1:, :3], mask[1:, :3], 0.6, short_z, short_noise)
+    together, gradients = sample(padded, x, mask, 0.6, z, noise)
+    short = FRAMES - 1
+    short_z = tuple(z[g][1:, :branch.length(short)] for g, branch in enumerate(model.branches))
+    short_noise = tuple(n[:, 1:, :branch.length(short)] for n, branch in zip(noise, model.branches))
+    alone, own = sample(single, x[1:, :short], mask[1:, :short], 0.6, short_z, short_noise)
     for a, b in zip(together, alone):
         np.testing.assert_allclose(a[1:, :b.shape[1]], b, rtol=1e-5, atol=1e-6)
     # in the padded batch the noise of the missing frame follows its prior, and adds its own energy
-    np.testing.assert_allclose(own.gradient <= diagnostics.gradient[..., 1:] + 1e-5, True)
+    np.testing.assert_allclose(own <= gradients[..., 1:] + 1e-5, True)
 
 
 def test_step_sizes_by_the_frames_that_a_latent_affects(case):

@@ -1,7 +1,9 @@
-"""Small trained runs of every kind of model, for the tests of the page."""
+"""Small trained runs of every kind of model, and the data of a page, for the tests of the page."""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +68,8 @@ def labels(folder: Path) -> Run:
     source = Bars()
     sources = Sources(Subset(source, np.arange(COUNT)), Subset(source, np.arange(COUNT, 2 * COUNT)))
     return fit_run(RunFolder.create(folder, config), config, sources)
+
+
+def data_of(text: str) -> dict:
+    """The data in the text of a page."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])

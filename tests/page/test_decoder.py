@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import List
+from typing import List, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -61,13 +62,19 @@ def random_latents(model: Model) -> List[np.ndarray]:
             else np.eye(group.shape[0], dtype=np.float32)[:COUNT] for group in model.groups]
 
 
-def largest_differences(name: str, quantised: bool) -> List[float]:
-    """Of image, appearance and displacement, as far as the model has them."""
+@functools.lru_cache(maxsize=None)
+def decoded(name: str) -> Tuple[Model, List[np.ndarray], List[np.ndarray]]:
+    """A model, latents, and what it decodes them to: image, appearance and displacement, as far as it has them."""
     model = random_model(MODELS[name])
-    latents, packer = random_latents(model), Packer(quantised)
+    latents = random_latents(model)
+    return model, latents, [part for part in decode(model, *latents) if part is not None]
+
+
+def largest_differences(name: str, quantised: bool) -> List[float]:
+    """Of image, appearance and displacement."""
+    (model, latents, expected), packer = decoded(name), Packer(quantised)
     description = describe(model, MODELS[name].get("model.grid", "integer"), packer)
     script = JavaScript(description, packer.base64())
-    expected = [part for part in decode(model, *latents) if part is not None]
     largest = [0.0] * len(expected)
     for k in range(COUNT):
         frames = script.decode([z[k] for z in latents])

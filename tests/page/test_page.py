@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import shutil
 from pathlib import Path
@@ -13,13 +12,12 @@ import numpy as np
 import pytest
 
 from dgn import page
-from dgn.__main__ import main
 from dgn.figures.draw import draw
 from dgn.page.images import run_pictures
 from dgn.page.write import write_page
 from tests.page import runs
 from tests.page.javascript import JavaScript
-from tests.training import tiny
+from tests.page.runs import data_of
 
 pytestmark = pytest.mark.slow
 
@@ -44,10 +42,6 @@ def text(demo) -> str:
     path = write_page(demo)
     assert path == demo.folder.path / "page.html"
     return path.read_text(encoding="utf-8")
-
-
-def data_of(text: str) -> dict:
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
 
 
 def test_the_demo_fits_the_limit_with_all_its_pictures(demo, text):
@@ -141,18 +135,6 @@ def test_unreadable_pictures_are_left_out(tmp_path):
     (tmp_path / "reconstruction.png").write_bytes(b"cut")
     assert [picture["name"] for picture in run_pictures(tmp_path, 10_000)] == ["samples.png"]
     assert run_pictures(tmp_path / "nowhere", 10_000) == []
-
-
-def test_training_writes_the_page_and_the_command_writes_it_again(images, tmp_path, capsys):
-    output = tmp_path / "run"
-    assert main(tiny.arguments(images, output, 2, "--set", "training.figures_every=1", measured=True)) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["page", str(output / "page.html")]
-    first = (output / "page.html").read_text(encoding="utf-8")
-    assert data_of(first)["noun"] == "picture" and str(tmp_path) not in first
-    assert main(["page", str(output), str(tmp_path / "copy.html"), "--device", "CPU"]) == 0
-    again = data_of((tmp_path / "copy.html").read_text(encoding="utf-8"))
-    assert again["facts"] == data_of(first)["facts"]
-    assert again["model"] == data_of(first)["model"]
 
 
 def test_the_package_contains_the_files_of_the_page():

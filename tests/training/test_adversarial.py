@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -136,66 +139,71 @@ def test_the_discriminator_of_every_size(rng):
     assert feature_maps(256, 4) == [4, 8, 16, 32, 64, 64, 64] and feature_maps(16, 2) == [2, 4, 8]
     one = Discriminator(1, 16, 2, seed=1)
     batch = rng.random((4, 1, 16, 16)).astype(np.float32)  # no image's score depends on the others
+    others = np.concatenate([rng.random((2, 1, 16, 16)).astype(np.float32), batch[2:3], batch[:1]])
     np.testing.assert_allclose(
-        one(ms.Tensor(batch)).asnumpy()[2:3], one(ms.Tensor(batch[2:3])).asnumpy(), rtol=1e-4, atol=1e-6
+        one(ms.Tensor(batch)).asnumpy()[2:3], one(ms.Tensor(others)).asnumpy()[2:3], rtol=1e-4, atol=1e-6
     )
 
 
-def test_r1_of_the_discriminator_agrees_with_finite_differences_of_its_score(rng):
-    """Along a direction in the image, and its gradient along a direction in the weights."""
+@pytest.fixture(scope="module")
+def critics():
+    """A critic with R1 and one without on the same small network, and the gradients of their losses to the kernels and
+    the last layer's weights; each is compiled once, for batches of two images."""
     net = Discriminator(1, 16, 2, seed=3)
+    weights = ms.ParameterTuple([*(p for p in net.trainable_params() if p.ndim == 4), net.score.weight])
+    pair = Critic(net, 1.0), Critic(net, 0.0)
+    gradients = [ms.value_and_grad(critic, None, weights, has_aux=True) for critic in pair]
+
+    def gradients_of_r1(x):
+        """Twice the difference of the two gradients, since the penalty is half of R1."""
+        ours = (gradient(x, x)[1] for gradient in gradients)
+        return [2 * (a - b).asnumpy() for a, b in zip(*ours)]
+
+    return SimpleNamespace(net=net, kernels=weights[:-1], with_r1=pair[0], gradients_of_r1=gradients_of_r1)
+
+
+def test_r1_of_the_discriminator_agrees_with_finite_differences_of_its_score(critics, rng):
+    """Along a direction in the image, and its gradient along a direction in the weights."""
+    net = critics.net
     x = rng.random((2, 1, 16, 16)).astype(np.float32)
     gradient = Gradients(net)(ms.Tensor(x), ms.Tensor(np.ones(2, np.float32)))[0].asnumpy()
     direction = rng.standard_normal(x.shape).astype(np.float32)
     step = 2e-3
     ends = [net(ms.Tensor(x + sign * step * direction)).asnumpy().astype(np.float64).sum() for sign in (1, -1)]
     assert (gradient * direction).sum() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.02)
-    critic = Critic(net, 1.0)
-    r1 = float(critic(ms.Tensor(x), ms.Tensor(x))[3].asnumpy())
+    r1 = float(critics.with_r1(ms.Tensor(x), ms.Tensor(x))[3].asnumpy())
     assert r1 == pytest.approx(np.square(gradient / 2).reshape(2, -1).sum(1).mean(), rel=1e-4)  # by 2 x - 1
-    weight = net.score.weight  # R1 is a square in the last layer's weights: its gradient is known in closed form
-    other = Critic(net, 0.0)
-    found = [
-        ms.value_and_grad(c, None, ms.ParameterTuple([weight]), has_aux=True)(ms.Tensor(x), ms.Tensor(x))[1][
-            0
-        ].asnumpy()
-        for c in (critic, other)
-    ]
-    of_r1 = (found[0] - found[1]) * 2
-    assert (of_r1 * weight.asnumpy()).sum() == pytest.approx(2 * r1, rel=1e-3)  # Euler's theorem
+    # R1 is a square in the last layer's weights: its gradient is known in closed form
+    of_r1 = critics.gradients_of_r1(ms.Tensor(x))[-1]
+    assert (of_r1 * net.score.weight.asnumpy()).sum() == pytest.approx(2 * r1, rel=1e-3)  # Euler's theorem
 
 
-def test_the_gradient_of_r1_by_the_kernels_agrees_with_finite_differences(rng):
+def test_the_gradient_of_r1_by_the_kernels_agrees_with_finite_differences(critics, rng):
     """The second derivative through convolutions, averages and activations. R1 jumps at the activations' kinks: large
     biases keep away from most, and a direction in which two steps do not agree has met one."""
-    net = Discriminator(1, 16, 2, seed=3)
+    weights, with_r1 = critics.kernels, critics.with_r1
     x = ms.Tensor(rng.random((2, 1, 16, 16)).astype(np.float32))
-    weights = ms.ParameterTuple([p for p in net.trainable_params() if p.ndim == 4])
-    biases = [p for p in net.trainable_params() if p.ndim == 1 and not p.name.startswith("score")]
+    biases = [p for p in critics.net.trainable_params() if p.ndim == 1 and not p.name.startswith("score")]
     starts = [p.asnumpy().copy() for p in weights]
-    with_r1, without = Critic(net, 1.0), Critic(net, 0.0)
 
     def difference(direction, step):
         ends = []
         for sign in (1, -1):
             for p, start, d in zip(weights, starts, direction):
-                p.set_data(ms.Tensor(start + np.float32(sign * step) * d))
+                ops.assign(p, ms.Tensor(start + np.float32(sign * step) * d))
             ends.append(float(with_r1(x, x)[3].asnumpy()))
         return (ends[0] - ends[1]) / (2 * step)
 
     for _ in range(20):
         for p in biases:
-            p.set_data(ms.Tensor((40 * rng.choice([-1, 1], p.shape)).astype(np.float32)))
+            ops.assign(p, ms.Tensor((40 * rng.choice([-1, 1], p.shape)).astype(np.float32)))
         direction = [(rng.standard_normal(s.shape) * np.abs(s).mean()).astype(np.float32) for s in starts]
         wanted = difference(direction, 1e-3)
         if difference(direction, 3e-3) == pytest.approx(wanted, rel=2e-3):
             break
     for p, start in zip(weights, starts):
-        p.set_data(ms.Tensor(start))
-    gradients = [ms.value_and_grad(critic, None, weights, has_aux=True)(x, x)[1] for critic in (with_r1, without)]
-    found = sum(
-        2 * float(((a - b).asnumpy() * d).sum()) for a, b, d in zip(*gradients, direction)
-    )  # the penalty is half of R1
+        ops.assign(p, ms.Tensor(start))
+    found = sum(float((a * d).sum()) for a, d in zip(critics.gradients_of_r1(x), direction))
     assert found == pytest.approx(wanted, rel=5e-3)
 
 
@@ -239,41 +247,40 @@ def test_pixels_are_averaged_and_activations_leak():
     np.testing.assert_allclose(activation(ms.Tensor(np.array([-2, 3], np.float32))).asnumpy(), [-0.4, 3], rtol=1e-6)
 
 
+SETTINGS = ("training.r1_interval=3", "training.likelihood_weight=0.1", "training.learning_rate=0.005",
+            "training.checkpoints_kept=25")
+
+
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory) -> Path:
+    """A run with a critic, with R1 in every third iteration."""
+    folder = tmp_path_factory.mktemp("critic") / "whole"
+    assert main(arguments(images, folder, 25, *CRITIC, *(w for s in SETTINGS for w in ("--set", s)))) == 0
+    return folder
+
+
 @pytest.mark.slow
-def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(images, tmp_path):
-    """With R1 in every third iteration: the resumed run must continue the sequence."""
-    settings = [
-        *CRITIC,
-        "--set",
-        "training.r1_interval=3",
-        "--set",
-        "training.likelihood_weight=0.1",
-        "--set",
-        "training.learning_rate=0.005",
-        "--set",
-        "training.checkpoint_every=20",
-    ]
-    assert main(arguments(images, tmp_path / "whole", 25, *settings)) == 0
-    whole = final_state(tmp_path / "whole")
-    first, last = whole["records"][0], whole["records"][-1]
+def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(whole, tmp_path):
+    """The resumed run must continue the sequence of iterations with and without R1."""
+    ended = final_state(whole)
+    first, last = ended["records"][0], ended["records"][-1]
     assert last["msre"] < first["msre"] and {"critic", "actor", "r1", "score_real", "score_made"} <= set(last)
-    assert {"critic.ckpt", "critic_optimizer.ckpt"} <= set(whole)
-    again = as_it_was(tmp_path / "whole", tmp_path / "again", 20)
-    assert resume(again) == 0 and final_state(again) == whole
+    assert {"critic.ckpt", "critic_optimizer.ckpt"} <= set(ended)
+    again = as_it_was(whole, tmp_path / "again", 20)
+    assert resume(again) == 0 and final_state(again) == ended
 
 
 @pytest.mark.slow
-def test_micro_batches_give_the_same_weights_as_the_whole_batch(images, tmp_path):
-    found = []
-    for count in (1, 2):
-        folder = tmp_path / str(count)
-        assert main(arguments(images, folder, 2, *CRITIC, "--set", f"training.micro_batches={count}")) == 0
-        newest = folder / "checkpoints" / "epoch_00002"
-        found.append(
-            {**ms.load_checkpoint(str(newest / "weights.ckpt")), **ms.load_checkpoint(str(newest / "critic.ckpt"))}
-        )
-    for name, whole in found[0].items():
-        np.testing.assert_allclose(found[1][name].asnumpy(), whole.asnumpy(), atol=2e-4, err_msg=name)
+def test_micro_batches_give_the_same_weights_as_the_whole_batch(images, whole, tmp_path):
+    """In the first two epochs, of which two iterations have R1."""
+    settings = [w for s in (*SETTINGS, "training.micro_batches=2") for w in ("--set", s)]
+    assert main(arguments(images, tmp_path / "run", 2, *CRITIC, *settings)) == 0
+    for file in ("weights.ckpt", "critic.ckpt"):
+        found, expected = (ms.load_checkpoint(str(run / "checkpoints" / "epoch_00002" / file))
+                           for run in (tmp_path / "run", whole))
+        assert len(found) == len(expected)
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name].asnumpy(), values.asnumpy(), atol=2e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("setting", ["training.method=vae", "model.appearance=label", "data.frames=4"])

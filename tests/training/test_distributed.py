@@ -1,10 +1,8 @@
-"""Several processes against one: the same weights, every chain in its place, resumed with another number of
-processes."""
+"""Several processes against one: the same weights, every chain in its place, and a process that dies."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -72,17 +70,6 @@ def test_two_processes_train_a_critic_as_one_does(images, tmp_path):
     for a, b in zip(*(state(tmp_path / f"run{count}")[3] for count in (2, 1))):
         for key in ("critic", "score_real", "score_made", "r1", "actor"):
             assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-5), key
-
-
-def test_a_run_is_resumed_with_another_number_of_processes(alone, pair, tmp_path):
-    """Two processes train 8 epochs, one the next, four the last."""
-    shutil.copytree(pair, tmp_path / "run")
-    for epoch in ("epoch_00009", "epoch_00010"):
-        shutil.rmtree(tmp_path / "run" / "checkpoints" / epoch)
-    resume = ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--train-only"]
-    launch(1, tmp_path, [*resume, "--set", "training.epochs=9"])
-    launch(4, tmp_path, [*resume, "--set", "training.epochs=10"])
-    assert_alike(tmp_path / "run", alone)
 
 
 def test_a_process_that_dies_ends_the_run_and_nothing_of_the_checkpoint_is_lost(images, tmp_path):

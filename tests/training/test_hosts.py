@@ -1,7 +1,9 @@
-"""Two hosts against one process, with network addresses of one machine; a host that fails ends the others."""
+"""Two hosts against one process, with network addresses of one machine; resumed with another number of processes; a
+host that fails ends the others."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.processes import MSRUN, OPTIONS, ROOT, assert_alike, environment, port
+from tests.training.processes import MSRUN, OPTIONS, ROOT, assert_alike, environment, launch, port
 from tests.training.tiny import arguments
 
 pytestmark = pytest.mark.slow
@@ -60,20 +62,38 @@ def start_host(rank: int, python: Path, folder: Path, meeting: int, line: list) 
     )
 
 
-def test_two_hosts_of_two_processes_train_as_one_process(images, alone, tmp_path):
-    meeting, line = port(), arguments(images, tmp_path / "run", 10, *OPTIONS)
+@pytest.fixture(scope="module")
+def four(images, tmp_path_factory) -> Path:
+    """The run of four processes, two on each of two hosts."""
+    folder = tmp_path_factory.mktemp("four")
+    meeting, line = port(), arguments(images, folder / "run", 10, *OPTIONS)
     settings = [word for k, word in enumerate(line) if line[k] == "--set" or line[k - 1] == "--set"] + [
         "--data",
         str(images),
         "--train-only",
     ]
-    running = [start_host(rank, python, tmp_path, meeting, settings) for rank, python in enumerate(hosts(tmp_path))]
+    running = [start_host(rank, python, folder, meeting, settings) for rank, python in enumerate(hosts(folder))]
     for host in running:
         output, errors = host.communicate(timeout=200)
         assert host.returncode == 0, output[-2000:] + errors[-2000:]
+    return folder / "run"
+
+
+def test_two_hosts_of_two_processes_train_as_one_process(alone, four):
+    assert_alike(four, alone)
+    assert len(list((four / "latents").glob("z_geo-*-of-00004.npy"))) == 4
+    assert (four.with_name("run.logs") / "node_1" / "worker_3.log").is_file()
+
+
+def test_a_run_is_resumed_with_another_number_of_processes(alone, four, tmp_path):
+    """Four processes train 8 epochs, one the next, two the last."""
+    shutil.copytree(four, tmp_path / "run")
+    for epoch in ("epoch_00009", "epoch_00010"):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / epoch)
+    resume = ["train", "--device", "CPU", "--output", str(tmp_path / "run"), "--resume", "--train-only"]
+    launch(1, tmp_path, [*resume, "--set", "training.epochs=9"])
+    launch(2, tmp_path, [*resume, "--set", "training.epochs=10"])
     assert_alike(tmp_path / "run", alone)
-    assert len(list((tmp_path / "run" / "latents").glob("z_geo-*-of-00004.npy"))) == 4
-    assert (tmp_path / "run.logs" / "node_1" / "worker_3.log").is_file()
 
 
 def test_a_host_does_not_wait_for_one_that_has_failed(images, tmp_path):

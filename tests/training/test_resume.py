@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from dgn.__main__ import main
 from dgn.training import checkpoint
 from dgn.training.abp import AlternatingBackPropagation
-from tests.training.tiny import arguments, final_state, resume
+from tests.training.tiny import arguments, as_it_was, final_state, resume
 
 pytestmark = pytest.mark.slow
 
@@ -23,13 +24,15 @@ EPOCHS = 4
 
 
 @pytest.fixture(scope="module")
-def unbroken(images, tmp_path_factory) -> dict:
+def unbroken(images, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "unbroken"
-    assert main(arguments(images, output, EPOCHS)) == 0
-    return final_state(output)
+    assert main(arguments(images, output, EPOCHS, "--set", f"training.checkpoints_kept={EPOCHS}")) == 0
+    return output
 
 
-def assert_same(found: dict, expected: dict) -> None:
+def assert_same(output: Path, other: Path) -> None:
+    """Two runs end with the same checkpoint and records."""
+    found, expected = final_state(output), final_state(other)
     assert found["name"] == expected["name"]
     assert found["records"] == expected["records"]
     assert {"weights.ckpt", "optimizer.ckpt", "z_app.npy", "z_geo.npy"} <= set(expected)
@@ -41,41 +44,44 @@ def test_a_shorter_run_that_is_resumed_for_longer(images, unbroken, tmp_path):
     output = tmp_path / "run"
     assert main(arguments(images, output, 2)) == 0
     assert resume(output, f"training.epochs={EPOCHS}") == 0
-    assert_same(final_state(output), unbroken)
+    assert_same(output, unbroken)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed session"])
-def test_a_signal_in_the_middle_of_an_epoch_saves_and_prints_how_to_resume(
-    number, images, unbroken, tmp_path, monkeypatch, capsys
-):
-    if number == signal.SIGHUP:
-        monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)  # as without nohup
+def test_signals_amid_an_epoch_save_and_print_how_to_resume(images, unbroken, tmp_path, monkeypatch, capsys):
+    """Ctrl-C, and in the resumed run the end of the session."""
     output, step = tmp_path / "run", AlternatingBackPropagation.step
 
-    def step_and_signal(self, batch, latents):
-        if batch.iteration == 2:  # first batch of the second epoch
-            os.kill(os.getpid(), number)
-        return step(self, batch, latents)
+    def signal_at(iteration, number):
+        def step_and_signal(self, batch, latents):
+            if batch.iteration == iteration:
+                os.kill(os.getpid(), number)
+            return step(self, batch, latents)
 
-    monkeypatch.setattr(AlternatingBackPropagation, "step", step_and_signal)
+        monkeypatch.setattr(AlternatingBackPropagation, "step", step_and_signal)
+
+    signal_at(2, signal.SIGINT)  # first batch of the second epoch
     assert main(arguments(images, output, EPOCHS)) == 130
     said = capsys.readouterr().out
     assert "--resume" in said and "epoch_00001_step_000001" in said
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)  # as without nohup
+    signal_at(4, signal.SIGHUP)
+    assert resume(output) == 130
+    said = capsys.readouterr().out
+    assert "--resume" in said and "epoch_00002_step_000001" in said
     monkeypatch.setattr(AlternatingBackPropagation, "step", step)
     assert resume(output) == 0
-    assert_same(final_state(output), unbroken)
+    assert_same(output, unbroken)
 
 
-def test_a_damaged_checkpoint_is_named_and_passed_over(images, unbroken, tmp_path, caplog):
-    output = tmp_path / "run"
-    assert main(arguments(images, output, 3)) == 0
+def test_a_damaged_checkpoint_is_named_and_passed_over(unbroken, tmp_path, caplog):
+    output = as_it_was(unbroken, tmp_path / "run", 3)
     newest = checkpoint.listed(output / "checkpoints")[0]
     latents = bytearray((newest / "z_geo.npy").read_bytes())
     latents[-1] ^= 1
     (newest / "z_geo.npy").write_bytes(latents)
-    assert resume(output, f"training.epochs={EPOCHS}") == 0
+    assert resume(output) == 0
     assert newest.name in caplog.text and "z_geo.npy is not as it was written" in caplog.text
-    assert_same(final_state(output), unbroken)
+    assert_same(output, unbroken)
 
 
 def test_killed_again_and_again_nothing_is_lost_or_wrong(images, tmp_path):
@@ -122,10 +128,10 @@ def test_killed_again_and_again_nothing_is_lost_or_wrong(images, tmp_path):
     assert resume(output, f"training.epochs={done}") == 0
     whole = tmp_path / "whole"
     assert main(arguments(images, whole, done, "--set", "training.checkpoint_every=1000")) == 0
-    assert_same(final_state(output), final_state(whole))
+    assert_same(output, whole)
 
 
-def test_an_image_that_disappears_is_named_once_the_training_is_saved(images, tmp_path, capsys):
+def test_an_image_that_disappears_is_named_once_the_training_is_saved(images, unbroken, tmp_path, capsys):
     """Removed between two runs of a resumed training; put back, it ends as if nothing had happened."""
     output, data = tmp_path / "run", tmp_path / "data"
     shutil.copytree(images, data)
@@ -144,9 +150,7 @@ def test_an_image_that_disappears_is_named_once_the_training_is_saved(images, tm
     assert "003.png" in message and "saved before" in message and "--resume" in message
     (tmp_path / "003.png").rename(data / "003.png")
     assert resume(output) == 0
-    whole = tmp_path / "whole"
-    assert main(arguments(data, whole, EPOCHS)) == 0
-    assert_same(final_state(output), final_state(whole))
+    assert_same(output, unbroken)
 
 
 HOLD = """
@@ -159,9 +163,8 @@ with RunFolder.open(Path(sys.argv[1])).locked():
 """
 
 
-def test_a_second_process_is_refused_and_the_holder_named(images, unbroken, tmp_path, capsys):
-    output = tmp_path / "run"
-    assert main(arguments(images, output, 1)) == 0
+def test_a_second_process_is_refused_and_the_holder_named(unbroken, tmp_path, capsys):
+    output = as_it_was(unbroken, tmp_path / "run", 3)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(output)],
@@ -171,8 +174,8 @@ def test_a_second_process_is_refused_and_the_holder_named(images, unbroken, tmp_
         stdout=subprocess.PIPE,
     ) as holder:
         assert holder.stdout.readline() == "held\n"
-        assert resume(output, "training.epochs=2") == 2
+        assert resume(output) == 2
         assert f"is in use by process {holder.pid} on" in capsys.readouterr().err
         holder.kill()
-    assert resume(output, f"training.epochs={EPOCHS}") == 0  # the lock of a dead process is free
-    assert_same(final_state(output), unbroken)
+    assert resume(output) == 0  # the lock of a dead process is free
+    assert_same(output, unbroken)

@@ -17,6 +17,7 @@ SETTINGS = [
     "model.z_geo=3",
     "model.width=8",
     "inference.steps=2",
+    "inference.steps_per_graph=1",  # compiles faster than two
     "training.batch_size=4",
     "training.checkpoint_every=1",
     "evaluation.steps=4",

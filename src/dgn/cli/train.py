@@ -145,10 +145,12 @@ def show_data(folder: RunFolder, sources) -> None:
 def pictures_while_training(config: cfg.Config, train_only: bool) -> Optional[Callable]:
     """A callback that draws pictures and updates the page: every training.figures_every epochs all figures; by default
     a few after epochs with growing gaps, 1, 3, 10, 30, 100 ..., except with --train-only (None)."""
+    every, epochs = config.training.figures_every, config.training.epochs
+    if train_only and not every:
+        return None
     from dgn.figures.draw import draw, draw_progress
     from dgn.page.write import has_page, write_page
 
-    every, epochs = config.training.figures_every, config.training.epochs
     powers = (base * 10 ** k for k in itertools.count() for base in (1, 3))
     due = set(range(every, epochs, every)) if every else set(itertools.takewhile(lambda done: done < epochs, powers))
 
@@ -157,7 +159,7 @@ def pictures_while_training(config: cfg.Config, train_only: bool) -> Optional[Ca
             (draw if every else draw_progress)(trained, trained.folder.figures / f"epoch_{done:05d}")
             if has_page(trained):
                 write_page(trained, finished=False)
-    return callback if every or not train_only else None
+    return callback
 
 
 def finish(trained) -> None:

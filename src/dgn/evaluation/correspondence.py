@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Dict, Optional, Tuple
 
 import numpy as np
-from sklearn.neighbors import KDTree
 
 from dgn.evaluation.ratios import ratio
 
@@ -75,6 +74,8 @@ def _interpolate(keys: np.ndarray, places: np.ndarray, queries: np.ndarray) -> T
     Returns:
         The distance of each query from the nearest key, (m,), and its place, (m, 2).
     """
+    from sklearn.neighbors import KDTree  # half a second of import, which most commands do without
+
     distance, index = KDTree(keys).query(queries, k=NEIGHBOURS)
     near, where = keys[index], places[index]
     middle, centre = near.mean(1, keepdims=True), where.mean(1, keepdims=True)
