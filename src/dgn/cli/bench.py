@@ -6,7 +6,7 @@
   dgn bench parts --config config/clips_table5.yaml --batch 1 --steps 1
   dgn bench parts --config config/adversarial_faces128.yaml --graphs
   dgn bench parts --config config --graphs --json graphs.json
-  dgn bench parts --config config/faces.yaml --profile trace
+  dgn bench parts --config config/faces_demo.yaml --profile trace
   dgn bench processes 2
   dgn bench storage 1562500
   DGN_THREADS=1 dgn bench program ascend310_infer/build/dgn_infer

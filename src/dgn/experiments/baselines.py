@@ -1,6 +1,6 @@
 """The models of Table 1, and a Deforming Autoencoder (Table 2), trained on generated faces and compared.
 
-  dgn experiment baselines --config config/faces.yaml --output runs/baselines
+  dgn experiment baselines --config config/faces_demo.yaml --output runs/baselines
 
 Ours, ABP and VAE of the same size, ours trained as a VAE, and the Deforming Autoencoder: our generator with a monotone
 field and an encoder, trained without noise and prior. One recipe trains them all.

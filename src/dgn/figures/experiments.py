@@ -76,7 +76,7 @@ SCORES = {"r2_gap": "R2 gap", "dci_disentanglement": "DCI dis-\nentanglement",
 def disentanglement(path: Path, models: Dict[str, Dict[str, Any]]) -> Path:
     """The measures with known factors of several models as bars; models: by name, with
     dgn.evaluation.disentanglement."""
-    figure, ax = plt.subplots(figsize=(9, 3.4), dpi=100)
+    figure, ax = plt.subplots(figsize=(11, 3.4), dpi=100)
     width = 0.8 / len(models)
     for k, (name, measured) in enumerate(models.items()):
         values = [measured["disentanglement"][score] for score in SCORES]
@@ -84,7 +84,7 @@ def disentanglement(path: Path, models: Dict[str, Dict[str, Any]]) -> Path:
     ax.set_xticks(range(len(SCORES)), list(SCORES.values()), fontsize=9)
     ax.axhline(0, color="0.3", lw=0.8)
     ax.set_title("Disentanglement of appearance and geometry (1: complete)", fontsize=11)
-    ax.legend(fontsize=9)
+    ax.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     figure.tight_layout()
     return write_figure(figure, path)
 
