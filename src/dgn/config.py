@@ -150,7 +150,8 @@ class Evaluation:
     images: int = number(200, 1, trains=False)  # unseen images, at most
     steps: int = number(300, 1, trains=False)  # Langevin steps for an unseen image (5.3)
     encoder_steps: int = number(20, 0, trains=False)  # the same from the latents of `dgn encoder`, if the run has one
-    # beyond the paper: factor on inference.step_size along them, [[percent of the steps, factor], ...]
+    # beyond the paper: factor on inference.step_size along them, [[percent of the steps, factor], ...]; it changes
+    # between calls of the sampler's graph (inference.steps_per_graph), of which there must be as many as factors
     step_factor: Schedule = setting(NO_FACTOR, trains=False)
     gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (5)
 
@@ -192,9 +193,10 @@ class Config:
                 self.model.kind, self.training.method, self.training.freeze) != ("deformable", "abp", "none"):
             raise UserError("training.reinit_appearance needs model.kind deformable, training.method abp and "
                             "training.freeze none")
-        if self.evaluation.step_factor[-1][0] >= 100:
-            raise UserError(f"evaluation.step_factor is {[list(step) for step in self.evaluation.step_factor]}; its "
-                            "factors begin at percents of the steps, from 0 to 99")
+        factors = self.evaluation.step_factor
+        if factors[-1][0] >= 100 or max(factor for _, factor in factors) > 10:
+            raise UserError(f"evaluation.step_factor is {[list(step) for step in factors]}; its factors, at most 10, "
+                            "begin at percents of the steps, from 0 to 99")
         groups = self.numerics.launch_groups
         if groups % 2 or (groups and self.numerics.jit_level != "O0"):
             raise UserError(f"numerics.launch_groups is {groups}; it must be even, and needs numerics.jit_level O0")

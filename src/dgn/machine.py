@@ -65,7 +65,7 @@ def attempt(name: str, check: bool = False) -> Attempt:
     command = [sys.executable, "-c", _ATTEMPT.format(name=name, check=check)]
     try:
         result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
-                              env=environment)
+                                env=environment)
     except subprocess.TimeoutExpired:
         return Attempt(False, (f"no answer within {TIMEOUT} s",), ())
     output = tuple(line for line in result.stdout.splitlines() if line.strip() and not _LOG.match(line))

@@ -15,7 +15,7 @@ from dgn.errors import RunFailed
 from dgn.inference import langevin
 from dgn.inference.energy import Energy, full_mask
 from dgn.inference.jacobian import gauss_newton
-from dgn.inference.unseen import Chains, infer
+from dgn.inference.unseen import Chains, infer, step_factor
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.stack import table4
 from dgn.training.abp import MeanEnergy
@@ -82,6 +82,13 @@ def test_small_steps_at_the_end_remove_the_error_of_large_ones(rng):
         np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
         np.testing.assert_allclose(samples.var(0), error * np.diag(covariance), rtol=0.04)
         assert float(sampler.step_factor.asnumpy()) == 1  # as training needs it
+
+
+def test_factors_follow_the_calls_of_the_graph_and_the_last_call_has_the_last_one():
+    schedule = ((0, 1.3), (50, 0.85), (80, 0.4))
+    assert [step_factor(schedule, call, 10) for call in range(10)] == 5 * [1.3] + 3 * [0.85] + 2 * [0.4]
+    assert [step_factor(schedule, call, 3) for call in range(3)] == [1.3, 0.85, 0.4]
+    assert [step_factor(schedule, call, 2) for call in range(2)] == [1, 1]  # too few for three factors
 
 
 def test_a_sampler_without_a_step_factor_refuses_one(rng):

@@ -139,7 +139,8 @@ def _each(crop: Callable[[str], List[np.ndarray]], names: List[str]):
             return str(reason)
 
     with ThreadPoolExecutor(max_workers=min(8, machine.cores())) as workers:
-        yield from zip(names, map_files(result, names, workers, unit="photo"))
+        for cut, name in zip(map_files(result, names, workers, unit="photo"), names):
+            yield name, cut
 
 
 def _outputs(name: str, count: int) -> List[str]:

@@ -6,11 +6,12 @@ images; its predictions for a decoded image with exchanged geometry are compared
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Sequence
+from typing import TYPE_CHECKING, Callable, Dict, Sequence
 
 import numpy as np
 
-from dgn.nets.model import Decode
+if TYPE_CHECKING:
+    from dgn.nets.model import Decode
 
 Predict = Callable[[np.ndarray], np.ndarray]  # images (n, C, H, W) -> factors (n, k)
 

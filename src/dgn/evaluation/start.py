@@ -33,10 +33,11 @@ def compare(run: Run, images: Optional[Source] = None) -> Dict[str, List[Dict[st
 
 
 def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> List[Dict[str, float]]:
-    """Measures after each number of steps, each by chains of their own."""
+    """Measures after each number of steps, rounded up to calls of the graph, each by chains of their own."""
     images, given = source.read(source.first()), given_latents(run.model.groups, source)
     measures = []
-    for count in steps:
+    graph = run.sampler.steps  # in one call
+    for count in sorted({-(-count // graph) * graph for count in steps}):
         latents = run.infer_batch(images, run.chains(count), given=given, use_encoder=use_encoder)
         errors = np.square(images - run.decode(*latents).image).sum((1, 2, 3))
         measures.append({"steps": count, "energy": float(run.energy(images, latents).mean()),

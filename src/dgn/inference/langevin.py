@@ -265,7 +265,8 @@ def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where:
     what = f"reached {value:.3g}" if value > limit and np.isfinite(value) else "is not a number"
     raise RunFailed(
         f"{where}, Langevin step {step}: the energy of {len(samples)} of {energy.shape[1]} chains {what} ({shown}). "
-        "The chains diverge: lower inference.step_size, raise inference.sigma, or lower training.learning_rate")
+        "The chains diverge: lower inference.step_size (of unseen images also evaluation.step_factor), raise "
+        "inference.sigma, or lower training.learning_rate")
 
 
 def energy_limit(values: int, sigma: float) -> float:

@@ -25,8 +25,9 @@ class Chains:
     measures of a representation, which posterior noise would only blur. Both are rounded up to the steps of the
     compiled graph.
     sigma: of the energy; seed: of the noise; first: index of the first image in a job, which keys its noise.
-    step_factor: of the step size, by percent of the steps with noise. A chain samples the posterior up to an error of
-    order delta^2, which raises its energy: large steps at first and small ones at the end come nearer to it.
+    step_factor: of the step size, by percent of the steps with noise; it changes between calls of the graph. A chain
+    samples the posterior up to an error of order delta^2, which raises its energy: large steps at first and small ones
+    at the end come nearer to it.
     """
 
     steps: int
@@ -60,7 +61,7 @@ def _infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask:
         names = functools.partial(_image_name, place)
         for call in range(calls + descents):
             shape = sampler.steps, len(batch.x)
-            sampler.set_step_factor(at_epoch(chains.step_factor, 100 * call // calls) if call < calls else 1)
+            sampler.set_step_factor(step_factor(chains.step_factor, call, calls) if call < calls else 1)
             if call < calls:
                 noise = langevin.draw_noise(model, *shape, chains.seed, "inference noise", place, call)
             else:
@@ -71,11 +72,26 @@ def _infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask:
     return tuple(np.concatenate(group) for group in zip(*results))
 
 
+def step_factor(schedule: Schedule, call: int, calls: int) -> float:
+    """The factor of one of `calls` calls of the graph, whose last one has the last factor; 1 if the calls are fewer
+    than the factors."""
+    return at_epoch(schedule, (100 * (call + 1) - 1) // calls) if calls >= len(schedule) else 1.0
+
+
 def encode(encoder: Union[Encoder, StartEncoder], groups: Sequence[LatentGroup], images: np.ndarray,
            given: Optional[Given] = None) -> langevin.Arrays:
     """Latents of images (N, C, H, W) by an encoder, (N, *shape) for each group: the means of its q(z | x)."""
+    given = _checked(groups, given)
     means = iter(encoder.means(apply(encoder, images, batch_size=IMAGES_PER_BATCH)))
-    return tuple(next(means) if group.sampled else (given or {})[group.name] for group in groups)
+    return tuple(next(means) if group.sampled else given[group.name] for group in groups)
+
+
+def _checked(groups: Sequence[LatentGroup], given: Optional[Given]) -> Given:
+    """The given latents. Raises ValueError if a group that is not sampled is not among them."""
+    for group in groups:
+        if not group.sampled and group.name not in (given or {}):
+            raise ValueError(f"{group.name} is not sampled and must be given")
+    return given or {}
 
 
 def _image_name(first: int, row: int) -> str:
@@ -94,10 +110,7 @@ def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: Optional[n
              batch_size: int, padded: bool) -> Iterator[_Batch]:
     """Batches of equal size; a smaller last one is padded with its first sample, as another size would be compiled
     again. padded: also a single one."""
-    given = given or {}
-    for group in groups:
-        if not group.sampled and group.name not in given:
-            raise ValueError(f"{group.name} is not sampled and must be given")
+    given = _checked(groups, given)
     for start in range(0, len(images), batch_size):
         chosen = slice(start, start + batch_size)
         x = images[chosen]

@@ -102,7 +102,10 @@ def check_version(config: Config, saved: Path) -> None:
     """Raises UserError if the critic of a checkpoint was trained with R1 by images in [0, 1], which is four times the
     present R1."""
     training, run = config.training, saved.parent.parent
-    if training.adversarial != "none" and training.r1_weight and checkpoint.read_state(saved).get("version", 1) < 2:
+    version = checkpoint.read_state(saved).get("version", 1)
+    if not isinstance(version, int):
+        raise checkpoint.malformed(saved, f"version is {version!r}")
+    if training.adversarial != "none" and training.r1_weight and version < 2:
         raise UserError(f"{run} is of dgn before 0.2.0, where R1 was by images in [0, 1], not in [-1, 1]; a new run "
                         f"with training.init_from={run} and training.r1_weight={4 * training.r1_weight:g} continues it "
                         "with the same penalty")
