@@ -2,8 +2,9 @@
 
   dgn experiment baselines --config config/faces_demo.yaml --output runs/baselines
 
-Ours, ABP and VAE of the same size, ours trained as a VAE, and the Deforming Autoencoder: our generator with a monotone
-field and an encoder, trained without noise and prior. One recipe trains them all.
+Ours, also with a monotone field; ABP and VAE of the same size, ABP also with restarted chains; ours trained as a VAE;
+and the Deforming Autoencoder: our generator with a monotone field and an encoder, trained without noise and prior. One
+recipe trains all seven.
 
 Every factor of a generated face is known, so that besides reconstruction disentanglement is measured: linear
 regression from each block of latents to each group of factors, DCI, MIG and SAP, and the error of the displacement
