@@ -86,7 +86,8 @@ def test_ctrl_c_while_the_program_starts_ends_cleanly(module, tmp_path):
     """Interrupted at once after a module was imported: the first is one of the package's own.
     (Python's own start, before the package is imported, is not covered.)"""
     process = subprocess.Popen([sys.executable, "-X", "importtime", "-m", "dgn", "evaluate", tmp_path / "none"],
-                               text=True, stderr=subprocess.PIPE, env=ENVIRONMENT)
+                               text=True, stderr=subprocess.PIPE, env=ENVIRONMENT,  # a job in the background ignores it
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     for line in process.stderr:
         if line.rpartition("|")[2].strip() == module:
             break
