@@ -106,7 +106,7 @@ def msrun(count: int, words: Sequence[str]) -> None:
         result = subprocess.run([str(launcher), f"--worker_num={count}", f"--local_worker_num={count}",
                                  "--master_addr=127.0.0.1", f"--master_port={port}", "--join=True",
                                  f"--log_dir={scratch}", program, *words], env=environment, capture_output=True,
-                                text=True)
+                                 text=True)
         if result.returncode:
             logs = [line for log in sorted(Path(scratch).glob("worker_*.log")) for line in log.read_text().splitlines()]
             messages = ([line for line in logs if line.startswith("dgn: ")] or result.stderr.strip().splitlines()[-1:]
