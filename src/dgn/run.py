@@ -22,10 +22,11 @@ from dgn.errors import UserError
 from dgn.files import expanded, sha256, write_json, write_text
 from dgn.inference import unseen
 from dgn.inference.axes import principal_axes, rotate
-from dgn.inference.energy import TotalEnergy, full_mask
+from dgn.inference.energy import Energy, TotalEnergy, full_mask
 from dgn.inference.fitted import FittedPrior, draw_latents
-from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_sampler
+from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
+from dgn.inference.preconditioner import Preconditioner
 from dgn.inference.unseen import Chains, Given
 from dgn.nets.build import make_encoder, make_model, make_start
 from dgn.nets.encoder import Encoder, StartEncoder
@@ -182,7 +183,7 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     saved = checkpoint.newest_whole(folder.checkpoints)
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method != "abp" else None
-    sampler = make_sampler(make_energy(model, config), config)
+    sampler = make_inference_sampler(make_energy(model, config), config)
     checkpoint.load_model(saved, model)
     checkpoint.load_preconditioner(saved, sampler.preconditioner)
     if encoder is not None:
@@ -239,10 +240,14 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
         if held_out is not None:
             write_json(folder.path / HELD_OUT, held_out)
 
+    @functools.lru_cache  # a new Cell would be compiled again
+    def inference_sampler(energy: Energy, preconditioner: Optional[Preconditioner]) -> Langevin:
+        return make_inference_sampler(energy, config, preconditioner)
+
     def as_run(fitted: Fitted) -> Run:
         trainer = fitted.state.trainer
-        return Run(folder, fitted.checkpoint, trainer.model, trainer.sampler, trainer.encoder, fitted.bank,
-                   lambda: sources)
+        sampler = inference_sampler(trainer.sampler.energy, trainer.sampler.preconditioner)
+        return Run(folder, fitted.checkpoint, trainer.model, sampler, trainer.encoder, fitted.bank, lambda: sources)
 
     def report(fitted: Fitted, done: int) -> None:
         if after_epoch:

@@ -84,6 +84,39 @@ def test_small_steps_at_the_end_remove_the_error_of_large_ones(rng):
         assert float(sampler.step_factor.asnumpy()) == 1  # as training needs it
 
 
+def test_a_step_with_momentum_is_the_baoab_splitting(rng):
+    a, b, sigma, h, c = rng.standard_normal((2, 4)), rng.standard_normal((3, 4)), 0.9, 0.4, 0.6
+    x, z, v = rng.standard_normal((1, 4)), rng.standard_normal((1, 5)), rng.standard_normal((1, 5))
+    noise = [rng.standard_normal((2, 1, d)) for d in (2, 3)]
+    sampler = langevin.Langevin(Energy(LinearModel(a, b)), h, 2, langevin.Options(momentum=c))
+    state = [np.float32(part) for part in (z[:, :2], z[:, 2:], v[:, :2], v[:, 2:])]
+    state, _ = langevin.sample(sampler, np.float32(x), None, sigma, tuple(state), tuple(map(np.float32, noise)))
+    w = np.concatenate([a, b])
+    for n in np.concatenate(noise, 2):
+        v = v + h * ((x - z @ w) @ w.T / sigma ** 2 - z)  # two half kicks
+        z = z + h / 2 * v
+        v = c * v + np.sqrt(1 - c ** 2) * n
+        z = z + h / 2 * v
+    np.testing.assert_allclose(np.concatenate(state[:2], 1), z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(state[2:], 1), v, rtol=1e-4, atol=1e-5)
+
+
+def test_chains_with_momentum_reach_the_exact_posterior_whatever_the_step_size(rng):
+    """Where overdamped steps of 1.2 would make the covariance 1.56 times too large. The groups are correlated: both
+    move from one state. The velocities live on between calls of the graph."""
+    a, b, sigma = 3 * np.eye(2, 5), np.eye(2, 5, 1), 0.5
+    x = rng.standard_normal(5).astype(np.float32)
+    sampler = langevin.Langevin(Energy(LinearModel(a, b)), 1.2, 2, langevin.Options(
+        "simultaneous", preconditioned=True, momentum=0.5))
+    sampler.preconditioner.update([a @ a.T, b @ b.T], [sigma, sigma])
+    mean, covariance = linear_posterior(a, b, x, sigma)
+    samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), Chains(60, sigma, seed=1), batch_size=20000), 1)
+    np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(samples.T), covariance, atol=0.03 * covariance.max())
+    still = infer(sampler, x[None], Chains(0, sigma, seed=1, descent_steps=60))  # to the mode
+    np.testing.assert_allclose(np.concatenate(still, 1)[0], mean, atol=1e-3)
+
+
 def test_factors_follow_the_calls_of_the_graph_and_the_last_call_has_the_last_one():
     schedule = ((0, 1.3), (50, 0.85), (80, 0.4))
     assert [step_factor(schedule, call, 10) for call in range(10)] == 5 * [1.3] + 3 * [0.85] + 2 * [0.4]

@@ -110,7 +110,7 @@ def continued(config: Config, start: Path, epochs: int, learning_rate: float) ->
     """
     schedule = ((0, learning_rate), (max(int(0.8 * epochs), 1), 0.3 * learning_rate))
     return recipe.absolute_paths(cfg.changed(
-        config, inference={"sigma": ((0, cfg.last_sigma(config)),), "chain_init": "mean"},
+        config, inference={"sigma": ((0, cfg.last_sigma(config)),), "sigma_app": cfg.NO_FACTOR, "chain_init": "mean"},
         training={"init_from": str(start), "reinit_appearance": (), "epochs": epochs, "adam_beta1": 0.5,
                   "learning_rate": schedule}))
 

@@ -63,7 +63,8 @@ def model_config(name: str, config: Config) -> Config:
     if own.inference.preconditioner == config.inference.preconditioner:
         return own
     step_size = Config().inference.step_size * cfg.last_sigma(config)
-    return cfg.changed(own, inference={"step_size": step_size}, evaluation={"step_factor": cfg.NO_FACTOR})
+    return cfg.changed(own, inference={"step_size": step_size},
+                       evaluation={"step_factor": cfg.NO_FACTOR, "momentum": 0.0})
 
 
 def folder_name(name: str) -> str:

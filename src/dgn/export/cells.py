@@ -24,9 +24,9 @@ from dgn.training.start import load_start
 
 def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
     """The config with MindSpore's own operators in place of the C++ kernels, the warp by gathers, which MindSpore Lite
-    runs, and one sigma and step size for all steps."""
+    runs, and one sigma for all groups."""
     return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"},
-                       inference={"sigma_app": cfg.NO_FACTOR}, evaluation={"step_factor": cfg.NO_FACTOR})
+                       inference={"sigma_app": cfg.NO_FACTOR})
 
 
 def full_precision(config: cfg.Config) -> cfg.Config:

@@ -1,9 +1,19 @@
 """Langevin dynamics on the latents, Eq. 7 (and 16): z <- z - delta^2 / 2 dE/dz + delta noise, one group after the
-other."""
+other.
+
+With momentum (beyond the paper) the dynamics is underdamped, each chain has a velocity v, and a step is
+
+  v <- v - delta dE/dz,    u <- momentum v + sqrt(1 - momentum^2) noise,    z <- z + delta / 2 (v + u),    v <- u
+
+This is the BAOAB splitting (Leimkuhler and Matthews 2013) with the two half kicks between two steps in one; a
+preconditioner applies to gradient and noise. z has the same stationary distribution, for a Gaussian exactly, whatever
+the step size, and directions in which the energy is flat relax in fewer steps.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
 
 import mindspore as ms
@@ -39,6 +49,7 @@ class Options:
     scale_by_frames: the step size of a clip's latent is divided by the square root of the number of frames that it
     affects, as the energy's curvature grows with that number; the stationary distribution is unchanged.
     preconditioned: gradients and noise are multiplied by the matrices of dgn.inference.preconditioner.
+    momentum: of underdamped dynamics, in which all groups are updated from one state; 0: Eq. 7.
     sigma_factors: sigma is multiplied by a factor in the gradient of each group; see Langevin.set_sigma_factor.
     step_factor: the step size is multiplied by a factor; see Langevin.set_step_factor.
     """
@@ -46,6 +57,7 @@ class Options:
     order: str = "alternating"
     scale_by_frames: bool = False
     preconditioned: bool = False
+    momentum: float = 0.0
     sigma_factors: bool = False
     step_factor: bool = False
 
@@ -72,28 +84,36 @@ def is_smoothed(energy: Energy, g: int) -> bool:
 class LangevinStep(nn.Cell):
     """The order in which a Langevin step updates the latent groups; `sampled`: their indices.
 
-    A subclass defines what it keeps of a group's branch (`run_branch`), the gradient, and the update.
+    A subclass defines what it keeps of a group's branch (`run_branch`), the gradient, and the update: of the latents,
+    or with momentum of latents and velocity.
     """
 
-    def __init__(self, sampled: Tuple[int, ...], alternating: bool) -> None:
+    def __init__(self, sampled: Tuple[int, ...], alternating: bool, momentum: float = 0.0) -> None:
         super().__init__()
-        self.sampled, self.alternating = sampled, alternating
+        self.sampled, self.alternating, self.momentum = sampled, alternating, momentum
 
-    def step(self, latents: Tensors, outputs: tuple, noise: Tensors, k: int, *data) -> Tuple[Tensors, tuple, Tensors]:
-        """Step k of every sampled group: (latents, outputs of the branches, gradients).
+    def step(self, latents: Tensors, velocities: Tensors, outputs: tuple, noise: Tensors, k: int,
+             *data) -> Tuple[Tensors, Tensors, tuple, Tensors]:
+        """Step k of every sampled group: (latents, velocities, outputs of the branches, gradients).
 
-        noise: (K, N, *shape) of each group; data: what the gradient and the update need.
+        velocities: of the sampled groups, with momentum; noise: (K, N, *shape) of each group; data: what the gradient
+        and the update need.
         """
-        current, gradients = outputs, ()
+        current, moved, gradients = outputs, (), ()
         for g in self.sampled:
             if self.alternating:
                 current = outputs
             gradient = self.gradient_of(g, latents[g], current, *data)
-            z = self.update(g, latents[g], gradient, noise[g][k], *data)
+            if self.momentum > 0:
+                z, velocity = self.update_with_velocity(g, latents[g], velocities[len(gradients)], gradient,
+                                                        noise[g][k], *data)
+                moved = moved + (velocity,)
+            else:
+                z = self.update(g, latents[g], gradient, noise[g][k], *data)
             latents = latents[:g] + (z,) + latents[g + 1:]
             outputs = outputs[:g] + (self.run_branch(g, z),) + outputs[g + 1:]
             gradients = gradients + (gradient,)
-        return latents, outputs, gradients
+        return latents, moved, outputs, gradients
 
     def run_branch(self, g: int, z: Tensor):
         """The output of branch g for new latents."""
@@ -107,6 +127,11 @@ class LangevinStep(nn.Cell):
         """The new latents of group g (Eq. 7)."""
         raise NotImplementedError
 
+    def update_with_velocity(self, g: int, z: Tensor, velocity: Tensor, gradient: Tensor, noise: Tensor,
+                             *data) -> Tuple[Tensor, Tensor]:
+        """The new latents and velocity of group g (underdamped dynamics)."""
+        raise NotImplementedError
+
 
 class Langevin(LangevinStep):
     """K Langevin steps of all chains of a batch as one compiled graph.
@@ -116,8 +141,9 @@ class Langevin(LangevinStep):
     """
 
     def __init__(self, energy: Energy, step_size: float, steps: int, options: Options = Options()) -> None:
-        super().__init__(energy.sampled, options.order == "alternating")
+        super().__init__(energy.sampled, options.order == "alternating" and not options.momentum, options.momentum)
         self.energy, self.branches, self.steps = energy, energy.model.branches, steps
+        self.noise_scale = math.sqrt(1 - options.momentum ** 2)
         self.step_size, self.scale_by_frames = step_size, options.scale_by_frames and energy.clips
         self.matmul = ops.MatMul()
         self.frames_affected = tuple(Tensor(group.frames_affected) for group in energy.model.groups
@@ -131,6 +157,10 @@ class Langevin(LangevinStep):
         one = Tensor(1.0, ms.float32)
         self.step_factor = Parameter(one, "step_factor", requires_grad=False) if options.step_factor else None
 
+    def at_rest(self, latents: Arrays) -> Arrays:
+        """The state of chains at `latents`, (N, *shape) of each group: with momentum also velocities of 0."""
+        return (*latents, *(np.zeros_like(latents[g]) for g in self.sampled if self.momentum > 0))
+
     def set_sigma_factor(self, g: int, factor: float) -> None:
         """Multiplies sigma by a factor in the gradient of group g: above 1, the group is held closer to its prior."""
         if self.sigma_factors is None:
@@ -138,11 +168,6 @@ class Langevin(LangevinStep):
         factors = self.sigma_factors.asnumpy().copy()
         factors[g] = factor
         ops.assign(self.sigma_factors, Tensor(factors))
-
-    def reset_sigma_factors(self) -> None:
-        """All factors 1, as inference of a trained model needs them."""
-        if self.sigma_factors is not None:
-            ops.assign(self.sigma_factors, ops.ones_like(self.sigma_factors))
 
     def set_step_factor(self, factor: float) -> None:
         """Multiplies the step size of all groups by a factor."""
@@ -152,24 +177,26 @@ class Langevin(LangevinStep):
             raise ValueError("this sampler was built without a step factor (Options.step_factor)")
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> Tuple[Tensors, Tensor, Tensor]:
-        """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then the
-        noise (K, N, *shape) of each group.
+        """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then with
+        momentum the velocities of the sampled ones, then the noise (K, N, *shape) of each group.
 
-        Returns (latents, energy (K, N), gradient norms (K, G, N)), G the number of sampled groups.
+        Returns (state, energy (K, N), gradient norms (K, G, N)), G the number of sampled groups.
         (One flat list: the graph compiler treats a tuple argument as a constant, which has no gradient.)
         """
         groups = len(self.branches)
-        latents, outputs, step_sizes, noise = state[:groups], self.energy.outputs(state[:groups]), (), ()
+        latents, velocities = state[:groups], state[groups:-groups]
+        outputs, step_sizes, noise = self.energy.outputs(latents), (), ()
         for g in range(groups):
             step_sizes = step_sizes + (self.step_size_of(g, latents[g], mask),)
-            noise = noise + (ops.unstack(self.scaled_noise(g, state[groups + g], step_sizes), 0),)
+            noise = noise + (ops.unstack(self.scaled_noise(g, state[g - groups], step_sizes), 0),)
         errors, roughness, states, gradients = (), (), (), ()
         for k in range(self.steps):
             errors = errors + (self.energy.squared_error(x, mask, outputs),)
             if self.energy.smoothness > 0:
                 roughness = roughness + (self.energy.smoothness_energy(mask, outputs),)
             states = states + (latents,)
-            latents, outputs, gradient = self.step(latents, outputs, noise, k, step_sizes, x, mask, sigma)
+            latents, velocities, outputs, gradient = self.step(latents, velocities, outputs, noise, k, step_sizes, x,
+                                                               mask, sigma)
             gradients = gradients + (gradient,)
         # of all steps at once: fewer operators
         energy, norms = ops.stack(errors) / (2 * sigma * sigma), ()
@@ -178,7 +205,7 @@ class Langevin(LangevinStep):
         for place in range(len(self.sampled)):
             energy = energy + 0.5 * self.squared_norms(states, self.sampled[place])
             norms = norms + (ops.sqrt(self.squared_norms(gradients, place)),)
-        return latents, energy, ops.stack(norms, 1)
+        return latents + velocities, energy, ops.stack(norms, 1)
 
     def squared_norms(self, records: Tuple[Tensors, ...], place: int) -> Tensor:
         """Squared norms (K, N) of the tensors (N, d) at one place in the records of K steps."""
@@ -188,8 +215,8 @@ class Langevin(LangevinStep):
         return squared_norm(ops.stack(values).reshape(self.steps * n, -1)).reshape(self.steps, n)
 
     def scaled_noise(self, g: int, noise: Tensor, step_sizes: tuple) -> Tensor:
-        """delta noise of all steps; with a preconditioner the noise itself, which `update` transforms first."""
-        return noise if self.preconditioner is not None else step_sizes[g] * noise
+        """delta noise of all steps; of the velocities, or with a preconditioner, the noise itself."""
+        return noise if self.momentum > 0 or self.preconditioner is not None else step_sizes[g] * noise
 
     def run_branch(self, g: int, z: Tensor) -> Tensor:
         return self.branches[g](z)
@@ -213,6 +240,17 @@ class Langevin(LangevinStep):
             gradient, noise = self.step_factor * self.step_factor * gradient, self.step_factor * noise
         return z - 0.5 * delta * delta * gradient + noise
 
+    def update_with_velocity(self, g: int, z: Tensor, velocity: Tensor, gradient: Tensor, noise: Tensor,
+                             *data) -> Tuple[Tensor, Tensor]:
+        delta: Any = data[0][g]
+        if self.preconditioner is not None:
+            gradient, noise = self.preconditioner(self.places[g], gradient, noise)
+        if self.step_factor is not None:
+            delta = self.step_factor * delta
+        kicked = velocity - delta * gradient
+        velocity = self.momentum * kicked + self.noise_scale * noise
+        return z + 0.5 * delta * (kicked + velocity), velocity
+
     def step_size_of(self, g: int, z: Tensor, mask: Tensor):
         """delta of Eq. 7 for a group's latents: a number, or (N, d)."""
         if not self.scale_by_frames:
@@ -227,10 +265,24 @@ def make_energy(model: Model, config: Config) -> Energy:
 
 
 def make_sampler(energy: Energy, config: Config, steps: Optional[int] = None) -> Langevin:
-    """The sampler of a config; steps: of its compiled graph (default: the config's)."""
+    """The sampler of a training; steps: of its compiled graph (default: the config's)."""
+    return _sampler(energy, config, steps, Options(sigma_factors=config.inference.sigma_app != NO_FACTOR))
+
+
+def make_inference_sampler(energy: Energy, config: Config, preconditioner: Optional[Preconditioner] = None) -> Langevin:
+    """The sampler of images that were not trained on; preconditioner: that of the training's sampler, if there is
+    one."""
+    evaluation = config.evaluation
+    sampler = _sampler(energy, config, None, Options(momentum=evaluation.momentum,
+                                                     step_factor=evaluation.step_factor != NO_FACTOR))
+    sampler.preconditioner = preconditioner or sampler.preconditioner
+    return sampler
+
+
+def _sampler(energy: Energy, config: Config, steps: Optional[int], options: Options) -> Langevin:
     inference = config.inference
-    options = Options(inference.order, inference.scale_by_frames, inference.preconditioner != "none",
-                      inference.sigma_app != NO_FACTOR, config.evaluation.step_factor != NO_FACTOR)
+    options = replace(options, order=inference.order, scale_by_frames=inference.scale_by_frames,
+                      preconditioned=inference.preconditioner != "none")
     return Langevin(energy, inference.step_size, steps or inference.steps_per_graph or inference.steps, options)
 
 
@@ -291,20 +343,21 @@ def as_arrays(tensors: Sequence[Tensor]) -> Arrays:
     return tuple(t.asnumpy() for t in tensors)
 
 
-def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, latents: Tensors,
+def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, state: Tensors,
         noise: Arrays) -> Tuple[Tensors, Diagnostics]:
-    """As many steps as there is noise for, a multiple of those in the sampler's graph."""
+    """The state of the chains (latents, and velocities if there are any) after as many steps as there is noise for, a
+    multiple of those in the sampler's graph."""
     records = []
     for start in range(0, len(noise[0]), sampler.steps):
         chunk = as_tensors([n[start:start + sampler.steps] for n in noise])
-        latents, *record = sampler(x, mask, sigma, *latents, *chunk)
+        state, *record = sampler(x, mask, sigma, *state, *chunk)
         records.append(as_arrays(record))
-    return latents, Diagnostics(*(np.concatenate(values) for values in zip(*records)))
+    return state, Diagnostics(*(np.concatenate(values) for values in zip(*records)))
 
 
-def sample(sampler: Langevin, x: np.ndarray, mask: Optional[np.ndarray], sigma: float, latents: Arrays,
+def sample(sampler: Langevin, x: np.ndarray, mask: Optional[np.ndarray], sigma: float, state: Arrays,
            noise: Arrays) -> Tuple[Arrays, Diagnostics]:
     """`run` for NumPy arrays; mask: of clips (N, F), or None."""
     inputs = ms.Tensor(np.ascontiguousarray(x)), ms.Tensor(full_mask(len(x), mask)), ms.Tensor(sigma, ms.float32)
-    result, diagnostics = run(sampler, *inputs, as_tensors(latents), noise)
+    result, diagnostics = run(sampler, *inputs, as_tensors(state), noise)
     return as_arrays(result), diagnostics

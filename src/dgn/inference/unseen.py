@@ -27,7 +27,7 @@ class Chains:
     sigma: of the energy; seed: of the noise; first: index of the first image in a job, which keys its noise.
     step_factor: of the step size, by percent of the steps with noise; it changes between calls of the graph. A chain
     samples the posterior up to an error of order delta^2, which raises its energy: large steps at first and small ones
-    at the end come nearer to it.
+    at the end come nearer to it. The descent has the first factor, at most 1.
     """
 
     steps: int
@@ -57,18 +57,19 @@ def _infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask:
     limit = langevin.energy_limit(int(np.prod(images.shape[1:])), chains.sigma)
     batch_size = batch_size or samples_per_batch(model)
     for batch in _batches(model.groups, images, mask, given, batch_size, bool(chains.first)):
-        latents, place = batch.latents, chains.first + batch.start
+        state, place = sampler.at_rest(batch.latents), chains.first + batch.start
         names = functools.partial(_image_name, place)
         for call in range(calls + descents):
             shape = sampler.steps, len(batch.x)
-            sampler.set_step_factor(step_factor(chains.step_factor, call, calls) if call < calls else 1)
+            sampler.set_step_factor(step_factor(chains.step_factor, call, calls) if call < calls
+                                    else min(chains.step_factor[0][1], 1.0))
             if call < calls:
                 noise = langevin.draw_noise(model, *shape, chains.seed, "inference noise", place, call)
             else:
                 noise = tuple(np.zeros((*shape, *group.shape), np.float32) for group in model.groups)
-            latents, diagnostics = langevin.sample(sampler, batch.x, batch.mask, chains.sigma, latents, noise)
-            langevin.check_chains(diagnostics, latents, limit, f"inference, call {call}", names)
-        results.append([z[:batch.size] for z in latents])
+            state, diagnostics = langevin.sample(sampler, batch.x, batch.mask, chains.sigma, state, noise)
+            langevin.check_chains(diagnostics, state, limit, f"inference, call {call}", names)
+        results.append([z[:batch.size] for z in state[:len(model.groups)]])
     return tuple(np.concatenate(group) for group in zip(*results))
 
 

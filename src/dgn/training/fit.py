@@ -83,7 +83,6 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
 
     def report(done: int) -> None:
         newest = next(iter(checkpoint.listed(folder.checkpoints)), None)
-        state.trainer.sampler.reset_sigma_factors()  # inference uses sigma itself; the next epoch sets them again
         if after_epoch:
             after_epoch(Fitted(state, newest, LatentBank.open(folder.latents, groups, group.size)), done)
 
@@ -91,7 +90,6 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
         last = run_epochs(folder, state, progress, start, sums, report if after_epoch else None) or saved
     finally:
         progress.close()
-    state.trainer.sampler.reset_sigma_factors()
     return Fitted(state, last, LatentBank.open(last or folder.latents, groups))
 
 

@@ -160,7 +160,7 @@ class AdjointLangevin(LangevinStep):
         for g in range(groups):
             outputs = outputs + (self.run_branch(g, latents[g]),)
         for k in range(self.steps):
-            latents, outputs, _ = self.step(latents, outputs, noise, k, images)
+            latents, _, outputs, _ = self.step(latents, (), outputs, noise, k, images)
         return latents
 
     def run_branch(self, g: int, z: Tensor) -> Tuple[Tensor, Tensors]:
