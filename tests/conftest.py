@@ -35,9 +35,14 @@ def few_steps_for_pages():
 
 @pytest.fixture(scope="session", autouse=True)
 def device(few_steps_for_pages) -> str:
-    name = devices.start("CPU")
-    gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
-    return name
+    return devices.start("CPU")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen(device) -> None:
+    """MindSpore collects garbage before each compilation; what was loaded before this file need not be visited."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")

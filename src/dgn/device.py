@@ -107,14 +107,17 @@ def import_mindspore() -> None:
     if 0 <= space < ADDRESS_SPACE:
         raise UserError(f"ulimit -v leaves this process {space / 1e9:.1f} GB of address space, and MindSpore needs "
                         f"{ADDRESS_SPACE / 1e9:.1f} GB at the least; raise the limit")
-    loaded = "mindspore" in sys.modules
+    if "mindspore" in sys.modules:
+        return
+    gc.disable()  # the import makes many objects and hardly any garbage: a tenth of its time
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:
         raise UserError(f"MindSpore cannot be imported: {first_line(error)}; dgn doctor shows what is "
                         "missing") from None
-    if not loaded:
-        gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
+    finally:
+        gc.enable()
+    gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
 
 
 def current() -> str:

@@ -81,8 +81,16 @@ def test_iterations_that_differ_fail_and_one_kink_does_not():
     assert "largest 9.1e-02" in next(c.note for c in trainings.compare("", here, kink) if "latents" in c.name)
 
 
-def test_a_repeated_iteration_starts_from_the_recorded_state():
-    setup = Setup(recipe.load(None, QUICK), 4, quick=True)
+def test_a_repeated_iteration_starts_from_the_recorded_state(monkeypatch):
+    """Each training is compiled once: the repeated iterations must undo what it did since."""
+    setup, make, made = Setup(recipe.load(None, QUICK), 4, quick=True), trainings.Training, {}
+
+    def training(config, group):
+        if config not in made:
+            made[config] = make(config, group)
+        return made[config]
+
+    monkeypatch.setattr(trainings, "Training", training)
     recorded = trainings.record(setup)
     assert {key.split(".")[1] for key in recorded} == {"0", "1", "2"}
     later = {key: value for key, value in recorded.items() if key.split(".")[1] != "0"}
