@@ -109,6 +109,7 @@ def import_mindspore() -> None:
                         f"{ADDRESS_SPACE / 1e9:.1f} GB at the least; raise the limit")
     if "mindspore" in sys.modules:
         return
+    collecting = gc.isenabled()
     gc.disable()  # the import makes many objects and hardly any garbage: a tenth of its time
     try:
         import mindspore  # noqa: F401
@@ -116,7 +117,8 @@ def import_mindspore() -> None:
         raise UserError(f"MindSpore cannot be imported: {first_line(error)}; dgn doctor shows what is "
                         "missing") from None
     finally:
-        gc.enable()
+        if collecting:
+            gc.enable()
     gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
 
 
