@@ -54,7 +54,7 @@ def test_targets_that_do_not_fit_the_recipe_are_refused(config, path, target, me
 def test_the_compared_models_differ_in_kind_and_method(config):
     ours = cfg.changed(config, training={"reinit_appearance": (3,), "mean_displacement_weight": 0.5},
                        inference={"sigma_app": ((0, 2.0),), "preconditioner": "gauss_newton", "step_size": 0.7,
-                                  "sigma": ((0, 0.5),)}, evaluation={"step_factor": ((0, 1.3),)})
+                                  "sigma": ((0, 0.5),)}, evaluation={"step_factor": ((0, 1.3),), "momentum": 0.5})
     compared = {name: models.model_config(name, ours) for name in models.MODELS}
     assert {name: (c.model.kind, c.training.method) for name, c in compared.items()} == {
         "ours": ("deformable", "abp"), "ours, monotone field": ("deformable", "abp"), "ABP": ("plain", "abp"),
@@ -69,6 +69,7 @@ def test_the_compared_models_differ_in_kind_and_method(config):
     critic = cfg.changed(config, training={"adversarial": "minimax"})
     assert [c.inference.step_size for c in compared.values()] == [*4 * [0.7], *3 * [0.05]]  # 0.1 times sigma
     assert [c.evaluation.step_factor[0][1] for c in compared.values()] == [*4 * [1.3], *3 * [1]]
+    assert [c.evaluation.momentum for c in compared.values()] == [*4 * [0.5], *3 * [0]]
     assert {models.model_config(name, critic).training.adversarial for name in models.MODELS} == {"none"}
     assert models.folder_name("ABP, restarted chains") == "abp_restarted_chains"
 
