@@ -41,6 +41,7 @@ def device(few_steps_for_pages) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def frozen(device) -> None:
     """MindSpore collects garbage before each compilation; what was loaded before this file need not be visited."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

@@ -29,7 +29,7 @@ from dgn import device, recipe
 from dgn.config import Config
 from dgn.export import cells
 from dgn.export.lite2.adjoint import AdjointLangevin
-from dgn.inference.langevin import make_energy, make_sampler
+from dgn.inference.langevin import make_energy, make_inference_sampler, make_sampler
 from dgn.nets.build import make_model, make_start
 from dgn.nets.model import Model
 from dgn.training import recogniser, regressor
@@ -45,7 +45,7 @@ TRAINED = {
     "options": ("model.smooth_appearance=true", "model.control_grid=8", "inference.smoothness=0.1", "model.scaling=he",
                 "model.refine=true", "training.adversarial=minimax", "training.micro_batches=2",
                 "inference.order=simultaneous", "inference.preconditioner=gauss_newton",
-                "inference.sigma_app=[[0,4],[5,1]]"),
+                "inference.sigma_app=[[0,4],[5,1]]", "evaluation.momentum=0.5", "evaluation.step_factor=0.5"),
     "labels, VAE": ("model.appearance=label", "training.method=vae", "data.grey=true"),
     "monotone, autoencoder": ("model.field=monotone", "model.control_grid=8", "training.method=autoencoder"),
     "plain": ("model.kind=plain",),
@@ -98,6 +98,9 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
     if name not in UPDATES_ONLY:
         yield Graph("decoder", model, tuple(latents))
         yield Graph("sampler", trainer.sampler, (x, mask, number, *latents, *noise))
+    if config.evaluation.momentum:
+        sampler = make_inference_sampler(trainer.sampler.energy, config)
+        yield Graph("sampler of a Run", sampler, (x, mask, number, *latents, *latents, *noise))
     if training.micro_batches > 1:
         yield Graph("accumulation of gradients", update.accumulate, (number, *inputs))
         yield Graph("update by accumulated gradients", update.update, (number, number))

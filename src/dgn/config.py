@@ -150,11 +150,11 @@ class Evaluation:
     images: int = number(200, 1, trains=False)  # unseen images, at most
     steps: int = number(300, 1, trains=False)  # Langevin steps for an unseen image (5.3)
     encoder_steps: int = number(20, 0, trains=False)  # the same from the latents of `dgn encoder`, if the run has one
-    # beyond the paper: share of its velocity that a chain keeps at each of them (underdamped dynamics, see
-    # dgn.inference.langevin); 0: Eq. 7
+    # beyond the paper: share of the velocity that a chain keeps at each Langevin step (underdamped dynamics, see
+    # dgn.inference.langevin), in which all groups are updated from one state, whatever inference.order; 0: Eq. 7
     momentum: float = number(0.0, 0, 0.99, trains=False)
-    # beyond the paper: factor on inference.step_size along them, [[percent of the steps, factor], ...]; it changes
-    # between calls of the sampler's graph (inference.steps_per_graph), of which there must be as many as factors
+    # beyond the paper: factor on inference.step_size along the chains, [[percent of the steps, factor], ...]; it
+    # changes between calls of the sampler's graph (inference.steps_per_graph); the last call has the last factor
     step_factor: Schedule = setting(NO_FACTOR, trains=False)
     gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (5)
 

@@ -110,7 +110,7 @@ def import_mindspore() -> None:
     if "mindspore" in sys.modules:
         return
     collecting = gc.isenabled()
-    gc.disable()  # the import makes many objects and hardly any garbage: a tenth of its time
+    gc.disable()  # the import makes many objects and hardly any garbage; visits cost a tenth of its time
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:

@@ -13,6 +13,7 @@ from dgn import config as cfg
 from dgn import recipe
 from dgn.errors import UserError
 from dgn.experiments import animals, landmarks, models, views
+from dgn.experiments.adversarial import continued
 from dgn.experiments.models import Target
 from dgn.nets.build import make_model
 from dgn.run_folder import HELD_OUT, RunFolder
@@ -49,6 +50,13 @@ def test_recipes_that_do_not_fit_are_refused(config, changes, message):
 def test_targets_that_do_not_fit_the_recipe_are_refused(config, path, target, message):
     with pytest.raises(UserError, match=message):
         models.transfer_recipe(cfg.changed(config, data={"path": path}), target)
+
+
+def test_runs_that_continue_another_one_have_its_last_sigma_for_all_groups(config, tmp_path):
+    inference = {"sigma": ((0, 1.0), (5, 0.4)), "sigma_app": ((0, 3.0),)}
+    first = cfg.changed(config, inference=inference, training={"epochs": 10})
+    for later in (models.tuning_config(first, tmp_path, Target()), continued(first, tmp_path, 4, 1e-3)):
+        assert (later.inference.sigma, later.inference.sigma_app) == (((0, 0.4),), cfg.NO_FACTOR)
 
 
 def test_the_compared_models_differ_in_kind_and_method(config):

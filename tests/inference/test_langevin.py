@@ -81,7 +81,6 @@ def test_small_steps_at_the_end_remove_the_error_of_large_ones(rng):
         samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), chains, batch_size=20000), 1)
         np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
         np.testing.assert_allclose(samples.var(0), error * np.diag(covariance), rtol=0.04)
-        assert float(sampler.step_factor.asnumpy()) == 1  # as training needs it
 
 
 def test_a_step_with_momentum_is_the_baoab_splitting(rng):
@@ -113,15 +112,26 @@ def test_chains_with_momentum_reach_the_exact_posterior_whatever_the_step_size(r
     samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), Chains(60, sigma, seed=1), batch_size=20000), 1)
     np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
     np.testing.assert_allclose(np.cov(samples.T), covariance, atol=0.03 * covariance.max())
-    still = infer(sampler, x[None], Chains(0, sigma, seed=1, descent_steps=60))  # to the mode
-    np.testing.assert_allclose(np.concatenate(still, 1)[0], mean, atol=1e-3)
+    modes = infer(sampler, x[None], Chains(0, sigma, seed=1, descent_steps=60))
+    np.testing.assert_allclose(np.concatenate(modes, 1)[0], mean, atol=1e-3)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_a_descent_takes_the_first_steps_of_a_schedule_and_never_larger_ones_than_the_step_size(rng, momentum):
+    sampler = langevin.Langevin(Energy(LinearModel(rng.standard_normal((2, 4)), rng.standard_normal((1, 4)))), 0.2, 2,
+                                langevin.Options(momentum=momentum, step_factor=True))
+    x = rng.standard_normal((1, 4)).astype(np.float32)
+    ends = {factor: infer(sampler, x, Chains(0, 1.0, seed=1, descent_steps=2, step_factor=((0, factor), (50, 0.1))))[0]
+            for factor in (0.5, 1.0, 1.3)}
+    np.testing.assert_array_equal(ends[1.3], ends[1.0])
+    assert 0 < np.linalg.norm(ends[0.5]) < np.linalg.norm(ends[1.0])  # both on the way from 0
 
 
 def test_factors_follow_the_calls_of_the_graph_and_the_last_call_has_the_last_one():
     schedule = ((0, 1.3), (50, 0.85), (80, 0.4))
     assert [step_factor(schedule, call, 10) for call in range(10)] == 5 * [1.3] + 3 * [0.85] + 2 * [0.4]
     assert [step_factor(schedule, call, 3) for call in range(3)] == [1.3, 0.85, 0.4]
-    assert [step_factor(schedule, call, 2) for call in range(2)] == [1, 1]  # too few for three factors
+    assert [step_factor(schedule, call, 2) for call in range(2)] == [1.3, 0.4]
 
 
 def test_a_sampler_without_a_step_factor_refuses_one(rng):

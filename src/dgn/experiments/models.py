@@ -114,8 +114,8 @@ def transfer_recipe(config: Recipe, target: Target) -> Config:
 def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> Config:
     """The config of a run that is initialized from the run `start` of `config` and trained on the target's images.
 
-    The geometry generator of a deformable model is frozen. Sigma is the last of `config`; the learning rate is its
-    first one, and from 0.7 of the epochs on 0.3 times that. data: further changes of the data section.
+    The geometry generator of a deformable model is frozen. Sigma is the last of `config`, for all groups; the learning
+    rate is its first one, and from 0.7 of the epochs on 0.3 times that. data: further changes of the data section.
     """
     changes = {"limit": target.count, "held_out": 0, "seed": config.data.seed + 1, "path": target.path,
                "pattern": target.pattern, **data}
@@ -126,7 +126,8 @@ def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> C
                 "reinit_appearance": (), "epochs": epochs, "checkpoint_every": epochs,
                 "learning_rate": ((0, rate), (max(int(0.7 * epochs), 1), 0.3 * rate))}
     sigma = ((0, cfg.last_sigma(config)),)
-    return recipe.absolute_paths(cfg.changed(config, data=changes, training=training, inference={"sigma": sigma}))
+    return recipe.absolute_paths(cfg.changed(config, data=changes, training=training, inference={
+        "sigma": sigma, "sigma_app": cfg.NO_FACTOR}))
 
 
 def training_files(config: Config, folder: Optional[Path] = None) -> Optional[Set[Path]]:

@@ -5,9 +5,9 @@ With momentum (beyond the paper) the dynamics is underdamped, each chain has a v
 
   v <- v - delta dE/dz,    u <- momentum v + sqrt(1 - momentum^2) noise,    z <- z + delta / 2 (v + u),    v <- u
 
-This is the BAOAB splitting (Leimkuhler and Matthews 2013) with the two half kicks between two steps in one; a
-preconditioner applies to gradient and noise. z has the same stationary distribution, for a Gaussian exactly, whatever
-the step size, and directions in which the energy is flat relax in fewer steps.
+This is the BAOAB splitting (Leimkuhler and Matthews 2013), in which the second half kick of a step and the first one of
+the next are merged; a preconditioner applies to gradient and noise. z has the same stationary distribution, for a
+Gaussian exactly at every stable step size, and directions in which the energy is flat relax in fewer steps.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class LangevinStep(nn.Cell):
         velocities: of the sampled groups, with momentum; noise: (K, N, *shape) of each group; data: what the gradient
         and the update need.
         """
-        current, moved, gradients = outputs, (), ()
+        current, new_velocities, gradients = outputs, (), ()
         for g in self.sampled:
             if self.alternating:
                 current = outputs
@@ -107,13 +107,13 @@ class LangevinStep(nn.Cell):
             if self.momentum > 0:
                 z, velocity = self.update_with_velocity(g, latents[g], velocities[len(gradients)], gradient,
                                                         noise[g][k], *data)
-                moved = moved + (velocity,)
+                new_velocities = new_velocities + (velocity,)
             else:
                 z = self.update(g, latents[g], gradient, noise[g][k], *data)
             latents = latents[:g] + (z,) + latents[g + 1:]
             outputs = outputs[:g] + (self.run_branch(g, z),) + outputs[g + 1:]
             gradients = gradients + (gradient,)
-        return latents, moved, outputs, gradients
+        return latents, new_velocities, outputs, gradients
 
     def run_branch(self, g: int, z: Tensor):
         """The output of branch g for new latents."""
@@ -136,7 +136,8 @@ class LangevinStep(nn.Cell):
 class Langevin(LangevinStep):
     """K Langevin steps of all chains of a batch as one compiled graph.
 
-    A pure function: noise is an input (zeros make it gradient descent), new latents and diagnostics are the outputs. A
+    A pure function: noise is an input (zeros make it gradient descent, with
+    momentum damped), the new state and diagnostics are the outputs. A
     group's branch runs once for each new value of its latents; the outputs of the other branches are reused.
     """
 
@@ -270,8 +271,7 @@ def make_sampler(energy: Energy, config: Config, steps: Optional[int] = None) ->
 
 
 def make_inference_sampler(energy: Energy, config: Config, preconditioner: Optional[Preconditioner] = None) -> Langevin:
-    """The sampler of images that were not trained on; preconditioner: that of the training's sampler, if there is
-    one."""
+    """The sampler of a Run; preconditioner: that of the training's sampler, if there is one."""
     evaluation = config.evaluation
     sampler = _sampler(energy, config, None, Options(momentum=evaluation.momentum,
                                                      step_factor=evaluation.step_factor != NO_FACTOR))

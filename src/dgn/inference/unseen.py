@@ -26,8 +26,9 @@ class Chains:
     compiled graph.
     sigma: of the energy; seed: of the noise; first: index of the first image in a job, which keys its noise.
     step_factor: of the step size, by percent of the steps with noise; it changes between calls of the graph. A chain
-    samples the posterior up to an error of order delta^2, which raises its energy: large steps at first and small ones
-    at the end come nearer to it. The descent has the first factor, at most 1.
+    samples the posterior up to an error of order delta^2 (with momentum only where it is not Gaussian), which raises
+    its energy: large steps at first and small ones at the end come nearer to it. The descent has the first factor, at
+    most 1: steps that are known to be stable.
     """
 
     steps: int
@@ -44,14 +45,6 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
 
     mask: (N, F) of clips. Raises RunFailed if a chain diverges.
     """
-    try:
-        return _infer(sampler, images, chains, mask, given, batch_size)
-    finally:
-        sampler.set_step_factor(1)
-
-
-def _infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray],
-           given: Optional[Given], batch_size: Optional[int]) -> langevin.Arrays:
     model, results = sampler.energy.model, []
     calls, descents = -(-chains.steps // sampler.steps), -(-chains.descent_steps // sampler.steps)
     limit = langevin.energy_limit(int(np.prod(images.shape[1:])), chains.sigma)
@@ -74,9 +67,8 @@ def _infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask:
 
 
 def step_factor(schedule: Schedule, call: int, calls: int) -> float:
-    """The factor of one of `calls` calls of the graph, whose last one has the last factor; 1 if the calls are fewer
-    than the factors."""
-    return at_epoch(schedule, (100 * (call + 1) - 1) // calls) if calls >= len(schedule) else 1.0
+    """The factor of one of `calls` calls of the graph, whose last one has the last factor."""
+    return at_epoch(schedule, (100 * (call + 1) - 1) // calls)
 
 
 def encode(encoder: Union[Encoder, StartEncoder], groups: Sequence[LatentGroup], images: np.ndarray,
