@@ -36,6 +36,7 @@ from dgn.experiments.models import (
     OTHER_PEOPLE,
     Recipe,
     deformable_recipe,
+    final_sigma,
     folder_name,
     held_out,
     output_folder,
@@ -106,12 +107,11 @@ def continued(config: Config, start: Path, epochs: int, learning_rate: float) ->
     """The config of a run that is initialized from the run `start`.
 
     Sigma is the last of `config`, for all groups. Its chains start at the prior's mean, from where they converge within
-    a few epochs. Adam's beta1 is lower, as past
-    gradients came from a critic that has changed since.
+    a few epochs. Adam's beta1 is lower, as past gradients came from a critic that has changed since.
     """
     schedule = ((0, learning_rate), (max(int(0.8 * epochs), 1), 0.3 * learning_rate))
     return recipe.absolute_paths(cfg.changed(
-        config, inference={"sigma": ((0, cfg.last_sigma(config)),), "sigma_app": cfg.NO_FACTOR, "chain_init": "mean"},
+        config, inference={**final_sigma(config), "chain_init": "mean"},
         training={"init_from": str(start), "reinit_appearance": (), "epochs": epochs, "adam_beta1": 0.5,
                   "learning_rate": schedule}))
 

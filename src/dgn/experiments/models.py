@@ -125,9 +125,12 @@ def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> C
     training = {"init_from": str(start), "freeze": "geometry" if config.model.kind == "deformable" else "none",
                 "reinit_appearance": (), "epochs": epochs, "checkpoint_every": epochs,
                 "learning_rate": ((0, rate), (max(int(0.7 * epochs), 1), 0.3 * rate))}
-    sigma = ((0, cfg.last_sigma(config)),)
-    return recipe.absolute_paths(cfg.changed(config, data=changes, training=training, inference={
-        "sigma": sigma, "sigma_app": cfg.NO_FACTOR}))
+    return recipe.absolute_paths(cfg.changed(config, data=changes, training=training, inference=final_sigma(config)))
+
+
+def final_sigma(config: Config) -> Dict[str, Any]:
+    """Settings of inference for a run that continues one of `config`: its last sigma, for all groups."""
+    return {"sigma": ((0, cfg.last_sigma(config)),), "sigma_app": cfg.NO_FACTOR}
 
 
 def training_files(config: Config, folder: Optional[Path] = None) -> Optional[Set[Path]]:

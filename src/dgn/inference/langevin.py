@@ -136,9 +136,9 @@ class LangevinStep(nn.Cell):
 class Langevin(LangevinStep):
     """K Langevin steps of all chains of a batch as one compiled graph.
 
-    A pure function: noise is an input (zeros make it gradient descent, with
-    momentum damped), the new state and diagnostics are the outputs. A
-    group's branch runs once for each new value of its latents; the outputs of the other branches are reused.
+    A pure function: noise is an input (zeros make it gradient descent, with momentum damped), the new state and
+    diagnostics are the outputs. A group's branch runs once for each new value of its latents; the outputs of the other
+    branches are reused.
     """
 
     def __init__(self, energy: Energy, step_size: float, steps: int, options: Options = Options()) -> None:
