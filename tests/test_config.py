@@ -26,7 +26,7 @@ def test_defaults_are_table_4_and_the_authors_constants():
     assert (config.model.z_app, config.model.z_geo, config.model.width, config.model.alpha) == (64, 64, 128, 0.625)
     assert config.model.max_displacement * config.data.size == 20
     assert (config.inference.step_size, config.inference.steps, config.inference.order) == (0.1, 20, "alternating")
-    assert not (config.model.smooth_appearance or config.model.control_grid) and config.inference.smoothness == 0
+    assert not (config.model.smooth_appearance or config.model.control_grid) and config.inference.smoothness == cfg.OFF
 
 
 def test_a_recipe_changes_what_it_names_and_settings_come_last(tmp_path):

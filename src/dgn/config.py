@@ -15,13 +15,14 @@ from dgn.errors import UserError
 CLIP_FORMATS = ("videos", "frames", "strips")  # data.format of folders of clips (dgn.data.clips)
 Schedule = Tuple[Tuple[int, float], ...]  # ((first_epoch, value), ...): a piecewise constant value
 NO_FACTOR: Schedule = ((0, 1.0),)
+OFF: Schedule = ((0, 0.0),)
 
 
 def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: Any) -> Any:
     """A field with its rules as metadata.
 
     fixed: a resumed run must not change it; trains: it affects the trained weights, so two runs that differ in it are
-    different runs. rules: low, high (inclusive), above (exclusive), options.
+    different runs. rules: low, high (inclusive), above (exclusive), options; zero: a schedule may have zeros.
     """
     return field(default=default, metadata={"fixed": fixed, "trains": trains, **rules})
 
@@ -112,7 +113,8 @@ class Inference:
     scale_by_frames: bool = False  # beyond the paper, clips: delta / sqrt(frames that the latent affects)
     sigma_app: Schedule = NO_FACTOR  # beyond the paper: factor on sigma in the appearance's chain only
     preconditioner: str = choice("none", "none", "gauss_newton")  # beyond the paper: see dgn.inference.preconditioner
-    smoothness: float = number(0.0, 0)  # weight of a Gaussian prior on the displacement's differences
+    # beyond the paper: weight of a Gaussian prior on the displacement's differences
+    smoothness: Schedule = setting(OFF, zero=True)
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,11 @@ def last_sigma(config: Config) -> float:
     return at_epoch(config.inference.sigma, config.training.epochs - 1)
 
 
+def last_smoothness(config: Config) -> float:
+    """Weight of the smoothness prior in the last epoch."""
+    return at_epoch(config.inference.smoothness, config.training.epochs - 1)
+
+
 def check_resumable(old: Config, new: Config) -> None:
     """Raises UserError naming the first setting that a resumed run must not change."""
     for key, before, after, rules in _pairs(old, new):
@@ -344,5 +351,5 @@ def _check_ranges(section: str, values: Any) -> None:
                                   and (rule["above"] is None or value > rule["above"])):
             low = f"above {rule['above']}" if rule["above"] is not None else f"at least {rule['low']}"
             raise UserError(f"{key} is {value}; it must be {low} and at most {rule['high']}")
-        if f.type == "Schedule" and not all(0 < v < float("inf") for _, v in value):
-            raise UserError(f"{key} is {value}; every value must be above 0")
+        if f.type == "Schedule" and not all(0 < v < float("inf") or (v == 0 and "zero" in rule) for _, v in value):
+            raise UserError(f"{key} is {value}; every value must be {'at least' if 'zero' in rule else 'above'} 0")

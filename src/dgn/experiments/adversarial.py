@@ -36,7 +36,7 @@ from dgn.experiments.models import (
     OTHER_PEOPLE,
     Recipe,
     deformable_recipe,
-    final_sigma,
+    final_inference,
     folder_name,
     held_out,
     output_folder,
@@ -111,7 +111,7 @@ def continued(config: Config, start: Path, epochs: int, learning_rate: float) ->
     """
     schedule = ((0, learning_rate), (max(int(0.8 * epochs), 1), 0.3 * learning_rate))
     return recipe.absolute_paths(cfg.changed(
-        config, inference={**final_sigma(config), "chain_init": "mean"},
+        config, inference={**final_inference(config), "chain_init": "mean"},
         training={"init_from": str(start), "reinit_appearance": (), "epochs": epochs, "adam_beta1": 0.5,
                   "learning_rate": schedule}))
 

@@ -114,8 +114,9 @@ def transfer_recipe(config: Recipe, target: Target) -> Config:
 def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> Config:
     """The config of a run that is initialized from the run `start` of `config` and trained on the target's images.
 
-    The geometry generator of a deformable model is frozen. Sigma is the last of `config`, for all groups; the learning
-    rate is its first one, and from 0.7 of the epochs on 0.3 times that. data: further changes of the data section.
+    The geometry generator of a deformable model is frozen. Sigma, for all groups, and smoothness are the last of
+    `config`; the learning rate is its first one, and from 0.7 of the epochs on 0.3 times that. data: further changes of
+    the data section.
     """
     changes = {"limit": target.count, "held_out": 0, "seed": config.data.seed + 1, "path": target.path,
                "pattern": target.pattern, **data}
@@ -125,12 +126,15 @@ def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> C
     training = {"init_from": str(start), "freeze": "geometry" if config.model.kind == "deformable" else "none",
                 "reinit_appearance": (), "epochs": epochs, "checkpoint_every": epochs,
                 "learning_rate": ((0, rate), (max(int(0.7 * epochs), 1), 0.3 * rate))}
-    return recipe.absolute_paths(cfg.changed(config, data=changes, training=training, inference=final_sigma(config)))
+    return recipe.absolute_paths(cfg.changed(config, data=changes, training=training,
+                                             inference=final_inference(config)))
 
 
-def final_sigma(config: Config) -> Dict[str, Any]:
-    """Settings of inference for a run that continues one of `config`: its last sigma, for all groups."""
-    return {"sigma": ((0, cfg.last_sigma(config)),), "sigma_app": cfg.NO_FACTOR}
+def final_inference(config: Config) -> Dict[str, Any]:
+    """Settings of inference for a run that continues one of `config`: its last sigma, for all groups, and its last
+    smoothness."""
+    return {"sigma": ((0, cfg.last_sigma(config)),), "sigma_app": cfg.NO_FACTOR,
+            "smoothness": ((0, cfg.last_smoothness(config)),)}
 
 
 def training_files(config: Config, folder: Optional[Path] = None) -> Optional[Set[Path]]:

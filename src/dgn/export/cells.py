@@ -24,9 +24,9 @@ from dgn.training.start import load_start
 
 def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
     """The config with MindSpore's own operators in place of the C++ kernels, the warp by gathers, which MindSpore Lite
-    runs, and one sigma for all groups."""
+    runs, one sigma for all groups, and one smoothness."""
     return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"},
-                       inference={"sigma_app": cfg.NO_FACTOR})
+                       inference={"sigma_app": cfg.NO_FACTOR, "smoothness": ((0, cfg.last_smoothness(config)),)})
 
 
 def full_precision(config: cfg.Config) -> cfg.Config:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
+import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from dgn.nets.model import Model
 
@@ -39,14 +40,24 @@ class Energy(nn.Cell):
     """-log p(x, z) of a model as a function of its branch outputs.
 
     smoothness: weight of a Gaussian prior on the differences of the displacement; 0 in the paper. It needs a model
-    whose second branch gives the displacement.
+    whose second branch gives the displacement. variable: the weight can be changed, see set_smoothness.
     """
 
-    def __init__(self, model: Model, smoothness: float = 0.0) -> None:
+    def __init__(self, model: Model, smoothness: float = 0.0, variable: bool = False) -> None:
         super().__init__()
-        self.model, self.smoothness, self.clips = model, smoothness, model.frames > 0
+        self.model, self.clips = model, model.frames > 0
+        self.smooth, self.smoothness = smoothness > 0 or variable, smoothness
+        if variable:  # a parameter, so that compiled graphs see it change
+            self.smoothness = Parameter(Tensor(smoothness, ms.float32), "smoothness", requires_grad=False)
         self.branches = model.branches
         self.sampled = tuple(g for g, group in enumerate(model.groups) if group.sampled)
+
+    def set_smoothness(self, weight: float) -> None:
+        """Changes the weight of the smoothness prior."""
+        if isinstance(self.smoothness, Parameter):
+            ops.assign(self.smoothness, Tensor(weight, ms.float32))
+        elif weight != self.smoothness:
+            raise ValueError("this energy was built with one weight of the smoothness prior (variable)")
 
     def outputs(self, latents: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
         """Branch outputs of the latents of each group."""
@@ -70,7 +81,7 @@ class Energy(nn.Cell):
     def data_energy(self, x: Tensor, mask: Tensor, outputs: Tuple[Tensor, ...], sigma: Tensor) -> Tensor:
         """The terms that depend on the weights, (N,): -log p(x | z), and the smoothness prior if it is on (Eq. 9)."""
         energy = self.squared_error(x, mask, outputs) / (2 * sigma * sigma)
-        if self.smoothness > 0:
+        if self.smooth:
             energy = energy + self.smoothness_energy(mask, outputs)
         return energy
 

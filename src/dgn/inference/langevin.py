@@ -20,7 +20,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from dgn.config import NO_FACTOR, Config
+from dgn.config import NO_FACTOR, Config, last_smoothness
 from dgn.errors import RunFailed
 from dgn.inference.energy import Energy, full_mask, squared_norm
 from dgn.inference.preconditioner import Preconditioner
@@ -78,7 +78,7 @@ class GroupOutputs(nn.Cell):
 
 def is_smoothed(energy: Energy, g: int) -> bool:
     """Whether the smoothness prior depends on a group: the one of the displacement."""
-    return energy.smoothness > 0 and g == 1
+    return energy.smooth and g == 1
 
 
 class LangevinStep(nn.Cell):
@@ -193,7 +193,7 @@ class Langevin(LangevinStep):
         errors, roughness, states, gradients = (), (), (), ()
         for k in range(self.steps):
             errors = errors + (self.energy.squared_error(x, mask, outputs),)
-            if self.energy.smoothness > 0:
+            if self.energy.smooth:
                 roughness = roughness + (self.energy.smoothness_energy(mask, outputs),)
             states = states + (latents,)
             latents, velocities, outputs, gradient = self.step(latents, velocities, outputs, noise, k, step_sizes, x,
@@ -201,7 +201,7 @@ class Langevin(LangevinStep):
             gradients = gradients + (gradient,)
         # of all steps at once: fewer operators
         energy, norms = ops.stack(errors) / (2 * sigma * sigma), ()
-        if self.energy.smoothness > 0:
+        if self.energy.smooth:
             energy = energy + ops.stack(roughness)
         for place in range(len(self.sampled)):
             energy = energy + 0.5 * self.squared_norms(states, self.sampled[place])
@@ -261,8 +261,10 @@ class Langevin(LangevinStep):
 
 
 def make_energy(model: Model, config: Config) -> Energy:
-    """The energy of a model under a config."""
-    return Energy(model, config.inference.smoothness if config.model.kind == "deformable" else 0.0)
+    """The energy of a model under a config, with the smoothness of its last epoch."""
+    if config.model.kind != "deformable":
+        return Energy(model)
+    return Energy(model, last_smoothness(config), variable=len(config.inference.smoothness) > 1)
 
 
 def make_sampler(energy: Energy, config: Config, steps: Optional[int] = None) -> Langevin:

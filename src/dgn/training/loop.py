@@ -79,7 +79,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
             first = start.step if epoch == start.epoch else 0
             if not (first and group.is_first):  # the sums of a resumed epoch count once
                 sums = Sums(measures=dict.fromkeys(sums.measures, (0, 0.0)) if first else {})
-            _set_sigma_factors(config.inference, state, epoch)
+            _apply_schedules(config.inference, state, epoch)
             if not first:
                 _before_epoch(config, state, epoch)
             began, before = time.monotonic(), sums.images
@@ -181,9 +181,11 @@ def _sigmas(inference: cfg.Inference, state: TrainingState, epoch: int) -> List[
     return [sigma * factor if names[g] == "appearance" else sigma for g in sampler.sampled]
 
 
-def _set_sigma_factors(inference: cfg.Inference, state: TrainingState, epoch: int) -> None:
-    """Applies inference.sigma_app."""
+def _apply_schedules(inference: cfg.Inference, state: TrainingState, epoch: int) -> None:
+    """Applies inference.sigma_app and inference.smoothness."""
     sampler = state.trainer.sampler
+    if sampler.energy.smooth:
+        sampler.energy.set_smoothness(cfg.at_epoch(inference.smoothness, epoch))
     if sampler.sigma_factors is not None:
         g = state.trainer.model.branch_names.index("appearance")
         sampler.set_sigma_factor(g, cfg.at_epoch(inference.sigma_app, epoch))

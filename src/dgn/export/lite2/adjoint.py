@@ -147,7 +147,7 @@ class AdjointLangevin(LangevinStep):
         if self.deformable and model.refine is not None:
             self.refine_weight = _constant(model.refine.weight.asnumpy(), "refine_weight")
             self.refine = ops.Conv2DTranspose(out_channel=model.channels, kernel_size=3, pad_mode="same")
-        self.smooth = smoothness > 0
+        self.smooth = sampler.energy.smooth
         if self.smooth:
             curvature = smoothness * second_differences(model.size)
             self.down, self.across = _constant(curvature, "down"), _constant(curvature, "across")
