@@ -46,6 +46,7 @@ TRAINED = {
                 "model.refine=true", "training.adversarial=minimax", "training.micro_batches=2",
                 "inference.order=simultaneous", "inference.preconditioner=gauss_newton",
                 "inference.sigma_app=[[0,4],[5,1]]", "evaluation.momentum=0.5", "evaluation.step_factor=0.5"),
+    "decorrelated": ("inference.decorrelation=0.5", "inference.smoothness=[[0,0.1],[5,0.2]]"),
     "labels, VAE": ("model.appearance=label", "training.method=vae", "data.grey=true"),
     "monotone, autoencoder": ("model.field=monotone", "model.control_grid=8", "training.method=autoencoder"),
     "plain": ("model.kind=plain",),
@@ -55,7 +56,7 @@ TRAINED = {
                     "training.r1_interval=2"),
     "16 bits": ("model.precision=float16", "training.mean_displacement_weight=0.1"),
 }
-UPDATES_ONLY = ("critic", "16 bits")  # decoder and sampler are the paper's
+UPDATES_ONLY = ("critic", "16 bits", "decorrelated")  # decoder and sampler are the paper's
 EXPORTED = {
     "paper": (),
     "options": ("model.smooth_appearance=true", "model.control_grid=8", "model.scaling=he", "model.refine=true"),
@@ -101,6 +102,8 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
     if config.evaluation.momentum:
         sampler = make_inference_sampler(trainer.sampler.energy, config)
         yield Graph("sampler of a Run", sampler, (x, mask, number, *latents, *latents, *noise))
+    if trainer.decorrelation is not None:
+        yield Graph("decorrelation", trainer.decorrelation, tuple(latents))
     if training.micro_batches > 1:
         yield Graph("accumulation of gradients", update.accumulate, (number, *inputs))
         yield Graph("update by accumulated gradients", update.update, (number, number))

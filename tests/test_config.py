@@ -27,6 +27,7 @@ def test_defaults_are_table_4_and_the_authors_constants():
     assert config.model.max_displacement * config.data.size == 20
     assert (config.inference.step_size, config.inference.steps, config.inference.order) == (0.1, 20, "alternating")
     assert not (config.model.smooth_appearance or config.model.control_grid) and config.inference.smoothness == cfg.OFF
+    assert config.inference.decorrelation == cfg.OFF
 
 
 def test_a_recipe_changes_what_it_names_and_settings_come_last(tmp_path):
@@ -77,6 +78,10 @@ def test_every_recipe_of_the_project_is_valid_and_holds_only_differences(path):
         ("data: {crop: [9, 0, 3, 8]}", r"left < right"),
         ("inference: {sigma: [[5, 1.0]]}", r"inference.sigma is .*\[\[0, value\]"),
         ("inference: {sigma: -1}", r"inference.sigma .* above 0"),
+        ("inference: {sigma: 0}", r"inference.sigma .* above 0"),
+        ("inference: {smoothness: -1}", r"inference.smoothness .* at least 0"),
+        ("inference: {decorrelation: 1.1}", r"inference.decorrelation is \[\[0, 1.1\]\]; .* at most 1"),
+        ("inference: {decorrelation: 0.5}\nmodel: {kind: plain}", r"inference.decorrelation needs model.kind"),
         ("evaluation: {step_factor: [[50, 1.0]]}", r"step_factor is .*\[\[0, value\], \[percent, value\]"),
         ("evaluation: {step_factor: [[0, 1.0], [100, 0.5]]}", r"begin at percents of the steps, from 0 to 99"),
         ("evaluation: {step_factor: 11}", r"step_factor is \[\[0, 11.0\]\]; its factors, at most 10"),

@@ -115,6 +115,8 @@ class Inference:
     preconditioner: str = choice("none", "none", "gauss_newton")  # beyond the paper: see dgn.inference.preconditioner
     # beyond the paper: weight of a Gaussian prior on the displacement's differences
     smoothness: Schedule = setting(OFF, zero=True)
+    # beyond the paper: share of what Z^g predicts of Z^a that is removed from it, see dgn.inference.decorrelation
+    decorrelation: Schedule = setting(OFF, zero=True)
 
 
 @dataclass(frozen=True)
@@ -212,17 +214,25 @@ class Config:
 
     def _check_options(self) -> None:
         beyond = (self.inference.preconditioner != "none" or self.inference.sigma_app != NO_FACTOR
-                  or self.training.mean_displacement_weight > 0)
+                  or self.inference.decorrelation != OFF or self.training.mean_displacement_weight > 0)
         if beyond and (self.training.method != "abp" or self.data.frames):
-            raise UserError("inference.preconditioner, inference.sigma_app and training.mean_displacement_weight need "
-                            "training.method abp and images (data.frames 0)")
+            raise UserError("inference.preconditioner, inference.sigma_app, inference.decorrelation and "
+                            "training.mean_displacement_weight need training.method abp and images (data.frames 0)")
         deformable = self.model.kind == "deformable"
         if self.inference.sigma_app != NO_FACTOR and not (deformable and self.model.appearance == "sampled"):
             raise UserError("inference.sigma_app needs model.kind deformable and model.appearance sampled: the "
                             "chains of the appearance")
-        if self.training.mean_displacement_weight > 0 and not (deformable and self.training.adversarial == "none"):
+        alone = deformable and self.training.adversarial == "none"
+        if self.training.mean_displacement_weight > 0 and not alone:
             raise UserError("training.mean_displacement_weight needs model.kind deformable and training.adversarial "
                             "none")
+        if self.inference.decorrelation != OFF:
+            if not (alone and self.model.appearance == "sampled"):
+                raise UserError("inference.decorrelation needs model.kind deformable, model.appearance sampled and "
+                                "training.adversarial none")
+            if max(share for _, share in self.inference.decorrelation) > 1:
+                raise UserError(f"inference.decorrelation is {[list(step) for step in self.inference.decorrelation]}; "
+                                "its values must be at most 1")
 
     def _check_batches(self) -> None:
         training, inference = self.training, self.inference

@@ -52,17 +52,20 @@ def test_targets_that_do_not_fit_the_recipe_are_refused(config, path, target, me
         models.transfer_recipe(cfg.changed(config, data={"path": path}), target)
 
 
-def test_runs_that_continue_another_one_have_its_last_sigma_for_all_groups(config, tmp_path):
-    inference = {"sigma": ((0, 1.0), (5, 0.4)), "sigma_app": ((0, 3.0),)}
+def test_runs_that_continue_another_one_have_its_last_sigma_and_smoothness_for_all_groups(config, tmp_path):
+    inference = {"sigma": ((0, 1.0), (5, 0.4)), "sigma_app": ((0, 3.0),), "smoothness": ((0, 0.1), (4, 0.02)),
+                 "decorrelation": ((0, 0.5),)}
     first = cfg.changed(config, inference=inference, training={"epochs": 10})
     for later in (models.tuning_config(first, tmp_path, Target()), continued(first, tmp_path, 4, 1e-3)):
         assert (later.inference.sigma, later.inference.sigma_app) == (((0, 0.4),), cfg.NO_FACTOR)
+        assert (later.inference.smoothness, later.inference.decorrelation) == (((0, 0.02),), cfg.OFF)
 
 
 def test_the_compared_models_differ_in_kind_and_method(config):
     ours = cfg.changed(config, training={"reinit_appearance": (3,), "mean_displacement_weight": 0.5},
                        inference={"sigma_app": ((0, 2.0),), "preconditioner": "gauss_newton", "step_size": 0.7,
-                                  "sigma": ((0, 0.5),)}, evaluation={"step_factor": ((0, 1.3),), "momentum": 0.5})
+                                  "sigma": ((0, 0.5),), "decorrelation": ((0, 0.3),)},
+                       evaluation={"step_factor": ((0, 1.3),), "momentum": 0.5})
     compared = {name: models.model_config(name, ours) for name in models.MODELS}
     assert {name: (c.model.kind, c.training.method) for name, c in compared.items()} == {
         "ours": ("deformable", "abp"), "ours, monotone field": ("deformable", "abp"), "ABP": ("plain", "abp"),
@@ -72,6 +75,7 @@ def test_the_compared_models_differ_in_kind_and_method(config):
     assert [c.training.reinit_appearance for c in compared.values()] == [(3,), (3,), *5 * [()]]
     assert [c.training.mean_displacement_weight for c in compared.values()] == [0.5, 0.5, *5 * [0]]
     assert [c.inference.sigma_app[0][1] for c in compared.values()] == [2, 2, *5 * [1]]
+    assert [c.inference.decorrelation[0][1] for c in compared.values()] == [0.3, 0.3, *5 * [0]]
     assert [c.inference.restart_every for c in compared.values()][2:4] == [0, 20]
     assert [c.inference.preconditioner for c in compared.values()] == [*4 * ["gauss_newton"], *3 * ["none"]]
     critic = cfg.changed(config, training={"adversarial": "minimax"})

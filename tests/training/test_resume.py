@@ -16,11 +16,17 @@ import pytest
 from dgn.__main__ import main
 from dgn.training import checkpoint
 from dgn.training.abp import AlternatingBackPropagation
-from tests.training.tiny import arguments, as_it_was, final_state, resume
+from tests.training import tiny
+from tests.training.tiny import as_it_was, final_state, resume
 
 pytestmark = pytest.mark.slow
 
 EPOCHS = 4
+
+
+def arguments(images: Path, output: Path, epochs: int, *extra: str) -> list:
+    """A `train` command line of a training with decorrelation, which changes at the beginning of an epoch alone."""
+    return tiny.arguments(images, output, epochs, "--set", "inference.decorrelation=[[0, 0.5], [2, 0.3]]", *extra)
 
 
 @pytest.fixture(scope="module")

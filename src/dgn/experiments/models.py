@@ -24,7 +24,7 @@ Recipe = Union[str, Path, Config]  # a YAML file, or the config that it gives
 OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no training image exists
 
 # options of the deformable model by ABP alone, switched off for others
-_PLAIN = {"sigma_app": cfg.NO_FACTOR}
+_PLAIN = {"sigma_app": cfg.NO_FACTOR, "decorrelation": cfg.OFF}
 _VAE = {**_PLAIN, "preconditioner": "none"}
 _OTHER = {"adversarial": "none", "reinit_appearance": (), "mean_displacement_weight": 0.0}
 _ABP: Dict[str, Dict[str, Any]] = {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}}
@@ -132,9 +132,9 @@ def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> C
 
 def final_inference(config: Config) -> Dict[str, Any]:
     """Settings of inference for a run that continues one of `config`: its last sigma, for all groups, and its last
-    smoothness."""
+    smoothness, without decorrelation."""
     return {"sigma": ((0, cfg.last_sigma(config)),), "sigma_app": cfg.NO_FACTOR,
-            "smoothness": ((0, cfg.last_smoothness(config)),)}
+            "decorrelation": cfg.OFF, "smoothness": ((0, cfg.last_smoothness(config)),)}
 
 
 def training_files(config: Config, folder: Optional[Path] = None) -> Optional[Set[Path]]:

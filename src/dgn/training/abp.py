@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
+from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Arrays, Diagnostics
 from dgn.nets.model import Model
@@ -19,18 +20,21 @@ class AlternatingBackPropagation:
     """Steps 3 and 4 of Algorithm 1 and 2 (a Trainer).
 
     generator: the update of the model's weights, on a MeanEnergy; langevin_steps: of each iteration, a multiple of
-    those in the sampler's graph.
+    those in the sampler's graph; decorrelation: of Z^a from Z^g, after these steps.
     """
 
     encoder = None
 
-    def __init__(self, sampler: langevin.Langevin, generator: TrainStep, langevin_steps: int) -> None:
-        self.sampler, self.generator = sampler, generator
+    def __init__(self, sampler: langevin.Langevin, generator: TrainStep, langevin_steps: int,
+                 decorrelation: Optional[Decorrelation] = None) -> None:
+        self.sampler, self.generator, self.decorrelation = sampler, generator, decorrelation
         self.langevin_steps = self.draws = langevin_steps
         self.networks: Dict[str, nn.Cell] = {"weights": self.model}
         self.optimizers: Dict[str, nn.Cell] = {"optimizer": generator.optimizer}
         if sampler.preconditioner is not None:
             self.networks["preconditioner"] = sampler.preconditioner
+        if decorrelation is not None:
+            self.networks["decorrelation"] = decorrelation
 
     @property
     def model(self) -> Model:
@@ -51,6 +55,8 @@ class AlternatingBackPropagation:
         for part in micro_batches(batch, latents, self.generator.micro_batches):
             noise = tuple(n[:self.langevin_steps] for n in part.noise)
             z, record = langevin.run(self.sampler, part.x, part.mask, part.sigma, part.latents, noise)
+            if self.decorrelation is not None:
+                z = (self.decorrelation(*z), z[1])
             parts.append(part._replace(latents=z))
             records.append(record)
         return parts, Diagnostics(*(np.concatenate(values, -1) for values in zip(*records)))

@@ -8,10 +8,11 @@ from typing import NamedTuple, Optional, Tuple
 import numpy as np
 from mindspore import nn
 
-from dgn.config import Config
+from dgn.config import OFF, Config
 from dgn.data.source import Source, same_samples
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
+from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.langevin import make_energy, make_sampler
 from dgn.inference.latents import LatentBank, given_latents, remove_other_shards
 from dgn.nets.build import make_critics, make_encoder, make_model
@@ -52,7 +53,10 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
                                          optimizer(model, encoder)))
     if training.adversarial == "none":
         objective = MeanEnergy(energy, training.mean_displacement_weight)
-        return AlternatingBackPropagation(sampler, step(objective, optimizer(model)), config.inference.steps)
+        decorrelation = (Decorrelation(config.model.z_app, config.model.z_geo)
+                         if config.inference.decorrelation != OFF else None)
+        return AlternatingBackPropagation(sampler, step(objective, optimizer(model)), config.inference.steps,
+                                          decorrelation)
     critics, interval = make_critics(config, model), training.r1_interval
     of_actor, of_critics = optimizer(model), optimizer(*critics)
     return Adversarial(

@@ -15,7 +15,8 @@ from dgn import config as cfg
 from dgn.data.source import Loaded, epoch_order, evenly_spaced, prefetch, shard_key
 from dgn.distributed import ProcessGroup
 from dgn.errors import Interrupted, RunFailed, Unreadable, UserError
-from dgn.inference import langevin, preconditioner
+from dgn.inference import decorrelation, langevin, preconditioner
+from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.latents import moments
 from dgn.inference.preconditioner import Preconditioner
 from dgn.randomness import generator
@@ -159,8 +160,8 @@ def _order(training: cfg.Training, state: TrainingState, epoch: int) -> np.ndarr
 
 
 def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
-    """Reinitialization of the appearance generator, restarts of chains and an update of the preconditioner, where the
-    config has them."""
+    """Reinitialization of the appearance generator, restarts of chains and updates of the preconditioner and the
+    decorrelation, where the config has them."""
     trainer, training, restart_every = state.trainer, config.training, config.inference.restart_every
     if epoch in training.reinit_appearance:
         reinit_appearance(trainer.model, reinitialized(config, epoch), state.bank)
@@ -172,6 +173,8 @@ def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
         now, before = (_sigmas(config.inference, state, e) for e in (epoch, epoch - 1))
         if epoch < preconditioner.EARLY or epoch % preconditioner.EARLY == 0 or now != before:
             _update_preconditioner(target, state, now)
+    if trainer.decorrelation is not None:
+        _update_decorrelation(trainer.decorrelation, state, cfg.at_epoch(config.inference.decorrelation, epoch))
 
 
 def _sigmas(inference: cfg.Inference, state: TrainingState, epoch: int) -> List[float]:
@@ -199,6 +202,14 @@ def _update_preconditioner(target: Preconditioner, state: TrainingState, sigmas:
     sums = preconditioner.curvatures(state.trainer.model, state.bank.read(own))
     sums = [group.all_sum(total.ravel()).reshape(total.shape) / len(chosen) for total in sums]
     target.update(sums, sigmas)
+
+
+def _update_decorrelation(target: Decorrelation, state: TrainingState, share: float) -> None:
+    """From the chains as they are, at evenly spaced samples of all processes."""
+    group, chosen = state.group, evenly_spaced(len(state.source), decorrelation.SAMPLES)
+    own = chosen[chosen % group.size == group.rank]
+    moments = decorrelation.moments(*state.bank.read(own))
+    target.update(group.all_sum(moments.ravel()).reshape(moments.shape), share)
 
 
 def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:

@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import full_mask
 from dgn.inference.langevin import Arrays, Diagnostics, Langevin, Tensors, as_tensors
 from dgn.nets.model import Model
@@ -39,6 +40,7 @@ class Trainer(Protocol):
     networks: Cells by checkpoint file name, "weights" the model; optimizers: likewise, needed only to resume.
     draws: standard normal values that a step needs for each latent dimension.
     encoder: the network that infers latents, if the method has one. sampler: Langevin dynamics on the model.
+    decorrelation: of Z^a from Z^g, if the method has one.
     """
 
     networks: Dict[str, nn.Cell]
@@ -46,6 +48,7 @@ class Trainer(Protocol):
     draws: int
     encoder: Optional[nn.Cell]
     sampler: Langevin
+    decorrelation: Optional[Decorrelation]
 
     @property
     def model(self) -> Model:

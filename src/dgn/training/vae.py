@@ -15,6 +15,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
+from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Arrays
 from dgn.nets.model import Model
@@ -30,6 +31,7 @@ class AutoEncoder:
     """
 
     draws = 1
+    decorrelation: Optional[Decorrelation] = None
 
     def __init__(self, sampler: langevin.Langevin, update: TrainStep) -> None:
         self.sampler, self.update = sampler, update

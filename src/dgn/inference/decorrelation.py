@@ -1,0 +1,56 @@
+"""Decorrelation of Z^a from Z^g over the training samples (beyond the paper).
+
+The prior makes Z^a and Z^g independent, but the chains need not be: what both generators can explain, such as the turn
+of a head, is in both, and the appearances of turned heads are a second mode beside those of frontal ones. After the
+Langevin steps of an iteration
+
+  z^a <- z^a - share (z^g - mean) B,   B the regression of z^a on z^g over all chains,
+
+so the appearance generator is trained on latents from which less of the geometry can be predicted.
+"""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+SAMPLES = 20_000  # chains that B is estimated from, at most; evenly spaced
+RIDGE = 0.01  # added to the variances of Z^g, so that B is finite
+
+
+class Decorrelation(nn.Cell):
+    """(z^a (N, a), z^g (N, g)) -> the new z^a. mean and share * B are parameters; both are 0 until `update`."""
+
+    def __init__(self, appearance: int, geometry: int) -> None:
+        super().__init__()
+        self.mean = Parameter(Tensor(np.zeros((1, geometry), np.float32)), "mean", requires_grad=False)
+        self.weights = Parameter(Tensor(np.zeros((geometry, appearance), np.float32)), "weights", requires_grad=False)
+        self.matmul = ops.MatMul()
+
+    def construct(self, z_app: Tensor, z_geo: Tensor) -> Tensor:
+        return z_app - self.matmul(z_geo - self.mean, self.weights)
+
+    def update(self, moments: np.ndarray, share: float) -> None:
+        """Sets mean and share * B from `moments` of all chains."""
+        mean, weights = regression(moments, self.mean.shape[1])
+        ops.assign(self.mean, Tensor(mean[None].astype(np.float32)))
+        ops.assign(self.weights, Tensor((share * weights).astype(np.float32)))
+
+
+def moments(z_app: np.ndarray, z_geo: np.ndarray) -> np.ndarray:
+    """Sums over samples of the products of (1, z^g) with (1, z^g, z^a), (1 + g, 1 + g + a) float64; those of several
+    sets of samples add up."""
+    one = np.ones((len(z_geo), 1))
+    known = np.concatenate([one, z_geo], 1, dtype=np.float64)
+    return known.T @ np.concatenate([known, z_app], 1)
+
+
+def regression(moments: np.ndarray, geometry: int) -> Tuple[np.ndarray, np.ndarray]:
+    """The mean of z^g (g,), and B (g, a), for which (z^g - mean) B is the part of z^a that z^g predicts."""
+    averages = moments / moments[0, 0]
+    mean = averages[0, 1:]
+    covariance = averages[1:, 1:] - np.outer(averages[1:, 0], mean)
+    of_geometry = covariance[:, :geometry] + RIDGE * np.eye(geometry)
+    return mean[:geometry], np.linalg.solve(of_geometry, covariance[:, geometry:])
