@@ -12,6 +12,7 @@ from dgn import config as cfg
 from dgn.data import labels
 from dgn.data.faces import FaceSource
 from dgn.errors import UserError
+from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.experiments import landmarks
 from dgn.training.regressor import LandmarkRegressor
 from tests.experiments.conftest import COUNT
@@ -82,6 +83,15 @@ def test_every_image_is_tested_once_in_a_cross_validation(run):
     assert (result["tested"], result["folds"]) == (COUNT, 5)
     with pytest.raises(UserError, match=f"{COUNT + 1} folds are more than the {COUNT} images"):
         landmarks.landmarks(run, count=COUNT, folds=COUNT + 1)
+
+
+def test_the_displacement_fields_of_several_chains_are_averaged(run):
+    images = FaceSource(2, run.config.data.size, 7).read(np.arange(2))
+    (decoded, mean), (_, first) = (landmarks.infer(run, images, 4, chains) for chains in (2, 1))
+    second = run.decode(*run.infer(images, 4, DESCENT_STEPS, seed=run.config.training.seed + 1)).displacement
+    np.testing.assert_allclose(mean, (first + second) / 2, atol=1e-5)
+    np.testing.assert_array_equal(decoded.displacement, first)
+    assert np.abs(first - second).max() > 1e-3  # the chains are not the same
 
 
 def test_too_few_images_are_refused(run):

@@ -110,6 +110,8 @@ EXPERIMENTS: Dict[str, Experiment] = {
         CROP,
         option("--faces", dest="count", type=positive, help="images, at most (default: all, or 2500 generated ones)"),
         STEPS,
+        option("--chains", type=positive, default=1,
+               help="of each image, whose displacement fields are averaged (default %(default)s)"),
         option("--epochs", type=positive, default=200, help="of the regressor (default %(default)s)"),
         option("--folds", type=positive, default=1, help="of a cross-validation (default: none)")]),
     "adversarial": Experiment([

@@ -9,14 +9,15 @@ images.
 
 Without --data the faces are generated. --data: a folder with labels of landmarks (labels.csv, or MTFL's index.tsv);
 images that the run was not trained on are the test, or, if there are none or it is unknown, the last fifth. --folds 10
-tests every image once, by regressors of the other folds: for few images. Written to the run folder: section "landmarks"
+tests every image once, by regressors of the other folds: for few images. --chains 4 averages the displacement fields of
+four chains of each image. Written to the run folder: section "landmarks"
 of metrics.json, figures/landmarks.png.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from dgn.evaluation.ratios import number
 from dgn.experiments.models import OTHER_PEOPLE, check_deformable, origin, training_files
 from dgn.figures import experiments as figures
 from dgn.files import expanded
-from dgn.nets.model import rows
+from dgn.nets.model import Decoded, rows
 from dgn.run import Run
 from dgn.training.regressor import LandmarkRegressor
 
@@ -51,14 +52,15 @@ class Faces(NamedTuple):
 
 
 def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, count: Optional[int] = None,
-              steps: Optional[int] = None, epochs: int = 200, folds: int = 1) -> Dict[str, Any]:
+              steps: Optional[int] = None, chains: int = 1, epochs: int = 200, folds: int = 1) -> Dict[str, Any]:
     """Measures the landmark error of regressors on displacement fields and on pixels, and draws Fig. 14.
 
     data: folder of images with labels of landmarks (labels.csv, or MTFL's index.tsv); None: generated faces. Images
     that the run was not trained on are the test; if it was trained on none of them, or if that is unknown, the last
     fifth. crop: of these images (None: the run's); count: images at most (None: all, or GENERATED); steps: Langevin
-    steps (None: evaluation.steps); epochs: of the regressors; folds: from 2 on, every image is tested once, by
-    regressors of the other folds, whether or not the run, which sees no landmarks, was trained on it.
+    steps (None: evaluation.steps); chains: of each image, whose displacement fields are averaged; epochs: of the
+    regressors; folds: from 2 on, every image is tested once, by regressors of the other folds, whether or not the run,
+    which sees no landmarks, was trained on it.
     Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, their origin, and "pictures",
     the paths drawn; all but these are also written to section "landmarks" of the run's metrics.json. Raises UserError
     for another model, or if too few images are left to train or to test on.
@@ -72,24 +74,32 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
         raise UserError(f"{fewest} of {len(images)} images to train a regressor on are too few; at least {FEWEST} are "
                         "needed")
     print(f"inferring {len(images)} images ...", flush=True)
-    decoded = run.decode(*run.infer(images, steps, DESCENT_STEPS))
-    assert decoded.displacement is not None
+    decoded, displacement = infer(run, images, steps, chains)
     print("training the regressors ...", flush=True)
     points = {name: np.zeros_like(truth) for name in ("displacement", "pixels", MEAN_SHAPE)}
     for test in test_sets:
-        for name, features in (("displacement", decoded.displacement), ("pixels", images)):
+        for name, features in (("displacement", displacement), ("pixels", images)):
             regressor = LandmarkRegressor(run.config.training.seed, epochs).fit(features[~test], truth[~test])
             points[name][test] = regressor.predict(features[test])
         points[MEAN_SHAPE][test] = truth[~test].mean(0)
     test = np.flatnonzero(np.any(test_sets, 0))
     predicted = {name: values[test] for name, values in points.items()}
     result = {**landmark_errors(predicted, truth[test]), "images": len(images), "tested": len(test), "folds": folds,
-              "data": data or "generated faces", **origin()}
+              "chains": chains, "data": data or "generated faces", **origin()}
     run.folder.add_results(landmarks=result)
     shown = test[:SHOWN]
     return {**result, "pictures": [figures.landmarks(
         run.folder.figures / "landmarks.png", images[shown], rows(decoded, shown), truth[shown],
         predicted["displacement"][:SHOWN])]}
+
+
+def infer(run: Run, images: np.ndarray, steps: Optional[int], chains: int) -> Tuple[Decoded, np.ndarray]:
+    """What the first of `chains` chains of each image decodes to, and the mean of their displacement fields
+    (n, 2, H, W): single chains differ by their noise, and some end in other modes."""
+    decoded = [run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=run.config.training.seed + chain))
+               for chain in range(chains)]
+    fields: List[Any] = [each.displacement for each in decoded]
+    return decoded[0], np.mean(fields, 0, dtype=np.float32)
 
 
 def summary(result: Dict[str, Any]) -> str:
