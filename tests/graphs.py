@@ -42,11 +42,11 @@ TINY = ("data.size=16", "model.width=8", "model.z_app=4", "model.z_geo=3", "infe
         "model.warp=grid_sample", "model.deconv=stock", "model.recurrence=stock")
 TRAINED = {
     "paper": (),
-    "options": ("model.smooth_appearance=true", "model.control_grid=8", "inference.smoothness=0.1", "model.scaling=he",
-                "model.refine=true", "training.adversarial=minimax", "training.micro_batches=2",
+    "options": ("model.smooth_appearance=true", "model.control_grid=8", "model.scaling=he", "model.refine=true",
+                "inference.smoothness=[[0,0.1],[5,0.2]]", "training.adversarial=minimax", "training.micro_batches=2",
                 "inference.order=simultaneous", "inference.preconditioner=gauss_newton",
                 "inference.sigma_app=[[0,4],[5,1]]", "evaluation.momentum=0.5", "evaluation.step_factor=0.5"),
-    "decorrelated": ("inference.decorrelation=0.5", "inference.smoothness=[[0,0.1],[5,0.2]]"),
+    "decorrelated": ("inference.decorrelation=0.5",),
     "labels, VAE": ("model.appearance=label", "training.method=vae", "data.grey=true"),
     "monotone, autoencoder": ("model.field=monotone", "model.control_grid=8", "training.method=autoencoder"),
     "plain": ("model.kind=plain",),

@@ -116,7 +116,7 @@ class Inference:
     # beyond the paper: weight of a Gaussian prior on the displacement's differences
     smoothness: Schedule = setting(OFF, zero=True)
     # beyond the paper: share of what Z^g predicts of Z^a that is removed from it, see dgn.inference.decorrelation
-    decorrelation: Schedule = setting(OFF, zero=True)
+    decorrelation: Schedule = setting(OFF, fixed=True, zero=True)
 
 
 @dataclass(frozen=True)
@@ -361,5 +361,5 @@ def _check_ranges(section: str, values: Any) -> None:
                                   and (rule["above"] is None or value > rule["above"])):
             low = f"above {rule['above']}" if rule["above"] is not None else f"at least {rule['low']}"
             raise UserError(f"{key} is {value}; it must be {low} and at most {rule['high']}")
-        if f.type == "Schedule" and not all(0 < v < float("inf") or (v == 0 and "zero" in rule) for _, v in value):
-            raise UserError(f"{key} is {value}; every value must be {'at least' if 'zero' in rule else 'above'} 0")
+        if f.type == "Schedule" and not all(0 < v < float("inf") or (v == 0 and rule.get("zero")) for _, v in value):
+            raise UserError(f"{key} is {value}; every value must be {'at least' if rule.get('zero') else 'above'} 0")

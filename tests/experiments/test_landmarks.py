@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -92,6 +93,8 @@ def test_the_displacement_fields_of_several_chains_are_averaged(run):
     np.testing.assert_allclose(mean, (first + second) / 2, atol=1e-5)
     np.testing.assert_array_equal(decoded.displacement, first)
     assert np.abs(first - second).max() > 1e-3  # the chains are not the same
+    with pytest.raises(UserError, match="trained with an encoder and has no chains"):
+        landmarks.infer(dataclasses.replace(run, encoder=run.model), images, 4, 2)
 
 
 def test_too_few_images_are_refused(run):

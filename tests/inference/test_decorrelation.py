@@ -25,7 +25,14 @@ def test_the_regression_is_that_of_least_squares_from_the_moments_of_two_process
     ridge = np.sqrt(RIDGE * len(z_geo)) * np.eye(3)  # as further samples
     expected = np.linalg.lstsq(np.concatenate([z_geo - mean, ridge]),
                                np.concatenate([z_app - z_app.mean(0), np.zeros((3, 4))]), rcond=None)[0]
-    np.testing.assert_allclose(weights, expected)
+    np.testing.assert_allclose(weights, (1 - 3 / 400) * expected)
+
+
+def test_of_independent_latents_little_is_removed(rng):
+    """64 numbers explain most of the variance of others by chance if there are 100 samples."""
+    z_app, z_geo = rng.standard_normal((100, 16)), rng.standard_normal((100, 64))
+    mean, weights = regression(moments(z_app, z_geo), 64)
+    assert (z_app - (z_geo - mean) @ weights).std() > 0.75 * z_app.std()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
@@ -40,5 +47,5 @@ def test_a_share_of_the_covariance_is_removed(latents, share):
     def covariance(values):
         return (z_geo - z_geo.mean(0)).T @ (values - values.mean(0)) / len(values)
 
-    np.testing.assert_allclose(covariance(new), (1 - share) * covariance(z_app), atol=0.02)  # the ridge leaves 1 %
+    np.testing.assert_allclose(covariance(new), (1 - share) * covariance(z_app), atol=0.05)  # ridge and shrinkage leave 2 %
     np.testing.assert_allclose(new.mean(0), z_app.mean(0), rtol=1e-3)

@@ -10,11 +10,13 @@ import pytest
 
 from dgn.__main__ import main
 from dgn.checks.linear import LinearModel
+from dgn.inference.decorrelation import Decorrelation, moments
 from dgn.inference.energy import Energy, full_mask, roughness
-from dgn.inference.langevin import as_tensors
-from dgn.training.abp import MeanEnergy
+from dgn.inference.langevin import Langevin, as_tensors, sample
+from dgn.training.abp import AlternatingBackPropagation, MeanEnergy
 from dgn.training.optim import TrainStep, adam
 from dgn.training.progress import clock
+from dgn.training.trainer import Batch
 from tests.training.tiny import arguments, write_images
 
 
@@ -56,6 +58,27 @@ def test_the_weight_update_follows_eq_9(rng):
     for branch, before, z in zip(model.branches, (a, b), (z_app, z_geo)):
         gradient = -z.T @ residual / len(x)
         np.testing.assert_allclose(branch.weights.asnumpy(), before - 0.01 * np.sign(gradient), atol=1e-4)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_decorrelation_follows_the_langevin_steps_and_precedes_the_update(rng, parts):
+    a, b, batch_size = rng.standard_normal((2, 5)), rng.standard_normal((3, 5)), 8
+    model, decorrelation = LinearModel(a, b), Decorrelation(2, 3)
+    noise = tuple(rng.standard_normal((2, batch_size, d)).astype(np.float32) for d in (2, 3))
+    x, *latents = (rng.standard_normal((batch_size, d)).astype(np.float32) for d in (5, 2, 3))
+    sampler = Langevin(Energy(model), 0.2, 2)
+    (z_app, z_geo), _ = sample(sampler, x, None, 0.7, tuple(latents), noise)
+    decorrelation.update(moments(rng.standard_normal((50, 2)), rng.standard_normal((50, 3)) + 1), 0.5)
+    expected = z_app - (z_geo - decorrelation.mean.asnumpy()) @ decorrelation.weights.asnumpy()
+    assert np.abs(expected - z_app).max() > 0.01
+    errors = np.square(x - expected @ a - z_geo @ b).sum(1)
+
+    step = TrainStep(MeanEnergy(Energy(model)), adam(model.trainable_params()), None, parts)
+    trainer = AlternatingBackPropagation(sampler, step, 2, decorrelation)
+    new, metrics = trainer.step(Batch(x, None, noise, 0.7, 0.01, 0), tuple(latents))
+    np.testing.assert_allclose(new[0], expected, atol=1e-5)
+    np.testing.assert_allclose(new[1], z_geo, atol=1e-5)
+    np.testing.assert_allclose(metrics.squared_errors, errors, rtol=1e-4)
 
 
 def test_roughness_is_the_sum_of_squared_differences():

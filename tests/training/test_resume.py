@@ -25,7 +25,7 @@ EPOCHS = 4
 
 
 def arguments(images: Path, output: Path, epochs: int, *extra: str) -> list:
-    """A `train` command line of a training with decorrelation, which changes at the beginning of an epoch alone."""
+    """A `train` command line with decorrelation, whose matrix is renewed before each epoch and saved amid one."""
     return tiny.arguments(images, output, epochs, "--set", "inference.decorrelation=[[0, 0.5], [2, 0.3]]", *extra)
 
 
@@ -41,7 +41,7 @@ def assert_same(output: Path, other: Path) -> None:
     found, expected = final_state(output), final_state(other)
     assert found["name"] == expected["name"]
     assert found["records"] == expected["records"]
-    assert {"weights.ckpt", "optimizer.ckpt", "z_app.npy", "z_geo.npy"} <= set(expected)
+    assert {"weights.ckpt", "optimizer.ckpt", "decorrelation.ckpt", "z_app.npy", "z_geo.npy"} <= set(expected)
     for name in expected:
         assert found[name] == expected[name], f"{name} differs"
 

@@ -9,9 +9,8 @@ images.
 
 Without --data the faces are generated. --data: a folder with labels of landmarks (labels.csv, or MTFL's index.tsv);
 images that the run was not trained on are the test, or, if there are none or it is unknown, the last fifth. --folds 10
-tests every image once, by regressors of the other folds: for few images. --chains 4 averages the displacement fields of
-four chains of each image. Written to the run folder: section "landmarks"
-of metrics.json, figures/landmarks.png.
+tests every image once, by regressors of the other folds: for few images. --chains 4 averages the displacement fields
+of four chains of each image. Written to the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
 """
 
 from __future__ import annotations
@@ -94,12 +93,17 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
 
 
 def infer(run: Run, images: np.ndarray, steps: Optional[int], chains: int) -> Tuple[Decoded, np.ndarray]:
-    """What the first of `chains` chains of each image decodes to, and the mean of their displacement fields
-    (n, 2, H, W): single chains differ by their noise, and some end in other modes."""
-    decoded = [run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=run.config.training.seed + chain))
-               for chain in range(chains)]
-    fields: List[Any] = [each.displacement for each in decoded]
-    return decoded[0], np.mean(fields, 0, dtype=np.float32)
+    """The decoded latents of one chain of each image, and the mean displacement (n, 2, H, W) of `chains` chains: single
+    chains differ by their noise, and some end in other modes. Raises UserError for several chains of a model that has
+    an encoder in their place."""
+    if chains > 1 and run.encoder is not None:
+        raise UserError(f"--chains is {chains}, but {run.folder.path} was trained with an encoder and has no chains")
+    seeds = [run.config.training.seed + chain for chain in range(chains)]
+    first: Decoded = run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=seeds[0]))
+    total: Any = first.displacement
+    for seed in seeds[1:]:
+        total = total + run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=seed)).displacement
+    return first, total / chains
 
 
 def summary(result: Dict[str, Any]) -> str:

@@ -1,12 +1,14 @@
 """Decorrelation of Z^a from Z^g over the training samples (beyond the paper).
 
 The prior makes Z^a and Z^g independent, but the chains need not be: what both generators can explain, such as the turn
-of a head, is in both, and the appearances of turned heads are a second mode beside those of frontal ones. After the
-Langevin steps of an iteration
+of a head, is in both. After the Langevin steps of an iteration
 
-  z^a <- z^a - share (z^g - mean) B,   B the regression of z^a on z^g over all chains,
+  z^a <- z^a - share (z^g - mean) B
 
-so the appearance generator is trained on latents from which less of the geometry can be predicted.
+where B is the linear regression of z^a on z^g over the training samples' chains, estimated before each epoch, and
+`share` is a setting from 0 to 1 (inference.decorrelation). So the appearance generator is trained on latents from which
+less of the geometry can be predicted. The chains do then not sample the posterior of one model exactly. Unseen images
+are inferred without this step.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ class Decorrelation(nn.Cell):
     def construct(self, z_app: Tensor, z_geo: Tensor) -> Tensor:
         return z_app - self.matmul(z_geo - self.mean, self.weights)
 
-    def update(self, moments: np.ndarray, share: float) -> None:
+    def update(self, sums: np.ndarray, share: float) -> None:
         """Sets mean and share * B from `moments` of all chains."""
-        mean, weights = regression(moments, self.mean.shape[1])
+        mean, weights = regression(sums, self.mean.shape[1])
         ops.assign(self.mean, Tensor(mean[None].astype(np.float32)))
         ops.assign(self.weights, Tensor((share * weights).astype(np.float32)))
 
@@ -47,10 +49,15 @@ def moments(z_app: np.ndarray, z_geo: np.ndarray) -> np.ndarray:
     return known.T @ np.concatenate([known, z_app], 1)
 
 
-def regression(moments: np.ndarray, geometry: int) -> Tuple[np.ndarray, np.ndarray]:
-    """The mean of z^g (g,), and B (g, a), for which (z^g - mean) B is the part of z^a that z^g predicts."""
-    averages = moments / moments[0, 0]
+def regression(sums: np.ndarray, geometry: int) -> Tuple[np.ndarray, np.ndarray]:
+    """From `moments`: the mean of z^g (g,), and B (g, a), for which (z^g - mean) B is what z^g predicts of z^a.
+
+    B is shrunk by the share 1 - g / n of n samples, as g numbers predict a share g / n of others by chance.
+    """
+    count = sums[0, 0]
+    averages = sums / count
     mean = averages[0, 1:]
     covariance = averages[1:, 1:] - np.outer(averages[1:, 0], mean)
     of_geometry = covariance[:, :geometry] + RIDGE * np.eye(geometry)
-    return mean[:geometry], np.linalg.solve(of_geometry, covariance[:, geometry:])
+    shrinkage = max(0.0, 1 - geometry / count)
+    return mean[:geometry], shrinkage * np.linalg.solve(of_geometry, covariance[:, geometry:])

@@ -53,7 +53,7 @@ class Energy(nn.Cell):
         self.sampled = tuple(g for g, group in enumerate(model.groups) if group.sampled)
 
     def set_smoothness(self, weight: float) -> None:
-        """Changes the weight of the smoothness prior."""
+        """Changes the weight of the smoothness prior. Raises ValueError if the energy was built with a constant one."""
         if isinstance(self.smoothness, Parameter):
             ops.assign(self.smoothness, Tensor(weight, ms.float32))
         elif weight != self.smoothness:

@@ -99,6 +99,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
                 raise Interrupted(saved)
             if after_epoch:
                 state.bank.flush()
+                _set_smoothness(state, cfg.last_smoothness(config))  # a Run has the last one, as it has the last sigma
                 group.barrier()
                 if group.is_first:
                     after_epoch(done)
@@ -187,11 +188,17 @@ def _sigmas(inference: cfg.Inference, state: TrainingState, epoch: int) -> List[
 def _apply_schedules(inference: cfg.Inference, state: TrainingState, epoch: int) -> None:
     """Applies inference.sigma_app and inference.smoothness."""
     sampler = state.trainer.sampler
-    if sampler.energy.smooth:
-        sampler.energy.set_smoothness(cfg.at_epoch(inference.smoothness, epoch))
+    _set_smoothness(state, cfg.at_epoch(inference.smoothness, epoch))
     if sampler.sigma_factors is not None:
         g = state.trainer.model.branch_names.index("appearance")
         sampler.set_sigma_factor(g, cfg.at_epoch(inference.sigma_app, epoch))
+
+
+def _set_smoothness(state: TrainingState, weight: float) -> None:
+    """Sets the weight of the smoothness prior, if the energy has that prior."""
+    energy = state.trainer.sampler.energy
+    if energy.smooth:
+        energy.set_smoothness(weight)
 
 
 def _update_preconditioner(target: Preconditioner, state: TrainingState, sigmas: Sequence[float]) -> None:
@@ -208,8 +215,8 @@ def _update_decorrelation(target: Decorrelation, state: TrainingState, share: fl
     """From the chains as they are, at evenly spaced samples of all processes."""
     group, chosen = state.group, evenly_spaced(len(state.source), decorrelation.SAMPLES)
     own = chosen[chosen % group.size == group.rank]
-    moments = decorrelation.moments(*state.bank.read(own))
-    target.update(group.all_sum(moments.ravel()).reshape(moments.shape), share)
+    sums = decorrelation.moments(*state.bank.read(own))
+    target.update(group.all_sum(sums.ravel()).reshape(sums.shape), share)
 
 
 def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:

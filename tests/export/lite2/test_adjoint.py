@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 TINY = ["data.size=16", "model.z_app=4", "model.z_geo=3", "model.width=8", "model.alpha=1"]
 MODELS = {
     "all additions": ["model.smooth_appearance=true", "model.control_grid=8", "model.refine=true",
-                      "inference.smoothness=0.3"],
+                      "inference.smoothness=[[0, 0.1], [5, 0.3]]"],
     "monotone": ["model.field=monotone", "model.control_grid=8", "inference.smoothness=0.3"],
     "table5, scaled, labels": ["model.network=table5", "model.scaling=he", "model.appearance=label"],
     "plain": ["model.kind=plain"],
