@@ -47,5 +47,6 @@ def test_a_share_of_the_covariance_is_removed(latents, share):
     def covariance(values):
         return (z_geo - z_geo.mean(0)).T @ (values - values.mean(0)) / len(values)
 
-    np.testing.assert_allclose(covariance(new), (1 - share) * covariance(z_app), atol=0.05)  # ridge and shrinkage leave 2 %
+    left = (1 - share) * covariance(z_app)  # and 2 %, by the ridge and the shrinkage
+    np.testing.assert_allclose(covariance(new), left, atol=0.05)
     np.testing.assert_allclose(new.mean(0), z_app.mean(0), rtol=1e-3)
