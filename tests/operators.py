@@ -26,8 +26,8 @@ STRUCTURE = {"Depend": "order", "Load": "a parameter's value", "UpdateState": "o
              "LessScalar": "arithmetic on a shape, done when the graph is compiled"}
 INTERFACES = {"aclnn": "aclnn", "acl": "ACL (older)", "hccl": "HCCL", "kernel": "kernel", "expanded": "expanded"}
 USES = {"decoder": "decoder", "sampler": "sampler", "update": "training", "accumulation": "training",
-        "critic's": "critic", "regressor's": "evaluation", "recogniser's": "evaluation", "encoder's": "training",
-        "exported": "export"}  # first word of a graph's name -> its column in the table
+        "decorrelation": "training", "critic's": "critic", "regressor's": "evaluation", "recogniser's": "evaluation",
+        "encoder's": "training", "exported": "export"}  # first word of a graph's name -> its column in the table
 
 Graphs = Dict[str, FrozenSet[str]]  # operators by graph, named "model: graph"
 
