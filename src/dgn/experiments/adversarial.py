@@ -106,8 +106,9 @@ def without_critic(config: Config) -> Config:
 def continued(config: Config, start: Path, epochs: int, learning_rate: float) -> Config:
     """The config of a run that is initialized from the run `start`.
 
-    Sigma is the last of `config`, for all groups. Its chains start at the prior's mean, from where they converge within
-    a few epochs. Adam's beta1 is lower, as past gradients came from a critic that has changed since.
+    Its settings of inference are those of models.final_inference, and its chains start at the prior's mean, from where
+    they converge within a few epochs. Adam's beta1 is lower, as past gradients came from a critic that has changed
+    since.
     """
     schedule = ((0, learning_rate), (max(int(0.8 * epochs), 1), 0.3 * learning_rate))
     return recipe.absolute_paths(cfg.changed(

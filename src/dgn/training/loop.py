@@ -203,20 +203,25 @@ def _set_smoothness(state: TrainingState, weight: float) -> None:
 
 def _update_preconditioner(target: Preconditioner, state: TrainingState, sigmas: Sequence[float]) -> None:
     """From the weights and chains as they are, at evenly spaced samples of all processes."""
-    count, group = len(state.source), state.group
-    chosen = evenly_spaced(count, preconditioner.SAMPLES)
-    own = chosen[chosen % group.size == group.rank]
-    sums = preconditioner.curvatures(state.trainer.model, state.bank.read(own))
-    sums = [group.all_sum(total.ravel()).reshape(total.shape) / len(chosen) for total in sums]
-    target.update(sums, sigmas)
+    chosen = evenly_spaced(len(state.source), preconditioner.SAMPLES)
+    sums = preconditioner.curvatures(state.trainer.model, _own_latents(state, chosen))
+    target.update([_all_sum(state.group, total) / len(chosen) for total in sums], sigmas)
 
 
 def _update_decorrelation(target: Decorrelation, state: TrainingState, share: float) -> None:
     """From the chains as they are, at evenly spaced samples of all processes."""
-    group, chosen = state.group, evenly_spaced(len(state.source), decorrelation.SAMPLES)
-    own = chosen[chosen % group.size == group.rank]
-    sums = decorrelation.moments(*state.bank.read(own))
-    target.update(group.all_sum(sums.ravel()).reshape(sums.shape), share)
+    chosen = evenly_spaced(len(state.source), decorrelation.SAMPLES)
+    target.update(_all_sum(state.group, decorrelation.moments(*_own_latents(state, chosen))), share)
+
+
+def _own_latents(state: TrainingState, indices: np.ndarray) -> Tuple[np.ndarray, ...]:
+    """The latents of those samples whose chains this process has."""
+    return state.bank.read(indices[indices % state.group.size == state.group.rank])
+
+
+def _all_sum(group: ProcessGroup, array: np.ndarray) -> np.ndarray:
+    """The sum of the arrays of all processes."""
+    return group.all_sum(array.ravel()).reshape(array.shape)
 
 
 def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:
