@@ -120,6 +120,13 @@ def test_stale_variables_of_a_distributed_run_are_named_and_unset(project, recor
     assert not set(STALE) & set(seen) and seen["DEVICE_ID"] == "2"
 
 
+def test_the_allocator_is_tuned_unless_its_settings_are_given(project, recorder, tmp_path):
+    for given in (None, "glibc.malloc.check=0"):
+        run(project, "run_train.sh", "CPU", cwd=tmp_path, DGN_PYTHON=str(recorder), GLIBC_TUNABLES=given)
+        used = calls(recorder)[-1]["env"]["GLIBC_TUNABLES"]
+        assert used == given if given else "glibc.malloc.tcache_count=" in used
+
+
 def test_arguments_of_msrun(project, recorder, tmp_path):
     done = run(project, "run_distribute_train.sh", "Ascend", 4, "a b.yaml", "my photos", "o, (1)", cwd=tmp_path,
                DGN_PYTHON=str(recorder), DGN_OPTIONS=QUOTED, MASTER_PORT="5000", HCCL_CONNECT_TIMEOUT=None,
