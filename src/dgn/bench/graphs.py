@@ -11,7 +11,7 @@ from mindspore import Tensor, nn
 from mindspore.common.api import _cell_graph_executor
 from mindspore.train import mind_ir_pb2
 
-from dgn.bench.calls import batch_inputs, chosen_frames, random_images
+from dgn.bench.calls import RATE, batch_inputs, chosen_frames, random_images
 from dgn.config import Config
 from dgn.inference.langevin import as_tensors, draw_noise
 from dgn.nets.build import make_model
@@ -62,7 +62,7 @@ def training_graphs(config: Config, batch: int) -> Iterator[Tuple[str, Graph]]:
 
 def _step_graphs(name: str, step: TrainStep, inputs: Tuple[Tensor, ...]) -> Iterator[Tuple[str, Graph]]:
     """One graph, or with micro-batches those of accumulation and update."""
-    number = ms.Tensor(1.0, ms.float32)
+    number = ms.Tensor(RATE, ms.float32)  # the learning rate; of an accumulation, the weight
     if step.micro_batches == 1:
         yield name, (step.whole, (number, *inputs))
     else:

@@ -1,30 +1,30 @@
-"""A trace of the sampler and of the training step by MindSpore's profiler."""
+"""A trace of the graphs of a training by MindSpore's profiler."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable, Mapping, Sequence
 
 import mindspore as ms
-import numpy as np
 from mindspore.profiler import ProfilerActivity
 
 from dgn import device
-from dgn.bench import calls as parts
-from dgn.config import Config
-from dgn.nets.build import make_model
+from dgn.bench.calls import waiting
+from dgn.bench.graphs import Graph
 
 ACTIVITIES = {"Ascend": [ProfilerActivity.CPU, ProfilerActivity.NPU],
               "GPU": [ProfilerActivity.CPU, ProfilerActivity.GPU], "CPU": [ProfilerActivity.CPU]}
 
 
-def profile(config: Config, batch: int, steps: int, folder: Path, rounds: int = 3) -> Path:
-    """Traces `rounds` calls of the sampler (`steps` Langevin steps) and of the training step, after one each that
-    compiles them. Returns the folder in `folder` that the profiler made; trace_view.json in it opens in MindStudio
-    Insight, chrome://tracing or Perfetto."""
-    model = make_model(config)
-    x = parts.random_images(config, model, batch, np.random.default_rng(0))
-    return trace([parts.sampler(model, config, x, steps), parts.training_step(model, config, x)], folder, rounds)
+def profile(graphs: Mapping[str, Graph], folder: Path, rounds: int = 3) -> Path:
+    """Traces `rounds` calls of every graph of a training but the decoder's, after one each that compiles it if it is
+    not compiled. Returns the folder in `folder` that the profiler made; trace_view.json in it opens in MindStudio
+    Insight, chrome://tracing or Perfetto.
+
+    graphs: of dgn.bench.graphs.training_graphs.
+    """
+    return trace([waiting(cell, *inputs) for name, (cell, inputs) in graphs.items() if name != "decoder"], folder,
+                 rounds)
 
 
 def trace(calls: Sequence[Callable[[], object]], folder: Path, rounds: int = 3) -> Path:

@@ -42,10 +42,10 @@ def run(setup: Setup, folder: Path, say: Callable[[str], None]) -> Results:
         for check in guarded(name, checks(setup)):
             results.checks[name].append(check)
             say(line(check))
+    made = dict(graphs.training_graphs(setup.config, setup.batch))
     measures: Dict[str, Callable[[], Any]] = {
-        "graphs": lambda: {name: graphs.compiled_size(*graph)._asdict()
-                           for name, graph in graphs.training_graphs(setup.config, setup.batch)},
-        "trace": lambda: profile(setup.config, setup.batch, 1 if setup.quick else 5, folder).name}
+        "graphs": lambda: {name: graphs.compiled_size(*graph)._asdict() for name, graph in made.items()},
+        "trace": lambda: profile(made, folder).name}
     if not setup.quick:
         measures["times"] = lambda: parts.report(parts.measure(setup.config, parts.Setup(setup.batch, 5, 5)))
     for what, measure in measures.items():

@@ -95,9 +95,11 @@ def run(args: argparse.Namespace) -> int:
 def parts(args: argparse.Namespace, config: Config) -> int:
     device.start(args.device, config.numerics)
     if args.profile:
+        from dgn.bench.graphs import training_graphs
         from dgn.bench.profile import profile
 
-        folder = profile(config, args.batch, args.steps, Path(args.profile))
+        config = changed(config, inference={"steps": args.steps, "steps_per_graph": 0})
+        folder = profile(dict(training_graphs(config, args.batch)), Path(args.profile))
         print(f"trace of the sampler and the training step: {folder}")
         return 0
     from dgn.bench.parts import Setup, measure, report
