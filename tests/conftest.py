@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dgn import device as devices
+from tests import sources
 from tests.training.tiny import write_images
 
 LONGEST = ("test_scripts.py", "test_platforms.py", "test_distributed.py", "test_quality.py", "test_program.py",
@@ -17,6 +18,7 @@ LONGEST = ("test_scripts.py", "test_platforms.py", "test_distributed.py", "test_
 
 def pytest_configure(config) -> None:
     config.option.loadscopereorder = False  # xdist would start the files with the fewest tests last
+    sources.remember()
 
 
 def pytest_collection_modifyitems(items) -> None:

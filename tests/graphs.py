@@ -36,6 +36,7 @@ from dgn.training import recogniser, regressor
 from dgn.training.build import make_trainer
 from dgn.training.optim import GradientStep, adam
 from dgn.training.start import EncoderLoss
+from tests import sources
 
 SAMPLES = 2
 TINY = ("data.size=16", "model.width=8", "model.z_app=4", "model.z_geo=3", "inference.steps=1",
@@ -184,6 +185,7 @@ def operators(folder: Path) -> Iterator[Tuple[str, Set[str]]]:
 
 if __name__ == "__main__":
     device.start("CPU")
+    sources.remember()
     gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
     for graph_name, names in operators(Path(sys.argv[1])):
         print(json.dumps({"graph": graph_name, "operators": sorted(names)}), flush=True)

@@ -17,7 +17,7 @@ from dgn.evaluation.evaluate import evaluate, summary
 from dgn.nets.model import Decoded
 from dgn.run_folder import RunFolder
 
-TRAINING, HELD_OUT, UNSEEN, SIZE = 40, 30, 25, 16
+TRAINING, HELD_OUT, UNSEEN, SIZE = 24, 20, 18, 16
 
 
 class TrueModel:
@@ -116,7 +116,7 @@ def test_other_images_are_measured_without_known_factors_and_not_written(run, re
 
 def test_summary_gives_every_measure_and_a_dash_for_an_undefined_one(result):
     text = summary(result)
-    for part in ("40 training images MSRE 0.0, PSNR 120.0 dB", "displaced by 0.00 pixels",
+    for part in (f"{TRAINING} training images MSRE 0.0, PSNR 120.0 dB", "displaced by 0.00 pixels",
                  "0.0% of the pixels sampled outside",
                  f"{result['registration']['endpoint_ratio']:.2f} times that of no displacement",
                  f"  yaw              {result['exchange']['yaw']['geometry_donor']:+.2f} / "):

@@ -57,23 +57,14 @@ print("weights", hashlib.sha256(weights).hexdigest(), flush=True)
 
 
 def command(count: int, logs: Path, line: list, program: Path = ROOT / "src" / "dgn" / "__main__.py") -> list:
-    return [
-        str(MSRUN),
-        f"--worker_num={count}",
-        f"--local_worker_num={count}",
-        "--master_addr=127.0.0.1",
-        f"--master_port={port()}",
-        "--join=True",
-        f"--log_dir={logs}",
-        str(program),
-        *line,
-    ]
+    """msrun with a program in `count` processes."""
+    return [str(MSRUN), f"--worker_num={count}", f"--local_worker_num={count}", "--master_addr=127.0.0.1",
+            f"--master_port={port()}", "--join=True", f"--log_dir={logs}", str(program), *line]
 
 
 def environment() -> dict:
-    path = (
-        f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # msrun runs the program called python there
-    )
+    """The variables of such a process; msrun runs the program called python that PATH has first."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "GLOG_v": "3", "DGN_THREADS": "1"}
 
 
@@ -85,14 +76,8 @@ def launch(count: int, folder: Path, line: list) -> None:
         return
     (folder / "witness.py").write_text(WITNESS)
     logs = folder / f"logs{count}"
-    process = subprocess.run(
-        command(count, logs, line, folder / "witness.py"),
-        env=environment(),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
+    process = subprocess.run(command(count, logs, line, folder / "witness.py"), env=environment(), cwd=folder,
+                             capture_output=True, text=True, timeout=150)
     outputs = [file.read_text() for file in sorted(logs.glob("worker_*.log"))]
     message = process.stdout[-2000:] + process.stderr[-2000:] + "".join(log[-2000:] for log in outputs)
     assert process.returncode == 0, message
@@ -112,10 +97,8 @@ def state(output: Path):
 
 def assert_alike(run: Path, expected: Path) -> None:
     """Two runs end with the same weights, chains and metrics, to rounding."""
-    (name, weights, chains, records), (other, wanted_weights, wanted_chains, wanted_records) = (
-        state(run),
-        state(expected),
-    )
+    name, weights, chains, records = state(run)
+    other, wanted_weights, wanted_chains, wanted_records = state(expected)
     assert name == other and len(records) == len(wanted_records)
     for key in wanted_weights:
         np.testing.assert_allclose(weights[key], wanted_weights[key], atol=2e-4, err_msg=key)

@@ -22,106 +22,63 @@ from dgn.errors import UserError
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from tests.training.processes import OPTIONS, assert_alike, command, environment, launch, state
-from tests.training.tiny import SETTINGS, arguments
+from tests.training.tiny import SETTINGS, arguments, resume
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def pair(images, tmp_path_factory):
-    """The same by two processes."""
-    folder = tmp_path_factory.mktemp("two")
-    launch(2, folder, arguments(images, folder / "run", 10, *OPTIONS))
-    return folder / "run"
-
-
-def test_two_processes_train_as_one_with_the_whole_batch(alone, pair):
-    assert_alike(pair, alone)
-    for folder in (pair / "latents", pair / "checkpoints" / "epoch_00010"):  # each process has its own file
-        assert sorted(f.name for f in folder.glob("z_app*")) == ["z_app-00000-of-00002.npy", "z_app-00001-of-00002.npy"]
+# R1 of more weight: its gradient, which jumps where an activation does, parts the two
+CRITIC = {"training.adversarial": "nonsaturating", "training.critic_width": 2, "training.r1_interval": 2,
+          "training.r1_weight": 1e-6}
 
 
 def test_two_processes_train_a_critic_as_one_does(images, tmp_path):
-    critic = [
-        "--set",
-        "training.adversarial=nonsaturating",
-        "--set",
-        "training.critic_width=2",
-        "--set",
-        "training.r1_interval=2",
-        "--set",
-        "training.r1_weight=1e-6",
-    ]  # of more weight its gradient, which jumps where an activation does, parts the two
-    for count in (1, 2):
-        launch(count, tmp_path, arguments(images, tmp_path / f"run{count}", 3, *OPTIONS, *critic))
-    assert_alike(tmp_path / "run2", tmp_path / "run1")
-    for file, least in (
-        ("critic", 2e-4),
-        ("critic_optimizer", 2e-6),
-    ):  # Adam's moments would show a sum in place of a mean
-        wanted, found = (
-            ms.load_checkpoint(str(tmp_path / f"run{count}" / "checkpoints" / "epoch_00003" / f"{file}.ckpt"))
-            for count in (1, 2)
-        )
+    critic = [word for key, value in CRITIC.items() for word in ("--set", f"{key}={value}")]
+    one, two = tmp_path / "run1", tmp_path / "run2"
+    for count, run in ((1, one), (2, two)):
+        launch(count, tmp_path, arguments(images, run, 3, *OPTIONS, *critic))
+    assert_alike(two, one)
+    last = Path("checkpoints") / "epoch_00003"
+    for folder in (two / "latents", two / last):  # each process has its own file
+        assert sorted(f.name for f in folder.glob("z_app*")) == ["z_app-00000-of-00002.npy", "z_app-00001-of-00002.npy"]
+    # Adam's moments would show a sum in place of a mean
+    for file, least in (("critic", 2e-4), ("critic_optimizer", 2e-6)):
+        wanted, found = (ms.load_checkpoint(str(run / last / f"{file}.ckpt")) for run in (one, two))
         for name in wanted:
-            np.testing.assert_allclose(
-                found[name].asnumpy(), wanted[name].asnumpy(), rtol=1e-2, atol=least, err_msg=name
-            )
-    for a, b in zip(*(state(tmp_path / f"run{count}")[3] for count in (2, 1))):
+            np.testing.assert_allclose(found[name].asnumpy(), wanted[name].asnumpy(), rtol=1e-2, atol=least,
+                                       err_msg=name)
+    for a, b in zip(state(two)[3], state(one)[3]):
         for key in ("critic", "score_real", "score_made", "r1", "actor"):
             assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-5), key
 
 
+def workers(of: subprocess.Popen, run: Path) -> list:
+    """The processes that train a run, without msrun's."""
+    found = subprocess.run(["pgrep", "-f", str(run)], capture_output=True, text=True).stdout.split()
+    lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found if int(pid) != of.pid}
+    return [pid for pid, line in lines.items() if b"__main__.py" in line and b"msrun" not in line]
+
+
 def test_a_process_that_dies_ends_the_run_and_nothing_of_the_checkpoint_is_lost(images, tmp_path):
-    line = arguments(images, tmp_path / "run", 100000, *OPTIONS)
-    running = subprocess.Popen(
-        command(2, tmp_path / "logs", line),
-        env=environment(),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    run = tmp_path / "run"
+    line = command(2, tmp_path / "logs", arguments(images, run, 100000, *OPTIONS))
+    running = subprocess.Popen(line, env=environment(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "run" / "checkpoints").glob("epoch_0001*")) and time.monotonic() < deadline:
+    while not list((run / "checkpoints").glob("epoch_0001*")) and time.monotonic() < deadline:
         time.sleep(0.2)
-    workers = subprocess.run(["pgrep", "-f", str(tmp_path / "run")], capture_output=True, text=True).stdout.split()
-    processes = [
-        int(p)
-        for p in workers
-        if int(p) != running.pid
-        and b"__main__.py" in Path(f"/proc/{p}/cmdline").read_bytes()
-        and b"msrun" not in Path(f"/proc/{p}/cmdline").read_bytes()
-    ]
+    processes = workers(running, run)
     os.kill(max(processes), signal.SIGKILL)
     assert running.wait(timeout=120) != 0
     for pid in processes:
         assert not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
-    name, _, chains, records = state(tmp_path / "run")
+    name, _, chains, records = state(run)
     reached = int(name.split("_")[1])
     assert reached >= 10 and {len(z) for z in chains.values()} == {8}
-    launch(
-        1,
-        tmp_path,
-        [
-            "train",
-            "--device",
-            "CPU",
-            "--output",
-            str(tmp_path / "run"),
-            "--resume",
-            "--train-only",
-            "--set",
-            f"training.epochs={reached + 1}",
-        ],
-    )
-    later, _, moved, further = state(tmp_path / "run")
-    assert (
-        later == f"epoch_{reached + 1:05d}" and further[:reached] == records[:reached] and len(further) == reached + 1
-    )
-    for (
-        key,
-        z,
-    ) in chains.items():  # one epoch's steps away from where they were: a chain that began anew would be further
+    assert resume(run, f"training.epochs={reached + 1}") == 0
+    later, _, moved, further = state(run)
+    assert later == f"epoch_{reached + 1:05d}"
+    assert further[:reached] == records[:reached] and len(further) == reached + 1
+    for key, z in chains.items():  # one epoch's steps away from where they were: a new chain would be further
         assert 0 < np.abs(moved[key] - z).max() < 1
 
 
@@ -158,9 +115,8 @@ def test_every_batch_has_equal_shares_of_every_shard(count, size, shards):
     for batch in order:
         assert len(batch) == size
         assert np.bincount(batch % shards, minlength=shards).tolist() == [size // shards] * shards
-    for processes in (
-        n for n in range(1, shards + 1) if shards % n == 0
-    ):  # each draws its own part alone, and it is the same
+    # each process draws its own part alone, and it is the same
+    for processes in (n for n in range(1, shards + 1) if shards % n == 0):
         for rank in range(processes):
             own = epoch_order(count, size, draw, shards, range(rank, shards, processes))
             for mine, batch in zip(own, order):

@@ -30,10 +30,8 @@ def hosts(folder: Path) -> list:
     host."""
     (folder / "other_host.py").write_text(OTHER_HOST)
     programs = {"python": f'exec {sys.executable} "$@"'}
-    for name, msrun in (
-        ("first", f'exec {MSRUN} "$@"'),
-        ("second", f'exec {sys.executable} {folder / "other_host.py"} "$@"'),
-    ):
+    msruns = {"first": f'exec {MSRUN} "$@"', "second": f'exec {sys.executable} {folder / "other_host.py"} "$@"'}
+    for name, msrun in msruns.items():
         (folder / name).mkdir()
         for program, line in {**programs, "msrun": msrun}.items():
             path = folder / name / program
@@ -44,22 +42,12 @@ def hosts(folder: Path) -> list:
 
 def start_host(rank: int, python: Path, folder: Path, meeting: int, line: list) -> subprocess.Popen:
     (folder / "empty.yaml").write_text("{}")
-    variables = {
-        "DGN_PYTHON": str(python),
-        "DGN_OPTIONS": " ".join(line),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(meeting),
-        "WORKER_NUM": "4",
-        "NODE_RANK": str(rank),
-    }
-    return subprocess.Popen(
-        ["bash", str(ROOT / "scripts" / "run_distribute_train.sh"), "CPU", "2", "empty.yaml", "", str(folder / "run")],
-        env={**environment(), **variables},
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    variables = {"DGN_PYTHON": str(python), "DGN_OPTIONS": " ".join(line), "MASTER_ADDR": "127.0.0.1",
+                 "MASTER_PORT": str(meeting), "WORKER_NUM": "4", "NODE_RANK": str(rank)}
+    script = ROOT / "scripts" / "run_distribute_train.sh"
+    return subprocess.Popen(["bash", str(script), "CPU", "2", "empty.yaml", "", str(folder / "run")], cwd=folder,
+                            env={**environment(), **variables}, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +55,8 @@ def four(images, tmp_path_factory) -> Path:
     """The run of four processes, two on each of two hosts."""
     folder = tmp_path_factory.mktemp("four")
     meeting, line = port(), arguments(images, folder / "run", 10, *OPTIONS)
-    settings = [word for k, word in enumerate(line) if line[k] == "--set" or line[k - 1] == "--set"] + [
-        "--data",
-        str(images),
-        "--train-only",
-    ]
+    settings = [word for k, word in enumerate(line) if line[k] == "--set" or line[k - 1] == "--set"]
+    settings += ["--data", str(images), "--train-only"]
     running = [start_host(rank, python, folder, meeting, settings) for rank, python in enumerate(hosts(folder))]
     for host in running:
         output, errors = host.communicate(timeout=200)
@@ -112,13 +97,8 @@ def test_a_host_does_not_wait_for_one_that_has_failed(images, tmp_path):
 def test_missing_settings_of_several_hosts_are_named(tmp_path):
     line = ["bash", str(ROOT / "scripts" / "run_distribute_train.sh"), "CPU", "2"]
     unequal, third = "each host runs DEVICE_NUM", {"NODE_RANK": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
-    for wrong, message in (
-        ({"WORKER_NUM": "4"}, "MASTER_ADDR"),
-        ({"WORKER_NUM": "3"}, unequal),
-        ({"WORKER_NUM": "4", **third}, unequal),
-        ({"NODE_RANK": "x"}, "NODE_RANK is x"),
-    ):
-        done = subprocess.run(
-            line, env={**environment(), **wrong}, cwd=tmp_path, text=True, capture_output=True, timeout=60
-        )
+    for wrong, message in (({"WORKER_NUM": "4"}, "MASTER_ADDR"), ({"WORKER_NUM": "3"}, unequal),
+                           ({"WORKER_NUM": "4", **third}, unequal), ({"NODE_RANK": "x"}, "NODE_RANK is x")):
+        done = subprocess.run(line, env={**environment(), **wrong}, cwd=tmp_path, text=True, capture_output=True,
+                              timeout=60)
         assert done.returncode == 2 and message in done.stderr, done.stderr
