@@ -22,7 +22,8 @@ def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: 
     """A field with its rules as metadata.
 
     fixed: a resumed run must not change it; trains: it affects the trained weights, so two runs that differ in it are
-    different runs. rules: low, high (inclusive), above (exclusive), options; zero: a schedule may have zeros.
+    different runs. rules: low, high (inclusive), above (exclusive), options; of a schedule: zero (it may have zeros),
+    most (inclusive).
     """
     return field(default=default, metadata={"fixed": fixed, "trains": trains, **rules})
 
@@ -116,7 +117,7 @@ class Inference:
     # beyond the paper: weight of a Gaussian prior on the displacement's differences
     smoothness: Schedule = setting(OFF, zero=True)
     # beyond the paper: share of what Z^g predicts of Z^a that is removed from it, see dgn.inference.decorrelation
-    decorrelation: Schedule = setting(OFF, fixed=True, zero=True)
+    decorrelation: Schedule = setting(OFF, fixed=True, zero=True, most=1)
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class Evaluation:
     momentum: float = number(0.0, 0, 0.99, trains=False)
     # beyond the paper: factor on inference.step_size along the chains, [[percent of the steps, factor], ...]; it
     # changes between calls of the sampler's graph (inference.steps_per_graph); the last call has the last factor
-    step_factor: Schedule = setting(NO_FACTOR, trains=False)
+    step_factor: Schedule = setting(NO_FACTOR, trains=False, most=10)
     gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (5)
 
 
@@ -201,9 +202,9 @@ class Config:
             raise UserError("training.reinit_appearance needs model.kind deformable, training.method abp and "
                             "training.freeze none")
         factors = self.evaluation.step_factor
-        if factors[-1][0] >= 100 or max(factor for _, factor in factors) > 10:
-            raise UserError(f"evaluation.step_factor is {[list(step) for step in factors]}; its factors, at most 10, "
-                            "begin at percents of the steps, from 0 to 99")
+        if factors[-1][0] >= 100:
+            raise UserError(f"evaluation.step_factor is {[list(step) for step in factors]}; its factors begin at "
+                            "percents of the steps, from 0 to 99")
         groups = self.numerics.launch_groups
         if groups % 2 or (groups and self.numerics.jit_level != "O0"):
             raise UserError(f"numerics.launch_groups is {groups}; it must be even, and needs numerics.jit_level O0")
@@ -226,13 +227,9 @@ class Config:
         if self.training.mean_displacement_weight > 0 and not alone:
             raise UserError("training.mean_displacement_weight needs model.kind deformable and training.adversarial "
                             "none")
-        if self.inference.decorrelation != OFF:
-            if not (alone and self.model.appearance == "sampled"):
-                raise UserError("inference.decorrelation needs model.kind deformable, model.appearance sampled and "
-                                "training.adversarial none")
-            if max(share for _, share in self.inference.decorrelation) > 1:
-                raise UserError(f"inference.decorrelation is {[list(step) for step in self.inference.decorrelation]}; "
-                                "its values must be at most 1")
+        if self.inference.decorrelation != OFF and not (alone and self.model.appearance == "sampled"):
+            raise UserError("inference.decorrelation needs model.kind deformable, model.appearance sampled and "
+                            "training.adversarial none")
 
     def _check_batches(self) -> None:
         training, inference = self.training, self.inference
@@ -361,5 +358,8 @@ def _check_ranges(section: str, values: Any) -> None:
                                   and (rule["above"] is None or value > rule["above"])):
             low = f"above {rule['above']}" if rule["above"] is not None else f"at least {rule['low']}"
             raise UserError(f"{key} is {value}; it must be {low} and at most {rule['high']}")
-        if f.type == "Schedule" and not all(0 < v < float("inf") or (v == 0 and rule.get("zero")) for _, v in value):
-            raise UserError(f"{key} is {value}; every value must be {'at least' if rule.get('zero') else 'above'} 0")
+        if f.type == "Schedule":
+            zero, most = rule.get("zero", False), rule.get("most", 1e30)
+            if not all(0 < v <= most or (v == 0 and zero) for _, v in value):
+                raise UserError(f"{key} is {[list(step) for step in value]}; every value must be "
+                                f"{'at least' if zero else 'above'} 0 and at most {most:g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
@@ -42,10 +43,14 @@ def run(setup: Setup, folder: Path, say: Callable[[str], None]) -> Results:
         for check in guarded(name, checks(setup)):
             results.checks[name].append(check)
             say(line(check))
-    made = dict(graphs.training_graphs(setup.config, setup.batch))
+
+    @functools.lru_cache(maxsize=None)
+    def made() -> Dict[str, graphs.Graph]:
+        return dict(graphs.training_graphs(setup.config, setup.batch))
+
     measures: Dict[str, Callable[[], Any]] = {
-        "graphs": lambda: {name: graphs.compiled_size(*graph)._asdict() for name, graph in made.items()},
-        "trace": lambda: profile(made, folder).name}
+        "graphs": lambda: {name: graphs.compiled_size(*graph)._asdict() for name, graph in made().items()},
+        "trace": lambda: profile(made(), folder).name}
     if not setup.quick:
         measures["times"] = lambda: parts.report(parts.measure(setup.config, parts.Setup(setup.batch, 5, 5)))
     for what, measure in measures.items():
