@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
+from typing import Any, Dict, List, Tuple
+
+Lines = Tuple[List[str], int]
 
 
 def remember() -> None:
-    """Reads each source once in this process."""
-    inspect.getsourcelines = functools.lru_cache(maxsize=None)(inspect.getsourcelines)
+    """Reads each source once in this process. What is kept refers to code alone: a method would keep its Cell alive."""
+    read = inspect.getsourcelines
+    known: Dict[Tuple[str, int, str], Lines] = {}
+
+    def getsourcelines(thing: Any) -> Lines:
+        code = getattr(inspect.unwrap(thing), "__code__", None)
+        if code is None:
+            return read(thing)
+        place = code.co_filename, code.co_firstlineno, code.co_name
+        if place not in known:
+            known[place] = read(thing)
+        return known[place]
+
+    inspect.getsourcelines = getsourcelines
