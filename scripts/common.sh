@@ -4,13 +4,11 @@
 ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$ROOT/src${PYTHONPATH:+:$PYTHONPATH}"
 
-# MindSpore's compiler allocates millions of small objects. With longer lists of free chunks, more memory that is kept,
-# and huge pages, glibc's allocator saves a sixth of the time of a compilation. Huge pages only where they are of 2 MiB:
-# glibc rounds up to them.
+# MindSpore's compiler allocates millions of small objects. With longer lists of free chunks and huge pages, glibc's
+# allocator saves an eighth of the time of a compilation. Huge pages only where they are of 2 MiB: glibc rounds up to
+# them.
 tune_malloc() {
-    local size=/sys/kernel/mm/transparent_hugepage/hpage_pmd_size
-    local tunables=glibc.malloc.tcache_count=65535:glibc.malloc.mmap_threshold=33554432
-    tunables=$tunables:glibc.malloc.trim_threshold=268435456
+    local size=/sys/kernel/mm/transparent_hugepage/hpage_pmd_size tunables=glibc.malloc.tcache_count=65535
     [ ! -r "$size" ] || [ "$(cat "$size")" -gt 2097152 ] || tunables=$tunables:glibc.malloc.hugetlb=1
     export GLIBC_TUNABLES=${GLIBC_TUNABLES:-$tunables}
 }
