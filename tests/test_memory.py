@@ -39,13 +39,13 @@ with open("/proc/self/smaps_rollup") as rollup:  # anonymous: pages of the mappe
 """
 
 
-def test_forty_times_the_images_take_no_more_memory(tmp_path):
+def test_fifty_times_the_images_take_no_more_memory(tmp_path):
     used = []
-    for count in (800, 32_000):
+    for count in (800, 40_000):
         line = [sys.executable, "-c", PROGRAM, str(count), str(tmp_path / str(count))]
         done = subprocess.run(line, text=True, capture_output=True, timeout=200,
                               env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
         assert done.returncode == 0, done.stderr
         used.append(int(done.stdout.split("anonymous ")[1]) / 1024)
-    # 32,000 such images are 94 MiB, their chains 16 MiB
+    # 40,000 such images are 117 MiB, their chains 20 MiB
     assert used[1] - used[0] < 24, f"{used} MiB"

@@ -51,6 +51,14 @@ def start_host(rank: int, python: Path, folder: Path, meeting: int, line: list) 
 
 
 @pytest.fixture(scope="module")
+def alone(images, tmp_path_factory):
+    """One process, the whole batch: 8 images in batches of 4, one of each of 4 shards; 10 epochs, 20 steps."""
+    folder = tmp_path_factory.mktemp("alone")
+    launch(1, folder, arguments(images, folder / "run", 10, *OPTIONS))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
 def four(images, tmp_path_factory) -> Path:
     """The run of four processes, two on each of two hosts."""
     folder = tmp_path_factory.mktemp("four")

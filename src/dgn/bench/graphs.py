@@ -62,12 +62,12 @@ def training_graphs(config: Config, batch: int) -> Iterator[Tuple[str, Graph]]:
 
 def _step_graphs(name: str, step: TrainStep, inputs: Tuple[Tensor, ...]) -> Iterator[Tuple[str, Graph]]:
     """One graph, or with micro-batches those of accumulation and update."""
-    number = ms.Tensor(RATE, ms.float32)  # the learning rate; of an accumulation, the weight
+    rate, one, count = (ms.Tensor(value, ms.float32) for value in (RATE, 1.0, step.micro_batches))
     if step.micro_batches == 1:
-        yield name, (step.whole, (number, *inputs))
+        yield name, (step.whole, (rate, *inputs))
     else:
-        yield f"{name}, accumulation", (step.accumulate, (number, *inputs))
-        yield f"{name}, update", (step.update, (number, number))
+        yield f"{name}, accumulation", (step.accumulate, (one, *inputs))
+        yield f"{name}, update", (step.update, (rate, count))
 
 
 def compiled_size(cell: nn.Cell, inputs: Tuple[Tensor, ...]) -> Size:

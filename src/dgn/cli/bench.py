@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="in place of times: operators and compile time of every graph of a training with --config, "
                             "which may then be a folder of recipes")
     parts.add_argument("--profile", metavar="DIR", type=user_path,
-                       help="in place of times: a trace of the sampler and the training step by mindspore.profiler")
+                       help="in place of times: a trace of the graphs of a training by mindspore.profiler")
     parts.add_argument("--json", metavar="FILE", type=user_path,
                        help="also write the seconds of every call, or with --graphs the counts")
     processes = tools.add_parser("processes", help="iterations of a training in one process and in several")
@@ -100,7 +100,7 @@ def parts(args: argparse.Namespace, config: Config) -> int:
 
         config = changed(config, inference={"steps": args.steps, "steps_per_graph": 0})
         folder = profile(dict(training_graphs(config, args.batch)), Path(args.profile))
-        print(f"trace of the sampler and the training step: {folder}")
+        print(f"trace of the graphs of a training: {folder}")
         return 0
     from dgn.bench.parts import Setup, measure, report
 
