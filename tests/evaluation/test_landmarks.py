@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dgn.evaluation.landmarks import landmark_error, landmark_errors
+from dgn.evaluation.landmarks import canonical_landmarks, carried_landmarks, landmark_error, landmark_errors
 
 SHAPE = np.array([[8, 8], [16, 8], [12, 13], [9, 17], [15, 17]], np.float64)  # eyes 8 pixels apart
 
@@ -32,3 +32,15 @@ def test_errors_relative_to_the_mean_shape():
     assert result["mean_shape"] == pytest.approx(100 * 8 ** 0.5 / 8)
     assert result["half"] == pytest.approx(result["mean_shape"] / 2)
     assert result["relative_to_mean_shape"] == pytest.approx({"exact": 0, "half": 0.5})
+
+
+def test_landmarks_are_carried_by_the_displacement_and_back(rng):
+    y, x = np.indices((24, 24), np.float32)
+    # canonical = 12 + stretch (p - 12) + shift
+    shift, stretch = rng.uniform(-2, 2, (3, 2)), rng.uniform(0.8, 1.2, (3, 2))
+    displacement = np.stack([np.stack([(s - 1) * (axis - 12) + d for s, d, axis in zip(scale, move, (x, y))])
+                             for scale, move in zip(stretch, shift)])
+    canonical = 12 + stretch[:, None] * (SHAPE - 12) + shift[:, None]
+    np.testing.assert_allclose(canonical_landmarks(displacement, np.stack([SHAPE] * 3)), canonical, atol=1e-4)
+    carried = carried_landmarks(displacement, SHAPE)
+    np.testing.assert_allclose(carried, 12 + (SHAPE - 12 - shift[:, None]) / stretch[:, None], atol=1e-4)

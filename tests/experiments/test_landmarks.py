@@ -14,8 +14,9 @@ from dgn.data import labels
 from dgn.data.faces import FaceSource
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
+from dgn.evaluation.landmarks import canonical_landmarks, carried_landmarks
 from dgn.experiments import landmarks
-from dgn.training.regressor import LandmarkRegressor
+from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 from tests.experiments.conftest import COUNT
 
 pytestmark = pytest.mark.slow
@@ -40,9 +41,14 @@ def test_errors_on_generated_faces(run):
     mean = in_per_cent_of_the_eye_distance(truth[:TRAINED].mean(0), truth[TRAINED:])
     assert result["mean_shape"] == pytest.approx(mean, rel=1e-5)
     fields = run.decode(*run.infer(images, descent_steps=100)).displacement
+    predicted = {"carried": carried_landmarks(
+        fields[TRAINED:], np.median(canonical_landmarks(fields[:TRAINED], truth[:TRAINED]), 0))}
     for name, features in (("displacement", fields), ("pixels", images)):
-        regressor = LandmarkRegressor(run.config.training.seed, 3).fit(features[:TRAINED], truth[:TRAINED])
-        error = in_per_cent_of_the_eye_distance(regressor.predict(features[TRAINED:]), truth[TRAINED:])
+        for key, regressor in ((name, LandmarkRegressor(run.config.training.seed, 3)),
+                               (f"{name}_ridge", RidgeRegressor())):
+            predicted[key] = regressor.fit(features[:TRAINED], truth[:TRAINED]).predict(features[TRAINED:])
+    for name, points in predicted.items():
+        error = in_per_cent_of_the_eye_distance(points, truth[TRAINED:])
         assert result[name] == pytest.approx(error, rel=1e-5)
         assert result["relative_to_mean_shape"][name] == pytest.approx(error / mean, rel=1e-5)
         assert f"{error:.2f} ({error / mean:.2f})" in landmarks.summary(result)

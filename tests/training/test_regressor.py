@@ -1,12 +1,13 @@
-"""The landmark regressor on features that determine the landmarks, and on noise."""
+"""The landmark regressors on features that determine the landmarks, and on noise."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from dgn.evaluation.landmarks import landmark_error
-from dgn.training.regressor import LandmarkRegressor
+from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 
 SHAPE = np.array([[8, 8], [16, 8], [12, 13], [9, 17], [15, 17]], np.float64)  # eyes 8 pixels apart
 TRAINED, TESTED = slice(0, 500), slice(500, 600)
@@ -27,6 +28,23 @@ def test_displacements_of_the_landmarks_beat_the_mean_shape_and_noise_does_not(r
     assert error(fields) < 3 and error(noise) > 0.9 * mean_shape
 
 
+def test_ridge_regression_takes_few_samples_and_the_penalty_that_their_noise_needs(rng):
+    factors = rng.standard_normal((140, 12))
+    features = factors @ rng.standard_normal((12, 300)) + 0.5 * rng.standard_normal((140, 300))
+    truth = 3 * (factors @ rng.standard_normal((12, 10))).reshape(-1, 5, 2) + 12
+    noisy = truth + 5 * rng.standard_normal(truth.shape)
+
+    def error(predicted: np.ndarray) -> float:
+        return float(np.abs(predicted - truth[100:]).mean())
+
+    def ridge(landmarks: np.ndarray) -> np.ndarray:
+        return RidgeRegressor().fit(features[:100], landmarks[:100]).predict(features[100:])
+
+    least_squares = LinearRegression().fit(features[:100], noisy[:100].reshape(100, -1)).predict(features[100:])
+    assert error(ridge(truth)) < 0.05 * error(truth[:100].mean(0))
+    assert error(ridge(noisy)) < 0.6 * error(least_squares.reshape(-1, 5, 2))
+
+
 def test_the_seed_determines_the_regressor(rng):
     features, truth = rng.standard_normal((30, 8)), rng.uniform(0, 16, (30, 5, 2))
 
@@ -38,5 +56,8 @@ def test_the_seed_determines_the_regressor(rng):
 
 
 def test_prediction_before_the_training_is_refused():
+    features = np.zeros((3, 4), np.float32)
     with pytest.raises(ValueError, match="call fit first"):
-        LandmarkRegressor(seed=1).predict(np.zeros((3, 4), np.float32))
+        LandmarkRegressor(seed=1).predict(features)
+    with pytest.raises(ValueError, match="not fitted"):
+        RidgeRegressor().predict(features)

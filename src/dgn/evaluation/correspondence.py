@@ -38,21 +38,20 @@ def endpoint_errors(displacement: np.ndarray, material: np.ndarray, mask: np.nda
         ValueError: no point of the head is visible in two images.
     """
     count, _, height, width = displacement.shape
-    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2).astype(np.float64)
-    canonical = pixels + displacement.transpose(0, 2, 3, 1).reshape(count, -1, 2)
+    pixels, canonical = canonical_points(displacement)
     points, inside = material.reshape(count, -1, 3), mask.reshape(count, -1)
     chosen = ((pixels % STRIDE) == 0).all(1)
     errors, motions, shares = [], [], []
     for i in range(count):
         j = (i + 1) % count
         start = chosen & inside[i]
-        distance, place = _interpolate(points[j][inside[j]], pixels[inside[j]], points[i][start])
+        distance, place = interpolate_scattered(points[j][inside[j]], pixels[inside[j]], points[i][start])
         visible = distance < tolerance * 2 / width
         truth = place[visible]
         shares.append(visible.mean())
         if not visible.any():
             continue
-        _, mapped = _interpolate(canonical[j], pixels, canonical[i][start][visible])
+        _, mapped = interpolate_scattered(canonical[j], pixels, canonical[i][start][visible])
         errors.append(np.linalg.norm(mapped - truth, axis=1))
         motions.append(np.linalg.norm(pixels[start][visible] - truth, axis=1))
     if not errors:
@@ -62,7 +61,16 @@ def endpoint_errors(displacement: np.ndarray, material: np.ndarray, mask: np.nda
             "counted": float(np.mean(shares))}
 
 
-def _interpolate(keys: np.ndarray, places: np.ndarray, queries: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def canonical_points(displacement: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Of displacements (n, 2, H, W): the pixels (H W, 2) as x and y, and the canonical point that each pixel of each
+    image shows, (n, H W, 2)."""
+    count, _, height, width = displacement.shape
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2).astype(np.float64)
+    return pixels, pixels + displacement.transpose(0, 2, 3, 1).reshape(count, -1, 2)
+
+
+def interpolate_scattered(keys: np.ndarray, places: np.ndarray,
+                          queries: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Places of queries, interpolated between scattered keys with known places.
 
     An affine map is fitted to the nearest keys and their places; its result is limited to a pixel around the place of

@@ -1,4 +1,4 @@
-"""Error of predicted landmarks (5.5, Table 2)."""
+"""Landmarks carried by the displacement, and the error of predicted landmarks (5.5, Table 2)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ from typing import Any, Dict
 
 import numpy as np
 
+from dgn.evaluation.correspondence import canonical_points, interpolate_scattered
 from dgn.evaluation.ratios import ratio
 
 EYES = (0, 1)  # indices of the two eyes among the landmarks
 MEAN_SHAPE = "mean_shape"  # the prediction that ignores the image
+
+
+def canonical_landmarks(displacement: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The canonical positions p + d(p) of landmarks p (n, p, 2) of images with displacements d (n, 2, H, W), (n, p, 2).
+
+    If the geometry is right, those of one landmark are the same in all images.
+    """
+    pixels, canonical = canonical_points(displacement)
+    return np.stack([interpolate_scattered(pixels, points, own)[1] for points, own in zip(canonical, landmarks)])
+
+
+def carried_landmarks(displacement: np.ndarray, canonical: np.ndarray) -> np.ndarray:
+    """The positions (n, p, 2) at which images with displacements (n, 2, H, W) show the canonical points (p, 2)."""
+    pixels, points = canonical_points(displacement)
+    return np.stack([interpolate_scattered(own, pixels, canonical)[1] for own in points])
 
 
 def landmark_error(predicted: np.ndarray, truth: np.ndarray) -> float:

@@ -3,9 +3,10 @@
   dgn experiment landmarks runs/faces_demo
   dgn experiment landmarks runs/mtfl --data mtfl/
 
-The run's model infers every image. A regressor with 100 hidden units is trained on the displacement fields of some
-images and tested on the others. Two controls: the same regressor on raw pixels, and the mean shape of the training
-images.
+The run's model infers every image. The paper's regressor, with 100 hidden units, and ridge regression, which is better
+with few images, are trained on the displacement fields of some images and tested on the others. Without a regressor,
+the displacement carries the landmarks' median canonical positions to each test image. Two controls: the same
+regressors on raw pixels, and the mean shape of the training images.
 
 Without --data the faces are generated. --data: a folder with labels of landmarks (labels.csv, or MTFL's index.tsv);
 images that the run was not trained on are the test, or, if there are none or it is unknown, the last fifth. --folds 10
@@ -27,19 +28,21 @@ from dgn.data.open import generated_faces
 from dgn.data.source import evenly_spaced
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
-from dgn.evaluation.landmarks import MEAN_SHAPE, landmark_errors
+from dgn.evaluation.landmarks import MEAN_SHAPE, canonical_landmarks, carried_landmarks, landmark_errors
 from dgn.evaluation.ratios import number
 from dgn.experiments.models import OTHER_PEOPLE, check_deformable, origin, training_files
 from dgn.figures import experiments as figures
 from dgn.files import expanded
 from dgn.nets.model import Decoded, rows
 from dgn.run import Run
-from dgn.training.regressor import LandmarkRegressor
+from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 
 TEST_SHARE = 0.2
 FEWEST = 16  # images to train a regressor on
 GENERATED = 2500  # faces without `count`
 SHOWN = 8
+# names in metrics.json; those of regressors are of the features, with _ridge of ridge regression
+PREDICTIONS = ("displacement", "displacement_ridge", "carried", "pixels", "pixels_ridge", MEAN_SHAPE)
 
 
 class Faces(NamedTuple):
@@ -52,14 +55,15 @@ class Faces(NamedTuple):
 
 def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, count: Optional[int] = None,
               steps: Optional[int] = None, chains: int = 1, epochs: int = 200, folds: int = 1) -> Dict[str, Any]:
-    """Measures the landmark error of regressors on displacement fields and on pixels, and draws Fig. 14.
+    """Measures the landmark error of regressors on displacement fields and on pixels, and of landmarks carried by the
+    displacement, and draws Fig. 14.
 
     data: folder of images with labels of landmarks (labels.csv, or MTFL's index.tsv); None: generated faces. Images
     that the run was not trained on are the test; if it was trained on none of them, or if that is unknown, the last
     fifth. crop: of these images (None: the run's); count: images at most (None: all, or GENERATED); steps: Langevin
     steps (None: evaluation.steps); chains: of each image, whose displacement fields are averaged; epochs: of the
-    regressors; folds: from 2 on, every image is tested once, by regressors of the other folds, whether or not the run,
-    which sees no landmarks, was trained on it.
+    paper's regressors; folds: from 2 on, every image is tested once, by regressors of the other folds, whether or not
+    the run, which sees no landmarks, was trained on it.
     Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, their origin, and "pictures",
     the paths drawn; all but these are also written to section "landmarks" of the run's metrics.json. Raises UserError
     for another model, or if too few images are left to train or to test on.
@@ -75,11 +79,14 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
     print(f"inferring {len(images)} images ...", flush=True)
     decoded, displacement = infer(run, images, steps, chains)
     print("training the regressors ...", flush=True)
-    points = {name: np.zeros_like(truth) for name in ("displacement", "pixels", MEAN_SHAPE)}
+    points = {name: np.zeros_like(truth) for name in PREDICTIONS}
+    canonical = canonical_landmarks(displacement, truth)
     for test in test_sets:
         for name, features in (("displacement", displacement), ("pixels", images)):
-            regressor = LandmarkRegressor(run.config.training.seed, epochs).fit(features[~test], truth[~test])
-            points[name][test] = regressor.predict(features[test])
+            for key, regressor in ((name, LandmarkRegressor(run.config.training.seed, epochs)),
+                                   (f"{name}_ridge", RidgeRegressor())):
+                points[key][test] = regressor.fit(features[~test], truth[~test]).predict(features[test])
+        points["carried"][test] = carried_landmarks(displacement[test], np.median(canonical[~test], 0))
         points[MEAN_SHAPE][test] = truth[~test].mean(0)
     test = np.flatnonzero(np.any(test_sets, 0))
     predicted = {name: values[test] for name, values in points.items()}
@@ -107,11 +114,14 @@ def infer(run: Run, images: np.ndarray, steps: Optional[int], chains: int) -> Tu
 
 
 def summary(result: Dict[str, Any]) -> str:
-    """The errors as a line of text."""
-    displacement, pixels = (f"{result[name]:.2f} ({number(result['relative_to_mean_shape'][name])})"
-                            for name in ("displacement", "pixels"))
-    return (f"error in % of the inter-ocular distance, {result['tested']} test images (relative to the mean shape): "
-            f"displacement {displacement}, raw pixels {pixels}, mean shape {result['mean_shape']:.2f}")
+    """The errors as text."""
+    texts = {name: f"{result[name]:.2f} ({number(relative)})"
+             for name, relative in result["relative_to_mean_shape"].items()}
+    return (f"error in % of the inter-ocular distance, {result['tested']} test images (relative to the mean shape, "
+            f"{result[MEAN_SHAPE]:.2f}):\n"
+            f"  displacement: regressor {texts['displacement']}, ridge regression {texts['displacement_ridge']}, "
+            f"carried from the canonical frame {texts['carried']}\n"
+            f"  raw pixels: regressor {texts['pixels']}, ridge regression {texts['pixels_ridge']}")
 
 
 def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] = None,
