@@ -61,6 +61,7 @@ class Data:
     grey: bool = setting(False, fixed=True)  # one channel instead of RGB
     crop: Optional[Tuple[int, int, int, int]] = setting(None, fixed=True)  # left, top, right, bottom; None: square
     limit: Optional[int] = number(None, 1, fixed=True)  # training samples at most (generated: 1000 faces, 516 clips)
+    mirror: bool = setting(False, fixed=True)  # the mirror image of every training sample is one more sample
     held_out: int = number(200, 0, fixed=True)  # the last samples (of clips named class/person_...: the last people)
     corrupt: str = choice("error", "error", "skip")  # an unreadable file stops the run, or is left out
     cache_mb: int = number(256, 0, trains=False)  # decoded images kept in memory

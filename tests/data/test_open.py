@@ -15,7 +15,7 @@ from dgn.config import Data
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import Cut
 from dgn.data.folder import Reading
-from dgn.data.open import check_output, check_sources, open_sources
+from dgn.data.open import check_output, check_sources, described, open_sources
 from dgn.data.source import prefetch, same_samples
 from dgn.errors import Unreadable, UserError
 from dgn.files import check_outside
@@ -47,6 +47,16 @@ def test_the_identity_is_that_of_the_training_images_alone(tmp_path):
     assert open_sources(data, held_out).held_out is None
     (tmp_path / "003.png").rename(tmp_path / "0030.png")
     assert not same_samples(open_sources(data, held_out).train, train.identity())
+
+
+def test_training_images_alone_are_mirrored(tmp_path):
+    plain, mirrored = (open_sources(data_of(write_images(tmp_path, 10), mirror=mirror)) for mirror in (False, True))
+    assert names(mirrored.held_out) == names(plain.held_out) and len(mirrored.train) == 14
+    images = plain.train.read(plain.train.first())
+    twice = np.concatenate([images, images[..., ::-1]])
+    np.testing.assert_array_equal(mirrored.train.read(mirrored.train.first()), twice)
+    assert "14 images (half of them mirrored) to train on, 3 held out" in described(
+        data_of(tmp_path, mirror=True), mirrored)
 
 
 def test_people_of_removed_held_out_images_stay_unseen(tmp_path):
@@ -166,7 +176,8 @@ def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path):
         open_sources(data_of(folder))
 
 
-@pytest.mark.parametrize("setting", [{"format": "mnist"}, {"format": "cifar10"}, {"pattern": "*.jpg"}])
+@pytest.mark.parametrize("setting", [
+    {"format": "mnist"}, {"format": "cifar10"}, {"pattern": "*.jpg"}, {"mirror": True}])
 def test_a_recipe_for_files_does_not_train_on_generated_faces(setting):
     with pytest.raises(UserError, match="is for files, and data.path is not set"):
         open_sources(Data(**setting))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dgn.data.source import Source, Subset, epoch_order, prefetch
+from dgn.data.source import Check, Mirrored, Source, Subset, epoch_order, prefetch
 from dgn.errors import UserError
 from dgn.randomness import generator
 
@@ -59,6 +59,54 @@ def test_an_error_arrives_with_its_batch():
 def test_a_subset_reads_its_own_indices():
     subset = Subset(Numbers(10), [7, 2, 9])
     assert len(subset) == 3 and subset.read(np.array([2, 0]))[:, 0].tolist() == [9, 7]
+
+
+class Clips(Source):
+    """Two clips of 3 and 1 frames, of images of 2 x 3 pixels."""
+
+    shape = (3, 1, 2, 3)
+    values = np.arange(36, dtype=np.float32).reshape(2, 3, 1, 2, 3)
+
+    def __len__(self):
+        return 2
+
+    def read(self, indices):
+        return self.values[indices]
+
+    def mask(self, indices):
+        return np.array([[1, 1, 1], [1, 0, 0]], np.float32)[indices]
+
+    def name(self, index):
+        return f"clip {index}"
+
+    def identity(self):
+        return "two clips"
+
+    def files(self, indices):
+        return [self.name(int(index)) for index in indices]
+
+    def check(self, indices, decode):
+        return Check([(self.name(int(index)), "unusable") for index in indices], len(indices))
+
+    def labels(self, indices):
+        return np.array([7, 8])[indices]
+
+    def people(self, names=None):
+        return ["Ann", "Bob"] if names is None else [f"person of {name}" for name in names]
+
+
+def test_mirror_images_follow_the_samples():
+    source, mirrored = Clips(), Mirrored(Clips())
+    everyone = mirrored.first()
+    assert (len(mirrored), mirrored.shape) == (4, source.shape) and everyone.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(mirrored.read(everyone), np.concatenate([source.values, np.flip(source.values, -1)]))
+    np.testing.assert_array_equal(mirrored.read(np.array([3, 0]))[0, 0, 0], [[20, 19, 18], [23, 22, 21]])
+    np.testing.assert_array_equal(mirrored.mask(np.array([3, 2])), [[1, 0, 0], [1, 1, 1]])
+    assert mirrored.labels(everyone).tolist() == [7, 8, 7, 8] and mirrored.people() == ["Ann", "Bob"] * 2
+    assert mirrored.people(["x"]) == ["person of x"]
+    assert [mirrored.name(k) for k in (1, 3)] == ["clip 1", "clip 1, mirrored"]
+    assert mirrored.files(np.array([1, 3])) == ["clip 1", "clip 1"] and mirrored.identity() != source.identity()
+    assert mirrored.check(everyone, True) == Check([("clip 0", "unusable"), ("clip 1", "unusable")], 2)  # once each
 
 
 def test_random_numbers_depend_on_purpose_and_place_only():

@@ -17,7 +17,7 @@ from dgn.data.faces import FaceSource
 from dgn.data.folder import reading_of
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
-from dgn.data.source import Source, Sources, Subset
+from dgn.data.source import Mirrored, Source, Sources, Subset
 from dgn.errors import UserError
 from dgn.files import check_outside, check_utf8, expanded
 
@@ -47,8 +47,8 @@ def open_sources(data: Data, held_out: Optional[Sequence[str]] = None) -> Source
             raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new place "
                             "with --data")
         return split(open_images(data, data.path), data, held_out)
-    if data.format in ("mnist", "cifar10") or data.pattern is not None:
-        key = "pattern" if data.pattern is not None else "format"
+    if data.format in ("mnist", "cifar10") or data.pattern is not None or data.mirror:
+        key = "pattern" if data.pattern is not None else "mirror" if data.mirror else "format"
         raise UserError(f"data.{key} is {getattr(data, key)}, which is for files, and data.path is not set; give them "
                         "with --data")
     if data.frames:
@@ -91,6 +91,7 @@ def described(data: Data, sources: Sources) -> str:
     shape, people = sources.train.shape, sources.train.people()
     size = f"{shape[-1]} x {shape[-2]} pixels, {'gray' if shape[-3] == 1 else 'color'}"
     size += f", {data.frames} frames" if data.frames else ""
+    kind += " (half of them mirrored)" if data.mirror else ""
     known = f", {len(set(people)):,} people" if people else ""
     return (f"{len(sources.train):,} {kind} to train on{known}, {len(sources.held_out or ()):,} held out, "
             f"{f'from {data.path}' if data.path else 'generated'}; {size}")
@@ -133,7 +134,8 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
     the others for training.
 
     If the source knows the people that its samples show, training samples of held-out people are dropped, so that
-    unseen images show unseen people.
+    unseen images show unseen people. With data.mirror every training sample is followed by its mirror image, see
+    Mirrored.
     """
     everyone = whole.first()
     names, files = set(held_out or ()), None if held_out is None else whole.files(everyone)
@@ -148,7 +150,8 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
         if not len(indices):
             raise UserError(f"data.held_out = {data.held_out}: the people of the held-out images are those of all "
                             "other images, so none are left to train on")
-    return Sources(Subset(whole, indices[:data.limit]), Subset(whole, everyone[unseen]) if unseen.any() else None)
+    train = Subset(whole, indices[:data.limit])
+    return Sources(Mirrored(train) if data.mirror else train, Subset(whole, everyone[unseen]) if unseen.any() else None)
 
 
 def images(path: Union[str, Path], like: HasConfig) -> Source:
