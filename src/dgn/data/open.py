@@ -47,10 +47,11 @@ def open_sources(data: Data, held_out: Optional[Sequence[str]] = None) -> Source
             raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new place "
                             "with --data")
         return split(open_images(data, data.path), data, held_out)
-    if data.format in ("mnist", "cifar10") or data.pattern is not None or data.mirror:
-        key = "pattern" if data.pattern is not None else "mirror" if data.mirror else "format"
-        raise UserError(f"data.{key} is {getattr(data, key)}, which is for files, and data.path is not set; give them "
-                        "with --data")
+    for key, used in (("pattern", data.pattern is not None), ("mirror", data.mirror),
+                      ("format", data.format in ("mnist", "cifar10"))):
+        if used:
+            raise UserError(f"data.{key} is {getattr(data, key)}, which is for files, and data.path is not set; give "
+                            "them with --data")
     if data.frames:
         return split(generated_clips(data, (data.limit or CLIPS) + data.held_out), data)
     return split(generated_faces(data, (data.limit or FACES) + data.held_out), data)
@@ -134,8 +135,7 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
     the others for training.
 
     If the source knows the people that its samples show, training samples of held-out people are dropped, so that
-    unseen images show unseen people. With data.mirror every training sample is followed by its mirror image, see
-    Mirrored.
+    unseen images show unseen people. With data.mirror the mirror images of the training samples follow them.
     """
     everyone = whole.first()
     names, files = set(held_out or ()), None if held_out is None else whole.files(everyone)

@@ -128,46 +128,25 @@ class Subset(Source):
         return people if names is not None else people and [people[index] for index in self.indices]
 
 
-class Mirrored(Source):
+class Mirrored(Subset):
     """The samples of another source, then the mirror images of all of them in the same order."""
 
     def __init__(self, source: Source) -> None:
-        self.source, self.shape = source, source.shape
-
-    def __len__(self) -> int:
-        return 2 * len(self.source)
+        super().__init__(source, np.tile(source.first(), 2))
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        samples = self.source.read(self._of_source(indices))
-        flipped = indices >= len(self.source)
+        samples, flipped = super().read(indices), indices >= len(self.source)
         samples[flipped] = samples[flipped, ..., ::-1]
         return samples
 
-    def mask(self, indices: np.ndarray) -> Optional[np.ndarray]:
-        return self.source.mask(self._of_source(indices))
-
     def name(self, index: int) -> str:
-        name = self.source.name(index % len(self.source))
-        return name if index < len(self.source) else f"{name}, mirrored"
+        return super().name(index) + (", mirrored" if index >= len(self.source) else "")
 
     def identity(self) -> str:
         return f"{self.source.identity()}, and mirrored"
 
-    def files(self, indices: np.ndarray) -> Optional[List[str]]:
-        return self.source.files(self._of_source(indices))
-
     def check(self, indices: np.ndarray, decode: bool) -> Check:
-        return self.source.check(np.unique(self._of_source(indices)), decode)
-
-    def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
-        return self.source.labels(self._of_source(indices))
-
-    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
-        people = self.source.people(names)
-        return people if names is not None else people and people * 2
-
-    def _of_source(self, indices: np.ndarray) -> np.ndarray:
-        return np.asarray(indices) % len(self.source)
+        return super().check(np.unique(self.indices[indices]), decode)  # each file once
 
 
 def same_samples(source: Source, recorded: str) -> bool:

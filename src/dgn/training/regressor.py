@@ -45,7 +45,7 @@ class LandmarkRegressor:
         validation, training = np.split(order, [max(int(VALIDATION * len(order)), 1)])
         inputs, outputs = flat(features), flat(landmarks)
         center, middle = inputs[training].mean(0), outputs[training].mean(0)
-        scale = max(float(np.linalg.norm(inputs[training] - center, axis=1).mean()), 1e-6) / INPUT_NORM
+        scale = mean_norm(inputs[training]) / INPUT_NORM
         spread = max(float((outputs[training] - middle).std()), 1e-6)
         x, y = (inputs - center) / scale, (outputs - middle) / spread
 
@@ -69,7 +69,7 @@ class LandmarkRegressor:
         if self.fitted is None:
             raise ValueError("the regressor is not trained; call fit first")
         (hidden, hidden_bias, out, out_bias), center, scale, middle, spread = self.fitted
-        x = (features.reshape(len(features), -1) - center) / scale
+        x = (flat(features) - center) / scale
         values = (np.maximum(x @ hidden + hidden_bias, 0) @ out + out_bias) * spread + middle
         return values.reshape(len(features), -1, 2)
 
@@ -85,7 +85,7 @@ class RidgeRegressor:
         """Fits n samples: features (n, ...), flattened here and scaled to a mean norm of 1 about their mean; landmarks
         (n, p, 2) in pixels."""
         inputs = flat(features)
-        self.scale = max(float(np.linalg.norm(inputs - inputs.mean(0), axis=1).mean()), 1e-6)
+        self.scale = mean_norm(inputs)
         self.ridge.fit(inputs / self.scale, flat(landmarks))
         return self
 
@@ -98,6 +98,11 @@ class RidgeRegressor:
 def flat(values: np.ndarray) -> np.ndarray:
     """(n, ...) as a matrix (n, d) float32."""
     return values.reshape(len(values), -1).astype(np.float32)
+
+
+def mean_norm(inputs: np.ndarray) -> float:
+    """The mean Euclidean norm of the rows of (n, d) about their mean; at least 1e-6, as one divides by it."""
+    return max(float(np.linalg.norm(inputs - inputs.mean(0), axis=1).mean()), 1e-6)
 
 
 class _Fitted(NamedTuple):
