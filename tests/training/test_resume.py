@@ -54,12 +54,14 @@ def test_a_shorter_run_that_is_resumed_for_longer(images, unbroken, tmp_path):
 
 
 def test_a_scheduled_smoothness_is_that_of_each_epoch(images, tmp_path):
-    """As two runs, of which the second one continues the first with the other value."""
+    """As two runs, of which the second one continues the first with the other value; the log has the values."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert main(arguments(images, whole, 2, "--set", "inference.smoothness=[[0, 0.2], [1, 0.9]]")) == 0
     assert main(arguments(images, parts, 1, "--set", "inference.smoothness=0.2")) == 0
     assert resume(parts, "training.epochs=2", "inference.smoothness=0.9") == 0
     assert_same(whole, parts)
+    records = [[record[name] for name in ("smoothness", "sigma_app", "decorrelation")] for record in final_state(whole)["records"]]
+    assert records == [[0.2, 1.0, 0.5], [0.9, 1.0, 0.5]]
 
 
 def test_signals_amid_an_epoch_save_and_print_how_to_resume(images, unbroken, tmp_path, monkeypatch, capsys):

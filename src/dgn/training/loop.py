@@ -118,11 +118,11 @@ def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> Tuple[Sums, int]:
     """The batches of an epoch from `start` on; returns the sums with them, and the number of batches of an epoch."""
     run, state, config = loop.run, loop.state, loop.run.config
     schedules, order = _schedules(config, start.epoch), _order(config.training, loop.state, start.epoch)
-    position = start
+    sigma, rate, position = schedules["sigma"], schedules["learning_rate"], start
     try:
         for loaded in prefetch(state.source, order[start.step:]):
             noise = _noise(state, config.training, position, len(loaded.indices))
-            batch = Batch(loaded.x, loaded.mask, noise, **schedules, iteration=start.epoch * len(order) + position.step)
+            batch = Batch(loaded.x, loaded.mask, noise, sigma, rate, start.epoch * len(order) + position.step)
             sums = sums.add(_iteration(state, loaded, batch, position), _images(loaded))
             position = position._replace(step=position.step + 1)
             loop.progress.step(*position, len(order), sums.means())
@@ -137,9 +137,11 @@ def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> Tuple[Sums, int]:
 
 
 def _schedules(config: cfg.Config, epoch: int) -> Dict[str, float]:
-    """The values of an epoch that change over a training."""
-    return {"sigma": cfg.at_epoch(config.inference.sigma, epoch),
-            "learning_rate": cfg.at_epoch(config.training.learning_rate, epoch)}
+    """The value of every schedule of the config in an epoch, as the log records them."""
+    inference = config.inference
+    schedules = {"sigma": inference.sigma, "sigma_app": inference.sigma_app, "smoothness": inference.smoothness,
+                 "decorrelation": inference.decorrelation, "learning_rate": config.training.learning_rate}
+    return {name: cfg.at_epoch(schedule, epoch) for name, schedule in schedules.items()}
 
 
 def batch_size(training: cfg.Training, count: int) -> int:
