@@ -67,6 +67,13 @@ def test_the_sweeps_are_the_papers():
     assert all(model["scaling"] == "he" for _, model in balance.SWEEPS["beta"])  # beta has no effect without
 
 
+def test_the_learning_rate_follows_the_deviation_of_the_initial_weights(config):
+    rates = np.array(config.training.learning_rate)
+    for scaling, factor in (("none", 1), ("he", 10)):
+        found = np.array(balance.variant(config, {"scaling": scaling}).training.learning_rate)
+        np.testing.assert_allclose(found, rates * [1, factor])
+
+
 def test_a_runs_own_evaluation_has_what_is_compared(run, fast_measures):
     measured = evaluate(run)
     shares = balance.share_measures(measured)

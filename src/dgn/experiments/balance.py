@@ -3,8 +3,9 @@
   dgn experiment balance --config config/balance.yaml --output runs/balance
 
 The recipe is trained once for each value of alpha, the ratio of channels (scheme 1); of beta, the scale of the
-geometry's weights at run time (scheme 2); and of the initial scale of the geometry's last layer. The error alone does
-not show the balance: a geometry that starts near zero selects pixels from a checkerboard and reaches the smallest
+geometry's weights at run time (scheme 2); and of the initial scale of the geometry's last layer. With scheme 2 the
+learning rate is ten times the recipe's: an Adam step changes a weight by about the learning rate, and these weights
+have a deviation of 1 in place of 0.1. The error alone does not show the balance: a geometry that starts near zero selects pixels from a checkerboard and reaches the smallest
 error. Measured are also how far pose follows the geometry and colour the appearance when faces exchange geometry, the
 appearance's energy near the Nyquist frequency relative to the images', and the size and smoothness of the
 displacement.
@@ -25,6 +26,7 @@ from dgn.evaluation.evaluate import evaluate
 from dgn.evaluation.ratios import number
 from dgn.experiments.models import Recipe, generated_recipe, output_folder, table, write_results
 from dgn.figures import experiments as figures
+from dgn.nets.layers import INIT_STD
 from dgn.run import Run, ensure_trained
 
 POSE = ("yaw", "pitch", "roll")
@@ -62,13 +64,21 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
         measures[sweep] = {}
         for name, model in values:
             print(f"--- {sweep} {name}", flush=True)
-            run = ensure_trained(folder / f"{sweep}_{name}", cfg.changed(config, model=model))
+            run = ensure_trained(folder / f"{sweep}_{name}", variant(config, model))
             measures[sweep][name] = share_measures(evaluate(run))
             faces[f"{sweep} {name}"] = example_faces(run, shown)
     result = write_results(folder, measures)
     titled = {TITLES.get(sweep, sweep): values for sweep, values in measures.items()}
     return {**result, "pictures": [figures.balance(folder / "figures" / "balance.png", titled),
                                    figures.balance_faces(folder / "figures" / "balance_faces.png", faces)]}
+
+
+def variant(config: cfg.Config, model: Dict[str, Any]) -> cfg.Config:
+    """The recipe with changes of its model section; with scheme 2 an Adam step has the same size relative to the
+    weights as with scheme 1."""
+    factor = 1 / INIT_STD if model.get("scaling", config.model.scaling) == "he" else 1.0
+    rates = tuple((epoch, factor * rate) for epoch, rate in config.training.learning_rate)
+    return cfg.changed(config, model=model, training={"learning_rate": rates})
 
 
 def share_measures(evaluation: Dict[str, Any]) -> Dict[str, Optional[float]]:
