@@ -198,7 +198,7 @@ its Python packages must be importable, too:
   $(quoted "$ROOT/.venv/bin/python" -m pip install "${REQUIREMENTS[@]}" "${packages[@]}")
 DGN_MAKE_VENV=1 runs these commands; DGN_PYTHON names another Python."
     fi
-    echo "No Python here meets $(required): installing $ROOT/.venv with $("$base" --version) (once, 2 minutes)"
+    echo "No Python here meets $(required): installing $ROOT/.venv with $("$base" --version) (once, one to several minutes, by the network)"
     make_venv "$base" ${packages[@]+"${packages[@]}"}
     PYTHON=$ROOT/.venv/bin/python
     fits "$PYTHON" && return
@@ -240,6 +240,10 @@ sys.stdout.buffer.write(b"".join(os.fsencode(word) + b"\0" for word in words + [
 # its own config in place of CONFIG; without OUTPUT it is runs/<config name>.
 train_arguments() {
     local word output=$4 name
+    case $1 in
+        Ascend | GPU | CPU | auto) ;;
+        *) fail "DEVICE_TARGET is $1; it must be Ascend, GPU, CPU or auto" ;;
+    esac
     read_options
     ARGS=(train --config "$2")
     for word in ${OPTIONS[@]+"${OPTIONS[@]}"}; do

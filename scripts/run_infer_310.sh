@@ -11,8 +11,9 @@
 # OUTPUT_PATH  new folder for the results (default: infer_310 in the folder of MINDIR_PATH)
 #
 # Steps: write the inputs as arrays; build the program; infer the latents of the images (by the encoder, if there is
-# one; by Langevin steps, one call, then all calls) and decode them; traverse the strongest dimensions of each latent group; recombine the first 8 samples; compare with
-# Python and draw overview.png. The exit code is that of the first step that fails.
+# one; by Langevin steps, one call, then all calls) and decode them; traverse the strongest dimensions of each latent
+# group; recombine the first 8 samples; compare with Python and draw overview.png. The exit code is that of the first
+# step that fails.
 #
 # MSLITE_HOME        MindSpore Lite (default: see ascend310_infer/build.sh)
 # DGN_BUILD          build folder (default: ascend310_infer/build)
@@ -21,14 +22,14 @@
 #
 # MindSpore Lite and options of the export (DGN_OPTIONS of run_export.sh) for a device:
 #   Ascend 310 (Atlas 200, 300): Lite 2.0, --mindir-version 1 --batch 8
-#   Ascend 310P, 310B, 910B:     Lite 2.7 or newer, --batch 8
+#   Ascend 310P, 310B, 910B:     Lite 2.7 or newer, --target ascend --batch 8
 #
 # Lite 2.7 or newer loads these files as they are, and compiles them for the device each time. converter_lite does this
 # once. Its output goes into a copy of the export folder, which is then MINDIR_PATH:
 #   export LD_LIBRARY_PATH=$MSLITE_HOME/tools/converter/lib:$LD_LIBRARY_PATH
 #   cp -r RUN_DIR/export RUN_DIR/export_ascend
 #   printf '[ascend_context]\nprecision_mode=preferred_fp32\n' >converter.cfg  # the default is enforce_fp16
-#   for NAME in decoder inference_lite; do
+#   for NAME in decoder inference_lite; do  # and encoder, if there is an encoder.mindir
 #     "$(bash ascend310_infer/build.sh --converter)" --fmk=MINDIR --saveType=MINDIR --optimize=ascend_oriented \
 #       --configFile=converter.cfg --modelFile=RUN_DIR/export/$NAME.mindir --outputFile=RUN_DIR/export_ascend/$NAME
 #   done
@@ -86,5 +87,5 @@ done
 [ -d "$OUTPUT/latents/z" ] || job recombine --job recombine --second_path "$OUTPUT/latents" --limit 8 "${DECODER[@]}"
 
 echo "-- check"
-exec "$PYTHON" -m dgn infer310 check "$MINDIR" "$OUTPUT" --device CPU --settle "$DESCENT_STEPS" --gamma "$GAMMA" \
+exec "$PYTHON" -m dgn infer310 check "$MINDIR" "$OUTPUT" --device CPU --descent-steps "$DESCENT_STEPS" --gamma "$GAMMA" \
     --precision "$PRECISION"

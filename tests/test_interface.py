@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,6 +113,35 @@ def test_evaluate_and_draw_take_a_run(run, images, tmp_path):
     assert json.loads(run.folder.results.read_text())["unseen"] == result["unseen"]
     pictures = dgn.draw(run, tmp_path / "figures", gamma=2)
     assert all(path.stat().st_size > 1000 for path in pictures) and len(pictures) == 7
+
+
+def test_new_images_are_not_selected_by_the_pattern_of_the_training(run, images):
+    config = dgn.Config(data=dataclasses.replace(run.config.data, pattern="no such file"))
+    assert len(dgn.images(images, like=SimpleNamespace(config=config))) == 10
+
+
+def test_arrays_of_another_kind_are_user_errors(run, images):
+    x, (z_app, z_geo) = dgn.images(images, like=run).read(np.arange(3)), run.bank.read(np.arange(3))
+    for wrong, message in ((str(images), "images are str"), (x.transpose(0, 2, 3, 1), r"float32 \(3, 16, 16, 3\)"),
+                           (x[:, :, ::2, ::2], r"must be an array \(N, 3, 16, 16\)"), (x[0], "must be an array"),
+                           (x[:0], "must be an array"), ((255 * x).astype(np.uint8), "images are uint8"),
+                           (255 * x, "they must be .* in .0, 1."), (np.nan * x, "images have values from nan")):
+        with pytest.raises(dgn.UserError, match=message):
+            run.infer(wrong, steps=4)
+    np.testing.assert_allclose(run.infer(x.astype(float), steps=4).geometry, run.infer(x, steps=4).geometry)
+    for latents in ((z_app,), (z_geo, z_app), (z_app[:2], z_geo), (z_app[0], z_geo[0])):
+        with pytest.raises(dgn.UserError, match=r"latents have the shapes .* this model has z_app \(N, 4\), z_geo"):
+            run.decode(*latents)
+    with pytest.raises(dgn.UserError, match="count is 0"):
+        run.sample(0)
+
+
+def test_results_say_how_latents_were_inferred(run):
+    assert run.inference_settings() == {"start": "mean", "steps": run.config.evaluation.steps}
+    assert run.inference_settings(7) == {"start": "mean", "steps": 7}
+    encoded = dataclasses.replace(run, start=object())
+    assert encoded.inference_settings() == {"start": "encoder", "steps": run.config.evaluation.encoder_steps}
+    assert encoded.inference_settings(use_encoder=False) == run.inference_settings()
 
 
 def test_mistakes_are_user_errors(run, tmp_path):

@@ -113,7 +113,7 @@ def test_options_with_an_open_quote_are_refused(project, recorder, tmp_path):
 @pytest.mark.parametrize("script", SINGLE)
 def test_stale_variables_of_a_distributed_run_are_named_and_unset(project, recorder, script, tmp_path):
     (project / "ascend310_infer" / "build.sh").write_text("exit 5\n")  # ends run_infer_310.sh after its first step
-    done = run(project, script, "a", "b", cwd=tmp_path, DGN_PYTHON=str(recorder), DEVICE_ID="2", **STALE)
+    done = run(project, script, "CPU", "b", cwd=tmp_path, DGN_PYTHON=str(recorder), DEVICE_ID="2", **STALE)
     lines = done.stderr.splitlines()
     assert len(lines) == 1 and all(f"{name}={value}" in lines[0] for name, value in STALE.items()), done.stderr
     seen = calls(recorder)[0]["env"]

@@ -131,7 +131,8 @@ class Training:
     freeze: str = choice("none", "none", "appearance", "geometry", fixed=True)  # generator that is not updated (5.2)
     reinit_appearance: Tuple[int, ...] = setting((), fixed=True)  # beyond the paper: epochs that reinitialize F_a
     adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
-    mean_displacement_weight: float = number(0.0, 0)  # beyond the paper: penalty on the batch's mean displacement
+    # beyond the paper: penalty on the mean displacement of the batch, of several processes on that of each one's part
+    mean_displacement_weight: float = number(0.0, 0)
     likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22; 0: the generators learn from the critic alone
     r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22; R1 by the critic's input, in [-1, 1]
     r1_interval: int = number(1, 1)  # lazy R1: every k iterations with weight k
@@ -202,6 +203,9 @@ class Config:
                 self.model.kind, self.training.method, self.training.freeze) != ("deformable", "abp", "none"):
             raise UserError("training.reinit_appearance needs model.kind deformable, training.method abp and "
                             "training.freeze none")
+        if any(epoch < 0 for epoch in self.training.reinit_appearance):
+            raise UserError(f"training.reinit_appearance is {list(self.training.reinit_appearance)}; epochs are "
+                            "counted from 0")
         factors = self.evaluation.step_factor
         if factors[-1][0] >= 100:
             raise UserError(f"evaluation.step_factor is {[list(step) for step in factors]}; its factors begin at "
@@ -225,9 +229,9 @@ class Config:
             raise UserError("inference.sigma_app needs model.kind deformable and model.appearance sampled: the "
                             "chains of the appearance")
         alone = deformable and self.training.adversarial == "none"
-        if self.training.mean_displacement_weight > 0 and not alone:
-            raise UserError("training.mean_displacement_weight needs model.kind deformable and training.adversarial "
-                            "none")
+        if self.training.mean_displacement_weight > 0 and not (alone and self.training.micro_batches == 1):
+            raise UserError("training.mean_displacement_weight needs model.kind deformable, training.adversarial none "
+                            "and training.micro_batches 1: it is a function of the whole batch")
         if self.inference.decorrelation != OFF and not (alone and self.model.appearance == "sampled"):
             raise UserError("inference.decorrelation needs model.kind deformable, model.appearance sampled and "
                             "training.adversarial none")

@@ -9,7 +9,7 @@ import sys
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Iterator, Union
+from typing import Any, Dict, Iterator, List, Sequence, Union
 
 import numpy as np
 
@@ -19,12 +19,12 @@ LONGEST_NAME = 251  # bytes: Linux allows 255, and .png or .npy is added
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Converts an OSError within the block to RunFailed naming the path."""
+def disk_errors(path: Path, what: str = "write") -> Iterator[None]:
+    """Converts an OSError within the block to RunFailed: "cannot write PATH", or another verb."""
     try:
         yield
     except OSError as error:
-        raise RunFailed(f"cannot write {path}: {error.strerror or error}") from None
+        raise RunFailed(f"cannot {what} {path}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -48,12 +48,19 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_new_folder(path: Path) -> None:
+    """Raises UserError if `path` cannot become a folder for results: it is a file, or a folder with files."""
+    check_utf8(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; choose another output folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(f"{path} is not empty; choose another output folder")
+
+
 def new_folder(path: Path) -> Path:
     """Makes a folder for results. Raises UserError if it holds files already or cannot be made."""
-    check_utf8(path)
     try:
-        if path.is_dir() and any(path.iterdir()):
-            raise UserError(f"{path} is not empty; choose another output folder")
+        check_new_folder(path)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the output folder {path}: {error.strerror or error}") from None
@@ -106,6 +113,17 @@ def png_name(name: str) -> str:
         raise UserError(f"{name}: the name has more than {LONGEST_NAME} bytes, and files named after it would have too "
                         "many; rename it")
     return name if name.lower().endswith(".png") else f"{name}.png"
+
+
+def png_names(names: Sequence[str]) -> List[str]:
+    """`png_name` of each image. Raises UserError for two images with one name, such as a.jpg and a.jpg.png."""
+    outputs: Dict[str, str] = {}
+    for name in names:
+        output = png_name(name)
+        if output in outputs:
+            raise UserError(f"{outputs[output]} and {name} would both be written to {output}; rename one of them")
+        outputs[output] = name
+    return list(outputs)
 
 
 def write_text(path: Path, text: str) -> None:

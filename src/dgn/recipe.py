@@ -148,9 +148,10 @@ def _read_file(path: Path) -> Dict[str, Origin]:
     except FileNotFoundError:
         raise UserError(f"no config file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read config {path}: {error}") from None
+        raise UserError(f"cannot read config {path}: {getattr(error, 'strerror', None) or error}") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        text = str(error).replace('in "<unicode string>", ', "")
+        raise UserError(f"{path} is not valid YAML: {' '.join(text.split())}") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply") from None
     values: Dict[str, Origin] = {}

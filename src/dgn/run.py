@@ -6,7 +6,7 @@ import functools
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import mindspore as ms
 import numpy as np
@@ -77,15 +77,17 @@ class Run:
     def decode(self, *latents: np.ndarray) -> Decoded:
         """Images of latents (N, d) of each group, NumPy in and out: image (N, C, H, W) in [0, 1]; for a deformable
         model also appearance (N, C, H, W) and displacement (N, 2, H, W) in pixels (Eq. 1). Clips have frames as a
-        second axis."""
-        return decode(self.model, *latents)
+        second axis. Raises UserError for latents of other shapes."""
+        return decode(self.model, *self._checked_latents(latents))
 
     def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: Optional[int] = None) -> Decoded:
         """`count` new images (or clips of `frames` frames); a label model gets its labels in turn.
 
         prior: "fitted" draws latents from a Gaussian fitted to those of the training samples (dgn.inference.fitted),
-        "prior" from the prior, a standard normal distribution.
+        "prior" from the prior, a standard normal distribution. Raises UserError for another prior or count.
         """
+        if count < 1:
+            raise UserError(f"count is {count}; it must be at least 1")
         if prior not in PRIORS:
             raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
         fitted = self.fitted_prior if prior == "fitted" else None
@@ -106,11 +108,12 @@ class Run:
         and the mask of shorter clips. steps: Langevin steps (default: the config's evaluation.encoder_steps with an
         encoder, else evaluation.steps); descent_steps: further steps without noise, towards a mode; seed: of the noise
         (default: the run's); use_encoder: False starts from the prior's mean in any case.
-        Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d).
+        Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d). Raises UserError for
+        arrays of another shape or range.
         """
         chains = self.chains(self.default_steps(use_encoder) if steps is None else steps, descent_steps, seed)
         if not isinstance(images, Source):
-            return self.infer_batch(images, chains, use_encoder=use_encoder)
+            return self.infer_batch(self._checked_images(images), chains, use_encoder=use_encoder)
         everyone, given = images.first(), given_latents(self.model.groups, images)
         return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
 
@@ -140,6 +143,36 @@ class Run:
         """Langevin steps of an unseen image: fewer from the latents of an encoder beside the chains."""
         evaluation = self.config.evaluation
         return evaluation.encoder_steps if use_encoder and self.start is not None else evaluation.steps
+
+    def inference_settings(self, steps: Optional[int] = None, use_encoder: bool = True) -> Dict[str, Any]:
+        """How `infer` with these arguments finds latents, to be recorded with results: "start", encoder or mean (of the
+        prior), and the number of "steps"."""
+        if use_encoder and self.encoder is not None:
+            return {"start": "encoder", "steps": 0}
+        return {"start": "encoder" if use_encoder and self.start is not None else "mean",
+                "steps": self.default_steps(use_encoder) if steps is None else steps}
+
+    def _checked_images(self, images: Any) -> np.ndarray:
+        model = self.model
+        shape = (*["F"] * (model.frames > 0), model.channels, model.size, model.size)
+        wanted = f"an array (N, {', '.join(map(str, shape))}) of float32 in [0, 1]"
+        if not isinstance(images, np.ndarray):
+            raise UserError(f"images are {type(images).__name__}, not {wanted}; dgn.images(path, like=run) opens those "
+                            "of a folder")
+        size = images.shape[-3:]
+        if images.ndim != 1 + len(shape) or size != shape[-3:] or not len(images) or images.dtype.kind != "f":
+            raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}")
+        if not (images.min() >= -0.01 and images.max() <= 1.01):  # also false for NaN; interpolation may overshoot
+            raise UserError(f"images have values from {images.min():.3g} to {images.max():.3g}; they must be {wanted}")
+        return np.ascontiguousarray(images, np.float32)
+
+    def _checked_latents(self, latents: Sequence[np.ndarray]) -> List[np.ndarray]:
+        groups, arrays = self.model.groups, [np.asarray(z, np.float32) for z in latents]
+        fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) for z in arrays)
+        if not (fits and (self.model.frames or all(z.shape[1:] == g.shape for z, g in zip(arrays, groups)))):
+            wanted = ", ".join(f"{group.name} (N, {group.shape[0]})" for group in groups)
+            raise UserError(f"latents have the shapes {[z.shape for z in arrays]}; this model has {wanted}")
+        return arrays
 
     def training_latents(self, descent_steps: int, indices: Optional[np.ndarray] = None) -> Any:
         """Latents of the training samples at `indices` (default: all, in order): their chains after so many further
@@ -293,17 +326,21 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     return fit_run(folder, config, sources, after_epoch)
 
 
-def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) -> Tuple[RunFolder, Sources]:
-    """The folder of a new run, which the first of several processes makes, and its samples.
-
-    All that the training needs is checked first: an error in it leaves no folder behind. Raises UserError.
-    """
+def checked_sources(path: Path, config: Config) -> Sources:
+    """The samples of a new run in `path`; whatever its training needs is checked, so that an error in it leaves no
+    folder behind. Raises UserError."""
     check_output(path, config.data)
     sources = open_sources(config.data)
     check_sources(sources)
+    if config.training.init_from:
+        initial_run(config)
+    return sources
+
+
+def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) -> Tuple[RunFolder, Sources]:
+    """The folder of a new run, which the first of several processes makes, and its samples. Raises UserError."""
+    sources = checked_sources(path, config)
     if group.is_first:
-        if config.training.init_from:
-            initial_run(config)
         RunFolder.create(path, config)
     group.barrier()
     if not (path / "config.yaml").is_file():

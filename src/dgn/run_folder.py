@@ -27,7 +27,7 @@ from typing import Any, Dict, Iterator, List, Optional
 from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError
-from dgn.files import append_line, disk_errors, new_folder, write_json, write_text
+from dgn.files import append_line, check_new_folder, disk_errors, new_folder, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -63,15 +63,21 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: Config) -> "RunFolder":
-        """A new run in `path`. Raises UserError if that holds a run or other files, or cannot be written."""
-        if (path / "config.yaml").exists():
-            raise UserError(f"{path} already holds a run: --resume continues it, another --output starts a new one")
+        """A new run in `path`. Raises UserError as check_free does, or if it cannot be written."""
+        cls.check_free(path)
         run = cls(new_folder(path), config)
         try:
             run.change_config(config)
         except RunFailed as error:  # nothing has run yet, so the folder was a wrong choice
             raise UserError(f"{error}; choose another --output") from None
         return run
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raises UserError if `path` holds a run or other files."""
+        if (path / "config.yaml").exists():
+            raise UserError(f"{path} already holds a run: --resume continues it, another --output starts a new one")
+        check_new_folder(path)
 
     @classmethod
     def open(cls, path: Path, output: Optional[Path] = None) -> "RunFolder":
@@ -134,7 +140,7 @@ class RunFolder:
     def measures(self) -> Dict[str, Any]:
         """metrics.json; {} if there is none yet, or it is damaged. Raises RunFailed if it cannot be read."""
         stored = self.results if self.results.exists() else self.path / RESULTS
-        with disk_errors(stored):
+        with disk_errors(stored, "read"):
             try:
                 return json.loads(stored.read_text(encoding="utf-8"))
             except (FileNotFoundError, ValueError):
@@ -159,6 +165,9 @@ class RunFolder:
         return records
 
     def rewind(self, epoch: int) -> None:
-        """Drops the metrics of `epoch` and later, which will be written again."""
+        """Drops the metrics of `epoch` and later, and the fit to the latents of the training's end: they will be
+        written again."""
+        with disk_errors(self.fitted_prior):
+            self.fitted_prior.unlink(missing_ok=True)
         kept = [json.dumps(record) for record in self.records() if record["epoch"] < epoch]
         write_text(self.metrics, "".join(line + "\n" for line in kept))

@@ -103,7 +103,7 @@ def test_missing_config_data_and_device(tmp_path, images, capsys):
     check(train(tmp_path, "--data", tmp_path / "nowhere"), 2, capsys, "nowhere", "no such folder")
     check(["train", "--device", "TPU", "--output", tmp_path / "run"], 2, capsys, "unknown device 'TPU'", "Ascend")
     check(["train", "--device", "Ascend", "--output", tmp_path / "run"], 2, capsys, "no Ascend here")
-    check(train(tmp_path, "--data", images, "--set", "data.held_out=10"), 2, capsys, "10 images", "leave none")
+    check(train(tmp_path, "--data", images, "--set", "data.held_out=10"), 2, capsys, "10 images", "none is left")
 
 
 def test_unusable_images(tmp_path, images, capsys):

@@ -74,8 +74,9 @@ def test_labels_are_the_given_appearance(tmp_path, rng):
     model = make_model(config)
     given = given_latents(model.groups, sources.held_out)["z_app"]
     np.testing.assert_array_equal(given, np.eye(10)[[9, 3]])
-    other = make_model(recipe.load(None, [*data, "model.appearance=label", "model.z_app=5"]))
-    with pytest.raises(UserError, match="model.z_app is 5"):
-        given_latents(other.groups, sources.held_out)
+    for wrong in (5, 12):  # with more dimensions than labels, some would never be trained
+        other = make_model(recipe.load(None, [*data, "model.appearance=label", f"model.z_app={wrong}"]))
+        with pytest.raises(UserError, match=f"model.z_app is {wrong}; .* the number of labels, 10"):
+            given_latents(other.groups, sources.held_out)
     with pytest.raises(UserError, match="no labels"):
         given_latents(model.groups, open_sources(Data(size=16)).train)

@@ -71,6 +71,16 @@ def test_people_of_removed_held_out_images_stay_unseen(tmp_path):
     assert same_samples(open_sources(data, held_out).train, sources.train.identity())
 
 
+def test_keys_for_files_are_refused_without_files(tmp_path):
+    """A recipe for real images whose --data was forgotten must not train on generated faces."""
+    for wrong in ({"crop": (0, 0, 8, 8)}, {"category": "dog"}, {"split": "test"}, {"mirror": True}, {"pattern": "*"},
+                  {"format": "mnist"}, {"format": "strips", "frames": 4}):
+        with pytest.raises(UserError, match=f"data.{next(iter(wrong))} is .*, which is for files"):
+            open_sources(Data(size=16, **wrong))
+    with pytest.raises(UserError, match="data.crop is .*, and the images of mnist are taken whole"):
+        open_sources(Data(size=32, format="mnist", path=str(tmp_path), crop=(0, 0, 8, 8)))
+
+
 def test_generated_images_keep_the_identity_of_version_01():
     train = open_sources(Data(size=16, limit=5, held_out=2)).train
     assert train.identity() == "0+5 of random faces of seed 1 from 0, view None" == train.former_identity()
@@ -103,6 +113,9 @@ def test_images_that_are_enlarged_are_counted_and_a_crop_outside_is_found(tmp_pa
     for cache_mb in (0, 256):
         check_sources(open_sources(data_of(tmp_path, held_out=0, cache_mb=cache_mb)))
         assert "1 of 6 images are smaller than 16 x 16 pixels and are enlarged" in caplog.text
+        caplog.clear()
+        check_sources(open_sources(data_of(tmp_path, held_out=2, mirror=True, cache_mb=cache_mb)))
+        assert "1 of 6 images are smaller" in caplog.text  # files are counted, not their mirror images
         caplog.clear()
         with pytest.raises(UserError, match="1 of 6 files cannot be used: .*wide.jpg: crop .* reaches outside"):
             check_sources(open_sources(data_of(tmp_path, held_out=0, crop=(0, 0, 16, 16), cache_mb=cache_mb)))

@@ -56,6 +56,22 @@ def test_the_largest_face_is_cut_with_its_margin_and_borders_are_repeated(tmp_pa
     np.testing.assert_array_equal(cut[:, 0, 0], np.arange(10, 50))  # rows 10..49: 20 high, widened by 10 on both sides
 
 
+def test_no_two_faces_are_written_to_one_file(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.png", "a-2.png"):
+        photograph(photos / name)
+    two = squares([(0, 0, 20, 20), (50, 50, 10, 10)], size=16)
+    prepare.crop_faces(photos, tmp_path / "out", two, every=True)
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == ["a-2-2.png", "a-2.png", "a-3.png", "a.png"]
+    photograph(photos / "b.png")
+    (photos / "b.png").rename(photos / "b.jpg")
+    photograph(photos / "b.jpg.png")
+    with pytest.raises(UserError, match="b.jpg and b.jpg.png would both be written to b.jpg.png"):
+        prepare.crop_faces(photos, tmp_path / "other", two)
+    assert not (tmp_path / "other").exists()
+
+
 def test_detectors_and_folders_that_do_not_fit(tmp_path):
     with pytest.raises(UserError, match="no detector file"):
         detect.open_detector(str(tmp_path / "none.xml"))

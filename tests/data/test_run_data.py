@@ -96,7 +96,7 @@ def test_results_on_a_read_only_file_system_fail_by_name(monkeypatch, tmp_path):
 def test_results_that_cannot_be_written_are_printed(tmp_path, capsys):
     folder = RunFolder.create(tmp_path / "run", Config())
     folder.results.mkdir()
-    with pytest.raises(dgn.RunFailed, match="cannot write .*metrics.json"):
+    with pytest.raises(dgn.RunFailed, match="cannot read .*metrics.json: Is a directory"):
         folder.add_results(unseen={"msre": 12.5})
     assert capsys.readouterr().out == 'result: {"unseen": {"msre": 12.5}}\n'
 

@@ -31,7 +31,7 @@ def test_r_is_that_of_eq_21_in_both_bases(run):
     latents = run.infer(np.concatenate(list(images.values())))
     for name, z in zip(("z_app", "z_geo"), latents):
         means = z.reshape(len(images), PEOPLE, -1).mean(1)
-        np.testing.assert_allclose(result["as_learned"]["groups"][name]["r"], np.abs(theta @ means), rtol=1e-4)
+        np.testing.assert_allclose(result["dimensions"]["groups"][name]["r"], np.abs(theta @ means), rtol=1e-4)
         # a rotation of the axes leaves the norm of all covariances unchanged
         norms = [np.linalg.norm(result[kind]["groups"][name]["r"]) for kind in views.AXES]
         assert norms[0] == pytest.approx(norms[1], rel=1e-4)

@@ -29,6 +29,15 @@ def test_canonical_grid_is_regular_and_a_shift_moves_it():
     np.testing.assert_allclose(moved[10, 10:100], still[10, 16:106], atol=1e-4)
 
 
+def test_curves_that_no_epoch_recorded_are_left_out(tmp_path):
+    """Of images a critic has no curves of clips; R1 may be recorded in some epochs alone."""
+    records = [{"epoch": 0, "real": 1.0}, {"epoch": 1, "real": 2.0, "r1": 3.0}]
+    panels = {"Scores": {"real": "images", "clip_real": "clips"}, "R1": {"r1": "R1"}, "KL": {"kl": "KL"}}
+    both = Image.open(sheet.save_curves(tmp_path / "both.png", records, panels))
+    one = Image.open(sheet.save_curves(tmp_path / "one.png", records[:1], panels))
+    assert both.width == 2 * one.width
+
+
 def toy_decode(z_app, z_geo):
     """Dimension 2 of Z^a is brightness, dimension 1 of Z^g a shift; the others have little or no effect."""
     ramp = np.tile(np.linspace(0, 1, 16, dtype=np.float32), (16, 1))

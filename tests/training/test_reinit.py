@@ -5,9 +5,11 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import ops
 
 from dgn.__main__ import main
 from dgn.training import checkpoint
+from dgn.training.optim import adam, reset_adam
 from tests.training.tiny import arguments, as_it_was, final_state, resume
 
 pytestmark = pytest.mark.slow
@@ -66,6 +68,17 @@ def test_a_resumed_run_reinitializes_alike(images, tmp_path):
     assert main(arguments(images, tmp_path / "whole", 6, *settings)) == 0
     again = as_it_was(tmp_path / "whole", tmp_path / "again", 4)
     assert resume(again) == 0 and final_state(again) == final_state(tmp_path / "whole")
+
+
+def test_a_reset_optimizer_updates_as_a_new_one():
+    weight = ms.Parameter(ms.Tensor(np.zeros(3, np.float32)), "weight")
+    used, gradients = adam([weight]), (ms.Tensor(np.array([1.0, -2.0, 0.5], np.float32)),)
+    for _ in range(3):
+        used(gradients)
+    reset_adam(used)
+    ops.assign(weight, ops.zeros_like(weight))
+    used(gradients)
+    np.testing.assert_allclose(weight.asnumpy(), [-1e-3, 1e-3, -1e-3], rtol=1e-4)  # one learning rate
 
 
 @pytest.mark.parametrize("setting", ["model.kind=plain", "training.method=vae", "training.freeze=geometry"])

@@ -60,8 +60,8 @@ def test_a_scheduled_smoothness_is_that_of_each_epoch(images, tmp_path):
     assert main(arguments(images, parts, 1, "--set", "inference.smoothness=0.2")) == 0
     assert resume(parts, "training.epochs=2", "inference.smoothness=0.9") == 0
     assert_same(whole, parts)
-    records = [[record[name] for name in ("smoothness", "sigma_app", "decorrelation")] for record in final_state(whole)["records"]]
-    assert records == [[0.2, 1.0, 0.5], [0.9, 1.0, 0.5]]
+    names, records = ("smoothness", "sigma_app", "decorrelation"), final_state(whole)["records"]
+    assert [[record[name] for name in names] for record in records] == [[0.2, 1.0, 0.5], [0.9, 1.0, 0.5]]
 
 
 def test_signals_amid_an_epoch_save_and_print_how_to_resume(images, unbroken, tmp_path, monkeypatch, capsys):

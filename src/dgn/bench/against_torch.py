@@ -26,7 +26,8 @@ def programs(model: Model, options: cfg.Model, x: np.ndarray, steps: int,
     if x.ndim != 4:
         raise UserError("--against torch compares the model of images; data.frames must be 0")
     defaults = cfg.Model()
-    for key in ("kind", "network", "precision", "scaling", "smooth_appearance", "control_grid", "refine"):
+    for key in ("kind", "network", "precision", "scaling", "smooth_appearance", "control_grid", "field", "grid",
+                "refine"):
         if getattr(options, key) != getattr(defaults, key):
             raise UserError(f"--against torch compares the paper's model; model.{key} must be "
                             f"{getattr(defaults, key)!r}")

@@ -34,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn.data.open import open_images
+    from dgn.data.open import open_new_images
     from dgn.evaluation.evaluate import evaluate
     from dgn.run import load
 
     trained = load(args.run_folder, args.device, args.data)
-    images = open_images(cfg.with_format(trained.config.data, args.format), args.images) if args.images else None
+    images = open_new_images(cfg.with_format(trained.config.data, args.format), args.images) if args.images else None
     result = evaluate(trained, images, args.steps, not args.by_langevin)
     if trained.folder.output != trained.folder.path:
         print(f"numbers           {trained.folder.results}")

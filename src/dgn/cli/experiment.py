@@ -69,7 +69,8 @@ def with_sweeps(given: Keywords) -> Keywords:
     return {**given, "sweeps": {name: values for name, values in SWEEPS.items() if name in (given["sweeps"] or SWEEPS)}}
 
 
-STEPS = option("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run)")
+STEPS = option("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run, or with "
+               "an encoder evaluation.encoder_steps)")
 CROP = option("--crop", type=crop, metavar="L,T,R,B", help="their crop (default: the run's)")
 MOVED = "the present place of the run's images, if they were moved"
 

@@ -46,26 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn.data.open import check_output, open_images
+    from dgn.data.open import check_output, open_new_images
     from dgn.data.source import to_images
     from dgn.errors import UserError
     from dgn.evaluation.reconstruction import reconstruction_errors
     from dgn.figures.draw import draw_overview
-    from dgn.files import check_outside, new_folder, png_name, write_arrays
+    from dgn.files import check_outside, new_folder, png_names, write_arrays
     from dgn.inference.latents import given_latents
     from dgn.run import load
 
     trained = load(args.run_folder, args.device)
     check_outside(Path(args.output), args.images)
     check_output(Path(args.output), trained.config.data)
-    source = open_images(cfg.with_format(trained.config.data, args.format), args.images)
+    source = open_new_images(cfg.with_format(trained.config.data, args.format), args.images)
     given = given_latents(trained.model.groups, source)
     steps = trained.default_steps(not args.by_langevin) if args.steps is None else args.steps
     if steps == 0 and (args.by_langevin or (trained.start is None and trained.encoder is None)):
         raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
     names = [source.name(index) for index in range(len(source))]
-    for name in names:
-        png_name(name)  # refused before the inference, not after it
+    png_names(names)  # refused before the inference, not after it
     output = new_folder(Path(args.output))
     latents, errors = [], []
     shown: tuple = ()

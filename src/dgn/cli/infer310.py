@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("output", metavar="OUT", type=user_path)
     check.add_argument("--precision", choices=["float32", "float16"], default="float32", help="in which the program's "
                        "device multiplies; decides the accepted difference to Python (default %(default)s)")
-    check.add_argument("--descent-steps", "--settle", type=natural, default=300, metavar="N",
+    check.add_argument("--descent-steps", type=natural, default=300, metavar="N",
                        help="steps without noise with which the program inferred (default %(default)s)")
     check.add_argument("--gamma", type=above_zero, default=3.0, help="range of the traversals (default %(default)s)")
     for sub in (prepare, check):

@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     resumed = RunFolder.open(Path(args.output)) if args.resume else None
     config = resolve_config(args, resumed)
     device.start(args.device, config.numerics)
-    from dgn.data.open import check_output, check_sources, open_sources
+    from dgn.data.open import check_sources, described, open_sources
     from dgn.distributed import process_group
-    from dgn.run import fit_run, new_run
+    from dgn.run import checked_sources, fit_run, new_run
     from dgn.training import checkpoint
 
     group = process_group()
@@ -78,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
     held_out = held_out_files(Path(args.output)) if resumed else None
     if args.dry_run:
         if not resumed:
-            check_output(Path(args.output), config.data)
-        print(dry_run(config, len(open_sources(config.data, held_out).train)))
+            RunFolder.check_free(Path(args.output))
+        sources = open_sources(config.data, held_out) if resumed else checked_sources(Path(args.output), config)
+        print(dry_run(config, len(sources.train)), f"\ndata         {described(config.data, sources)}", sep="")
         return 0
     if resumed:
         cfg.check_resumable(resumed.config, config)

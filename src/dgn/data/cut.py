@@ -50,7 +50,8 @@ class Cut:
         if not self.fits(height, width):
             left, top, right, bottom = self.crop
             raise ValueError(f"crop (left {left}, top {top}, right {right}, bottom {bottom}) reaches outside of this "
-                             f"image of {width} x {height} pixels (width x height)")
+                             f"image of {width} x {height} pixels (width x height); data.crop=null takes its middle "
+                             "square")
         return self.crop
 
     def fits(self, height: int, width: int) -> bool:

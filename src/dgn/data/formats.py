@@ -27,11 +27,12 @@ _FILES = {"mnist": ("*-images*idx3-ubyte*", "train-images-idx3-ubyte, t10k-label
 class LabelledImages(Source):
     """Images with class labels, in memory.
 
-    pixels: (n, C, H, W) uint8; classes: (n,) int64; title: of the set, for names and identity.
+    pixels: (n, C, H, W) uint8; labels: (n,) int64, of `count` classes; title: of the set, for names and identity.
     """
 
-    def __init__(self, pixels: np.ndarray, classes: np.ndarray, title: str) -> None:
-        self.pixels, self.classes, self.title, self.shape = pixels, classes, title, pixels.shape[1:]
+    def __init__(self, pixels: np.ndarray, labels: np.ndarray, count: int, title: str) -> None:
+        self.pixels, self.class_labels, self.count, self.title = pixels, labels, count, title
+        self.shape = pixels.shape[1:]
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -40,7 +41,10 @@ class LabelledImages(Source):
         return to_unit(self.pixels[np.asarray(indices)])
 
     def labels(self, indices: np.ndarray) -> np.ndarray:
-        return self.classes[np.asarray(indices)]
+        return self.class_labels[np.asarray(indices)]
+
+    def classes(self) -> int:
+        return self.count
 
     def name(self, index: int) -> str:
         return f"{self.title.replace(' ', '_')}_{int(index):05d}.png"
@@ -72,7 +76,7 @@ def open_set(kind: str, folder: str, split: str, category: Optional[str], size: 
     elif pixels.shape[3] == 3 and grey:
         pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
     title = " ".join(filter(None, (kind, split, category)))
-    return LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), classes, title)
+    return LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), classes, len(known), title)
 
 
 def _read(kind: str, folder: Path, split: str) -> Tuple[np.ndarray, np.ndarray]:

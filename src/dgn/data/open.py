@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Optional, Protocol, Sequence, Union
@@ -47,8 +48,9 @@ def open_sources(data: Data, held_out: Optional[Sequence[str]] = None) -> Source
             raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new place "
                             "with --data")
         return split(open_images(data, data.path), data, held_out)
-    for key, used in (("pattern", data.pattern is not None), ("mirror", data.mirror),
-                      ("format", data.format in ("mnist", "cifar10"))):
+    for key, used in (("pattern", data.pattern is not None), ("mirror", data.mirror), ("crop", data.crop is not None),
+                      ("category", data.category is not None), ("split", data.split != "all"),
+                      ("format", data.format != "images")):
         if used:
             raise UserError(f"data.{key} is {getattr(data, key)}, which is for files, and data.path is not set; give "
                             "them with --data")
@@ -72,10 +74,13 @@ def check_sources(sources: Sources) -> None:
     checks = [sources.train.check(sources.train.first(), False)]
     if sources.held_out is not None:
         checks.append(sources.held_out.check(sources.held_out.first(), True))
-    held_out = len(sources.held_out or ())
-    total = len(sources.train) + held_out
+    train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train  # each file once
+    total = len(train) + len(sources.held_out or ())
     unusable = [file for check in checks for file in check.unusable]
     if unusable:
+        if len(unusable) == total:
+            raise UserError("none of the {} files can be used, the first, {}, for this reason: {}".format(
+                total, *unusable[0]))
         listed = "; ".join(f"{path}: {reason}" for path, reason in unusable[:_NAMED])
         more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
         raise UserError(f"{len(unusable)} of {total} files cannot be used: {listed}{more}. Replace or remove them, or "
@@ -119,6 +124,8 @@ def open_images(data: Data, path: str) -> Source:
         raise UserError(f"data.pattern selects files of a folder, and {path} is none")
     if data.format == "images" and (data.category is not None or data.split != "all"):
         raise UserError("data.category and data.split are for data.format mnist and cifar10")
+    if data.format != "images" and data.crop is not None:
+        raise UserError(f"data.crop is {list(data.crop)}, and the images of {data.format} are taken whole")
     if data.format != "images":
         return formats.open_set(data.format, path, data.split, data.category, data.size, data.grey)
     if not packed:
@@ -128,6 +135,12 @@ def open_images(data: Data, path: str) -> Source:
         raise UserError(f"{path} holds images of {records.shape} (channels, height, width), the config asks for "
                         f"{cut_of(data).shape}; pack them again, or change data.size and data.grey")
     return records
+
+
+def open_new_images(data: Data, path: str) -> Source:
+    """All images or clips at `path`, which are not the run's own: `open_images` without data.pattern, which selects
+    files of the training's folder."""
+    return open_images(dataclasses.replace(data, pattern=None), path)
 
 
 def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -> Sources:
@@ -142,7 +155,9 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
     last = everyone >= len(whole) - data.held_out
     unseen = last if files is None else np.array([file in names for file in files])
     if unseen.all():
-        raise UserError(f"{len(whole)} images with data.held_out = {data.held_out} leave none to train on")
+        raise UserError(f"{len(whole)} {'clips' if data.frames else 'images'}, and data.held_out = {data.held_out} of "
+                        "them are kept for the evaluation: none is left to train on; lower it, --set data.held_out=0 "
+                        "at the least")
     indices, people = everyone[~unseen], whole.people()
     if people is not None:
         other_people = {people[index] for index in everyone[unseen]} | set(whole.people(list(names)) or ())
@@ -160,4 +175,4 @@ def images(path: Union[str, Path], like: HasConfig) -> Source:
     path: a folder, MindRecord file or official set; like: a Run. `source.read(numpy.arange(n))` gives the first n as
     (n, C, H, W) float32 in [0, 1]. Raises UserError if there is nothing to read.
     """
-    return open_images(like.config.data, str(expanded(path)))
+    return open_new_images(like.config.data, str(expanded(path)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Callable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -22,7 +23,7 @@ from dgn.data.frames import Clip, spread
 from dgn.data.images import find_images, read_identities, write_image
 from dgn.data.labels import EYE_COLUMNS
 from dgn.errors import UserError
-from dgn.files import append_line, disk_errors, new_folder, png_name
+from dgn.files import append_line, disk_errors, new_folder, png_name, png_names
 
 SAMPLED_FRAMES = 9  # frames of a clip in which its face is detected
 
@@ -100,13 +101,14 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) 
     Raises UserError if `source` holds no images, or `target` holds files.
     """
     names = find_images(source)
+    firsts = set(png_names(names))
     identities = read_identities(source)
     new_folder(target)
 
     def crop(name: str) -> List[np.ndarray]:
         picture = in_colour(decode(source / name))
         places = cutter.find(picture, name)[:None if every else 1]
-        for place, output in zip(places, _outputs(name, len(places))):
+        for place, output in zip(places, _outputs(name, len(places), firsts)):
             write_image(target / output, cutter.cut(picture, place).transpose(2, 0, 1) / np.float32(255))
         return places
 
@@ -120,7 +122,7 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) 
                 places = []
             else:
                 (report.found if places else report.not_found).append(name)
-            for place, output in zip(places, _outputs(name, len(places))):
+            for place, output in zip(places, _outputs(name, len(places), firsts)):
                 table.writerow([name, 1, *(f"{value:.6g}" for value in np.ravel(place)), output])
                 person = identities.get(PurePosixPath(name).name)
                 if person:
@@ -143,10 +145,11 @@ def _each(crop: Callable[[str], List[np.ndarray]], names: List[str]):
             yield name, cut
 
 
-def _outputs(name: str, count: int) -> List[str]:
-    """Names of the files of a photograph's faces."""
+def _outputs(name: str, count: int, firsts: Set[str]) -> List[str]:
+    """Names of the files of a photograph's faces; firsts: of the first face of every photograph, which others avoid."""
     first = png_name(name)
-    return [first, *(f"{first[:-len('.png')]}-{k}.png" for k in range(2, count + 1))]
+    others = (f"{first[:-len('.png')]}-{k}.png" for k in itertools.count(2))
+    return [first, *itertools.islice((other for other in others if other not in firsts), count - 1)] if count else []
 
 
 def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter) -> Report:

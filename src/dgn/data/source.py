@@ -70,6 +70,10 @@ class Source:
         """Class labels of the samples at `indices`, (n,) int; None if the source has none."""
         return None
 
+    def classes(self) -> Optional[int]:
+        """The number of classes, if it is known."""
+        return None
+
     def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
         """The person that each sample shows, or that samples of these names show; None if one is not known."""
         return None
@@ -122,6 +126,9 @@ class Subset(Source):
 
     def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
         return self.source.labels(self.indices[indices])
+
+    def classes(self) -> Optional[int]:
+        return self.source.classes()
 
     def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
         people = self.source.people(names)

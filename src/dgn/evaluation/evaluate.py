@@ -45,7 +45,7 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
 
     Returns:
         train, unseen: reconstruction errors of training samples from their chains, of unseen samples after inference;
-            with an encoder beside the chains also the start and the steps of the inference.
+            and how they were inferred, see Run.inference_settings.
         appearance, geometry, canonical_frame: of models with a warp; see report.
         exchange, exchange_unseen: for generated faces, the exchange of known factors among training faces and among
             held-out faces; see exchange.
@@ -60,9 +60,8 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
         everyone = few.first()
         unseen = Sample(few.read(everyone), run.infer(few, steps, use_encoder=use_encoder), few.mask(everyone))
     result = unlabelled_measures(run.decode, train, unseen)
-    if unseen is not None and run.start is not None:
-        result["unseen"].update(steps=run.default_steps(use_encoder) if steps is None else steps,
-                                start="encoder" if use_encoder else "mean")
+    if unseen is not None:
+        result["unseen"].update(run.inference_settings(steps, use_encoder))
     if use_encoder and (compared := compare(run, images)):
         result["encoder"] = compared
     if images is not None or train is None or not use_encoder:

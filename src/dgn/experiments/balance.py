@@ -3,12 +3,14 @@
   dgn experiment balance --config config/balance.yaml --output runs/balance
 
 The recipe is trained once for each value of alpha, the ratio of channels (scheme 1); of beta, the scale of the
-geometry's weights at run time (scheme 2); and of the initial scale of the geometry's last layer. With scheme 2 the
-learning rate is ten times the recipe's: an Adam step changes a weight by about the learning rate, and these weights
-have a deviation of 1 in place of 0.1. The error alone does not show the balance: a geometry that starts near zero selects pixels from a checkerboard and reaches the smallest
-error. Measured are also how far pose follows the geometry and colour the appearance when faces exchange geometry, the
-appearance's energy near the Nyquist frequency relative to the images', and the size and smoothness of the
-displacement.
+geometry's weights at run time (scheme 2); and of the initial scale of the geometry's last layer (scheme 1). With scheme
+2 the learning rate is ten times that of scheme 1: an Adam step changes a weight by about the learning rate, and these
+weights have a deviation of 1 in place of 0.1. The biases, which start at 0, take the same steps.
+
+The error alone does not show the balance: a geometry that starts near zero selects pixels from a checkerboard and
+reaches the smallest error. Measured are also how far pose follows the geometry and colour the appearance when faces
+exchange geometry, the appearance's energy near the Nyquist frequency relative to the images', and the size and
+smoothness of the displacement.
 
 Written to --output: metrics.json, figures/balance.png and balance_faces.png, and a run folder for each value.
 """
@@ -34,9 +36,9 @@ COLOUR = ("skin", "hair_colour", "background_light", "light")
 
 Sweep = List[Tuple[str, Dict[str, Any]]]  # (name of a value, its changes of the model section)
 SWEEPS: Dict[str, Sweep] = {
-    "alpha": [(f"{alpha:g}", {"alpha": alpha}) for alpha in (0.15, 0.3, 0.625, 1.25, 2.5)],
+    "alpha": [(f"{alpha:g}", {"scaling": "none", "alpha": alpha}) for alpha in (0.15, 0.3, 0.625, 1.25, 2.5)],
     "beta": [(f"{beta:g}", {"scaling": "he", "beta": beta}) for beta in (0.03, 0.1, 0.3, 1.0, 3.0)],
-    "start": [(f"{scale:g}", {"geometry_init": scale}) for scale in (0.1, 0.3, 1.0, 3.0)],
+    "start": [(f"{scale:g}", {"scaling": "none", "geometry_init": scale}) for scale in (0.1, 0.3, 1.0, 3.0)],
 }
 TITLES = {"alpha": "alpha: appearance / geometry channels (scheme 1)",
           "beta": "beta: scale of the geometry's weights (scheme 2)",
@@ -74,9 +76,10 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
 
 
 def variant(config: cfg.Config, model: Dict[str, Any]) -> cfg.Config:
-    """The recipe with changes of its model section; with scheme 2 an Adam step has the same size relative to the
-    weights as with scheme 1."""
-    factor = 1 / INIT_STD if model.get("scaling", config.model.scaling) == "he" else 1.0
+    """The recipe with changes of its model section. An Adam step has the same size relative to the initial weights of
+    either scheme: where the scheme changes, the learning rate changes with their deviation."""
+    deviation = {"none": INIT_STD, "he": 1.0}
+    factor = deviation[model.get("scaling", config.model.scaling)] / deviation[config.model.scaling]
     rates = tuple((epoch, factor * rate) for epoch, rate in config.training.learning_rate)
     return cfg.changed(config, model=model, training={"learning_rate": rates})
 

@@ -61,7 +61,7 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
     data: folder of images with labels of landmarks (labels.csv, or MTFL's index.tsv); None: generated faces. Images
     that the run was not trained on are the test; if it was trained on none of them, or if that is unknown, the last
     fifth. crop: of these images (None: the run's); count: images at most (None: all, or GENERATED); steps: Langevin
-    steps (None: evaluation.steps); chains: of each image, whose displacement fields are averaged; epochs: of the
+    steps (None: those of Run.infer); chains: of each image, whose displacement fields are averaged; epochs: of the
     paper's regressors; folds: from 2 on, every image is tested once, by regressors of the other folds, whether or not
     the run, which sees no landmarks, was trained on it.
     Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, their origin, and "pictures",
@@ -91,7 +91,7 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
     test = np.flatnonzero(np.any(test_sets, 0))
     predicted = {name: values[test] for name, values in points.items()}
     result = {**landmark_errors(predicted, truth[test]), "images": len(images), "tested": len(test), "folds": folds,
-              "chains": chains, "data": data or "generated faces", **origin()}
+              "chains": chains, **run.inference_settings(steps), "data": data or "generated faces", **origin()}
     run.folder.add_results(landmarks=result)
     shown = test[:SHOWN]
     return {**result, "pictures": [figures.landmarks(

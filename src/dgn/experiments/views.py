@@ -4,9 +4,9 @@
   dgn experiment views runs/celeba --data fei/ --crop 5,2,23,20
 
 Images of the same people at several views are inferred, and R of Eq. 21 is computed for every dimension of Z^g and
-Z^a: along the model's own dimensions, and along the principal axes of what each group generates. The prior is the same
-in all directions, so the dimensions of a trained model are an arbitrary rotation of such axes (dgn.inference.axes);
-the pictures show the principal ones.
+Z^a: along the model's dimensions, which are the principal axes of what each group generates over training images
+(dgn.inference.axes; those of a run before version 0.2 are as they were trained), and along such axes over the images
+of the experiment, which the pictures show.
 
 Without --data the faces are generated, at views from -30 to 30 degrees. --data: a folder with labels of view
 (labels.csv, or the FEI set). Written to the run folder: section "views" of metrics.json, figures/views_*.png.
@@ -31,7 +31,7 @@ from dgn.files import expanded
 from dgn.inference.axes import along_axes, principal_axes
 from dgn.run import Run
 
-AXES = {"as_learned": "own dimensions", "principal": "principal axes"}  # key of a result: its name
+AXES = {"dimensions": "the model's dimensions", "principal": "principal axes over these images"}  # key: its name
 
 
 def views(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, people: int = 100,
@@ -39,7 +39,7 @@ def views(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, 
     """Measures how the latents of a deformable model's run covary with the view, and draws Fig. 6 and 7.
 
     data: folder of images with labels of view (labels.csv, or the FEI set); None: generated faces at five views. crop:
-    of these images (None: the run's); people: at most; steps: Langevin steps (None: evaluation.steps of the run).
+    of these images (None: the run's); people: at most; steps: Langevin steps (None: those of Run.infer).
     Returns for each of AXES the measures of dgn.evaluation.view_covariance, and their origin, which are also written to
     section "views" of the run's metrics.json, and "pictures", the paths drawn. Raises UserError for another model, or
     fewer than two people.
@@ -53,7 +53,7 @@ def views(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, 
     principal = [axes for axes in principal_axes(run.model, flat) if axes is not None]
     rotated = {name: z @ own.directions for (name, z), own in zip(latents.items(), principal)}
     measures = {kind: view_covariance(z, list(images)) for kind, z in zip(AXES, (latents, rotated))}
-    result = {**measures, **origin()}
+    result = {**measures, **run.inference_settings(steps), **origin()}
     run.folder.add_results(views=result)
     shown, folder, face = result["principal"], run.folder.figures, rotated["z_app"][len(images) // 2][0]
     decode, gamma = along_axes(run.decode, principal), run.config.evaluation.gamma
@@ -67,7 +67,7 @@ def summary(result: Dict[str, Any]) -> str:
     lines = []
     for kind, name in AXES.items():
         geometry, appearance = (result[kind]["groups"][group] for group in ("z_geo", "z_app"))
-        lines.append(f"{name + ':':16}largest R of Z^g {geometry['largest']:.3f} (dimension {geometry['dimension']}), "
+        lines.append(f"{name + ':':34}largest R of Z^g {geometry['largest']:.3f} (dimension {geometry['dimension']}), "
                      f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio "
                      f"{number(result[kind]['ratio'])}; largest R expected by chance {geometry['noise']:.3f} and "
                      f"{appearance['noise']:.3f}")

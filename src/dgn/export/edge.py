@@ -8,7 +8,7 @@ from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from dgn.data.open import open_images
+from dgn.data.open import open_new_images
 from dgn.errors import RunFailed, UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.export import cells, infer310
@@ -72,7 +72,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
                         "which has no inference_lite.mindir (there is none of models of clips): infer them with "
                         "`python -m dgn infer`, and give its output")
     check_outside(output, str(data))
-    source = open_images(run.config.data, str(data))
+    source = open_new_images(run.config.data, str(data))
     given = given_latents(groups, source)
     folder = new_folder(output)
     infer310.write_samples(folder / "images", source.read(source.first()))

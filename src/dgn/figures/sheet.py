@@ -104,10 +104,11 @@ def save_curves(path: Path, records: List[Dict[str, Any]], panels: Dict[str, Dic
     """Writes curves over epochs as a PNG.
 
     records: one for each epoch, with the key "epoch"; panels: for each panel's title the keys of its curves and their
-    names. A panel whose keys the records do not have is omitted.
+    names. Curves whose keys no record has, and panels without curves, are omitted.
     """
-    first = records[0] if records else {}
-    panels = {title: keys for title, keys in panels.items() if keys and all(key in first for key in keys)}
+    recorded = {key for record in records for key in record}
+    panels = {title: {key: name for key, name in keys.items() if key in recorded} for title, keys in panels.items()}
+    panels = {title: keys for title, keys in panels.items() if keys}
     columns = max(len(panels), 1)
     figure, axes = plt.subplots(1, columns, figsize=(4.6 * columns, 3.2), dpi=DPI, squeeze=False)
     for ax, (title, keys) in zip(axes[0], panels.items()):

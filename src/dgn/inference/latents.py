@@ -203,8 +203,8 @@ def given_latents(groups: Iterable[LatentGroup], source: Source,
                   indices: Optional[np.ndarray] = None) -> Dict[str, np.ndarray]:
     """Latents that come with the data: one-hot labels (n, *shape) of each group that is not sampled.
 
-    indices: of the samples; None: all. Raises UserError if the samples have no labels, or more classes than the group
-    has dimensions.
+    indices: of the samples; None: all. Raises UserError if the samples have no labels, or if the group does not have
+    as many dimensions as there are classes.
     """
     given = {}
     for group in groups:
@@ -213,5 +213,8 @@ def given_latents(groups: Iterable[LatentGroup], source: Source,
             if labels is None:
                 raise UserError("model.appearance is label, but these images have no labels; data.format mnist and "
                                 "cifar10 have them")
+            if source.classes() not in (None, group.shape[0]):
+                raise UserError(f"model.z_app is {group.shape[0]}; with model.appearance label it must be the number "
+                                f"of labels, {source.classes()}")
             given[group.name] = one_hot(labels, group.shape[0])
     return given

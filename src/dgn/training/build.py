@@ -129,7 +129,11 @@ def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Tr
 
 def initial_run(config: Config) -> Tuple[RunFolder, Path]:
     """The run that training.init_from names, and its newest checkpoint. Raises UserError if there is none."""
-    run = RunFolder.open(Path(config.training.init_from or ""))
+    path = Path(config.training.init_from or "")
+    if not (path / "config.yaml").is_file():
+        raise UserError(f"training.init_from is {path}, which holds no run (no config.yaml): train that one first, or "
+                        "begin with new weights, --set training.init_from=null")
+    run = RunFolder.open(path)
     return run, checkpoint.newest_whole(run.checkpoints)
 
 

@@ -264,7 +264,8 @@ def save_parameters(path: Path, cell: nn.Cell, half: bool = False) -> None:
 
 def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
     if not path.is_file():
-        raise UserError(f"{path.parent} holds no {path.name}; it is of another training method")
+        raise UserError(f"{path.parent} holds no {path.name}: it is of another training method, or a packaged "
+                        "model, which has no optimizer and cannot be resumed")
     prefixes = conversion.prefixes
     stored = {here + name[len(there):]: p for name, p in ms.load_checkpoint(str(path)).items()
               for there, here in prefixes.items() if name.startswith(there)}

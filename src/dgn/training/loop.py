@@ -168,13 +168,14 @@ def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
     trainer, training, restart_every = state.trainer, config.training, config.inference.restart_every
     if epoch in training.reinit_appearance:
         reinit_appearance(trainer.model, reinitialized(config, epoch), state.bank)
-        reset_adam(trainer.optimizers["optimizer"], training.adam_beta1, training.adam_beta2)
+        reset_adam(trainer.optimizers["optimizer"])
     if epoch and restart_every and epoch % restart_every == 0:
         state.bank.restart(trainer.model.groups)
     target = trainer.sampler.preconditioner
     if target is not None:
         now, before = (_sigmas(config.inference, state, e) for e in (epoch, epoch - 1))
-        if epoch < preconditioner.EARLY or epoch % preconditioner.EARLY == 0 or now != before:
+        changed = now != before or epoch in training.reinit_appearance
+        if epoch < preconditioner.EARLY or epoch % preconditioner.EARLY == 0 or changed:
             _update_preconditioner(target, state, now)
     if trainer.decorrelation is not None:
         _update_decorrelation(trainer.decorrelation, state, cfg.at_epoch(config.inference.decorrelation, epoch))

@@ -100,13 +100,12 @@ def cosine(rate: float, share: float) -> float:
     return 0.5 * rate * (1 + np.cos(np.pi * share)) + 1e-6
 
 
-def reset_adam(optimizer: nn.Optimizer, beta1: float = 0.9, beta2: float = 0.999) -> None:
-    """Resets Adam's moments to 0 and its bias correction to that of step 2; compiled graphs see it.
+def reset_adam(optimizer: nn.Optimizer) -> None:
+    """Resets Adam's moments and bias correction to those of a new optimizer; compiled graphs see it.
 
-    MindSpore multiplies the powers before their use, so the first correction is that of step 2: the first update is
-    three quarters of a new optimizer's. The correction is one number for all weights, so it cannot be reset for some.
+    The bias correction is one number for all weights, so it cannot be reset for some.
     """
     for moment in (*optimizer.moment1, *optimizer.moment2):
         ops.assign(moment, ops.zeros_like(moment))
-    for power, beta in ((optimizer.beta1_power, beta1), (optimizer.beta2_power, beta2)):
-        ops.assign(power, Tensor(beta, power.dtype))
+    for power in (optimizer.beta1_power, optimizer.beta2_power):
+        ops.assign(power, Tensor(1.0, power.dtype))
