@@ -9,7 +9,7 @@ import pytest
 
 from dgn.bench.memory import private_memory
 from dgn.errors import RunFailed, UserError
-from dgn.inference.latents import LatentBank, moments, remove_other_shards
+from dgn.inference.latents import LatentBank, mean_and_deviation, remove_other_shards
 from dgn.nets.model import LatentGroup
 
 GROUPS = (LatentGroup("z_app", (4,)), LatentGroup("z_geo", (3, 2)))
@@ -20,7 +20,7 @@ def test_chains_start_from_the_prior_and_do_not_depend_on_how_many_there_are(tmp
     for a, b in zip(few.read(np.arange(10)), many.read(np.arange(10))):
         np.testing.assert_array_equal(a, b)
     for sums in many.power_sums().values():
-        mean, std = moments(*sums)
+        mean, std = mean_and_deviation(*sums)
         assert mean == pytest.approx(0, abs=0.02) and std == pytest.approx(1, abs=0.02)
     other = LatentBank.create(tmp_path / "other", GROUPS, 10, seed=2)
     assert np.abs(other.read(np.arange(10))[0] - few.read(np.arange(10))[0]).max() > 0.1
@@ -68,7 +68,7 @@ def test_moments_are_those_of_all_values(tmp_path):
     bank = LatentBank.create(tmp_path, GROUPS, 5000, seed=1)
     everything = bank.read(np.arange(5000))
     for sums, values in zip(bank.power_sums().values(), everything):
-        mean, std = moments(*sums)
+        mean, std = mean_and_deviation(*sums)
         assert mean == pytest.approx(values.mean(), abs=1e-5) and std == pytest.approx(values.std(), rel=1e-5)
 
 

@@ -68,14 +68,15 @@ def crop(text: str) -> Tuple[int, int, int, int]:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The run folder of commands on a finished training."""
-    parser.add_argument("run_folder", metavar="RUN", type=user_path, help="output folder of a training")
+    parser.add_argument("run_folder", metavar="RUN", type=user_path,
+                        help="run folder of a training, or a packaged model: faces, clips")
 
 
 def add_config(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
     """--config and --set; help: of --config."""
     parser.add_argument("--config", metavar="YAML", type=user_path, required=required, help=help)
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], dest="settings",
-                        help="change one value of the config; may be repeated")
+                        help="change one value of the config; may be repeated (all keys: src/dgn/config.py)")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

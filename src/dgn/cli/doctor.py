@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     lines += machine_lines(toolkits)
     if chosen:
         lines += implementations(chosen, notes)
-        notes += limits(chosen, toolkits)
+        notes += limits(toolkits)
     attempted = any(name == "mindspore" for name, _ in missing) or attempt(args, chosen, toolkits, lines)
     width = max(len(name) for name, _ in lines) + 2
     for name, text in lines:
@@ -122,7 +122,7 @@ def attempt(args: argparse.Namespace, chosen: Optional[str], toolkits: Toolkits,
     return passed
 
 
-def limits(chosen: str, toolkits: Toolkits) -> List[str]:
+def limits(toolkits: Toolkits) -> List[str]:
     """What would not work here, a sentence each."""
     notes, release, libraries = [], machine.cuda_release(toolkits.cuda), machine.cuda_libraries()
     if not device.available("GPU") and release and release not in libraries:

@@ -19,10 +19,11 @@ Every file is loaded again and compared with the model before it is kept. The gr
 the warp consists of gathers, which MindSpore Lite runs. --format onnx writes decoder and encoder alone, and needs
 onnxruntime; --format safetensors writes the weights alone, by name, into weights.safetensors.
 
-Which MindSpore Lite: Atlas with Ascend 310 takes Lite 2.0 (CANN 6), which reads MindIR 1 only: --mindir-version 1.
-310P, 310B, 910B and CPU take Lite 2.7 and newer, which reads the MindIR 3 that MindSpore writes; on Ascend with fixed
-shapes (--target ascend). --mindir-version 1 rewrites decoder.mindir and inference_lite.mindir, for a fixed number of
-samples (default 1), after the comparison; the default folder is then export_mindir1.
+Which MindSpore Lite: Atlas with Ascend 310 takes Lite 2.0 (CANN 6), which reads MindIR 1 only: --mindir-version 1. So
+does CPU with the Lite 2.0 of PyPI, the only one that was tested. 310P, 310B and 910B take Lite 2.7 and newer, which
+reads the MindIR 3 that MindSpore writes, with fixed shapes (--target ascend). --mindir-version 1 rewrites
+decoder.mindir and inference_lite.mindir, for a fixed number of samples (default 1), after the comparison; the default
+folder is then export_mindir1.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 faces.
 
   dgn train --config config/faces_demo.yaml --output runs/demo
-  dgn train --config config/celeba64.yaml --data photos/ --output runs/faces --set training.epochs=200
-  dgn train --output runs/faces --resume
+  dgn train --config config/photos.yaml --data cuts/ --output runs/mine --set training.epochs=200
+  dgn train --output runs/mine --resume
 
 The run folder holds all that later commands need. Ctrl-C saves the state and prints how to resume.
 """

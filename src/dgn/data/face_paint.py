@@ -126,7 +126,7 @@ def _paint_face(skin: Skin, rays: Rays, factors: Factors) -> np.ndarray:
     _paint_lips(image, side, y, tone, rays.pixel, factors)
     image *= shade
     _paint_brows(image, side, y, tone, rays.pixel, factors)
-    _paint_lids(image, side, y, tone, rays.pixel)
+    _paint_lids(image, side, y, tone)
     _paint_mouth_cavity(image, skin, rays.pixel)
     _paint_eyes(image, skin, rays.pixel, factors)
     return image
@@ -181,7 +181,7 @@ def _paint_brows(image: np.ndarray, side: np.ndarray, y: np.ndarray, tone: np.nd
     _mix(image, colour, (0.3 + 0.65 * factors.brow_darkness) * _edge(inside, max(0.035, pixel)))
 
 
-def _paint_lids(image: np.ndarray, side: np.ndarray, y: np.ndarray, tone: np.ndarray, pixel: float) -> None:
+def _paint_lids(image: np.ndarray, side: np.ndarray, y: np.ndarray, tone: np.ndarray) -> None:
     """Lashes on the lids' neutral edges and the crease above the upper lid."""
     lens = 1 - ((side - EYE[0]) * (1 / EYE_HALF_WIDTH)) ** 2
     near = np.clip(lens * 3 + 0.7, 0, 1)

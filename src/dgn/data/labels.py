@@ -18,6 +18,7 @@ import numpy as np
 from dgn.config import Data
 from dgn.data.cut import Crop, Cut, cut_of
 from dgn.data.decoding import decode
+from dgn.data.faces import LANDMARKS
 from dgn.data.folder import Reading
 from dgn.data.images import ImageFolder
 from dgn.errors import UserError
@@ -26,7 +27,6 @@ from dgn.errors import UserError
 _FEI_NAME = re.compile(r"(\d+)-(\d\d)\.(?:jpe?g|png|jpe?g\.png)", re.IGNORECASE)
 _FEI_VIEWS = {"04": -30.0, "05": -10.0, "11": 0.0, "06": 10.0, "07": 30.0}
 _MTFL_POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
-_CSV_POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 EYE_COLUMNS = ("left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y")  # of labels.csv and crops.csv
 _MTFL_EYES = ("x_leye", "y_leye", "x_reye", "y_reye")
 
@@ -156,7 +156,7 @@ def _table(path: Path, delimiter: str, row_to_label: Callable[[Dict[str, str]], 
 def _from_csv(row: Dict[str, str]) -> Label:
     points = None
     if "nose_x" in row:
-        points = np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in _CSV_POINTS])
+        points = np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in LANDMARKS])
     return Label(row["file"], row.get("subject", row["file"]), float(row["view"]) if row.get("view") else None, points)
 
 

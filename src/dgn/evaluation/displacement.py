@@ -16,7 +16,6 @@ def displacement_statistics(displacement: np.ndarray) -> Dict[str, float]:
     Returns:
         displacement_rms: root mean square length of the difference from the mean field, in pixels: the part that
             depends on the sample, without the position of the canonical frame.
-        mean_field_rms: root mean square length of the mean field, in pixels.
         stretch_rms: root mean square difference between the displacements of neighbouring pixels, of one component in
             one direction, in pixels per pixel; smooth fields are well below 1.
         folded: share of pixels at which the map is folded (its Jacobian determinant is negative).
@@ -25,7 +24,7 @@ def displacement_statistics(displacement: np.ndarray) -> Dict[str, float]:
     mean = field.mean(0, keepdims=True)
     across, down = np.diff(field, axis=3), np.diff(field, axis=2)
     jacobian = (1 + across[:, 0, :-1]) * (1 + down[:, 1, :, :-1]) - across[:, 1, :-1] * down[:, 0, :, :-1]
-    return {"displacement_rms": _rms(field - mean), "mean_field_rms": _rms(mean),
+    return {"displacement_rms": _rms(field - mean),
             "stretch_rms": float(np.sqrt((np.square(across).mean() + np.square(down).mean()) / 2)),
             "folded": float((jacobian < 0).mean())}
 

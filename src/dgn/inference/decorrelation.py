@@ -52,7 +52,8 @@ def moments(z_app: np.ndarray, z_geo: np.ndarray) -> np.ndarray:
 def regression(sums: np.ndarray, geometry: int) -> Tuple[np.ndarray, np.ndarray]:
     """From `moments`: the mean of z^g (g,), and B (g, a), for which (z^g - mean) B is what z^g predicts of z^a.
 
-    B is shrunk by the share 1 - g / n of n samples, as g numbers predict a share g / n of others by chance.
+    B of n samples is multiplied by 1 - g / n (0 at the least): by chance alone g numbers predict a share g / n of the
+    variance of another.
     """
     count = sums[0, 0]
     averages = sums / count

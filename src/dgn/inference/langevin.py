@@ -216,7 +216,7 @@ class Langevin(LangevinStep):
         return squared_norm(ops.stack(values).reshape(self.steps * n, -1)).reshape(self.steps, n)
 
     def scaled_noise(self, g: int, noise: Tensor, step_sizes: tuple) -> Tensor:
-        """delta noise of all steps; of the velocities, or with a preconditioner, the noise itself."""
+        """The noise of all steps, times delta; with momentum or a preconditioner unscaled, as the update scales it."""
         return noise if self.momentum > 0 or self.preconditioner is not None else step_sizes[g] * noise
 
     def run_branch(self, g: int, z: Tensor) -> Tensor:

@@ -193,7 +193,7 @@ def _power_sums(array: np.ndarray) -> Tuple[float, float, float]:
     return float(array.size), float(total), float(squares)
 
 
-def moments(count: float, total: float, squares: float) -> Tuple[float, float]:
+def mean_and_deviation(count: float, total: float, squares: float) -> Tuple[float, float]:
     """Mean and standard deviation from number, sum and sum of squares."""
     mean = total / count
     return mean, float(np.sqrt(max(squares / count - mean ** 2, 0.0)))

@@ -13,7 +13,7 @@ from dgn.inference import langevin
 from dgn.nets.encoder import Encoder, StartEncoder
 from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_per_batch
 
-# latents (N, *shape) by group: labels of groups that are not sampled, initial values of others
+# latents (N, *shape) by group: labels of groups that are not sampled, which stay, and initial values of others
 Given = Dict[str, np.ndarray]
 
 
@@ -25,9 +25,9 @@ class Chains:
     measures of a representation, which posterior noise would only blur. Both are rounded up to the steps of the
     compiled graph.
     sigma: of the energy; seed: of the noise; first: index of the first image in a job, which keys its noise.
-    step_factor: of the step size, by percent of the steps with noise; it changes between calls of the graph. A chain
-    samples the posterior up to an error of order delta^2 (with momentum only where it is not Gaussian), which raises
-    its energy: large steps at first and small ones at the end come nearer to it. The descent has the first factor, at
+    step_factor: of the step size, by percent of the steps with noise; it changes between calls of the graph. Discrete
+    steps bias the stationary distribution by O(delta^2) and raise the mean energy (with momentum, a Gaussian posterior
+    has no bias): large steps first, for mixing, small ones last, for accuracy. The descent has the first factor, at
     most 1: steps that are known to be stable.
     """
 

@@ -110,10 +110,10 @@ class Critic(nn.Cell):
             # the gradient of the scores' sum with respect to an image is that of its own score, and INPUT_SCALE times
             # that with respect to the critic's input
             real, gradient = self.score_and_gradient(x)
-            unreal, r1 = self.discriminator(fake), ops.reduce_mean(squared_norm(gradient)) * (1 / INPUT_SCALE ** 2)
-            return self.loss(real, unreal) + 0.5 * self.r1_weight * r1, real, unreal, r1
-        real, unreal = self.discriminator(x), self.discriminator(fake)
-        return self.loss(real, unreal), real, unreal
+            fake_score, r1 = self.discriminator(fake), ops.reduce_mean(squared_norm(gradient)) * (1 / INPUT_SCALE ** 2)
+            return self.loss(real, fake_score) + 0.5 * self.r1_weight * r1, real, fake_score, r1
+        real, fake_score = self.discriminator(x), self.discriminator(fake)
+        return self.loss(real, fake_score), real, fake_score
 
     def loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Mean of -log D(x) - log(1 - D(fake)) for scores."""
@@ -130,10 +130,10 @@ class Critics(nn.Cell):
         self.critics = nn.CellList([Critic(discriminator, r1_weight) for discriminator in discriminators])
 
     def construct(self, x: Tensor, fake: Tensor, *frames: Tensor) -> Tuple[Tensor, ...]:
-        real, unreal = views(x, *frames), views(fake, *frames)
-        outputs = self.critics[0](real[0], unreal[0])
+        real, fake_views = views(x, *frames), views(fake, *frames)
+        outputs = self.critics[0](real[0], fake_views[0])
         for k in range(1, len(self.critics)):
-            more = self.critics[k](real[k], unreal[k])
+            more = self.critics[k](real[k], fake_views[k])
             outputs = (outputs[0] + more[0],) + outputs[1:] + more[1:]
         return outputs
 

@@ -1,4 +1,5 @@
-"""The epoch loop: infer the latents of a batch, then update the weights (Algorithm 1 and 2). There is no other."""
+"""The epoch loop: infer the latents of a batch, then update the weights (Algorithm 1 and 2), for every training
+method."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import Interrupted, RunFailed, Unreadable, UserError
 from dgn.inference import decorrelation, langevin, preconditioner
 from dgn.inference.decorrelation import Decorrelation
-from dgn.inference.latents import moments
+from dgn.inference.latents import mean_and_deviation
 from dgn.inference.preconditioner import Preconditioner
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
@@ -273,7 +274,7 @@ def _latent_statistics(state: TrainingState) -> Dict[str, float]:
     used dimensions."""
     result = {}
     for name, sums in state.bank.power_sums().items():
-        result[f"{name}_mean"], result[f"{name}_std"] = moments(*state.group.all_sum(sums))
+        result[f"{name}_mean"], result[f"{name}_std"] = mean_and_deviation(*state.group.all_sum(sums))
     if state.trainer.sampler.preconditioner is not None:
         result.update(state.trainer.sampler.preconditioner.used_dimensions())
     return result
