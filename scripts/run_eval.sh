@@ -6,6 +6,8 @@
 # RUN_DIR        run folder of a training
 # DEVICE_TARGET  Ascend, GPU, CPU or auto (default: auto)
 # IMAGES         folder of other images (default: the run's training images and held-out images)
+#
+# DGN_OPTIONS holds further options of `python -m dgn evaluate`, with shell quoting: DGN_OPTIONS="--steps 100".
 set -euo pipefail
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -14,4 +16,5 @@ setup_python
 single_process
 ARGS=(evaluate "$1" --device "${2:-auto}")
 [ -z "${3:-}" ] || ARGS+=(--images "$3")
-exec "$PYTHON" -m dgn "${ARGS[@]}"
+read_options
+exec "$PYTHON" -m dgn "${ARGS[@]}" ${OPTIONS[@]+"${OPTIONS[@]}"}
