@@ -9,11 +9,12 @@ import pytest
 from mindspore import nn, ops
 
 from dgn import device
-from dgn.checks.reference import Gradients, numpy_deconv
+from dgn.checks.reference import numpy_deconv
 from dgn.errors import UserError
 from dgn.nets import native
 from dgn.nets.conv import NativeConv, StockConv, make_conv
 from dgn.nets.discriminator import Discriminator
+from dgn.nets.gradients import Gradients
 from dgn.training.adversarial import Critic
 
 # samples, inputs, outputs, kernel, H, W

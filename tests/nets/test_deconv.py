@@ -8,10 +8,11 @@ import pytest
 
 from dgn import config as cfg
 from dgn import device
-from dgn.checks.reference import Gradients, numpy_deconv
+from dgn.checks.reference import numpy_deconv
 from dgn.errors import UserError
 from dgn.nets import native
 from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv, make_deconv
+from dgn.nets.gradients import Gradients
 from dgn.nets.layers import Deconv, LayerOptions, LayerShape, binomial_spread
 
 # samples, inputs, outputs, kernel, stride, height, width

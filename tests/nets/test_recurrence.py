@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dgn import device
-from dgn.checks.reference import Gradients
 from dgn.errors import UserError
+from dgn.nets.gradients import Gradients
 from dgn.nets.recurrence import NativeRecurrence, StockRecurrence, make_recurrence
 
 

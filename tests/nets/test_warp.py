@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from dgn import device
-from dgn.checks.reference import Gradients, numpy_warp
+from dgn.checks.reference import numpy_warp
 from dgn.errors import UserError
 from dgn.nets import native, warp
+from dgn.nets.gradients import Gradients
 from dgn.nets.warp import make_warp
 
 KINDS = ("reference", "grid_sample", "native")

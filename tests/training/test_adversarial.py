@@ -13,11 +13,11 @@ from mindspore import nn, ops
 from dgn import config as cfg
 from dgn.__main__ import main
 from dgn.checks.linear import LinearModel
-from dgn.checks.reference import Gradients
 from dgn.errors import UserError
 from dgn.inference.energy import Energy, full_mask
 from dgn.nets.build import make_model
 from dgn.nets.discriminator import Discriminator, activation, feature_maps, halve
+from dgn.nets.gradients import Gradients
 from dgn.training.adversarial import Actor, Critic
 from dgn.training.build import check_version, make_trainer
 from tests.training.tiny import arguments, as_it_was, final_state, resume

@@ -9,11 +9,11 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import device
-from dgn.checks.reference import Gradients
 from dgn.config import Config, changed
 from dgn.inference.energy import full_mask
 from dgn.inference.langevin import as_tensors, draw_noise, make_energy, make_sampler, random_latents
 from dgn.nets.build import make_critics
+from dgn.nets.gradients import Gradients
 from dgn.nets.model import Model
 from dgn.nets.warp import make_warp
 from dgn.training.abp import MeanEnergy

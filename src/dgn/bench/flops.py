@@ -7,7 +7,7 @@ import math
 from mindspore import nn
 
 from dgn.nets.model import Model
-from dgn.training.dry_run import stacks
+from dgn.nets.stack import stacks
 
 
 def forward(stack: nn.Cell) -> int:

@@ -5,22 +5,10 @@ from __future__ import annotations
 from typing import Mapping, Tuple
 
 import numpy as np
-from mindspore import nn, ops
 
 from dgn.nets.stack import Architecture
 
 Arrays = Tuple[np.ndarray, ...]
-
-
-class Gradients(nn.Cell):
-    """Gradients of sum(dout * net(*inputs)) with respect to every input: (inputs, dout) -> gradients."""
-
-    def __init__(self, net: nn.Cell) -> None:
-        super().__init__()
-        self.net, self.gradient = net, ops.GradOperation(get_all=True, sens_param=True)
-
-    def construct(self, *inputs_and_dout):
-        return self.gradient(self.net)(*inputs_and_dout)
 
 
 def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray, grid: str = "integer") -> Arrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -131,6 +131,11 @@ class DeconvStack(nn.Cell):
             x = layer(x)
             maps = maps + (x,)
         return maps + (ops.tanh(self.last(ops.cast(x, ms.float32))),)
+
+
+def stacks(model: nn.Cell) -> List[DeconvStack]:
+    """Every DeconvStack of a model."""
+    return [cell for _, cell in model.cells_and_names() if isinstance(cell, DeconvStack)]
 
 
 class ImageGenerator(nn.Cell):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import List
-
-from mindspore import nn
-
 from dgn import recipe
 from dgn.config import Config
 from dgn.nets.layers import parameter_count
 from dgn.nets.model import Model
-from dgn.nets.stack import DeconvStack
+from dgn.nets.stack import stacks
 from dgn.training.adversarial import NETWORKS
 from dgn.training.loop import batch_size
 from dgn.training.trainer import Trainer
@@ -23,11 +19,6 @@ def activations(model: Model) -> int:
     """Values that one sample's forward pass keeps: outputs of every layer of the generators and of the warp."""
     layers = sum(channels * side ** 2 for stack in stacks(model) for channels, side in stack.architecture.maps)
     return max(model.frames, 1) * (layers + 2 * model.channels * model.size ** 2)
-
-
-def stacks(model: Model) -> List[nn.Cell]:
-    """Every DeconvStack of a model."""
-    return [cell for _, cell in model.cells_and_names() if isinstance(cell, DeconvStack)]
 
 
 def step_values(config: Config, trainer: Trainer) -> int:
