@@ -30,12 +30,12 @@ from dgn.config import Config
 from dgn.export import cells
 from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference.langevin import make_energy, make_inference_sampler, make_sampler
-from dgn.nets.build import make_model, make_start
+from dgn.nets.build import make_chain_encoder, make_model
 from dgn.nets.model import Model
 from dgn.training import recogniser, regressor
 from dgn.training.build import make_trainer
+from dgn.training.chain_encoder import EncoderLoss
 from dgn.training.optim import GradientStep, adam
-from dgn.training.start import EncoderLoss
 from tests import sources
 
 SAMPLES = 2
@@ -111,7 +111,7 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
     else:
         yield Graph("update", update.whole, (number, *inputs))
     if name == "paper":
-        encoder = make_start(config, model)
+        encoder = make_chain_encoder(config, model)
         loss = EncoderLoss(encoder, trainer.sampler.energy, SAMPLES)
         step = GradientStep(loss, adam(encoder.networks.trainable_params()))
         yield Graph("encoder's update", step, (number, x, number, zeros(2), zeros(SAMPLES), *latents))
@@ -141,7 +141,7 @@ def exported(config: Config) -> Iterator[Graph]:
     if not config.data.frames:
         x = zeros(1, model.channels, model.size, model.size)
         sampler = make_sampler(make_energy(model, config), config)
-        yield Graph("encoder", make_start(config, model), (x,))
+        yield Graph("encoder", make_chain_encoder(config, model), (x,))
         yield Graph("inference", cells.Inference(sampler, 1.0), (x, *latents, *noise))
         yield Graph("inference for Lite", AdjointLangevin(sampler, 1.0), (x, *latents, *noise))
 

@@ -139,7 +139,7 @@ def test_arrays_of_another_kind_are_user_errors(run, images):
 def test_results_say_how_latents_were_inferred(run):
     assert run.inference_settings() == {"start": "mean", "steps": run.config.evaluation.steps}
     assert run.inference_settings(7) == {"start": "mean", "steps": 7}
-    encoded = dataclasses.replace(run, start=object())
+    encoded = dataclasses.replace(run, chain_encoder=object())
     assert encoded.inference_settings() == {"start": "encoder", "steps": run.config.evaluation.encoder_steps}
     assert encoded.inference_settings(use_encoder=False) == run.inference_settings()
 

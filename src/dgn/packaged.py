@@ -22,7 +22,7 @@ from dgn.files import disk_errors, new_folder, sha256, write_json, write_text
 from dgn.nets.build import make_model
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
-from dgn.training.start import load_start, save_start
+from dgn.training.chain_encoder import load_chain_encoder, save_chain_encoder
 
 FOLDER = Path(__file__).parent / "models"
 OUTPUT = Path("runs") / "packaged"  # in the working directory
@@ -77,9 +77,9 @@ def make(run: RunFolder, output: Path) -> int:
         kept[WEIGHTS] = sha256(target / WEIGHTS)
     write_text(output / "config.yaml", recipe.dump(changed(run.config, training={"init_from": None})))
     write_json(target / "manifest.json", kept)
-    encoder = load_start(run, model, saved)
+    encoder = load_chain_encoder(run, model, saved)
     if encoder is not None:
-        save_start(output, target, encoder, {}, half=True)
+        save_chain_encoder(output, target, encoder, {}, half=True)
     for path in output.rglob("*.ckpt"):
         path.chmod(0o644)  # MindSpore's are readable for their owner alone
     records = run.records()

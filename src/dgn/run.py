@@ -28,22 +28,21 @@ from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, ma
 from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.preconditioner import Preconditioner
 from dgn.inference.unseen import Chains, Given
-from dgn.nets.build import make_encoder, make_model, make_start
-from dgn.nets.encoder import Encoder, StartEncoder
+from dgn.nets.build import make_chain_encoder, make_encoder, make_model
+from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import Decoded, Model, decode
 from dgn.provenance import provenance
 from dgn.randomness import generator
 from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
 from dgn.training import checkpoint
 from dgn.training.build import check_version, initial_run
+from dgn.training.chain_encoder import EncoderOptions, load_chain_encoder, pairs_of, save_chain_encoder, train_encoder
 from dgn.training.fit import Fitted, fit
-from dgn.training.start import Options as EncoderOptions
-from dgn.training.start import load_start, pairs_of, save_start, train_encoder
 
 ENCODER_DESCENT_STEPS = 50  # of the chains on whose ends an encoder is trained
 AXES_SAMPLES = 200  # chains, about, of which principal axes take evenly spaced ones
 PRIORS = ("fitted", "prior")  # that samples are drawn from
-START = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
+INITIAL = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class Run:
     """A run as its newest whole checkpoint holds it.
 
     folder: its files; model: the generator; sampler: Langevin dynamics on it; encoder: of a run trained with one; bank:
-    the latents of the training samples, read-only; start: an encoder beside the chains, whose latents are their first
-    values (dgn.training.start).
+    the latents of the training samples, read-only; chain_encoder: an encoder beside the chains, whose latents are their
+    first values (dgn.training.chain_encoder).
     """
 
     folder: RunFolder
@@ -62,7 +61,7 @@ class Run:
     encoder: Optional[Encoder]
     bank: LatentBank
     open: Callable[[], Sources]  # opens the samples when they are first needed: inference on new images does without
-    start: Optional[StartEncoder] = None
+    chain_encoder: Optional[ChainEncoder] = None
 
     @property
     def config(self) -> Config:
@@ -127,8 +126,8 @@ class Run:
         groups = self.model.groups
         if self.encoder is not None and use_encoder:
             return self.model.latents(*unseen.encode(self.encoder, groups, images, given))
-        if self.start is not None and use_encoder and any(group.name not in given for group in groups):
-            encoded = unseen.encode(self.start, groups, images, given)
+        if self.chain_encoder is not None and use_encoder and any(group.name not in given for group in groups):
+            encoded = unseen.encode(self.chain_encoder, groups, images, given)
             given = {**{group.name: z for group, z in zip(groups, encoded)}, **given}
         return self.model.latents(*unseen.infer(self.sampler, images, chains, mask, given))
 
@@ -142,14 +141,14 @@ class Run:
     def default_steps(self, use_encoder: bool = True) -> int:
         """Langevin steps of an unseen image: fewer from the latents of an encoder beside the chains."""
         evaluation = self.config.evaluation
-        return evaluation.encoder_steps if use_encoder and self.start is not None else evaluation.steps
+        return evaluation.encoder_steps if use_encoder and self.chain_encoder is not None else evaluation.steps
 
     def inference_settings(self, steps: Optional[int] = None, use_encoder: bool = True) -> Dict[str, Any]:
         """How `infer` with these arguments finds latents, to be recorded with results: "start", encoder or mean (of the
         prior), and the number of "steps"."""
         if use_encoder and self.encoder is not None:
             return {"start": "encoder", "steps": 0}
-        return {"start": "encoder" if use_encoder and self.start is not None else "mean",
+        return {"start": "encoder" if use_encoder and self.chain_encoder is not None else "mean",
                 "steps": self.default_steps(use_encoder) if steps is None else steps}
 
     def _checked_images(self, images: Any) -> np.ndarray:
@@ -232,12 +231,12 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
                             "images; restore them, or train a new run")
         return opened
     bank = LatentBank.open(saved, model.groups, rotations=checkpoint.read_axes(saved))
-    return Run(folder, saved, model, sampler, encoder, bank, open_them, load_start(folder, model, saved))
+    return Run(folder, saved, model, sampler, encoder, bank, open_them, load_chain_encoder(folder, model, saved))
 
 
 def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
                 report: Optional[Callable[[int, float], None]] = None) -> Run:
-    """Trains an encoder beside the chains of a finished run and keeps it in the run folder; see dgn.training.start.
+    """Trains an encoder beside the chains of a finished run (dgn.training.chain_encoder) and keeps it in its folder.
 
     report(step, mean energy of a batch): called after each step. Returns the run with its encoder.
     Raises UserError for a run on clips or trained by VAE, or a packaged model.
@@ -251,11 +250,11 @@ def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
         raise UserError(f"{path} is {'a packaged model' if run.checkpoint else 'a run without a checkpoint'}; give the "
                         "output folder of a finished training")
     pairs = pairs_of(run.sources.train, lambda chosen: run.training_latents(ENCODER_DESCENT_STEPS, chosen))
-    encoder = make_start(config, run.model)
+    encoder = make_chain_encoder(config, run.model)
     train_encoder(encoder, run.sampler.energy, cfg.last_sigma(config), run.sources.train, pairs, options, report)
     about = {"steps": options.steps, **provenance(time.monotonic() - began)}
-    save_start(path, run.checkpoint, encoder, about)
-    return replace(run, start=encoder)
+    save_chain_encoder(path, run.checkpoint, encoder, about)
+    return replace(run, chain_encoder=encoder)
 
 
 AfterEpoch = Callable[[Run, int], None]  # the run as it is, number of finished epochs
@@ -360,15 +359,15 @@ def ensure_trained(path: Path, config: Config) -> Run:
     if not (path / "config.yaml").exists():
         folder, sources = new_run(path, config)
         if config.training.init_from:
-            write_text(path / START, _start_digest(config))
+            write_text(path / INITIAL, _initial_digest(config))
         return fit_run(folder, config, sources)
     folder = RunFolder.open(path)
     different = cfg.first_difference(folder.config, config)
     if different:
         raise UserError(f"{path} holds a run of other settings ({different}); remove it, or choose another --output")
-    start = path / START
+    start = path / INITIAL
     digest = start.read_text(encoding="utf-8") if start.exists() else None
-    if config.training.init_from and digest != _start_digest(config):
+    if config.training.init_from and digest != _initial_digest(config):
         raise UserError(f"{path} was not initialized from {config.training.init_from} as it is now; remove it, so "
                         "that it is trained again")
     folder.change_config(config)
@@ -381,5 +380,5 @@ def ensure_trained(path: Path, config: Config) -> Run:
     return fit_run(folder, config, sources)
 
 
-def _start_digest(config: Config) -> str:
+def _initial_digest(config: Config) -> str:
     return sha256(initial_run(config)[1] / "manifest.json")

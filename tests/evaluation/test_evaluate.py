@@ -27,7 +27,7 @@ class TrueModel:
     def __init__(self, path, config):
         self.folder, self.config, self.sources = RunFolder.create(path, config), config, open_sources(config.data)
         self.model = SimpleNamespace(groups=[SimpleNamespace(name="z_app"), SimpleNamespace(name="z_geo")])
-        self.checkpoint, self.bank, self.start = path / "checkpoints" / "epoch_00001", self, None
+        self.checkpoint, self.bank, self.chain_encoder = path / "checkpoints" / "epoch_00001", self, None
         self.faces = self.sources.train.source
 
     def __len__(self):
@@ -41,6 +41,9 @@ class TrueModel:
 
     def infer(self, images, steps=None, use_encoder=True):
         return self.latents(TRAINING + np.arange(len(images)))
+
+    def inference_settings(self, steps=None, use_encoder=True):
+        return {"start": "mean", "steps": steps or 300}
 
     def infer_batch(self, images, chains, given, use_encoder):
         assert chains.steps == 0 and chains.descent_steps > 0 and not use_encoder
@@ -75,7 +78,7 @@ def result(run):
 
 def test_reconstruction_and_displacement(result):
     assert result["train"] == {"msre": 0, "psnr": 120, "mse": 0, "images": TRAINING}
-    assert result["unseen"] == {"msre": 0, "psnr": 120, "mse": 0, "images": UNSEEN}
+    assert result["unseen"] == {"msre": 0, "psnr": 120, "mse": 0, "images": UNSEEN, "start": "mean", "steps": 300}
     assert result["appearance"]["nyquist_ratio"] == pytest.approx(1)
     assert result["geometry"]["displacement_rms"] == 0 == result["geometry"]["folded"]
     assert result["canonical_frame"] == {"mean_displacement": 0, "outside": 0}

@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn.evaluation.start import compare, table
+    from dgn.evaluation.chain_encoder import compare, table
     from dgn.run import fit_encoder, load
-    from dgn.training.start import FOLDER, Options
+    from dgn.training.chain_encoder import FOLDER, EncoderOptions
 
     trained = load(args.run_folder, args.device, args.data)
     with tqdm(total=args.steps, unit="step", disable=None) as bar:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             bar.set_postfix_str(f"energy {energy:.1f}")
             bar.update()
 
-        trained = fit_encoder(trained, Options(args.steps), report)
+        trained = fit_encoder(trained, EncoderOptions(args.steps), report)
     print(f"encoder           {trained.folder.path / FOLDER}")
     result = compare(trained)
     if result:

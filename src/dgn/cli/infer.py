@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     source = open_new_images(cfg.with_format(trained.config.data, args.format), args.images)
     given = given_latents(trained.model.groups, source)
     steps = trained.default_steps(not args.by_langevin) if args.steps is None else args.steps
-    if steps == 0 and (args.by_langevin or (trained.start is None and trained.encoder is None)):
+    if steps == 0 and (args.by_langevin or (trained.chain_encoder is None and trained.encoder is None)):
         raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
     names = [source.name(index) for index in range(len(source))]
     png_names(names)  # refused before the inference, not after it

@@ -14,11 +14,11 @@ from dgn.data.faces import FaceSource, correspondence
 from dgn.data.open import generated_faces
 from dgn.data.source import Source
 from dgn.errors import UserError
+from dgn.evaluation.chain_encoder import compare, table, unseen_samples
 from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.exchange import Predict, exchange_correlations, probe
 from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
-from dgn.evaluation.start import compare, table, unseen_samples
 from dgn.provenance import provenance
 from dgn.run import Run
 
@@ -50,7 +50,7 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
         exchange, exchange_unseen: for generated faces, the exchange of known factors among training faces and among
             held-out faces; see exchange.
         encoder: of a run with an encoder beside the chains, its latents compared with those of chains from the prior's
-            mean; see start.
+            mean; see chain_encoder.
         registration: end-point errors of the held-out generated faces, after noiseless steps; see correspondence.
     """
     started, config = time.monotonic(), run.config

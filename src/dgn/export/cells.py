@@ -14,12 +14,12 @@ from dgn.inference import langevin
 from dgn.inference.energy import full_mask
 from dgn.inference.langevin import Arrays, Langevin, Tensors
 from dgn.nets.build import make_model
-from dgn.nets.encoder import StartEncoder
+from dgn.nets.encoder import ChainEncoder
 from dgn.nets.layers import Deconv, Dense
 from dgn.nets.model import LatentGroup, Model
 from dgn.run import Run
 from dgn.training import checkpoint
-from dgn.training.start import load_start
+from dgn.training.chain_encoder import load_chain_encoder
 
 
 def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
@@ -62,10 +62,10 @@ def decoder(config: cfg.Config, saved: Path, onnx: bool = False) -> Model:
     return fold(load_model(portable(config, "symmetric" if onnx else "stock"), saved))
 
 
-def encoder(run: Run, onnx: bool = False) -> StartEncoder:
+def encoder(run: Run, onnx: bool = False) -> ChainEncoder:
     """Images -> latents of each group: a new Cell of the encoder beside the run's chains."""
     saved = saved_checkpoint(run)
-    loaded = load_start(run.folder, decoder(run.config, saved, onnx), saved)
+    loaded = load_chain_encoder(run.folder, decoder(run.config, saved, onnx), saved)
     assert loaded is not None
     return loaded
 

@@ -172,9 +172,9 @@ def _traversal_errors(model: Model, latents: Arrays, output: Path, gamma: float)
 
 def _encoder_errors(run: Run, output: Path, names: Sequence[str]) -> Dict[str, float]:
     """Difference of the latents of the work folder's images by the encoder."""
-    if run.start is None:
+    if run.chain_encoder is None:
         raise UserError(f"{output} holds results of an encoder, and {run.folder.path} has none now; export it again")
-    expected = unseen.encode(run.start, run.model.groups, infer310.read_samples(output / "images"))
+    expected = unseen.encode(run.chain_encoder, run.model.groups, infer310.read_samples(output / "images"))
     return {f"encoder's {group.name}": difference(infer310.read_written(output / "encode" / group.name, names), z)
             for group, z in zip(run.model.groups, expected)}
 

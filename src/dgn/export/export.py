@@ -45,7 +45,7 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
     else:
         count = batch or (1 if lite2 else None)
         entries = {"decoder": _export_decoder(run, folder / f"decoder.{format}", count, lite2)}
-        if run.start is not None and all(group.sampled for group in run.model.groups):
+        if run.chain_encoder is not None and all(group.sampled for group in run.model.groups):
             entries["encoder"] = _export_encoder(run, folder / f"encoder.{format}", batch or 1, lite2)
     if format == "mindir" and not run.config.data.frames:
         count, steps = batch or 1, steps or run.config.inference.steps
@@ -99,10 +99,10 @@ def _export_decoder(run: Run, path: Path, count: Optional[int], lite2: bool) -> 
 
 def _export_encoder(run: Run, path: Path, count: int, lite2: bool) -> Dict[str, Any]:
     """Writes the encoder beside the chains; returns its entry of export.json."""
-    assert run.start is not None
+    assert run.chain_encoder is not None
     model = run.model
     images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
-    expected = unseen.encode(run.start, model.groups, images)
+    expected = unseen.encode(run.chain_encoder, model.groups, images)
     difference = files.write(cells.encoder(run, path.suffix == ".onnx"), [images], path, expected,
                              rewrite=functools.partial(mindir1.rewrite, inputs=["image"]) if lite2 else None)
     return {"file": path.name, "batch": count, "inputs": {"image": list(images.shape)},

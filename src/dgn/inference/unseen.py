@@ -10,7 +10,7 @@ import numpy as np
 
 from dgn.config import NO_FACTOR, Schedule, at_epoch
 from dgn.inference import langevin
-from dgn.nets.encoder import Encoder, StartEncoder
+from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_per_batch
 
 # latents (N, *shape) by group: labels of groups that are not sampled, which stay, and initial values of others
@@ -71,7 +71,7 @@ def step_factor(schedule: Schedule, call: int, calls: int) -> float:
     return at_epoch(schedule, (100 * (call + 1) - 1) // calls)
 
 
-def encode(encoder: Union[Encoder, StartEncoder], groups: Sequence[LatentGroup], images: np.ndarray,
+def encode(encoder: Union[Encoder, ChainEncoder], groups: Sequence[LatentGroup], images: np.ndarray,
            given: Optional[Given] = None) -> langevin.Arrays:
     """Latents of images (N, C, H, W) by an encoder, (N, *shape) for each group: the means of its q(z | x)."""
     given = _checked(groups, given)

@@ -8,7 +8,7 @@ from dgn.config import Config
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.discriminator import Discriminator
 from dgn.nets.dynamic import DynamicGenerator
-from dgn.nets.encoder import Encoder, StartEncoder
+from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import Latents, Model
 from dgn.nets.motion_content import MotionContentGenerator
 from dgn.nets.plain import PlainGenerator
@@ -43,14 +43,14 @@ def make_encoder(config: Config, model: Model) -> Encoder:
     return Encoder(model.groups, _appearance(config, model, config.model.width), model.channels, config.training.seed)
 
 
-def make_start(config: Config, model: Model) -> StartEncoder:
+def make_chain_encoder(config: Config, model: Model) -> ChainEncoder:
     """An encoder beside the chains: its networks mirror the appearance generator of a deformable model."""
     architecture = _appearance(config, model, config.model.width * config.model.alpha)
     seed, correct = config.training.seed, all(group.sampled for group in model.groups)
     seen = model.channels * (3 if model.latents is Latents else 2)
     networks = [Encoder(model.groups, architecture, channels, seed + k, variance=False)
                 for k, channels in enumerate((model.channels, seen)[:2 if correct else 1])]
-    return StartEncoder(model, networks, ROUNDS if correct else 0)
+    return ChainEncoder(model, networks, ROUNDS if correct else 0)
 
 
 def _appearance(config: Config, model: Model, width: float) -> Architecture:

@@ -57,7 +57,7 @@ class Encoder(nn.Cell):
         return outputs[::2] if self.variance else outputs
 
 
-class StartEncoder(nn.Cell):
+class ChainEncoder(nn.Cell):
     """Images (N, C, H, W) -> latents (N, d) of every sampled latent group: the first values of chains.
 
     networks: an Encoder of the image, and, unless the model has given latents, one that corrects its latents `rounds`

@@ -15,11 +15,18 @@ from dgn.checks.linear import LinearModel, linear_posterior
 from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.inference.energy import Energy
-from dgn.nets.build import make_model, make_start
+from dgn.nets.build import make_chain_encoder, make_model
 from dgn.run import fit_encoder
 from dgn.run_folder import RunFolder
-from dgn.training import start
-from dgn.training.start import Options, Pairs, changed, load_start, save_start, train_encoder
+from dgn.training import chain_encoder
+from dgn.training.chain_encoder import (
+    EncoderOptions,
+    Pairs,
+    changed,
+    load_chain_encoder,
+    save_chain_encoder,
+    train_encoder,
+)
 
 SIDE, SIGMA = 4, 0.5
 
@@ -66,7 +73,8 @@ class Images(Source):
 
 
 def test_the_encoder_comes_to_give_the_mean_of_the_posterior(rng, monkeypatch):
-    monkeypatch.setattr(start, "changed", lambda images, rng: images)  # these images have no colors, and are not moved
+    # these images have no colors, and are not moved
+    monkeypatch.setattr(chain_encoder, "changed", lambda images, rng: images)
     a, b = 0.4 * rng.standard_normal((2, SIDE ** 2)), 0.4 * rng.standard_normal((1, SIDE ** 2))
     model = LinearImages(a, b)
     images = (rng.standard_normal((80, 3)) @ np.concatenate([a, b]) + SIGMA * rng.standard_normal((80, SIDE ** 2)))
@@ -74,7 +82,7 @@ def test_the_encoder_comes_to_give_the_mean_of_the_posterior(rng, monkeypatch):
     images, mean = images.reshape(-1, 1, SIDE, SIDE).astype(np.float32), mean.T.astype(np.float32)
     encoder, energies = LinearEncoder(model.groups), []
     pairs = Pairs(images[:60], (mean[:60, :2], mean[:60, 2:]))
-    train_encoder(encoder, Energy(model), SIGMA, Images(images[:60]), pairs, Options(steps=500, batch_size=40,
+    train_encoder(encoder, Energy(model), SIGMA, Images(images[:60]), pairs, EncoderOptions(steps=500, batch_size=40,
                   learning_rate=0.02), lambda step, energy: energies.append(energy))
     assert len(energies) == 500 and energies[-1] < 0.7 * energies[0]
     encoded = np.concatenate([z.asnumpy() for z in encoder(ms.Tensor(images[60:]))], 1)
@@ -87,12 +95,12 @@ def test_images_are_changed_by_little(rng):
     images[:, :, 20, 40] = 0.5
     result = changed(images, rng)
     samples, channels, rows, columns = np.nonzero(result)
-    assert np.abs(rows - 20).max() == start.SHIFT
+    assert np.abs(rows - 20).max() == chain_encoder.SHIFT
     mirrored = columns < 32
-    assert np.abs(np.where(mirrored, 63 - columns, columns) - 40).max() == start.SHIFT
+    assert np.abs(np.where(mirrored, 63 - columns, columns) - 40).max() == chain_encoder.SHIFT
     assert 0.4 < mirrored.mean() < 0.6
     peaks = result.max((2, 3))
-    assert 0.5 * (1 - start.GAIN) <= peaks.min() < 0.47 and 0.53 < peaks.max() <= 0.5 * (1 + start.GAIN)
+    assert 0.5 * (1 - chain_encoder.GAIN) <= peaks.min() < 0.47 and 0.53 < peaks.max() <= 0.5 * (1 + chain_encoder.GAIN)
 
 
 def test_an_encoder_is_kept_for_its_weights_alone(tmp_path, caplog):
@@ -101,23 +109,23 @@ def test_an_encoder_is_kept_for_its_weights_alone(tmp_path, caplog):
     saved = folder.checkpoints / "epoch_00001"
     saved.mkdir(parents=True)
     (saved / "manifest.json").write_text('{"weights.ckpt": "one"}')
-    assert load_start(folder, model, saved) is None
-    encoder = make_start(cfg.changed(config, training={"seed": 9}), model)
-    save_start(folder.path, saved, encoder, {"steps": 5})
-    loaded = load_start(folder, model, saved)
+    assert load_chain_encoder(folder, model, saved) is None
+    encoder = make_chain_encoder(cfg.changed(config, training={"seed": 9}), model)
+    save_chain_encoder(folder.path, saved, encoder, {"steps": 5})
+    loaded = load_chain_encoder(folder, model, saved)
     for own, again in zip(encoder.networks.get_parameters(), loaded.networks.get_parameters()):
         np.testing.assert_array_equal(own.asnumpy(), again.asnumpy())
     assert [[tuple(head.bias.shape) for head in network.heads] for network in loaded.networks] == 2 * [[(4,), (3,)]]
     assert not caplog.text
-    whole = (folder.path / start.FOLDER / start.FILE).stat().st_size
-    half = save_start(folder.path, saved, encoder, {}, half=True)  # as it is packaged
+    whole = (folder.path / chain_encoder.FOLDER / chain_encoder.FILE).stat().st_size
+    half = save_chain_encoder(folder.path, saved, encoder, {}, half=True)  # as it is packaged
     assert half.stat().st_size < 0.6 * whole
-    loaded = load_start(folder, model, saved)
+    loaded = load_chain_encoder(folder, model, saved)
     for own, again in zip(encoder.networks.get_parameters(), loaded.networks.get_parameters()):
         np.testing.assert_allclose(own.asnumpy(), again.asnumpy(), rtol=1e-3, atol=1e-6)
     (saved / "manifest.json").write_text('{"weights.ckpt": "another"}')
     with caplog.at_level(logging.WARNING):
-        assert load_start(folder, model, saved) is None
+        assert load_chain_encoder(folder, model, saved) is None
     assert "dgn encoder" in caplog.text and "other weights" in caplog.text
 
 

@@ -27,7 +27,7 @@ def compare(run: Run, images: Optional[Source] = None) -> Dict[str, List[Dict[st
     {"steps", "energy", "msre"}; {} if the run has no encoder beside the chains, or there are no images.
     """
     few = unseen_samples(run, images)
-    if run.start is None or few is None:
+    if run.chain_encoder is None or few is None:
         return {}
     return {"encoder": _along(run, few, ENCODER_STEPS, True), "mean": _along(run, few, PLAIN_STEPS, False)}
 

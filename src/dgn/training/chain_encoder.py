@@ -25,8 +25,8 @@ from dgn.inference.energy import Energy, full_mask
 from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, as_tensors
 from dgn.inference.latents import given_latents
-from dgn.nets.build import make_start
-from dgn.nets.encoder import StartEncoder
+from dgn.nets.build import make_chain_encoder
+from dgn.nets.encoder import ChainEncoder
 from dgn.nets.model import Model, decode
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
@@ -43,7 +43,7 @@ GAIN = 0.15  # largest relative change of a color channel
 
 
 @dataclass(frozen=True)
-class Options:
+class EncoderOptions:
     """steps: of the optimizer; regression: the share of them in which known latents count; energy_weight: of the energy
     of a latent dimension meanwhile; seed: of samples and order."""
 
@@ -70,7 +70,7 @@ class EncoderLoss(nn.Cell):
     given latents.
     """
 
-    def __init__(self, encoder: StartEncoder, energy: Energy, batch_size: int) -> None:
+    def __init__(self, encoder: ChainEncoder, energy: Energy, batch_size: int) -> None:
         super().__init__()
         self.encoder, self.energy = encoder, energy
         self.mask = Tensor(full_mask(batch_size))
@@ -93,8 +93,9 @@ class EncoderLoss(nn.Cell):
         return loss, energies, errors
 
 
-def train_encoder(encoder: StartEncoder, energy: Energy, sigma: float, source: Source, pairs: Pairs,
-                  options: Options = Options(), report: Optional[Callable[[int, float], None]] = None) -> None:
+def train_encoder(encoder: ChainEncoder, energy: Energy, sigma: float, source: Source, pairs: Pairs,
+                  options: EncoderOptions = EncoderOptions(),
+                  report: Optional[Callable[[int, float], None]] = None) -> None:
     """Trains an encoder for the model of `energy`, whose weights stay as they are.
 
     source: all training images; pairs: some of them with latents; report(step, mean energy of the batch).
@@ -117,7 +118,7 @@ def train_encoder(encoder: StartEncoder, energy: Energy, sigma: float, source: S
 
 
 def _batches(model: Model, source: Source, pairs: Pairs, size: int,
-             options: Options) -> Iterator[Tuple[np.ndarray, np.ndarray, Arrays]]:
+             options: EncoderOptions) -> Iterator[Tuple[np.ndarray, np.ndarray, Arrays]]:
     """(images, 1 where the latents are known, latents of each group): samples of the generator in the first half,
     training images in the second; of these, half are from `pairs`, the others changed."""
     rng, samples, groups = generator(options.seed, "encoder batches"), size // 2, model.groups
@@ -156,7 +157,8 @@ def pairs_of(run_images: Source, latents: Callable[[np.ndarray], Arrays]) -> Pai
     return Pairs(run_images.read(chosen), latents(chosen))
 
 
-def save_start(folder: Path, saved: Path, encoder: StartEncoder, about: Dict[str, Any], half: bool = False) -> Path:
+def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: Dict[str, Any],
+                       half: bool = False) -> Path:
     """Writes an encoder of the weights of the checkpoint `saved` into a run folder, half: as float16; returns its
     file."""
     path = folder / FOLDER / FILE
@@ -166,7 +168,7 @@ def save_start(folder: Path, saved: Path, encoder: StartEncoder, about: Dict[str
     return path
 
 
-def load_start(folder: RunFolder, model: Model, saved: Path) -> Optional[StartEncoder]:
+def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> Optional[ChainEncoder]:
     """The encoder of a run; None if it has none, or one of other weights than those of the checkpoint `saved`."""
     path = folder.path / FOLDER / FILE
     try:
@@ -179,7 +181,7 @@ def load_start(folder: RunFolder, model: Model, saved: Path) -> Optional[StartEn
         log.warning("%s is damaged, or was trained for other weights than those of %s, and is not used; `python -m dgn "
                     "encoder` trains it again", path, saved)
         return None
-    encoder = make_start(folder.config, model)
+    encoder = make_chain_encoder(folder.config, model)
     checkpoint.load(path.parent, {"encoder": encoder.networks})
     return encoder
 
