@@ -6,6 +6,7 @@ from dgn.data.source import Source
 from dgn.evaluation.evaluate import evaluate
 from dgn.figures.draw import draw
 from dgn.nets.model import Decoded, Latents
-from dgn.run import Run, load, train
+from dgn.run import Run, load
+from dgn.run_training import train
 
 __all__ = ["Config", "Decoded", "Latents", "Run", "Source", "draw", "evaluate", "images", "load", "train"]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import mindspore as ms
 import numpy as np
@@ -15,34 +14,25 @@ from dgn import config as cfg
 from dgn import device as devices
 from dgn import packaged, recipe
 from dgn.config import Config
-from dgn.data.open import check_output, check_sources, open_sources
+from dgn.data.open import open_sources
 from dgn.data.source import Source, Sources, Subset, same_samples
-from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
-from dgn.files import expanded, sha256, write_json, write_text
+from dgn.files import expanded
 from dgn.inference import unseen
-from dgn.inference.axes import principal_axes, rotate
-from dgn.inference.energy import Energy, TotalEnergy, full_mask
+from dgn.inference.energy import TotalEnergy, full_mask
 from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
-from dgn.inference.preconditioner import Preconditioner
 from dgn.inference.unseen import Chains, Given
-from dgn.nets.build import make_chain_encoder, make_encoder, make_model
+from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import Decoded, Model, decode
-from dgn.provenance import provenance
 from dgn.randomness import generator
-from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
+from dgn.run_folder import RunFolder, held_out_files
 from dgn.training import checkpoint
-from dgn.training.build import check_version, initial_run
-from dgn.training.chain_encoder import EncoderOptions, load_chain_encoder, pairs_of, save_chain_encoder, train_encoder
-from dgn.training.fit import Fitted, fit
+from dgn.training.chain_encoder import load_chain_encoder
 
-ENCODER_DESCENT_STEPS = 50  # of the chains on whose ends an encoder is trained
-AXES_SAMPLES = 200  # chains, about, of which principal axes take evenly spaced ones
 PRIORS = ("fitted", "prior")  # that samples are drawn from
-INITIAL = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
 
 
 @dataclass(frozen=True)
@@ -232,153 +222,3 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
         return opened
     bank = LatentBank.open(saved, model.groups, rotations=checkpoint.read_axes(saved))
     return Run(folder, saved, model, sampler, encoder, bank, open_them, load_chain_encoder(folder, model, saved))
-
-
-def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
-                report: Optional[Callable[[int, float], None]] = None) -> Run:
-    """Trains an encoder beside the chains of a finished run (dgn.training.chain_encoder) and keeps it in its folder.
-
-    report(step, mean energy of a batch): called after each step. Returns the run with its encoder.
-    Raises UserError for a run on clips or trained by VAE, or a packaged model.
-    """
-    began, config, path = time.monotonic(), run.config, run.folder.path
-    if config.data.frames:
-        raise UserError(f"{path} is a run on clips; an encoder beside the chains is for images (data.frames 0)")
-    if run.encoder is not None:
-        raise UserError(f"{path} was trained by VAE and has an encoder already")
-    if run.checkpoint is None or run.folder.output != path:
-        raise UserError(f"{path} is {'a packaged model' if run.checkpoint else 'a run without a checkpoint'}; give the "
-                        "output folder of a finished training")
-    pairs = pairs_of(run.sources.train, lambda chosen: run.training_latents(ENCODER_DESCENT_STEPS, chosen))
-    encoder = make_chain_encoder(config, run.model)
-    train_encoder(encoder, run.sampler.energy, cfg.last_sigma(config), run.sources.train, pairs, options, report)
-    about = {"steps": options.steps, **provenance(time.monotonic() - began)}
-    save_chain_encoder(path, run.checkpoint, encoder, about)
-    return replace(run, chain_encoder=encoder)
-
-
-AfterEpoch = Callable[[Run, int], None]  # the run as it is, number of finished epochs
-
-
-def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Optional[AfterEpoch] = None,
-            group: ProcessGroup = ProcessGroup()) -> Run:
-    """Trains a run folder to the config's last epoch; see dgn.training.fit.
-
-    The latents of the run that is returned are along principal axes (dgn.inference.axes). Its checkpoint holds these
-    axes beside the model as it was trained, its folder the distribution of its latents (dgn.inference.fitted).
-    """
-    if group.is_first and sources.held_out is not None and not checkpoint.listed(folder.checkpoints):
-        held_out = sources.held_out.files(sources.held_out.first())
-        if held_out is not None:
-            write_json(folder.path / HELD_OUT, held_out)
-
-    @functools.lru_cache  # a new Cell would be compiled again
-    def inference_sampler(energy: Energy, preconditioner: Optional[Preconditioner]) -> Langevin:
-        return make_inference_sampler(energy, config, preconditioner)
-
-    def as_run(fitted: Fitted) -> Run:
-        trainer = fitted.state.trainer
-        sampler = inference_sampler(trainer.sampler.energy, trainer.sampler.preconditioner)
-        return Run(folder, fitted.checkpoint, trainer.model, sampler, trainer.encoder, fitted.bank, lambda: sources)
-
-    def report(fitted: Fitted, done: int) -> None:
-        if after_epoch:
-            after_epoch(as_run(fitted), done)
-
-    run = as_run(fit(folder, config, sources.train, report if after_epoch else None, group))
-    newest = run.checkpoint
-    if group.is_first and newest is not None:
-        if run.encoder is None and not run.model.frames:  # an encoder's outputs and the states of clips are not rotated
-            run = along_principal_axes(run)
-        run.fitted_prior.save(folder.fitted_prior, newest.name)
-    return run
-
-
-def along_principal_axes(run: Run) -> Run:
-    """The run as it ends a training, with its latents rotated to principal axes, which its checkpoint keeps."""
-    saved, model = run.checkpoint, run.model
-    assert saved is not None
-    rotations = checkpoint.read_axes(saved)
-    if not rotations:
-        some = np.arange(0, len(run.bank), max(len(run.bank) // AXES_SAMPLES, 1))  # all may exceed the memory
-        axes = principal_axes(model, run.bank.read(some))
-        rotations = {group.name: own.directions for group, own in zip(model.groups, axes) if own is not None}
-        checkpoint.save_axes(saved, rotations)
-    rotate(model, rotations)
-    if run.sampler.preconditioner is not None:
-        run.sampler.preconditioner.rotate(rotations)
-    return replace(run, bank=LatentBank.open(saved, model.groups, rotations=rotations))
-
-
-def train(config: Union[str, Path, Config], output: Union[str, Path], overrides: Optional[Mapping[str, Any]] = None,
-          device: str = "auto", after_epoch: Optional[AfterEpoch] = None) -> Run:
-    """Trains a new run in the folder `output` and returns it.
-
-    config: a recipe's path or a Config; overrides: values by section.key, such as {"training.epochs": 20}; device: see
-    `load`; after_epoch(run, epochs): called after each epoch. Raises UserError for a wrong config or a folder that
-    exists, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
-    """
-    config = config if isinstance(config, Config) else recipe.load(expanded(config))
-    config = recipe.absolute_paths(recipe.with_overrides(config, overrides or {}))
-    devices.start(device, config.numerics)
-    folder, sources = new_run(expanded(output), config)
-    return fit_run(folder, config, sources, after_epoch)
-
-
-def checked_sources(path: Path, config: Config) -> Sources:
-    """The samples of a new run in `path`; whatever its training needs is checked, so that an error in it leaves no
-    folder behind. Raises UserError."""
-    check_output(path, config.data)
-    sources = open_sources(config.data)
-    check_sources(sources)
-    if config.training.init_from:
-        initial_run(config)
-    return sources
-
-
-def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) -> Tuple[RunFolder, Sources]:
-    """The folder of a new run, which the first of several processes makes, and its samples. Raises UserError."""
-    sources = checked_sources(path, config)
-    if group.is_first:
-        RunFolder.create(path, config)
-    group.barrier()
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"process {group.rank} does not see the run folder {path} that the first one made; it must be "
-                        "on a file system that all hosts share")
-    return RunFolder(path, config), sources
-
-
-def ensure_trained(path: Path, config: Config) -> Run:
-    """The run of `config` in `path`: opened if it is complete, resumed if it is not, started if there is none.
-
-    Settings that do not affect the weights (evaluation, caches) may differ and are taken from `config`.
-    Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed
-    since.
-    """
-    devices.start(settings=config.numerics)
-    if not (path / "config.yaml").exists():
-        folder, sources = new_run(path, config)
-        if config.training.init_from:
-            write_text(path / INITIAL, _initial_digest(config))
-        return fit_run(folder, config, sources)
-    folder = RunFolder.open(path)
-    different = cfg.first_difference(folder.config, config)
-    if different:
-        raise UserError(f"{path} holds a run of other settings ({different}); remove it, or choose another --output")
-    start = path / INITIAL
-    digest = start.read_text(encoding="utf-8") if start.exists() else None
-    if config.training.init_from and digest != _initial_digest(config):
-        raise UserError(f"{path} was not initialized from {config.training.init_from} as it is now; remove it, so "
-                        "that it is trained again")
-    folder.change_config(config)
-    sources = open_sources(config.data, held_out_files(path))
-    saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
-    if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
-        check_version(config, saved)
-        return open_run(path, sources)
-    check_sources(sources)
-    return fit_run(folder, config, sources)
-
-
-def _initial_digest(config: Config) -> str:
-    return sha256(initial_run(config)[1] / "manifest.json")

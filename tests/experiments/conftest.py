@@ -17,7 +17,8 @@ from dgn import config as cfg
 from dgn import recipe
 from dgn.config import Config
 from dgn.data import faces
-from dgn.run import Run, train
+from dgn.run import Run
+from dgn.run_training import train
 
 COUNT = 20
 PEOPLE = COUNT // 5  # at five views each

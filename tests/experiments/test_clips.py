@@ -25,7 +25,7 @@ from dgn.figures.draw import draw, one_of_each_class
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
 from dgn.page.write import write_page
-from dgn.run import ensure_trained
+from dgn.run_training import ensure_trained
 from tests.experiments.tiny_clips import FRAMES, SETTINGS, experiment, results, train, write_video
 from tests.training.tiny import as_it_was, final_state, resume
 

@@ -12,8 +12,8 @@ from dgn import recipe
 from dgn.data.source import Source, Sources, Subset
 from dgn.errors import UserError
 from dgn.experiments import labels
-from dgn.run import fit_run
 from dgn.run_folder import RunFolder
+from dgn.run_training import fit_run
 
 pytestmark = pytest.mark.slow
 

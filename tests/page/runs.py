@@ -11,8 +11,9 @@ import numpy as np
 from dgn import config as cfg
 from dgn import recipe
 from dgn.data.source import Source, Sources, Subset
-from dgn.run import Run, fit_run, train
+from dgn.run import Run
 from dgn.run_folder import RunFolder
+from dgn.run_training import fit_run, train
 
 ROOT = Path(__file__).parents[2]
 COUNT = 12  # samples of a set, of a batch, and shown in a page: one size of batch

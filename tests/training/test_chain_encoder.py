@@ -16,8 +16,8 @@ from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.inference.energy import Energy
 from dgn.nets.build import make_chain_encoder, make_model
-from dgn.run import fit_encoder
 from dgn.run_folder import RunFolder
+from dgn.run_training import fit_encoder
 from dgn.training import chain_encoder
 from dgn.training.chain_encoder import (
     EncoderOptions,

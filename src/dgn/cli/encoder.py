@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from dgn.evaluation.chain_encoder import compare, table
-    from dgn.run import fit_encoder, load
+    from dgn.run import load
+    from dgn.run_training import fit_encoder
     from dgn.training.chain_encoder import FOLDER, EncoderOptions
 
     trained = load(args.run_folder, args.device, args.data)

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     device.start(args.device, config.numerics)
     from dgn.data.open import check_sources, described, open_sources
     from dgn.distributed import process_group
-    from dgn.run import checked_sources, fit_run, new_run
+    from dgn.run_training import checked_sources, fit_run, new_run
     from dgn.training import checkpoint
 
     group = process_group()

@@ -46,7 +46,8 @@ from dgn.figures import pictures
 from dgn.figures.draw import draw
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
-from dgn.run import Run, ensure_trained
+from dgn.run import Run
+from dgn.run_training import ensure_trained
 
 SAMPLES = 1000  # samples from the prior, and real images that they are compared with, at most
 SHOWN = 8

@@ -29,7 +29,8 @@ from dgn.evaluation.ratios import number
 from dgn.experiments.models import Recipe, generated_recipe, output_folder, table, write_results
 from dgn.figures import experiments as figures
 from dgn.nets.layers import INIT_STD
-from dgn.run import Run, ensure_trained
+from dgn.run import Run
+from dgn.run_training import ensure_trained
 
 POSE = ("yaw", "pitch", "roll")
 COLOUR = ("skin", "hair_colour", "background_light", "light")

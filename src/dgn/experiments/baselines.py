@@ -49,7 +49,8 @@ from dgn.experiments.models import (
 )
 from dgn.figures import experiments as figures
 from dgn.nets.layers import parameter_count
-from dgn.run import Run, ensure_trained
+from dgn.run import Run
+from dgn.run_training import ensure_trained
 
 FEWEST = 20  # faces for a regression with cross-validation
 PAIRS = 200  # faces whose displacement is compared with that of the next one

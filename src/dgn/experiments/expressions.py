@@ -29,7 +29,8 @@ from dgn.evaluation.evaluate import evaluate, known_faces
 from dgn.experiments.models import Recipe, Target, output_folder, table, transfer_recipe, tuning_config, write_results
 from dgn.figures import experiments as figures
 from dgn.figures.draw import draw
-from dgn.run import Run, ensure_trained
+from dgn.run import Run
+from dgn.run_training import ensure_trained
 
 STAYING = ("skin", "hair_colour", "background_light")  # factors that should follow the appearance
 DONORS = 300

@@ -43,7 +43,8 @@ from dgn.experiments.models import (
 )
 from dgn.experiments.views import images_by_view
 from dgn.figures import experiments as figures
-from dgn.run import Run, ensure_trained
+from dgn.run import Run
+from dgn.run_training import ensure_trained
 
 COMPARED = ("VAE", "ABP", "ours")
 BY_LANGEVIN = "VAE, Langevin"  # the VAE's decoder, with latents inferred by Langevin dynamics
