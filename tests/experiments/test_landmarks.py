@@ -16,6 +16,7 @@ from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import canonical_landmarks, carried_landmarks
 from dgn.experiments import landmarks
+from dgn.nets.model import Decoded
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 from tests.experiments.conftest import COUNT
 
@@ -101,6 +102,27 @@ def test_the_displacement_fields_of_several_chains_are_averaged(run):
     assert np.abs(first - second).max() > 1e-3  # the chains are not the same
     with pytest.raises(UserError, match="trained with an encoder and has no chains"):
         landmarks.infer(dataclasses.replace(run, encoder=run.model), images, 4, 2)
+
+
+def test_every_second_chain_of_a_run_with_mirror_images_sees_the_mirror_image(rng):
+    """Of an inference that mirrors with its images, all chains have one field; the images of each chain are recorded."""
+    seen = []
+
+    def infer(images, steps, descent_steps, seed):
+        seen.append(images)
+        return (images,)
+
+    def decode(images):  # dx: the difference across, dy: brightness
+        x = images[:, 0]
+        return Decoded(images, images, np.stack([np.gradient(x, axis=2), x], 1))
+
+    config = cfg.changed(cfg.Config(), data={"mirror": True})
+    images = rng.random((2, 1, 6, 8), np.float32)
+    run = SimpleNamespace(config=config, encoder=None, infer=infer, decode=decode)
+    _, mean = landmarks.infer(run, images, 4, 3)
+    np.testing.assert_allclose(mean, decode(images).displacement, atol=1e-6)
+    for chain, mirrored in enumerate((False, True, False)):
+        np.testing.assert_array_equal(seen[chain], images[..., ::-1] if mirrored else images)
 
 
 def test_too_few_images_are_refused(run):

@@ -11,7 +11,7 @@ regressors on raw pixels, and the mean shape of the training images.
 Without --data the faces are generated. --data: a folder with labels of landmarks (labels.csv, or MTFL's index.tsv);
 images that the run was not trained on are the test, or, if there are none or it is unknown, the last fifth. --folds 10
 tests every image once, by regressors of the other folds: for few images. --chains 4 averages the displacement fields
-of four chains of each image. Written to the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
+of four chains of each image; of a run with data.mirror, every second one is a chain of the mirror image. Written to the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
 """
 
 from __future__ import annotations
@@ -101,16 +101,26 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
 
 def infer(run: Run, images: np.ndarray, steps: Optional[int], chains: int) -> Tuple[Decoded, np.ndarray]:
     """The decoded latents of one chain of each image, and the mean displacement (n, 2, H, W) of `chains` chains: single
-    chains differ by their noise, and some end in other modes. Raises UserError for several chains of a model that has
-    an encoder in their place."""
+    chains differ by their noise, and some end in other modes. If the run was trained with mirror images, every second
+    chain is one of the mirror image. Raises UserError for several chains of a model that has an encoder in their
+    place."""
     if chains > 1 and run.encoder is not None:
         raise UserError(f"--chains is {chains}, but {run.folder.path} was trained with an encoder and has no chains")
-    seeds = [run.config.training.seed + chain for chain in range(chains)]
-    first: Decoded = run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=seeds[0]))
+    def decoded(images: np.ndarray, chain: int) -> Decoded:
+        return run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=run.config.training.seed + chain))
+
+    first = decoded(images, 0)
     total: Any = first.displacement
-    for seed in seeds[1:]:
-        total = total + run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=seed)).displacement
+    for chain in range(1, chains):
+        mirror = run.config.data.mirror and chain % 2 == 1
+        field: Any = decoded(images[..., ::-1] if mirror else images, chain).displacement
+        total = total + (mirrored_field(field) if mirror else field)
     return first, total / chains
+
+
+def mirrored_field(displacement: np.ndarray) -> np.ndarray:
+    """The displacement fields (n, 2, H, W) of the mirror images."""
+    return displacement[..., ::-1] * np.array([-1, 1], displacement.dtype)[:, None, None]
 
 
 def summary(result: Dict[str, Any]) -> str:
