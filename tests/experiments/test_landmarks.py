@@ -105,7 +105,7 @@ def test_the_displacement_fields_of_several_chains_are_averaged(run):
 
 
 def test_every_second_chain_of_a_run_with_mirror_images_sees_the_mirror_image(rng):
-    """Of an inference that mirrors with its images, all chains have one field; the images of each chain are recorded."""
+    """Of an inference whose fields mirror with its images, all chains have one field."""
     seen = []
 
     def infer(images, steps, descent_steps, seed):

@@ -10,8 +10,9 @@ regressors on raw pixels, and the mean shape of the training images.
 
 Without --data the faces are generated. --data: a folder with labels of landmarks (labels.csv, or MTFL's index.tsv);
 images that the run was not trained on are the test, or, if there are none or it is unknown, the last fifth. --folds 10
-tests every image once, by regressors of the other folds: for few images. --chains 4 averages the displacement fields
-of four chains of each image; of a run with data.mirror, every second one is a chain of the mirror image. Written to the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
+tests every image once, by regressors of the other folds: for few images. --chains 4 averages the displacement fields of
+four chains of each image; of a run with data.mirror, every second one is a chain of the mirror image. Written to the
+run folder: section "landmarks" of metrics.json, figures/landmarks.png.
 """
 
 from __future__ import annotations
