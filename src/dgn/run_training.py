@@ -22,9 +22,10 @@ from dgn.files import expanded, sha256, write_json, write_text
 from dgn.inference.axes import principal_axes, rotate
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin, make_inference_sampler
-from dgn.inference.latents import LatentBank
+from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.build import make_chain_encoder
+from dgn.nets.model import LatentGroup
 from dgn.provenance import provenance
 from dgn.run import Run, open_run
 from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
@@ -134,6 +135,8 @@ def checked_sources(path: Path, config: Config) -> Sources:
     check_output(path, config.data)
     sources = open_sources(config.data)
     check_sources(sources)
+    if config.model.appearance == "label":
+        given_latents([LatentGroup("z_app", (config.model.z_app,), sampled=False)], sources.train, np.arange(1))
     if config.training.init_from:
         initial_run(config)
     return sources

@@ -224,8 +224,8 @@ def labelled(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("labelled"), np.random.default_rng(3)
     write_mnist(folder / "digits", "t10k", rng.integers(0, 256, (12, 28, 28)).astype(np.uint8), np.arange(12) % 4, True)
     options = []
-    for setting in ("data.format=mnist", "data.grey=true", "model.appearance=label", "inference.sigma=0.1",
-                    "inference.steps_per_graph=2"):
+    for setting in ("data.format=mnist", "data.grey=true", "model.appearance=label", "model.z_app=10",
+                    "inference.sigma=0.1", "inference.steps_per_graph=2"):
         options += ["--set", setting]
     assert main(arguments(folder / "digits", folder / "run", 1, *options)) == 0
     assert main(["export", str(folder / "run"), "--mindir-version", "1", "--batch", "4"]) == 0
@@ -239,7 +239,7 @@ def test_labels_are_required_and_not_changed(program, labelled, tmp_path):
              "--input_path", tmp_path, "--output_path", tmp_path / "out", "--steps", 4)
     done = program(*words)
     assert done.returncode == 2 and "does not infer z_app" in done.stderr and "--start_path" in done.stderr
-    labels = np.eye(4, dtype=np.float32)[[2, 0, 3]]
+    labels = np.eye(10, dtype=np.float32)[[2, 0, 3]]
     for group, z in (("z_app", labels), ("z_geo", np.zeros((3, 3), np.float32))):
         (tmp_path / "start" / group).mkdir(parents=True)
         np.save(tmp_path / "start" / group / "x.npy", z)

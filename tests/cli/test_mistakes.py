@@ -51,6 +51,19 @@ def test_wrong_key_type_and_value(tmp_path, images, capsys):
         check(train(tmp_path, "--data", images, "--set", setting), 2, capsys, part)
 
 
+def test_what_a_training_lacks_is_named_before_a_folder_is_made(tmp_path, images, capsys):
+    """By the dry run, too."""
+    for dry in ([], ["--dry-run"]):
+        for setting, *parts in (("training.init_from=nowhere", "training.init_from is", "nowhere", "=null"),
+                                ("model.appearance=label", "these images have no labels"),
+                                ("data.crop=[0, 0, 99, 99]", "none of the 10 files can be used", "data.crop=null")):
+            check(train(tmp_path, "--data", images, "--set", setting, *dry), 2, capsys, *parts)
+        check(train(tmp_path, "--set", "data.crop=[0, 0, 8, 8]", *dry), 2, capsys, "data.crop is", "--data")
+        assert not (tmp_path / "run").exists()
+    (tmp_path / "run").write_text("a file")
+    check(train(tmp_path, "--data", images, "--dry-run"), 2, capsys, "run is a file; choose another output folder")
+
+
 def test_empty_data_is_not_taken_for_generated_faces(tmp_path, images, capsys):
     check(train(tmp_path, "--data", ""), 2, capsys, "argument data is empty")
     check(train(tmp_path, "--set", "data.path="), 2, capsys, "data.path is ''")
