@@ -1,0 +1,80 @@
+"""Latents of many new images or clips, inferred in bounded memory and written to a folder with pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+from tqdm import tqdm
+
+from dgn.data.frames import strip
+from dgn.data.images import write_image
+from dgn.data.source import Source, to_images
+from dgn.errors import UserError
+from dgn.evaluation.reconstruction import reconstruction_errors
+from dgn.figures.draw import draw_overview
+from dgn.files import new_folder, png_name, png_names, write_array, write_arrays
+from dgn.inference.latents import given_latents
+from dgn.nets.model import Decoded, rows
+from dgn.run import Run
+
+CHUNK = 500  # images, or frames of clips, inferred and written at a time
+
+
+def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = None, seed: int = 1,
+                 use_encoder: bool = True) -> Dict[str, Any]:
+    """Infers the latents of all samples and writes latents.npz, the pictures of each and overview.png to a new folder
+    (see `dgn infer --help`).
+
+    steps, seed, use_encoder: as of Run.infer.
+    Returns the errors of the reconstructions (msre, psnr), the number of samples ("count") and how they were inferred
+    (Run.inference_settings). Raises UserError if `output` is not empty, if two samples have one name, or for no steps
+    without an encoder.
+    """
+    settings = run.inference_settings(steps, use_encoder)
+    if steps == 0 and settings["start"] != "encoder":
+        raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
+    given = given_latents(run.model.groups, source)
+    names = [source.name(index) for index in range(len(source))]
+    png_names(names)  # refused before the inference, not after it
+    new_folder(output)
+    latents, errors = [], []
+    shown: Tuple[Any, ...] = ()
+    frames = run.config.data.frames
+    unit, chunk = ("clip", max(CHUNK // frames, 1)) if frames else ("image", CHUNK)
+    with tqdm(total=len(source), unit=unit, disable=None) as bar:
+        for first in range(0, len(source), chunk):
+            indices = np.arange(first, min(first + chunk, len(source)))
+            samples, mask = source.read(indices), source.mask(indices)
+            own = {name: labels[indices] for name, labels in given.items()}
+            chains = run.chains(run.default_steps(use_encoder) if steps is None else steps, seed=seed, first=first)
+            z = run.infer_batch(samples, chains, mask, own, use_encoder)
+            decoded = run.decode(*z)
+            lengths = None if mask is None else mask.sum(1).astype(int)
+            write_decoded(output, names[first:first + len(samples)], decoded, lengths)
+            shown = shown or (samples, decoded, lengths)
+            latents.append(z)
+            errors.append(reconstruction_errors(to_images(samples, mask), to_images(decoded.image, mask)))
+            bar.update(len(samples))
+    groups = {group.name: np.concatenate(parts) for group, parts in zip(run.model.groups, zip(*latents))}
+    write_arrays(output / "latents.npz", names=np.array(names), **groups)
+    samples, decoded, lengths = shown
+    draw_overview(output / "overview.png", samples, decoded, names, "Inferred", lengths)
+    images = sum(own["images"] for own in errors)
+    means = {key: sum(own[key] * own["images"] for own in errors) / images for key in ("msre", "psnr")}
+    return {**means, "count": len(source), **settings}
+
+
+def write_decoded(output: Path, names: List[str], decoded: Decoded, lengths: Optional[np.ndarray] = None) -> None:
+    """Pictures and displacements of some samples; lengths: of clips, whose padding is not written."""
+    for row, name in enumerate(names):
+        own = rows(decoded, row)
+        image, appearance, displacement = own
+        if lengths is not None:
+            image, appearance, displacement = rows(own, slice(lengths[row]))
+            image, appearance = strip(image), None if appearance is None else strip(appearance)
+        write_image(output / "reconstruction" / png_name(name), image)
+        if appearance is not None and displacement is not None:
+            write_image(output / "appearance" / png_name(name), appearance)
+            write_array(output / "displacement" / f"{name}.npy", displacement)
