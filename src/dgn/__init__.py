@@ -2,7 +2,7 @@
 
     import dgn
     run = dgn.load("runs/faces_demo")
-    z = run.infer(dgn.images("photos/", like=run))
+    z = run.infer(dgn.images("cuts/", like=run))
     picture = run.decode(z.appearance, z.geometry[::-1]).image
 
 Importing this package sets the environment that MindSpore needs before its own import; MindSpore itself is imported

@@ -49,18 +49,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_new_folder(path: Path) -> None:
-    """Raises UserError if `path` cannot become a folder for results: it is a file, or a folder with files."""
+    """Raises UserError if `path` cannot become a folder for results: a file, a folder with files, unreadable."""
     check_utf8(path)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file; choose another output folder")
-    if path.is_dir() and any(path.iterdir()):
-        raise UserError(f"{path} is not empty; choose another output folder")
+    try:
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file; choose another output folder")
+        if path.is_dir() and any(path.iterdir()):
+            raise UserError(f"{path} is not empty; choose another output folder")
+    except OSError as error:
+        raise UserError(f"cannot use the output folder {path}: {error.strerror or error}") from None
 
 
 def new_folder(path: Path) -> Path:
     """Makes a folder for results. Raises UserError if it holds files already or cannot be made."""
+    check_new_folder(path)
     try:
-        check_new_folder(path)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the output folder {path}: {error.strerror or error}") from None

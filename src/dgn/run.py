@@ -65,8 +65,8 @@ class Run:
 
     def decode(self, *latents: np.ndarray) -> Decoded:
         """Images of latents (N, d) of each group, NumPy in and out: image (N, C, H, W) in [0, 1]; for a deformable
-        model also appearance (N, C, H, W) and displacement (N, 2, H, W) in pixels (Eq. 1). Clips have frames as a
-        second axis. Raises UserError for latents of other shapes."""
+        model also appearance (N, C, H, W) and displacement (N, 2, H, W) in pixels (Eq. 1). With model.refine images may
+        leave [0, 1]. Clips have frames as a second axis. Raises UserError for latents of other shapes."""
         return decode(self.model, *self._checked_latents(latents))
 
     def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: Optional[int] = None) -> Decoded:
@@ -152,16 +152,27 @@ class Run:
         if images.ndim != 1 + len(shape) or size != shape[-3:] or not len(images) or images.dtype.kind != "f":
             raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}")
         if not (images.min() >= -0.01 and images.max() <= 1.01):  # also false for NaN; interpolation may overshoot
-            raise UserError(f"images have values from {images.min():.3g} to {images.max():.3g}; they must be {wanted}")
+            raise UserError(f"images have values from {images.min():.3g} to {images.max():.3g}; they must be {wanted} "
+                            "(np.clip(images, 0, 1), or divide by 255)")
         return np.ascontiguousarray(images, np.float32)
 
     def _checked_latents(self, latents: Sequence[np.ndarray]) -> List[np.ndarray]:
         groups, arrays = self.model.groups, [np.asarray(z, np.float32) for z in latents]
         fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) for z in arrays)
-        if not (fits and (self.model.frames or all(z.shape[1:] == g.shape for z, g in zip(arrays, groups)))):
+        widths = [z.shape[1] for z in arrays] if fits else []
+        if not fits or not (self._is_of_one_length(widths) if self.model.frames else
+                            widths == [group.shape[0] for group in groups]):
             wanted = ", ".join(f"{group.name} (N, {group.shape[0]})" for group in groups)
-            raise UserError(f"latents have the shapes {[z.shape for z in arrays]}; this model has {wanted}")
+            several = f" for clips of {self.model.frames} frames" if self.model.frames else ""
+            raise UserError(f"latents have the shapes {[z.shape for z in arrays]}; this model has {wanted}{several}")
         return arrays
+
+    def _is_of_one_length(self, widths: Sequence[int]) -> bool:
+        """Whether so many dimensions of each group are those of clips of one length."""
+        frames = {branch.first + (width - branch.states) // branch.noise
+                  for branch, width in zip(self.model.branches, widths) if branch.noise}
+        own = max(frames, default=self.model.frames)
+        return own > 0 and all(branch.length(own) == width for branch, width in zip(self.model.branches, widths))
 
     def training_latents(self, descent_steps: int, indices: Optional[np.ndarray] = None) -> Any:
         """Latents of the training samples at `indices` (default: all, in order): their chains after so many further

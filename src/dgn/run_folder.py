@@ -75,7 +75,11 @@ class RunFolder:
     @staticmethod
     def check_free(path: Path) -> None:
         """Raises UserError if `path` holds a run or other files."""
-        if (path / "config.yaml").exists():
+        try:
+            holds_run = (path / "config.yaml").exists()
+        except OSError as error:
+            raise UserError(f"cannot use the output folder {path}: {error.strerror or error}") from None
+        if holds_run:
             raise UserError(f"{path} already holds a run: --resume continues it, another --output starts a new one")
         check_new_folder(path)
 
@@ -93,7 +97,7 @@ class RunFolder:
         try:
             return cls(path, recipe.load(path / "config.yaml"), output)
         except UserError as error:
-            raise UserError(f"{error}; a run that a newer version of dgn wrote needs that version") from None
+            raise UserError(f"{error}; a run of another version of dgn may need that version") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

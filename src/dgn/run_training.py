@@ -144,6 +144,8 @@ def checked_sources(path: Path, config: Config) -> Sources:
 
 def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) -> Tuple[RunFolder, Sources]:
     """The folder of a new run, which the first of several processes makes, and its samples. Raises UserError."""
+    if group.is_first:
+        RunFolder.check_free(path)
     sources = checked_sources(path, config)
     if group.is_first:
         RunFolder.create(path, config)

@@ -79,7 +79,7 @@ def test_an_empty_config_is_not_that_of_a_newer_version(moved, tmp_path, capsys)
     (copy / "config.yaml").write_text("")
     assert main(["evaluate", str(copy), "--device", "CPU"]) == 2
     message = capsys.readouterr().err
-    assert "is empty: it was cut short" in message and "newer version" not in message
+    assert "is empty: it was cut short" in message and "another version" not in message
 
 
 def test_results_on_a_read_only_file_system_fail_by_name(monkeypatch, tmp_path):

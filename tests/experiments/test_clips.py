@@ -351,6 +351,13 @@ class Clips(Source):
         return self.clips[indices]
 
 
+def test_latents_of_no_clip_are_a_user_error(run):
+    z_app, z_geo = run.bank.read(np.arange(1))
+    for latents in ((z_app, z_geo[:, :-1]), (z_app, z_geo[:, :3]), (z_app[:, :-1], z_geo)):
+        with pytest.raises(UserError, match=f"this model has z_app .* for clips of {FRAMES} frames"):
+            run.decode(*latents)
+
+
 def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets):
     assert plain.folder.records()[-1]["msre"] < plain.folder.records()[0]["msre"]
     names = [path.name for path in draw(plain)]

@@ -1,7 +1,7 @@
 """Evaluate a run.
 
   dgn evaluate runs/demo
-  dgn evaluate runs/demo --images photos/ --steps 300
+  dgn evaluate runs/demo --images cuts/ --steps 300
 
 Reconstruction (MSRE: sum of squared errors of a [0, 1] image; PSNR in dB) of the training images from their chains and
 of unseen images after Langevin inference; the appearance's energy near the Nyquist frequency relative to the images'

@@ -1,7 +1,7 @@
 """Infer the latents of new images or clips: Langevin dynamics with a run's weights fixed (5.3: 300 steps), from the
 prior's mean, or, by fewer steps, from the latents of the run's encoder (dgn encoder).
 
-  dgn infer runs/demo --images photos/ --steps 300 --output found/
+  dgn infer runs/demo --images cuts/ --steps 300 --output found/
 
 The images are cut as the run's config says. Written to the output folder:
 

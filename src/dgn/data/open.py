@@ -124,9 +124,9 @@ def open_images(data: Data, path: str) -> Source:
         raise UserError(f"data.pattern selects files of a folder, and {path} is none")
     if data.format == "images" and (data.category is not None or data.split != "all"):
         raise UserError("data.category and data.split are for data.format mnist and cifar10")
-    if data.format != "images" and data.crop is not None:
-        raise UserError(f"data.crop is {list(data.crop)}, and the images of {data.format} are taken whole")
     if data.format != "images":
+        if data.crop is not None:
+            raise UserError(f"data.crop is {list(data.crop)}, and the images of {data.format} are taken whole")
         return formats.open_set(data.format, path, data.split, data.category, data.size, data.grey)
     if not packed:
         return ImageFolder(path, cut_of(data), reading_of(data))
@@ -156,8 +156,8 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
     unseen = last if files is None else np.array([file in names for file in files])
     if unseen.all():
         raise UserError(f"{len(whole)} {'clips' if data.frames else 'images'}, and data.held_out = {data.held_out} of "
-                        "them are kept for the evaluation: none is left to train on; lower it, --set data.held_out=0 "
-                        "at the least")
+                        "them are kept for the evaluation: none is left to train on; lower data.held_out (0 "
+                        "keeps none)")
     indices, people = everyone[~unseen], whole.people()
     if people is not None:
         other_people = {people[index] for index in everyone[unseen]} | set(whole.people(list(names)) or ())

@@ -7,8 +7,8 @@ geometry's weights at run time (scheme 2); and of the initial scale of the geome
 2 the learning rate is ten times that of scheme 1: an Adam step changes a weight by about the learning rate, and these
 weights have a deviation of 1 in place of 0.1. The biases, which start at 0, take the same steps.
 
-The error alone does not show the balance: a geometry that starts near zero selects pixels from a checkerboard and
-reaches the smallest error. Measured are also how far pose follows the geometry and colour the appearance when faces
+The error alone does not show the balance: a geometry that starts near zero selects pixels from a checkerboard, and the
+error is as small as otherwise. Measured are also how far pose follows the geometry and colour the appearance when faces
 exchange geometry, the appearance's energy near the Nyquist frequency relative to the images', and the size and
 smoothness of the displacement.
 

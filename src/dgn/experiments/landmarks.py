@@ -107,6 +107,7 @@ def infer(run: Run, images: np.ndarray, steps: Optional[int], chains: int) -> Tu
     place."""
     if chains > 1 and run.encoder is not None:
         raise UserError(f"--chains is {chains}, but {run.folder.path} was trained with an encoder and has no chains")
+
     def decoded(images: np.ndarray, chain: int) -> Decoded:
         return run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=run.config.training.seed + chain))
 
