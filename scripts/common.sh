@@ -198,7 +198,8 @@ its Python packages must be importable, too:
   $(quoted "$ROOT/.venv/bin/python" -m pip install "${REQUIREMENTS[@]}" "${packages[@]}")
 DGN_MAKE_VENV=1 runs these commands; DGN_PYTHON names another Python."
     fi
-    echo "No Python here meets $(required): installing $ROOT/.venv with $("$base" --version) (once, one to several minutes, by the network)"
+    echo "No Python here meets $(required): installing $ROOT/.venv with $("$base" --version)" \
+        "(once, one to several minutes, by the network)"
     make_venv "$base" ${packages[@]+"${packages[@]}"}
     PYTHON=$ROOT/.venv/bin/python
     fits "$PYTHON" && return

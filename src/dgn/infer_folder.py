@@ -48,7 +48,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = 
             indices = np.arange(first, min(first + chunk, len(source)))
             samples, mask = source.read(indices), source.mask(indices)
             own = {name: labels[indices] for name, labels in given.items()}
-            chains = run.chains(settings["steps"], seed=seed, first=first)
+            chains = run.chains(steps, seed=seed, first=first, use_encoder=use_encoder)
             z = run.infer_batch(samples, chains, mask, own, use_encoder)
             decoded = run.decode(*z)
             lengths = None if mask is None else mask.sum(1).astype(int)

@@ -100,7 +100,7 @@ class Run:
         Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d). Raises UserError for
         arrays of another shape or range.
         """
-        chains = self.chains(self.default_steps(use_encoder) if steps is None else steps, descent_steps, seed)
+        chains = self.chains(steps, descent_steps, seed, use_encoder=use_encoder)
         if not isinstance(images, Source):
             return self.infer_batch(self._checked_images(images), chains, use_encoder=use_encoder)
         everyone, given = images.first(), given_latents(self.model.groups, images)
@@ -122,9 +122,9 @@ class Run:
         return self.model.latents(*unseen.infer(self.sampler, images, chains, mask, given))
 
     def chains(self, steps: Optional[int] = None, descent_steps: int = 0, seed: Optional[int] = None,
-               first: int = 0) -> Chains:
+               first: int = 0, use_encoder: bool = True) -> Chains:
         """Settings of Langevin inference at the sigma of the last epoch; see `infer` and Chains."""
-        steps = self.default_steps() if steps is None else steps
+        steps = self.default_steps(use_encoder) if steps is None else steps
         return Chains(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
                       descent_steps, first, self.config.evaluation.step_factor)
 

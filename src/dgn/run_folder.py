@@ -75,11 +75,7 @@ class RunFolder:
     @staticmethod
     def check_free(path: Path) -> None:
         """Raises UserError if `path` holds a run or other files."""
-        try:
-            holds_run = (path / "config.yaml").exists()
-        except OSError as error:
-            raise UserError(f"cannot use the output folder {path}: {error.strerror or error}") from None
-        if holds_run:
+        if os.path.exists(path / "config.yaml"):  # False for a path that cannot be read, which is named below
             raise UserError(f"{path} already holds a run: --resume continues it, another --output starts a new one")
         check_new_folder(path)
 
