@@ -62,21 +62,22 @@ def make(run: RunFolder, output: Path) -> int:
     saved = checkpoint.newest_whole(run.checkpoints)
     new_folder(output)
     target = output / "checkpoints" / saved.name
-    manifest = json.loads((saved / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))
     kept = {name: digest for name, digest in manifest.items()
             if name in (*NETWORKS, "state.json") or name.endswith(".npy")}
+    if (saved / checkpoint.AXES).exists():  # manifests of early checkpoints do not list it
+        kept[checkpoint.AXES] = sha256(saved / checkpoint.AXES)
     with disk_errors(output):
         target.mkdir(parents=True)
-        for name in (*kept, checkpoint.AXES):
-            if (saved / name).exists():
-                shutil.copyfile(saved / name, target / name)
+        for name in kept:
+            shutil.copyfile(saved / name, target / name)
     model = make_model(run.config)
     if (target / WEIGHTS).stat().st_size > LIMIT / 2:
         checkpoint.load(saved, {"weights": model})
         checkpoint.save_parameters(target / WEIGHTS, model, half=True)
         kept[WEIGHTS] = sha256(target / WEIGHTS)
     write_text(output / "config.yaml", recipe.dump(changed(run.config, training={"init_from": None})))
-    write_json(target / "manifest.json", kept)
+    write_json(target / checkpoint.MANIFEST, kept)
     encoder = load_chain_encoder(run, model, saved)
     if encoder is not None:
         save_chain_encoder(output, target, encoder, {}, half=True)

@@ -189,4 +189,4 @@ def ensure_trained(path: Path, config: Config) -> Run:
 
 
 def _initial_digest(config: Config) -> str:
-    return sha256(initial_run(config)[1] / "manifest.json")
+    return sha256(initial_run(config)[1] / checkpoint.MANIFEST)

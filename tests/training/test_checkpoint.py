@@ -100,6 +100,26 @@ def test_a_state_that_was_changed_together_with_its_manifest_is_reported(state, 
         checkpoint.read_state(saved, "epoch")
 
 
+def test_axes_are_a_part_of_the_checkpoint(state):
+    first, saved = save(state, 1), save(state, 2)
+    turned = {"z_geo": np.eye(3, dtype=np.float32)[::-1]}
+    assert checkpoint.read_axes(saved) == {}
+    checkpoint.save_axes(saved, turned)
+    assert checkpoint.damage(saved) is None
+    np.testing.assert_array_equal(checkpoint.read_axes(saved)["z_geo"], turned["z_geo"])
+    whole = (saved / checkpoint.AXES).read_bytes()
+    (saved / checkpoint.AXES).write_bytes(whole[:-9])
+    assert checkpoint.damage(saved) == "axes.npz is not as it was written"
+    (saved / checkpoint.AXES).unlink()
+    assert checkpoint.damage(saved) == "axes.npz is missing" and checkpoint.newest_whole(state[2]) == first
+
+    (first / checkpoint.AXES).write_bytes(whole)  # as early versions left it: not in the manifest
+    assert checkpoint.damage(first) is None and set(checkpoint.read_axes(first)) == {"z_geo"}
+    (first / checkpoint.AXES).write_bytes(whole[:-9])
+    with pytest.raises(UserError, match=r"axes\.npz is not as it was written \(.*\); restore it"):
+        checkpoint.read_axes(first)
+
+
 def test_no_usable_checkpoint_is_reported(state):
     with pytest.raises(UserError, match="no usable checkpoint"):
         checkpoint.newest_whole(state[2])

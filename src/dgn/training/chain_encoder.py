@@ -188,4 +188,4 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> Optional
 
 def _weights(saved: Path) -> str:
     """Digest of the weights of a checkpoint."""
-    return json.loads((saved / "manifest.json").read_text(encoding="utf-8"))["weights.ckpt"]
+    return json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))["weights.ckpt"]

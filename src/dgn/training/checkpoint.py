@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import shutil
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
@@ -38,7 +39,7 @@ from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.model import LatentGroup, Model
 
 log = logging.getLogger(__name__)
-AXES = "axes.npz"
+AXES, MANIFEST = "axes.npz", "manifest.json"
 VERSION = 2  # of what state.json means for the rest of a training; 1 (none recorded): R1 was by images in [0, 1]
 _UNFINISHED = ".unfinished-"
 _STATE = {"epoch": int, "step": int, "images": str, "sums": dict}  # types of values in state.json
@@ -94,8 +95,8 @@ def _write(final: Path, fresh: Path, content: Content, group: ProcessGroup) -> N
                 save_parameters(fresh / f"{name}.ckpt", cell)
             write_json(fresh / "state.json", content.state)
             digests.update(_digests([fresh / "state.json", *(fresh / f"{name}.ckpt" for name in content.cells)]))
-            write_json(fresh / "manifest.json", dict(sorted(digests.items())))
-            for path in (fresh / "manifest.json", fresh):
+            write_json(fresh / MANIFEST, dict(sorted(digests.items())))
+            for path in (fresh / MANIFEST, fresh):
                 sync(path)
             os.replace(fresh, final)
             sync(final.parent)
@@ -149,7 +150,7 @@ def listed(folder: Path) -> List[Path]:
 def damage(checkpoint: Path) -> Optional[str]:
     """What is wrong with a checkpoint; None if every file is there and as it was written."""
     try:
-        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         if "state.json" not in dict(manifest):
             return "manifest.json does not list state.json"
         with ThreadPoolExecutor(_READERS) as readers:
@@ -216,16 +217,22 @@ def load(checkpoint: Path, cells: Mapping[str, nn.Cell], conversion: Conversion 
 
 
 def save_axes(checkpoint: Path, rotations: Mapping[str, np.ndarray]) -> None:
-    """Adds the rotations (d, d), by group name, to a checkpoint."""
+    """Adds the rotations (d, d), by group name, to a checkpoint and to its manifest."""
     write_arrays(checkpoint / AXES, **rotations)
+    manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+    write_json(checkpoint / MANIFEST, {**manifest, AXES: sha256(checkpoint / AXES)})
 
 
 def read_axes(checkpoint: Path) -> Dict[str, np.ndarray]:
-    """The rotations of a checkpoint, by group name; none if its training was not finished."""
-    if not (checkpoint / AXES).exists():
+    """The rotations of a checkpoint, by group name; none if its training was not finished. Raises UserError for a damaged
+    file: `damage` does not see it in early checkpoints, whose manifests do not list it."""
+    try:
+        with np.load(checkpoint / AXES, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except FileNotFoundError:
         return {}
-    with np.load(checkpoint / AXES, allow_pickle=False) as arrays:
-        return dict(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{checkpoint / AXES} is not as it was written ({error}); restore it") from None
 
 
 def load_model(checkpoint: Path, model: Model) -> None:
