@@ -133,16 +133,44 @@ def test_arrays_of_another_kind_are_user_errors(run, images):
         with pytest.raises(dgn.UserError, match=message):
             run.infer(wrong, steps=4)
     np.testing.assert_allclose(run.infer(x.astype(float), steps=4).geometry, run.infer(x, steps=4).geometry)
-    for latents in ((z_app,), (z_geo, z_app), (z_app[:2], z_geo), (z_app[0], z_geo[0])):
+    for latents in ((z_app,), (z_geo, z_app), (z_app[:2], z_geo), (z_app[0], z_geo[0]), (z_app[:0], z_geo[:0])):
         with pytest.raises(dgn.UserError, match=r"latents have the shapes .* this model has z_app \(N, 4\), z_geo"):
             run.decode(*latents)
-    with pytest.raises(dgn.UserError, match="count is 0"):
-        run.sample(0)
+    for count in (0, 2.5):
+        with pytest.raises(dgn.UserError, match=f"count is {count}"):
+            run.sample(count)
+    with pytest.raises(dgn.UserError, match="frames is 5, and this model makes images"):
+        run.sample(2, frames=5)
+    for steps in (-1, 1.5):
+        with pytest.raises(dgn.UserError, match=f"steps is {steps}; it must be a whole number"):
+            run.infer(x, steps=steps)
+        with pytest.raises(dgn.UserError, match=f"descent_steps is {steps}; it must be a whole number"):
+            run.training_latents(steps)
+    with pytest.raises(dgn.UserError, match="images are uint8"):
+        run.energy((255 * x).astype(np.uint8), (z_app, z_geo))
+    with pytest.raises(dgn.UserError, match="latents have the shapes"):
+        run.energy(x, (z_geo, z_app))
+    with pytest.raises(dgn.UserError, match="there are 3 images and latents of 2"):
+        run.energy(x, (z_app[:2], z_geo[:2]))
+
+
+def test_latents_are_decoded_one_by_one_or_in_one_piece(run):
+    z = dgn.Latents(*run.bank.read(np.arange(3)))
+    np.testing.assert_array_equal(run.decode(z).image, run.decode(*z).image)
+
+
+def test_latents_of_an_image_do_not_depend_on_how_many_follow_it(run, images):
+    x = dgn.images(images, like=run).read(np.arange(6))
+    z = run.infer(x, steps=6)
+    assert np.abs(z.geometry - run.infer(x, steps=6, seed=2).geometry).max() > 0.1
+    for count in (1, 3):
+        np.testing.assert_allclose(run.infer(x[:count], steps=6).geometry, z.geometry[:count], atol=1e-4)
 
 
 def test_results_say_how_latents_were_inferred(run):
     assert run.inference_settings() == {"start": "mean", "steps": run.config.evaluation.steps}
-    assert run.inference_settings(7) == {"start": "mean", "steps": 7}
+    by_two = dataclasses.replace(run, sampler=SimpleNamespace(steps=2))
+    assert by_two.inference_settings(7) == {"start": "mean", "steps": 8}
     encoded = dataclasses.replace(run, chain_encoder=object())
     assert encoded.inference_settings() == {"start": "encoder", "steps": run.config.evaluation.encoder_steps}
     assert encoded.inference_settings(use_encoder=False) == run.inference_settings()

@@ -16,13 +16,13 @@ from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.figures.draw import draw_overview
 from dgn.files import new_folder, png_name, png_names, write_array, write_arrays
 from dgn.inference.latents import given_latents
-from dgn.nets.model import Decoded, rows
+from dgn.nets.model import Decoded, rows, samples_per_batch
 from dgn.run import Run
 
-CHUNK = 500  # images, or frames of clips, inferred and written at a time
+BATCHES = 5  # of about 100 images or frames, inferred and written at a time
 
 
-def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = None, seed: int = 1,
+def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = None, seed: Optional[int] = None,
                  use_encoder: bool = True) -> Dict[str, Any]:
     """Infers the latents of all samples and writes latents.npz, the pictures of each and overview.png to a new folder
     (see `dgn infer --help`).
@@ -41,9 +41,8 @@ def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = 
     new_folder(output)
     latents, errors = [], []
     shown: Tuple[Any, ...] = ()
-    frames = run.config.data.frames
-    unit, chunk = ("clip", max(CHUNK // frames, 1)) if frames else ("image", CHUNK)
-    with tqdm(total=len(source), unit=unit, disable=None) as bar:
+    chunk = BATCHES * samples_per_batch(run.model)
+    with tqdm(total=len(source), unit="clip" if run.model.frames else "image", disable=None) as bar:
         for first in range(0, len(source), chunk):
             indices = np.arange(first, min(first + chunk, len(source)))
             samples, mask = source.read(indices), source.mask(indices)

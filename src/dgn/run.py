@@ -66,7 +66,12 @@ class Run:
     def decode(self, *latents: np.ndarray) -> Decoded:
         """Images of latents (N, d) of each group, NumPy in and out: image (N, C, H, W) in [0, 1]; for a deformable
         model also appearance (N, C, H, W) and displacement (N, 2, H, W) in pixels (Eq. 1). With model.refine images may
-        leave [0, 1]. Clips have frames as a second axis. Raises UserError for latents of other shapes."""
+        leave [0, 1]. Clips have frames as a second axis.
+
+        latents: of each group in the order of model.groups (appearance, geometry), or what `infer` returned. A dimension
+        has deviation 1 under the prior; those of images are along principal axes, the strongest first
+        (dgn.inference.axes). Raises UserError for latents of other shapes.
+        """
         return decode(self.model, *self._checked_latents(latents))
 
     def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: Optional[int] = None) -> Decoded:
@@ -75,8 +80,10 @@ class Run:
         prior: "fitted" draws latents from a Gaussian fitted to those of the training samples (dgn.inference.fitted),
         "prior" from the prior, a standard normal distribution. Raises UserError for another prior or count.
         """
-        if count < 1:
-            raise UserError(f"count is {count}; it must be at least 1")
+        if not isinstance(count, (int, np.integer)) or count < 1:
+            raise UserError(f"count is {count}; it must be a whole number, at least 1")
+        if frames is not None and not self.model.frames:
+            raise UserError(f"frames is {frames}, and this model makes images")
         if prior not in PRIORS:
             raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
         fitted = self.fitted_prior if prior == "fitted" else None
@@ -95,10 +102,12 @@ class Run:
 
         images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W), or a Source (dgn.images), which also gives labels
         and the mask of shorter clips. steps: Langevin steps (default: the config's evaluation.encoder_steps with an
-        encoder, else evaluation.steps); descent_steps: further steps without noise, towards a mode; seed: of the noise
-        (default: the run's); use_encoder: False starts from the prior's mean in any case.
-        Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d). Raises UserError for
-        arrays of another shape or range.
+        encoder, else evaluation.steps); descent_steps: further steps without noise, towards a mode; both are rounded up
+        to a multiple of the compiled graph's (`inference_settings`). seed: of the noise (default: the run's), with
+        which the latents of an image depend on its place among `images` alone. use_encoder: False starts from the
+        prior's mean in any case. With evaluation.momentum the dynamics is underdamped (dgn.inference.langevin).
+        Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d): a sample of the posterior,
+        without noise at the end a mode. Raises UserError for arrays of another shape or range, or negative steps.
         """
         chains = self.chains(steps, descent_steps, seed, use_encoder=use_encoder)
         if not isinstance(images, Source):
@@ -123,8 +132,12 @@ class Run:
 
     def chains(self, steps: Optional[int] = None, descent_steps: int = 0, seed: Optional[int] = None,
                first: int = 0, use_encoder: bool = True) -> Chains:
-        """Settings of Langevin inference at the sigma of the last epoch; see `infer` and Chains."""
+        """Settings of Langevin inference at the sigma of the last epoch; see `infer` and Chains. Raises UserError for
+        steps that are negative or no whole numbers."""
         steps = self.default_steps(use_encoder) if steps is None else steps
+        for name, value in (("steps", steps), ("descent_steps", descent_steps)):
+            if not isinstance(value, (int, np.integer)) or value < 0:
+                raise UserError(f"{name} is {value}; it must be a whole number, at least 0")
         return Chains(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
                       descent_steps, first, self.config.evaluation.step_factor)
 
@@ -135,11 +148,12 @@ class Run:
 
     def inference_settings(self, steps: Optional[int] = None, use_encoder: bool = True) -> Dict[str, Any]:
         """How `infer` with these arguments finds latents, to be recorded with results: "start", encoder or mean (of the
-        prior), and the number of "steps"."""
+        prior), and the number of "steps", a multiple of those in the compiled graph."""
         if use_encoder and self.encoder is not None:
             return {"start": "encoder", "steps": 0}
+        steps = self.default_steps(use_encoder) if steps is None else steps
         return {"start": "encoder" if use_encoder and self.chain_encoder is not None else "mean",
-                "steps": self.default_steps(use_encoder) if steps is None else steps}
+                "steps": unseen.graph_calls(self.sampler, steps) * self.sampler.steps}
 
     def _checked_images(self, images: Any) -> np.ndarray:
         model = self.model
@@ -156,9 +170,11 @@ class Run:
                             "(np.clip(images, 0, 1), or divide by 255)")
         return np.ascontiguousarray(images, np.float32)
 
-    def _checked_latents(self, latents: Sequence[np.ndarray]) -> List[np.ndarray]:
+    def _checked_latents(self, latents: Sequence[Any]) -> List[np.ndarray]:
+        if len(latents) == 1 and isinstance(latents[0], tuple):  # Latents in one piece
+            latents = latents[0]
         groups, arrays = self.model.groups, [np.asarray(z, np.float32) for z in latents]
-        fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) for z in arrays)
+        fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) > 0 for z in arrays)
         widths = [z.shape[1] for z in arrays] if fits else []
         if not fits or not (self._is_of_one_length(widths) if self.model.frames else
                             widths == [group.shape[0] for group in groups]):
@@ -186,9 +202,17 @@ class Run:
         return self.infer_batch(source.read(everyone), self.chains(0, descent_steps), source.mask(everyone), given)
 
     def energy(self, images: np.ndarray, latents: Arrays, mask: Optional[np.ndarray] = None) -> np.ndarray:
-        """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,)."""
+        """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,).
+
+        images: as of `infer`; latents: (N, d) of each group, as `infer` returns them; mask (N, F): of shorter clips.
+        Raises UserError for arrays of another shape or range, or another number of latents than images.
+        """
+        images, arrays = self._checked_images(images), self._checked_latents(latents)
+        if len(arrays[0]) != len(images):
+            raise UserError(f"there are {len(images)} images and latents of {len(arrays[0])}; one of each belongs to one "
+                            "of the other")
         sigma = ms.Tensor(cfg.last_sigma(self.config), ms.float32)
-        inputs = ms.Tensor(images), ms.Tensor(full_mask(len(images), mask)), sigma, *as_tensors(latents)
+        inputs = ms.Tensor(images), ms.Tensor(full_mask(len(images), mask)), sigma, *as_tensors(arrays)
         return self._total_energy(*inputs).asnumpy()
 
     @functools.cached_property

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="start from the prior's mean although the run has an encoder")
     parser.add_argument("--output", metavar="DIR", type=user_path, default="inferred",
                         help="new folder for the results (default %(default)s)")
-    parser.add_argument("--seed", type=natural, default=1, help="of the chains' noise (default %(default)s)")
+    parser.add_argument("--seed", type=natural, help="of the chains' noise (default: training.seed of the run)")
     add_device(parser)
 
 

@@ -46,24 +46,30 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
     mask: (N, F) of clips. Raises RunFailed if a chain diverges.
     """
     model, results = sampler.energy.model, []
-    calls, descents = -(-chains.steps // sampler.steps), -(-chains.descent_steps // sampler.steps)
+    calls, descents = (graph_calls(sampler, steps) for steps in (chains.steps, chains.descent_steps))
     limit = langevin.energy_limit(int(np.prod(images.shape[1:])), chains.sigma)
     batch_size = batch_size or samples_per_batch(model)
     for batch in _batches(model.groups, images, mask, given, batch_size, bool(chains.first)):
         state, place = sampler.at_rest(batch.latents), chains.first + batch.start
         names = functools.partial(_image_name, place)
         for call in range(calls + descents):
-            shape = sampler.steps, len(batch.x)
             sampler.set_step_factor(step_factor(chains.step_factor, call, calls) if call < calls
                                     else min(chains.step_factor[0][1], 1.0))
-            if call < calls:
-                noise = langevin.draw_noise(model, *shape, chains.seed, "inference noise", place, call)
+            if call < calls:  # noise of a whole batch: that of a sample does not depend on how many there are
+                drawn = langevin.draw_noise(model, sampler.steps, batch_size, chains.seed, "inference noise", place,
+                                            call)
+                noise = tuple(n[:, :len(batch.x)] for n in drawn)
             else:
-                noise = tuple(np.zeros((*shape, *group.shape), np.float32) for group in model.groups)
+                noise = tuple(np.zeros((sampler.steps, *z.shape), np.float32) for z in batch.latents)
             state, diagnostics = langevin.sample(sampler, batch.x, batch.mask, chains.sigma, state, noise)
             langevin.check_chains(diagnostics, state, limit, f"inference, call {call}", names)
         results.append([z[:batch.size] for z in state[:len(model.groups)]])
     return tuple(np.concatenate(group) for group in zip(*results))
+
+
+def graph_calls(sampler: langevin.Langevin, steps: int) -> int:
+    """Calls of the compiled graph that make at least so many steps."""
+    return -(-steps // sampler.steps)
 
 
 def step_factor(schedule: Schedule, call: int, calls: int) -> float:
