@@ -61,6 +61,9 @@ def test_latents_have_names_and_can_be_recombined(run, images):
     source = dgn.images(images, like=run)
     z = run.infer(source, steps=4)
     assert z.appearance.shape == (10, 4) and z.geometry.shape == (10, 3)
+    assert repr(run) == f"Run('{run.folder.path}', epoch_00002, z_app 4, z_geo 3)"
+    np.testing.assert_array_equal(source[2:4], source.read(np.arange(2, 4)))
+    np.testing.assert_array_equal(source[-1], source.read(np.array([9]))[0])
     recombined = run.decode(z.appearance, z.geometry[::-1])
     own = run.decode(*z)
     assert recombined.image.shape == (10, 3, 16, 16) and 0 <= recombined.image.min() <= recombined.image.max() <= 1
@@ -183,6 +186,15 @@ def test_mistakes_are_user_errors(run, tmp_path):
         dgn.images(tmp_path / "nowhere", like=run)
     with pytest.raises(dgn.UserError, match="already holds a run"):
         dgn.train(dgn.Config(), run.folder.path, {**OVERRIDES, "data.path": run.config.data.path}, device="CPU")
+    with pytest.raises(dgn.UserError, match="config is dict; it must be the path of a recipe or a dgn.Config"):
+        dgn.train({"training.epochs": 2}, tmp_path / "run", device="CPU")
+    with pytest.raises(dgn.UserError, match=r"model is .'kind': 'plain'.; it must be a dgn.config.Model"):
+        dgn.Config(model={"kind": "plain"})
+    for function in (dgn.evaluate, dgn.draw, lambda path: dgn.images(path, like=path)):
+        with pytest.raises(dgn.UserError, match="takes a Run, not the path .*; dgn.load opens it"):
+            function(str(run.folder.path))
+    with pytest.raises(dgn.UserError, match="images are ndarray; dgn.images"):
+        dgn.evaluate(run, np.zeros((2, 3, 16, 16), np.float32))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         dgn.nothing  # noqa: B018
 

@@ -22,11 +22,11 @@ from dgn import device, provenance  # noqa: E402, F401  (provenance starts its c
 from dgn.errors import Interrupted, RunFailed, UserError  # noqa: E402
 
 if TYPE_CHECKING:
-    from dgn.interface import Config, Decoded, Latents, Run, Source, draw, evaluate, images, load, train
+    from dgn.interface import Config, Decoded, Latents, Run, Source, draw, evaluate, images, load, resume, train
 
 __version__ = "0.2.0"
 __all__ = ["Config", "Decoded", "Interrupted", "Latents", "Run", "RunFailed", "Source", "UserError", "draw", "evaluate",
-           "images", "load", "train"]
+           "images", "load", "resume", "train"]
 
 device.set_environment()
 

@@ -189,6 +189,9 @@ class Config:
 
     def __post_init__(self) -> None:
         for section in dataclasses.fields(self):
+            if not isinstance(getattr(self, section.name), type(section.default)):
+                raise UserError(f"{section.name} is {getattr(self, section.name)!r}; it must be a dgn.config."
+                                f"{type(section.default).__name__}. dgn.train takes single values as overrides")
             _check_ranges(section.name, getattr(self, section.name))
         if self.training.adversarial != "none":
             self._check_adversarial()

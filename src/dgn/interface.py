@@ -7,6 +7,6 @@ from dgn.evaluation.evaluate import evaluate
 from dgn.figures.draw import draw
 from dgn.nets.model import Decoded, Latents
 from dgn.run import Run, load
-from dgn.run_training import train
+from dgn.run_training import resume, train
 
-__all__ = ["Config", "Decoded", "Latents", "Run", "Source", "draw", "evaluate", "images", "load", "train"]
+__all__ = ["Config", "Decoded", "Latents", "Run", "Source", "draw", "evaluate", "images", "load", "resume", "train"]

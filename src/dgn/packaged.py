@@ -20,7 +20,7 @@ from dgn.data.source import evenly_spaced
 from dgn.errors import UserError
 from dgn.files import disk_errors, new_folder, sha256, write_json, write_text
 from dgn.nets.build import make_model
-from dgn.run_folder import RunFolder
+from dgn.run_folder import RESULTS, RunFolder
 from dgn.training import checkpoint
 from dgn.training.chain_encoder import load_chain_encoder, save_chain_encoder
 
@@ -49,6 +49,15 @@ def open_folder(path: Path) -> RunFolder:
             raise UserError(f"{path} holds no run, and no packaged model has this name; packaged are "
                             f"{', '.join(names()) or 'none'}; else give the output folder of a training")
     return RunFolder.open(path)
+
+
+def results_file(path: Path) -> Path:
+    """metrics.json of the run folder `path`, or of the packaged model of this name: the one that commands wrote in the
+    working directory, else its own."""
+    if path.exists() or len(path.parts) > 1 or path.name not in names():
+        return path / RESULTS
+    written = OUTPUT / path.name / RESULTS
+    return written if written.exists() else FOLDER / path.name / RESULTS
 
 
 def make(run: RunFolder, output: Path) -> int:
@@ -89,7 +98,7 @@ def make(run: RunFolder, output: Path) -> int:
     results = run.measures()
     if "provenance" in results:
         results["provenance"] = {**results["provenance"], "command": without_folders(results["provenance"]["command"])}
-    write_json(output / "metrics.json", results)
+    write_json(output / RESULTS, results)
     return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
@@ -32,6 +33,8 @@ from dgn.run_folder import RunFolder, held_out_files
 from dgn.training import checkpoint
 from dgn.training.chain_encoder import load_chain_encoder
 
+log = logging.getLogger(__name__)
+
 PRIORS = ("fitted", "prior")  # that samples are drawn from
 
 
@@ -53,6 +56,11 @@ class Run:
     open: Callable[[], Sources]  # opens the samples when they are first needed: inference on new images does without
     chain_encoder: Optional[ChainEncoder] = None
 
+    def __repr__(self) -> str:
+        groups = ", ".join(f"{group.name} {group.shape[0]}" for group in self.model.groups)
+        saved = self.checkpoint.name if self.checkpoint else "no checkpoint"
+        return f"Run({str(self.folder.path)!r}, {saved}, {groups})"
+
     @property
     def config(self) -> Config:
         """Every setting of the run."""
@@ -68,8 +76,8 @@ class Run:
         model also appearance (N, C, H, W) and displacement (N, 2, H, W) in pixels (Eq. 1). With model.refine images may
         leave [0, 1]. Clips have frames as a second axis.
 
-        latents: of each group in the order of model.groups (appearance, geometry), or what `infer` returned. A dimension
-        has deviation 1 under the prior; those of images are along principal axes, the strongest first
+        latents: of each group in the order of model.groups (appearance, geometry), or what `infer` returned. A
+        dimension has deviation 1 under the prior; those of images are along principal axes, the strongest first
         (dgn.inference.axes). Raises UserError for latents of other shapes.
         """
         return decode(self.model, *self._checked_latents(latents))
@@ -209,8 +217,7 @@ class Run:
         """
         images, arrays = self._checked_images(images), self._checked_latents(latents)
         if len(arrays[0]) != len(images):
-            raise UserError(f"there are {len(images)} images and latents of {len(arrays[0])}; one of each belongs to one "
-                            "of the other")
+            raise UserError(f"there are {len(images)} images and latents of {len(arrays[0])}; each image needs its own")
         sigma = ms.Tensor(cfg.last_sigma(self.config), ms.float32)
         inputs = ms.Tensor(images), ms.Tensor(full_mask(len(images), mask)), sigma, *as_tensors(arrays)
         return self._total_energy(*inputs).asnumpy()
@@ -245,7 +252,11 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     checkpoint.load_preconditioner(saved, sampler.preconditioner)
     if encoder is not None:
         checkpoint.load(saved, {"encoder": encoder})
-    trained_on = checkpoint.read_state(saved, "images")["images"]
+    state = checkpoint.read_state(saved, "images", "epoch")
+    trained_on, epochs = state["images"], config.training.epochs
+    if state["epoch"] < epochs:
+        log.warning("%s is not finished: %d of %d epochs; its dimensions are not along principal axes yet, and sigma "
+                    "is that of the last epoch, %g", path, state["epoch"], epochs, cfg.last_sigma(config))
 
     def open_them() -> Sources:
         opened = sources or open_sources(config.data, held_out_files(folder.path))

@@ -76,7 +76,8 @@ class RunFolder:
     def check_free(path: Path) -> None:
         """Raises UserError if `path` holds a run or other files."""
         if os.path.exists(path / "config.yaml"):  # False for a path that cannot be read, which is named below
-            raise UserError(f"{path} already holds a run: --resume continues it, another --output starts a new one")
+            raise UserError(f"{path} already holds a run: --resume (in Python dgn.resume) continues it, another "
+                            "--output starts a new one")
         check_new_folder(path)
 
     @classmethod
@@ -164,10 +165,12 @@ class RunFolder:
                 records.append(record)
         return records
 
-    def rewind(self, epoch: int) -> None:
+    def rewind(self, epoch: int, continued: bool = True) -> None:
         """Drops the metrics of `epoch` and later, and the fit to the latents of the training's end: they will be
-        written again."""
+        written again. If the training is continued, earlier results are renamed metrics_epoch_NNNNN.json."""
         with disk_errors(self.fitted_prior):
             self.fitted_prior.unlink(missing_ok=True)
+            if continued and self.results.exists():
+                os.replace(self.results, self.results.with_stem(f"{self.results.stem}_epoch_{epoch:05d}"))
         kept = [json.dumps(record) for record in self.records() if record["epoch"] < epoch]
         write_text(self.metrics, "".join(line + "\n" for line in kept))

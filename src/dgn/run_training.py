@@ -122,11 +122,37 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     `load`; after_epoch(run, epochs): called after each epoch. Raises UserError for a wrong config or a folder that
     exists, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
     """
+    if not isinstance(config, (str, Path, Config)):
+        raise UserError(f"config is {type(config).__name__}; it must be the path of a recipe or a dgn.Config, and "
+                        'single values go into overrides, such as {"training.epochs": 20}')
     config = config if isinstance(config, Config) else recipe.load(expanded(config))
     config = recipe.absolute_paths(recipe.with_overrides(config, overrides or {}))
     devices.start(device, config.numerics)
     folder, sources = new_run(expanded(output), config)
     return fit_run(folder, config, sources, after_epoch)
+
+
+def resume(path: Union[str, Path], overrides: Optional[Mapping[str, Any]] = None, device: str = "auto",
+           data: Union[str, Path, None] = None, after_epoch: Optional[AfterEpoch] = None) -> Run:
+    """Continues the training in a run folder from its newest whole checkpoint, to its last epoch, and returns the run.
+
+    overrides: new values by section.key, such as {"training.epochs": 400}; data: the present place of the run's images,
+    if they were moved; device, after_epoch: see `train`. Results measured before are kept as metrics_epoch_NNNNN.json.
+    Raises UserError for a folder without a run or a value that must not change, and what `train` raises.
+    """
+    folder = RunFolder.open(expanded(path))
+    config = recipe.absolute_paths(recipe.with_overrides(recipe.relocated(folder.config, data), overrides or {}))
+    devices.start(device, config.numerics)
+    return fit_run(folder, config, sources_to_resume(folder, config), after_epoch)
+
+
+def sources_to_resume(folder: RunFolder, config: Config) -> Sources:
+    """The samples of a run that is resumed with `config`. Raises UserError for a value that must not change, and if a
+    file cannot be used."""
+    cfg.check_resumable(folder.config, config)
+    sources = open_sources(config.data, held_out_files(folder.path))
+    check_sources(sources)
+    return sources
 
 
 def checked_sources(path: Path, config: Config) -> Sources:

@@ -18,7 +18,7 @@ WHOLE = {"train": {"images": 300, "msre": 26.66, "psnr": 26.71}, "unseen": {"ima
 
 
 def write(folder: Path, metrics) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
 
@@ -57,9 +57,15 @@ def test_a_folder_without_readable_metrics_is_refused(tmp_path, content, message
         results_table.table([tmp_path])
 
 
-def test_command(tmp_path, capsys):
+def test_command(tmp_path, capsys, monkeypatch):
     folders = [str(write(tmp_path / name, WHOLE)) for name in "ab"]
     assert main(["results", *folders]) == 0
     assert capsys.readouterr().out == results_table.table([Path(folder) for folder in folders])
+    assert main(["results", "faces"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith("| faces | 1000 / 60 |")
+    monkeypatch.chdir(tmp_path)  # what evaluate wrote for the packaged model comes first
+    write(tmp_path / "runs" / "packaged" / "faces", {"train": {"images": 7}})
+    assert main(["results", "faces"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith("| faces | 7 / - |")
     assert main(["results", str(tmp_path)]) == 2
     assert "has no metrics.json" in capsys.readouterr().err

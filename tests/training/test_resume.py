@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import dgn
 from dgn.__main__ import main
 from dgn.training import checkpoint
 from dgn.training.abp import AlternatingBackPropagation
@@ -47,10 +48,25 @@ def assert_same(output: Path, other: Path) -> None:
 
 
 def test_a_shorter_run_that_is_resumed_for_longer(images, unbroken, tmp_path):
+    """From Python; results of the shorter run stay under their own name."""
     output = tmp_path / "run"
     assert main(arguments(images, output, 2)) == 0
-    assert resume(output, f"training.epochs={EPOCHS}") == 0
+    (output / "metrics.json").write_text("{}")
+    dgn.resume(output, device="CPU")
+    assert (output / "metrics.json").exists()  # nothing was trained
+    run = dgn.resume(output, {"training.epochs": EPOCHS}, device="CPU")
+    assert run.checkpoint.name == f"epoch_{EPOCHS:05d}"
     assert_same(output, unbroken)
+    assert not run.folder.results.exists() and (output / "metrics_epoch_00002.json").read_text() == "{}"
+    with pytest.raises(dgn.UserError, match="model.z_app is 4 in this run and cannot become 5 when it is resumed"):
+        dgn.resume(output, {"model.z_app": 5}, device="CPU")
+
+
+def test_an_unfinished_run_says_so_when_it_is_opened(unbroken, tmp_path, caplog):
+    dgn.load(unbroken, device="CPU")
+    assert "not finished" not in caplog.text
+    dgn.load(as_it_was(unbroken, tmp_path / "run", 3), device="CPU")
+    assert f"run is not finished: 3 of {EPOCHS} epochs; its dimensions are not along principal axes" in caplog.text
 
 
 def test_a_scheduled_smoothness_is_that_of_each_epoch(images, tmp_path):
@@ -79,7 +95,8 @@ def test_signals_amid_an_epoch_save_and_print_how_to_resume(images, unbroken, tm
     signal_at(2, signal.SIGINT)  # first batch of the second epoch
     assert main(arguments(images, output, EPOCHS)) == 130
     said = capsys.readouterr().out
-    assert "--resume" in said and "epoch_00001_step_000001" in said
+    assert "epoch_00001_step_000001; to resume: python -m dgn train" in said
+    assert f"--output {output} --resume --train-only --device CPU\n" in said
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)  # as without nohup
     signal_at(4, signal.SIGHUP)
     assert resume(output) == 130

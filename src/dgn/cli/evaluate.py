@@ -7,7 +7,8 @@ Reconstruction (MSRE: sum of squared errors of a [0, 1] image; PSNR in dB) of th
 of unseen images after Langevin inference; the appearance's energy near the Nyquist frequency relative to the images'
 (a checkerboard is far above 1); size and smoothness of the displacement, and how far it has moved the canonical frame;
 for generated faces the exchange of known factors among training and among unseen faces, and the end-point error of the
-displacement. Results for the run's own images are written to metrics.json in the run folder.
+displacement. Printed as text, then as JSON in one line that begins with "result:". Results for the run's own images are
+written to metrics.json in the run folder.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from dgn.data.open import open_new_images
-    from dgn.evaluation.evaluate import evaluate
+    from dgn.evaluation.evaluate import evaluate, summary
     from dgn.run import load
 
     trained = load(args.run_folder, args.device, args.data)
     images = open_new_images(cfg.with_format(trained.config.data, args.format), args.images) if args.images else None
     result = evaluate(trained, images, args.steps, not args.by_langevin)
+    print(summary(result))
     if trained.folder.output != trained.folder.path:
         print(f"numbers           {trained.folder.results}")
     print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} "

@@ -5,7 +5,7 @@
 
 A row a run: number of images, MSRE and PSNR of training and of unseen images, Nyquist ratio of the appearance, size of
 the displacement, share of pixels where the map is folded, exchange of yaw (generated faces), device and versions. A
-value that a run does not have is a dash. `evaluate` writes metrics.json.
+value that a run does not have is a dash. `evaluate` writes metrics.json. RUN may be the name of a packaged model.
 """
 
 from __future__ import annotations

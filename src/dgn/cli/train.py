@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
+import shlex
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -68,24 +69,22 @@ def run(args: argparse.Namespace) -> int:
     resumed = RunFolder.open(Path(args.output)) if args.resume else None
     config = resolve_config(args, resumed)
     device.start(args.device, config.numerics)
-    from dgn.data.open import check_sources, described, open_sources
+    from dgn.data.open import described, open_sources
     from dgn.distributed import process_group
-    from dgn.run_training import checked_sources, fit_run, new_run
+    from dgn.run_training import checked_sources, fit_run, new_run, sources_to_resume
     from dgn.training import checkpoint
 
     group = process_group()
     config = for_processes(config, group.size)
-    held_out = held_out_files(Path(args.output)) if resumed else None
     if args.dry_run:
         if not resumed:
             RunFolder.check_free(Path(args.output))
-        sources = open_sources(config.data, held_out) if resumed else checked_sources(Path(args.output), config)
+        sources = (open_sources(config.data, held_out_files(resumed.path)) if resumed
+                   else checked_sources(Path(args.output), config))
         print(dry_run(config, len(sources.train)), f"\ndata         {described(config.data, sources)}", sep="")
         return 0
     if resumed:
-        cfg.check_resumable(resumed.config, config)
-        folder, sources = resumed, open_sources(config.data, held_out)
-        check_sources(sources)
+        folder, sources = resumed, sources_to_resume(resumed, config)
     else:
         folder, sources = new_run(Path(args.output), config, group)
     if group.is_first and not resumed:
@@ -94,19 +93,26 @@ def run(args: argparse.Namespace) -> int:
         trained = fit_run(folder, config, sources, pictures_while_training(config, args.train_only), group)
     except Interrupted as stopped:
         if group.is_first:
-            folder.say(f"stopped and saved {stopped.checkpoint}; to resume: dgn train --output {args.output} --resume")
+            folder.say(f"stopped and saved {stopped.checkpoint}; to resume: {resume_command(args)}")
         group.barrier()  # the launcher kills the others when one exits with an error
         return 130
     except RunFailed as failed:
         last = next(iter(checkpoint.listed(folder.checkpoints)), None)
         if last is None:
             raise
-        raise RunFailed(f"{failed}. The checkpoint {last} was written before: dgn train --output {args.output} "
-                        "--resume continues from there when the cause is removed") from None
+        raise RunFailed(f"{failed}. The checkpoint {last} was written before: {resume_command(args)} continues from "
+                        "there when the cause is removed") from None
     if group.is_first and not args.train_only:
         finish(trained)
     group.barrier()
     return 0
+
+
+def resume_command(args: argparse.Namespace) -> str:
+    """The command that resumes a training as it was started."""
+    words = ["python", "-m", "dgn", "train", "--output", str(args.output), "--resume"]
+    words += ["--train-only"] if args.train_only else []
+    return shlex.join(words + (["--device", args.device] if args.device != "auto" else []))
 
 
 def for_processes(config: cfg.Config, size: int) -> cfg.Config:

@@ -148,8 +148,8 @@ class Folder(Source):
         try:
             return self.decode(name)
         except ValueError as reason:
-            raise Unreadable(f"{self._folder / name}: {reason}; replace or remove it, or leave such files out with "
-                             "data.corrupt=skip") from None
+            raise Unreadable(f"{self._folder / name}: {reason}; replace or remove it (a training leaves such files "
+                             "out with data.corrupt=skip)") from None
 
     def check(self, indices: np.ndarray, decode: bool) -> Check:
         """Checks samples by their headers. They are decoded if `decode` is set, or all fit into the cache, which then

@@ -19,7 +19,7 @@ from dgn.data.folder import reading_of
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
 from dgn.data.source import Mirrored, Source, Sources, Subset
-from dgn.errors import UserError
+from dgn.errors import UserError, check_opened
 from dgn.files import check_outside, check_utf8, expanded
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,8 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
 def images(path: Union[str, Path], like: HasConfig) -> Source:
     """The images (or clips) at `path`, cropped and resized as those of a run.
 
-    path: a folder, MindRecord file or official set; like: a Run. `source.read(numpy.arange(n))` gives the first n as
-    (n, C, H, W) float32 in [0, 1]. Raises UserError if there is nothing to read.
+    path: a folder, MindRecord file or official set; like: a Run. `source[:n]` gives the first n as (n, C, H, W) float32
+    in [0, 1]. Raises UserError if there is nothing to read.
     """
+    check_opened(like)
     return open_new_images(like.config.data, str(expanded(path)))

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -30,6 +30,11 @@ class Source:
 
     def __len__(self) -> int:
         raise NotImplementedError
+
+    def __getitem__(self, chosen: Union[int, slice]) -> np.ndarray:
+        """source[k]: the sample at k, (*shape); source[a:b]: some, (n, *shape). Raises IndexError beyond the last."""
+        everyone = self.first()
+        return self.read(everyone[chosen]) if isinstance(chosen, slice) else self.read(everyone[[chosen]])[0]
 
     def first(self, most: Optional[int] = None) -> np.ndarray:
         """Indices of the first samples, at most `most` (default: of all)."""

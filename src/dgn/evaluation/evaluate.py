@@ -13,7 +13,7 @@ from dgn.config import Config, Data
 from dgn.data.faces import FaceSource, correspondence
 from dgn.data.open import generated_faces
 from dgn.data.source import Source
-from dgn.errors import UserError
+from dgn.errors import UserError, check_opened
 from dgn.evaluation.chain_encoder import compare, table, unseen_samples
 from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.exchange import Predict, exchange_correlations, probe
@@ -53,6 +53,9 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
             mean; see chain_encoder.
         registration: end-point errors of the held-out generated faces, after noiseless steps; see correspondence.
     """
+    check_opened(run)
+    if images is not None and not isinstance(images, Source):
+        raise UserError(f"images are {type(images).__name__}; dgn.images(path, like=run) opens those of a folder")
     started, config = time.monotonic(), run.config
     train, unseen = _training_sample(run, optional=images is not None), None
     few = unseen_samples(run, images)

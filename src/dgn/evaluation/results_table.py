@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Sequence, Tuple
 
 from dgn.errors import UserError
+from dgn.packaged import results_file
 
 MISSING = "-"
 MEASURES = {  # title of a column: format, and the values in metrics.json
@@ -25,15 +26,16 @@ COLUMNS = ("run", *MEASURES, "device, versions")
 def table(folders: Sequence[Path]) -> str:
     """A Markdown table of COLUMNS with a row a run folder, in the given order; a dash where a run lacks a value.
 
-    Raises UserError if a folder has no metrics.json, or one that cannot be read.
+    Raises UserError if one has no metrics.json, or one that cannot be read.
     """
     rows = [row(str(folder), read_metrics(folder)) for folder in folders]
     return "\n".join(_line(cells) for cells in (COLUMNS, ("---",) * len(COLUMNS), *rows)) + "\n"
 
 
 def read_metrics(folder: Path) -> Dict[str, Any]:
-    """The content of metrics.json in a run folder. Raises UserError if it is missing or malformed."""
-    path = Path(folder) / "metrics.json"
+    """The content of metrics.json in a run folder, or of a packaged model. Raises UserError if it is missing or
+    malformed."""
+    path = results_file(Path(folder))
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -24,6 +24,7 @@ import numpy as np
 
 from dgn.data.clips import class_and_person
 from dgn.data.source import Source, clip_lengths
+from dgn.errors import check_opened
 from dgn.figures import bases, clips, pictures, sheet
 from dgn.nets.model import Decode, Decoded, Latents, rows, state_sizes
 from dgn.randomness import generator
@@ -49,6 +50,7 @@ def draw(run: Run, folder: Union[str, Path, None] = None, gamma: Optional[float]
 
     gamma: range of the traversals (default: evaluation.gamma); count: images shown.
     """
+    check_opened(run)
     config = run.config
     folder, gamma = Path(folder or run.folder.figures), gamma or config.evaluation.gamma
     if config.data.frames:

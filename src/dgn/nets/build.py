@@ -36,7 +36,7 @@ def make_model(config: Config) -> Model:
 
 
 def make_encoder(config: Config, model: Model) -> Encoder:
-    """The inference network of a VAE: the appearance architecture of model.network at model.width, mirrored.
+    """The inference network of a VAE: the architecture of the model's generator of images at model.width, mirrored.
 
     The width is the same for every model; a plain generator is a little narrower.
     """
@@ -54,8 +54,9 @@ def make_chain_encoder(config: Config, model: Model) -> ChainEncoder:
 
 
 def _appearance(config: Config, model: Model, width: float) -> Architecture:
-    """The architecture of appearance generators at some width."""
-    return NETWORKS[config.model.network][0](width, model.size, model.channels, config.model.min_channels)
+    """The architecture of a model's generator of images at some width; that of plain models is always Table 4's."""
+    network = config.model.network if config.model.kind == "deformable" else "table4"
+    return NETWORKS[network][0](width, model.size, model.channels, config.model.min_channels)
 
 
 def make_critics(config: Config, model: Model) -> List[Discriminator]:

@@ -224,8 +224,10 @@ def save_axes(checkpoint: Path, rotations: Mapping[str, np.ndarray]) -> None:
 
 
 def read_axes(checkpoint: Path) -> Dict[str, np.ndarray]:
-    """The rotations of a checkpoint, by group name; none if its training was not finished. Raises UserError for a damaged
-    file: `damage` does not see it in early checkpoints, whose manifests do not list it."""
+    """The rotations of a checkpoint, by group name; none if its training was not finished.
+
+    Raises UserError for a damaged file: `damage` does not see it in early checkpoints, whose manifests do not list it.
+    """
     try:
         with np.load(checkpoint / AXES, allow_pickle=False) as arrays:
             return dict(arrays)

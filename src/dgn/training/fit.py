@@ -71,7 +71,7 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
             start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the unfinished epoch is repeated
     if group.is_first:
         folder.change_config(config)
-        folder.rewind(start.epoch)
+        folder.rewind(start.epoch, continued=start.epoch < config.training.epochs)
     folder.config = config
     groups = state.trainer.model.groups
     progress = Progress(start.epoch, config.training.epochs, folder.text_log, quiet=not group.is_first)
