@@ -17,7 +17,7 @@ def test_the_source_is_clean(line):
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
 
 
-def test_no_room_imports_from_above():
+def test_no_layer_imports_from_above():
     """data, nets <- inference <- training <- run <- evaluation, figures, export, experiments, bench, page <- cli."""
     layers = [
         {"data", "nets"},

@@ -108,17 +108,21 @@ class Run:
         """Latents of images by Langevin dynamics (Eq. 7) from the latents of the run's encoder, if it has one, else
         from the prior's mean; of a VAE the encoder's latents themselves.
 
-        images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W), or a Source (dgn.images), which also gives labels
-        and the mask of shorter clips. steps: Langevin steps (default: the config's evaluation.encoder_steps with an
-        encoder, else evaluation.steps); descent_steps: further steps without noise, towards a mode; both are rounded up
-        to a multiple of the compiled graph's (`inference_settings`). seed: of the noise (default: the run's), with
-        which the latents of an image depend on its place among `images` alone. use_encoder: False starts from the
-        prior's mean in any case. With evaluation.momentum the dynamics is underdamped (dgn.inference.langevin).
+        images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W) of as many frames as the model's, or a Source
+        (dgn.images), which also gives labels and the mask of shorter clips. steps: Langevin steps (default: those of
+        evaluation.encoder_steps with an encoder, else of evaluation.steps); descent_steps: further steps without noise,
+        towards a mode; both are rounded up to a multiple of the compiled graph's (`inference_settings`). seed: of the
+        noise (default: the run's), with which the latents of an image depend on its place among `images` alone.
+        use_encoder: False starts from the prior's mean in any case. With evaluation.momentum the dynamics is
+        underdamped (dgn.inference.langevin).
         Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d): a sample of the posterior,
         without noise at the end a mode. Raises UserError for arrays of another shape or range, or negative steps.
         """
         chains = self.chains(steps, descent_steps, seed, use_encoder=use_encoder)
         if not isinstance(images, Source):
+            if not all(group.sampled for group in self.model.groups):
+                raise UserError("this model takes the label of an image as its appearance, and an array has no labels; "
+                                "give the images of a set with labels (dgn.images)")
             return self.infer_batch(self._checked_images(images), chains, use_encoder=use_encoder)
         everyone, given = images.first(), given_latents(self.model.groups, images)
         return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
@@ -165,13 +169,12 @@ class Run:
 
     def _checked_images(self, images: Any) -> np.ndarray:
         model = self.model
-        shape = (*["F"] * (model.frames > 0), model.channels, model.size, model.size)
+        shape = (*[model.frames] * (model.frames > 0), model.channels, model.size, model.size)
         wanted = f"an array (N, {', '.join(map(str, shape))}) of float32 in [0, 1]"
         if not isinstance(images, np.ndarray):
             raise UserError(f"images are {type(images).__name__}, not {wanted}; dgn.images(path, like=run) opens those "
                             "of a folder")
-        size = images.shape[-3:]
-        if images.ndim != 1 + len(shape) or size != shape[-3:] or not len(images) or images.dtype.kind != "f":
+        if images.shape[1:] != shape or not len(images) or images.dtype.kind != "f":
             raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}")
         if not (images.min() >= -0.01 and images.max() <= 1.01):  # also false for NaN; interpolation may overshoot
             raise UserError(f"images have values from {images.min():.3g} to {images.max():.3g}; they must be {wanted} "
@@ -249,7 +252,7 @@ def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Pat
     encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_inference_sampler(make_energy(model, config), config)
     checkpoint.load_model(saved, model)
-    checkpoint.load_preconditioner(saved, sampler.preconditioner)
+    checkpoint.load_preconditioner(saved, sampler.preconditioner, config)
     if encoder is not None:
         checkpoint.load(saved, {"encoder": encoder})
     state = checkpoint.read_state(saved, "images", "epoch")

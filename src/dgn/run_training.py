@@ -23,7 +23,6 @@ from dgn.inference.axes import principal_axes, rotate
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
-from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.build import make_chain_encoder
 from dgn.nets.model import LatentGroup
 from dgn.provenance import provenance
@@ -77,12 +76,15 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Op
             write_json(folder.path / HELD_OUT, held_out)
 
     @functools.lru_cache  # a new Cell would be compiled again
-    def inference_sampler(energy: Energy, preconditioner: Optional[Preconditioner]) -> Langevin:
-        return make_inference_sampler(energy, config, preconditioner)
+    def inference_sampler(energy: Energy) -> Langevin:
+        return make_inference_sampler(energy, config)
 
     def as_run(fitted: Fitted) -> Run:
         trainer = fitted.state.trainer
-        sampler = inference_sampler(trainer.sampler.energy, trainer.sampler.preconditioner)
+        sampler, of_training = inference_sampler(trainer.sampler.energy), trainer.sampler.preconditioner
+        if of_training is not None and sampler.preconditioner is not None:
+            sampler.preconditioner.copy(of_training)
+            sampler.preconditioner.adapt([cfg.last_sigma(config)] * len(of_training.names))
         return Run(folder, fitted.checkpoint, trainer.model, sampler, trainer.encoder, fitted.bank, lambda: sources)
 
     def report(fitted: Fitted, done: int) -> None:

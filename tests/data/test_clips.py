@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dgn import config as cfg
 from dgn.data.clips import ClipFolder, by_person, numbered
 from dgn.data.cut import Cut
 from dgn.data.face_clips import FaceClips, write_clips
@@ -15,6 +16,7 @@ from dgn.data.face_factors import APPEARANCE, EXPRESSIONS, GEOMETRY
 from dgn.data.faces import render
 from dgn.data.folder import Reading, quiet_opencv
 from dgn.data.frames import spread
+from dgn.data.open import open_sources
 from dgn.data.source import to_images
 from dgn.errors import UserError
 
@@ -102,6 +104,17 @@ def test_the_last_clips_are_of_the_last_people_in_every_class(tmp_path):
         write_frames(tmp_path / name, [1])
     source = ClipFolder(tmp_path, "frames", 1, Cut(16), Reading(pattern="*/*"))
     assert [source.name(k) for k in range(len(source))] == by_person(names)
+    data = cfg.Data(path=str(tmp_path), format="frames", frames=1, size=16, held_out=3, pattern="*/*")
+    train, held_out = open_sources(data)
+    assert held_out.people() == ["S3"] * 3 and train.people() == ["S1"] * 4 + ["S2"] * 4  # of S3 none is trained on
+
+
+def test_no_person_of_held_out_generated_clips_or_expressions_is_trained_on():
+    for data, each in ((cfg.Data(frames=2, limit=10, held_out=4, size=16), 6),
+                       (cfg.Data(population="expressions", limit=10, held_out=4, size=16), 7)):
+        train, held_out = open_sources(data)
+        assert [int(person.strip("P")) for person in train.people()] == [k // each for k in range(10)]
+        assert [int(person.strip("P")) for person in held_out.people()] == 4 * [2]
 
 
 def test_a_strip_is_a_row_of_square_frames(tmp_path):

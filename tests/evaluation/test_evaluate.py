@@ -117,9 +117,15 @@ def test_other_images_are_measured_without_known_factors_and_not_written(run, re
     assert run.folder.results.read_text() == before
 
 
+def test_a_single_training_face_has_nobody_to_exchange_with(tmp_path):
+    config = cfg.changed(cfg.Config(), data={"size": SIZE, "limit": 1, "held_out": 1})
+    measured = evaluate(TrueModel(tmp_path / "run", config))
+    assert "exchange" not in measured and "exchange_unseen" not in measured and "exchange  " not in summary(measured)
+
+
 def test_summary_gives_every_measure_and_a_dash_for_an_undefined_one(result):
     text = summary(result)
-    for part in (f"{TRAINING} training images MSRE 0.0, PSNR 120.0 dB", "displaced by 0.00 pixels",
+    for part in (f"training images   MSRE 0.0, PSNR 120.0 dB ({TRAINING})", "displaced by 0.00 pixels",
                  "0.0% of the pixels sampled outside",
                  f"{result['registration']['endpoint_ratio']:.2f} times that of no displacement",
                  f"  yaw              {result['exchange']['yaw']['geometry_donor']:+.2f} / "):

@@ -356,6 +356,10 @@ def test_latents_of_no_clip_are_a_user_error(run):
     for latents in ((z_app, z_geo[:, :-1]), (z_app, z_geo[:, :3]), (z_app[:, :-1], z_geo)):
         with pytest.raises(UserError, match=f"this model has z_app .* for clips of {FRAMES} frames"):
             run.decode(*latents)
+    clip = run.sources.train[:1]
+    for frames in (1, FRAMES - 1):
+        with pytest.raises(UserError, match=rf"they must be an array \(N, {FRAMES}, "):
+            run.infer(clip[:, :frames])
 
 
 def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets):

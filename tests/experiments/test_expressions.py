@@ -8,11 +8,13 @@ import shutil
 import numpy as np
 import pytest
 
+import dgn
 from dgn import config as cfg
 from dgn import recipe
 from dgn.errors import UserError
 from dgn.experiments import expressions
 from dgn.experiments.models import Target
+from dgn.inference.axes import rotate
 from dgn.run import open_run
 from tests.experiments.conftest import COUNT, weights
 
@@ -50,6 +52,18 @@ def test_the_colour_run_keeps_the_geometry_of_the_grayscale_run(transferred):
     assert len(shapes) == 2 and all(1 in shape for shape in shapes)  # the appearance's last layer: 1 channel, then 3
     # neighbouring faces are one person and do not differ in skin, so the exchange is not measured
     assert "exchange" not in json.loads((output / "grey" / "metrics.json").read_text())
+
+
+def test_geometric_latents_of_the_grayscale_run_give_the_same_displacement_in_the_colour_run(transferred):
+    """Each run opens along axes of its own, here along some that differ much."""
+    grey, colour = (dgn.load(transferred[0] / name, device="CPU") for name in ("grey", "colour"))
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0].astype(np.float32)
+    rotate(colour.model, {"z_geo": turn})
+    colour.bank.rotations["z_geo"] = colour.bank.rotations["z_geo"] @ turn
+    z_app, z_geo = grey.bank.read(np.arange(4))
+    own, rotated = grey.decode(z_app, z_geo).displacement, expressions.in_dimensions_of(colour, grey, z_geo)
+    np.testing.assert_allclose(colour.decode(z_app, rotated).displacement, own, atol=1e-4)
+    assert np.abs(colour.decode(z_app, z_geo).displacement - own).max() > 0.01
 
 
 def test_correlations_with_both_donors(transferred):

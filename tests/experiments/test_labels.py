@@ -73,6 +73,11 @@ def test_the_label_with_the_least_energy_is_chosen(bars):
     np.testing.assert_array_equal(labels.least_energy(bars, images[:, :, ::-1].copy(), 20), 1 - kinds)  # upside down
 
 
+def test_an_array_has_no_labels(bars):
+    with pytest.raises(UserError, match="takes the label of an image as its appearance, and an array has no labels"):
+        bars.infer(bars.sources.held_out[:2])
+
+
 def test_runs_without_labels_to_compare_are_refused(run, bars):
     with pytest.raises(UserError, match="no labels as appearance"):
         labels.labels(run)

@@ -12,9 +12,11 @@ from safetensors.numpy import load_file
 
 from dgn.__main__ import main
 from dgn.cli.export import FREE, samples
-from dgn.errors import RunFailed
+from dgn.errors import RunFailed, UserError
 from dgn.export import cells, files
+from dgn.export.edge import exported_run
 from dgn.export.export import export_run
+from dgn.export.infer310 import open_exported
 from dgn.run import load
 from tests.training.tiny import SETTINGS, arguments
 
@@ -111,6 +113,23 @@ def test_the_decoder_of_a_video_model(tmp_path):
     about = export_run(load(tmp_path / "run"), batch=2)
     assert about["decoder"]["outputs"]["displacement"] == [2, 3, 2, 16, 16] and "inference" not in about
     assert (tmp_path / "run" / "export" / "decoder.mindir").is_file()
+
+
+def test_a_later_export_removes_what_it_does_not_write_and_a_changed_checkpoint_is_named(trained, tmp_path):
+    run, out = load(trained), tmp_path / "out"
+    export_run(run, out)
+    about = json.loads((out / "export.json").read_text())
+    (out / "export.json").write_text(json.dumps({**about, "encoder": {"file": "encoder.mindir"},
+                                                 "other": {"file": "decoder.onnx"}}))
+    for name in ("encoder.mindir", "decoder.onnx", "mine.txt"):
+        (out / name).write_text("")
+    export_run(run, out)
+    assert {path.name for path in out.iterdir()} == {
+        "decoder.mindir", "inference.mindir", "inference_lite.mindir", "decoder.onnx", "mine.txt", "export.json"}
+    assert exported_run(open_exported(out)).checkpoint == run.checkpoint
+    (out / "export.json").write_text(json.dumps({**about, "manifest": "other"}))
+    with pytest.raises(UserError, match=f"{run.checkpoint.name} has changed since .* was exported; export it again"):
+        exported_run(open_exported(out))
 
 
 def test_onnx(trained, tmp_path):

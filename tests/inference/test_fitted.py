@@ -88,6 +88,14 @@ def test_parts_are_joined_as_they_were_split(model):
         np.testing.assert_array_equal(z, again)
 
 
+def test_a_clip_of_one_frame_has_no_noise(model):
+    latents = draw_latents(model, 3, np.random.default_rng(2), frames=1)
+    states, noise = split(model, latents)
+    assert states.shape == (3, 5) and noise.shape == (3, 0, 3)
+    for z, again in zip(latents, join(model, latents, states, noise)):
+        np.testing.assert_array_equal(z, again)
+
+
 def test_few_samples_give_a_proper_covariance_and_none_the_prior():
     values = np.random.default_rng(3).standard_normal((4, 6))
     fit = FittedPrior.of_arrays(values, np.zeros((4, 0, 0)), np.ones((4, 0), bool))

@@ -15,6 +15,7 @@ from dgn.errors import RunFailed
 from dgn.inference import langevin
 from dgn.inference.energy import Energy, full_mask
 from dgn.inference.jacobian import gauss_newton
+from dgn.inference.preconditioner import Preconditioner
 from dgn.inference.unseen import Chains, infer, step_factor
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.stack import table4
@@ -66,6 +67,23 @@ def test_preconditioned_chains_reach_the_same_posterior_in_few_steps(rng):
     np.testing.assert_allclose(late.mean(0), mean, atol=0.03)
     np.testing.assert_allclose(np.cov(late.T), covariance / (1 - delta**2 / 4), atol=0.04)
     np.testing.assert_allclose(samples[1].mean(0), mean, atol=0.25 * np.abs(mean).max())  # after 12 steps
+
+
+def test_a_preconditioner_is_adapted_to_another_sigma(rng):
+    """M = (C / sigma^2 + I)^-1: as if it had been computed for that sigma; unchanged for the same."""
+    model = LinearModel(rng.standard_normal((3, 5)), rng.standard_normal((2, 5)))
+    curvatures = [half @ half.T for half in (10 * rng.standard_normal((3, 3)), rng.standard_normal((2, 2)))]
+    adapted, wanted = Preconditioner(model.groups), Preconditioner(model.groups)
+    adapted.update(curvatures, [0.8, 0.2])
+    wanted.update(curvatures, [0.2, 0.2])
+    adapted.adapt([0.2, 0.2])
+    assert adapted.sigmas == wanted.sigmas == (0.2, 0.2)
+    for own, expected in zip([*adapted.metrics, *adapted.roots], [*wanted.metrics, *wanted.roots]):
+        np.testing.assert_allclose(own.asnumpy(), expected.asnumpy(), rtol=1e-3, atol=1e-6)
+    before = [metric.asnumpy() for metric in adapted.metrics]
+    adapted.adapt([0.2, 0.2])
+    for metric, own in zip(adapted.metrics, before):
+        np.testing.assert_array_equal(metric.asnumpy(), own)
 
 
 def test_small_steps_at_the_end_remove_the_error_of_large_ones(rng):

@@ -11,7 +11,7 @@ from dgn import config as cfg
 from dgn import recipe
 from dgn.errors import UserError
 from dgn.nets import deformable, plain
-from dgn.nets.build import make_model
+from dgn.nets.build import make_encoder, make_model
 from dgn.nets.layers import parameter_count
 from dgn.nets.model import decode
 from dgn.nets.stack import table4
@@ -64,3 +64,12 @@ def test_it_has_no_branch_to_freeze_and_no_given_group():
     for setting in ("training.freeze=geometry", "model.appearance=label"):
         with pytest.raises(UserError, match="model.kind is plain"):
             recipe.load(None, ["model.kind=plain", setting])
+
+
+@pytest.mark.parametrize("kind", ["plain", "deformable"])
+def test_an_encoder_mirrors_the_generator_whatever_the_network(kind):
+    config = recipe.load(None, ["data.size=32", "model.network=table5", "model.width=16", f"model.kind={kind}"])
+    model = make_model(config)
+    layers = model.branches[0].stack.architecture.layers
+    mirrored = [(net.kernel_size[0], net.stride[0]) for net in make_encoder(config, model).convolutions]
+    assert mirrored[::-1] == [(layer.kernel, layer.stride) for layer in layers]

@@ -123,10 +123,12 @@ def test_an_encoder_is_kept_for_its_weights_alone(tmp_path, caplog):
     loaded = load_chain_encoder(folder, model, saved)
     for own, again in zip(encoder.networks.get_parameters(), loaded.networks.get_parameters()):
         np.testing.assert_allclose(own.asnumpy(), again.asnumpy(), rtol=1e-3, atol=1e-6)
-    (saved / "manifest.json").write_text('{"weights.ckpt": "another"}')
-    with caplog.at_level(logging.WARNING):
-        assert load_chain_encoder(folder, model, saved) is None
-    assert "dgn encoder" in caplog.text and "other weights" in caplog.text
+    for manifest in ('{"weights.ckpt": "another"}', '{"weights.ckpt": "one", "axes.npz": "made later"}'):
+        (saved / "manifest.json").write_text(manifest)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert load_chain_encoder(folder, model, saved) is None
+        assert "dgn encoder" in caplog.text and "other weights" in caplog.text
 
 
 @pytest.mark.parametrize("frames, encoder, checkpoint, output, message", [

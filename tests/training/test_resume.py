@@ -11,10 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dgn
 from dgn.__main__ import main
+from dgn.inference.preconditioner import Preconditioner
 from dgn.training import checkpoint
 from dgn.training.abp import AlternatingBackPropagation
 from tests.training import tiny
@@ -60,6 +62,29 @@ def test_a_shorter_run_that_is_resumed_for_longer(images, unbroken, tmp_path):
     assert not run.folder.results.exists() and (output / "metrics_epoch_00002.json").read_text() == "{}"
     with pytest.raises(dgn.UserError, match="model.z_app is 4 in this run and cannot become 5 when it is resumed"):
         dgn.resume(output, {"model.z_app": 5}, device="CPU")
+
+
+def test_the_preconditioner_is_that_of_the_sigma_in_use(images, tmp_path, capsys):
+    """Of the training's in a resumed training, even if it is changed between two updates; of the last sigma, without
+    sigma_app, in inference. An end before the checkpoint is refused."""
+    output = tmp_path / "run"
+    settings = [word for setting in ("preconditioner=gauss_newton", "step_size=0.5", "sigma=0.8", "sigma_app=[[0,2.0]]")
+                for word in ("--set", f"inference.{setting}")]
+    assert main(tiny.arguments(images, output, 6, *settings)) == 0
+    run = dgn.load(output, device="CPU")
+    assert checkpoint.read_state(run.checkpoint)[checkpoint.SIGMAS] == [1.6, 0.8]
+    assert run.sampler.preconditioner.sigmas == (0.8, 0.8)
+    stored = Preconditioner(run.model.groups)
+    checkpoint.load(run.checkpoint, {"preconditioner": stored})
+    stored.rotate(checkpoint.read_axes(run.checkpoint))
+    inverse = [np.linalg.inv(metric.asnumpy()) - np.eye(len(metric)) for metric in stored.metrics]
+    for matrix, own, factor in zip(inverse, run.sampler.preconditioner.metrics, (4, 1)):
+        adapted = np.linalg.inv(own.asnumpy()) - np.eye(len(own))
+        np.testing.assert_allclose(adapted, factor * matrix, rtol=0.02, atol=0.02)
+    assert resume(output, "training.epochs=7", "inference.sigma=0.4") == 0  # epoch 6 is none of an update
+    assert checkpoint.read_state(dgn.load(output, device="CPU").checkpoint)[checkpoint.SIGMAS] == [0.8, 0.4]
+    assert resume(output, "training.epochs=5") == 2
+    assert "training.epochs is 5, and" in (said := capsys.readouterr().err) and "give at least 7" in said
 
 
 def test_an_unfinished_run_says_so_when_it_is_opened(unbroken, tmp_path, caplog):

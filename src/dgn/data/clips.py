@@ -6,7 +6,7 @@ import logging
 import re
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -89,6 +89,11 @@ class ClipFolder(Folder):
                 self._load(int(index))
         lengths = np.array([self._lengths[self._names[index]] for index in indices])
         return (np.arange(self.shape[0]) < lengths[:, None]).astype(np.float32)
+
+    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+        labels = [class_and_person(name) for name in (self._names if names is None else names)]
+        people = [label[1] for label in labels if label]
+        return people if len(people) == len(labels) else None
 
     def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of all files, and which frames are used."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import List, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -74,6 +74,9 @@ class FaceClips(DrawnFaces):
 
     def place(self, factors: Factors) -> np.ndarray:
         return place_landmarks(factors, self._whole) - np.array([self._window.left, self._window.top], np.float32)
+
+    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+        return None if names is not None else [f"P{self.label(index)[0]:03d}" for index in range(self.count)]
 
     def name(self, index: int) -> str:
         person, expression = self.label(index)

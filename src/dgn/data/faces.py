@@ -10,7 +10,7 @@ import csv
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -27,6 +27,7 @@ LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # le
 VIEWS = (-30.0, -15.0, 0.0, 15.0, 30.0)  # degrees of yaw (5.1)
 SUPERSAMPLING_BELOW = 128  # pixels: smaller images are drawn at twice the size and averaged
 CACHE_MB = 256
+FACES_OF_A_PERSON = 1 + len(EXPRESSIONS)  # in the expressions' population: the neutral one comes first
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,17 @@ class FaceSource(DrawnFaces):
         if self.population == "neutral":
             return subject_factors(self.seed, index)
         if self.population == "expressions":
-            person, expression = divmod(index, 1 + len(EXPRESSIONS))
+            person, expression = divmod(index, FACES_OF_A_PERSON)
             neutral = subject_factors(self.seed, person)
             return with_expression(neutral, EXPRESSIONS[expression - 1], 1.0) if expression else neutral
         factors = sample_factors(self.seed, index)
         return factors if self.view is None else replace(factors, yaw=self.view, pitch=0.0, roll=0.0)
+
+    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+        """Of the expressions' population; in the others every face is another person."""
+        if names is not None or self.population != "expressions":
+            return None
+        return [str(index // FACES_OF_A_PERSON) for index in range(self.count)]
 
     def draw(self, index: int) -> np.ndarray:
         return draw(self.factors(index), self.size, self.grey)

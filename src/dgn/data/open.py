@@ -14,7 +14,8 @@ from dgn.data import formats
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import cut_of
 from dgn.data.face_clips import CLIPS, FaceClips
-from dgn.data.faces import FaceSource
+from dgn.data.face_factors import EXPRESSIONS
+from dgn.data.faces import FACES_OF_A_PERSON, FaceSource
 from dgn.data.folder import reading_of
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
@@ -55,8 +56,14 @@ def open_sources(data: Data, held_out: Optional[Sequence[str]] = None) -> Source
             raise UserError(f"data.{key} is {getattr(data, key)}, which is for files, and data.path is not set; give "
                             "them with --data")
     if data.frames:
-        return split(generated_clips(data, (data.limit or CLIPS) + data.held_out), data)
-    return split(generated_faces(data, (data.limit or FACES) + data.held_out), data)
+        return split(generated_clips(data, whole_people(data.limit or CLIPS, len(EXPRESSIONS)) + data.held_out), data)
+    each = FACES_OF_A_PERSON if data.population == "expressions" else 1
+    return split(generated_faces(data, whole_people(data.limit or FACES, each) + data.held_out), data)
+
+
+def whole_people(count: int, each: int) -> int:
+    """The least number from `count` on that whole people have, with `each` samples a person: held-out ones follow."""
+    return -(-count // each) * each
 
 
 def check_output(output: Path, data: Data) -> None:

@@ -100,12 +100,14 @@ def has_known_exchange(config: Config) -> bool:
 def known_factor_measures(run: Run, train: Sample, unseen: Optional[Sample]) -> Dict[str, Any]:
     """Exchange and registration on the run's generated faces, whose factors are known; see `evaluate`.
 
-    train: the first training faces; unseen: the first held-out faces, of which there must be at least 2.
+    train: the first training faces; unseen: the first held-out faces. A single one has nobody to exchange with.
     """
     data, trained_on = run.config.data, len(run.bank)
     predict = probe(*known_faces(data, PROBED, PROBE_FACES, data.seed + 1))
     faces = generated_faces(data, trained_on + data.held_out)
-    result: Dict[str, Any] = {"exchange": _exchange(run, predict, faces, np.arange(len(train.images)), train)}
+    result: Dict[str, Any] = {}
+    if len(train.images) > 1:
+        result["exchange"] = _exchange(run, predict, faces, np.arange(len(train.images)), train)
     if unseen is not None and len(unseen.images) > 1:
         indices = trained_on + np.arange(len(unseen.images))  # held-out faces follow the training faces
         result["exchange_unseen"] = _exchange(run, predict, faces, indices, unseen)
@@ -134,9 +136,10 @@ def _exchange(run: Run, predict: Predict, faces: FaceSource, indices: np.ndarray
 
 def summary(result: Dict[str, Any]) -> str:
     """The measures as lines of text; a measure that is undefined is a dash."""
-    lines = [f"{title:17} MSRE {result[key]['msre']:.1f}, PSNR {result[key]['psnr']:.1f} dB"
-             for key, title in (("train", f"{result['train']['images']} training images"), ("unseen", "unseen images"))
-             if key in result]
+    lines = []
+    for key, title in (("train", "training images"), ("unseen", "unseen images")):
+        if own := result.get(key):
+            lines.append(f"{title:17} MSRE {own['msre']:.1f}, PSNR {own['psnr']:.1f} dB ({own['images']})")
     if "encoder" in result:
         lines.append(table(result["encoder"]))
     if "geometry" in result:
@@ -151,11 +154,13 @@ def summary(result: Dict[str, Any]) -> str:
         registration = result["registration"]
         lines.append(f"registration      {registration['endpoint_error']:.2f} pixels between true and mapped points of "
                      f"unseen faces, {number(registration['endpoint_ratio'])} times that of no displacement")
-    if "exchange" in result:
-        groups = [result[key] for key in ("exchange", "exchange_unseen") if key in result]
-        lines.append("exchange          correlation with the geometry donor / the appearance donor: training"
-                     + (", unseen faces" if len(groups) > 1 else " faces"))
-        for name in result["exchange"]:
-            donors = [f"{g[name]['geometry_donor']:+.2f} / {g[name]['appearance_donor']:+.2f}" for g in groups]
+    exchanged = {title: result[key] for key, title in (("exchange", "training"), ("exchange_unseen", "unseen"))
+                 if key in result}
+    if exchanged:
+        lines.append("exchange          correlation with the geometry donor / the appearance donor: "
+                     f"{', '.join(exchanged)} faces")
+        for name in next(iter(exchanged.values())):
+            donors = [f"{own[name]['geometry_donor']:+.2f} / {own[name]['appearance_donor']:+.2f}"
+                      for own in exchanged.values()]
             lines.append(f"  {name:16} {', '.join(donors)}")
     return "\n".join(lines)

@@ -87,7 +87,7 @@ def donor_correlations(grey: Run, colour: Run) -> Dict[str, Dict[str, float]]:
     predict = exchange.probe(*known_faces(data, names, PROBE_FACES, data.seed + 1))
     images, truth = known_faces(data, names, PROBE_FACES, data.seed + 2)
     probed = predict(images)
-    z_app, z_geo = colour.bank.read(faces)[0], grey.bank.read(faces)[1]
+    z_app, z_geo = colour.bank.read(faces)[0], in_dimensions_of(colour, grey, grey.bank.read(faces)[1])
     appearance, geometry = neutral.factor_table(faces, names), expressive.factor_table(faces, names)
     warped = colour.decode(z_app, z_geo).image
     result = exchange.donor_correlations(predict(warped), names, appearance, geometry)
@@ -97,11 +97,19 @@ def donor_correlations(grey: Run, colour: Run) -> Dict[str, Dict[str, float]]:
             for k, name in enumerate(names)}
 
 
+def in_dimensions_of(run: Run, origin: Run, z_geo: np.ndarray) -> np.ndarray:
+    """Geometric latents (n, d) of the run `origin` as the run that was fine-tuned from it has them: the geometry
+    generators are the same, but each run opens along principal axes of its own (dgn.inference.axes)."""
+    own, others = (np.asarray(opened.bank.rotations.get("z_geo", np.eye(z_geo.shape[1])), np.float32)
+                   for opened in (origin, run))
+    return z_geo @ own.T @ others
+
+
 def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:
     """Fig. 8c: grayscale donors above, colour faces with their expressions below."""
     donors = np.linspace(0, len(grey.bank) - 1, COLUMNS).astype(int)
     people = np.linspace(0, len(colour.bank) - 1, ROWS).astype(int)
-    images, z_geo = grey.sources.train.read(donors), grey.bank.read(donors)[1]
+    images, z_geo = grey.sources.train.read(donors), in_dimensions_of(colour, grey, grey.bank.read(donors)[1])
     faces, z_app = colour.sources.train.read(people), colour.bank.read(people)[0]
     sheet = {"donor of the\nexpression": np.concatenate([np.ones((1, *images.shape[1:]), np.float32), images])}
     for k in range(ROWS):

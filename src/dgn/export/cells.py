@@ -52,7 +52,7 @@ def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> L
     """The sampler of a config with `steps` steps in its graph, and the preconditioner of the checkpoint, if it has
     one."""
     sampler = langevin.make_sampler(langevin.make_energy(model, config), config, steps)
-    checkpoint.load_preconditioner(saved, sampler.preconditioner)
+    checkpoint.load_preconditioner(saved, sampler.preconditioner, config)
     return sampler
 
 

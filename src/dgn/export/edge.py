@@ -15,13 +15,14 @@ from dgn.export import cells, infer310
 from dgn.export.infer310 import Exported
 from dgn.figures.bases import sweep
 from dgn.figures.draw import draw_overview
-from dgn.files import check_outside, new_folder, write_json
+from dgn.files import check_outside, new_folder, sha256, write_json
 from dgn.inference import unseen
 from dgn.inference.langevin import Arrays
 from dgn.inference.latents import given_latents
 from dgn.inference.unseen import Chains
-from dgn.nets.model import Decode, LatentGroup, Model, decode
+from dgn.nets.model import Decode, LatentGroup, Model, MotionLatents, decode
 from dgn.run import Run, open_run
+from dgn.training import checkpoint
 
 
 class Limits(NamedTuple):
@@ -42,12 +43,14 @@ ERROR_RATIO = 1.5  # MSRE of the program's latents after all steps relative to P
 
 
 def exported_run(exported: Exported) -> Run:
-    """The run that was exported, on the device in use. Raises UserError if it is gone or has a newer checkpoint."""
+    """The run that was exported, on the device in use. Raises UserError if it is gone, or its checkpoint is another."""
     run = open_run(exported.run)
     saved = cells.saved_checkpoint(run)
     if exported.about.get("checkpoint") != saved.name:
         raise UserError(f"{exported.folder} was exported from {exported.about.get('checkpoint')} of {exported.run}, "
                         f"whose newest checkpoint is now {saved.name}; export it again")
+    if exported.about.get("manifest", digest := sha256(saved / checkpoint.MANIFEST)) != digest:
+        raise UserError(f"{saved} has changed since {exported.folder} was exported; export it again")
     return run
 
 
@@ -59,6 +62,9 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     """
     run = exported_run(exported)
     groups = run.model.groups
+    if run.model.latents is MotionLatents:
+        raise UserError(f"{run.folder.path} is a plain model of clips, whose latents (z_content, z_motion) dgn_infer "
+                        "does not know; run its decoder.mindir with MindSpore Lite's own interface (docs/edge.md)")
     if not data.exists():
         raise UserError(f"there is no {data}")
     if infer310.holds_latents(data, groups):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Set
 
 import numpy as np
 from mindspore import nn
@@ -15,10 +16,11 @@ from dgn.errors import UserError
 from dgn.export import cells, files
 from dgn.export.lite2 import mindir1
 from dgn.export.lite2.adjoint import adjoint_inference
-from dgn.files import write_json
+from dgn.files import sha256, write_json
 from dgn.inference import langevin, unseen
 from dgn.nets.model import decode, present
 from dgn.run import Run
+from dgn.training import checkpoint
 
 
 def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", mindir_version: int = 3,
@@ -59,11 +61,26 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
         adjoint = adjoint_inference(run.config, saved, steps)
         path = folder / "inference_lite.mindir"
         entries["inference_lite"] = _export_inference(run, adjoint, sampler, path, count, lite2)
-    about = {"run": str(run.folder.path.resolve()), "checkpoint": saved.name, "mindir_version": mindir_version,
+    _remove_former(folder, f".{format}", {entry["file"] for entry in entries.values()})
+    about = {"run": str(run.folder.path.resolve()), "checkpoint": saved.name,
+             "manifest": sha256(saved / checkpoint.MANIFEST), "mindir_version": mindir_version,
              "size": run.model.size, "channels": run.model.channels, "frames": run.config.data.frames,
              "versions": device.versions(), **entries}
     write_json(folder / "export.json", about)
     return about
+
+
+def _remove_former(folder: Path, suffix: str, written: Set[str]) -> None:
+    """Removes the files with this suffix that an earlier export wrote and this one did not: the program would run
+    them."""
+    try:
+        former = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+        files_then = {entry["file"] for entry in former.values() if isinstance(entry, dict) and "file" in entry}
+    except (OSError, ValueError, AttributeError):
+        return
+    for name in files_then - written:
+        if name.endswith(suffix) and Path(name).name == name:
+            (folder / name).unlink(missing_ok=True)
 
 
 def default_folder(run: Run, mindir_version: int) -> Path:

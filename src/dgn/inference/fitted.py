@@ -110,7 +110,7 @@ def split(model: Model, latents: Sequence[np.ndarray]) -> Tuple[np.ndarray, np.n
     parts = _parts(model)
     states = [latents[g][:, :size] for g, size, _ in parts]
     steps = max(((latents[g].shape[1] - size) // noise for g, size, noise in parts if noise), default=0)
-    noise = [latents[g][:, size:].reshape(-1, steps, noise) for g, size, noise in parts if noise]
+    noise = [latents[g][:, size:].reshape(len(latents[g]), steps, noise) for g, size, noise in parts if noise]
     none = np.zeros((len(states[0]), steps, 0))
     return np.concatenate(states, 1).astype(np.float64), np.concatenate([*noise, none], 2)
 

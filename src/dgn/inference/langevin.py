@@ -272,13 +272,11 @@ def make_sampler(energy: Energy, config: Config, steps: Optional[int] = None) ->
     return _sampler(energy, config, steps, Options(sigma_factors=config.inference.sigma_app != NO_FACTOR))
 
 
-def make_inference_sampler(energy: Energy, config: Config, preconditioner: Optional[Preconditioner] = None) -> Langevin:
-    """The sampler of a Run; preconditioner: that of the training's sampler, if there is one."""
+def make_inference_sampler(energy: Energy, config: Config) -> Langevin:
+    """The sampler of a Run."""
     evaluation = config.evaluation
-    sampler = _sampler(energy, config, None, Options(momentum=evaluation.momentum,
-                                                     step_factor=evaluation.step_factor != NO_FACTOR))
-    sampler.preconditioner = preconditioner or sampler.preconditioner
-    return sampler
+    return _sampler(energy, config, None, Options(momentum=evaluation.momentum,
+                                                  step_factor=evaluation.step_factor != NO_FACTOR))
 
 
 def _sampler(energy: Energy, config: Config, steps: Optional[int], options: Options) -> Langevin:

@@ -17,6 +17,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from dgn import config as cfg
 from dgn.inference.jacobian import gauss_newton
 from dgn.nets.model import LatentGroup, Model, decode
 
@@ -26,7 +27,10 @@ USED = 2.0  # an eigenvalue of E[J^T J] / sigma^2 + I above this counts as a dim
 
 
 class Preconditioner(nn.Cell):
-    """M and M^(1/2) of each sampled group, as parameters that compiled graphs see change. Initially the identity."""
+    """M and M^(1/2) of each sampled group, as parameters that compiled graphs see change. Initially the identity.
+
+    sigmas: of each sampled group, for which M was computed.
+    """
 
     def __init__(self, groups: Sequence[LatentGroup]) -> None:
         super().__init__()
@@ -35,6 +39,7 @@ class Preconditioner(nn.Cell):
         self.metrics = ms.ParameterTuple([_identity(f"metric_{group.name}", *group.shape) for group in sampled])
         self.roots = ms.ParameterTuple([_identity(f"root_{group.name}", *group.shape) for group in sampled])
         self.matmul = ops.MatMul()
+        self.sigmas: Tuple[float, ...] = ()
 
     def construct(self, place: int, gradient: Tensor, noise: Tensor) -> Tuple[Tensor, Tensor]:
         """(M gradient, M^(1/2) noise) of the group at `place` among the sampled ones, each (N, d)."""
@@ -42,10 +47,28 @@ class Preconditioner(nn.Cell):
 
     def update(self, curvatures: Sequence[np.ndarray], sigmas: Sequence[float]) -> None:
         """Sets M from E[J^T J] (d, d) and sigma of each sampled group."""
-        for metric, root, curvature, sigma in zip(self.metrics, self.roots, curvatures, sigmas):
-            values, axes = np.linalg.eigh(curvature / sigma ** 2 + np.eye(len(curvature)))
-            ops.assign(metric, Tensor((axes / values @ axes.T).astype(np.float32)))
-            ops.assign(root, Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
+        for place, (curvature, sigma) in enumerate(zip(curvatures, sigmas)):
+            self._set(place, curvature, sigma)
+        self.sigmas = tuple(sigmas)
+
+    def adapt(self, sigmas: Sequence[float]) -> None:
+        """Sets M for other sigmas: E[J^T J] follows from M and the sigma that it was computed for."""
+        for place, (old, new) in enumerate(zip(self.sigmas, sigmas)):
+            if old != new:
+                inverse = np.linalg.inv(self.metrics[place].asnumpy().astype(np.float64))
+                self._set(place, (inverse - np.eye(len(inverse))) * old ** 2, new)
+        self.sigmas = tuple(sigmas)
+
+    def copy(self, other: "Preconditioner") -> None:
+        """Takes the values of another preconditioner of the same groups."""
+        for mine, theirs in zip([*self.metrics, *self.roots], [*other.metrics, *other.roots]):
+            ops.assign(mine, Tensor(theirs.asnumpy()))
+        self.sigmas = other.sigmas
+
+    def _set(self, place: int, curvature: np.ndarray, sigma: float) -> None:
+        values, axes = np.linalg.eigh(curvature / sigma ** 2 + np.eye(len(curvature)))
+        ops.assign(self.metrics[place], Tensor((axes / values @ axes.T).astype(np.float32)))
+        ops.assign(self.roots[place], Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
 
     def rotate(self, rotations: Mapping[str, np.ndarray]) -> None:
         """M and M^(1/2) for latents z @ rotation in place of z; see dgn.inference.axes.rotate."""
@@ -57,6 +80,12 @@ class Preconditioner(nn.Cell):
         """For each sampled group the number of directions that the data determine: eigenvalues of M^-1 above USED."""
         return {f"{name}_used": int((np.linalg.eigvalsh(metric.asnumpy()) < 1 / USED).sum())
                 for name, metric in zip(self.names, self.metrics)}
+
+
+def group_sigmas(inference: cfg.Inference, names: Sequence[str], epoch: int) -> List[float]:
+    """Sigma in the gradient of each of the named groups in an epoch of the training (inference.sigma, sigma_app)."""
+    sigma, factor = (cfg.at_epoch(schedule, max(epoch, 0)) for schedule in (inference.sigma, inference.sigma_app))
+    return [sigma * factor if name == "z_app" else sigma for name in names]
 
 
 def curvatures(model: Model, latents: Sequence[np.ndarray]) -> List[np.ndarray]:

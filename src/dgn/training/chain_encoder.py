@@ -164,7 +164,7 @@ def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: 
     path = folder / FOLDER / FILE
     with replacing(path) as temporary:
         checkpoint.save_parameters(temporary, encoder.networks, half)
-    write_json(path.with_name(ABOUT), {"weights": _weights(saved), "encoder": sha256(path), **about})
+    write_json(path.with_name(ABOUT), {**_model_of(saved), "encoder": sha256(path), **about})
     return path
 
 
@@ -177,7 +177,8 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> Optional
         return None
     except ValueError:
         about = {}
-    if about.get("weights") != _weights(saved) or not path.is_file() or about.get("encoder") != sha256(path):
+    other = any(about.get(name) != digest for name, digest in _model_of(saved).items())
+    if other or not path.is_file() or about.get("encoder") != sha256(path):
         log.warning("%s is damaged, or was trained for other weights than those of %s, and is not used; `python -m dgn "
                     "encoder` trains it again", path, saved)
         return None
@@ -186,6 +187,7 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> Optional
     return encoder
 
 
-def _weights(saved: Path) -> str:
-    """Digest of the weights of a checkpoint."""
-    return json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))["weights.ckpt"]
+def _model_of(saved: Path) -> Dict[str, Optional[str]]:
+    """Digests of the weights of a checkpoint and of its principal axes: the latents depend on both."""
+    manifest = json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))
+    return {"weights": manifest["weights.ckpt"], "axes": manifest.get(checkpoint.AXES)}

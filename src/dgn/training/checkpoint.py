@@ -23,23 +23,25 @@ import shutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
 from dgn import device
+from dgn.config import Config, last_sigma
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError, first_line
 from dgn.files import disk_errors, sha256, sync, write_arrays, write_json
 from dgn.inference.axes import rotate
 from dgn.inference.latents import LatentBank, file_name
-from dgn.inference.preconditioner import Preconditioner
+from dgn.inference.preconditioner import Preconditioner, group_sigmas
 from dgn.nets.model import LatentGroup, Model
 
 log = logging.getLogger(__name__)
 AXES, MANIFEST = "axes.npz", "manifest.json"
+SIGMAS = "preconditioner_sigmas"  # in state.json
 VERSION = 2  # of what state.json means for the rest of a training; 1 (none recorded): R1 was by images in [0, 1]
 _UNFINISHED = ".unfinished-"
 _STATE = {"epoch": int, "step": int, "images": str, "sums": dict}  # types of values in state.json
@@ -243,11 +245,26 @@ def load_model(checkpoint: Path, model: Model) -> None:
     rotate(model, read_axes(checkpoint))
 
 
-def load_preconditioner(checkpoint: Path, preconditioner: Optional[Preconditioner]) -> None:
-    """Fills the preconditioner of a sampler, if it has one, for the latents of `load_model`."""
+def load_preconditioner(checkpoint: Path, preconditioner: Optional[Preconditioner], config: Config) -> None:
+    """Fills the preconditioner of a sampler, if it has one, for the latents of `load_model` and the last sigma of the
+    config."""
     if preconditioner is not None:
         load(checkpoint, {"preconditioner": preconditioner})
+        preconditioner.sigmas = read_sigmas(checkpoint, preconditioner, config)
         preconditioner.rotate(read_axes(checkpoint))
+        preconditioner.adapt([last_sigma(config)] * len(preconditioner.names))
+
+
+def read_sigmas(checkpoint: Path, preconditioner: Preconditioner, config: Config) -> Tuple[float, ...]:
+    """The sigmas for which the preconditioner of a checkpoint was computed: recorded, or, in early checkpoints, those
+    of the config that they were written with. Raises UserError if they are malformed."""
+    state = read_state(checkpoint, "epoch", "step")
+    epoch = state["epoch"] - (0 if state["step"] else 1)  # the last one that was begun
+    sigmas = state.get(SIGMAS, group_sigmas(config.inference, preconditioner.names, epoch))
+    if not isinstance(sigmas, list) or len(sigmas) != len(preconditioner.names) or not all(
+            isinstance(sigma, (int, float)) and sigma > 0 for sigma in sigmas):
+        raise malformed(checkpoint, f"{SIGMAS} is {sigmas!r}")
+    return tuple(sigmas)
 
 
 def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],

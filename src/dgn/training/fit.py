@@ -69,6 +69,9 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
             raise checkpoint.malformed(saved, error) from None
         if start.step and record.get("shards") != config.training.shards:
             start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the unfinished epoch is repeated
+    if start > checkpoint.Position(config.training.epochs, 0):
+        raise UserError(f"training.epochs is {config.training.epochs}, and {saved} is beyond that; give at least "
+                        f"{start.epoch + (start.step > 0)}")
     if group.is_first:
         folder.change_config(config)
         folder.rewind(start.epoch, continued=start.epoch < config.training.epochs)

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from dgn.errors import Interrupted, RunFailed, Unreadable, UserError
 from dgn.inference import decorrelation, langevin, preconditioner
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.latents import mean_and_deviation
-from dgn.inference.preconditioner import Preconditioner
+from dgn.inference.preconditioner import group_sigmas
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
@@ -84,6 +84,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
             _apply_schedules(config.inference, state, epoch)
             if not first:
                 _before_epoch(config, state, epoch)
+            _fit_preconditioner(config, state, epoch, due=not first)
             began, before = time.monotonic(), sums.images
             sums, batches = _run_epoch(loop, Position(epoch, first), sums)
             seconds = time.monotonic() - began
@@ -164,29 +165,16 @@ def _order(training: cfg.Training, state: TrainingState, epoch: int) -> np.ndarr
 
 
 def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
-    """Reinitialization of the appearance generator, restarts of chains and updates of the preconditioner and the
-    decorrelation, where the config has them."""
+    """Reinitialization of the appearance generator, restarts of chains and updates of the decorrelation, where the
+    config has them."""
     trainer, training, restart_every = state.trainer, config.training, config.inference.restart_every
     if epoch in training.reinit_appearance:
         reinit_appearance(trainer.model, reinitialized(config, epoch), state.bank)
         reset_adam(trainer.optimizers["optimizer"])
     if epoch and restart_every and epoch % restart_every == 0:
         state.bank.restart(trainer.model.groups)
-    target = trainer.sampler.preconditioner
-    if target is not None:
-        now, before = (_sigmas(config.inference, state, e) for e in (epoch, epoch - 1))
-        changed = now != before or epoch in training.reinit_appearance
-        if epoch < preconditioner.EARLY or epoch % preconditioner.EARLY == 0 or changed:
-            _update_preconditioner(target, state, now)
     if trainer.decorrelation is not None:
         _update_decorrelation(trainer.decorrelation, state, cfg.at_epoch(config.inference.decorrelation, epoch))
-
-
-def _sigmas(inference: cfg.Inference, state: TrainingState, epoch: int) -> List[float]:
-    """Sigma in the gradient of each sampled group."""
-    sigma, factor = (cfg.at_epoch(schedule, max(epoch, 0)) for schedule in (inference.sigma, inference.sigma_app))
-    names, sampler = state.trainer.model.branch_names, state.trainer.sampler
-    return [sigma * factor if names[g] == "appearance" else sigma for g in sampler.sampled]
 
 
 def _apply_schedules(inference: cfg.Inference, state: TrainingState, epoch: int) -> None:
@@ -205,8 +193,20 @@ def _set_smoothness(state: TrainingState, weight: float) -> None:
         energy.set_smoothness(weight)
 
 
-def _update_preconditioner(target: Preconditioner, state: TrainingState, sigmas: Sequence[float]) -> None:
-    """From the weights and chains as they are, at evenly spaced samples of all processes."""
+def _fit_preconditioner(config: cfg.Config, state: TrainingState, epoch: int, due: bool) -> None:
+    """Updates the preconditioner, if there is one, from the weights and chains as they are, at evenly spaced samples of
+    all processes: when it was made for another sigma, and as often as its module says.
+
+    due: False amid an epoch, for which it was updated before.
+    """
+    target = state.trainer.sampler.preconditioner
+    if target is None:
+        return
+    sigmas = group_sigmas(config.inference, target.names, epoch)
+    due = due and (epoch < preconditioner.EARLY or epoch % preconditioner.EARLY == 0
+                   or epoch in config.training.reinit_appearance)
+    if not due and target.sigmas == tuple(sigmas):
+        return
     chosen = evenly_spaced(len(state.source), preconditioner.SAMPLES)
     sums = preconditioner.curvatures(state.trainer.model, _own_latents(state, chosen))
     target.update([_all_sum(state.group, total) / len(chosen) for total in sums], sigmas)
@@ -260,6 +260,8 @@ def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) 
     sums = sums.all_sum(state.group)
     record: Dict[str, Any] = {"sums": sums._asdict(), "images": state.source.identity(),
                               "shards": run.config.training.shards} if state.group.is_first else {}
+    if state.group.is_first and state.trainer.sampler.preconditioner is not None:
+        record[checkpoint.SIGMAS] = list(state.trainer.sampler.preconditioner.sigmas)
     for name, cell in state.trainer.networks.items():
         if not all(np.isfinite(parameter.asnumpy()).all() for parameter in cell.get_parameters()):
             raise RunFailed(f"epoch {position.epoch}: {name} became infinite or not a number in the last update, "
