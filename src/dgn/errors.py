@@ -12,12 +12,6 @@ class UserError(Exception):
     exit_code = 2
 
 
-def check_opened(run: object) -> None:
-    """Raises UserError for a path in place of a Run."""
-    if isinstance(run, (str, Path)):
-        raise UserError(f"this function takes a Run, not the path {str(run)!r}; dgn.load opens it")
-
-
 class Unreadable(UserError):
     """A sample cannot be read: its file is damaged, disappeared, or the disk failed. May be raised during a
     training."""
@@ -41,3 +35,9 @@ class Interrupted(Exception):
         super().__init__(f"stopped and saved {checkpoint_path}; dgn.resume({str(checkpoint_path.parents[1])!r}) "
                          "continues the training")
         self.checkpoint = checkpoint_path
+
+
+def check_opened(run: object) -> None:
+    """Raises UserError for a path in place of a Run."""
+    if isinstance(run, (str, Path)):
+        raise UserError(f"this function takes a Run, not the path {str(run)!r}; dgn.load opens it")
