@@ -50,8 +50,8 @@ def test_the_models_are_measured_by_the_same_code(compared):
         # a plain model is as large, and each of its dimensions belongs to one block
         assert models[name]["parameters"] == pytest.approx(models["ours"]["parameters"], rel=0.05)
         assert sum(models[name]["disentanglement"]["dimensions"].values()) == 7
-        # an oracle that chooses the split by the factors has a larger gap
-        assert models[name]["oracle"]["r2_gap"] > models[name]["disentanglement"]["r2_gap"]
+        # an oracle that chooses the split by the factors has a larger gap (R2 of so few faces may be 0 for both)
+        assert models[name]["oracle"]["sap"] > models[name]["disentanglement"]["sap"] + 0.05
     assert "oracle" not in models["ours"] and "oracle" not in models["deformable VAE"]
     assert models["ours"]["disentanglement"]["dimensions"] == {"appearance": 4, "geometry": 3}
 
