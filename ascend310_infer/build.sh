@@ -41,10 +41,11 @@ fetch_lite() {
         ;;
     *) fail 3 "PyPI has no MindSpore Lite for $machine; set MSLITE_HOME to the folder of one" ;;
     esac
-    kept=${DGN_CACHE:-$HOME/.cache/dgn}/mindspore-lite-$VERSION-$machine
+    kept=${DGN_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/dgn}/mindspore-lite-$VERSION-$machine
+    mkdir -p "$(dirname "$kept")"
+    kept=$(CDPATH='' cd -- "$(dirname "$kept")" && pwd)/$(basename "$kept") # the program keeps the path
     LITE=$kept/mindspore_lite
     [ ! -d "$LITE" ] || return 0
-    mkdir -p "$(dirname "$kept")"
     SCRATCH=$(mktemp -d "$(dirname "$kept")/.mindspore-lite-XXXXXX")
     trap 'rm -rf "$SCRATCH"' EXIT
     echo "downloading mindspore-lite $VERSION for $machine from PyPI (once)" >&2
@@ -113,7 +114,8 @@ if [ "${1:-}" = "--fetch" ]; then
     exit 0
 fi
 
-for TOOL in cmake "${CXX:-c++}"; do
+COMPILER=${CXX:-c++} # may have options: CXX="ccache g++"
+for TOOL in cmake "${COMPILER%% *}"; do
     command -v "$TOOL" >/dev/null || fail 1 "$TOOL is needed to build dgn_infer and is not on PATH"
 done
 MINDIR=0 # newest MindIR version that MindSpore Lite reads: 1 for Lite 2.0, unknown for others
@@ -121,6 +123,10 @@ MINDIR=0 # newest MindIR version that MindSpore Lite reads: 1 for Lite 2.0, unkn
 BUILD=${1:-$HERE/build}
 [ $# -eq 0 ] || shift
 mkdir -p "$BUILD"
+if [ -n "${CXX:-}" ] && [ "$(cat "$BUILD/compiler" 2>/dev/null || true)" != "$CXX" ]; then
+    rm -rf "$BUILD/CMakeCache.txt" "$BUILD/CMakeFiles" # CMake would keep the compiler of the first configuration
+    echo "$CXX" >"$BUILD/compiler"
+fi
 cmake -S "$HERE" -B "$BUILD" -DMSLITE_INCLUDE="$LITE" -DMSLITE_LIBRARY="$LIBRARY" -DMSLITE_RPATH="$RPATH" \
     -DMSLITE_MINDIR_VERSION="$MINDIR" "$@" >"$BUILD/configure.log" 2>&1 || {
     cat "$BUILD/configure.log" >&2

@@ -24,7 +24,8 @@
 #                     determines HCCL_CONNECT_TIMEOUT, HCCL_EXEC_TIMEOUT and MS_NODE_TIMEOUT unless they are set.
 #   DGN_BIND_CORE     whether msrun binds the processes to cores near their devices (default: True; not used on CPU)
 #
-# Ctrl-C on any host saves a checkpoint and ends all processes. The exit code is that of the process that failed.
+# Ctrl-C on any host, or the end of the terminal's session, saves a checkpoint and ends all processes (exit code 130).
+# Else the exit code is that of the process that failed.
 set -euo pipefail
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -65,6 +66,11 @@ BIN=$(dirname -- "$PYTHON")
 MSRUN=$BIN/msrun
 [ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || fail "MindSpore's msrun is neither beside $PYTHON nor on PATH"
 train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"
+case " ${ARGS[*]} " in
+*" --resume "*) ;;
+*) [ ! -e "$OUTPUT/config.yaml" ] || # before the logs of that run are removed
+    fail "$OUTPUT already holds a run: DGN_OPTIONS=--resume continues it, another OUTPUT_PATH starts a new one" ;;
+esac
 
 PORT=${MASTER_PORT:-$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
 ADDRESS=127.0.0.1
@@ -73,9 +79,13 @@ if [ "$TOTAL" -gt "$LOCAL" ]; then
     ADDRESS=$MASTER_ADDR
     LOGS=$LOGS/node_$NODE
 fi
+OTHER=$(cat -- "$LOGS/launcher" 2>/dev/null || true)
+[ -z "$OTHER" ] || ! kill -0 "$OTHER" 2>/dev/null ||
+    fail "$OUTPUT is in use by the launcher with process id $OTHER; wait for it, or stop it"
 rm -rf -- "$LOGS"
-mkdir -p -- "$LOGS"
+mkdir -p -- "$LOGS/bin"
 touch -- "$LOGS/started"
+echo $$ >"$LOGS/launcher"
 
 # clamp VALUE LOW HIGH
 clamp() { echo $(($1 < $2 ? $2 : $1 > $3 ? $3 : $1)); }
@@ -87,8 +97,10 @@ export HCCL_EXEC_TIMEOUT=${HCCL_EXEC_TIMEOUT:-$(clamp "$PATIENCE" 68 17340)}
 
 MSRUN_OPTIONS=(--worker_num="$TOTAL" --local_worker_num="$LOCAL" --master_addr="$ADDRESS" --master_port="$PORT"
     --node_rank="$NODE" --cluster_time_out="${CLUSTER_TIME_OUT:-600}" --join=True --log_dir="$LOGS")
-if [ "$DEVICE" = CPU ]; then
-    export DGN_THREADS=${DGN_THREADS:-$(($(nproc) / LOCAL > 0 ? $(nproc) / LOCAL : 1))}
+if [ "$DEVICE" = CPU ] || [ "$DEVICE" = auto ]; then
+    # nproc would follow OMP_NUM_THREADS and not know of a container's quota
+    CORES=$(PYTHONPATH=$ROOT/src "$PYTHON" -c 'from dgn.machine import cores; print(cores())')
+    export DGN_THREADS=${DGN_THREADS:-$((CORES / LOCAL > 0 ? CORES / LOCAL : 1))}
 else
     case "$("$MSRUN" --help 2>/dev/null || true)" in
     *--bind_core*) MSRUN_OPTIONS+=(--bind_core="${DGN_BIND_CORE:-True}") ;;
@@ -98,30 +110,42 @@ fi
 # msrun writes the exit code of a process into a line of the level ERROR, which a GLOG_v above 3 would hide
 [ "${GLOG_v:-3}" -le 3 ] || unset GLOG_v
 
-# msrun runs the command python on PATH, or python3 if asked to
-export PATH="$BIN:$PATH"
-INTERPRETER=()
-[ "$(basename -- "$PYTHON")" != python3 ] || INTERPRETER=(python3)
-"$MSRUN" "${MSRUN_OPTIONS[@]}" ${INTERPRETER[@]+"${INTERPRETER[@]}"} "$ROOT/src/dgn/__main__.py" "${ARGS[@]}" \
-    >"$LOGS/msrun.log" 2>&1 &
+# msrun runs the command python on PATH, whatever its own Python is
+printf '#!/bin/sh\nexec %s "$@"\n' "$(quoted "$PYTHON")" >"$LOGS/bin/python"
+chmod +x -- "$LOGS/bin/python"
+export PATH="$(CDPATH='' cd -- "$LOGS/bin" && pwd):$BIN:$PATH"
+# in a session of its own: Ctrl-C in a terminal reaches this script alone
+setsid "$MSRUN" "${MSRUN_OPTIONS[@]}" "$ROOT/src/dgn/__main__.py" "${ARGS[@]}" >"$LOGS/msrun.log" 2>&1 &
 LAUNCHER=$!
+
+# Prints the ids of the processes that msrun started: /proc/ID/stat is "ID (NAME) STATE PARENT ...".
+children() {
+    local file line
+    for file in /proc/[0-9]*/stat; do
+        { read -r line <"$file"; } 2>/dev/null || continue
+        case "${line##*) }" in
+        ?" $LAUNCHER "*) echo "${line%% *}" ;;
+        esac
+    done
+}
 
 # Prints the ids of the training processes of this host.
 # shellcheck disable=SC2317 # called by the trap
 workers() {
     local pid
-    for pid in $(pgrep -P "$LAUNCHER" || true); do
+    for pid in $(children); do
         ! tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx 'MS_ROLE=MS_WORKER' || echo "$pid"
     done
 }
 
 # An interrupted msrun kills its processes before they can save. SIGTERM makes them save and exit.
 # shellcheck disable=SC2046 # one argument per process id
-trap 'kill -TERM $(workers) 2>/dev/null || true' INT TERM
+trap 'kill -TERM $(workers) 2>/dev/null || true' INT TERM HUP
 
 # the output of the first process of this host
 FIRST_LOG=$LOGS/worker_$((NODE * LOCAL)).log
 (
+    trap '' INT HUP # to show the last lines
     until [ -e "$FIRST_LOG" ]; do sleep 0.2; done
     exec tail -n +1 -f -- "$FIRST_LOG"
 ) 2>/dev/null &
@@ -140,7 +164,7 @@ while kill -0 "$LAUNCHER" 2>/dev/null; do
     if [ -n "$FAILED_HOST" ]; then
         sleep 3
         # shellcheck disable=SC2046
-        kill -KILL $(pgrep -P "$LAUNCHER") 2>/dev/null || true
+        kill -KILL $(children) 2>/dev/null || true
     fi
 done
 wait "$LAUNCHER" || STATUS=$?

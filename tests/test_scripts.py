@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import signal
 import subprocess
+import termios
 from pathlib import Path
 
 import pytest
@@ -65,6 +69,9 @@ def test_two_processes_train_and_a_failure_is_reported(project, recipe):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 processes" in done.stdout and "epoch: 2 step: 2, loss is" in done.stdout
     assert (recipe / "out" / "metrics.json").is_file()
+    again = run(project, "run_distribute_train.sh", "CPU", 2, "small.yaml", "images", "out/", cwd=recipe)
+    assert again.returncode == 2 and "already holds a run" in again.stderr
+    assert "epoch: 2 step: 2" in (recipe / "out.logs" / "worker_0.log").read_text()  # of the run that is there
     failed = run(project, "run_distribute_train.sh", "CPU", 2, "small.yaml", "images", "bad", cwd=recipe,
                  DGN_OPTIONS=DIVERGING)
     assert failed.returncode == 1 and "Langevin step" in failed.stderr
@@ -73,16 +80,28 @@ def test_two_processes_train_and_a_failure_is_reported(project, recipe):
 
 
 def test_two_processes_save_when_they_are_interrupted(project, recipe, tmp_path):
+    """By Ctrl-C in a terminal, which goes to every process of the foreground, and by a signal to the launcher alone."""
     script = project / "scripts" / "run_distribute_train.sh"
     line = ["bash", str(script), "CPU", "2", "small.yaml", "images", str(tmp_path / "out")]
-    running = subprocess.Popen(line, cwd=recipe, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               env=environment(DGN_OPTIONS="--train-only --set training.epochs=100000"))
-    lines = iter(running.stdout.readline, "")
-    assert any("epoch: 3 step" in line for line in lines)
-    running.send_signal(signal.SIGTERM)
-    rest = "".join(lines)
-    assert running.wait(timeout=100) == 130 and "stopped and saved" in rest and "--resume" in rest
-    assert list((tmp_path / "out" / "checkpoints").glob("epoch_*"))
+    checkpoints = 0
+    for resumed, stop in (("", lambda running, terminal: os.write(terminal, b"\x03")),
+                          ("--resume", lambda running, terminal: running.send_signal(signal.SIGTERM))):
+        terminal, inside = pty.openpty()
+        running = subprocess.Popen(
+            line, cwd=recipe, text=True, stdin=inside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+            env=environment(DGN_OPTIONS=f"--train-only --set training.epochs=100000 {resumed}"))
+        lines = iter(running.stdout.readline, "")
+        epochs = (line for line in lines if line.startswith("epoch: "))
+        assert len([line for line, _ in zip(epochs, range(3))]) == 3
+        stop(running, terminal)
+        rest = "".join(lines)
+        assert running.wait(timeout=100) == 130 and "stopped and saved" in rest and "--resume" in rest, rest
+        os.close(terminal), os.close(inside)
+        newest = sorted((tmp_path / "out" / "checkpoints").glob("epoch_*"))[-1]
+        epoch = int(newest.name.split("_")[1])
+        assert epoch > checkpoints
+        checkpoints = epoch
 
 
 def test_exit_codes(project, recipe, tmp_path):

@@ -3,11 +3,13 @@ MindSpore."""
 
 from __future__ import annotations
 
+import functools
 import glob
 import importlib
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -179,10 +181,14 @@ def compiler() -> Optional[str]:
     return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 
 
-def compiler_version() -> Optional[str]:
-    """The first line of the C++ compiler's --version."""
-    name = compiler()
-    return next(iter(run((name, "--version"))), None) if name else None
+@functools.lru_cache(maxsize=None)
+def compiler_version(command: Optional[str]) -> Optional[str]:
+    """The first line of a C++ compiler's --version; None if there is none, or the command is malformed."""
+    try:
+        words = shlex.split(command or "")
+    except ValueError:
+        return None
+    return next(iter(run((*words, "--version"))), None) if words else None
 
 
 def run(command: Tuple[str, ...]) -> List[str]:

@@ -87,7 +87,7 @@ def machine_lines(toolkits: Toolkits) -> Lines:
     lines += [("npu-smi", row) for row in toolkits.npu_smi]
     lines += [("CUDA", toolkits.cuda or "not found"),
               ("GPU libraries", f"of MindSpore here: for CUDA {', '.join(machine.cuda_libraries()) or 'none'}"),
-              ("C++", machine.compiler_version() or "no g++ or clang++ on PATH"),
+              ("C++", machine.compiler_version(machine.compiler()) or "no g++ or clang++ on PATH"),
               ("threads", f"{os.environ.get('DGN_THREADS') or machine.cores()} in the kernels (DGN_THREADS)"),
               ("msrun", str(machine.msrun() or "not found"))]
     return lines

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import errno
 import functools
 import hashlib
 import logging
@@ -131,7 +132,8 @@ def _cause(error: OSError) -> str:
 def _key(texts: Tuple[str, ...], compiler: str) -> str:
     """What a library depends on, as a part of its name."""
     key = hashlib.sha256()
-    for part in (*texts, " ".join(FLAGS), compiler, platform.platform(), _processor()):
+    version = machine.compiler_version(compiler) or ""  # the command may become another compiler, or a newer one
+    for part in (*texts, " ".join(FLAGS), compiler, version, platform.platform(), _processor()):
         key.update(part.encode())
     return key.hexdigest()[:16]
 
@@ -170,14 +172,19 @@ def _is_intact(library: Path) -> bool:
 
 
 def _compile(source: Path, library: Path, compiler: str) -> None:
-    """Raises BuildError with the compiler's first error."""
-    command = [*shlex.split(compiler), *FLAGS, os.fspath(source), "-o", os.fspath(library)]
+    """Raises BuildError with the compiler's first error, OSError if the disk is full."""
+    try:
+        command = [*shlex.split(compiler), *FLAGS, os.fspath(source), "-o", os.fspath(library)]
+    except ValueError as error:
+        raise BuildError(f"CXX is {compiler}, which cannot be split into words: {error}") from None
     try:
         result = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
         raise BuildError(f"cannot run {compiler}: {error.strerror}") from error
     if result.returncode:
         lines = result.stderr.strip().splitlines() or ["no message"]
+        if any(os.strerror(errno.ENOSPC) in line for line in lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise BuildError(f"{compiler} failed: {next((line for line in lines if 'error' in line), lines[0])}")
 
 
