@@ -84,6 +84,7 @@ def test_every_recipe_of_the_project_is_valid_and_holds_only_differences(path):
         ("inference: {decorrelation: 0.5}\nmodel: {kind: plain}", r"inference.decorrelation needs model.kind"),
         ("evaluation: {step_factor: [[50, 1.0]]}", r"step_factor is .*\[\[0, value\], \[percent, value\]"),
         ("evaluation: {step_factor: [[0, 1.0], [100, 0.5]]}", r"begin at percents of the steps, from 0 to 99"),
+        ("evaluation: {sigma_factor: [[0, 3.0], [100, 1.0]]}", r"sigma_factor .* begin at percents of the steps"),
         ("evaluation: {step_factor: 11}", r"step_factor is \[\[0, 11.0\]\]; .* above 0 and at most 10"),
         ("inference: 3", r"inference must hold keys and values"),
         ("1: {a: 2}", r"unknown section '1'"),

@@ -163,6 +163,9 @@ class Evaluation:
     # beyond the paper: factor on inference.step_size along the chains, [[percent of the steps, factor], ...]; it
     # changes between calls of the sampler's graph (inference.steps_per_graph); the last call has the last factor
     step_factor: Schedule = setting(NO_FACTOR, trains=False, most=10)
+    # beyond the paper: factor on the last inference.sigma along chains from the prior's mean, likewise: a larger sigma
+    # at first (annealing) keeps chains out of wrong modes. Chains from an encoder's latents have the last factor
+    sigma_factor: Schedule = setting(NO_FACTOR, trains=False, most=100)
     gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (5)
 
 
@@ -209,10 +212,11 @@ class Config:
         if any(epoch < 0 for epoch in self.training.reinit_appearance):
             raise UserError(f"training.reinit_appearance is {list(self.training.reinit_appearance)}; epochs are "
                             "counted from 0")
-        factors = self.evaluation.step_factor
-        if factors[-1][0] >= 100:
-            raise UserError(f"evaluation.step_factor is {[list(step) for step in factors]}; its factors begin at "
-                            "percents of the steps, from 0 to 99")
+        for name in ("step_factor", "sigma_factor"):
+            factors = getattr(self.evaluation, name)
+            if factors[-1][0] >= 100:
+                raise UserError(f"evaluation.{name} is {[list(step) for step in factors]}; its factors begin at "
+                                "percents of the steps, from 0 to 99")
         groups = self.numerics.launch_groups
         if groups % 2 or (groups and self.numerics.jit_level != "O0"):
             raise UserError(f"numerics.launch_groups is {groups}; it must be even, and needs numerics.jit_level O0")

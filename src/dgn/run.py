@@ -150,8 +150,11 @@ class Run:
         for name, value in (("steps", steps), ("descent_steps", descent_steps)):
             if not isinstance(value, (int, np.integer)) or value < 0:
                 raise UserError(f"{name} is {value}; it must be a whole number, at least 0")
+        evaluation = self.config.evaluation
+        annealed = steps and not (use_encoder and self.chain_encoder is not None)
         return Chains(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
-                      descent_steps, first, self.config.evaluation.step_factor)
+                      descent_steps, first, evaluation.step_factor,
+                      evaluation.sigma_factor if annealed else ((0, evaluation.sigma_factor[-1][1]),))
 
     def default_steps(self, use_encoder: bool = True) -> int:
         """Langevin steps of an unseen image: fewer from the latents of an encoder beside the chains."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import mindspore as ms
 import numpy as np
@@ -16,7 +17,7 @@ from dgn.inference import langevin
 from dgn.inference.energy import Energy, full_mask
 from dgn.inference.jacobian import gauss_newton
 from dgn.inference.preconditioner import Preconditioner
-from dgn.inference.unseen import Chains, infer, step_factor
+from dgn.inference.unseen import Chains, at_call, infer
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.stack import table4
 from dgn.training.abp import MeanEnergy
@@ -77,9 +78,15 @@ def test_a_preconditioner_is_adapted_to_another_sigma(rng):
     adapted.update(curvatures, [0.8, 0.2])
     wanted.update(curvatures, [0.2, 0.2])
     adapted.adapt([0.2, 0.2])
-    assert adapted.sigmas == wanted.sigmas == (0.2, 0.2)
-    for own, expected in zip([*adapted.metrics, *adapted.roots], [*wanted.metrics, *wanted.roots]):
-        np.testing.assert_allclose(own.asnumpy(), expected.asnumpy(), rtol=1e-3, atol=1e-6)
+    restored = Preconditioner(model.groups)  # as from a checkpoint: without E[J^T J]
+    restored.copy(wanted)
+    restored.restored([0.2, 0.2])
+    restored.adapt([0.8, 0.2])
+    restored.adapt([0.2, 0.2])
+    assert adapted.sigmas == wanted.sigmas == restored.sigmas == (0.2, 0.2)
+    for own in (adapted, restored):
+        for matrix, expected in zip([*own.metrics, *own.roots], [*wanted.metrics, *wanted.roots]):
+            np.testing.assert_allclose(matrix.asnumpy(), expected.asnumpy(), rtol=1e-3, atol=1e-6)
     before = [metric.asnumpy() for metric in adapted.metrics]
     adapted.adapt([0.2, 0.2])
     for metric, own in zip(adapted.metrics, before):
@@ -99,6 +106,23 @@ def test_small_steps_at_the_end_remove_the_error_of_large_ones(rng):
         samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), chains, batch_size=20000), 1)
         np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
         np.testing.assert_allclose(samples.var(0), error * np.diag(covariance), rtol=0.04)
+
+
+def test_an_annealed_chain_ends_in_the_posterior_of_its_last_sigma(rng):
+    """Also with a preconditioner, which is that of each sigma; noiseless steps end at the mode of the last one."""
+    a, b, sigma = np.linalg.qr(rng.standard_normal((5, 2)))[0].T * 2, np.zeros((1, 5)), 0.4
+    x = rng.standard_normal(5).astype(np.float32)
+    sampler = langevin.Langevin(Energy(LinearModel(a, b)), 0.5, 2, langevin.Options(preconditioned=True))
+    sampler.preconditioner.update([a @ a.T, b @ b.T], [sigma, sigma])
+    for factors, last in ((((0, 5.0), (30, 1.0)), 1.0), (((0, 1.0), (30, 2.0)), 2.0)):
+        chains = Chains(60, sigma, seed=3, sigma_factor=factors)
+        mean, covariance = linear_posterior(a, b, x, last * sigma)
+        samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), chains, batch_size=20000), 1)
+        np.testing.assert_allclose(samples.mean(0), mean, atol=0.02)
+        np.testing.assert_allclose(np.cov(samples.T), covariance / (1 - 0.5 ** 2 / 4), atol=0.03)
+        assert sampler.preconditioner.sigmas == (last * sigma,) * 2
+        mode = infer(sampler, x[None], replace(chains, descent_steps=100))
+        np.testing.assert_allclose(np.concatenate(mode, 1)[0], mean, atol=1e-3)
 
 
 def test_a_step_with_momentum_is_the_baoab_splitting(rng):
@@ -147,9 +171,9 @@ def test_a_descent_takes_the_first_steps_of_a_schedule_and_never_larger_ones_tha
 
 def test_factors_follow_the_calls_of_the_graph_and_the_last_call_has_the_last_one():
     schedule = ((0, 1.3), (50, 0.85), (80, 0.4))
-    assert [step_factor(schedule, call, 10) for call in range(10)] == 5 * [1.3] + 3 * [0.85] + 2 * [0.4]
-    assert [step_factor(schedule, call, 3) for call in range(3)] == [1.3, 0.85, 0.4]
-    assert [step_factor(schedule, call, 2) for call in range(2)] == [1.3, 0.4]
+    assert [at_call(schedule, call, 10) for call in range(10)] == 5 * [1.3] + 3 * [0.85] + 2 * [0.4]
+    assert [at_call(schedule, call, 3) for call in range(3)] == [1.3, 0.85, 0.4]
+    assert [at_call(schedule, call, 2) for call in range(2)] == [1.3, 0.4]
 
 
 def test_a_sampler_without_a_step_factor_refuses_one(rng):

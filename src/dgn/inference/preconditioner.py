@@ -29,7 +29,7 @@ USED = 2.0  # an eigenvalue of E[J^T J] / sigma^2 + I above this counts as a dim
 class Preconditioner(nn.Cell):
     """M and M^(1/2) of each sampled group, as parameters that compiled graphs see change. Initially the identity.
 
-    sigmas: of each sampled group, for which M was computed.
+    sigmas: of each sampled group, for which M was computed; curvatures: E[J^T J] of each, (d, d) float64.
     """
 
     def __init__(self, groups: Sequence[LatentGroup]) -> None:
@@ -40,6 +40,7 @@ class Preconditioner(nn.Cell):
         self.roots = ms.ParameterTuple([_identity(f"root_{group.name}", *group.shape) for group in sampled])
         self.matmul = ops.MatMul()
         self.sigmas: Tuple[float, ...] = ()
+        self.curvatures: List[np.ndarray] = [np.zeros((group.shape[0],) * 2) for group in sampled]
 
     def construct(self, place: int, gradient: Tensor, noise: Tensor) -> Tuple[Tensor, Tensor]:
         """(M gradient, M^(1/2) noise) of the group at `place` among the sampled ones, each (N, d)."""
@@ -47,34 +48,38 @@ class Preconditioner(nn.Cell):
 
     def update(self, curvatures: Sequence[np.ndarray], sigmas: Sequence[float]) -> None:
         """Sets M from E[J^T J] (d, d) and sigma of each sampled group."""
-        for place, (curvature, sigma) in enumerate(zip(curvatures, sigmas)):
-            self._set(place, curvature, sigma)
-        self.sigmas = tuple(sigmas)
+        self.curvatures, self.sigmas = list(curvatures), ()
+        self.adapt(sigmas)
 
     def adapt(self, sigmas: Sequence[float]) -> None:
-        """Sets M for other sigmas: E[J^T J] follows from M and the sigma that it was computed for."""
-        for place, (old, new) in enumerate(zip(self.sigmas, sigmas)):
-            if old != new:
-                inverse = np.linalg.inv(self.metrics[place].asnumpy().astype(np.float64))
-                self._set(place, (inverse - np.eye(len(inverse))) * old ** 2, new)
+        """Sets M for other sigmas of the same E[J^T J]."""
+        for place, (curvature, sigma) in enumerate(zip(self.curvatures, sigmas)):
+            if not self.sigmas or self.sigmas[place] != sigma:
+                values, axes = np.linalg.eigh(curvature / sigma ** 2 + np.eye(len(curvature)))
+                ops.assign(self.metrics[place], Tensor((axes / values @ axes.T).astype(np.float32)))
+                ops.assign(self.roots[place], Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
+        self.sigmas = tuple(sigmas)
+
+    def restored(self, sigmas: Sequence[float]) -> None:
+        """To be called when M was filled from a checkpoint that was written with these sigmas: E[J^T J] follows."""
+        inverses = [np.linalg.inv(metric.asnumpy().astype(np.float64)) for metric in self.metrics]
+        self.curvatures = [(inverse - np.eye(len(inverse))) * sigma ** 2 for inverse, sigma in zip(inverses, sigmas)]
         self.sigmas = tuple(sigmas)
 
     def copy(self, other: "Preconditioner") -> None:
         """Takes the values of another preconditioner of the same groups."""
         for mine, theirs in zip([*self.metrics, *self.roots], [*other.metrics, *other.roots]):
             ops.assign(mine, Tensor(theirs.asnumpy()))
-        self.sigmas = other.sigmas
-
-    def _set(self, place: int, curvature: np.ndarray, sigma: float) -> None:
-        values, axes = np.linalg.eigh(curvature / sigma ** 2 + np.eye(len(curvature)))
-        ops.assign(self.metrics[place], Tensor((axes / values @ axes.T).astype(np.float32)))
-        ops.assign(self.roots[place], Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
+        self.curvatures, self.sigmas = list(other.curvatures), other.sigmas
 
     def rotate(self, rotations: Mapping[str, np.ndarray]) -> None:
         """M and M^(1/2) for latents z @ rotation in place of z; see dgn.inference.axes.rotate."""
-        for name, *matrices in zip(self.names, self.metrics, self.roots):
-            for matrix in matrices if name in rotations else ():
-                ops.assign(matrix, Tensor(rotations[name].T @ matrix.asnumpy() @ rotations[name]))
+        for place, name in enumerate(self.names):
+            if name in rotations:
+                turn = rotations[name]
+                self.curvatures[place] = turn.T @ self.curvatures[place] @ turn
+                for matrix in (self.metrics[place], self.roots[place]):
+                    ops.assign(matrix, Tensor(turn.T @ matrix.asnumpy() @ turn))
 
     def used_dimensions(self) -> Dict[str, int]:
         """For each sampled group the number of directions that the data determine: eigenvalues of M^-1 above USED."""

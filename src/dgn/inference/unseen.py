@@ -29,6 +29,8 @@ class Chains:
     steps bias the stationary distribution by O(delta^2) and raise the mean energy (with momentum, a Gaussian posterior
     has no bias): large steps first, for mixing, small ones last, for accuracy. The descent has the first factor, at
     most 1: steps that are known to be stable.
+    sigma_factor: of sigma, likewise: large first, so that chains pass between modes (annealing). The descent has the
+    last factor.
     """
 
     steps: int
@@ -37,6 +39,7 @@ class Chains:
     descent_steps: int = 0
     first: int = 0
     step_factor: Schedule = NO_FACTOR
+    sigma_factor: Schedule = NO_FACTOR
 
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
@@ -47,22 +50,27 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: 
     """
     model, results = sampler.energy.model, []
     calls, descents = (graph_calls(sampler, steps) for steps in (chains.steps, chains.descent_steps))
-    limit = langevin.energy_limit(int(np.prod(images.shape[1:])), chains.sigma)
+    values, preconditioner = int(np.prod(images.shape[1:])), sampler.preconditioner
     batch_size = batch_size or samples_per_batch(model)
     for batch in _batches(model.groups, images, mask, given, batch_size, bool(chains.first)):
         state, place = sampler.at_rest(batch.latents), chains.first + batch.start
         names = functools.partial(_image_name, place)
         for call in range(calls + descents):
-            sampler.set_step_factor(step_factor(chains.step_factor, call, calls) if call < calls
+            sampler.set_step_factor(at_call(chains.step_factor, call, calls) if call < calls
                                     else min(chains.step_factor[0][1], 1.0))
+            sigma = chains.sigma * (at_call(chains.sigma_factor, call, calls) if call < calls
+                                    else chains.sigma_factor[-1][1])
+            if preconditioner is not None:
+                preconditioner.adapt([sigma] * len(preconditioner.names))
             if call < calls:  # noise of a whole batch: that of a sample does not depend on how many there are
                 drawn = langevin.draw_noise(model, sampler.steps, batch_size, chains.seed, "inference noise", place,
                                             call)
                 noise = tuple(n[:, :len(batch.x)] for n in drawn)
             else:
                 noise = tuple(np.zeros((sampler.steps, *z.shape), np.float32) for z in batch.latents)
-            state, diagnostics = langevin.sample(sampler, batch.x, batch.mask, chains.sigma, state, noise)
-            langevin.check_chains(diagnostics, state, limit, f"inference, call {call}", names)
+            state, diagnostics = langevin.sample(sampler, batch.x, batch.mask, sigma, state, noise)
+            langevin.check_chains(diagnostics, state, langevin.energy_limit(values, sigma), f"inference, call {call}",
+                                  names)
         results.append([z[:batch.size] for z in state[:len(model.groups)]])
     return tuple(np.concatenate(group) for group in zip(*results))
 
@@ -72,7 +80,7 @@ def graph_calls(sampler: langevin.Langevin, steps: int) -> int:
     return -(-steps // sampler.steps)
 
 
-def step_factor(schedule: Schedule, call: int, calls: int) -> float:
+def at_call(schedule: Schedule, call: int, calls: int) -> float:
     """The factor of one of `calls` calls of the graph, whose last one has the last factor."""
     return at_epoch(schedule, (100 * (call + 1) - 1) // calls)
 

@@ -84,7 +84,7 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Optiona
         bank = resumed_training(folder, source, saved, trainer, group)
         preconditioner = trainer.sampler.preconditioner
         if preconditioner is not None:
-            preconditioner.sigmas = checkpoint.read_sigmas(saved, preconditioner, folder.config)
+            preconditioner.restored(checkpoint.read_sigmas(saved, preconditioner, folder.config))
     group.barrier()
     if group.is_first:
         remove_other_shards(folder.latents, model.groups, group.size)

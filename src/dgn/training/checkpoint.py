@@ -250,7 +250,7 @@ def load_preconditioner(checkpoint: Path, preconditioner: Optional[Preconditione
     config."""
     if preconditioner is not None:
         load(checkpoint, {"preconditioner": preconditioner})
-        preconditioner.sigmas = read_sigmas(checkpoint, preconditioner, config)
+        preconditioner.restored(read_sigmas(checkpoint, preconditioner, config))
         preconditioner.rotate(read_axes(checkpoint))
         preconditioner.adapt([last_sigma(config)] * len(preconditioner.names))
 
