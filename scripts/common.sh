@@ -200,8 +200,11 @@ DGN_MAKE_VENV=1 runs these commands; DGN_PYTHON names another Python."
     fi
     echo "No Python here meets $(required): installing $ROOT/.venv with $("$base" --version)" \
         "(once, one to several minutes, by the network)"
-    make_venv "$base" ${packages[@]+"${packages[@]}"}
     PYTHON=$ROOT/.venv/bin/python
+    ( # two launchers at once would install into one folder: the second one waits, and finds it made
+        ! command -v flock >/dev/null || flock 9
+        fits "$PYTHON" || make_venv "$base" ${packages[@]+"${packages[@]}"}
+    ) 9>"$ROOT/.venv.lock"
     fits "$PYTHON" && return
     echo "$ROOT/.venv does not meet $(required) after the installation; remove it and try again:" >&2
     unmet_requirements "$PYTHON" >&2 || exit 1

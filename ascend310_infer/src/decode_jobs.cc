@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <set>
 
 #include "error.h"
 #include "files.h"
@@ -16,7 +17,8 @@ namespace {
 using Latents = std::vector<Array>;  // of one sample: one array per group
 using Outputs = std::vector<Array>;  // of one sample: image, appearance, displacement; or image
 
-constexpr int64_t kMaxSheetSide = 16384;  // pixels
+constexpr int64_t kMaxSheetSide = 16384;     // pixels
+constexpr int64_t kMaxSheetPictures = 4096;  // of a recombination, which are held in memory
 
 // Decodes `count` samples batch by batch. latents_of(k) returns the latents of sample k; use(k, outputs) receives its
 // outputs.
@@ -212,18 +214,30 @@ void Recombine(const Arguments &arguments, Runner *runner) {
   }
   const int64_t columns = aligned ? 1 : geometry.size(), count = appearance.size() * columns;
   const auto geometry_of = [=](int64_t k) { return aligned ? k : k % columns; };
+  const auto name_of = [&](int64_t k) { return appearance.name(k / columns) + "__" + geometry.name(geometry_of(k)); };
+  std::set<std::string> names;
+  for (int64_t k = 0; k < count; ++k) {
+    if (!names.insert(name_of(k)).second) {
+      throw UserError("two pairs of samples would both be written as " + name_of(k) + "; rename one of the samples");
+    }
+  }
   const OutputWriter writer(arguments, decoder);
   std::vector<std::vector<Picture>> rows(static_cast<size_t>(appearance.size()));
   DecodeAll(
       &decoder, count, [&](int64_t k) { return Latents{appearance.Read(k / columns), geometry.Read(geometry_of(k))}; },
       [&](int64_t k, const Outputs &outputs) {
-        writer.Write(appearance.name(k / columns) + "__" + geometry.name(geometry_of(k)), outputs);
-        rows[static_cast<size_t>(k / columns)].push_back(FirstFrame(outputs));
+        writer.Write(name_of(k), outputs);
+        if (count <= kMaxSheetPictures) rows[static_cast<size_t>(k / columns)].push_back(FirstFrame(outputs));
       });
   std::printf("%lld images: appearance of %lld samples, geometry of %lld; written to %s\n",
               static_cast<long long>(count), static_cast<long long>(appearance.size()),
               static_cast<long long>(geometry.size()), arguments.output_path.c_str());
-  WriteSheet(arguments.output_path + "/recombination.png", rows);
+  if (count <= kMaxSheetPictures) {
+    WriteSheet(arguments.output_path + "/recombination.png", rows);
+  } else {
+    std::printf("recombination.png not written: %lld pictures are too many (most: %lld)\n",
+                static_cast<long long>(count), static_cast<long long>(kMaxSheetPictures));
+  }
 }
 
 }  // namespace dgn

@@ -61,6 +61,14 @@ def test_reconstruct_and_recombine(program, trained, tmp_path, rng):
     sheet = np.rint(255 * tile([wanted[:2], wanted[2:]], scale=1)).astype(int)
     assert np.abs(png(tmp_path / "pairs" / "recombination.png") - sheet).max() <= 1
 
+    for group, pair, z in (("z_app", ("a", "a__b"), z_app), ("z_geo", ("c", "b__c"), z_geo)):
+        for name, values in zip(pair, z):  # a with b__c and a__b with c have one name
+            (tmp_path / "same" / group).mkdir(parents=True, exist_ok=True)
+            values.tofile(tmp_path / "same" / group / f"{name}.bin")
+    done = program("--mindir_path", decoder, "--job", "recombine", "--input_path", tmp_path / "same",
+                   "--second_path", tmp_path / "same", "--output_path", tmp_path / "lost")
+    assert done.returncode == 2 and "both be written as a__b__c; rename" in done.stderr
+
 
 def test_traverse_agrees_with_python(program, trained, tmp_path):
     model = load(trained)
