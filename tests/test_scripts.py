@@ -79,6 +79,14 @@ def test_two_processes_train_and_a_failure_is_reported(project, recipe):
     assert run(project, "run_distribute_train.sh", "CPU", 2, "missing.yaml", "", "none", cwd=recipe).returncode == 2
 
 
+def in_terminal() -> None:
+    """Makes the standard input the controlling terminal, with the signals that a shell gives its foreground."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGINT, signal.SIGHUP):  # the tests themselves may run under nohup
+        signal.signal(number, signal.SIG_DFL)
+
+
 def test_two_processes_save_when_they_are_interrupted(project, recipe, tmp_path):
     """By Ctrl-C in a terminal, which goes to every process of the foreground, and by a signal to the launcher alone."""
     script = project / "scripts" / "run_distribute_train.sh"
@@ -89,7 +97,7 @@ def test_two_processes_save_when_they_are_interrupted(project, recipe, tmp_path)
         terminal, inside = pty.openpty()
         running = subprocess.Popen(
             line, cwd=recipe, text=True, stdin=inside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+            preexec_fn=in_terminal,
             env=environment(DGN_OPTIONS=f"--train-only --set training.epochs=100000 {resumed}"))
         lines = iter(running.stdout.readline, "")
         epochs = (line for line in lines if line.startswith("epoch: "))
