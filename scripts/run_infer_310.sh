@@ -10,7 +10,7 @@
 # DEVICE_ID    (default: 0)
 # OUTPUT_PATH  new folder for the results (default: infer_310 in the folder of MINDIR_PATH)
 #
-# Steps: build the program; write the inputs as arrays; infer the latents of the images (by the encoder, if there is
+# Steps: write the inputs as arrays; build the program; infer the latents of the images (by the encoder, if there is
 # one; by Langevin steps, one call, then all calls) and decode them; traverse the strongest dimensions of each latent
 # group; recombine the first 8 samples; compare with Python and draw overview.png. The exit code is that of the first
 # step that fails.
@@ -60,8 +60,12 @@ setup_python
 single_process
 export DGN_PYTHON=$PYTHON
 
-bash "$ROOT/ascend310_infer/build.sh" "$BUILD" # first: it may fail, and OUTPUT must be new
 "$PYTHON" -m dgn infer310 prepare "$MINDIR" "$DATA" "$OUTPUT" --device CPU
+bash "$ROOT/ascend310_infer/build.sh" "$BUILD" || {
+    CODE=$?
+    rm -rf -- "$OUTPUT" # which must be new when the command is repeated
+    exit "$CODE"
+}
 
 # job NAME OPTIONS ...: runs the program, with its results in OUTPUT/NAME
 job() {

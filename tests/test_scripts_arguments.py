@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,13 +135,16 @@ def test_arguments_of_msrun(project, recorder, tmp_path):
                HCCL_EXEC_TIMEOUT="99")
     assert done.returncode == 0, done.stderr
     seen = calls(recorder)[-1]
-    options = seen["args"][:seen["args"].index("python3")]
+    options = seen["args"][:seen["args"].index(str(project / "src" / "dgn" / "__main__.py"))]
     assert {"--worker_num=4", "--local_worker_num=4", "--master_port=5000", "--bind_core=True",
             "--log_dir=o, (1).logs"} <= set(options)
-    assert seen["args"][len(options) + 1:] == [
-        str(project / "src" / "dgn" / "__main__.py"), "train", "--config", "a b.yaml", "--device", "Ascend", "--output",
-        "o, (1)", "--data", "my photos", *WORDS]
-    assert seen["env"]["PATH"].startswith(f"{recorder.parent}:")
+    assert seen["args"][len(options) + 1:] == ["train", "--config", "a b.yaml", "--device", "Ascend", "--output",
+                                               "o, (1)", "--data", "my photos", *WORDS]
+    # msrun runs the command python on PATH: one that runs the chosen one
+    folder = tmp_path / "o, (1).logs" / "bin"
+    assert seen["env"]["PATH"].startswith(f"{folder}:{recorder.parent}:")
+    subprocess.run([folder / "python", "a b"], check=True, timeout=60)
+    assert calls(recorder)[-1]["args"] == ["a b"]
     # derived from DGN_PATIENCE, unless the user has set them
     timeouts = [seen["env"][name] for name in ("HCCL_CONNECT_TIMEOUT", "HCCL_EXEC_TIMEOUT", "DGN_PATIENCE")]
     assert timeouts == ["3600", "99", "3600"]
