@@ -80,7 +80,8 @@ if [ "$TOTAL" -gt "$LOCAL" ]; then
     LOGS=$LOGS/node_$NODE
 fi
 OTHER=$(cat -- "$LOGS/launcher" 2>/dev/null || true)
-[ -z "$OTHER" ] || ! kill -0 "$OTHER" 2>/dev/null ||
+# a process that has taken the id of a launcher that was killed is none
+[ -z "$OTHER" ] || ! { tr '\0' ' ' <"/proc/$OTHER/cmdline"; } 2>/dev/null | grep -q run_distribute_train ||
     fail "$OUTPUT is in use by the launcher with process id $OTHER; wait for it, or stop it"
 rm -rf -- "$LOGS"
 mkdir -p -- "$LOGS/bin"
