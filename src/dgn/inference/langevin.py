@@ -22,7 +22,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from dgn.config import NO_FACTOR, Config, last_smoothness
 from dgn.errors import RunFailed
-from dgn.inference.energy import Energy, full_mask, squared_norm
+from dgn.inference.energy import Energy, full_mask
 from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.model import Model
 from dgn.randomness import generator
@@ -92,24 +92,24 @@ class LangevinStep(nn.Cell):
         super().__init__()
         self.sampled, self.alternating, self.momentum = sampled, alternating, momentum
 
-    def step(self, latents: Tensors, velocities: Tensors, outputs: tuple, noise: Tensors, k: int,
+    def step(self, latents: Tensors, velocities: Tensors, outputs: tuple, noise: Tensors,
              *data) -> Tuple[Tensors, Tensors, tuple, Tensors]:
-        """Step k of every sampled group: (latents, velocities, outputs of the branches, gradients).
+        """One step of every sampled group: (latents, velocities, outputs of the branches, gradients).
 
-        velocities: of the sampled groups, with momentum; noise: (K, N, *shape) of each group; data: what the gradient
-        and the update need.
+        velocities: of the sampled groups, with momentum; noise: (N, d) of each sampled group, see noise_of_step; data:
+        what the gradient and the update need.
         """
         current, new_velocities, gradients = outputs, (), ()
         for g in self.sampled:
+            place = len(gradients)
             if self.alternating:
                 current = outputs
             gradient = self.gradient_of(g, latents[g], current, *data)
             if self.momentum > 0:
-                z, velocity = self.update_with_velocity(g, latents[g], velocities[len(gradients)], gradient,
-                                                        noise[g][k], *data)
+                z, velocity = self.update_with_velocity(g, latents[g], velocities[place], gradient, noise[place], *data)
                 new_velocities = new_velocities + (velocity,)
             else:
-                z = self.update(g, latents[g], gradient, noise[g][k], *data)
+                z = self.update(g, latents[g], gradient, noise[place], *data)
             latents = latents[:g] + (z,) + latents[g + 1:]
             outputs = outputs[:g] + (self.run_branch(g, z),) + outputs[g + 1:]
             gradients = gradients + (gradient,)
@@ -131,6 +131,17 @@ class LangevinStep(nn.Cell):
                              *data) -> Tuple[Tensor, Tensor]:
         """The new latents and velocity of group g (underdamped dynamics)."""
         raise NotImplementedError
+
+
+def noise_of_step(noise: Tuple[Any, ...], k: int) -> Tensors:
+    """The noise of step k, from that of all steps (K, N, d) of each sampled group.
+
+    LangevinStep.step takes it in place of (noise, k): the compiler then infers the types of one step, not of K.
+    """
+    chosen = ()
+    for of_group in noise:
+        chosen = chosen + (of_group[k],)
+    return chosen
 
 
 class Langevin(LangevinStep):
@@ -189,6 +200,7 @@ class Langevin(LangevinStep):
         outputs, step_sizes, noise = self.energy.outputs(latents), (), ()
         for g in range(groups):
             step_sizes = step_sizes + (self.step_size_of(g, latents[g], mask),)
+        for g in self.sampled:
             noise = noise + (ops.unstack(self.scaled_noise(g, state[g - groups], step_sizes), 0),)
         errors, roughness, states, gradients = (), (), (), ()
         for k in range(self.steps):
@@ -196,8 +208,8 @@ class Langevin(LangevinStep):
             if self.energy.smooth:
                 roughness = roughness + (self.energy.smoothness_energy(mask, outputs),)
             states = states + (latents,)
-            latents, velocities, outputs, gradient = self.step(latents, velocities, outputs, noise, k, step_sizes, x,
-                                                               mask, sigma)
+            latents, velocities, outputs, gradient = self.step(latents, velocities, outputs, noise_of_step(noise, k),
+                                                               step_sizes, x, mask, sigma)
             gradients = gradients + (gradient,)
         # of all steps at once: fewer operators
         energy, norms = ops.stack(errors) / (2 * sigma * sigma), ()
@@ -210,10 +222,10 @@ class Langevin(LangevinStep):
 
     def squared_norms(self, records: Tuple[Tensors, ...], place: int) -> Tensor:
         """Squared norms (K, N) of the tensors (N, d) at one place in the records of K steps."""
-        values, n = (), records[0][place].shape[0]
+        values = ()
         for record in records:
             values = values + (record[place],)
-        return squared_norm(ops.stack(values).reshape(self.steps * n, -1)).reshape(self.steps, n)
+        return ops.reduce_sum(ops.square(ops.stack(values)), (2,))
 
     def scaled_noise(self, g: int, noise: Tensor, step_sizes: tuple) -> Tensor:
         """The noise of all steps, times delta; with momentum or a preconditioner unscaled, as the update scales it."""

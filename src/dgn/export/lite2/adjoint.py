@@ -16,8 +16,8 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from dgn import config as cfg
-from dgn.export.cells import decoder, full_precision, load_sampler, noise_of_groups, portable
-from dgn.inference.langevin import Langevin, LangevinStep, Tensors
+from dgn.export.cells import decoder, full_precision, load_sampler, portable
+from dgn.inference.langevin import Langevin, LangevinStep, Tensors, noise_of_step
 from dgn.nets.deformable import GeometryGenerator
 from dgn.nets.layers import Deconv
 from dgn.nets.stack import DeconvStack, ImageGenerator
@@ -155,12 +155,11 @@ class AdjointLangevin(LangevinStep):
 
     def construct(self, images: Tensor, *state: Tensor) -> Tuple[Tensor, ...]:
         groups = len(self.branches)
-        latents, outputs = state[:groups], ()
-        noise = noise_of_groups(self.sampled, latents, state[groups:])
+        latents, noise, outputs = state[:groups], state[groups:], ()
         for g in range(groups):
             outputs = outputs + (self.run_branch(g, latents[g]),)
         for k in range(self.steps):
-            latents, _, outputs, _ = self.step(latents, (), outputs, noise, k, images)
+            latents, _, outputs, _ = self.step(latents, (), outputs, noise_of_step(noise, k), images)
         return latents
 
     def run_branch(self, g: int, z: Tensor) -> Tuple[Tensor, Tensors]:
