@@ -16,6 +16,7 @@ from tests.page.browser import Browser, program
 pytestmark = pytest.mark.slow
 
 PICTURE = "document.getElementById('picture').toDataURL()"
+RESET = "document.getElementById('reset').getAttribute('aria-disabled')"
 NEXT_FRAME = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 MILLISECONDS = 30  # for one image of 64x64
 LEFT, RIGHT, SPACE = 37, 39, 32  # key codes
@@ -94,20 +95,28 @@ def test_a_slider_moved_by_the_keyboard_changes_the_picture(show, kind):
                 page.press("ArrowRight", RIGHT)
         assert changed_by(page, press)
     assert changed_by(page, lambda: click(page, "#reset"))
-    assert page.evaluate("document.getElementById('reset').disabled")
+    assert page.evaluate(RESET) == "true"
 
 
 def test_sliders_follow_the_latents(show):
     page = show("demo")
     page.evaluate("document.getElementById('mean').click()")
     values = "Array.from(document.querySelectorAll('.axis input'), (input) => Number(input.value))"
-    assert max(map(abs, page.evaluate(values))) < 0.03
+    at_mean = np.array(page.evaluate(values))
+    fitted = page.evaluate("Array.from(State.arrayOf(State.data.prior[0]))")  # of Z^a and Z^g
+    shown = page.evaluate("State.latents().flatMap((z) => Array.from(z))")
+    np.testing.assert_allclose(shown, fitted, atol=1e-6)
     page.press("r", 82)
-    assert max(map(abs, page.evaluate(values))) > 0.3
+    assert np.abs(page.evaluate(values) - at_mean).max() > 0.3
+    page.evaluate("document.getElementById('keys').checked = false")
+    before = page.evaluate(values)
+    page.press("r", 82)
+    assert page.evaluate(values) == before
+    page.evaluate("document.getElementById('keys').checked = true")
     page.evaluate("document.querySelector('.axis input').value = 2.5;"
                   "document.querySelector('.axis input').dispatchEvent(new Event('input'))")
     page.evaluate(NEXT_FRAME)
-    assert page.evaluate("document.getElementById('reset').disabled") is False
+    assert page.evaluate(RESET) == "false"
     strip = "document.querySelectorAll('.axis canvas')[3].toDataURL()"
     before = page.evaluate(strip)
     page.press("m", 77)
@@ -142,6 +151,49 @@ def test_exchange(show):
       return [error(0, part), error(1, 1)];
     })()""")
     assert max(mixed) < 1e-5
+
+
+def test_a_slider_of_the_mixture_changes_its_part_alone(show):
+    page = show("demo")
+    page.press("r", 82)
+    before = page.evaluate("Array.from(State.latents()[1])")
+    page.evaluate("document.querySelector('#blends input').focus()")
+    assert changed_by(page, lambda: page.press("ArrowRight", RIGHT))
+    assert page.evaluate("Array.from(State.latents()[1])") == before
+    assert page.evaluate("document.querySelectorAll('.cell.shown').length") == 0
+    page.evaluate("document.querySelectorAll('#blends input')[1].dispatchEvent(new Event('input'))")
+    own = page.evaluate("Array.from(State.sample(...State.data.pair[0])[1])")
+    assert page.evaluate("Array.from(State.latents()[1])") == own, "at its end A it shows A's geometry"
+
+
+def test_the_strips_of_a_clip_that_plays_show_one_frame(show):
+    page = show("clips")
+    page.wait("State.frame() > 0")
+    frames = page.evaluate("""new Promise((done) => {
+      const own = State.preview, seen = new Set();
+      State.preview = (g, z, t) => { seen.add(t); return own(g, z, t); };
+      Sliders.refresh(0);
+      const poll = () => (Sliders.busy() ? setTimeout(poll, 20) : done([...seen]));
+      poll();
+    })""")
+    assert len(frames) == 1
+
+
+def test_the_focus_is_not_hidden_by_the_picture(show):
+    page = show("clips", 360)
+    page.evaluate("document.querySelector('#blends input').focus(); document.querySelector('.axis input').focus()")
+    top, bottom = page.evaluate("""(() => {
+      const input = document.activeElement.getBoundingClientRect();
+      return [input.top, document.querySelector(".stage").getBoundingClientRect().bottom];
+    })()""")
+    assert top >= bottom
+
+
+def test_latents_beyond_the_sliders_are_shown_where_they_are(show):
+    page = show("plain")
+    page.evaluate("State.set(State.latents().map((z) => z.map(() => 5)), 'mix')")
+    values = page.evaluate("Array.from(document.querySelectorAll('.axis input'), (input) => Number(input.value))")
+    assert max(map(abs, values)) > 4.9
 
 
 def test_clips_play_and_exchange_their_motion(show):

@@ -10,7 +10,7 @@ import numpy as np
 from dgn.data.source import Source, clip_lengths
 from dgn.figures.animation import save_animation
 from dgn.figures.grids import with_grid
-from dgn.figures.pictures import SAMPLES_NOTES
+from dgn.figures.pictures import GEOMETRY, SAMPLES_NOTES
 from dgn.figures.sheet import save_sheet
 from dgn.nets.model import Decode, Decoded
 from dgn.nets.model import rows as rows_of
@@ -80,7 +80,7 @@ def recombination(path: Path, clips: np.ndarray, length: int, exchanged: np.ndar
 def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) -> List[Path]:
     """Fig. 18: of each clip EDITS clips (F, C, H, W) that differ in Z_0^g and share their dynamics, as a sheet and a
     .gif."""
-    title = "The shape of clips edited by Z_0^g, their dynamics kept"
+    title = f"The shape of clips edited by {GEOMETRY} of their first frame, their dynamics kept"
     sheet = save_sheet(path, [list(clip[spaced(len(clip))]) for clip in rows], title, list(names),
                        note="Of each clip the shape changes from row to row; the expression changes along a row as in "
                             "the clip itself.")

@@ -27,7 +27,7 @@ def view_bars(path: Path, result: Dict[str, Any]) -> Path:
         ax.set_title(f"|covariance| of {title} with view")
         ax.set_xlabel("dimension")
         ax.legend(fontsize=8)
-    axes[0].set_ylabel("R (Eq. 21)")
+    axes[0].set_ylabel("|covariance|, R of Eq. 21")
     figure.tight_layout()
     return write_figure(figure, path)
 
@@ -58,7 +58,8 @@ def view_traversals(path: Path, decode: Decode, result: Dict[str, Any], face: np
         latents = (face[None].repeat(len(z), 0), z) if name == "z_geo" else (z, zeros)
         rows.append(list(decode(*latents).image))
         names.append(f"{symbol(name)} dimension {dimension}\nR = {result['groups'][name]['r'][dimension]:.3f}")
-    return save_sheet(path, rows, "The dimensions that covary most with view, from -gamma to gamma", names, ends(gamma),
+    title = f"The dimensions that covary most with view, from -{gamma:g} to {gamma:g}"
+    return save_sheet(path, rows, title, names, ends(gamma),
                       note=f"Rows of {GEOMETRY} should turn the face, the row of {APPEARANCE} should not.")
 
 
@@ -70,7 +71,8 @@ def _largest(result: Dict[str, Any]) -> List[Tuple[str, int]]:
 
 
 SCORES = {"r2_gap": "R2 gap", "dci_disentanglement": "DCI dis-\nentanglement",
-          "dci_completeness": "DCI com-\npleteness", "mig": "MIG", "sap": "SAP"}
+          "dci_completeness": "DCI com-\npleteness", "mig": "mutual infor-\nmation gap",
+          "sap": "separated\npredictability"}
 
 
 def disentanglement(path: Path, models: Dict[str, Dict[str, Any]]) -> Path:
@@ -83,7 +85,8 @@ def disentanglement(path: Path, models: Dict[str, Dict[str, Any]]) -> Path:
         ax.bar(np.arange(len(values)) + (k - (len(models) - 1) / 2) * width, values, width, label=name)
     ax.set_xticks(range(len(SCORES)), list(SCORES.values()), fontsize=9)
     ax.axhline(0, color="0.3", lw=0.8)
-    ax.set_title("Disentanglement of appearance and geometry (1: complete)", fontsize=11)
+    ax.set_title("Disentanglement of appearance and geometry", fontsize=11)
+    ax.set_ylabel("score (1: complete)")
     ax.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     figure.tight_layout()
     return write_figure(figure, path)
@@ -132,11 +135,11 @@ def balance(path: Path, sweeps: Dict[str, Dict[str, Dict[str, float]]]) -> Path:
         upper.axhline(0, color="0.6", lw=0.8)
         upper.set_title(title, fontsize=10)
         upper.legend(fontsize=8)
-        lower.plot(places, [measures[name]["msre"] for name in names], "o-", color="0.3", label="MSRE (left)")
+        lower.plot(places, [measures[name]["msre"] for name in names], "o-", color="0.3", label="squared error (left)")
         lower.set_ylim(bottom=0)
         right = lower.twinx()
         right.plot(places, [measures[name]["nyquist_ratio"] for name in names], "s--", color="tab:red",
-                   label="checkerboard (right)")
+                   label="energy at the Nyquist frequency, relative (right)")
         right.set_yscale("log")
         right.axhline(1, color="tab:red", lw=0.6, alpha=0.5)
         lines = lower.get_lines() + right.get_lines()[:1]

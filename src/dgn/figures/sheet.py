@@ -20,6 +20,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 DPI = 100
 NAME_WIDTH, NAME_LINES = 24, 3  # characters of a line, and lines, of a row's name
+FEW = 3  # values of a curve below which they are marked: a line needs two
 LITERAL: Dict[str, Any] = {"parse_math": False}  # a file name may hold $
 
 
@@ -114,7 +115,8 @@ def save_curves(path: Path, records: List[Dict[str, Any]], panels: Dict[str, Dic
     for ax, (title, keys) in zip(axes[0], panels.items()):
         for key, name in keys.items():
             present = [r for r in records if key in r]  # R1 may be computed less often than once an epoch
-            ax.plot([r["epoch"] + 1 for r in present], [r[key] for r in present], label=name)
+            ax.plot([r["epoch"] + 1 for r in present], [r[key] for r in present], label=name,
+                    marker="o" if len(present) < FEW else None)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("epoch")
         ax.grid(alpha=0.3)

@@ -3,12 +3,12 @@
 
 const About = (() => {
   const { data } = State;
-  const WIDTH = 420, HEIGHT = 190, LEFT = 44, RIGHT = 16, TOP = 8, BOTTOM = 24; // of a chart
+  const WIDTH = 420, HEIGHT = 206, LEFT = 44, RIGHT = 16, TOP = 8, BOTTOM = 40; // of a chart
 
   function text(value) {
     const node = document.createElement("i");
     node.textContent = value;
-    return node.innerHTML;
+    return node.innerHTML.replace(/"/g, "&quot;");
   }
 
   /** Round values between low and high, about `count`. */
@@ -34,8 +34,9 @@ const About = (() => {
         `<text x="${LEFT - 6}" y="${y(value) + 4}" text-anchor="end">${value}</text>`;
     }
     for (const value of ticks(...range, 4).filter((n) => Number.isInteger(n))) {
-      svg += `<text x="${x(value)}" y="${HEIGHT - 6}" text-anchor="middle">${value}</text>`;
+      svg += `<text x="${x(value)}" y="${HEIGHT - BOTTOM + 16}" text-anchor="middle">${value}</text>`;
     }
+    svg += `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle">epoch</text>`;
     panel.lines.forEach((line, k) => {
       const points = line.x.map((value, i) => `${x(value).toFixed(1)},${y(line.y[i]).toFixed(1)}`).join(" ");
       svg += `<polyline class="line line-${k}" points="${points}"/>`;

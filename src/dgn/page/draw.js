@@ -52,7 +52,7 @@ const Draw = (() => {
    * by its gradient, so that lines are equally thin where the grid is stretched. */
   function grid(canvas, planes, displacement, channels, size, lines = 10) {
     image(canvas, planes, channels, size);
-    const side = canvas.width, context = canvas.getContext("2d", READ), pixels = context.getImageData(0, 0, side, side);
+    const side = canvas.width, context = canvas.getContext("2d", READ);
     const width = Math.max(side / 300, 0.8), cover = new Float32Array(side * side);
     for (const axis of [0, 1]) {
       const phase = enlarged(displacement, axis * size * size, size, side);
@@ -68,13 +68,13 @@ const Draw = (() => {
         }
       }
     }
-    for (let i = 0; i < cover.length; i++) {
-      for (let c = 0; c < 3; c++) {
-        const darker = 0.72 * pixels.data[4 * i + c];
-        pixels.data[4 * i + c] = darker + 0.9 * cover[i] * ([255, 244, 214][c] - darker);
-      }
-    }
-    context.putImageData(pixels, 0, 0);
+    context.fillStyle = "rgb(0 0 0 / 0.28)";
+    context.fillRect(0, 0, side, side);
+    scratch.width = scratch.height = side; // an overlay: some browsers do not let a page read what it has drawn
+    const above = scratch.getContext("2d", READ), pixels = above.createImageData(side, side);
+    for (let i = 0; i < cover.length; i++) pixels.data.set([255, 244, 214, 255 * 0.9 * cover[i]], 4 * i);
+    above.putImageData(pixels, 0, 0);
+    context.drawImage(scratch, 0, 0);
   }
 
   /** Arrows from where the colour of a pixel comes to the pixel, over the faded image; the hue is the direction. */

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import cv2
 import numpy as np
 
+from dgn.data.decoding import decode
 from dgn.data.folder import to_bytes
+from dgn.figures.sheet import printable
 
 THUMBNAIL = 96  # pixels a side, at most
 WIDTHS = (1100, 900, 720, 560, 420)  # of a picture, the first at which all fit
 QUALITY = 72
 CAPTIONS = {
-    "reconstruction": "Images, what the model makes of their latents, the image before the warp, and the grid",
+    "reconstruction": "Images and what the model makes of their latents; below, where it has a warp, the image before "
+                      "it, and the grid",
     "recombination": "One image's appearance with the geometry of others, and the reverse",
     "appearance_bases": "Each row: one number of the appearance changed, the rest kept",
     "geometry_bases": "Each row: one number of the geometry changed, the rest kept",
     "applied_bases": "Changes of the appearance, warped by a change of the geometry",
     "latent_bases": "Each row: one number of the latent vector changed, the rest kept",
     "labels_1": "Every label, its geometry changed", "labels_2": "Every label, its geometry changed in another way",
-    "grids": "The canonical grid over time", "samples": "Images of random numbers",
+    "grids": "The canonical grid over time", "samples": "New images, from random latents",
     "data": "The first images of the data"}
 SKIPPED = ("curves",)  # the page draws them itself
 
@@ -40,15 +43,26 @@ def run_pictures(folder: Path, budget: int) -> List[Dict[str, str]]:
     paths = [path for path in folder.glob("*.png") if path.stem not in SKIPPED] if folder.is_dir() else []
     known = list(CAPTIONS)
     paths.sort(key=lambda path: (known.index(path.stem) if path.stem in known else len(known), path.name))
-    pictures = [(path, picture) for path in paths if (picture := cv2.imread(str(path))) is not None]
+    pictures = [(path, picture) for path in paths if (picture := _picture(path)) is not None]
     for width in WIDTHS:
-        entries = [{"name": path.name, "caption": CAPTIONS.get(path.stem, path.stem.replace("_", " ")),
+        entries = [{"name": printable(path.name),
+                    "caption": CAPTIONS.get(path.stem, printable(path.stem).replace("_", " ")),
                     "source": _webp(_at_most(picture, width), QUALITY)} for path, picture in pictures]
         if sum(len(entry["source"]) for entry in entries) <= budget:
             return entries
     while entries and sum(len(entry["source"]) for entry in entries) > budget:
         entries.pop()
     return entries
+
+
+def _picture(path: Path) -> Optional[np.ndarray]:
+    """(H, W, 3) of a file, whatever its name (OpenCV's own reading aborts where it is no UTF-8); None if it is damaged
+    or no image."""
+    try:
+        pixels = decode(path)
+    except (OSError, ValueError):
+        return None
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR if pixels.ndim == 2 else cv2.COLOR_RGB2BGR)
 
 
 def _as_bgr(image: np.ndarray) -> np.ndarray:

@@ -7,19 +7,22 @@ const Mix = (() => {
   const { data, groups, frames, parts } = State;
   const chosen = { a: data.pair[0], b: data.pair[1] }; // [set, index] of each
   const cells = [], blends = [], headers = [], work = background();
+  let following = []; // of each part, whether the shown latents are what its slider says
   let ready = false;
 
   const latentsOf = (name) => State.sample(...chosen[name]);
 
-  /** The latents of A and B mixed: weights[p] of part p, 0 for A and 1 for B. */
-  function mixed(weights) {
-    const a = latentsOf("a"), b = latentsOf("b");
+  /** The latents of A and B mixed: weights[p] of part p, 0 for A and 1 for B. Parts that are not `chosen` are those of
+   * `others`. */
+  function mixed(weights, chosen = parts, others = latentsOf("a")) {
+    const a = latentsOf("a"), b = latentsOf("b"), next = others.map((z) => z.slice());
     parts.forEach((part, p) => {
+      if (!chosen.includes(part)) return;
       for (const [g, from, to] of part.ranges) {
-        for (let k = from; k < to; k++) a[g][k] += weights[p] * (b[g][k] - a[g][k]);
+        for (let k = from; k < to; k++) next[g][k] = a[g][k] + weights[p] * (b[g][k] - a[g][k]);
       }
     });
-    return a;
+    return next;
   }
 
   function weights() {
@@ -39,10 +42,12 @@ const Mix = (() => {
 
   function picker(name) {
     const place = document.getElementById(`picker-${name}`), letter = name.toUpperCase();
+    place.setAttribute("role", "radiogroup");
+    place.setAttribute("aria-label", `${data.noun} ${letter}`);
     place.append(element("h3", {}, element("span", { class: "letter" }, letter), ` Choose ${data.noun} ${letter}`));
     data.samples.forEach((samples, set) => {
       const text = samples.unseen ? "never seen in training" : "from the training set";
-      const row = element("div", { class: "thumbnails", role: "radiogroup", "aria-label": `${letter}, ${text}` });
+      const row = element("div", { class: "thumbnails" });
       for (let index = 0; index < samples.count; index++) {
         const input = element("input", { type: "radio", name: `sample-${name}`,
                                          "aria-label": `${data.noun} ${index + 1} ${text}` });
@@ -98,24 +103,27 @@ const Mix = (() => {
   function addBlend(part, p) {
     const input = element("input", { type: "range", min: 0, max: 1, step: 0.02, value: 0,
                                      "aria-label": `${part.name} from A to B` });
-    input.addEventListener("input", apply);
+    input.addEventListener("input", () => apply([part]));
     document.getElementById("blends").append(element("div", { class: `blend group-${p}` },
       element("h3", {}, part.name), element("div", { class: "ends" }, element("span", { class: "letter" }, "A"), input,
                                             element("span", { class: "letter" }, "B"))));
     blends.push({ input });
   }
 
-  /** Shows what the sliders say. */
-  function apply() {
-    State.set(mixed(weights()), "mix");
+  /** Shows what the sliders of some parts say; the other parts stay as they are. */
+  function apply(moved = parts) {
+    State.set(mixed(weights(), moved, State.latents()), "mix");
+    parts.forEach((part, p) => { following[p] ||= moved.includes(part); });
     mark();
   }
 
   /** Marks the table's picture that is shown. */
-  function mark(shown = true) {
-    const now = weights();
+  function mark() {
+    const now = weights(), mixture = parts.every((_, p) => following[p]);
     for (const cell of cells) {
-      cell.button.classList.toggle("shown", shown && cell.weights.every((weight, p) => weight === now[p]));
+      const shown = mixture && cell.weights.every((weight, p) => weight === now[p]);
+      cell.button.classList.toggle("shown", shown);
+      cell.button.setAttribute("aria-pressed", String(shown));
     }
   }
 
@@ -152,7 +160,10 @@ const Mix = (() => {
     if (clips) table("Exchange of the motion", [0, 1], [2]);
     State.listen((by) => {
       if (by === "frame") cells.forEach(drawCell);
-      else if (by !== "mix") mark(false);
+      else if (by !== "mix") {
+        following = [];
+        mark();
+      }
     });
     choose("a", ...chosen.a);
     ready = true;

@@ -26,8 +26,7 @@
     const now = State.current();
     views[view].draw(byId("picture"), now);
     views.forEach((one, k) => { if (one.canvas) views[k].draw(one.canvas, now); });
-    byId("reset").disabled = !State.moved();
-    window.dgnDrawn = (window.dgnDrawn || 0) + 1;
+    byId("reset").setAttribute("aria-disabled", String(!State.moved())); // not disabled: it would lose the focus
   }
 
   function drawSoon() {
@@ -39,6 +38,7 @@
     view = k;
     views[k].input.checked = true;
     byId("view-text").textContent = views[k].text;
+    byId("picture").setAttribute("aria-label", `${views[k].name}: ${views[k].text}`);
     drawSoon();
   }
 
@@ -78,6 +78,7 @@
     const follow = () => {
       byId("frame").value = State.frame();
       byId("frame-number").textContent = `${State.frame() + 1} / ${frames}`;
+      byId("frame").setAttribute("aria-valuetext", `${State.frame() + 1} of ${frames}`);
     };
     State.listen((by) => { if (by === "frame") follow(); });
     follow();
@@ -88,15 +89,16 @@
 
   const labelled = (g) => data.groups[g].labels > 0;
   const random = () => State.set(State.random(), "random");
-  const mean = () => State.set(State.latents().map((z, g) => (labelled(g) ? z : new Float32Array(z.length))), "mean");
+  const mean = () => State.set(State.mean(), "mean");
+  const reset = () => { if (State.moved()) State.reset(); };
 
   function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const own = event.target.matches("button, summary, [type=radio]"); // has a use of its own for the space bar
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !byId("keys").checked) return;
+    const own = event.target !== document.body && !event.target.matches("[type=range]"); // may use the space bar itself
     const key = event.key.toLowerCase(), number = Number(key);
     if (key === "r") random();
     else if (key === "m") mean();
-    else if (key === "0" && State.moved()) State.reset();
+    else if (key === "0") reset();
     else if (key === " " && frames && !own) play(!playing);
     else if (number >= 1 && number <= views.length && views.length > 1) choose(number - 1);
     else return;
@@ -129,7 +131,10 @@
   About.build();
   byId("random").addEventListener("click", random);
   byId("mean").addEventListener("click", mean);
-  byId("reset").addEventListener("click", State.reset);
+  byId("reset").addEventListener("click", reset);
+  new ResizeObserver(([stage]) => { // what has the focus must not lie behind the picture, see style.css
+    document.documentElement.style.setProperty("--stage", `${stage.target.offsetHeight}px`);
+  }).observe(document.querySelector(".stage"));
   document.addEventListener("keydown", onKey);
   State.listen(drawSoon);
   document.addEventListener("rest", () => {

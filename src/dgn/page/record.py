@@ -19,8 +19,8 @@ PANELS = (
     ("Reconstruction error", "squared error of a training image (MSRE); lower is better",
      {"msre": "training images"}),
     ("Spread of the latents", "standard deviation; the prior has 1", LINES),
-    ("Distance of q(z | x) from the prior", "KL divergence", {"kl": "KL divergence"}),
-    ("Losses of the critic and the generator", "Eq. 22", {"critic": "critic", "actor": "generator"}))
+    ("Distance of the encoder's latents from the prior", "KL divergence", {"kl": "KL divergence"}),
+    ("Losses of the critic and the generator", "Eq. 22 of the paper", {"critic": "critic", "actor": "generator"}))
 FACTORS = {"yaw": "turning left or right", "pitch": "looking up or down", "roll": "tilting",
            "skin": "colour of the skin", "hair_colour": "colour of the hair", "background_light": "background",
            "light": "direction of the light"}
@@ -108,7 +108,7 @@ def numbers(run: Run) -> List[Json]:
     geometry = metrics.get("geometry") or {}
     if geometry.get("displacement_rms") is not None:
         add(geometry["displacement_rms"], "pixels", "typical displacement",
-            f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the field is folded")
+            f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the picture lies in folds")
     return measures
 
 

@@ -28,11 +28,11 @@ const Sliders = (() => {
   /** A slider of group g along column k of its axes. */
   function addRow(place, g, directions, k) {
     const d = State.groups[g].states, title = State.data.groups[g].title;
-    const strip = element("canvas", { width: PLACES.length * TILE, height: TILE, "aria-hidden": "true" });
-    const input = element("input", {
-      type: "range", min: -RANGE, max: RANGE, step: STEP, value: 0, "aria-label": `${title}, direction ${k + 1}` });
     const share = State.data.groups[g].share[k];
-    const percent = share >= 0.01 ? `${Math.round(100 * share)}%` : "less than 1%";
+    const effect = `${share >= 0.01 ? `${Math.round(100 * share)}%` : "less than 1%"} of what this part can change`;
+    const strip = element("canvas", { width: PLACES.length * TILE, height: TILE, "aria-hidden": "true" });
+    const input = element("input", { type: "range", min: -RANGE, max: RANGE, step: STEP, value: 0,
+                                     "aria-label": `${title}, direction ${k + 1}: ${effect}` });
     const row = { g, input, strip, axis: Float32Array.from({ length: d }, (_, i) => directions[i * d + k]) };
     input.addEventListener("input", () => change(g, movedTo(row, Number(input.value)), "slider"));
     strip.addEventListener("click", (event) => {
@@ -41,8 +41,7 @@ const Sliders = (() => {
       input.dispatchEvent(new Event("input"));
       input.focus();
     });
-    place.append(element("div", { class: "axis", title: `Direction ${k + 1}: ${percent} of what this part can change` },
-                         strip, input));
+    place.append(element("div", { class: "axis", title: `Direction ${k + 1}: ${effect}` }, strip, input));
     rows.push(row);
   }
 
@@ -57,7 +56,10 @@ const Sliders = (() => {
       }
       more.hidden = shown === d;
       more.textContent = `${Math.min(MORE, d - shown)} more, weaker`;
-      if (from) refresh();
+      if (!from) return;
+      rows.filter((row) => row.g === g)[from].input.focus(); // the button may be gone
+      update();
+      refresh();
     }
     more.addEventListener("click", () => extend(MORE));
     panel.append(place, more);
@@ -81,7 +83,7 @@ const Sliders = (() => {
   function build() {
     const place = document.getElementById("groups");
     State.parts.forEach((part, p) => {
-      const label = `Random ${part.name.toLowerCase()}`;
+      const label = `Shuffle the ${part.name.toLowerCase()}`;
       const shuffle = element("button", { type: "button", class: "quiet", "aria-label": label }, "Shuffle");
       shuffle.addEventListener("click", () => State.set(State.random([part]), "random"));
       const panel = element("div", { class: `group group-${p}` }, element("div", { class: "heading" },
@@ -102,21 +104,25 @@ const Sliders = (() => {
   function update() {
     for (const row of rows) {
       const held = document.activeElement === row.input && State.moved(); // by the reader
-      if (!held) row.input.value = coordinate(row);
+      if (held) continue;
+      const value = coordinate(row);
+      row.input.min = Math.min(-RANGE, value); // inferred latents may lie beyond
+      row.input.max = Math.max(RANGE, value);
+      row.input.value = value;
     }
     for (const one of labels) one.input.checked = State.latents()[one.g][one.label] === 1;
   }
 
   /** Draws the strips again, once the latents have been at rest for a while; "rest" is sent when that is done. */
   function refresh(delay = 120) {
-    const jobs = [];
+    const jobs = [], t = State.frame(); // one frame for all, also of a clip that plays
     for (const row of rows) {
       PLACES.forEach((value, i) => jobs.push(() => {
-        Draw.tile(row.strip, State.preview(row.g, movedTo(row, value)), State.channels, State.size, i * TILE, TILE);
+        Draw.tile(row.strip, State.preview(row.g, movedTo(row, value), t), State.channels, State.size, i * TILE, TILE);
       }));
     }
     for (const one of labels) {
-      jobs.push(() => Draw.image(one.picture, State.preview(one.g, State.oneHot(one.count, one.label)),
+      jobs.push(() => Draw.image(one.picture, State.preview(one.g, State.oneHot(one.count, one.label), t),
                                  State.channels, State.size));
     }
     jobs.push(() => document.dispatchEvent(new Event("rest")));

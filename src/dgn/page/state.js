@@ -47,9 +47,9 @@ const State = (() => {
     return { image: decoder.compose(appearance, displacement), appearance, displacement };
   }
 
-  /** The image of the present frame if the latents of group g were z. */
-  function preview(g, z) {
-    const outputs = drawn.map((output, k) => (k === g ? outputsOf(g, z) : output)(frame));
+  /** The image of frame t if the latents of group g were z. */
+  function preview(g, z, t) {
+    const outputs = drawn.map((output, k) => (k === g ? outputsOf(g, z) : output)(t));
     return decoder.compose(outputs[0], outputs[1]);
   }
 
@@ -102,6 +102,13 @@ const State = (() => {
     return next;
   }
 
+  /** The mean of the fitted Gaussian, or of the prior; a label stays. */
+  function mean() {
+    const zeros = groups.map((group) => new Float32Array(group.length));
+    const center = prior ? prior.transform(zeros) : zeros;
+    return latents.map((z, g) => (data.groups[g].labels ? z : center[g]));
+  }
+
   function oneHot(count, label) {
     return new Float32Array(count).map((_, k) => Number(k === label));
   }
@@ -115,7 +122,8 @@ const State = (() => {
   }
 
   return {
-    data, size, channels, frames, groups, parts, current, preview, imagesOf, set, reset, show, random, oneHot, sample,
+    data, size, channels, frames, groups, parts, current, preview, imagesOf, set, reset, show, random, mean, oneHot,
+    sample,
     arrayOf: (reference) => DgnDecoder.arrayOf(reference, bytes),
     latents: () => latents,
     frame: () => frame,
