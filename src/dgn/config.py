@@ -355,7 +355,7 @@ def with_format(data: Data, format: Optional[str]) -> Data:
     if format is None:
         return data
     if not data.frames:
-        raise UserError("--format is for runs on clips; this run is on images")
+        raise UserError(f"format {format} is for runs on clips; this run is on images")
     return dataclasses.replace(data, format=format)
 
 

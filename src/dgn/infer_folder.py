@@ -39,7 +39,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = 
     names = [source.name(index) for index in range(len(source))]
     png_names(names)  # refused before the inference, not after it
     new_folder(output)
-    latents, errors = [], []
+    latents, errors, frames = [], [], []
     shown: Tuple[Any, ...] = ()
     chunk = BATCHES * samples_per_batch(run.model)
     with tqdm(total=len(source), unit="clip" if run.model.frames else "image", disable=None) as bar:
@@ -51,12 +51,16 @@ def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = 
             z = run.infer_batch(samples, chains, mask, own, use_encoder)
             decoded = run.decode(*z)
             lengths = None if mask is None else mask.sum(1).astype(int)
+            if lengths is not None:
+                frames.append(lengths)
             write_decoded(output, names[first:first + len(samples)], decoded, lengths)
             shown = shown or (samples, decoded, lengths)
             latents.append(z)
             errors.append(reconstruction_errors(to_images(samples, mask), to_images(decoded.image, mask)))
             bar.update(len(samples))
     groups = {group.name: np.concatenate(parts) for group, parts in zip(run.model.groups, zip(*latents))}
+    if frames:  # those that each clip has; the latents of others follow the prior
+        groups["frames"] = np.concatenate(frames)
     write_arrays(output / "latents.npz", names=np.array(names), **groups)
     samples, decoded, lengths = shown
     draw_overview(output / "overview.png", samples, decoded, names, "Inferred", lengths)

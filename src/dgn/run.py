@@ -86,12 +86,15 @@ class Run:
         """`count` new images (or clips of `frames` frames); a label model gets its labels in turn.
 
         prior: "fitted" draws latents from a Gaussian fitted to those of the training samples (dgn.inference.fitted),
-        "prior" from the prior, a standard normal distribution. Raises UserError for another prior or count.
+        "prior" from the prior, a standard normal distribution. Raises UserError for another prior, count or number of
+        frames.
         """
         if not isinstance(count, (int, np.integer)) or count < 1:
             raise UserError(f"count is {count}; it must be a whole number, at least 1")
         if frames is not None and not self.model.frames:
             raise UserError(f"frames is {frames}, and this model makes images")
+        if frames is not None and (not isinstance(frames, (int, np.integer)) or frames < 1):
+            raise UserError(f"frames is {frames}; it must be a whole number, at least 1")
         if prior not in PRIORS:
             raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
         fitted = self.fitted_prior if prior == "fitted" else None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn.data.clips import ClipFolder, by_person, numbered
+from dgn.data.clips import ClipFolder, by_person, numbered, people_of_names
 from dgn.data.cut import Cut
 from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import APPEARANCE, EXPRESSIONS, GEOMETRY
@@ -107,6 +107,31 @@ def test_the_last_clips_are_of_the_last_people_in_every_class(tmp_path):
     data = cfg.Data(path=str(tmp_path), format="frames", frames=1, size=16, held_out=3, pattern="*/*")
     train, held_out = open_sources(data)
     assert held_out.people() == ["S3"] * 3 and train.people() == ["S1"] * 4 + ["S2"] * 4  # of S3 none is trained on
+
+
+@pytest.mark.parametrize("names", [
+    [f"{folder}/VID_{k}" for folder in ("holiday", "office") for k in range(3)],
+    [f"speaker{k}/recording_{k}" for k in range(4)],
+    ["anger/S1_1", "joy/S1_1", "joy/walk"]])
+def test_other_names_with_an_underscore_name_no_people(names):
+    assert people_of_names(names) is None and by_person(names) == names
+
+
+def test_people_of_clips_are_read_from_a_file_of_identities(tmp_path, caplog):
+    names = [f"holiday/VID_{k}" for k in range(6)]
+    for name in names:
+        write_frames(tmp_path / name, [1])
+    data = cfg.Data(path=str(tmp_path), format="frames", frames=1, size=16, held_out=2)
+    train, held_out = open_sources(data)
+    assert len(train) == 4 and held_out.people() is None
+    (tmp_path / "identity.txt").write_text("".join(f"VID_{k} {'ann' if k in (0, 5) else f'p{k}'}\n" for k in range(6)))
+    with caplog.at_level("INFO"):
+        train, held_out = open_sources(data)
+    assert held_out.people() == ["p4", "ann"] and train.people() == ["p1", "p2", "p3"]
+    assert "1 of 6 samples show people of the held-out ones" in caplog.text
+    (tmp_path / "identity.txt").write_text("".join(f"VID_{k} ann\n" for k in range(6)))
+    with pytest.raises(UserError, match="people are those of identity.txt"):
+        open_sources(data)
 
 
 def test_no_person_of_held_out_generated_clips_or_expressions_is_trained_on():

@@ -179,6 +179,7 @@ def test_clips_of_unequal_length_are_inferred_as_strips(videos, tmp_path, monkey
     assert "6 clips, 4 steps: MSRE" in capsys.readouterr().out
     with np.load(tmp_path / "out" / "latents.npz", allow_pickle=False) as found:
         names, z = list(found["names"]), [found["z_app"], found["z_geo"]]
+        assert list(found["frames"]) == [2, 3, 3, 2, 3, 3]
     assert names == [f"clip{k}.avi" for k in range(6)] and z[1].shape == (6, 3 + (FRAMES - 1) * 2)
     decoded = videos.decode(*z)
     for k, length in enumerate((2, 3, 3, 2, 3, 3)):
@@ -187,6 +188,19 @@ def test_clips_of_unequal_length_are_inferred_as_strips(videos, tmp_path, monkey
         np.testing.assert_allclose(written, expected, atol=0.51)
         displacement = np.load(tmp_path / "out" / "displacement" / f"clip{k}.avi.npy", allow_pickle=False)
         np.testing.assert_allclose(displacement, decoded.displacement[k][:length], atol=1e-5)
+
+
+def test_clips_from_python(videos, images_run):
+    path = videos.config.data.path
+    assert dgn.images(path, like=videos, format="videos").shape[0] == FRAMES
+    with pytest.raises(dgn.UserError, match=r"data.format is images; for clips .* dgn.images\(..., format=...\)"):
+        dgn.images(path, like=videos, format="images")
+    with pytest.raises(dgn.UserError, match="format videos is for runs on clips"):
+        dgn.images(path, like=images_run, format="videos")
+    assert videos.sample(1, frames=2).image.shape[1] == 2
+    for frames in (0, -1, 2.5):
+        with pytest.raises(dgn.UserError, match=f"frames is {frames}; it must be a whole number"):
+            videos.sample(1, frames=frames)
 
 
 def test_experiments_by_the_command_line(videos, sheets, monkeypatch, capsys):

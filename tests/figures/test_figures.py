@@ -80,6 +80,14 @@ def test_a_sheet_is_a_readable_png_and_a_missing_folder_is_made(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
 
 
+def test_a_sheet_of_more_rows_than_can_be_drawn_is_cut(tmp_path, monkeypatch):
+    rows = [[np.full((3, 16, 16), 0.5, np.float32)]] * 40
+    whole = cv2.imread(str(sheet.save_sheet(tmp_path / "whole.png", rows, "Title", [""] * 40))).shape[0]
+    monkeypatch.setattr(sheet, "HIGHEST", whole // 4)
+    cut = cv2.imread(str(sheet.save_sheet(tmp_path / "cut.png", rows, "Title", [""] * 40))).shape[0]
+    assert cut < whole / 2
+
+
 def test_tiles_keep_their_place():
     black, white = np.zeros((3, 4, 4), np.float32), np.ones((1, 4, 4), np.float32)
     tiled = sheet.tile([[black, white], [white, black]], scale=2, gap=2)

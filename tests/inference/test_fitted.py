@@ -107,6 +107,14 @@ def test_few_samples_give_a_proper_covariance_and_none_the_prior():
         assert all(np.isfinite(field).all() for field in short) and np.abs(short.correlation).max() <= 1
 
 
+def test_short_clips_have_motion(truth):
+    rng = np.random.default_rng(8)
+    states, noise = truth.transform(rng.standard_normal((SAMPLES, 5)), rng.standard_normal((SAMPLES, 9, 3)))
+    have = np.arange(9) < np.ones((SAMPLES, 1))  # one frame after the first, the others padding
+    for fit in (FittedPrior.of_arrays(states, noise, have), FittedPrior.of_arrays(states, noise[:, :1], have[:, :1])):
+        np.testing.assert_allclose(expected(fit, 0), expected(truth, 0), atol=0.15)
+
+
 def test_given_labels_are_drawn_in_turn():
     model = make_model(recipe.with_overrides(cfg.Config(), {
         "data.size": 16, "model.appearance": "label", "model.z_app": 3, "model.z_geo": 2, "model.width": 8}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shutil
 from pathlib import Path
@@ -135,6 +136,9 @@ def test_unreadable_pictures_are_left_out(tmp_path):
     (tmp_path / "reconstruction.png").write_bytes(b"cut")
     assert [picture["name"] for picture in run_pictures(tmp_path, 10_000)] == ["samples.png"]
     assert run_pictures(tmp_path / "nowhere", 10_000) == []
+    (tmp_path / os.fsdecode(b"own_\xff.png")).write_bytes((tmp_path / "samples.png").read_bytes())
+    other = run_pictures(tmp_path, 10_000)[1]
+    assert (other["name"], other["caption"]) == ("own_\\udcff.png", "own \\udcff")
 
 
 def test_the_package_contains_the_files_of_the_page():

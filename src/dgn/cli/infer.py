@@ -5,7 +5,7 @@ prior's mean, or, by fewer steps, from the latents of the run's encoder (dgn enc
 
 The images are cut as the run's config says. Written to the output folder:
 
-  latents.npz        names, z_app (n, d_a), z_geo (n, d_g)
+  latents.npz        names, z_app (n, d_a), z_geo (n, d_g); of clips also frames (n,), those that each has
   reconstruction/    one PNG an image, after the warp
   appearance/        one PNG an image, before the warp
   displacement/      one .npy an image, (2, H, W) in pixels

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from functools import partial
-from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from pathlib import Path, PurePosixPath
+from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from dgn.data.decoding import decode, quick_size
 from dgn.data.find import find_files, matching, warn_of_splits
 from dgn.data.folder import Folder, Inspected, Reading, digest, to_unit
 from dgn.data.frames import Clip, frames_of_files, frames_of_strip, frames_of_video, read_clip, strip_shape
-from dgn.data.images import EXTENSIONS, find_images, inspect_image
+from dgn.data.images import EXTENSIONS, find_images, inspect_image, read_identities
 from dgn.errors import UserError
 
 VIDEO_EXTENSIONS = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
@@ -41,7 +41,8 @@ class ClipFolder(Folder):
     def __init__(self, folder: Union[str, Path], layout: str, frames: int, cut: Cut, reading: Reading = Reading(),
                  resample: bool = False) -> None:
         if layout not in CLIP_FORMATS:
-            raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(CLIP_FORMATS)}")
+            raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(CLIP_FORMATS)} "
+                            "(--format, --set data.format=..., or dgn.images(..., format=...))")
         self._layout, self._cut, self._resample = layout, cut, resample
         folder = Path(folder)
         self._clips = find_clips(folder, layout, reading.corrupt == "skip")
@@ -91,9 +92,15 @@ class ClipFolder(Folder):
         return (np.arange(self.shape[0]) < lengths[:, None]).astype(np.float32)
 
     def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
-        labels = [class_and_person(name) for name in (self._names if names is None else names)]
-        people = [label[1] for label in labels if label]
-        return people if len(people) == len(labels) else None
+        """The person that each clip shows: of a file of identities, if it names one for every clip (read_identities),
+        else of the clips' names (people_of_names)."""
+        chosen, known = self._names if names is None else names, read_identities(self._folder)
+        people = [known.get(name) or known.get(PurePosixPath(name).name, "") for name in chosen]
+        if all(people):
+            return people
+        if people_of_names(self._names) is None:
+            return None
+        return [label[1] for name in chosen if (label := class_and_person(name))]
 
     def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of all files, and which frames are used."""
@@ -129,12 +136,26 @@ def class_and_person(name: str) -> Optional[Tuple[str, str]]:
     return match and (match[1], match[2])
 
 
+def people_of_names(names: Sequence[str]) -> Optional[Dict[str, str]]:
+    """{clip: person} of clips that are all named class/person_anything; else None.
+
+    The names must be those of a set of people: several, of whom one at least is in several classes. Other names have
+    the form by chance: holiday/VID_001.mp4, speaker/recording_2.mp4.
+    """
+    labels = {name: label for name in names if (label := class_and_person(name))}
+    classes: Dict[str, Set[str]] = {}
+    for kind, person in labels.values():
+        classes.setdefault(person, set()).add(kind)
+    if len(labels) < len(names) or len(classes) < 2 or max(map(len, classes.values())) < 2:
+        return None
+    return {name: person for name, (_, person) in labels.items()}
+
+
 def by_person(names: List[str]) -> List[str]:
-    """Clips sorted by person if all names give one, else unchanged: the last clips, which are held out, then show the
-    last people in every class, rather than the last class."""
-    labels = [class_and_person(name) for name in names]
-    people = {name: label[1] for name, label in zip(names, labels) if label}
-    return sorted(names, key=lambda name: (people[name], name)) if len(people) == len(names) else names
+    """Clips sorted by the people of their names, if these have some, else unchanged: the last clips, which are held
+    out, then show the last people in every class, rather than the last class."""
+    people = people_of_names(names)
+    return names if people is None else sorted(names, key=lambda name: (people[name], name))
 
 
 def numbered(names: List[str]) -> Dict[str, List[str]]:

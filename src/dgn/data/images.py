@@ -60,7 +60,7 @@ def inspect_image(path: Path, cut: Cut, decoded: bool) -> Inspected:
 
 def read_identities(folder: Path) -> Dict[str, str]:
     """{file name: person} from identity.txt in the folder or its parent, as CelebA has it: each line is a file name
-    and a person. Empty without such a file. Raises UserError for a line of another form."""
+    (or a clip's) and a person. Empty without such a file. Raises UserError for a line of another form."""
     candidates = folder / "identity.txt", folder.resolve().parent / "identity.txt"
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:

@@ -9,7 +9,7 @@ from typing import Optional, Protocol, Sequence, Union
 
 import numpy as np
 
-from dgn.config import CLIP_FORMATS, Config, Data
+from dgn.config import CLIP_FORMATS, Config, Data, with_format
 from dgn.data import formats
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import cut_of
@@ -171,16 +171,21 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
         indices = np.array([index for index in indices if people[index] not in other_people], int)
         if not len(indices):
             raise UserError(f"data.held_out = {data.held_out}: the people of the held-out images are those of all "
-                            "other images, so none are left to train on")
+                            "other images, so none are left to train on (people are those of identity.txt or, of "
+                            "clips, of names class/person_...)")
+        if len(indices) < (~unseen).sum():
+            log.info("%d of %d samples show people of the held-out ones and are not trained on",
+                     (~unseen).sum() - len(indices), len(everyone))
     train = Subset(whole, indices[:data.limit])
     return Sources(Mirrored(train) if data.mirror else train, Subset(whole, everyone[unseen]) if unseen.any() else None)
 
 
-def images(path: Union[str, Path], like: HasConfig) -> Source:
+def images(path: Union[str, Path], like: HasConfig, format: Optional[str] = None) -> Source:
     """The images (or clips) at `path`, cropped and resized as those of a run.
 
-    path: a folder, MindRecord file or official set; like: a Run. `source[:n]` gives the first n as (n, C, H, W) float32
-    in [0, 1]. Raises UserError if there is nothing to read.
+    path: a folder, MindRecord file or official set; like: a Run; format: of clips, "videos", "frames" or "strips"
+    (default: data.format of the run). `source[:n]` gives the first n as (n, C, H, W) float32 in [0, 1]. Raises
+    UserError if there is nothing to read.
     """
     check_opened(like)
-    return open_new_images(like.config.data, str(expanded(path)))
+    return open_new_images(with_format(like.config.data, format), str(expanded(path)))

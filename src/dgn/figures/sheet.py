@@ -19,6 +19,7 @@ from matplotlib import pyplot as plt  # noqa: E402  (the backend comes first)
 from matplotlib.figure import Figure  # noqa: E402
 
 DPI = 100
+HIGHEST = 60_000  # pixels of a sheet's rows (matplotlib draws less than 65,536)
 NAME_WIDTH, NAME_LINES = 24, 3  # characters of a line, and lines, of a row's name
 FEW = 3  # values of a curve below which they are marked: a line needs two
 LITERAL: Dict[str, Any] = {"parse_math": False}  # a file name may hold $
@@ -59,8 +60,12 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
                column_names: Optional[Sequence[str]] = None, note: str = "") -> Path:
     """Writes rows of images as a PNG with a title, a name for each row and column, and a note below; see `tile`.
 
-    Names are drawn literally: no mathematical notation; characters that cannot be printed are escaped.
+    Names are drawn literally: no mathematical notation; characters that cannot be printed are escaped. Rows beyond
+    HIGHEST pixels are left out, and the note says so.
     """
+    fitting = max(HIGHEST // len(tile(rows[:1])), 1)
+    if len(rows) > fitting:
+        rows, row_names, note = rows[:fitting], row_names[:fitting], f"{note} The first {fitting} of {len(rows)} rows."
     picture = tile(rows)
     height, width = picture.shape[:2]
     left, above, below = 1.9 if any(row_names) else 0.2, 0.75 if column_names else 0.45, 0.45 if note else 0.15

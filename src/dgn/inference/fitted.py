@@ -65,11 +65,12 @@ class FittedPrior(NamedTuple):
         noise_mean, root = _gaussian(noise[have])
         white = (noise - noise_mean) @ np.linalg.inv(root).T
         first, directions = np.linalg.eigh(_lagged(white, have, 1))
-        second = np.diagonal(directions.T @ _lagged(white, have, 2) @ directions)
-        correlation = np.clip(np.divide(second, first, out=np.zeros_like(first), where=first != 0), -1, 1)
-        if noise.shape[1] < 3:  # there is no lag 2: no part is taken for noise
-            correlation = np.clip(first, -1, 1)
-        share = np.clip(np.divide(first, correlation, out=np.zeros_like(first), where=correlation != 0), 0, 1)
+        if have[:, 2:].any():
+            second = np.diagonal(directions.T @ _lagged(white, have, 2) @ directions)
+            correlation = np.clip(np.divide(second, first, out=np.zeros_like(first), where=first != 0), -1, 1)
+            share = np.clip(np.divide(first, correlation, out=np.zeros_like(first), where=correlation != 0), 0, 1)
+        else:  # no clip has frames at lag 2: no part is taken for noise
+            correlation, share = np.clip(first, -1, 1), np.ones_like(first)
         return cls(*_gaussian(states), noise_mean, root @ directions * np.sqrt(share), correlation)
 
     def transform(self, states: np.ndarray, noise: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:

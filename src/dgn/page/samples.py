@@ -42,7 +42,10 @@ def shown_samples(run: Run, inferred: bool = True) -> List[Samples]:
 
 def _with_latents(run: Run, source: Source, latents: Sequence[np.ndarray], unseen: bool) -> Samples:
     images, decoded = source.read(source.first()), run.decode(*latents).image
-    errors = np.square(images - decoded).reshape(len(images), -1).sum(1)
+    errors, mask = np.square(images - decoded), source.mask(source.first())
+    if mask is not None:  # frames that a clip does not have
+        errors = errors * mask.reshape(*mask.shape, 1, 1, 1)
+    errors = errors.reshape(len(images), -1).sum(1)
     first = images if images.ndim == 4 else images[:, 0]
     return Samples(first, tuple(latents), errors, unseen)
 
