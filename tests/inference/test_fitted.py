@@ -107,6 +107,13 @@ def test_few_samples_give_a_proper_covariance_and_none_the_prior():
         assert all(np.isfinite(field).all() for field in short) and np.abs(short.correlation).max() <= 1
 
 
+def test_clips_that_follow_the_prior_keep_their_motion():
+    noise = np.random.default_rng(9).standard_normal((300, 15, 10))
+    fit = FittedPrior.of_arrays(np.zeros((300, 2)), noise, np.ones((300, 15), bool))
+    np.testing.assert_allclose(fit.noise_basis @ fit.noise_basis.T, np.eye(10), atol=0.1)
+    assert np.abs(fit.correlation).max() < 0.15
+
+
 def test_short_clips_have_motion(truth):
     rng = np.random.default_rng(8)
     states, noise = truth.transform(rng.standard_normal((SAMPLES, 5)), rng.standard_normal((SAMPLES, 9, 3)))

@@ -18,6 +18,7 @@ The prior counts as as many observations as there are dimensions, so that a few 
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
@@ -65,11 +66,12 @@ class FittedPrior(NamedTuple):
         noise_mean, root = _gaussian(noise[have])
         white = (noise - noise_mean) @ np.linalg.inv(root).T
         first, directions = np.linalg.eigh(_lagged(white, have, 1))
-        if have[:, 2:].any():
+        chance = 2 * math.sqrt(len(first) / max(have[:, 1:].sum(), 1))  # above all eigenvalues of independent frames
+        if have[:, 2:].any() and np.abs(first).max(initial=0) > chance:
             second = np.diagonal(directions.T @ _lagged(white, have, 2) @ directions)
             correlation = np.clip(np.divide(second, first, out=np.zeros_like(first), where=first != 0), -1, 1)
             share = np.clip(np.divide(first, correlation, out=np.zeros_like(first), where=correlation != 0), 0, 1)
-        else:  # no clip has frames at lag 2: no part is taken for noise
+        else:  # no frames at lag 2, or independent ones, as under the prior: no part is taken for noise of the chains
             correlation, share = np.clip(first, -1, 1), np.ones_like(first)
         return cls(*_gaussian(states), noise_mean, root @ directions * np.sqrt(share), correlation)
 
