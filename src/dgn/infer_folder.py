@@ -13,6 +13,7 @@ from dgn.data.images import write_image
 from dgn.data.source import Source, to_images
 from dgn.errors import UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
+from dgn.figures.animation import save_animation
 from dgn.figures.draw import draw_overview
 from dgn.files import new_folder, png_name, png_names, write_array, write_arrays
 from dgn.inference.latents import given_latents
@@ -53,6 +54,9 @@ def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = 
             lengths = None if mask is None else mask.sum(1).astype(int)
             if lengths is not None:
                 frames.append(lengths)
+                for name, clip, reconstruction, length in zip(names[first:], samples, decoded.image, lengths):
+                    path = (output / "animation" / png_name(name)).with_suffix(".gif")
+                    save_animation(path, [[clip[:length], reconstruction[:length]]])
             write_decoded(output, names[first:first + len(samples)], decoded, lengths)
             shown = shown or (samples, decoded, lengths)
             latents.append(z)

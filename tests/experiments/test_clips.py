@@ -188,6 +188,7 @@ def test_clips_of_unequal_length_are_inferred_as_strips(videos, tmp_path, monkey
         np.testing.assert_allclose(written, expected, atol=0.51)
         displacement = np.load(tmp_path / "out" / "displacement" / f"clip{k}.avi.npy", allow_pickle=False)
         np.testing.assert_allclose(displacement, decoded.displacement[k][:length], atol=1e-5)
+        assert Image.open(tmp_path / "out" / "animation" / f"clip{k}.avi.gif").n_frames == length
 
 
 def test_clips_from_python(videos, images_run):
@@ -259,6 +260,10 @@ def test_recombination(run, sheets):
     assert cv2.VideoCapture(str(mp4)).get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
     with pytest.raises(UserError, match="no clip 24: the run has the clips 0 to 23"):
         recombination.recombination(run, clips=(0, 24))
+    with pytest.raises(UserError, match=f"no clip walk: .*, or by name, such as {run.sources.train.name(0)[:4]}"):
+        recombination.recombination(run, clips=(0, "walk"))
+    with pytest.raises(UserError, match="two are exchanged"):
+        recombination.recombination(run, clips=(0,))
 
 
 def test_shape(run, sheets, monkeypatch):
@@ -294,7 +299,7 @@ def test_the_dimension_that_changes_the_first_frame_most_is_edited(run, sheets, 
     ends = np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)
     first = run.decode(z_app, ends).image[:, 0]
     strongest = np.square(first[:3] - first[3:]).sum((1, 2, 3)).argmax()
-    assert shape.shape(run, clips=[5], amount=1.0)["dimension"] == strongest
+    assert shape.shape(run, clips=[run.sources.train.name(5)], amount=1.0)["dimension"] == strongest
     shape.shape(run)
     one, other = (sheets["shape.png"].labels[k].split("\n")[0] for k in (0, 3))
     assert one == run.sources.train.name(0) and all(a != b for a, b in zip(label(one), label(other)))

@@ -12,7 +12,8 @@ The images are cut as the run's config says. Written to the output folder:
   overview.png       the first ten, with grids
 
 Of a run on clips (--images is then a folder of clips, as the config says) latents are (Z_0, xi_1 .. xi_T) in one row;
-pictures are strips, frames from left to right; displacements (F, 2, H, W); overview.png shows the first three.
+pictures are strips, frames from left to right; displacements (F, 2, H, W); overview.png shows the first three; and
+animation/ has one .gif a clip, the clip beside its reconstruction.
 """
 
 from __future__ import annotations

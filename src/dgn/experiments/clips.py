@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -42,6 +43,18 @@ def label(name: str) -> Tuple[str, str]:
     if labels is None:
         raise UserError(f"the clip {name} is not named class/person_..., such as anger/S010_004: its class is unknown")
     return labels
+
+
+def clip_indices(names: List[str], clips: Sequence[Union[int, str]]) -> np.ndarray:
+    """Indices of clips that are given by index or by name. Raises UserError for one that is not there."""
+    indices = [clip if isinstance(clip, (int, np.integer)) else names.index(clip) if clip in names else -1
+               for clip in clips]
+    for clip, index in zip(clips, indices):
+        if not 0 <= index < len(names):
+            near = difflib.get_close_matches(str(clip), names, 3) or names[:3]
+            raise UserError(f"there is no clip {clip}: the run has the clips 0 to {len(names) - 1}, or by name, such "
+                            f"as {', '.join(near)}")
+    return np.array(indices)
 
 
 def classes_of(names: List[str]) -> List[str]:

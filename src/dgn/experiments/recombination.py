@@ -2,6 +2,7 @@
 
   dgn experiment recombination runs/clips
   dgn experiment recombination runs/clips --clips 0 7
+  dgn experiment recombination runs/clips --clips anger/S010_004 joy/S022_001
 
 Two training clips are decoded with each other's geometry: one person's colours with the other's shape and motion. For
 generated clips, whose factors are known, the exchange is also measured: each of up to 200 clips takes the geometry of
@@ -15,7 +16,7 @@ Written to the run folder: sections "recombination" and "explained_motion" of me
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Union
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from dgn.experiments.clips import (
     MOTION,
     check_clips,
     classes_of,
+    clip_indices,
     explained_motion,
     fit_probe,
     motion,
@@ -43,10 +45,10 @@ MEASURED = 200  # clips, at most
 Values = Dict[str, np.ndarray]  # (n, F, k) by whose they are: exchanged, own, geometry, appearance
 
 
-def recombination(run: Run, *, clips: Optional[Tuple[int, int]] = None) -> Dict[str, Any]:
+def recombination(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None) -> Dict[str, Any]:
     """Draws two training clips with their geometries exchanged, and measures exchange and reconstructed motion.
 
-    clips: indices of the two (default: the first, and one of another person and class).
+    clips: indices or names of the two (default: the first, and one of another person and class).
     Returns explained_motion: share by class; correlations (generated clips): see clip_correlations; pictures: paths
     of figures/recombination.png, .gif and .mp4. Writes the sections explained_motion and recombination (the
     correlations) of metrics.json. Raises UserError for a run on images, or a clip that the run does not have.
@@ -55,9 +57,9 @@ def recombination(run: Run, *, clips: Optional[Tuple[int, int]] = None) -> Dict[
     source = run.sources.train
     names = [source.name(k) for k in range(len(source))]
     partner = other_donors(names)
-    pair = np.array(clips or (0, partner[0] or min(1, len(source) - 1)))
-    if pair.max() >= len(source):
-        raise UserError(f"there is no clip {pair.max()}: the run has the clips 0 to {len(source) - 1}")
+    pair = clip_indices(names, (0, partner[0] or min(1, len(source) - 1)) if clips is None else clips)
+    if len(pair) != 2:
+        raise UserError(f"clips are {list(clips or ())}; two are exchanged")
     result: Dict[str, Any] = {}
     if run.config.data.path is None and (partner != np.arange(len(source))).any():
         result["correlations"] = clip_correlations(run, partner)

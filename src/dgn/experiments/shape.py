@@ -10,14 +10,22 @@ stays. For deformable models. Written to the run folder: section "shape" of metr
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Union
 
 import numpy as np
 
 from dgn.data.source import clip_lengths
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import check_clips, check_geometry, fit_probe, motion, other_donors, over_time
+from dgn.experiments.clips import (
+    check_clips,
+    check_geometry,
+    clip_indices,
+    fit_probe,
+    motion,
+    other_donors,
+    over_time,
+)
 from dgn.figures import bases
 from dgn.figures import clips as figures
 from dgn.run import Run
@@ -25,12 +33,12 @@ from dgn.run import Run
 MEASURED = 100  # clips, at most
 
 
-def shape(run: Run, *, clips: Optional[Sequence[int]] = None, dimension: Optional[int] = None,
+def shape(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None, dimension: Optional[int] = None,
           amount: float = 1.5) -> Dict[str, Any]:
     """Draws training clips with Z_0^g changed by -amount, 0 and amount along one dimension, and measures such edits.
 
-    clips: their indices (default: the first, and one of another person and class); dimension: of Z_0^g (default: the
-    one with the largest effect on the first frame of the first clip).
+    clips: their indices or names (default: the first, and one of another person and class); dimension: of Z_0^g
+    (default: the one with the largest effect on the first frame of the first clip).
     Returns dimension, amount; for generated clips also motion_kept: correlation of landmark motion with that before the
     edit, and landmarks_moved: mean absolute change of a landmark's mean coordinate in pixels; pictures: paths of
     figures/shape.png and .gif. Measures are written to the section shape of metrics.json. Raises UserError for a run on
@@ -40,10 +48,9 @@ def shape(run: Run, *, clips: Optional[Sequence[int]] = None, dimension: Optiona
     check_geometry(run)
     source, sizes = run.sources.train, [branch.states for branch in run.model.branches]
     everyone = [source.name(k) for k in range(len(run.bank))]
-    chosen = np.unique([0, other_donors(everyone)[0]]) if clips is None else np.array(clips)
-    if chosen.max() >= len(everyone) or (dimension or 0) >= sizes[1]:
-        raise UserError(f"there is no clip {chosen.max()} or no dimension {dimension or 0}: the run has the clips 0 to "
-                        f"{len(everyone) - 1} and the dimensions 0 to {sizes[1] - 1} of Z_0^g")
+    chosen = clip_indices(everyone, np.unique([0, other_donors(everyone)[0]]) if clips is None else clips)
+    if not 0 <= (dimension or 0) < sizes[1]:
+        raise UserError(f"there is no dimension {dimension}: Z_0^g has the dimensions 0 to {sizes[1] - 1}")
     z_app, z_geo = run.bank.read(chosen)
     if dimension is None:
         first = figures.first_frames(run.decode)
