@@ -98,15 +98,18 @@ def test_images_that_are_no_frames_are_reported_and_a_broken_frame_is_named(tmp_
 
 def test_the_last_clips_are_of_the_last_people_in_every_class(tmp_path):
     names = [f"{kind}/S{person}_{k}" for kind in ("anger", "joy") for person in (1, 2, 3) for k in (1, 2)]
-    assert by_person(names)[-4:] == ["anger/S3_1", "anger/S3_2", "joy/S3_1", "joy/S3_2"]
-    assert by_person([*names, "walk"]) == [*names, "walk"]
-    for name in [*names, "preview"]:
+    people = people_of_names(names)
+    assert by_person(names, people)[-4:] == ["anger/S3_1", "anger/S3_2", "joy/S3_1", "joy/S3_2"]
+    assert people_of_names([*names, "walk"]) is None
+    for name in names:
         write_frames(tmp_path / name, [1])
     source = ClipFolder(tmp_path, "frames", 1, Cut(16), Reading(pattern="*/*"))
-    assert [source.name(k) for k in range(len(source))] == by_person(names)
+    assert [source.name(k) for k in range(len(source))] == by_person(names, people)
     data = cfg.Data(path=str(tmp_path), format="frames", frames=1, size=16, held_out=3, pattern="*/*")
     train, held_out = open_sources(data)
     assert held_out.people() == ["S3"] * 3 and train.people() == ["S1"] * 4 + ["S2"] * 4  # of S3 none is trained on
+    one_class = cfg.changed(cfg.Config(data=data), data={"pattern": "joy/*", "held_out": 1}).data
+    assert open_sources(one_class).train.people() == ["S1"] * 2 + ["S2"] * 2
 
 
 @pytest.mark.parametrize("names", [
@@ -114,7 +117,7 @@ def test_the_last_clips_are_of_the_last_people_in_every_class(tmp_path):
     [f"speaker{k}/recording_{k}" for k in range(4)],
     ["anger/S1_1", "joy/S1_1", "joy/walk"]])
 def test_other_names_with_an_underscore_name_no_people(names):
-    assert people_of_names(names) is None and by_person(names) == names
+    assert people_of_names(names) is None and by_person(names, None) == names
 
 
 def test_people_of_clips_are_read_from_a_file_of_identities(tmp_path, caplog):

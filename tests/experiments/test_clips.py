@@ -20,7 +20,7 @@ from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
 from dgn.experiments import recognition, recombination, sampling, shape
-from dgn.experiments.clips import Probe, label, motion
+from dgn.experiments.clips import Probe, clip_indices, label, motion
 from dgn.figures.draw import draw, one_of_each_class
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
@@ -262,6 +262,7 @@ def test_recombination(run, sheets):
         recombination.recombination(run, clips=(0, 24))
     with pytest.raises(UserError, match=f"no clip walk: .*, or by name, such as {run.sources.train.name(0)[:4]}"):
         recombination.recombination(run, clips=(0, "walk"))
+    assert list(clip_indices(["001", "002", "walk"], ["001", "walk", "2", 0])) == [0, 2, 2, 0]
     with pytest.raises(UserError, match="two are exchanged"):
         recombination.recombination(run, clips=(0,))
 

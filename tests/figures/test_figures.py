@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 
@@ -81,11 +82,12 @@ def test_a_sheet_is_a_readable_png_and_a_missing_folder_is_made(tmp_path):
 
 
 def test_a_sheet_of_more_rows_than_can_be_drawn_is_cut(tmp_path, monkeypatch):
-    rows = [[np.full((3, 16, 16), 0.5, np.float32)]] * 40
+    rows, texts = [[np.full((3, 16, 16), 0.5, np.float32)]] * 40, []
     whole = cv2.imread(str(sheet.save_sheet(tmp_path / "whole.png", rows, "Title", [""] * 40))).shape[0]
     monkeypatch.setattr(sheet, "HIGHEST", whole // 4)
+    monkeypatch.setattr(sheet, "printable", lambda text: texts.append(text) or text)
     cut = cv2.imread(str(sheet.save_sheet(tmp_path / "cut.png", rows, "Title", [""] * 40))).shape[0]
-    assert cut < whole / 2
+    assert cut < whole / 2 and re.fullmatch(r"The first \d+ of 40 rows\.", texts[-1])
 
 
 def test_tiles_keep_their_place():

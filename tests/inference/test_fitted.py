@@ -112,6 +112,11 @@ def test_clips_that_follow_the_prior_keep_their_motion():
     fit = FittedPrior.of_arrays(np.zeros((300, 2)), noise, np.ones((300, 15), bool))
     np.testing.assert_allclose(fit.noise_basis @ fit.noise_basis.T, np.eye(10), atol=0.1)
     assert np.abs(fit.correlation).max() < 0.15
+    for t in range(1, 15):  # one direction is slow
+        noise[:, t, 3] = 0.9 * noise[:, t - 1, 3] + np.sqrt(1 - 0.9 ** 2) * noise[:, t, 3]
+    fit = FittedPrior.of_arrays(np.zeros((300, 2)), noise, np.ones((300, 15), bool))
+    np.testing.assert_allclose(fit.noise_basis @ fit.noise_basis.T, np.eye(10), atol=0.15)
+    assert fit.correlation.max() == pytest.approx(0.9, abs=0.05) and np.sort(fit.correlation)[-2] < 0.15
 
 
 def test_short_clips_have_motion(truth):

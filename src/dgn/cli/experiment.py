@@ -13,7 +13,7 @@ import argparse
 import ast
 import importlib
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from dgn import device, experiments, recipe
 from dgn.cli import PRIOR, above_zero, add_config, add_device, add_run, crop, natural, pair, positive, user_path
@@ -26,11 +26,6 @@ Option = Tuple[Tuple[str, ...], Keywords]
 def option(*names: str, **settings: Any) -> Option:
     """An option as `add_argument` takes it; its dest is the keyword of the experiment's function."""
     return names, settings
-
-
-def clip(text: str) -> Union[int, str]:
-    """A clip: its index, or its name."""
-    return natural(text) if text.isdecimal() else text
 
 
 class Experiment(NamedTuple):
@@ -134,11 +129,11 @@ EXPERIMENTS: Dict[str, Experiment] = {
         option("--shown", type=positive, default=5, help="faces of the picture (default %(default)s)")],
         trains=True, convert=with_sweeps),
     "recombination": Experiment([
-        option("--clips", type=clip, nargs=2, metavar=("A", "B"),
+        option("--clips", nargs=2, metavar=("A", "B"),
                help="the two training clips by index or name (default: the first, and one of another person and "
                     "class)")], data=MOVED),
     "shape": Experiment([
-        option("--clips", type=clip, nargs="+", metavar="CLIP",
+        option("--clips", nargs="+", metavar="CLIP",
                help="training clips by index or name (default: the first, and one of another person and class)"),
         option("--dimension", type=natural, help="of Z_0^g (default: the one with the largest effect)"),
         option("--amount", type=above_zero, default=1.5, help="change, both ways (default %(default)s)")], data=MOVED),

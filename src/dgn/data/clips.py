@@ -47,7 +47,8 @@ class ClipFolder(Folder):
         folder = Path(folder)
         self._clips = find_clips(folder, layout, reading.corrupt == "skip")
         self._lengths: Dict[str, int] = {}  # of the clips that were decoded
-        names = by_person(matching(list(self._clips), reading.pattern, folder))
+        self._people = people_of_names(list(self._clips))  # whatever is selected of them
+        names = by_person(matching(list(self._clips), reading.pattern, folder), self._people)
         warn_of_splits(names, folder)
         super().__init__(folder, names, (frames, *cut.shape), reading)
 
@@ -98,9 +99,10 @@ class ClipFolder(Folder):
         people = [known.get(name) or known.get(PurePosixPath(name).name, "") for name in chosen]
         if all(people):
             return people
-        if people_of_names(self._names) is None:
+        if self._people is None:
             return None
-        return [label[1] for name in chosen if (label := class_and_person(name))]
+        labels = [class_and_person(name) for name in chosen]  # chosen may name files that were removed
+        return [label[1] if label else "" for label in labels]
 
     def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of all files, and which frames are used."""
@@ -151,10 +153,9 @@ def people_of_names(names: Sequence[str]) -> Optional[Dict[str, str]]:
     return {name: person for name, (_, person) in labels.items()}
 
 
-def by_person(names: List[str]) -> List[str]:
-    """Clips sorted by the people of their names, if these have some, else unchanged: the last clips, which are held
-    out, then show the last people in every class, rather than the last class."""
-    people = people_of_names(names)
+def by_person(names: List[str], people: Optional[Dict[str, str]]) -> List[str]:
+    """Clips sorted by person, if their names give people (people_of_names), else unchanged: the last clips, which are
+    held out, then show the last people in every class, rather than the last class."""
     return names if people is None else sorted(names, key=lambda name: (people[name], name))
 
 

@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequenc
 import numpy as np
 
 from dgn.config import Data
-from dgn.data.clips import class_and_person
+from dgn.data.clips import class_and_person, people_of_names
 from dgn.data.face_factors import EXPRESSION_FACTORS as MOTION
 from dgn.data.open import generated_clips
 from dgn.errors import UserError
@@ -46,9 +46,14 @@ def label(name: str) -> Tuple[str, str]:
 
 
 def clip_indices(names: List[str], clips: Sequence[Union[int, str]]) -> np.ndarray:
-    """Indices of clips that are given by index or by name. Raises UserError for one that is not there."""
-    indices = [clip if isinstance(clip, (int, np.integer)) else names.index(clip) if clip in names else -1
-               for clip in clips]
+    """Indices of clips that are given by index or by name; a text of digits is a name where a clip has it. Raises
+    UserError for one that is not there."""
+    def index_of(clip: Union[int, str]) -> int:
+        if isinstance(clip, str):
+            return names.index(clip) if clip in names else int(clip) if clip.isdecimal() else -1
+        return int(clip)
+
+    indices = [index_of(clip) for clip in clips]
     for clip, index in zip(clips, indices):
         if not 0 <= index < len(names):
             near = difflib.get_close_matches(str(clip), names, 3) or names[:3]
@@ -144,15 +149,13 @@ def other_donors(names: List[str]) -> np.ndarray:
     """For each clip the index of another one, of a different person and class; of the clip itself if there is none.
 
     The distance between the two indices is the one that suits most clips, so that few serve twice. Clips whose names
-    have no class get the next one.
+    give no people get the next one.
     """
-    count = len(names)
-    try:
-        labels = [label(name) for name in names]
-    except UserError:
+    count, people = len(names), people_of_names(names)
+    if people is None:
         return np.roll(np.arange(count), -1)
 
-    classes, persons = np.array(labels).T
+    classes, persons = np.array([label(name)[0] for name in names]), np.array([people[name] for name in names])
     everyone = np.arange(count)
     suits = (classes != classes[:, None]) & (persons != persons[:, None])
     by_shift = np.stack([suits[everyone, np.roll(everyone, -shift)] for shift in range(count)])  # none suits itself

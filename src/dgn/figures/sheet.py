@@ -65,7 +65,8 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
     """
     fitting = max(HIGHEST // len(tile(rows[:1])), 1)
     if len(rows) > fitting:
-        rows, row_names, note = rows[:fitting], row_names[:fitting], f"{note} The first {fitting} of {len(rows)} rows."
+        note = f"{note} The first {fitting} of {len(rows)} rows.".strip()
+        rows, row_names = rows[:fitting], row_names[:fitting]
     picture = tile(rows)
     height, width = picture.shape[:2]
     left, above, below = 1.9 if any(row_names) else 0.2, 0.75 if column_names else 0.45, 0.45 if note else 0.15

@@ -66,13 +66,15 @@ class FittedPrior(NamedTuple):
         noise_mean, root = _gaussian(noise[have])
         white = (noise - noise_mean) @ np.linalg.inv(root).T
         first, directions = np.linalg.eigh(_lagged(white, have, 1))
-        chance = 2 * math.sqrt(len(first) / max(have[:, 1:].sum(), 1))  # above all eigenvalues of independent frames
-        if have[:, 2:].any() and np.abs(first).max(initial=0) > chance:
+        correlation, share = np.clip(first, -1, 1), np.ones_like(first)  # no part is taken for noise of the chains
+        if have[:, 2:].any():
             second = np.diagonal(directions.T @ _lagged(white, have, 2) @ directions)
-            correlation = np.clip(np.divide(second, first, out=np.zeros_like(first), where=first != 0), -1, 1)
-            share = np.clip(np.divide(first, correlation, out=np.zeros_like(first), where=correlation != 0), 0, 1)
-        else:  # no frames at lag 2, or independent ones, as under the prior: no part is taken for noise of the chains
-            correlation, share = np.clip(first, -1, 1), np.ones_like(first)
+            # frames that are independent, as under the prior, rarely have such an eigenvalue; the ratio of two of
+            # theirs says nothing
+            clear = np.abs(first) > 2 * math.sqrt(len(first) / have[:, 1:].sum())
+            correlation[clear] = np.clip(second[clear] / first[clear], -1, 1)
+            slow = clear & (correlation != 0)
+            share[slow] = np.clip(first[slow] / correlation[slow], 0, 1)
         return cls(*_gaussian(states), noise_mean, root @ directions * np.sqrt(share), correlation)
 
     def transform(self, states: np.ndarray, noise: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:

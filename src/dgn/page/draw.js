@@ -72,7 +72,12 @@ const Draw = (() => {
     context.fillRect(0, 0, side, side);
     scratch.width = scratch.height = side; // an overlay: some browsers do not let a page read what it has drawn
     const above = scratch.getContext("2d", READ), pixels = above.createImageData(side, side);
-    for (let i = 0; i < cover.length; i++) pixels.data.set([255, 244, 214, 255 * 0.9 * cover[i]], 4 * i);
+    for (let i = 0, to = 0; i < cover.length; i++, to += 4) {
+      pixels.data[to] = 255;
+      pixels.data[to + 1] = 244;
+      pixels.data[to + 2] = 214;
+      pixels.data[to + 3] = 255 * 0.9 * cover[i];
+    }
     above.putImageData(pixels, 0, 0);
     context.drawImage(scratch, 0, 0);
   }

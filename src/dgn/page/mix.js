@@ -12,12 +12,12 @@ const Mix = (() => {
 
   const latentsOf = (name) => State.sample(...chosen[name]);
 
-  /** The latents of A and B mixed: weights[p] of part p, 0 for A and 1 for B. Parts that are not `chosen` are those of
+  /** The latents of A and B mixed: weights[p] of part p, 0 for A and 1 for B. Parts that are not `moved` are those of
    * `others`. */
-  function mixed(weights, chosen = parts, others = latentsOf("a")) {
+  function mixed(weights, moved = parts, others = latentsOf("a")) {
     const a = latentsOf("a"), b = latentsOf("b"), next = others.map((z) => z.slice());
     parts.forEach((part, p) => {
-      if (!chosen.includes(part)) return;
+      if (!moved.includes(part)) return;
       for (const [g, from, to] of part.ranges) {
         for (let k = from; k < to; k++) next[g][k] = a[g][k] + weights[p] * (b[g][k] - a[g][k]);
       }
@@ -112,7 +112,7 @@ const Mix = (() => {
 
   /** Shows what the sliders of some parts say; the other parts stay as they are. */
   function apply(moved = parts) {
-    State.set(mixed(weights(), moved, State.latents()), "mix");
+    State.change((latents) => mixed(weights(), moved, latents), "mix");
     parts.forEach((part, p) => { following[p] ||= moved.includes(part); });
     mark();
   }

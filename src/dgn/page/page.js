@@ -93,16 +93,14 @@
   const reset = () => { if (State.moved()) State.reset(); };
 
   function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !byId("keys").checked) return;
-    const own = event.target !== document.body && !event.target.matches("[type=range]"); // may use the space bar itself
-    const key = event.key.toLowerCase(), number = Number(key);
-    if (key === "r") random();
-    else if (key === "m") mean();
-    else if (key === "0") reset();
-    else if (key === " " && frames && !own) play(!playing);
-    else if (number >= 1 && number <= views.length && views.length > 1) choose(number - 1);
-    else return;
+    if (event.ctrlKey || event.metaKey || event.altKey || !byId("keys").checked) return;
+    const own = event.target.matches("button, summary, pre, input:not([type=range])"); // uses the space bar itself
+    const number = Number(event.key), act = { r: random, m: mean, 0: reset }[event.key.toLowerCase()]
+      || (event.key === " " && frames && !own && (() => play(!playing)))
+      || (number >= 1 && number <= views.length && views.length > 1 && (() => choose(number - 1)));
+    if (!act) return;
     event.preventDefault();
+    if (!event.repeat) act(); // a key that is held acts once
   }
 
   /* ---- the whole page ---- */

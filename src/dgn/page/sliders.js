@@ -106,8 +106,9 @@ const Sliders = (() => {
       const held = document.activeElement === row.input && State.moved(); // by the reader
       if (held) continue;
       const value = coordinate(row);
-      row.input.min = Math.min(-RANGE, value); // inferred latents may lie beyond
-      row.input.max = Math.max(RANGE, value);
+      const end = Math.max(RANGE, STEP * Math.ceil(Math.abs(value) / STEP)); // inferred latents may lie beyond
+      row.input.min = -end;
+      row.input.max = end;
       row.input.value = value;
     }
     for (const one of labels) one.input.checked = State.latents()[one.g][one.label] === 1;

@@ -63,12 +63,28 @@ const State = (() => {
     for (const listener of listeners) listener(what);
   }
 
+  function equal(ones, others) {
+    return ones.every((z, g) => z.every((value, k) => value === others[g][k]));
+  }
+
+  function put(next) {
+    drawn = next.map((z, g) => (equal([z], [latents[g]]) ? drawn[g] : outputsOf(g, z)));
+    latents = next.map((z) => z.slice());
+  }
+
   /** Shows other latents. by: who changed them; a slider's change can be reset. */
   function set(next, by) {
-    drawn = next.map((z, g) => (z.every((value, k) => value === latents[g][k]) ? drawn[g] : outputsOf(g, z)));
-    latents = next.map((z) => z.slice());
+    put(next);
     moved = by === "slider";
     if (!moved) base = latents;
+    tell(by);
+  }
+
+  /** Replaces the latents by a function of them, for some parts; what sliders did to others can still be reset. */
+  function change(of, by) {
+    base = of(base);
+    put(of(latents));
+    moved = !equal(base, latents);
     tell(by);
   }
 
@@ -122,7 +138,7 @@ const State = (() => {
   }
 
   return {
-    data, size, channels, frames, groups, parts, current, preview, imagesOf, set, reset, show, random, mean, oneHot,
+    data, size, channels, frames, groups, parts, current, preview, imagesOf, set, change, reset, show, random, mean, oneHot,
     sample,
     arrayOf: (reference) => DgnDecoder.arrayOf(reference, bytes),
     latents: () => latents,
