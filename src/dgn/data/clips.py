@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
@@ -16,7 +16,7 @@ from dgn.data.decoding import decode, quick_size
 from dgn.data.find import find_files, matching, warn_of_splits
 from dgn.data.folder import Folder, Inspected, Reading, digest, to_unit
 from dgn.data.frames import Clip, frames_of_files, frames_of_strip, frames_of_video, read_clip, strip_shape
-from dgn.data.images import EXTENSIONS, find_images, inspect_image, read_identities
+from dgn.data.images import EXTENSIONS, find_images, inspect_image, people_of_identities
 from dgn.errors import UserError
 
 VIDEO_EXTENSIONS = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
@@ -93,14 +93,12 @@ class ClipFolder(Folder):
         return (np.arange(self.shape[0]) < lengths[:, None]).astype(np.float32)
 
     def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
-        """The person that each clip shows: of a file of identities, if it names one for every clip (read_identities),
-        else of the clips' names (people_of_names)."""
-        chosen, known = self._names if names is None else names, read_identities(self._folder)
-        people = [known.get(name) or known.get(PurePosixPath(name).name, "") for name in chosen]
-        if all(people):
+        """The person that each clip shows: of a file of identities, if it names one for every clip, else of the clips'
+        names (people_of_names)."""
+        chosen = self._names if names is None else names
+        people = people_of_identities(self._folder, chosen)
+        if people is not None or self._people is None:
             return people
-        if self._people is None:
-            return None
         labels = [class_and_person(name) for name in chosen]  # chosen may name files that were removed
         return [label[1] if label else "" for label in labels]
 

@@ -43,10 +43,8 @@ class ImageFolder(Folder):
         return inspect_image(self._folder / name, self._cut, decoded)
 
     def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
-        """The person that each image shows, if a file of identities names one for every image; see read_identities."""
-        known = read_identities(self._folder)
-        people = [known.get(PurePosixPath(name).name, "") for name in (self._names if names is None else names)]
-        return people if all(people) else None
+        """The person that each image shows, if a file of identities names one for every image."""
+        return people_of_identities(self._folder, self._names if names is None else names)
 
 
 def inspect_image(path: Path, cut: Cut, decoded: bool) -> Inspected:
@@ -56,6 +54,14 @@ def inspect_image(path: Path, cut: Cut, decoded: bool) -> Inspected:
         return Inspected(cut.enlarges(*size), None)
     pixels = decode(path)
     return Inspected(cut.enlarges(*pixels.shape[:2]), cut.apply(pixels))
+
+
+def people_of_identities(folder: Path, names: Sequence[str]) -> Optional[List[str]]:
+    """The person of each image or clip of a folder, by its path or by its name alone; None if the file of identities
+    does not name one for each. See read_identities."""
+    known = read_identities(folder)
+    people = [known.get(name) or known.get(PurePosixPath(name).name, "") for name in names]
+    return people if all(people) else None
 
 
 def read_identities(folder: Path) -> Dict[str, str]:

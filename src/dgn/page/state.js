@@ -138,8 +138,8 @@ const State = (() => {
   }
 
   return {
-    data, size, channels, frames, groups, parts, current, preview, imagesOf, set, change, reset, show, random, mean, oneHot,
-    sample,
+    data, size, channels, frames, groups, parts, current, preview, imagesOf, set, change, reset, show, random, mean,
+    oneHot, sample,
     arrayOf: (reference) => DgnDecoder.arrayOf(reference, bytes),
     latents: () => latents,
     frame: () => frame,
