@@ -146,12 +146,12 @@ def _join() -> None:
         raise UserError(f"MS_ROLE is {variables['MS_ROLE']}, as msrun sets it, but {', '.join(missing)} is not set; "
                         "unset MS_ROLE for a training in one process")
     host, port = str(variables["MS_SCHED_HOST"]), str(variables["MS_SCHED_PORT"])
-    if variables["MS_ROLE"] == "MS_WORKER" and not _answers(host, port):
-        listed = ", ".join(f"{name}={value}" for name, value in variables.items())
-        print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of msrun, "
-              "stop it and unset these variables", file=sys.stderr, flush=True)
-    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # the call below blocks in C++
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # init below blocks in C++
     try:
+        if variables["MS_ROLE"] == "MS_WORKER" and not _answers(host, port):
+            listed = ", ".join(f"{name}={value}" for name, value in variables.items())
+            print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of "
+                  "msrun, stop it and unset these variables", file=sys.stderr, flush=True)
         communication.init()
     except RuntimeError as error:
         raise RunFailed(f"the processes do not connect: {first_line(error)}") from None
