@@ -7,7 +7,7 @@ import pytest
 
 from dgn.evaluation import disentanglement
 from dgn.evaluation.correspondence import endpoint_errors
-from dgn.evaluation.disentanglement import disentanglement_scores
+from dgn.evaluation.disentanglement import block_r2, disentanglement_scores
 from dgn.evaluation.view_covariance import view_covariance
 
 KINDS = [0, 0, 0, 1, 1]
@@ -61,6 +61,15 @@ def test_a_mixed_representation_scores_low_although_it_is_informative(rng):
         assert scores["dci_informativeness"] > 0.7
         for score in ("r2_gap", "dci_disentanglement", "dci_completeness", "mig", "sap"):
             assert scores[score] < 0.2 * perfect[score], (score, scores)
+
+
+def test_r2_does_not_depend_on_the_units_of_a_factor(factors, rng):
+    """Yaw in degrees beside colours in [0, 1]: a block without yaw still predicts the colours."""
+    latents, blocks = factors + 0.3 * rng.standard_normal(factors.shape), np.array(BLOCKS)
+    r2 = block_r2(latents, factors, blocks, 0)
+    scaled = block_r2(latents, factors * (0.1, 1, 1, 1000, 1), blocks, 0)
+    np.testing.assert_allclose(scaled, r2, atol=1e-3)
+    assert r2[0, :3].min() > 0.7 and r2[1, 3:].min() > 0.7
 
 
 def test_exchanged_blocks_count_against_the_model(factors):

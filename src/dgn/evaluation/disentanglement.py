@@ -5,14 +5,17 @@ names. A model without blocks is split: each dimension is assigned to the group 
 uses it more. One split serves all measures and need not be the best for each.
 
   r2    linear regression from a block to a factor, cross-validated: near 1 for the own group, near 0 for the other
-  dci   Eastwood and Williams 2018: importances of a random forest: whether a dimension serves one group
+  dci   after Eastwood and Williams 2018: importances of a random forest: whether a dimension serves one group
         (disentanglement), whether a factor is predicted from one block (completeness), and how well it is predicted
         (informativeness)
-  mig   mutual information gap, Chen et al. 2018: between the best dimension of the own block and of the other
-  sap   separated attribute predictability, Kumar et al. 2018: the same gap in the variance that one dimension explains
-        linearly
+  mig   after the mutual information gap of Chen et al. 2018: between the best dimension of the own block and of the
+        other
+  sap   after the separated attribute predictability of Kumar et al. 2018: the same gap in the variance that one
+        dimension explains linearly
 
-Gaps are signed: a factor that the wrong block predicts better lowers the score.
+The last three are variants for two blocks: the originals ask whether each single factor has a dimension of its own.
+Their numbers do not compare with published ones. Gaps are signed: a factor that the wrong block predicts better lowers
+the score. All scores are invariant to the scale of a factor.
 """
 
 from __future__ import annotations
@@ -61,7 +64,7 @@ def disentanglement_scores(latents: np.ndarray, factors: np.ndarray, kinds: Sequ
     return {
         "r2": {f"{GROUPS[group]}_from_z_{GROUPS[block]}": float(r2[block, group_of == group].mean())
                for group in (0, 1) for block in (0, 1)},
-        "r2_gap": balanced(own_minus_other(r2, group_of), group_of),
+        "r2_gap": r2_gap(r2, group_of),
         "dci_disentanglement": disentanglement(by_group, group_informativeness),
         "dci_completeness": completeness(importance, informativeness, block_of, group_of),
         "dci_informativeness": balanced(informativeness, group_of),
@@ -69,6 +72,11 @@ def disentanglement_scores(latents: np.ndarray, factors: np.ndarray, kinds: Sequ
         "sap": balanced(own_minus_other(linear, group_of), group_of),
         "dimensions": {name: int((block_of == k).sum()) for k, name in enumerate(GROUPS)},
     }
+
+
+def r2_gap(r2: np.ndarray, kinds: np.ndarray) -> float:
+    """Own minus other block's R2, of `block_r2`, averaged over factors, then over the two groups."""
+    return balanced(own_minus_other(r2, kinds), kinds)
 
 
 def balanced(values: np.ndarray, kinds: np.ndarray) -> float:
@@ -83,11 +91,14 @@ def own_minus_other(scores: np.ndarray, kinds: np.ndarray) -> np.ndarray:
 
 
 def block_r2(latents: np.ndarray, factors: np.ndarray, blocks: np.ndarray, seed: int) -> np.ndarray:
-    """(2, k): cross-validated R2 of ridge regressions from each block to each factor; 0 if worse than the mean."""
+    """(2, k): cross-validated R2 of ridge regressions from each block to each factor; 0 if worse than the mean.
+
+    Each factor has a penalty of its own: one for all would be that of the factor with the largest variance.
+    """
     scores = np.zeros((2, factors.shape[1]))
     for block in (0, 1):
         if (blocks == block).any():
-            model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13)))
+            model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13), alpha_per_target=True))
             folds = KFold(FOLDS, shuffle=True, random_state=seed)
             predicted = cross_val_predict(model, latents[:, blocks == block], factors, cv=folds)
             scores[block] = explained(factors, predicted)

@@ -1,9 +1,10 @@
-"""Oracle axes for latents without blocks: what the best split of a plain model would score.
+"""Oracle axes: the linear gap of R2 that the best two blocks of directions would have.
 
 The prior of a plain model is the same in all directions, so its dimensions are arbitrary directions, and a split of
 the dimensions into two blocks underrates a model whose factors lie in other ones. The oracle knows the factors and
-chooses the directions. Its scores are an upper bound, not a property of the model: nothing but the factors identifies
-these axes.
+chooses the directions. Its gap is an upper bound, not a property of the model: nothing but the factors identifies
+these axes. It bounds the linear gap alone: within a block the axes are an arbitrary rotation, on which measures of
+single dimensions (DCI, MIG, SAP) depend.
 
 In whitened coordinates (identity covariance) a block with the orthonormal basis U explains the share |U^T c|^2 of the
 variance of a factor, c (d,) its correlations with the coordinates. Let M_k be the mean of c c^T over the factors of
@@ -14,14 +15,14 @@ with positive eigenvalues, and U_a the others.
 
 from __future__ import annotations
 
-from typing import List, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 
 SMALLEST = 1e-10  # variance of a direction relative to the largest one, below which the latents do not vary
 
 
-def oracle_axes(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) -> Tuple[np.ndarray, List[int]]:
+def oracle_axes(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) -> Tuple[np.ndarray, np.ndarray]:
     """Latents (n, d) along the oracle's axes, whitened, (n, d), and the block of each axis (d,): 0 appearance, 1
     geometry.
 
@@ -32,7 +33,7 @@ def oracle_axes(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) 
     appearance, geometry = (correlations[:, np.asarray(kinds) == group] for group in (0, 1))
     contrast = geometry @ geometry.T / geometry.shape[1] - appearance @ appearance.T / appearance.shape[1]
     values, directions = np.linalg.eigh(contrast)
-    return whitened @ directions, [int(value > 0) for value in values]
+    return whitened @ directions, (values > 0).astype(int)
 
 
 def _whitened(values: np.ndarray) -> np.ndarray:
