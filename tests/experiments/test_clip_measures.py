@@ -18,11 +18,11 @@ from dgn.experiments.clips import (
     MOTION,
     Probe,
     Rebuilt,
+    exchange_partners,
     explained_motion,
     fit_probe,
     label,
     motion,
-    other_donors,
     over_time,
 )
 from dgn.figures.clips import spaced
@@ -65,7 +65,7 @@ def test_exchanged_clips_correlate_with_the_donor_whose_motion_they_show(monkeyp
     points, factors = clips.landmarks(everyone).reshape(24, 5, -1), clips.factor_table(everyone, (*MOTION, *COLOUR))
     monkeypatch.setattr(recombination, "fit_probe", lambda data: Probe(reading(factors), reading(points)))
     run = SimpleNamespace(bank=Bank(everyone[:, None]), decode=decode_index, config=SimpleNamespace(data=data))
-    partner = other_donors([clips.name(k) for k in everyone])
+    partner = exchange_partners([clips.name(k) for k in everyone], clips.people())
     found = recombination.clip_correlations(run, partner)
     between = np.corrcoef(motion(points)[partner].ravel(), motion(points).ravel())[0, 1]
     other = "appearance" if donor == "geometry" else "geometry"
@@ -130,11 +130,14 @@ def test_donors_differ_in_person_and_class():
 
     def differ(names, partner):
         return all(label(names[k])[i] != label(names[p])[i] for k, p in enumerate(partner) for i in (0, 1))
-    partner = other_donors(names)
+    people = [label(name)[1] for name in names]
+    partner = exchange_partners(names, people)
     assert sorted(partner) == list(range(24)) and differ(names, partner)
-    assert differ(names[:13], other_donors(names[:13]))  # no one shift suits all
-    assert other_donors(["a", "b", "c"]).tolist() == [1, 2, 0]
-    assert other_donors(names[:6]).tolist() == [1, 2, 3, 4, 5, 0]  # one person
+    assert differ(names[:13], exchange_partners(names[:13], people[:13]))  # no one shift suits all
+    assert exchange_partners(["a", "b", "c"], None).tolist() == [1, 2, 0]
+    assert exchange_partners(names[:6], people[:6]).tolist() == list(range(6))  # one person: no partner
+    # people of a file of identities, which names do not give, and clips without classes
+    assert exchange_partners(["a", "b", "c", "d"], ["x", "x", "y", "y"]).tolist() == [2, 3, 0, 1]
 
 
 def test_motion_is_what_changes_over_time(rng):

@@ -327,7 +327,7 @@ def test_sampling_beyond_the_trained_length(run, sheets):
         sampling.sampling(run, frames=1)
 
 
-def test_recognition(run):
+def test_recognition(run, monkeypatch):
     result = recognition.recognition(run, folds=2, epochs=2, descent_steps=4)
     assert (result["people"], result["clips"], result["folds"], result["as_they_are"]) == (4, 24, 2, False)
     text = recognition.summary(result)
@@ -340,6 +340,10 @@ def test_recognition(run):
     assert all(cv2.imread(str(path)) is not None for path in result["pictures"])
     with pytest.raises(UserError, match="as many people as folds"):
         recognition.recognition(run)
+    # people of a file of identities take precedence over those of the names
+    monkeypatch.setattr(type(run.sources.train), "people", lambda self: ["x"] * 12 + ["y"] * 12)
+    with pytest.raises(UserError, match="6 classes and 2 people cannot be cross-validated in 3 folds"):
+        recognition.recognition(run, folds=3)
 
 
 def test_an_appearance_that_does_not_change_is_recognised_by_itself(videos, rng):

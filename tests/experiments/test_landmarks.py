@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn.data import labels
+from dgn.data import faces, labels
 from dgn.data.faces import FaceSource
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
@@ -72,7 +72,8 @@ def test_faces_of_a_labelled_folder(run, marked):
 def test_the_test_images_are_those_that_the_run_was_not_trained_on(config, marked, tmp_path, capsys):
     def is_test(**data):
         trained = SimpleNamespace(config=cfg.changed(config, data=data), folder=SimpleNamespace(path=tmp_path))
-        return landmarks.is_test(trained, sorted(marked.glob("*.png"))).tolist()
+        files = sorted(marked.glob("*.png"))
+        return landmarks.is_test(trained, files, [file.name for file in files]).tolist()
 
     last_fifth = [False] * TRAINED + [True] * (COUNT - TRAINED)
     assert is_test(path=str(marked), limit=7, held_out=5) == [False] * 7 + [True] * (COUNT - 7)
@@ -89,8 +90,26 @@ def test_every_image_is_tested_once_in_a_cross_validation(run):
     others = [np.delete(truth, np.s_[k % 5::5], 0).mean(0) for k in range(COUNT)]  # mean shape of the other folds
     assert result["mean_shape"] == pytest.approx(in_per_cent_of_the_eye_distance(np.stack(others), truth), rel=1e-5)
     assert (result["tested"], result["folds"]) == (COUNT, 5)
-    with pytest.raises(UserError, match=f"{COUNT + 1} folds are more than the {COUNT} images"):
+    with pytest.raises(UserError, match=f"{COUNT + 1} folds are more than the {COUNT} people on {COUNT} images"):
         landmarks.landmarks(run, count=COUNT, folds=COUNT + 1)
+
+
+def test_no_person_is_trained_on_and_tested(run, tmp_path):
+    """Of a folder of generated views, five images a person, which may come in any order."""
+    faces.write_folder(tmp_path / "views", "views", COUNT // 5, 16, seed=5)
+    images = landmarks.faces_with_landmarks(run, str(tmp_path / "views"))
+    people = np.array(images.people)
+    assert len(set(images.people)) == COUNT // 5
+    folds = landmarks.cross_validation(images.people, 2)
+    assert (np.sum(folds, 0) == 1).all()
+    for test in (*folds, landmarks.last_share(images.people)):
+        assert test.any() and not set(people[test]) & set(people[~test])
+    with pytest.raises(UserError, match=f"5 folds are more than the 4 people on {COUNT} images"):
+        landmarks.cross_validation(images.people, 5)
+    assert landmarks.last_share(["b", "a", "b", "c", "d", "e"]).tolist() == [False] * 5 + [True]
+    (tmp_path / "views" / "identity.txt").write_text(
+        "".join(f"{file.name} {'x' if k % 2 else 'y'}\n" for k, file in enumerate(images.files)))
+    assert landmarks.faces_with_landmarks(run, str(tmp_path / "views")).people[:3] == ["y", "x", "y"]
 
 
 def test_the_displacement_fields_of_several_chains_are_averaged(run):

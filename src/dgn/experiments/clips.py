@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import functools
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from dgn.config import Data
-from dgn.data.clips import class_and_person, people_of_names
+from dgn.data.clips import class_and_person
 from dgn.data.face_factors import EXPRESSION_FACTORS as MOTION
 from dgn.data.open import generated_clips
 from dgn.errors import UserError
@@ -145,19 +145,20 @@ def motion_energy(clip: np.ndarray, mask: np.ndarray, reconstruction: np.ndarray
     return np.square(m).sum(), np.square(m - moving(reconstruction)).sum()
 
 
-def other_donors(names: List[str]) -> np.ndarray:
-    """For each clip the index of another one, of a different person and class; of the clip itself if there is none.
+def exchange_partners(names: List[str], people: Optional[Sequence[str]]) -> np.ndarray:
+    """For each clip the index of its partner, of another person and another class (if the names give classes); of the
+    clip itself if there is none.
 
-    The distance between the two indices is the one that suits most clips, so that few serve twice. Clips whose names
-    give no people get the next one.
+    Partners are a fixed shift of the index away. Shifts are tried in the order of how many clips they suit, so that few
+    clips serve twice. people: who is shown, (n,); None if that is not known: each clip gets the next one.
     """
-    count, people = len(names), people_of_names(names)
+    everyone, count = np.arange(len(names)), len(names)
     if people is None:
-        return np.roll(np.arange(count), -1)
-
-    classes, persons = np.array([label(name)[0] for name in names]), np.array([people[name] for name in names])
-    everyone = np.arange(count)
-    suits = (classes != classes[:, None]) & (persons != persons[:, None])
+        return np.roll(everyone, -1)
+    classes, persons = np.array(classes_of(names)), np.array(people)
+    suits = persons != persons[:, None]
+    if len(set(classes)) > 1:
+        suits &= classes != classes[:, None]
     by_shift = np.stack([suits[everyone, np.roll(everyone, -shift)] for shift in range(count)])  # none suits itself
     shifts = np.argsort(-by_shift.sum(1), kind="stable")
     first = by_shift[shifts].argmax(0)

@@ -10,9 +10,10 @@ regressors on raw pixels, and the mean shape of the training images.
 
 Without --data the faces are generated. --data: a folder with labels of landmarks (labels.csv, or MTFL's index.tsv);
 images that the run was not trained on are the test, or, if there are none or it is unknown, the last fifth. --folds 10
-tests every image once, by regressors of the other folds: for few images. --chains 4 averages the displacement fields of
-four chains of each image; of a run with data.mirror, every second one is a chain of the mirror image. Written to the
-run folder: section "landmarks" of metrics.json, figures/landmarks.png.
+tests every image once, by regressors of the other folds: for few images. The last fifth and the folds are of people, if
+labels.csv has subjects, or identity.txt names who is shown: no person is on both sides. --chains 4 averages the
+displacement fields of four chains of each image; of a run with data.mirror, every second one is a chain of the mirror
+image. Written to the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from dgn import config as cfg
 from dgn.data import labels
 from dgn.data.cut import Crop
+from dgn.data.images import people_of_identities
 from dgn.data.open import generated_faces
 from dgn.data.source import evenly_spaced
 from dgn.errors import UserError
@@ -52,6 +54,7 @@ class Faces(NamedTuple):
     images: np.ndarray  # (n, C, H, W)
     landmarks: np.ndarray  # (n, 5, 2) in pixels
     files: Optional[Sequence[Path]]  # of the images; None: they are generated
+    people: Sequence[str]  # the person on each image; different for each where it is not known
 
 
 def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, count: Optional[int] = None,
@@ -70,9 +73,9 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
     for another model, or if too few images are left to train or to test on.
     """
     check_deformable(run)
-    images, truth, files = faces_with_landmarks(run, data, count, crop)
-    test_sets = (cross_validation(len(images), folds) if folds > 1 else
-                 [last_share(len(images)) if files is None else is_test(run, files)])
+    images, truth, files, people = faces_with_landmarks(run, data, count, crop)
+    test_sets = (cross_validation(people, folds) if folds > 1 else
+                 [last_share(people) if files is None else is_test(run, files, people)])
     fewest = len(images) - max(map(np.count_nonzero, test_sets))
     if fewest < FEWEST:
         raise UserError(f"{fewest} of {len(images)} images to train a regressor on are too few; at least {FEWEST} are "
@@ -143,37 +146,47 @@ def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] =
     if folder is None:
         source = generated_faces(data, count or GENERATED, data.seed + OTHER_PEOPLE)
         everyone = source.first()
-        return Faces(source.read(everyone), source.landmarks(everyone), None)
+        return Faces(source.read(everyone), source.landmarks(everyone), None,
+                     source.people() or [source.name(k) for k in everyone])
     path, data = expanded(folder), cfg.with_crop(data, crop)
     members = labels.read(path)
     if count:  # spread over the folder
         members = [members[k] for k in evenly_spaced(len(members), count)]
     files = [label.file for label in members]
     return Faces(labels.read_files(path, files, data), labels.cut_landmarks(path, members, data),
-                 [path / file for file in files])
+                 [path / file for file in files],
+                 people_of_identities(path, files) or [label.subject for label in members])
 
 
-def cross_validation(count: int, folds: int) -> List[np.ndarray]:
-    """The test set of each fold, (count,) of bool: every fold-th image."""
-    if folds > count:
-        raise UserError(f"{folds} folds are more than the {count} images")
-    return [np.arange(count) % folds == fold for fold in range(folds)]
+def cross_validation(people: Sequence[str], folds: int) -> List[np.ndarray]:
+    """The test set of each fold, (n,) of bool: the images of every folds-th person. people: of each image, (n,)."""
+    places = person_indices(people)
+    if folds > places.max() + 1:
+        raise UserError(f"{folds} folds are more than the {places.max() + 1} people on {len(people)} images")
+    return [places % folds == fold for fold in range(folds)]
 
 
-def is_test(run: Run, files: Sequence[Path]) -> np.ndarray:
+def is_test(run: Run, files: Sequence[Path], people: Sequence[str]) -> np.ndarray:
     """Which of the files are for the test, (n,): those that the run was not trained on, or else the last share."""
     known = training_files(run.config, run.folder.path)
     if known is None:
         print("the images of the run's training are unknown; the last fifth of these are the test", flush=True)
-        return last_share(len(files))
+        return last_share(people)
     trained_on = np.array([file.resolve() in known for file in files])
     if not trained_on.any():
-        return last_share(len(files))
+        return last_share(people)
     if trained_on.all():
         raise UserError("the run was trained on all of these images; some must have been held out for the test")
     return ~trained_on
 
 
-def last_share(count: int) -> np.ndarray:
-    """True for the last TEST_SHARE of `count`."""
-    return np.arange(count) >= int(round(count * (1 - TEST_SHARE)))
+def last_share(people: Sequence[str]) -> np.ndarray:
+    """True for the images of the last TEST_SHARE of the people, in the order in which they appear first."""
+    places = person_indices(people)
+    return places >= round((places.max() + 1) * (1 - TEST_SHARE))
+
+
+def person_indices(people: Sequence[str]) -> np.ndarray:
+    """The person of each image as a number, (n,): people are numbered in the order in which they appear first."""
+    order = {person: place for place, person in enumerate(dict.fromkeys(people))}
+    return np.array([order[person] for person in people])

@@ -11,6 +11,8 @@ Latents are those of the training's chains after steps without noise, which lead
 inferred anew, from the prior's mean.
 
 Classes and people come from the clips' names, class/person_...: generated clips have such names, and the CK+ set has.
+A file of identities (identity.txt) takes precedence for people. The generator has seen all clips, without their labels;
+the raw pixels have no such help.
 Written to the run folder: section "recognition" of metrics.json, figures/recognition.png.
 """
 
@@ -52,7 +54,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     check_clips(run)
     source = run.sources.train
     labels = [label(source.name(k)) for k in range(len(source))]
-    classes, persons = sorted({name for name, _ in labels}), [person for _, person in labels]
+    classes, persons = sorted({name for name, _ in labels}), source.people() or [person for _, person in labels]
     people = len(set(persons))
     if len(classes) < 2 or not 2 <= folds <= people:
         raise UserError(f"{run.folder.path}: {len(classes)} classes and {people} people cannot be cross-validated in "

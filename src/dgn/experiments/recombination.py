@@ -30,10 +30,10 @@ from dgn.experiments.clips import (
     check_clips,
     classes_of,
     clip_indices,
+    exchange_partners,
     explained_motion,
     fit_probe,
     motion,
-    other_donors,
     over_time,
     reconstructed,
 )
@@ -56,7 +56,7 @@ def recombination(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None
     check_clips(run)
     source = run.sources.train
     names = [source.name(k) for k in range(len(source))]
-    partner = other_donors(names)
+    partner = exchange_partners(names, source.people())
     pair = clip_indices(names, (0, partner[0] or min(1, len(source) - 1)) if clips is None else clips)
     if len(pair) != 2:
         raise UserError(f"clips are {list(clips or ())}; two are exchanged")
