@@ -13,6 +13,7 @@ import pytest
 import dgn
 from dgn import config as cfg
 from dgn.__main__ import COMMANDS, main
+from dgn.cli.evaluate import warn_of_training_images
 from dgn.cli.train import pictures_while_training
 from dgn.nets.model import Latents
 from tests.page.runs import data_of
@@ -144,6 +145,13 @@ def test_inference_lowers_the_error_of_new_chains(learned, images, tmp_path, mon
         assert main(line) == 0
         errors.append(float(capsys.readouterr().out.split("MSRE ")[1].split(",")[0]))
     assert errors[1] < errors[0]
+
+
+def test_images_of_the_training_are_not_called_unseen_without_a_warning(trained, images, caplog):
+    run, own = dgn.load(trained), str(trained.with_name("mine"))
+    for folder in (str(images), own):
+        warn_of_training_images(run, folder, dgn.images(folder, like=run))
+    assert [record.getMessage().split(" were")[0] for record in caplog.records] == [f"8 of the 10 images of {own}"]
 
 
 def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics_alone(

@@ -13,6 +13,7 @@ from dgn import config as cfg
 from dgn.data.face_factors import APPEARANCE
 from dgn.data.faces import render
 from dgn.data.open import open_sources
+from dgn.evaluation import chain_encoder
 from dgn.evaluation.evaluate import evaluate, summary
 from dgn.nets.model import Decoded
 from dgn.run_folder import RunFolder
@@ -112,9 +113,16 @@ def test_the_results_are_written_with_their_provenance(run, result):
 def test_other_images_are_measured_without_known_factors_and_not_written(run, result):
     before = run.folder.results.read_text()
     other = evaluate(run, run.sources.held_out)
-    assert other["unseen"] == result["unseen"]
+    assert other["unseen"] == {**result["unseen"], "images": HELD_OUT}  # all, and of its own the first UNSEEN
     assert set(result) - set(other) == {"exchange", "exchange_unseen", "registration"}
     assert run.folder.results.read_text() == before
+
+
+def test_of_many_other_images_evenly_spaced_ones_are_measured(run, monkeypatch, caplog):
+    monkeypatch.setattr(chain_encoder, "OTHER_IMAGES", 3)
+    few = chain_encoder.unseen_samples(run, run.sources.held_out)
+    assert few.indices.tolist() == [0, 9, 19] and f"3 of the {HELD_OUT} images are measured" in caplog.text
+    assert chain_encoder.unseen_samples(run).indices.tolist() == list(range(UNSEEN))
 
 
 def test_a_single_training_face_has_nobody_to_exchange_with(tmp_path):

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
-from dgn.data.source import Source, Subset
+from dgn.data.source import Source, Subset, evenly_spaced
 from dgn.inference.latents import given_latents
 from dgn.run import Run
 
+log = logging.getLogger(__name__)
+
+OTHER_IMAGES = 1000  # images in place of the held-out ones, at most
 ENCODER_STEPS = (0, 5, 10, 20)  # Langevin steps after which both are measured
 PLAIN_STEPS = (20, 50, 100, 300)
 
 
 def unseen_samples(run: Run, images: Optional[Source] = None) -> Optional[Source]:
-    """The first evaluation.images of `images` (default: of the run's held-out ones); None if there are none."""
-    source = run.sources.held_out if images is None else images
+    """The run's first evaluation.images held-out samples, or `images`, OTHER_IMAGES of them at most, evenly spaced;
+    None if there are none."""
+    if images is not None:
+        if len(images) > OTHER_IMAGES:
+            log.warning("%d of the %d images are measured, evenly spaced", OTHER_IMAGES, len(images))
+        return Subset(images, evenly_spaced(len(images), OTHER_IMAGES)) if len(images) else None
+    source = run.sources.held_out
     return Subset(source, source.first(run.config.evaluation.images)) if source is not None and len(source) else None
 
 
@@ -26,8 +35,8 @@ def compare(run: Run, images: Optional[Source] = None) -> Dict[str, List[Dict[st
     images: see unseen_samples. Returns for "encoder" and "mean" a list of
     {"steps", "energy", "msre"}; {} if the run has no encoder beside the chains, or there are no images.
     """
-    few = unseen_samples(run, images)
-    if run.chain_encoder is None or few is None:
+    few = unseen_samples(run, images) if run.chain_encoder is not None else None
+    if few is None:
         return {}
     return {"encoder": _along(run, few, ENCODER_STEPS, True), "mean": _along(run, few, PLAIN_STEPS, False)}
 

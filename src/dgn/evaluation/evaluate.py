@@ -37,8 +37,8 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
 
     Args:
         run: of images or clips.
-        images: unseen images in place of the run's held-out ones; nothing is written then. If the training images are
-            missing or have changed, their measures are left out.
+        images: unseen images in place of the run's held-out ones, see unseen_samples; nothing is written then. If the
+            training images are missing or have changed, their measures are left out.
         steps: Langevin steps for an unseen image (default: those of Run.infer).
         use_encoder: False infers by Langevin dynamics from the prior's mean although the run has an encoder; nothing is
             written then.
