@@ -79,6 +79,7 @@ def test_measures_compare_samples_with_real_images(run, images, tmp_path, monkey
     assert measured["sharpness_samples"] == pytest.approx(sharpness(samples) / sharpness(faces), rel=1e-4)
     assert measured["variety_samples"] == pytest.approx(variety(samples) / variety(faces), rel=1e-4)
     assert measured["frechet_samples"] == pytest.approx(frechet_distance(samples, faces), rel=1e-4)
+    assert measured["frechet_of_halves"] == pytest.approx(frechet_distance(faces[::2], faces[1::2]), rel=1e-4)
     # of a folder the real images are those of the training
     config = cfg.changed(run.config, data={"path": str(images), "held_out": 4})
     folder = RunFolder.create(tmp_path / "real", config)

@@ -306,21 +306,24 @@ def test_the_dimension_that_changes_the_first_frame_most_is_edited(run, sheets, 
     assert one == run.sources.train.name(0) and all(a != b for a, b in zip(label(one), label(other)))
 
 
-def test_sampling_beyond_the_trained_length(run, sheets):
+def test_sampling_beyond_the_trained_length(run, sheets, monkeypatch):
+    monkeypatch.setattr(sampling, "CLIPS", 4)  # measured, however many are shown
     result = sampling.sampling(run, frames=8, count=2)
-    clips = np.stack(sheets["samples.png"].rows)
-    changes = np.abs(np.diff(clips, axis=1)).mean((0, 2, 3, 4))
+    clips, measured = np.stack(sheets["samples.png"].rows), run.sample(4, 1, "fitted", 8).image
+    np.testing.assert_allclose(clips, measured[:2], atol=1e-5)
+    changes = np.abs(np.diff(measured, axis=1)).mean((2, 3, 4))
     assert clips.shape == (2, 8, 3, 16, 16) and result["frames"] == 8
-    assert result["fitted"]["change_within"] == pytest.approx(changes[:FRAMES - 1].mean(), rel=1e-4)
-    assert result["fitted"]["change_beyond"] == pytest.approx(changes[FRAMES - 1:].mean(), rel=1e-4)
-    prior = sampling.changes(run.sample(2, 1, "prior", 8).image, FRAMES)
+    for where, part in (("within", changes[:, :FRAMES - 1]), ("beyond", changes[:, FRAMES - 1:])):
+        assert result["fitted"][f"change_{where}"] == pytest.approx(part.mean(), rel=1e-4)
+        assert result["fitted"][f"error_{where}"] == pytest.approx(np.std(part.mean(1), ddof=1) / 2, rel=1e-3)
+    prior = sampling.changes(run.sample(4, 1, "prior", 8).image, FRAMES)
     assert result["prior"] == pytest.approx(prior) and prior != result["fitted"]
-    real = run.sources.train.read(np.arange(24))
+    real = run.sources.train.read(np.arange(4))
     assert result["change_of_training_clips"] == pytest.approx(np.abs(np.diff(real, axis=1)).mean(), rel=1e-4)
     written = results(run.folder.path)["sampling"]
     assert written == {name: result[name] for name in result if name != "pictures"}
     assert Image.open(result["pictures"][1]).n_frames == 8
-    assert f"beyond it {written['fitted']['change_beyond']:.4f}" in sampling.summary(result)
+    assert f"beyond it {written['fitted']['change_beyond']:.4f} +- " in sampling.summary(result)
     sampling.sampling(run, frames=8, count=2, seed=2)
     assert np.abs(np.stack(sheets["samples.png"].rows) - clips).max() > 0
     with pytest.raises(UserError, match="at least 2"):

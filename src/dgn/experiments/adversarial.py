@@ -27,7 +27,7 @@ from dgn.config import Config
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
-from dgn.evaluation.frechet import frechet_distance
+from dgn.evaluation.frechet import distance_of_halves, frechet_distance
 from dgn.evaluation.ratios import number
 from dgn.evaluation.sharpness import relative_sharpness
 from dgn.evaluation.variety import relative_variety
@@ -119,7 +119,8 @@ def continued(config: Config, start: Path, epochs: int, learning_rate: float) ->
 
 
 def picture_measures(run: Run) -> Dict[str, Optional[float]]:
-    """Sharpness and Frechet distance of reconstructions of unseen images and of samples, and the samples' variety."""
+    """Sharpness and Frechet distance of reconstructions of unseen images and of samples, the distance of equal
+    distributions (see distance_of_halves), and the samples' variety."""
     unseen, train, config = held_out(run), run.sources.train, run.config
     images = unseen.read(unseen.first(config.evaluation.images))
     rebuilt = run.decode(*run.infer(images)).image
@@ -131,6 +132,7 @@ def picture_measures(run: Run) -> Dict[str, Optional[float]]:
     return {"sharpness_reconstruction": relative_sharpness(rebuilt, images),
             "sharpness_samples": relative_sharpness(samples, real),
             "frechet_reconstruction": frechet_distance(rebuilt, images),
+            "frechet_of_halves": distance_of_halves(real) if len(real) > 3 else None,
             "frechet_samples": frechet_distance(samples, real), "variety_samples": relative_variety(samples, real)}
 
 
@@ -142,6 +144,7 @@ def summary(result: Dict[str, Any]) -> str:
         "sharpness of samples": lambda r: number(r["sharpness_samples"]),
         "Frechet distance of reconstructions": lambda r: f"{r['frechet_reconstruction']:.4f}",
         "Frechet distance of samples": lambda r: f"{r['frechet_samples']:.4f}",
+        "  of one half of the real images to the other": lambda r: number(r["frechet_of_halves"], ".4f"),
         "variety of samples (1: real)": lambda r: number(r["variety_samples"]),
     }
     if all("disentanglement" in r for r in result["models"].values()):

@@ -5,8 +5,9 @@
 
 Latents are drawn from the Gaussian that is fitted to those of the training samples (dgn.inference.fitted, beyond the
 paper; fitted_prior.npz in the run folder), or from the prior; both are measured, and --prior draws the samples of the
-picture from the prior, as the paper does. Of images: the Frechet distance of samples to training images. Of clips: the
-mean change from frame to frame within the trained length, beyond it, and in training clips.
+picture from the prior, as the paper does. Of images: the Frechet distance of samples to training images, to which the
+Gaussian was fitted, and that of one half of these to the other. Of clips: the mean change from frame to frame within
+the trained length, beyond it, and in training clips, with its standard error over clips.
 
 Written to the run folder: section "sampling" of metrics.json, figures/samples.png, of clips also .gif.
 """
@@ -18,12 +19,13 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from dgn.errors import UserError
-from dgn.evaluation.frechet import frechet_distance
+from dgn.evaluation.frechet import distance_of_halves, frechet_distance
+from dgn.evaluation.ratios import number
 from dgn.figures import clips as figures
 from dgn.figures import pictures
 from dgn.run import PRIORS, Run
 
-TRAINING_CLIPS = 100  # compared with, at most
+CLIPS = 100  # samples that are measured; training clips, at most
 IMAGES = 1000  # samples, and training images that they are compared with, at most
 NAMES = {"fitted": "the fitted Gaussian", "prior": "the prior"}
 
@@ -34,9 +36,10 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
     images (default: 33).
 
     prior: what the samples of the picture are drawn from, see Run.sample.
-    Returns for "fitted" and "prior" the Frechet distance, or the values of `changes` and, beside them, frames and
-    change_of_training_clips; "pictures": paths of figures/samples.png and, of clips, .gif. All but the pictures is
-    written to the section sampling of metrics.json. Raises UserError for fewer than 2 frames, or frames of images.
+    Returns for "fitted" and "prior" the Frechet distance and, beside them, frechet_of_halves, see distance_of_halves;
+    or the values of `changes` of CLIPS samples and, beside them, frames and change_of_training_clips; "pictures": paths
+    of figures/samples.png and, of clips, .gif. All but the pictures is written to the section sampling of metrics.json.
+    Raises UserError for fewer than 2 frames, or frames of images.
     """
     trained, source = run.config.data.frames, run.sources.train
     picture = run.folder.figures / "samples.png"
@@ -46,27 +49,33 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
         real = source.read(source.first(IMAGES))
         result: Dict[str, Any] = {name: {"frechet": frechet_distance(run.sample(IMAGES, seed, name).image, real)}
                                   for name in PRIORS}
+        result["frechet_of_halves"] = distance_of_halves(real) if len(real) > 3 else None
         run.folder.add_results(sampling=result)
         return {**result, "pictures": [pictures.samples(picture, run.sample(count or 33, seed, prior).image, prior)]}
     frames = frames or 3 * trained
     if frames < 2:
         raise UserError(f"{frames} frame is too few: a clip in which something moves has at least 2")
-    some = source.first(TRAINING_CLIPS)
-    clips = {name: run.sample(count or 6, seed, name, frames).image for name in PRIORS}
+    some, shown = source.first(CLIPS), count or 6
+    clips = {name: run.sample(max(shown, CLIPS), seed, name, frames).image for name in PRIORS}
     real, mask = source.read(some), np.asarray(source.mask(some))
-    result = {"frames": frames, "change_of_training_clips": float(change(real)[mask[:, 1:] > 0].mean()),
-              **{name: changes(made, trained) for name, made in clips.items()}}
+    result = {"frames": frames, "trained_frames": trained,
+              "change_of_training_clips": float(change(real)[mask[:, 1:] > 0].mean()),
+              **{name: changes(made[:CLIPS], trained) for name, made in clips.items()}}
     run.folder.add_results(sampling=result)
-    return {**result, "pictures": figures.samples(picture, clips[prior], trained, prior)}
+    return {**result, "pictures": figures.samples(picture, clips[prior][:shown], trained, prior)}
 
 
 def summary(result: Dict[str, Any]) -> str:
     """The result as text."""
     if "frames" not in result:
         return "Frechet distance to training images: " + ", ".join(
-            f"samples of {NAMES[name]} {result[name]['frechet']:.4f}" for name in PRIORS)
-    lines = [f"  clips of {NAMES[name]}: within the trained length {result[name]['change_within']:.4f}"
-             + (f", beyond it {beyond:.4f}" if (beyond := result[name]["change_beyond"]) is not None else "")
+            f"samples of {NAMES[name]} {result[name]['frechet']:.4f}" for name in PRIORS) + (
+            f"; of one half of these to the other {number(result['frechet_of_halves'], '.4f')}")
+
+    def mean(measured: Dict[str, Optional[float]], where: str) -> str:
+        return f"{measured[f'change_{where}']:.4f} +- {measured[f'error_{where}']:.4f}"
+    lines = [f"  clips of {NAMES[name]}: within the trained length {mean(result[name], 'within')}"
+             + (f", beyond it {mean(result[name], 'beyond')}" if result["frames"] > result["trained_frames"] else "")
              for name in PRIORS]
     return "\n".join(["mean change of a pixel from frame to frame:", *lines,
                       f"  training clips: {result['change_of_training_clips']:.4f}"])
@@ -74,10 +83,15 @@ def summary(result: Dict[str, Any]) -> str:
 
 def changes(clips: np.ndarray, trained: int) -> Dict[str, Optional[float]]:
     """Mean absolute change of a pixel from frame to frame of new clips (n, F, C, H, W), within and beyond the trained
-    number of frames (None: no frame lies beyond it): change_within, change_beyond."""
-    new = change(clips)
-    return {"change_within": float(new[:, :trained - 1].mean()),
-            "change_beyond": float(new[:, trained - 1:].mean()) if clips.shape[1] > trained else None}
+    number of frames (None: no frame lies beyond it), change_within and change_beyond, and the standard errors of these
+    means over clips, error_within and error_beyond."""
+    new, result = change(clips), {}
+    for where, part in (("within", new[:, :trained - 1]), ("beyond", new[:, trained - 1:])):
+        means = part.mean(1) if part.shape[1] else None
+        result[f"change_{where}"] = None if means is None else float(means.mean())
+        result[f"error_{where}"] = None if means is None or len(means) < 2 else float(
+            means.std(ddof=1) / len(means) ** 0.5)
+    return result
 
 
 def change(clips: np.ndarray) -> np.ndarray:

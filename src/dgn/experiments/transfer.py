@@ -6,9 +6,9 @@
 
 Ours, ABP and VAE are trained on general faces, then fine-tuned on frontal faces of other people: ours with its
 geometry generator frozen, so only the appearance generator is updated. People unseen in both trainings are then
-reconstructed at five views. MSRE per view and over all views, mean and standard deviation over independent runs. VAE
-reconstructs by its encoder, the other two by Langevin dynamics; VAE's decoder with Langevin dynamics instead of the
-encoder is given as well.
+reconstructed at five views. MSRE per view and over all views, mean and standard deviation over runs, which differ in
+the seed of the training and share the images. VAE reconstructs by its encoder, the other two by Langevin dynamics;
+VAE's decoder with Langevin dynamics instead of the encoder is given as well.
 
 Without --data and --target all faces are generated. --target: a folder with labels of view (labels.csv, or the FEI
 set); the people of the last --held-out files of --frontal are the unseen ones. Written to --output: metrics.json,
@@ -18,7 +18,7 @@ figures/transfer.png, and two run folders for each model and run.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from dgn.config import Config
 from dgn.data import labels
 from dgn.data.open import open_sources
 from dgn.errors import UserError
+from dgn.evaluation.ratios import number
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.experiments.models import (
     Recipe,
@@ -70,11 +71,11 @@ def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Targe
     folder = output_folder(output)
     errors: Errors = {name: [] for name in (*COMPARED, BY_LANGEVIN)}
     shown: Dict[str, np.ndarray] = {}
-    for number in range(runs):
+    for place in range(runs):
         for name in COMPARED:
-            print(f"--- run {number + 1} of {runs}, {name}", flush=True)
-            seeded = cfg.changed(model_config(name, general), training={"seed": general.training.seed + number})
-            run = train_and_tune(folder / f"run_{number + 1}" / folder_name(name), seeded, target)
+            print(f"--- run {place + 1} of {runs}, {name}", flush=True)
+            seeded = cfg.changed(model_config(name, general), training={"seed": general.training.seed + place})
+            run = train_and_tune(folder / f"run_{place + 1}" / folder_name(name), seeded, target)
             for label in (name, BY_LANGEVIN) if name == "VAE" else (name,):
                 msre, shown[label] = reconstruct(run, images, use_encoder=label != BY_LANGEVIN)
                 errors[label].append(msre)
@@ -147,16 +148,16 @@ def error_table(errors: Errors) -> Dict[str, Any]:
             "ratio": {name: ours / views["all"]["mean"] for name, views in msre.items() if name != "ours"}}
 
 
-def deviation(values: List[float]) -> float:
-    """Standard deviation with n - 1; 0 for a single value."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+def deviation(values: List[float]) -> Optional[float]:
+    """Standard deviation with n - 1; None for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def summary(result: Dict[str, Any]) -> str:
     """Table 1."""
     models = result["msre"]
     rows = {("all views" if view == "all" else f"{float(view):+g} degrees"):
-            [f"{msre[view]['mean']:.2f} +- {msre[view]['std']:.2f}" for msre in models.values()]
+            [f"{msre[view]['mean']:.2f} +- {number(msre[view]['std'])}" for msre in models.values()]
             for view in models["ours"]}
     ratios = ", ".join(f"{ratio:.2f} of {name}'s" for name, ratio in result["ratio"].items())
     return f"{table('MSRE', list(models), rows)}\nours over all views: {ratios}"
