@@ -167,7 +167,7 @@ def test_written_images_come_back(tmp_path):
     np.testing.assert_array_equal(source.read(np.array([1]))[0], image[:1].repeat(3, 0))
 
 
-def test_people_who_are_held_out_are_not_trained_on(tmp_path):
+def test_people_who_are_held_out_are_not_trained_on(tmp_path, caplog):
     """identity.txt above the images names people: no training image shows one of those held out."""
     people = [1, 2, 3, 4, 1, 5, 2, 6]
     for k in range(8):
@@ -179,6 +179,10 @@ def test_people_who_are_held_out_are_not_trained_on(tmp_path):
     assert [train.name(k) for k in range(len(train))] == ["0.png", "2.png", "3.png", "4.png"]
     assert [held_out.name(k) for k in range(3)] == ["5.png", "6.png", "7.png"]
     assert open_sources(replace(data, limit=2)).train.identity() != train.identity()
+    (tmp_path / "identity.txt").write_text("".join(f"{k}.png {person}\n" for k, person in enumerate(people[:6])))
+    assert len(open_sources(data).train) == 5 and open_sources(data)
+    assert [record.getMessage().split(": ")[0].split(" of ", 1)[1] for record in caplog.records] == [
+        f"{tmp_path / 'images'} does not say who is shown by 2 of 8 files, such as 6.png"]
     (tmp_path / "identity.txt").write_text("0.png\n")
     with pytest.raises(UserError, match="identity.txt, line 1: must be a file's name and a person"):
         open_sources(data)

@@ -47,6 +47,9 @@ def test_mtfl_index_and_landmarks_follow_the_crop(tmp_path):
     cut = labels.cut_landmarks(tmp_path, found, cfg.Data(size=32, crop=(10, 10, 74, 74)))
     # 64 pixels become 32: the corner (9.5, 9.5) of the crop is (-0.5, -0.5)
     np.testing.assert_allclose(cut[0], (np.array(points) + 0.5 - 10) / 2 - 0.5)
+    one_eyed = found[0]._replace(landmarks=np.array([(20, 30), *points[:1], *points[2:]]))
+    with pytest.raises(UserError, match="both eyes of a.jpg are at"):
+        labels.cut_landmarks(tmp_path, [one_eyed], cfg.Data(size=32))
     with pytest.raises(UserError, match="no views"):
         labels.by_view(found, tmp_path)
 

@@ -60,11 +60,15 @@ def test_each_value_is_trained_and_measured(config, trained, tmp_path):
     assert start.startswith("start")
 
 
-def test_the_sweeps_are_the_papers():
-    names = {sweep: [name for name, _ in values] for sweep, values in balance.SWEEPS.items()}
-    assert names == {"alpha": ["0.15", "0.3", "0.625", "1.25", "2.5"], "beta": ["0.03", "0.1", "0.3", "1", "3"],
-                     "start": ["0.1", "0.3", "1", "3"]}
+def test_a_sweep_changes_one_value_and_contains_the_papers():
+    values = {sweep: {key for _, model in models for key in model} for sweep, models in balance.SWEEPS.items()}
+    assert values == {"alpha": {"scaling", "alpha"}, "beta": {"scaling", "beta"}, "start": {"scaling", "geometry_init"}}
+    for models in balance.SWEEPS.values():
+        assert len({model["scaling"] for _, model in models}) == 1
+        assert len({str(sorted(model.items())) for _, model in models}) == len(models)
     assert all(model["scaling"] == "he" for _, model in balance.SWEEPS["beta"])  # beta has no effect without
+    assert 0.625 in [model["alpha"] for _, model in balance.SWEEPS["alpha"]]  # section 5.7
+    assert 0.3 in [model["beta"] for _, model in balance.SWEEPS["beta"]]
 
 
 def test_the_learning_rate_follows_the_deviation_of_the_initial_weights(config):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Dict, List, Optional, Sequence, Union
 
@@ -14,6 +16,8 @@ from dgn.data.find import find_files, matching, warn_of_splits
 from dgn.data.folder import Folder, Inspected, Reading, to_bytes
 from dgn.errors import UserError
 from dgn.files import disk_errors
+
+log = logging.getLogger(__name__)
 
 EXTENSIONS = (".bmp", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".tif", ".tiff",
               ".webp")
@@ -61,7 +65,16 @@ def people_of_identities(folder: Path, names: Sequence[str]) -> Optional[List[st
     does not name one for each. See read_identities."""
     known = read_identities(folder)
     people = [known.get(name) or known.get(PurePosixPath(name).name, "") for name in names]
-    return people if all(people) else None
+    missing = people.count("")
+    if 0 < missing < len(people):
+        _warn_of_unnamed(folder, missing, len(people), names[people.index("")])
+    return None if missing else people
+
+
+@lru_cache(maxsize=None)  # once for the same files
+def _warn_of_unnamed(folder: Path, missing: int, count: int, first: str) -> None:
+    log.warning("identity.txt of %s does not say who is shown by %d of %d files, such as %s: people are not kept apart",
+                folder, missing, count, first)
 
 
 def read_identities(folder: Path) -> Dict[str, str]:

@@ -115,13 +115,16 @@ def read_files(folder: Path, files: List[str], data: Data) -> np.ndarray:
 def cut_landmarks(folder: Path, labels: List[Label], data: Data) -> np.ndarray:
     """Landmarks (n, 5, 2) in pixels of the images of `read_files`; pixel centres at whole numbers.
 
-    Raises UserError if landmarks are missing, or a file whose size is needed cannot be read.
+    Raises UserError if landmarks are missing, both eyes are one point, or a file whose size is needed cannot be read.
     """
     marks = []
     for label in labels:
         if label.landmarks is None or not np.isfinite(label.landmarks).all():
             raise UserError(f"{folder}: the landmarks of {label.file} are not known; labels.csv of dgn data faces, or "
                             "MTFL's index.tsv, has them")
+        if np.allclose(label.landmarks[0], label.landmarks[1]):
+            raise UserError(f"{folder}: both eyes of {label.file} are at {label.landmarks[0].tolist()}; errors are in "
+                            "per cent of their distance")
         marks.append(label.landmarks)
     boxes = [data.crop or _centre_square(folder / label.file, cut_of(data)) for label in labels]
     return np.stack([_cut(points, box, data.size) for points, box in zip(marks, boxes)])

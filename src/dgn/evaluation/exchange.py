@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Predict = Callable[[np.ndarray], np.ndarray]  # images (n, C, H, W) -> factors (n, k)
 
-PAIRS = 3600  # exchanges that are measured, all ordered pairs of up to 60 faces
+PAIRS = 3600  # exchanges that are measured, at most; all ordered pairs of up to 60 faces
 FEATURES = 16  # images are averaged to this many pixels a side before the regression
 
 
@@ -51,7 +51,7 @@ def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str]
 
     Returns:
         By factor:
-            own: correlation of the factor predicted from the reconstruction with the true one, an upper bound.
+            own: correlation of the factor predicted from the reconstruction with the true one, for comparison.
             appearance_donor, geometry_donor: correlation of the factor predicted from the image with exchanged geometry
                 with the true one of either donor.
     """

@@ -15,6 +15,7 @@ MEASURES = {  # title of a column: format, and the values in metrics.json
     "images, train / unseen": (".0f", "train.images", "unseen.images"),
     "MSRE, train / unseen": (".1f", "train.msre", "unseen.msre"),
     "PSNR in dB, train / unseen": (".1f", "train.psnr", "unseen.psnr"),
+    "unseen: chains from, steps": ("", "unseen.start", "unseen.steps"),
     "Nyquist ratio": (".2f", "appearance.nyquist_ratio"),
     "displacement rms, px": (".1f", "geometry.displacement_rms"),
     "folded, %": (".1%", "geometry.folded"),
@@ -49,11 +50,13 @@ def read_metrics(folder: Path) -> Dict[str, Any]:
 
 def row(name: str, metrics: Dict[str, Any]) -> Tuple[str, ...]:
     """The cells of one run; metrics: the content of its metrics.json."""
-    cells = [[_number(_value(metrics, path), form) for path in paths] for form, *paths in MEASURES.values()]
+    cells = [[_text(_value(metrics, path), form) for path in paths] for form, *paths in MEASURES.values()]
     return (name, *(MISSING if set(cell) == {MISSING} else " / ".join(cell) for cell in cells), _versions(metrics))
 
 
-def _number(value: Any, form: str) -> str:
+def _text(value: Any, form: str) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return MISSING
     return format(value, form).removesuffix("%")

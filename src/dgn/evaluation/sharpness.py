@@ -23,7 +23,7 @@ def relative_sharpness(images: np.ndarray, real: np.ndarray) -> Optional[float]:
         real: (M, C, H, W) in [0, 1].
 
     Returns:
-        1: as sharp as real images; below 1: blurred; above 1: noisy or over-sharpened. None if the real images are
-        constant.
+        1: as sharp as real images; below 1: blurred, or of lower contrast, whose square it follows; above 1: noisy,
+        over-sharpened or of higher contrast. None if the real images are constant.
     """
     return ratio(gradient_energy(images), gradient_energy(real))

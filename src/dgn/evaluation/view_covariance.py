@@ -41,10 +41,10 @@ def view_covariance(latents: Dict[str, np.ndarray], views: Sequence[float]) -> D
             means: (V, d) as lists, the mean latents of each view.
             r: R of each dimension.
             largest, dimension: the largest R and its dimension.
-            noise: the largest R expected of d dimensions that do not depend on the view. Z . theta of one person
-                scatters by std; its mean over n people has the standard error std / sqrt(n), and the largest of d such
-                values is about sqrt(2 log d) times that. Differences between people cancel, as everyone is in every
-                view.
+            noise: about the largest R expected of d dimensions that do not depend on the view; no significance
+                threshold, which is a quarter higher. Z . theta of one person scatters by std; its mean over n people
+                has the standard error std / sqrt(n), and the largest of d such values is at most about sqrt(2 log d)
+                times that. Differences between people cancel, as everyone is in every view.
         ratio: largest R of z_geo relative to that of z_app, if both groups are given; None if the latter is 0.
     """
     result: Dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
@@ -52,7 +52,7 @@ def view_covariance(latents: Dict[str, np.ndarray], views: Sequence[float]) -> D
         means = z.astype(np.float64).mean(1)
         r = responses(means, views)
         own = np.tensordot(unit(views), z.astype(np.float64), 1)  # (n, d)
-        error = np.sqrt(own.var(0).mean() / z.shape[1])
+        error = np.sqrt(own.var(0, ddof=min(1, len(own) - 1)).mean() / z.shape[1])
         result["groups"][name] = {
             "means": means.tolist(), "r": r.tolist(), "largest": float(r.max()), "dimension": int(r.argmax()),
             "noise": float(error * np.sqrt(2 * np.log(max(z.shape[2], 2))))}
