@@ -21,23 +21,24 @@ PLAIN_STEPS = (20, 50, 100, 300)
 def unseen_samples(run: Run, images: Optional[Source] = None) -> Optional[Source]:
     """The run's first evaluation.images held-out samples, or `images`, OTHER_IMAGES of them at most, evenly spaced;
     None if there are none."""
-    if images is not None:
-        if len(images) > OTHER_IMAGES:
-            log.warning("%d of the %d images are measured, evenly spaced", OTHER_IMAGES, len(images))
-        return Subset(images, evenly_spaced(len(images), OTHER_IMAGES)) if len(images) else None
-    source = run.sources.held_out
-    return Subset(source, source.first(run.config.evaluation.images)) if source is not None and len(source) else None
+    if images is None:
+        images, most = run.sources.held_out, run.config.evaluation.images
+        return Subset(images, images.first(most)) if images is not None and len(images) else None
+    if len(images) > OTHER_IMAGES:
+        log.warning("%d of the %d images are measured, evenly spaced", OTHER_IMAGES, len(images))
+    return Subset(images, evenly_spaced(len(images), OTHER_IMAGES)) if len(images) else None
 
 
 def compare(run: Run, images: Optional[Source] = None) -> Dict[str, List[Dict[str, float]]]:
     """Mean energy (Eq. 8) and MSRE of unseen images along chains from the encoder and from the prior's mean.
 
-    images: see unseen_samples. Returns for "encoder" and "mean" a list of
+    images: see unseen_samples; evaluation.images of them at most. Returns for "encoder" and "mean" a list of
     {"steps", "energy", "msre"}; {} if the run has no encoder beside the chains, or there are no images.
     """
     few = unseen_samples(run, images) if run.chain_encoder is not None else None
     if few is None:
         return {}
+    few = Subset(few, evenly_spaced(len(few), run.config.evaluation.images))
     return {"encoder": _along(run, few, ENCODER_STEPS, True), "mean": _along(run, few, PLAIN_STEPS, False)}
 
 
