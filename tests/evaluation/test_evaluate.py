@@ -78,8 +78,9 @@ def result(run):
 
 
 def test_reconstruction_and_displacement(result):
-    assert result["train"] == {"msre": 0, "psnr": 120, "mse": 0, "images": TRAINING}
-    assert result["unseen"] == {"msre": 0, "psnr": 120, "mse": 0, "images": UNSEEN, "start": "mean", "steps": 300}
+    assert result["train"] == {"msre": 0, "msre_error": 0, "psnr": 120, "mse": 0, "images": TRAINING}
+    assert result["unseen"] == {"msre": 0, "msre_error": 0, "psnr": 120, "mse": 0, "images": UNSEEN, "start": "mean",
+                                "steps": 300}
     assert result["appearance"]["nyquist_ratio"] == pytest.approx(1)
     assert result["geometry"]["displacement_rms"] == 0 == result["geometry"]["folded"]
     assert result["canonical_frame"] == {"mean_displacement": 0, "outside": 0}
@@ -133,10 +134,10 @@ def test_a_single_training_face_has_nobody_to_exchange_with(tmp_path):
 
 def test_summary_gives_every_measure_and_a_dash_for_an_undefined_one(result):
     text = summary(result)
-    for part in (f"training images   MSRE 0.0, PSNR 120.0 dB ({TRAINING})", "displaced by 0.00 pixels",
+    for part in (f"training images   MSRE 0.0 +- 0.0, PSNR 120.0 dB ({TRAINING})", "displaced by 0.00 pixels",
                  "0.0% of the pixels sampled outside",
                  f"{result['registration']['endpoint_ratio']:.2f} times that of no displacement",
-                 f"  yaw              {result['exchange']['yaw']['geometry_donor']:+.2f} / "):
+                 f"  yaw              {result['exchange']['yaw']['geometry_donor']:+.2f} +- "):
         assert part in text
     undefined = {**result, "appearance": {"nyquist_ratio": None}}
     assert "appearance        - times the images' energy" in summary(undefined)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dgn.evaluation.landmarks import canonical_landmarks, carried_landmarks, landmark_error, landmark_errors
+from dgn.evaluation.landmarks import canonical_landmarks, carried_landmarks, landmark_distances, landmark_errors
 
 SHAPE = np.array([[8, 8], [16, 8], [12, 13], [9, 17], [15, 17]], np.float64)  # eyes 8 pixels apart
 
@@ -14,21 +14,23 @@ def test_the_error_is_a_percentage_of_the_inter_ocular_distance():
     truth = np.stack([SHAPE, 2 * SHAPE])
     shifted = truth.copy()
     shifted[:, :, 0] += 2  # 2 of 8 pixels, 2 of 16
-    assert landmark_error(shifted, truth) == pytest.approx((25 + 12.5) / 2)
-    assert landmark_error(truth, truth) == 0
+    assert landmark_distances(shifted, truth).mean() == pytest.approx((25 + 12.5) / 2)
+    assert landmark_distances(truth, truth).mean() == 0
 
 
 def test_the_error_is_a_mean_over_landmarks():
     truth = SHAPE[None]
     shifted = truth.copy()
     shifted[0, 2] += (3, 4)  # one of five by 5 of 8 pixels
-    assert landmark_error(shifted, truth) == pytest.approx(12.5)
+    assert landmark_distances(shifted, truth).mean() == pytest.approx(12.5)
 
 
 def test_errors_relative_to_the_mean_shape():
     truth = np.stack([SHAPE, SHAPE + 4])
     predicted = {"exact": truth, "half": np.stack([SHAPE + 1, SHAPE + 3]), "mean_shape": np.stack([SHAPE + 2] * 2)}
-    result = landmark_errors(predicted, truth)
+    result = landmark_errors(predicted, truth, ["a", "b"])
+    assert set(result["standard_errors"]) == set(predicted) and result["standard_errors"]["exact"] == 0
+    assert landmark_errors(predicted, truth, ["a", "a"])["standard_errors"]["half"] is None  # one person
     assert result["mean_shape"] == pytest.approx(100 * 8 ** 0.5 / 8)
     assert result["half"] == pytest.approx(result["mean_shape"] / 2)
     assert result["relative_to_mean_shape"] == pytest.approx({"exact": 0, "half": 0.5})

@@ -20,6 +20,8 @@ def test_reconstruction_errors_are_sums_over_an_image_and_means_over_images():
     result = reconstruction_errors(images, reconstructions)
     assert result["msre"] == pytest.approx(48 * 0.25 / 2)
     assert result["mse"] == pytest.approx(0.125)
+    assert result["msre_error"] == pytest.approx(48 * 0.25 / 2 / 2 ** 0.5, rel=0.15)
+    assert reconstruction_errors(images, reconstructions, np.zeros(2))["msre_error"] is None  # frames of one clip
     assert result["psnr"] == pytest.approx((-10 * np.log10(0.25) + 120) / 2)
 
 

@@ -337,7 +337,7 @@ def test_recognition(run, monkeypatch):
     for name in ("Dglf", "Ddf", "appearance", "pixels"):
         confusion = np.array(result[name]["confusion"])
         assert (confusion.sum(1) == 4).all() and result[name]["accuracy"] == pytest.approx(np.trace(confusion) / 24)
-        assert f"{100 * result[name]['accuracy']:.1f} %" in text
+        assert f"{100 * result[name]['accuracy']:.1f} +- {100 * result[name]['accuracy_error']:.1f} %" in text
     assert result["most_frequent"]["accuracy"] == pytest.approx(1 / 6)
     assert results(run.folder.path)["recognition"] == {name: result[name] for name in result if name != "pictures"}
     assert all(cv2.imread(str(path)) is not None for path in result["pictures"])

@@ -52,7 +52,8 @@ def test_errors_on_generated_faces(run):
         error = in_per_cent_of_the_eye_distance(points, truth[TRAINED:])
         assert result[name] == pytest.approx(error, rel=1e-5)
         assert result["relative_to_mean_shape"][name] == pytest.approx(error / mean, rel=1e-5)
-        assert f"{error:.2f} ({error / mean:.2f})" in landmarks.summary(result)
+        spread = result["standard_errors"][name]
+        assert f"{error:.2f} +- {spread:.2f} ({error / mean:.2f})" in landmarks.summary(result)
 
 
 def test_faces_of_a_labelled_folder(run, marked):

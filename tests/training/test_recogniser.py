@@ -31,7 +31,7 @@ def accuracy(x, lengths, truth, persons, epochs, from_first=True) -> float:
     """In cross-validation of three folds."""
     given = Sequences(relative_to_first(x) if from_first else x, lengths)
     predicted = cross_validate(Recognisers(2, 1, epochs), given, truth, person_folds(persons, 3, 1))
-    return recognition_scores(truth, predicted, ["up", "down"])["accuracy"]
+    return recognition_scores(truth, predicted, ["up", "down"], persons)["accuracy"]
 
 
 def test_a_motion_is_recognised_and_noise_is_not(rng):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from dgn.evaluation.landmarks import landmark_error
+from dgn.evaluation.landmarks import landmark_distances
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 
 SHAPE = np.array([[8, 8], [16, 8], [12, 13], [9, 17], [15, 17]], np.float64)  # eyes 8 pixels apart
@@ -21,9 +21,9 @@ def test_displacements_of_the_landmarks_beat_the_mean_shape_and_noise_does_not(r
 
     def error(features: np.ndarray) -> float:
         regressor = LandmarkRegressor(seed=1, epochs=60).fit(features[TRAINED], truth[TRAINED])
-        return landmark_error(regressor.predict(features[TESTED]), truth[TESTED])
+        return landmark_distances(regressor.predict(features[TESTED]), truth[TESTED]).mean()
 
-    mean_shape = landmark_error(np.broadcast_to(truth[TRAINED].mean(0), (100, 5, 2)), truth[TESTED])
+    mean_shape = landmark_distances(np.broadcast_to(truth[TRAINED].mean(0), (100, 5, 2)), truth[TESTED]).mean()
     assert mean_shape == pytest.approx(100 * np.linalg.norm(shifts[TESTED], axis=1).mean() / 8, rel=0.05)
     assert error(fields) < 3 and error(noise) > 0.9 * mean_shape
 

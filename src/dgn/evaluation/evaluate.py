@@ -19,6 +19,7 @@ from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.exchange import Predict, exchange_correlations, probe
 from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
+from dgn.evaluation.uncertainty import plus_minus
 from dgn.provenance import provenance
 from dgn.run import Run
 
@@ -44,8 +45,8 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
             written then.
 
     Returns:
-        train, unseen: reconstruction errors of training samples from their chains, of unseen samples after inference;
-            and how they were inferred, see Run.inference_settings.
+        train, unseen: reconstruction errors of training samples from their chains, of unseen samples after inference,
+            with standard errors; and how they were inferred, see Run.inference_settings.
         appearance, geometry, canonical_frame: of models with a warp; see report.
         exchange, exchange_unseen: for generated faces, the exchange of known factors among training faces and among
             held-out faces; see exchange.
@@ -139,7 +140,8 @@ def summary(result: Dict[str, Any]) -> str:
     lines = []
     for key, title in (("train", "training images"), ("unseen", "unseen images")):
         if own := result.get(key):
-            lines.append(f"{title:17} MSRE {own['msre']:.1f}, PSNR {own['psnr']:.1f} dB ({own['images']})")
+            msre = plus_minus(own["msre"], own["msre_error"], ".1f")
+            lines.append(f"{title:17} MSRE {msre}, PSNR {own['psnr']:.1f} dB ({own['images']})")
     if "encoder" in result:
         lines.append(table(result["encoder"]))
     if "geometry" in result:
@@ -160,7 +162,7 @@ def summary(result: Dict[str, Any]) -> str:
         lines.append("exchange          correlation with the geometry donor / the appearance donor: "
                      f"{', '.join(exchanged)} faces")
         for name in next(iter(exchanged.values())):
-            donors = [f"{own[name]['geometry_donor']:+.2f} / {own[name]['appearance_donor']:+.2f}"
-                      for own in exchanged.values()]
+            donors = [" / ".join(plus_minus(own[name][donor], own[name][f"{donor}_error"], "+.2f")
+                                 for donor in ("geometry_donor", "appearance_donor")) for own in exchanged.values()]
             lines.append(f"  {name:16} {', '.join(donors)}")
     return "\n".join(lines)

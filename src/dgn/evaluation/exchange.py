@@ -6,9 +6,11 @@ images; its predictions for a decoded image with exchanged geometry are compared
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Dict, Sequence
+from typing import TYPE_CHECKING, Callable, Dict, Optional, Sequence
 
 import numpy as np
+
+from dgn.evaluation.uncertainty import bootstrap_error
 
 if TYPE_CHECKING:
     from dgn.nets.model import Decode
@@ -35,7 +37,7 @@ def probe(images: np.ndarray, factors: np.ndarray, ridge: float = 1.0, side: int
 
 
 def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str], factors: np.ndarray,
-                          z_app: np.ndarray, z_geo: np.ndarray) -> Dict[str, Dict[str, float]]:
+                          z_app: np.ndarray, z_geo: np.ndarray) -> Dict[str, Dict[str, Optional[float]]]:
     """Correlations of predicted with true factors when each face takes the geometry of others.
 
     Pose should follow the geometry donor and colour the appearance donor; the other correlation should be near 0. Each
@@ -53,15 +55,29 @@ def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str]
         By factor:
             own: correlation of the factor predicted from the reconstruction with the true one, for comparison.
             appearance_donor, geometry_donor: correlation of the factor predicted from the image with exchanged geometry
-                with the true one of either donor.
+                with the true one of either donor; appearance_donor_error, geometry_donor_error: their standard errors
+                over faces.
     """
     everyone, shifts = np.arange(len(factors)), 1 + np.arange(np.clip(PAIRS // len(factors), 1, len(factors) - 1))
     own = predict(decode(z_app, z_geo).image)
     rounds = [np.roll(everyone, -shift) for shift in shifts]
     predicted = np.concatenate([predict(decode(z_app, z_geo[other]).image) for other in rounds])
-    exchanged = donor_correlations(predicted, names, np.tile(factors, (len(rounds), 1)),
-                                   factors[np.concatenate(rounds)])
-    return {name: {"own": correlation(own[:, k], factors[:, k]), **exchanged[name]} for k, name in enumerate(names)}
+    donors = {"appearance_donor": np.tile(everyone, len(rounds)), "geometry_donor": np.concatenate(rounds)}
+    return {name: {"own": correlation(own[:, k], factors[:, k]), **_by_donor(predicted[:, k], factors[:, k], donors)}
+            for k, name in enumerate(names)}
+
+
+def _by_donor(predicted: np.ndarray, factor: np.ndarray, donors: Dict[str, np.ndarray]) -> Dict[str, Optional[float]]:
+    """Correlation of predicted values (m,) with those of each donor, and its standard error; donors: the face (m,) that
+    each pair takes its appearance from, and its geometry; factor: of the faces, (n,)."""
+    def error(truth: np.ndarray) -> Optional[float]:
+        first, second = donors.values()  # a pair is drawn as often as its first face times its second
+        return bootstrap_error(lambda drawn: correlation(predicted, truth, drawn[first] * drawn[second]), len(factor))
+
+    result: Dict[str, Optional[float]] = {}
+    for name, faces in donors.items():
+        result[name], result[f"{name}_error"] = correlation(predicted, factor[faces]), error(factor[faces])
+    return result
 
 
 def donor_correlations(predicted: np.ndarray, names: Sequence[str], appearance: np.ndarray,
@@ -71,8 +87,10 @@ def donor_correlations(predicted: np.ndarray, names: Sequence[str], appearance: 
                    "geometry_donor": correlation(predicted[:, k], geometry[:, k])} for k, name in enumerate(names)}
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation of (n,) and (n,); 0 if one of them is constant."""
-    a, b = a - a.mean(), b - b.mean()
-    norm = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / norm) if norm > 1e-12 else 0.0
+def correlation(a: np.ndarray, b: np.ndarray, weights: Optional[np.ndarray] = None) -> float:
+    """Pearson's correlation of (n,) and (n,), with weights (n,) of the pairs if they are given; 0 if one of the two is
+    constant."""
+    w = np.full(len(a), 1 / len(a)) if weights is None else weights / max(weights.sum(), 1)
+    a, b = a - w @ a, b - w @ b
+    norm = np.sqrt((w @ a ** 2) * (w @ b ** 2))
+    return float(w @ (a * b) / norm) if norm * len(a) > 1e-12 else 0.0

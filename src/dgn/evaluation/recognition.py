@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Sequence
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from dgn.evaluation.uncertainty import mean_error
 from dgn.randomness import generator
 
 
@@ -32,20 +33,23 @@ def person_folds(persons: Sequence[Any], count: int, seed: int) -> List[np.ndarr
     return [np.flatnonzero([fold[person] == k for person in persons]) for k in range(count)]
 
 
-def recognition_scores(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Dict[str, Any]:
+def recognition_scores(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str],
+                       persons: Sequence[Any]) -> Dict[str, Any]:
     """Scores of predicted classes.
 
     Args:
         truth, predicted: (n,), indices into classes.
         classes: their names.
+        persons: (n,), of each sample.
 
     Returns:
-        accuracy: share of samples that are right.
+        accuracy: share of samples that are right; accuracy_error: its standard error over people.
         mean_recall: share of a class's samples that are right, averaged over classes.
         classes: their names.
         confusion: counts, a row for each true class and a column for each predicted one.
     """
     confusion = confusion_matrix(truth, predicted, labels=range(len(classes)))
     recall = np.diag(confusion) / np.maximum(confusion.sum(1), 1)
-    return {"accuracy": float((truth == predicted).mean()), "mean_recall": float(recall.mean()),
-            "classes": list(classes), "confusion": confusion.tolist()}
+    right = (truth == predicted).astype(float)
+    return {"accuracy": float(right.mean()), "accuracy_error": mean_error(right, persons),
+            "mean_recall": float(recall.mean()), "classes": list(classes), "confusion": confusion.tolist()}

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Any, Dict, Optional
 
 import numpy as np
 
+from dgn.evaluation.uncertainty import mean_error
 
-def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray) -> Dict[str, float]:
+
+def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray,
+                          units: Optional[np.ndarray] = None) -> Dict[str, Any]:
     """Errors of reconstructed images; `msre` is the measure of Table 1.
 
     Args:
         images, reconstructions: (N, C, H, W) in [0, 1].
+        units: (N,), the clip that each image is a frame of (default: images are independent).
 
     Returns:
-        msre: sum of squared errors of an image, averaged over images.
+        msre: sum of squared errors of an image, averaged over images; msre_error: its standard error over images or
+            clips, None of a single one.
         psnr: in dB, averaged over images (at most 120).
         mse: mean squared error of a value.
         images: N.
     """
     squared = np.square(images.astype(np.float64) - reconstructions).reshape(len(images), -1)
     psnr = -10 * np.log10(np.maximum(squared.mean(1), 1e-12))
-    return {"msre": float(squared.sum(1).mean()), "psnr": float(psnr.mean()), "mse": float(squared.mean()),
-            "images": len(images)}
+    errors = squared.sum(1)
+    return {"msre": float(errors.mean()), "msre_error": mean_error(errors, units), "psnr": float(psnr.mean()),
+            "mse": float(squared.mean()), "images": len(images)}

@@ -37,15 +37,17 @@ def unlabelled_measures(decode: Decode, train: Optional[Sample],
     """
     result: Dict[str, Any] = {}
     if train is not None:
-        decoded, images = decode(*train.latents), train.images
+        decoded, images, clips = decode(*train.latents), train.images, None
         if train.mask is not None:  # all frames of clips, as images
             images, decoded = to_images(images, train.mask), rows(decoded, train.mask > 0)
-        result["train"] = reconstruction_errors(images, decoded.image)
+            clips = np.nonzero(train.mask)[0]
+        result["train"] = reconstruction_errors(images, decoded.image, clips)
         if decoded.appearance is not None and decoded.displacement is not None:
             result["appearance"] = checkerboard_energy(images, decoded.appearance)
             result["geometry"] = displacement_statistics(decoded.displacement)
             result["canonical_frame"] = canonical_frame(decoded.displacement)
     if unseen is not None:
-        pair = unseen.images, decode(*unseen.latents).image
-        result["unseen"] = reconstruction_errors(*(to_images(images, unseen.mask) for images in pair))
+        images, rebuilt = (to_images(x, unseen.mask) for x in (unseen.images, decode(*unseen.latents).image))
+        clips = None if unseen.mask is None else np.nonzero(unseen.mask)[0]
+        result["unseen"] = reconstruction_errors(images, rebuilt, clips)
     return result

@@ -7,6 +7,7 @@ from typing import Any, Dict, Sequence
 import numpy as np
 
 from dgn.evaluation.ratios import ratio
+from dgn.evaluation.uncertainty import bootstrap_error
 
 
 def unit(views: Sequence[float]) -> np.ndarray:
@@ -45,7 +46,8 @@ def view_covariance(latents: Dict[str, np.ndarray], views: Sequence[float]) -> D
                 threshold, which is a quarter higher. Z . theta of one person scatters by std; its mean over n people
                 has the standard error std / sqrt(n), and the largest of d such values is at most about sqrt(2 log d)
                 times that. Differences between people cancel, as everyone is in every view.
-        ratio: largest R of z_geo relative to that of z_app, if both groups are given; None if the latter is 0.
+        ratio: largest R of z_geo relative to that of z_app, if both groups are given; None if the latter is 0;
+            ratio_error: its standard error over people.
     """
     result: Dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
     for name, z in latents.items():
@@ -59,4 +61,11 @@ def view_covariance(latents: Dict[str, np.ndarray], views: Sequence[float]) -> D
     if {"z_app", "z_geo"} <= set(latents):
         groups = result["groups"]
         result["ratio"] = ratio(groups["z_geo"]["largest"], groups["z_app"]["largest"])
+        geometry, appearance = (latents[name].astype(np.float64) for name in ("z_geo", "z_app"))
+
+        def ratio_of(drawn: np.ndarray) -> float:
+            largest = [responses(np.tensordot(drawn / drawn.sum(), z, (0, 1)), views).max()
+                       for z in (geometry, appearance)]
+            return ratio(*largest) or np.nan
+        result["ratio_error"] = None if result["ratio"] is None else bootstrap_error(ratio_of, geometry.shape[1])
     return result

@@ -102,7 +102,7 @@ def known_factors(run: Run, faces: int) -> Dict[str, Any]:
     source, everyone = generated_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
     latents = run.infer(source.read(everyone), descent_steps=DESCENT_STEPS)
     factors = source.factor_table(everyone, (*APPEARANCE, *GEOMETRY))
-    kinds = np.repeat([0, 1], [len(APPEARANCE), len(GEOMETRY)])
+    kinds = [0] * len(APPEARANCE) + [1] * len(GEOMETRY)
     blocks = [k for k, group in enumerate(latents) for _ in range(group.shape[1])] if len(latents) == 2 else None
     z, seed = np.concatenate(latents, 1), run.config.training.seed
     rotated, oracle_blocks = oracle_axes(z, factors, kinds)
@@ -111,7 +111,7 @@ def known_factors(run: Run, faces: int) -> Dict[str, Any]:
     if displacement is None:
         displacement = np.zeros((len(some), 2, data.size, data.size), np.float32)
     return {"disentanglement": disentanglement_scores(z, factors, kinds, blocks, seed),
-            "oracle_r2_gap": r2_gap(block_r2(rotated, factors, oracle_blocks, seed), kinds),
+            "oracle_r2_gap": r2_gap(block_r2(rotated, factors, oracle_blocks, seed), np.array(kinds)),
             "correspondence": endpoint_errors(displacement, *true_correspondence(source, some))}
 
 

@@ -33,6 +33,7 @@ from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import MEAN_SHAPE, canonical_landmarks, carried_landmarks, landmark_errors
 from dgn.evaluation.ratios import number
+from dgn.evaluation.uncertainty import plus_minus
 from dgn.experiments.models import OTHER_PEOPLE, check_deformable, origin, training_files
 from dgn.figures import experiments as figures
 from dgn.files import expanded
@@ -94,8 +95,9 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
         points[MEAN_SHAPE][test] = truth[~test].mean(0)
     test = np.flatnonzero(np.any(test_sets, 0))
     predicted = {name: values[test] for name, values in points.items()}
-    result = {**landmark_errors(predicted, truth[test]), "images": len(images), "tested": len(test), "folds": folds,
-              "chains": chains, **run.inference_settings(steps), "data": data or "generated faces", **origin()}
+    result = {**landmark_errors(predicted, truth[test], [people[k] for k in test]), "images": len(images),
+              "tested": len(test), "folds": folds, "chains": chains, **run.inference_settings(steps),
+              "data": data or "generated faces", **origin()}
     run.folder.add_results(landmarks=result)
     shown = test[:SHOWN]
     return {**result, "pictures": [figures.landmarks(
@@ -130,10 +132,10 @@ def mirrored_field(displacement: np.ndarray) -> np.ndarray:
 
 def summary(result: Dict[str, Any]) -> str:
     """The errors as text."""
-    texts = {name: f"{result[name]:.2f} ({number(relative)})"
+    texts = {name: f"{plus_minus(result[name], result['standard_errors'][name])} ({number(relative)})"
              for name, relative in result["relative_to_mean_shape"].items()}
-    return (f"error in % of the inter-ocular distance, {result['tested']} test images (relative to the mean shape, "
-            f"{result[MEAN_SHAPE]:.2f}):\n"
+    return (f"error in % of the inter-ocular distance +- standard error over people, {result['tested']} test images "
+            f"(relative to the mean shape, {result[MEAN_SHAPE]:.2f}):\n"
             f"  displacement: regressor {texts['displacement']}, ridge regression {texts['displacement_ridge']}, "
             f"carried from the canonical frame {texts['carried']}\n"
             f"  raw pixels: regressor {texts['pixels']}, ridge regression {texts['pixels_ridge']}")

@@ -27,6 +27,7 @@ from dgn.data.source import clip_lengths
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.recognition import person_folds, recognition_scores
+from dgn.evaluation.uncertainty import plus_minus
 from dgn.experiments.clips import check_clips, label
 from dgn.experiments.models import table
 from dgn.figures import experiments as figures
@@ -68,8 +69,8 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
         values = values.reshape(*values.shape[:2], -1).astype(np.float32)
         sequences = Sequences(relative_to_first(values) if from_first else values, lengths)
         model = Recognisers(len(classes), run.config.training.seed, epochs)
-        measures[name] = recognition_scores(truth, cross_validate(model, sequences, truth, held_out), classes)
-    most_frequent = recognition_scores(truth, np.full(len(truth), np.bincount(truth).argmax()), classes)
+        measures[name] = recognition_scores(truth, cross_validate(model, sequences, truth, held_out), classes, persons)
+    most_frequent = recognition_scores(truth, np.full(len(truth), np.bincount(truth).argmax()), classes, persons)
     result = {**measures, "most_frequent": most_frequent, "clips": len(source), "people": people, "folds": folds,
               "as_they_are": not from_first}
     run.folder.add_results(recognition=result)
@@ -82,7 +83,8 @@ def summary(result: Dict[str, Any]) -> str:
             "most frequent class": result["most_frequent"]}
     corner = f"{result['clips']} clips, {result['people']} people, {len(result['most_frequent']['classes'])} classes"
     return table(corner, ["accuracy", "mean recall"], {
-        name: [f"{100 * r['accuracy']:.1f} %", f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()})
+        name: [f"{plus_minus(r['accuracy'], r['accuracy_error'], '.1f', scale=100)} %",
+               f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()})
 
 
 def features(run: Run, steps: Optional[int] = None, descent_steps: int = DESCENT_STEPS) -> Dict[str, np.ndarray]:

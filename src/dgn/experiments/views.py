@@ -23,7 +23,7 @@ from dgn.data import labels
 from dgn.data.cut import Crop
 from dgn.data.faces import VIEWS, FaceSource
 from dgn.errors import UserError
-from dgn.evaluation.ratios import number
+from dgn.evaluation.uncertainty import plus_minus
 from dgn.evaluation.view_covariance import view_covariance
 from dgn.experiments.models import OTHER_PEOPLE, check_deformable, origin
 from dgn.figures import experiments as figures
@@ -69,9 +69,13 @@ def summary(result: Dict[str, Any]) -> str:
         geometry, appearance = (result[kind]["groups"][group] for group in ("z_geo", "z_app"))
         lines.append(f"{name + ':':34}largest R of Z^g {geometry['largest']:.3f} (dimension {geometry['dimension']}), "
                      f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio "
-                     f"{number(result[kind]['ratio'])}; largest R expected by chance {geometry['noise']:.3f} and "
+                     f"{_ratio(result[kind])}; largest R expected by chance {geometry['noise']:.3f} and "
                      f"{appearance['noise']:.3f}")
     return "\n".join(lines)
+
+
+def _ratio(measures: Dict[str, Any]) -> str:
+    return "-" if measures["ratio"] is None else plus_minus(measures["ratio"], measures["ratio_error"])
 
 
 def images_by_view(data: cfg.Data, folder: Optional[str], people: int,
