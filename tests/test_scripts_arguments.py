@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.launchers import ODD, copy_project, run
+from dgn import recipe
+from dgn.cli.train import for_processes
+from tests.launchers import ODD, ROOT, copy_project, run
 
 pytestmark = pytest.mark.slow
 
@@ -170,3 +175,39 @@ def test_wrong_numbers_of_a_distributed_run(project, recorder, changes, message,
     variables = {"DEVICE_NUM": "2", **changes, "DGN_PYTHON": str(recorder)}
     refused = run(project, "run_distribute_train.sh", "CPU", variables.pop("DEVICE_NUM"), cwd=tmp_path, **variables)
     assert refused.returncode == 2 and message in refused.stderr and not (tmp_path / "calls").exists()
+
+
+DOCUMENTS = [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")]
+LAUNCHER = "scripts/run_distribute_train.sh"
+
+
+def documented_trainings(text: str) -> list:
+    """(recipe, settings, number of processes on all hosts) of each command in a document that trains in several
+    processes; an exported variable holds for the rest of its block of commands."""
+    found = []
+    for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL):
+        exported: dict = {}
+        for line in block.splitlines():
+            if LAUNCHER not in line and not line.startswith("export "):
+                continue
+            words = shlex.split(line, comments=True)
+            command = list(itertools.dropwhile(lambda word: word == "export" or "=" in word, words))
+            variables = {**exported, **dict(word.split("=", 1) for word in words[:-len(command) or None] if "=" in word)}
+            if not command:
+                exported = variables
+            elif "[DEVICE_NUM]" not in command:
+                _, local, config = [*command[2:], *["auto", "2", "config/faces_demo.yaml"][len(command) - 2:]][:3]
+                options = shlex.split(variables.get("DGN_OPTIONS", ""))
+                settings = [value for word, value in zip(options, options[1:]) if word == "--set"]
+                found.append((config, settings, int(variables.get("WORKER_NUM", local))))
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_documented_trainings_in_several_processes_share_their_batch(document):
+    text = document.read_text(encoding="utf-8")
+    trainings = documented_trainings(text)
+    assert len(trainings) == len(re.findall(LAUNCHER + r" \w", text))  # none is written in another way
+    for config, settings, size in trainings:
+        for_processes(recipe.load(ROOT / config, settings), size)  # raises UserError
+    assert document.name != "devices.md" or {size for _, _, size in trainings} == {2, 8, 16}

@@ -134,6 +134,13 @@ def launched_by_msrun() -> bool:
     return os.environ.get("MS_ROLE") in ("MS_WORKER", "MS_SCHED")
 
 
+def launched_processes() -> int:
+    """The number of processes that msrun started together, by the environment, so also before they connect; 1 without
+    msrun."""
+    count = os.environ.get("MS_WORKER_NUM", "")
+    return max(int(count), 1) if launched_by_msrun() and count.isdecimal() else 1
+
+
 @functools.lru_cache(maxsize=None)
 def _join() -> None:
     """Connects to the other processes; the scheduler serves them here and exits. Raises RunFailed if they do not

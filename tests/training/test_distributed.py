@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn import distributed, recipe
+from dgn import device, distributed, recipe
 from dgn.__main__ import main
-from dgn.cli.train import for_processes
+from dgn.cli.train import for_processes, warn_of_few_samples
 from dgn.data.source import epoch_order
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
@@ -131,15 +131,28 @@ def test_a_single_process_owns_all_samples_and_exchanges_nothing():
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     assert for_processes(cfg.Config(), 4).training.shards == 4 and for_processes(cfg.Config(), 1).training.shards == 1
-    with pytest.raises(UserError, match="multiple of the number of processes, 3"):
+    with pytest.raises(UserError, match="multiple of the number of processes, 3: .* with 99 or 102"):
         for_processes(cfg.Config(), 3)
+    with pytest.raises(UserError, match="with 128,"):
+        for_processes(cfg.Config(), 128)
+
+
+@pytest.mark.parametrize("role", ["MS_WORKER", "MS_SCHED"])
+def test_a_batch_that_cannot_be_shared_is_refused_before_the_processes_connect(monkeypatch, capsys, images, role, tmp_path):
+    monkeypatch.setenv("MS_ROLE", role)
+    monkeypatch.setenv("MS_WORKER_NUM", "3")
+    monkeypatch.setattr(device, "start", lambda *_: pytest.fail("it would wait for the others"))
+    assert main(arguments(images, tmp_path / "run", 1)) == 2
+    assert "training.batch_size is 4" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_more_processes_than_a_batch_feeds_are_warned_of(caplog):
-    for size, warned in ((1, False), (10, False), (20, True)):
+    """8 samples a process on CPU, 64 on the others."""
+    for size, name, warned in ((1, "Ascend", False), (10, "CPU", False), (20, "CPU", True), (2, "Ascend", True)):
         caplog.clear()
-        for_processes(cfg.Config(), size)
-        assert ("each of 20 processes computes 5 samples" in caplog.text) == warned
+        warn_of_few_samples(cfg.Config(), size, name)
+        assert (f"each of {size} processes computes {100 // size} samples, too few for {name}" in caplog.text) == warned
+    assert "such as 128" in caplog.text
 
 
 class Second(ProcessGroup):
