@@ -21,7 +21,7 @@
 #   DGN_OPTIONS       further options of `python -m dgn train`, with shell quoting: DGN_OPTIONS="--resume". A run may be
 #                     resumed with any number of processes that divides the batch.
 #   DGN_PATIENCE      seconds that a process waits for the others, which may be writing files (default: 3600). It
-#                     determines HCCL_CONNECT_TIMEOUT, HCCL_EXEC_TIMEOUT and MS_NODE_TIMEOUT unless they are set.
+#                     determines HCCL_EXEC_TIMEOUT and MS_NODE_TIMEOUT unless they are set.
 #   DGN_BIND_CORE     whether msrun binds the processes to cores near their devices (default: True; not used on CPU)
 #
 # Ctrl-C on any host, or the end of the terminal's session, saves a checkpoint and ends all processes (exit code 130).
@@ -90,10 +90,10 @@ echo $$ >"$LOGS/launcher"
 
 # clamp VALUE LOW HIGH
 clamp() { echo $(($1 < $2 ? $2 : $1 > $3 ? $3 : $1)); }
-# The ranges of CANN's documentation. MS_NODE_TIMEOUT is set by `python -m dgn` in the training processes only, as the
-# scheduler needs its short default to notice a process that died.
+# The range of CANN's documentation. HCCL_CONNECT_TIMEOUT is not derived: the processes connect at once, at the start, and
+# MindSpore sets it to 600. MS_NODE_TIMEOUT is set by `python -m dgn` in the training processes only, as the scheduler
+# needs its short default to notice a process that died.
 export DGN_PATIENCE=$PATIENCE
-export HCCL_CONNECT_TIMEOUT=${HCCL_CONNECT_TIMEOUT:-$(clamp "$PATIENCE" 120 7200)}
 export HCCL_EXEC_TIMEOUT=${HCCL_EXEC_TIMEOUT:-$(clamp "$PATIENCE" 68 17340)}
 
 MSRUN_OPTIONS=(--worker_num="$TOTAL" --local_worker_num="$LOCAL" --master_addr="$ADDRESS" --master_port="$PORT"

@@ -7,9 +7,9 @@ import logging
 import mindspore as ms
 import pytest
 
-from dgn import device, machine, numerics, recipe
+from dgn import device, distributed, machine, numerics, recipe
 from dgn.config import Numerics
-from dgn.errors import UserError
+from dgn.errors import RunFailed, UserError
 
 
 def test_auto_keeps_the_device_in_use(monkeypatch):
@@ -73,6 +73,22 @@ def test_numerics_come_before_the_group_of_processes(calls, monkeypatch):
     device.start("Ascend", Numerics(deterministic=True))
     names = [call[0] for call in calls]
     assert names == ["set_device", "conv_allow_hf32", "set_deterministic", "set_context", "_join"]
+
+
+@pytest.mark.parametrize("broken", ["init", "barrier"])
+def test_processes_that_do_not_connect_are_a_failure_with_their_address(monkeypatch, broken):
+    """At once, not in the first collective of the training."""
+    def fails(*_):
+        raise RuntimeError("Connect timeout.\nmore lines")
+
+    for name, value in (("MS_ROLE", "MS_SCHED"), ("MS_WORKER_NUM", "8"), ("MS_SCHED_HOST", "10.0.0.1"),
+                        ("MS_SCHED_PORT", "8118")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ms.communication, "init", fails if broken == "init" else lambda: None)
+    monkeypatch.setattr(distributed, "process_group", distributed.ProcessGroup)
+    monkeypatch.setattr(distributed.ProcessGroup, "barrier", fails)
+    with pytest.raises(RunFailed, match=r"the 8 processes do not connect.* 10\.0\.0\.1:8118: Connect timeout; on all"):
+        device._join.__wrapped__()
 
 
 def test_numerics_are_part_of_the_config_and_checked(tmp_path):

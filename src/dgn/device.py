@@ -143,9 +143,11 @@ def launched_processes() -> int:
 
 @functools.lru_cache(maxsize=None)
 def _join() -> None:
-    """Connects to the other processes; the scheduler serves them here and exits. Raises RunFailed if they do not
-    connect."""
+    """Connects to the other processes, up to a first collective; the scheduler serves them here and exits. Raises
+    RunFailed if they do not connect."""
     from mindspore import communication
+
+    from dgn.distributed import process_group
 
     variables = {name: os.environ.get(name) for name in ("MS_ROLE", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT")}
     missing = [name for name, value in variables.items() if not value]
@@ -160,8 +162,12 @@ def _join() -> None:
             print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of "
                   "msrun, stop it and unset these variables", file=sys.stderr, flush=True)
         communication.init()
+        process_group().barrier()  # HCCL makes its connections in the first collective
     except RuntimeError as error:
-        raise RunFailed(f"the processes do not connect: {first_line(error)}") from None
+        reason = first_line(error).rstrip(".")
+        raise RunFailed(f"the {variables['MS_WORKER_NUM']} processes do not connect, by the scheduler at {host}:{port}: "
+                        f"{reason}; on all hosts the address must be that of the first one, the port free and open, and "
+                        "each device must reach the others (docs/devices.md, Several hosts)") from None
     finally:
         signal.signal(signal.SIGINT, previous)
 
