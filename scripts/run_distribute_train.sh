@@ -62,6 +62,7 @@ for VARIABLE in MASTER_ADDR MASTER_PORT NODE_RANK; do
 done
 
 setup_python
+unset_launch_variables "msrun describes the processes itself" # a rank table that is left over describes others
 BIN=$(dirname -- "$PYTHON")
 MSRUN=$BIN/msrun
 [ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || fail "MindSpore's msrun is neither beside $PYTHON nor on PATH"

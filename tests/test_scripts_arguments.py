@@ -127,6 +127,13 @@ def test_stale_variables_of_a_distributed_run_are_named_and_unset(project, recor
     assert not set(STALE) & set(seen) and seen["DEVICE_ID"] == "2"
 
 
+def test_a_distributed_run_does_not_inherit_the_variables_of_another(project, recorder, tmp_path):
+    done = run(project, "run_distribute_train.sh", "CPU", 2, cwd=tmp_path, DGN_PYTHON=str(recorder), **STALE)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and all(f"{name}={value}" in lines[0] for name, value in STALE.items()), done.stderr
+    assert not set(STALE) & set(calls(recorder)[-1]["env"])
+
+
 def test_the_allocator_is_tuned_unless_its_settings_are_given(project, recorder, tmp_path):
     for given in (None, "glibc.malloc.check=0"):
         run(project, "run_train.sh", "CPU", cwd=tmp_path, DGN_PYTHON=str(recorder), GLIBC_TUNABLES=given)
