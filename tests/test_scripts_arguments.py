@@ -198,7 +198,8 @@ def documented_trainings(text: str) -> list:
                 continue
             words = shlex.split(line, comments=True)
             command = list(itertools.dropwhile(lambda word: word == "export" or "=" in word, words))
-            variables = {**exported, **dict(word.split("=", 1) for word in words[:-len(command) or None] if "=" in word)}
+            given = words[:-len(command) or None]
+            variables = {**exported, **dict(word.split("=", 1) for word in given if "=" in word)}
             if not command:
                 exported = variables
             elif "[DEVICE_NUM]" not in command:

@@ -165,9 +165,10 @@ def _join() -> None:
         process_group().barrier()  # HCCL makes its connections in the first collective
     except RuntimeError as error:
         reason = first_line(error).rstrip(".")
-        raise RunFailed(f"the {variables['MS_WORKER_NUM']} processes do not connect, by the scheduler at {host}:{port}: "
-                        f"{reason}; on all hosts the address must be that of the first one, the port free and open, and "
-                        "each device must reach the others (docs/devices.md, Several hosts)") from None
+        raise RunFailed(f"the {variables['MS_WORKER_NUM']} processes do not connect, by the scheduler at "
+                        f"{host}:{port}: {reason}; on all hosts the address must be that of the first one, the port "
+                        "free and open, and each device must reach the others (docs/devices.md, Several "
+                        "hosts)") from None
     finally:
         signal.signal(signal.SIGINT, previous)
 
@@ -221,6 +222,13 @@ def versions() -> dict:
 
     return {"dgn": __version__, "mindspore": ms.__version__, "numpy": metadata.version("numpy"),
             "python": platform.python_version(), "processor": _processor()}
+
+
+def software() -> str:
+    """The versions that processes of one training must share, as text."""
+    known, cann = versions(), machine.cann() if current() == "Ascend" else None
+    shared = [(name, known[name]) for name in ("dgn", "mindspore", "numpy")] + ([("CANN", cann.version)] if cann else [])
+    return ", ".join(f"{name} {version}" for name, version in shared)
 
 
 def _processor() -> str:

@@ -18,7 +18,7 @@ from dgn.data.open import check_output, check_sources, open_sources
 from dgn.data.source import Sources
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
-from dgn.files import expanded, sha256, write_json, write_text
+from dgn.files import expanded, write_json, write_text
 from dgn.inference.axes import principal_axes, rotate
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin, make_inference_sampler
@@ -29,7 +29,7 @@ from dgn.provenance import provenance
 from dgn.run import Run, open_run
 from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
 from dgn.training import checkpoint
-from dgn.training.build import check_version, initial_run
+from dgn.training.build import check_version, initial_digest, initial_run
 from dgn.training.chain_encoder import EncoderOptions, pairs_of, save_chain_encoder, train_encoder
 from dgn.training.fit import Fitted, fit
 
@@ -195,7 +195,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
     if not (path / "config.yaml").exists():
         folder, sources = new_run(path, config)
         if config.training.init_from:
-            write_text(path / INITIAL, _initial_digest(config))
+            write_text(path / INITIAL, initial_digest(config))
         return fit_run(folder, config, sources)
     folder = RunFolder.open(path)
     different = cfg.first_difference(folder.config, config)
@@ -203,7 +203,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
         raise UserError(f"{path} holds a run of other settings ({different}); remove it, or choose another --output")
     start = path / INITIAL
     digest = start.read_text(encoding="utf-8") if start.exists() else None
-    if config.training.init_from and digest != _initial_digest(config):
+    if config.training.init_from and digest != initial_digest(config):
         raise UserError(f"{path} was not initialized from {config.training.init_from} as it is now; remove it, so "
                         "that it is trained again")
     folder.change_config(config)
@@ -214,7 +214,3 @@ def ensure_trained(path: Path, config: Config) -> Run:
         return open_run(path, sources)
     check_sources(sources)
     return fit_run(folder, config, sources)
-
-
-def _initial_digest(config: Config) -> str:
-    return sha256(initial_run(config)[1] / checkpoint.MANIFEST)

@@ -7,20 +7,23 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Callable
 
 import mindspore as ms
 import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn import device, distributed, recipe
+from dgn import device, distributed, machine, recipe
 from dgn.__main__ import main
 from dgn.cli.train import for_processes, warn_of_few_samples
-from dgn.data.source import epoch_order
+from dgn.data.open import open_sources
+from dgn.data.source import Source, epoch_order
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
+from dgn.training import build
 from tests.training.processes import OPTIONS, assert_alike, command, environment, launch, state
 from tests.training.tiny import SETTINGS, arguments, resume
 
@@ -138,7 +141,8 @@ def test_a_batch_that_cannot_be_shared_is_refused():
 
 
 @pytest.mark.parametrize("role", ["MS_WORKER", "MS_SCHED"])
-def test_a_batch_that_cannot_be_shared_is_refused_before_the_processes_connect(monkeypatch, capsys, images, role, tmp_path):
+def test_a_batch_that_cannot_be_shared_is_refused_before_the_processes_connect(monkeypatch, capsys, images, role,
+                                                                              tmp_path):
     monkeypatch.setenv("MS_ROLE", role)
     monkeypatch.setenv("MS_WORKER_NUM", "3")
     monkeypatch.setattr(device, "start", lambda *_: pytest.fail("it would wait for the others"))
@@ -156,21 +160,72 @@ def test_more_processes_than_a_batch_feeds_are_warned_of(caplog):
 
 
 class Second(ProcessGroup):
-    """The second of two processes, whose other one gives the value `other` in every collective."""
+    """The second of two processes; the first one sends what `first` makes of the second's data."""
 
-    def __init__(self, other: float) -> None:
+    def __init__(self, first: Callable[[bytes], bytes] = bytes) -> None:
         super().__init__(1, 1)
-        self.other = other
+        self.size, self.first = 2, first
 
-    def gather_values(self, values) -> np.ndarray:
-        own = np.array(list(values), np.float64)
-        return np.stack([np.full_like(own, self.other), own])
+    def all_gather(self, data: bytes) -> list:
+        return [self.first(data), data]
 
 
-def test_a_process_that_does_not_see_the_run_folder_or_the_same_data_is_refused(images, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(distributed, "process_group", lambda: Second(-1.0))
+def test_a_process_that_does_not_see_the_run_folder_is_refused(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "process_group", Second)
     assert main(arguments(images, tmp_path / "run", 1)) == 2
     assert "process 1 does not see the run folder" in capsys.readouterr().err
-    RunFolder.create(tmp_path / "run", recipe.load(None, SETTINGS))
-    assert main(arguments(images, tmp_path / "run", 1)) == 2
-    assert "one process finds -1 samples and another 8" in capsys.readouterr().err
+
+
+class Described(Source):
+    """Samples of which only their number and identity are known."""
+
+    def __init__(self, count: int, identity: str) -> None:
+        self.count, self.text = count, identity
+
+    def __len__(self) -> int:
+        return self.count
+
+    def identity(self) -> str:
+        return self.text
+
+
+def test_processes_that_differ_are_refused_by_name(monkeypatch):
+    """By rank, and by which of config, data and versions differs."""
+    sent = []
+
+    def send(data: bytes) -> bytes:  # of the first process
+        sent.append(data)
+        return sent[0]
+
+    group, config = Second(send), recipe.load(None, ["data.path=/first/images"])
+    given = {"config": config, "source": Described(8, "a"), "initial": ""}
+    build.check_alike(**given, group=group)
+    elsewhere = recipe.load(None, ["data.path=/second/images"])  # the same files at another place
+    build.check_alike(**{**given, "config": elsewhere}, group=group)
+    other, more, this = recipe.load(None, ["training.seed=5"]), Described(9, "a"), "in process 1. This is process 1, with"
+    for changes, message in (({"config": other}, f"other config {this} 8 samples (a), dgn "),
+                             ({"initial": "5f"}, f"other config {this} 8 samples (a), dgn "),
+                             ({"source": Described(8, "b")}, f"other data {this} 8 samples (b)"),
+                             ({"source": more}, f"other data {this} 9 samples (a)"),
+                             ({"config": other, "source": more}, f"other config in process 1; other data {this}")):
+        with pytest.raises(UserError) as refused:
+            build.check_alike(**{**given, **changes}, group=group)
+        assert message in str(refused.value)
+    monkeypatch.setattr(device, "software", lambda: "dgn 9")
+    with pytest.raises(UserError, match=r"process 0: other versions in process 1\. .*, dgn 9\. All hosts need"):
+        build.check_alike(**given, group=group)
+
+
+def test_the_versions_that_processes_share_have_that_of_cann_on_ascend(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "cann", lambda: machine.Cann("8.5.0", tmp_path))
+    assert "CANN" not in device.software() and f"mindspore {ms.__version__}" in device.software()
+    monkeypatch.setattr(device, "current", lambda: "Ascend")
+    assert device.software().endswith(", CANN 8.5.0")
+
+
+def test_a_training_compares_its_processes_before_it_makes_chains(images, tmp_path):
+    config = recipe.load(None, [*SETTINGS, f"data.path={images}"])
+    folder = RunFolder.create(tmp_path / "run", config)
+    with pytest.raises(UserError, match="other config in process 1; other data in process 1; other versions"):
+        build.make_state(config, folder, open_sources(config.data).train, None, Second(lambda data: bytes(len(data))))
+    assert not folder.latents.exists()

@@ -125,8 +125,8 @@ def for_processes(config: cfg.Config, size: int) -> cfg.Config:
     if batch % size:
         below = batch // size * size
         near = f"{below} or {below + size}" if below else str(size)
-        raise UserError(f"training.batch_size is {batch}; it must be a multiple of the number of processes, {size}: --set "
-                        f"training.batch_size=... with {near}, of a launcher in DGN_OPTIONS")
+        raise UserError(f"training.batch_size is {batch}; it must be a multiple of the number of processes, {size}: "
+                        f"--set training.batch_size=... with {near}, of a launcher in DGN_OPTIONS")
     return cfg.changed(config, training={"shards": size})
 
 
@@ -135,7 +135,8 @@ def warn_of_few_samples(config: cfg.Config, size: int, name: str) -> None:
     share, few = config.training.batch_size // size, FEW_SAMPLES[name]
     if size > 1 and share < few:
         log.warning("training.batch_size is %d, so each of %d processes computes %d samples, too few for %s; use fewer "
-                    "processes or a larger batch, such as %d", config.training.batch_size, size, share, name, few * size)
+                    "processes or a larger batch, such as %d",
+                    config.training.batch_size, size, share, name, few * size)
 
 
 def dry_run(config: cfg.Config, count: int) -> str:
