@@ -22,6 +22,7 @@
 #                     resumed with any number of processes that divides the batch.
 #   DGN_PATIENCE      seconds that a process waits for the others, which may be writing files (default: 3600). It
 #                     determines HCCL_EXEC_TIMEOUT and MS_NODE_TIMEOUT unless they are set.
+#   ASCEND_RT_VISIBLE_DEVICES, of a GPU CUDA_VISIBLE_DEVICES: the devices of this host to use, such as 4,5,6,7
 #   DGN_BIND_CORE     whether msrun binds the processes to cores near their devices (default: True; not used on CPU)
 #
 # Ctrl-C on any host, or the end of the terminal's session, saves a checkpoint and ends all processes (exit code 130).
@@ -60,6 +61,18 @@ for VARIABLE in MASTER_ADDR MASTER_PORT NODE_RANK; do
     [ "$TOTAL" -eq "$LOCAL" ] || [ -n "${!VARIABLE:-}" ] ||
         fail "several hosts need MASTER_ADDR, MASTER_PORT and NODE_RANK; see --help"
 done
+
+# The cards that a process may use, as the runtimes of CANN and CUDA read them: numbers with commas between.
+case "$DEVICE" in
+Ascend) VISIBLE=ASCEND_RT_VISIBLE_DEVICES ;;
+GPU) VISIBLE=CUDA_VISIBLE_DEVICES ;;
+*) VISIBLE= ;;
+esac
+if [ -n "$VISIBLE" ] && [ -n "${!VISIBLE:-}" ]; then
+    COMMAS=${!VISIBLE//[!,]/}
+    [ $((${#COMMAS} + 1)) -ge "$LOCAL" ] ||
+        fail "DEVICE_NUM is $LOCAL, and $VISIBLE lists $((${#COMMAS} + 1)) of this host's devices: ${!VISIBLE}"
+fi
 
 setup_python
 unset_launch_variables "msrun describes the processes itself" # a rank table that is left over describes others

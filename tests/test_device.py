@@ -17,6 +17,19 @@ def test_auto_keeps_the_device_in_use(monkeypatch):
     assert device.start() == "CPU" == device.current()
 
 
+def test_a_card_that_the_user_has_set_is_kept(monkeypatch):
+    """MindSpore refuses to set another number than the one that is set, here 0."""
+    ms.set_device("CPU", 0)
+    with pytest.raises(RuntimeError, match="can not be modified"):
+        ms.set_device("CPU", 3)
+    real = ms.set_device
+    monkeypatch.setattr(ms, "set_device", lambda name: real(name, 3))  # as set_device(name) is after (name, 3)
+    assert device.start("CPU") == "CPU"
+    monkeypatch.setattr(device, "current", lambda: "GPU")
+    with pytest.raises(UserError, match="CPU cannot be used in this process, which uses GPU .*can not be modified"):
+        device.start("CPU")
+
+
 @pytest.mark.parametrize("files, expected", [
     ({}, None), ({"cpu.max": "max 100000\n"}, None), ({"cpu.max": "150000 100000\n"}, 2),
     ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),

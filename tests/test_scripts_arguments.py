@@ -183,6 +183,16 @@ def test_wrong_numbers_of_a_distributed_run(project, recorder, changes, message,
     assert refused.returncode == 2 and message in refused.stderr and not (tmp_path / "calls").exists()
 
 
+@pytest.mark.parametrize("target, number, visible, refused", [
+    ("Ascend", 4, "4,5,6", True), ("Ascend", 2, "7", True), ("Ascend", 4, "4,5,6,7", False), ("Ascend", 8, "", False),
+    ("GPU", 2, "0", True), ("CPU", 2, "7", False)])
+def test_more_processes_than_visible_cards_are_refused(project, recorder, target, number, visible, refused, tmp_path):
+    done = run(project, "run_distribute_train.sh", target, number, cwd=tmp_path, DGN_PYTHON=str(recorder),
+               ASCEND_RT_VISIBLE_DEVICES=visible, CUDA_VISIBLE_DEVICES=visible)
+    assert (done.returncode == 2 and f"{visible}\n" in done.stderr and "DEVICE_NUM is" in done.stderr) == refused
+    assert refused != (tmp_path / "calls").exists()
+
+
 DOCUMENTS = [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")]
 LAUNCHER = "scripts/run_distribute_train.sh"
 
@@ -217,4 +227,4 @@ def test_the_documented_trainings_in_several_processes_share_their_batch(documen
     assert len(trainings) == len(re.findall(LAUNCHER + r" \w", text))  # none is written in another way
     for config, settings, size in trainings:
         for_processes(recipe.load(ROOT / config, settings), size)  # raises UserError
-    assert document.name != "devices.md" or {size for _, _, size in trainings} == {2, 8, 16}
+    assert document.name != "devices.md" or {size for _, _, size in trainings} == {2, 4, 8, 16}

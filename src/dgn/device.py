@@ -74,7 +74,7 @@ def set_environment(name: str = "auto") -> None:
 def start(name: str = "auto", settings: Optional[Numerics] = None) -> str:
     """Selects the device ("auto": Ascend, then GPU, then CPU), applies the numerics of a config, sets graph mode, joins
     the group of processes that msrun started, and returns the device's name. After the first call "auto" is the device
-    in use.
+    in use. A card that was chosen before, by mindspore.set_device(name, number), is kept.
 
     Raises UserError if the device is unknown or absent, RunFailed if the processes do not connect.
     """
@@ -91,13 +91,27 @@ def start(name: str = "auto", settings: Optional[Numerics] = None) -> str:
         reasons = "; ".join(machine.attempt(name).messages[:2])
         raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor "
                         f"--device {name} shows what is missing, auto and CPU run here")
-    ms.set_device(name)
+    _select(name)
     if settings is not None:
         numerics.apply(settings, name)
     ms.set_context(mode=ms.GRAPH_MODE)
     if launched_by_msrun():
         _join()
     return name
+
+
+def _select(name: str) -> None:
+    """Sets MindSpore's device; a device of this kind that is set already, also with a number, stays. Raises UserError
+    if another one is in use."""
+    import mindspore as ms
+
+    before = current()
+    try:
+        ms.set_device(name)
+    except RuntimeError as error:  # it is set, or in use
+        if before != name:
+            raise UserError(f"{name} cannot be used in this process, which uses {before} ({first_line(error)}); start "
+                            "another process") from None
 
 
 def import_mindspore() -> None:
@@ -227,8 +241,10 @@ def versions() -> dict:
 def software() -> str:
     """The versions that processes of one training must share, as text."""
     known, cann = versions(), machine.cann() if current() == "Ascend" else None
-    shared = [(name, known[name]) for name in ("dgn", "mindspore", "numpy")] + ([("CANN", cann.version)] if cann else [])
-    return ", ".join(f"{name} {version}" for name, version in shared)
+    shared = {name: known[name] for name in ("dgn", "mindspore", "numpy")}
+    if cann:
+        shared["CANN"] = cann.version
+    return ", ".join(f"{name} {version}" for name, version in shared.items())
 
 
 def _processor() -> str:

@@ -202,7 +202,8 @@ def test_processes_that_differ_are_refused_by_name(monkeypatch):
     build.check_alike(**given, group=group)
     elsewhere = recipe.load(None, ["data.path=/second/images"])  # the same files at another place
     build.check_alike(**{**given, "config": elsewhere}, group=group)
-    other, more, this = recipe.load(None, ["training.seed=5"]), Described(9, "a"), "in process 1. This is process 1, with"
+    other, more = recipe.load(None, ["training.seed=5"]), Described(9, "a")
+    this = "in process 1. This is process 1, with"
     for changes, message in (({"config": other}, f"other config {this} 8 samples (a), dgn "),
                              ({"initial": "5f"}, f"other config {this} 8 samples (a), dgn "),
                              ({"source": Described(8, "b")}, f"other data {this} 8 samples (b)"),
