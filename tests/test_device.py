@@ -7,8 +7,9 @@ import logging
 import mindspore as ms
 import pytest
 
-from dgn import device, distributed, machine, numerics, recipe
-from dgn.config import Numerics
+from dgn import device, distributed, machine, numerics, recipe, run_training
+from dgn.__main__ import main
+from dgn.config import Config, Numerics
 from dgn.errors import RunFailed, UserError
 
 
@@ -86,6 +87,24 @@ def test_numerics_come_before_the_group_of_processes(calls, monkeypatch):
     device.start("Ascend", Numerics(deterministic=True))
     names = [call[0] for call in calls]
     assert names == ["set_device", "conv_allow_hf32", "set_deterministic", "set_context", "_join"]
+
+
+@pytest.mark.parametrize("name", ["OMPI_COMM_WORLD_SIZE", "RANK_SIZE"])
+def test_several_processes_of_another_launcher_do_not_train_each_by_itself(monkeypatch, capsys, tmp_path, name):
+    monkeypatch.delenv("MS_ROLE", raising=False)
+    monkeypatch.setenv(name, "8")
+    assert main(["train", "--device", "CPU", "--output", str(tmp_path / "run")]) == 2
+    assert "scripts/run_distribute_train.sh" in capsys.readouterr().err
+    for train in (lambda: run_training.train(Config(), tmp_path / "run"), lambda: run_training.resume(tmp_path / "run"),
+                  lambda: run_training.ensure_trained(tmp_path / "run", Config())):
+        with pytest.raises(UserError, match=f"{name} is 8: .* 8 processes, and each would train by itself"):
+            train()
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setenv(name, "1")
+    device.check_launcher()
+    monkeypatch.setenv(name, "8")
+    monkeypatch.setenv("MS_ROLE", "MS_WORKER")  # msrun sets RANK_SIZE, too
+    device.check_launcher()
 
 
 @pytest.mark.parametrize("broken", ["init", "barrier"])

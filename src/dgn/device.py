@@ -28,6 +28,7 @@ NUMPY_BELOW = 2
 NOTICE = 5.0  # seconds without a connection after which a process says what it waits for
 ADDRESS_SPACE = 1_300_000_000  # bytes; with less MindSpore hangs in its import, or aborts at the exit
 PATIENCE = 3600  # seconds that a process waits for the others
+OTHER_LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE")  # their numbers of processes; msrun sets MS_ROLE, too
 DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
 LOG_LEVEL = "GLOG_v"  # MindSpore reads it when it is imported
 _LOG_LEVEL_IS_FREE = LOG_LEVEL not in os.environ  # what the user has set stays
@@ -153,6 +154,17 @@ def launched_processes() -> int:
     msrun."""
     count = os.environ.get("MS_WORKER_NUM", "")
     return max(int(count), 1) if launched_by_msrun() and count.isdecimal() else 1
+
+
+def check_launcher() -> None:
+    """Raises UserError if this process is one of several that mpirun or a script with a rank table started: each would
+    train by itself."""
+    sizes = {name: os.environ.get(name, "") for name in OTHER_LAUNCHERS}
+    for name, size in sizes.items():
+        if not launched_by_msrun() and size.isdecimal() and int(size) > 1:
+            raise UserError(f"{name} is {size}: it seems that mpirun or a script with a rank table started {size} "
+                            "processes, and each would train by itself. Use scripts/run_distribute_train.sh, which "
+                            f"starts them by msrun; for a training in one process unset {name}")
 
 
 @functools.lru_cache(maxsize=None)

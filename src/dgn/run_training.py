@@ -124,6 +124,7 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     `load`; after_epoch(run, epochs): called after each epoch. Raises UserError for a wrong config or a folder that
     exists, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
     """
+    devices.check_launcher()
     if not isinstance(config, (str, Path, Config)):
         raise UserError(f"config is {type(config).__name__}; it must be the path of a recipe or a dgn.Config, and "
                         'single values go into overrides, such as {"training.epochs": 20}')
@@ -142,6 +143,7 @@ def resume(path: Union[str, Path], overrides: Optional[Mapping[str, Any]] = None
     if they were moved; device, after_epoch: see `train`. Results measured before are kept as metrics_epoch_NNNNN.json.
     Raises UserError for a folder without a run or a value that must not change, and what `train` raises.
     """
+    devices.check_launcher()
     folder = RunFolder.open(expanded(path))
     config = recipe.absolute_paths(recipe.with_overrides(recipe.relocated(folder.config, data), overrides or {}))
     devices.start(device, config.numerics)
@@ -191,6 +193,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
     Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed
     since.
     """
+    devices.check_launcher()
     devices.start(settings=config.numerics)
     if not (path / "config.yaml").exists():
         folder, sources = new_run(path, config)

@@ -64,6 +64,7 @@ def default_output(recipe_path: Optional[str]) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
+    device.check_launcher()
     if args.output is None:
         if args.resume or device.launched_by_msrun():
             raise UserError("--output is needed with --resume, and in several processes: give the run folder")
