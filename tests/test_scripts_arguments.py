@@ -172,6 +172,23 @@ def test_the_timeout_of_a_collective_stays_in_the_range_of_cann(project, recorde
     assert not any("bind_core" in word for word in seen["args"])  # CPU
 
 
+@pytest.mark.parametrize("given", [None, "/elsewhere"])
+def test_logs_of_earlier_starts_stay_and_a_failure_names_those_of_cann(project, recorder, given, tmp_path):
+    (recorder.with_name("msrun")).write_text("#!/bin/sh\necho $ASCEND_PROCESS_LOG_PATH\nexit 1\n")
+    logs = [tmp_path / "out.logs", *(tmp_path / f"out.logs.{k}" for k in (1, 2, 3))]
+    for folder in logs:
+        folder.mkdir()
+        (folder / "worker_0.log").write_text(folder.name)
+    failed = run(project, "run_distribute_train.sh", "Ascend", 2, "a.yaml", "", "out", cwd=tmp_path,
+                 DGN_PYTHON=str(recorder), ASCEND_PROCESS_LOG_PATH=given)
+    assert failed.returncode == 1 and "the logs of all processes are in out.logs\n" in failed.stderr
+    folder = given or str(tmp_path / "out.logs" / "cann")
+    assert f"those of CANN are in {folder}\n" in failed.stderr
+    assert (tmp_path / "out.logs" / "msrun.log").read_text() == f"{folder}\n"
+    assert [(folder / "worker_0.log").read_text() for folder in logs[1:]] == ["out.logs", "out.logs.1", "out.logs.2"]
+    assert not (tmp_path / "out.logs" / "worker_0.log").exists()
+
+
 @pytest.mark.parametrize("changes, message", [
     ({"DEVICE_NUM": "two"}, "DEVICE_NUM is two"), ({"DEVICE_NUM": "0"}, "DEVICE_NUM is 0"),
     ({"DEVICE_NUM": "08"}, "DEVICE_NUM is 08"), ({"DGN_PATIENCE": "1h"}, "DGN_PATIENCE is 1h"),
