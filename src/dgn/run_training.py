@@ -180,9 +180,10 @@ def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) ->
     if group.is_first:
         RunFolder.create(path, config)
     group.barrier()
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"process {group.rank} does not see the run folder {path} that the first one made; it must be "
-                        "on a file system that all hosts share")
+    waited = RunFolder.await_new(path)
+    if waited is not None:
+        raise UserError(f"process {group.rank} does not see the run folder {path} that the first one made, after a wait "
+                        f"of {waited:.0f} s; it must be on a file system that all hosts share")
     return RunFolder(path, config), sources
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn import device, distributed, machine, recipe
+from dgn import device, distributed, machine, recipe, run_folder
 from dgn.__main__ import main
 from dgn.cli.train import for_processes, warn_of_few_samples
 from dgn.data.open import open_sources
@@ -172,8 +172,25 @@ class Second(ProcessGroup):
 
 def test_a_process_that_does_not_see_the_run_folder_is_refused(images, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(distributed, "process_group", Second)
+    monkeypatch.setattr(run_folder, "APPEARS_WITHIN", 0.1)
     assert main(arguments(images, tmp_path / "run", 1)) == 2
-    assert "process 1 does not see the run folder" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "process 1 does not see the run folder" in message and "after a wait of 0 s" in message
+
+
+def test_a_run_folder_may_appear_late_on_another_host(tmp_path, monkeypatch):
+    """As where a client of NFS has remembered that the folder is not there, until it reads the folder above."""
+    def appears(folder):
+        read.append(folder)
+        if folder == tmp_path and read.count(folder) == 2:
+            RunFolder.create(tmp_path / "run", cfg.Config())
+        return real(folder)
+
+    real, read = os.scandir, []
+    monkeypatch.setattr(run_folder, "APPEARS_WITHIN", 0.5)
+    monkeypatch.setattr(os, "scandir", appears)
+    assert RunFolder.await_new(tmp_path / "run") is None and read.count(tmp_path) == 2
+    assert RunFolder.await_new(tmp_path / "none") >= 0.5
 
 
 class Described(Source):
