@@ -3,7 +3,7 @@
 #
 #   bash scripts/run_distribute_train.sh [DEVICE_TARGET] [DEVICE_NUM] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]
 #
-# DEVICE_TARGET  Ascend, GPU or CPU (default: CPU)
+# DEVICE_TARGET  Ascend, GPU, CPU or auto (default: auto, the first of these that is available)
 # DEVICE_NUM     number of processes on this host (default: 2)
 # CONFIG_PATH    recipe (default: config/faces_demo.yaml); training.batch_size is the batch of all processes together
 # DATA_PATH      folder of images or .mindrecord file (default: that of the recipe; if it has none, generated faces)
@@ -33,7 +33,7 @@ set -euo pipefail
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 check_usage 0 5 "$@"
-DEVICE=${1:-CPU}
+DEVICE=${1:-auto}
 LOCAL=${2:-2}
 CONFIG=${3:-$ROOT/config/faces_demo.yaml}
 DATA=${4:-}
@@ -64,6 +64,12 @@ for VARIABLE in MASTER_ADDR MASTER_PORT NODE_RANK; do
         fail "several hosts need MASTER_ADDR, MASTER_PORT and NODE_RANK; see --help"
 done
 
+setup_python
+unset_launch_variables "msrun describes the processes itself" # a rank table that is left over describes others
+# once, so that all processes have the same
+[ "$DEVICE" != auto ] || DEVICE=$("$PYTHON" -c 'from dgn import device; print(device.preferred())' | tail -n 1) ||
+    fail "MindSpore does not tell which device is here: name it as DEVICE_TARGET; dgn.sh doctor shows what is missing"
+
 # The cards that a process may use, as the runtimes of CANN and CUDA read them: numbers with commas between.
 case "$DEVICE" in
 Ascend) VISIBLE=ASCEND_RT_VISIBLE_DEVICES ;;
@@ -76,8 +82,6 @@ if [ -n "$VISIBLE" ] && [ -n "${!VISIBLE:-}" ]; then
         fail "DEVICE_NUM is $LOCAL, and $VISIBLE lists $((${#COMMAS} + 1)) of this host's devices: ${!VISIBLE}"
 fi
 
-setup_python
-unset_launch_variables "msrun describes the processes itself" # a rank table that is left over describes others
 BIN=$(dirname -- "$PYTHON")
 MSRUN=$BIN/msrun
 [ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || fail "MindSpore's msrun is neither beside $PYTHON nor on PATH"
@@ -125,7 +129,7 @@ fi
 
 MSRUN_OPTIONS=(--worker_num="$TOTAL" --local_worker_num="$LOCAL" --master_addr="$ADDRESS" --master_port="$PORT"
     --node_rank="$NODE" --cluster_time_out="${CLUSTER_TIME_OUT:-600}" --join=True --log_dir="$LOGS")
-if [ "$DEVICE" = CPU ] || [ "$DEVICE" = auto ]; then
+if [ "$DEVICE" = CPU ]; then
     # nproc would follow OMP_NUM_THREADS and not know of a container's quota
     CORES=$(PYTHONPATH=$ROOT/src "$PYTHON" -c 'from dgn.machine import cores; print(cores())')
     export DGN_THREADS=${DGN_THREADS:-$((CORES / LOCAL > 0 ? CORES / LOCAL : 1))}

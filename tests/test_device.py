@@ -18,6 +18,12 @@ def test_auto_keeps_the_device_in_use(monkeypatch):
     assert device.start() == "CPU" == device.current()
 
 
+def test_auto_prefers_ascend_then_gpu(monkeypatch):
+    for present, expected in (({"Ascend", "GPU", "CPU"}, "Ascend"), ({"GPU", "CPU"}, "GPU"), ({"CPU"}, "CPU")):
+        monkeypatch.setattr(device, "available", present.__contains__)
+        assert device.preferred() == expected
+
+
 def test_a_card_that_the_user_has_set_is_kept(monkeypatch):
     """MindSpore refuses to set another number than the one that is set, here 0."""
     ms.set_device("CPU", 0)

@@ -162,6 +162,19 @@ def test_arguments_of_msrun(project, recorder, tmp_path):
     assert "HCCL_CONNECT_TIMEOUT" not in seen["env"]
 
 
+def test_every_process_gets_the_device_that_auto_stands_for(project, recorder, tmp_path):
+    found = "case \"$2\" in *preferred*) echo 'a warning'; echo GPU; exit ;; esac"
+    python = recorder.read_text().replace("-c) ", f"-c) {found}; ", 1)
+    recorder.write_text(python)
+    done = run(project, "run_distribute_train.sh", cwd=tmp_path, DGN_PYTHON=str(recorder))
+    assert done.returncode == 0, done.stderr
+    words = calls(recorder)[-1]["args"]
+    assert words[words.index("--device") + 1] == "GPU" and "--worker_num=2" in words
+    recorder.write_text(python.replace("echo GPU", "exit 1", 1))
+    unknown = run(project, "run_distribute_train.sh", cwd=tmp_path, DGN_PYTHON=str(recorder))
+    assert unknown.returncode == 2 and "name it as DEVICE_TARGET" in unknown.stderr
+
+
 @pytest.mark.parametrize("patience, execute", [("60", "68"), ("10000", "10000"), ("99999", "17340")])
 def test_the_timeout_of_a_collective_stays_in_the_range_of_cann(project, recorder, patience, execute, tmp_path):
     run(project, "run_distribute_train.sh", "CPU", 2, cwd=tmp_path, DGN_PYTHON=str(recorder), DGN_PATIENCE=patience,

@@ -87,7 +87,7 @@ def start(name: str = "auto", settings: Optional[Numerics] = None) -> str:
 
     started = ms.get_context("mode") == ms.GRAPH_MODE  # set below
     if name == "auto":
-        name = current() if started else next(candidate for candidate in DEVICES if available(candidate))
+        name = current() if started else preferred()
     elif not available(name):
         reasons = "; ".join(machine.attempt(name).messages[:2])
         raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor "
@@ -221,6 +221,12 @@ def available(name: str) -> bool:
     check = getattr(own, "is_available", None)
     with silenced():  # its warnings, which machine.attempt shows, are for those who asked for this device
         return bool(check() if check else ms.hal.is_available(name))  # older versions lack the first
+
+
+def preferred() -> str:
+    """The first of DEVICES that MindSpore can use on this machine: what "auto" stands for."""
+    import_mindspore()
+    return next(name for name in DEVICES if available(name))
 
 
 @contextmanager

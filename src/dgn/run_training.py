@@ -182,8 +182,8 @@ def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) ->
     group.barrier()
     waited = RunFolder.await_new(path)
     if waited is not None:
-        raise UserError(f"process {group.rank} does not see the run folder {path} that the first one made, after a wait "
-                        f"of {waited:.0f} s; it must be on a file system that all hosts share")
+        raise UserError(f"process {group.rank} does not see the run folder {path} that the first one made, after a "
+                        f"wait of {waited:.0f} s; it must be on a file system that all hosts share")
     return RunFolder(path, config), sources
 
 
