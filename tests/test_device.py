@@ -9,6 +9,7 @@ import pytest
 
 from dgn import device, distributed, machine, numerics, recipe, run_training
 from dgn.__main__ import main
+from dgn.cli import doctor
 from dgn.config import Config, Numerics
 from dgn.errors import RunFailed, UserError
 
@@ -22,6 +23,20 @@ def test_auto_prefers_ascend_then_gpu(monkeypatch):
     for present, expected in (({"Ascend", "GPU", "CPU"}, "Ascend"), ({"GPU", "CPU"}, "GPU"), ({"CPU"}, "CPU")):
         monkeypatch.setattr(device, "available", present.__contains__)
         assert device.preferred() == expected
+
+
+def test_a_library_without_space_for_its_thread_local_variables_is_to_be_preloaded(monkeypatch, capsys, tmp_path):
+    """scikit-learn's libgomp on aarch64."""
+    library = tmp_path / "scikit_learn.libs" / "libgomp-d22c30c5.so.1.0.0"
+    (tmp_path / "with_libgomp.py").write_text(
+        f"raise ImportError('{library}: cannot allocate memory in static TLS block\\n___ more lines')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(doctor, "REQUIRED", ("with_libgomp", "no_such_module"))
+    monkeypatch.setattr(doctor, "choose", lambda *_: ("CPU", [], []))
+    assert main(["doctor", "--device", "CPU"]) == 1
+    printed = capsys.readouterr().out
+    assert f"export LD_PRELOAD={library}${{LD_PRELOAD:+:$LD_PRELOAD}}\n" in printed
+    assert "missing: no_such_module" in printed and "pip install -r requirements.txt" in printed
 
 
 def test_a_card_that_the_user_has_set_is_kept(monkeypatch):
