@@ -87,25 +87,36 @@ def test_a_process_that_dies_ends_the_run_and_nothing_of_the_checkpoint_is_lost(
 
 SLOW = """
 import time
-from dgn import device
+from dgn import device, recipe
+from dgn.data.open import open_sources
 from dgn.distributed import process_group
+from dgn.errors import UserError
+from dgn.training.build import check_alike
 device.start("CPU")
 group = process_group()
 group.barrier()
 time.sleep(33 if group.is_first else 0)
 group.barrier()
+config = recipe.load(None, [f"training.seed={group.rank}"])
+try:
+    check_alike(config, open_sources(config.data).train, "", group)
+except UserError as error:
+    print(error)
 print("sums", *group.all_sum([1 / 3 * (1 + group.rank), 1 + 2.0 ** -50, 1e-300]), group.any(group.rank == 1))
 """
 
 
-def test_the_first_process_may_be_slow_while_the_others_wait(images, tmp_path):
+def test_the_first_process_may_be_slow_while_the_others_wait_and_all_know_who_differs(images, tmp_path):
     """CPU collectives time out after 30 s by default; a rank that draws pictures may take longer."""
     (tmp_path / "slow.py").write_text(SLOW)
     line = command(2, tmp_path / "logs", [], tmp_path / "slow.py")
     process = subprocess.run(line, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=150)
     assert process.returncode == 0, process.stdout[-2000:]
     expected = f"sums {1 / 3 + 2 / 3} {2 + 2.0**-49} {2e-300} True"  # in float64, as one process would add them
-    assert all(expected in log.read_text() for log in (tmp_path / "logs").glob("worker_*.log"))
+    logs = [(tmp_path / "logs" / f"worker_{rank}.log").read_text() for rank in (0, 1)]
+    assert all(expected in log for log in logs)
+    for rank, log in enumerate(logs):  # their seeds differ
+        assert f"other config in process 1. This is process {rank}, with 1000 samples (" in log
 
 
 @pytest.mark.parametrize("count, size, shards", [(12, 4, 2), (10, 8, 4), (7, 4, 4), (9, 6, 3)])
