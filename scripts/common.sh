@@ -210,15 +210,21 @@ DGN_MAKE_VENV=1 runs these commands; DGN_PYTHON names another Python."
     unmet_requirements "$PYTHON" >&2 || exit 1
 }
 
-# Unsets LAUNCH_VARIABLES for a launcher of one process, which would wait for other processes if it inherited them.
-single_process() {
+# unset_launch_variables REASON: unsets LAUNCH_VARIABLES, which a launcher may inherit from another one; names what it
+# ignores.
+unset_launch_variables() {
     local name found=()
     for name in "${LAUNCH_VARIABLES[@]}"; do
         [ -n "${!name+set}" ] || continue
         found+=("$name=${!name}")
         unset "$name"
     done
-    [ ${#found[@]} -eq 0 ] || echo "$(basename -- "$0"): ignoring ${found[*]}: this launcher starts one process" >&2
+    [ ${#found[@]} -eq 0 ] || echo "$(basename -- "$0"): ignoring ${found[*]}: $1" >&2
+}
+
+# For a launcher of one process, which would wait for other processes if it inherited their variables.
+single_process() {
+    unset_launch_variables "this launcher starts one process"
 }
 
 # Sets OPTIONS to the words of DGN_OPTIONS, which may be quoted as in a shell; nothing is expanded or executed. Example:

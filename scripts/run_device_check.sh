@@ -5,7 +5,7 @@
 #
 # DEVICE_TARGET  Ascend, GPU, CPU or auto (default: auto)
 # DEVICE_NUM     devices of this host: from 2 on a training on all of them is compared with one device (default: 1)
-# OUTPUT_PATH    new folder of report.md, report.json and a trace (default: device_check)
+# OUTPUT_PATH    new folder of report.md, report.json, a trace and the logs of other processes (default: device_check)
 #
 # DGN_OPTIONS holds further options of `python -m dgn check`, with shell quoting: DGN_OPTIONS="--quick".
 # The exit code is 0 if all checks passed, 1 if one failed.

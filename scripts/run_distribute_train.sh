@@ -3,11 +3,12 @@
 #
 #   bash scripts/run_distribute_train.sh [DEVICE_TARGET] [DEVICE_NUM] [CONFIG_PATH] [DATA_PATH] [OUTPUT_PATH]
 #
-# DEVICE_TARGET  Ascend, GPU or CPU (default: CPU)
+# DEVICE_TARGET  Ascend, GPU, CPU or auto (default: auto, the first of these that is available)
 # DEVICE_NUM     number of processes on this host (default: 2)
 # CONFIG_PATH    recipe (default: config/faces_demo.yaml); training.batch_size is the batch of all processes together
 # DATA_PATH      folder of images or .mindrecord file (default: that of the recipe; if it has none, generated faces)
-# OUTPUT_PATH    run folder (default: runs/<config name>); the logs of the processes are in OUTPUT_PATH.logs
+# OUTPUT_PATH    run folder (default: runs/<config name>); the logs of the processes are in OUTPUT_PATH.logs, those of
+#                earlier starts in OUTPUT_PATH.logs.1 (the newest) to .3, of several hosts in node_<NODE_RANK>.1 there
 #
 # Several hosts: run the same command on each with these variables. OUTPUT_PATH must be on a file system that all hosts
 # share, and DATA_PATH must have the same files on each.
@@ -21,7 +22,9 @@
 #   DGN_OPTIONS       further options of `python -m dgn train`, with shell quoting: DGN_OPTIONS="--resume". A run may be
 #                     resumed with any number of processes that divides the batch.
 #   DGN_PATIENCE      seconds that a process waits for the others, which may be writing files (default: 3600). It
-#                     determines HCCL_CONNECT_TIMEOUT, HCCL_EXEC_TIMEOUT and MS_NODE_TIMEOUT unless they are set.
+#                     determines HCCL_EXEC_TIMEOUT and MS_NODE_TIMEOUT unless they are set.
+#   ASCEND_RT_VISIBLE_DEVICES (of a GPU CUDA_VISIBLE_DEVICES)  the devices of this host to use, such as 4,5,6,7
+#   ASCEND_PROCESS_LOG_PATH  folder of CANN's logs (default: cann in the folder of logs)
 #   DGN_BIND_CORE     whether msrun binds the processes to cores near their devices (default: True; not used on CPU)
 #
 # Ctrl-C on any host, or the end of the terminal's session, saves a checkpoint and ends all processes (exit code 130).
@@ -30,7 +33,7 @@ set -euo pipefail
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 check_usage 0 5 "$@"
-DEVICE=${1:-CPU}
+DEVICE=${1:-auto}
 LOCAL=${2:-2}
 CONFIG=${3:-$ROOT/config/faces_demo.yaml}
 DATA=${4:-}
@@ -62,6 +65,23 @@ for VARIABLE in MASTER_ADDR MASTER_PORT NODE_RANK; do
 done
 
 setup_python
+unset_launch_variables "msrun describes the processes itself" # a rank table that is left over describes others
+# once, so that all processes have the same
+[ "$DEVICE" != auto ] || DEVICE=$("$PYTHON" -c 'from dgn import device; print(device.preferred())' | tail -n 1) ||
+    fail "MindSpore does not tell which device is here: name it as DEVICE_TARGET; dgn.sh doctor shows what is missing"
+
+# The cards that a process may use, as the runtimes of CANN and CUDA read them: numbers with commas between.
+case "$DEVICE" in
+Ascend) VISIBLE=ASCEND_RT_VISIBLE_DEVICES ;;
+GPU) VISIBLE=CUDA_VISIBLE_DEVICES ;;
+*) VISIBLE= ;;
+esac
+if [ -n "$VISIBLE" ] && [ -n "${!VISIBLE:-}" ]; then
+    COMMAS=${!VISIBLE//[!,]/}
+    [ $((${#COMMAS} + 1)) -ge "$LOCAL" ] ||
+        fail "DEVICE_NUM is $LOCAL, and $VISIBLE lists $((${#COMMAS} + 1)) of this host's devices: ${!VISIBLE}"
+fi
+
 BIN=$(dirname -- "$PYTHON")
 MSRUN=$BIN/msrun
 [ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || fail "MindSpore's msrun is neither beside $PYTHON nor on PATH"
@@ -83,22 +103,33 @@ OTHER=$(cat -- "$LOGS/launcher" 2>/dev/null || true)
 # a process that has taken the id of a launcher that was killed is none
 [ -z "$OTHER" ] || ! { tr '\0' ' ' <"/proc/$OTHER/cmdline"; } 2>/dev/null | grep -q run_distribute_train ||
     fail "$OUTPUT is in use by the launcher with process id $OTHER; wait for it, or stop it"
-rm -rf -- "$LOGS"
+# those of earlier runs stay as LOGS.1, the newest, to LOGS.3
+if [ -e "$LOGS" ]; then
+    rm -rf -- "$LOGS.3"
+    for K in 2 1; do [ ! -e "$LOGS.$K" ] || mv -- "$LOGS.$K" "$LOGS.$((K + 1))"; done
+    mv -- "$LOGS" "$LOGS.1"
+fi
 mkdir -p -- "$LOGS/bin"
 touch -- "$LOGS/started"
 echo $$ >"$LOGS/launcher"
 
 # clamp VALUE LOW HIGH
 clamp() { echo $(($1 < $2 ? $2 : $1 > $3 ? $3 : $1)); }
-# The ranges of CANN's documentation. MS_NODE_TIMEOUT is set by `python -m dgn` in the training processes only, as the
-# scheduler needs its short default to notice a process that died.
+# The range of CANN's documentation. HCCL_CONNECT_TIMEOUT is not derived: the processes connect at once, at the start, and
+# MindSpore sets it to 600. MS_NODE_TIMEOUT is set by `python -m dgn` in the training processes only, as the scheduler
+# needs its short default to notice a process that died.
 export DGN_PATIENCE=$PATIENCE
-export HCCL_CONNECT_TIMEOUT=${HCCL_CONNECT_TIMEOUT:-$(clamp "$PATIENCE" 120 7200)}
 export HCCL_EXEC_TIMEOUT=${HCCL_EXEC_TIMEOUT:-$(clamp "$PATIENCE" 68 17340)}
+
+if [ "$DEVICE" = Ascend ] && [ -z "${ASCEND_PROCESS_LOG_PATH:-}" ]; then
+    mkdir -p -- "$LOGS/cann"
+    ASCEND_PROCESS_LOG_PATH=$(CDPATH='' cd -- "$LOGS/cann" && pwd)
+    export ASCEND_PROCESS_LOG_PATH
+fi
 
 MSRUN_OPTIONS=(--worker_num="$TOTAL" --local_worker_num="$LOCAL" --master_addr="$ADDRESS" --master_port="$PORT"
     --node_rank="$NODE" --cluster_time_out="${CLUSTER_TIME_OUT:-600}" --join=True --log_dir="$LOGS")
-if [ "$DEVICE" = CPU ] || [ "$DEVICE" = auto ]; then
+if [ "$DEVICE" = CPU ]; then
     # nproc would follow OMP_NUM_THREADS and not know of a container's quota
     CORES=$(PYTHONPATH=$ROOT/src "$PYTHON" -c 'from dgn.machine import cores; print(cores())')
     export DGN_THREADS=${DGN_THREADS:-$((CORES / LOCAL > 0 ? CORES / LOCAL : 1))}
@@ -184,6 +215,7 @@ elif [ "$STATUS" -ne 0 ]; then
     done
     if [ "$STATUS" -ne 130 ]; then
         echo "a process failed; the logs of all processes are in $LOGS" >&2
+        [ "$DEVICE" != Ascend ] || echo "those of CANN are in $ASCEND_PROCESS_LOG_PATH" >&2
         touch -- "$LOGS/failed"
     fi
 fi

@@ -7,14 +7,49 @@ import logging
 import mindspore as ms
 import pytest
 
-from dgn import device, machine, numerics, recipe
-from dgn.config import Numerics
-from dgn.errors import UserError
+from dgn import device, distributed, machine, numerics, recipe, run_training
+from dgn.__main__ import main
+from dgn.cli import doctor
+from dgn.config import Config, Numerics
+from dgn.errors import RunFailed, UserError
 
 
 def test_auto_keeps_the_device_in_use(monkeypatch):
     monkeypatch.setattr(device, "available", lambda name: True)  # Ascend, too, which would otherwise be preferred
     assert device.start() == "CPU" == device.current()
+
+
+def test_auto_prefers_ascend_then_gpu(monkeypatch):
+    for present, expected in (({"Ascend", "GPU", "CPU"}, "Ascend"), ({"GPU", "CPU"}, "GPU"), ({"CPU"}, "CPU")):
+        monkeypatch.setattr(device, "available", present.__contains__)
+        assert device.preferred() == expected
+
+
+def test_a_library_without_space_for_its_thread_local_variables_is_to_be_preloaded(monkeypatch, capsys, tmp_path):
+    """scikit-learn's libgomp on aarch64."""
+    library = tmp_path / "scikit_learn.libs" / "libgomp-d22c30c5.so.1.0.0"
+    (tmp_path / "with_libgomp.py").write_text(
+        f"raise ImportError('{library}: cannot allocate memory in static TLS block\\n___ more lines')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(doctor, "REQUIRED", ("with_libgomp", "no_such_module"))
+    monkeypatch.setattr(doctor, "choose", lambda *_: ("CPU", [], []))
+    assert main(["doctor", "--device", "CPU"]) == 1
+    printed = capsys.readouterr().out
+    assert f"export LD_PRELOAD={library}${{LD_PRELOAD:+:$LD_PRELOAD}}\n" in printed
+    assert "missing: no_such_module" in printed and "pip install -r requirements.txt" in printed
+
+
+def test_a_card_that_the_user_has_set_is_kept(monkeypatch):
+    """MindSpore refuses to set another number than the one that is set, here 0."""
+    ms.set_device("CPU", 0)
+    with pytest.raises(RuntimeError, match="can not be modified"):
+        ms.set_device("CPU", 3)
+    real = ms.set_device
+    monkeypatch.setattr(ms, "set_device", lambda name: real(name, 3))  # as set_device(name) is after (name, 3)
+    assert device.start("CPU") == "CPU"
+    monkeypatch.setattr(device, "current", lambda: "GPU")
+    with pytest.raises(UserError, match="CPU cannot be used in this process, which uses GPU .*can not be modified"):
+        device.start("CPU")
 
 
 @pytest.mark.parametrize("files, expected", [
@@ -73,6 +108,40 @@ def test_numerics_come_before_the_group_of_processes(calls, monkeypatch):
     device.start("Ascend", Numerics(deterministic=True))
     names = [call[0] for call in calls]
     assert names == ["set_device", "conv_allow_hf32", "set_deterministic", "set_context", "_join"]
+
+
+@pytest.mark.parametrize("name", ["OMPI_COMM_WORLD_SIZE", "RANK_SIZE"])
+def test_several_processes_of_another_launcher_do_not_train_each_by_itself(monkeypatch, capsys, tmp_path, name):
+    monkeypatch.delenv("MS_ROLE", raising=False)
+    monkeypatch.setenv(name, "8")
+    assert main(["train", "--device", "CPU", "--output", str(tmp_path / "run")]) == 2
+    assert "scripts/run_distribute_train.sh" in capsys.readouterr().err
+    for train in (lambda: run_training.train(Config(), tmp_path / "run"), lambda: run_training.resume(tmp_path / "run"),
+                  lambda: run_training.ensure_trained(tmp_path / "run", Config())):
+        with pytest.raises(UserError, match=f"{name} is 8: .* 8 processes, and each would train by itself"):
+            train()
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setenv(name, "1")
+    device.check_launcher()
+    monkeypatch.setenv(name, "8")
+    monkeypatch.setenv("MS_ROLE", "MS_WORKER")  # msrun sets RANK_SIZE, too
+    device.check_launcher()
+
+
+@pytest.mark.parametrize("broken", ["init", "barrier"])
+def test_processes_that_do_not_connect_are_a_failure_with_their_address(monkeypatch, broken):
+    """At once, not in the first collective of the training."""
+    def fails(*_):
+        raise RuntimeError("Connect timeout.\nmore lines")
+
+    for name, value in (("MS_ROLE", "MS_SCHED"), ("MS_WORKER_NUM", "8"), ("MS_SCHED_HOST", "10.0.0.1"),
+                        ("MS_SCHED_PORT", "8118")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ms.communication, "init", fails if broken == "init" else lambda: None)
+    monkeypatch.setattr(distributed, "process_group", distributed.ProcessGroup)
+    monkeypatch.setattr(distributed.ProcessGroup, "barrier", fails)
+    with pytest.raises(RunFailed, match=r"the 8 processes do not connect.* 10\.0\.0\.1:8118: Connect timeout; on all"):
+        device._join.__wrapped__()
 
 
 def test_numerics_are_part_of_the_config_and_checked(tmp_path):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.launchers import ODD, copy_project, run
+from dgn import recipe
+from dgn.cli.train import for_processes
+from tests.launchers import ODD, ROOT, copy_project, run
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +127,13 @@ def test_stale_variables_of_a_distributed_run_are_named_and_unset(project, recor
     assert not set(STALE) & set(seen) and seen["DEVICE_ID"] == "2"
 
 
+def test_a_distributed_run_does_not_inherit_the_variables_of_another(project, recorder, tmp_path):
+    done = run(project, "run_distribute_train.sh", "CPU", 2, cwd=tmp_path, DGN_PYTHON=str(recorder), **STALE)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and all(f"{name}={value}" in lines[0] for name, value in STALE.items()), done.stderr
+    assert not set(STALE) & set(calls(recorder)[-1]["env"])
+
+
 def test_the_allocator_is_tuned_unless_its_settings_are_given(project, recorder, tmp_path):
     for given in (None, "glibc.malloc.check=0"):
         run(project, "run_train.sh", "CPU", cwd=tmp_path, DGN_PYTHON=str(recorder), GLIBC_TUNABLES=given)
@@ -145,20 +157,49 @@ def test_arguments_of_msrun(project, recorder, tmp_path):
     assert seen["env"]["PATH"].startswith(f"{folder}:{recorder.parent}:")
     subprocess.run([folder / "python", "a b"], check=True, timeout=60)
     assert calls(recorder)[-1]["args"] == ["a b"]
-    # derived from DGN_PATIENCE, unless the user has set them
-    timeouts = [seen["env"][name] for name in ("HCCL_CONNECT_TIMEOUT", "HCCL_EXEC_TIMEOUT", "DGN_PATIENCE")]
-    assert timeouts == ["3600", "99", "3600"]
+    # derived from DGN_PATIENCE, unless the user has set it; the time to connect is not
+    assert (seen["env"]["HCCL_EXEC_TIMEOUT"], seen["env"]["DGN_PATIENCE"]) == ("99", "3600")
+    assert "HCCL_CONNECT_TIMEOUT" not in seen["env"]
 
 
-@pytest.mark.parametrize("patience, connect, execute", [("100", "120", "100"), ("10000", "7200", "10000"),
-                                                        ("99999", "7200", "17340")])
-def test_timeouts_stay_in_the_ranges_of_cann(project, recorder, patience, connect, execute, tmp_path):
+def test_every_process_gets_the_device_that_auto_stands_for(project, recorder, tmp_path):
+    found = "case \"$2\" in *preferred*) echo 'a warning'; echo GPU; exit ;; esac"
+    python = recorder.read_text().replace("-c) ", f"-c) {found}; ", 1)
+    recorder.write_text(python)
+    done = run(project, "run_distribute_train.sh", cwd=tmp_path, DGN_PYTHON=str(recorder))
+    assert done.returncode == 0, done.stderr
+    words = calls(recorder)[-1]["args"]
+    assert words[words.index("--device") + 1] == "GPU" and "--worker_num=2" in words
+    recorder.write_text(python.replace("echo GPU", "exit 1", 1))
+    unknown = run(project, "run_distribute_train.sh", cwd=tmp_path, DGN_PYTHON=str(recorder))
+    assert unknown.returncode == 2 and "name it as DEVICE_TARGET" in unknown.stderr
+
+
+@pytest.mark.parametrize("patience, execute", [("60", "68"), ("10000", "10000"), ("99999", "17340")])
+def test_the_timeout_of_a_collective_stays_in_the_range_of_cann(project, recorder, patience, execute, tmp_path):
     run(project, "run_distribute_train.sh", "CPU", 2, cwd=tmp_path, DGN_PYTHON=str(recorder), DGN_PATIENCE=patience,
-        HCCL_CONNECT_TIMEOUT=None, HCCL_EXEC_TIMEOUT=None)
+        HCCL_CONNECT_TIMEOUT="500", HCCL_EXEC_TIMEOUT=None)
     seen = calls(recorder)[-1]
-    assert (seen["env"]["HCCL_CONNECT_TIMEOUT"], seen["env"]["HCCL_EXEC_TIMEOUT"]) == (connect, execute)
+    assert (seen["env"]["HCCL_CONNECT_TIMEOUT"], seen["env"]["HCCL_EXEC_TIMEOUT"]) == ("500", execute)
     assert seen["env"]["DGN_PATIENCE"] == patience
     assert not any("bind_core" in word for word in seen["args"])  # CPU
+
+
+@pytest.mark.parametrize("given", [None, "/elsewhere"])
+def test_logs_of_earlier_starts_stay_and_a_failure_names_those_of_cann(project, recorder, given, tmp_path):
+    (recorder.with_name("msrun")).write_text("#!/bin/sh\necho $ASCEND_PROCESS_LOG_PATH\nexit 1\n")
+    logs = [tmp_path / "out.logs", *(tmp_path / f"out.logs.{k}" for k in (1, 2, 3))]
+    for folder in logs:
+        folder.mkdir()
+        (folder / "worker_0.log").write_text(folder.name)
+    failed = run(project, "run_distribute_train.sh", "Ascend", 2, "a.yaml", "", "out", cwd=tmp_path,
+                 DGN_PYTHON=str(recorder), ASCEND_PROCESS_LOG_PATH=given)
+    assert failed.returncode == 1 and "the logs of all processes are in out.logs\n" in failed.stderr
+    folder = given or str(tmp_path / "out.logs" / "cann")
+    assert f"those of CANN are in {folder}\n" in failed.stderr
+    assert (tmp_path / "out.logs" / "msrun.log").read_text() == f"{folder}\n"
+    assert [(folder / "worker_0.log").read_text() for folder in logs[1:]] == ["out.logs", "out.logs.1", "out.logs.2"]
+    assert not (tmp_path / "out.logs" / "worker_0.log").exists()
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -170,3 +211,50 @@ def test_wrong_numbers_of_a_distributed_run(project, recorder, changes, message,
     variables = {"DEVICE_NUM": "2", **changes, "DGN_PYTHON": str(recorder)}
     refused = run(project, "run_distribute_train.sh", "CPU", variables.pop("DEVICE_NUM"), cwd=tmp_path, **variables)
     assert refused.returncode == 2 and message in refused.stderr and not (tmp_path / "calls").exists()
+
+
+@pytest.mark.parametrize("target, number, visible, refused", [
+    ("Ascend", 4, "4,5,6", True), ("Ascend", 2, "7", True), ("Ascend", 4, "4,5,6,7", False), ("Ascend", 8, "", False),
+    ("GPU", 2, "0", True), ("CPU", 2, "7", False)])
+def test_more_processes_than_visible_cards_are_refused(project, recorder, target, number, visible, refused, tmp_path):
+    done = run(project, "run_distribute_train.sh", target, number, cwd=tmp_path, DGN_PYTHON=str(recorder),
+               ASCEND_RT_VISIBLE_DEVICES=visible, CUDA_VISIBLE_DEVICES=visible)
+    assert (done.returncode == 2 and f"{visible}\n" in done.stderr and "DEVICE_NUM is" in done.stderr) == refused
+    assert refused != (tmp_path / "calls").exists()
+
+
+DOCUMENTS = [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")]
+LAUNCHER = "scripts/run_distribute_train.sh"
+
+
+def documented_trainings(text: str) -> list:
+    """(recipe, settings, number of processes on all hosts) of each command in a document that trains in several
+    processes; an exported variable holds for the rest of its block of commands."""
+    found = []
+    for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL):
+        exported: dict = {}
+        for line in block.splitlines():
+            if LAUNCHER not in line and not line.startswith("export "):
+                continue
+            words = shlex.split(line, comments=True)
+            command = list(itertools.dropwhile(lambda word: word == "export" or "=" in word, words))
+            given = words[:-len(command) or None]
+            variables = {**exported, **dict(word.split("=", 1) for word in given if "=" in word)}
+            if not command:
+                exported = variables
+            elif "[DEVICE_NUM]" not in command:
+                _, local, config = [*command[2:], *["auto", "2", "config/faces_demo.yaml"][len(command) - 2:]][:3]
+                options = shlex.split(variables.get("DGN_OPTIONS", ""))
+                settings = [value for word, value in zip(options, options[1:]) if word == "--set"]
+                found.append((config, settings, int(variables.get("WORKER_NUM", local))))
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_documented_trainings_in_several_processes_share_their_batch(document):
+    text = document.read_text(encoding="utf-8")
+    trainings = documented_trainings(text)
+    assert len(trainings) == len(re.findall(LAUNCHER + r" \w", text))  # none is written in another way
+    for config, settings, size in trainings:
+        for_processes(recipe.load(ROOT / config, settings), size)  # raises UserError
+    assert document.name != "devices.md" or {size for _, _, size in trainings} == {2, 4, 8, 16}

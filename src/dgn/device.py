@@ -28,6 +28,7 @@ NUMPY_BELOW = 2
 NOTICE = 5.0  # seconds without a connection after which a process says what it waits for
 ADDRESS_SPACE = 1_300_000_000  # bytes; with less MindSpore hangs in its import, or aborts at the exit
 PATIENCE = 3600  # seconds that a process waits for the others
+OTHER_LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE")  # their numbers of processes; msrun sets MS_ROLE, too
 DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
 LOG_LEVEL = "GLOG_v"  # MindSpore reads it when it is imported
 _LOG_LEVEL_IS_FREE = LOG_LEVEL not in os.environ  # what the user has set stays
@@ -74,7 +75,7 @@ def set_environment(name: str = "auto") -> None:
 def start(name: str = "auto", settings: Optional[Numerics] = None) -> str:
     """Selects the device ("auto": Ascend, then GPU, then CPU), applies the numerics of a config, sets graph mode, joins
     the group of processes that msrun started, and returns the device's name. After the first call "auto" is the device
-    in use.
+    in use. A card that was chosen before, by mindspore.set_device(name, number), is kept.
 
     Raises UserError if the device is unknown or absent, RunFailed if the processes do not connect.
     """
@@ -86,18 +87,32 @@ def start(name: str = "auto", settings: Optional[Numerics] = None) -> str:
 
     started = ms.get_context("mode") == ms.GRAPH_MODE  # set below
     if name == "auto":
-        name = current() if started else next(candidate for candidate in DEVICES if available(candidate))
+        name = current() if started else preferred()
     elif not available(name):
         reasons = "; ".join(machine.attempt(name).messages[:2])
         raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor "
                         f"--device {name} shows what is missing, auto and CPU run here")
-    ms.set_device(name)
+    _select(name)
     if settings is not None:
         numerics.apply(settings, name)
     ms.set_context(mode=ms.GRAPH_MODE)
     if launched_by_msrun():
         _join()
     return name
+
+
+def _select(name: str) -> None:
+    """Sets MindSpore's device; a device of this kind that is set already, also with a number, stays. Raises UserError
+    if another one is in use."""
+    import mindspore as ms
+
+    before = current()
+    try:
+        ms.set_device(name)
+    except RuntimeError as error:  # it is set, or in use
+        if before != name:
+            raise UserError(f"{name} cannot be used in this process, which uses {before} ({first_line(error)}); start "
+                            "another process") from None
 
 
 def import_mindspore() -> None:
@@ -134,11 +149,31 @@ def launched_by_msrun() -> bool:
     return os.environ.get("MS_ROLE") in ("MS_WORKER", "MS_SCHED")
 
 
+def launched_processes() -> int:
+    """The number of processes that msrun started together, by the environment, so also before they connect; 1 without
+    msrun."""
+    count = os.environ.get("MS_WORKER_NUM", "")
+    return max(int(count), 1) if launched_by_msrun() and count.isdecimal() else 1
+
+
+def check_launcher() -> None:
+    """Raises UserError if this process is one of several that mpirun or a script with a rank table started: each would
+    train by itself."""
+    sizes = {name: os.environ.get(name, "") for name in OTHER_LAUNCHERS}
+    for name, size in sizes.items():
+        if not launched_by_msrun() and size.isdecimal() and int(size) > 1:
+            raise UserError(f"{name} is {size}: it seems that mpirun or a script with a rank table started {size} "
+                            "processes, and each would train by itself. Use scripts/run_distribute_train.sh, which "
+                            f"starts them by msrun; for a training in one process unset {name}")
+
+
 @functools.lru_cache(maxsize=None)
 def _join() -> None:
-    """Connects to the other processes; the scheduler serves them here and exits. Raises RunFailed if they do not
-    connect."""
+    """Connects to the other processes, up to a first collective; the scheduler serves them here and exits. Raises
+    RunFailed if they do not connect."""
     from mindspore import communication
+
+    from dgn.distributed import process_group
 
     variables = {name: os.environ.get(name) for name in ("MS_ROLE", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT")}
     missing = [name for name, value in variables.items() if not value]
@@ -153,8 +188,13 @@ def _join() -> None:
             print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of "
                   "msrun, stop it and unset these variables", file=sys.stderr, flush=True)
         communication.init()
+        process_group().barrier()  # HCCL makes its connections in the first collective
     except RuntimeError as error:
-        raise RunFailed(f"the processes do not connect: {first_line(error)}") from None
+        reason = first_line(error).rstrip(".")
+        raise RunFailed(f"the {variables['MS_WORKER_NUM']} processes do not connect, by the scheduler at "
+                        f"{host}:{port}: {reason}; on all hosts the address must be that of the first one, the port "
+                        "free and open, and each device must reach the others (docs/devices.md, Several "
+                        "hosts)") from None
     finally:
         signal.signal(signal.SIGINT, previous)
 
@@ -183,6 +223,12 @@ def available(name: str) -> bool:
         return bool(check() if check else ms.hal.is_available(name))  # older versions lack the first
 
 
+def preferred() -> str:
+    """The first of DEVICES that MindSpore can use on this machine: what "auto" stands for."""
+    import_mindspore()
+    return next(name for name in DEVICES if available(name))
+
+
 @contextmanager
 def silenced() -> Iterator[None]:
     """Sends what MindSpore writes to the two standard streams within the block to nowhere."""
@@ -208,6 +254,15 @@ def versions() -> dict:
 
     return {"dgn": __version__, "mindspore": ms.__version__, "numpy": metadata.version("numpy"),
             "python": platform.python_version(), "processor": _processor()}
+
+
+def software() -> str:
+    """The versions that processes of one training must share, as text."""
+    known, cann = versions(), machine.cann() if current() == "Ascend" else None
+    shared = {name: known[name] for name in ("dgn", "mindspore", "numpy")}
+    if cann:
+        shared["CANN"] = cann.version
+    return ", ".join(f"{name} {version}" for name, version in shared.items())
 
 
 def _processor() -> str:

@@ -7,6 +7,7 @@ of an epoch's metrics, the wish to stop, and digests of checkpoint files cross t
 
 from __future__ import annotations
 
+import functools
 from typing import Iterable, List, Optional, Tuple
 
 import numpy as np
@@ -65,6 +66,7 @@ class ProcessGroup:
         return _Mean(self.size) if self.size > 1 else None
 
 
+@functools.lru_cache(maxsize=None)  # its collectives are compiled once
 def process_group() -> ProcessGroup:
     """The group that msrun started this process in, or a group of one; call dgn.device.start first."""
     if not device.launched_by_msrun():

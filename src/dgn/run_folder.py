@@ -20,7 +20,8 @@ import logging
 import os
 import platform
 import time
-from contextlib import contextmanager
+from collections import deque
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -32,6 +33,7 @@ from dgn.files import append_line, check_new_folder, disk_errors, new_folder, wr
 log = logging.getLogger(__name__)
 
 HELD_OUT = "held_out.json"
+APPEARS_WITHIN = 90.0  # seconds: a client of NFS remembers for up to a minute that a file was not there
 RESULTS = "metrics.json"
 
 
@@ -79,6 +81,21 @@ class RunFolder:
             raise UserError(f"{path} already holds a run: --resume (in Python dgn.resume) continues it, another "
                             "--output starts a new one")
         check_new_folder(path)
+
+    @staticmethod
+    def await_new(path: Path) -> Optional[float]:
+        """Waits until this host sees a run that another one has just made. Returns None, or the seconds waited in
+        vain."""
+        began = time.monotonic()
+        while not (path / "config.yaml").is_file():
+            waited = time.monotonic() - began
+            if waited >= APPEARS_WITHIN:
+                return waited
+            for folder in (path.parent, path):  # reading a folder makes the client ask the server
+                with suppress(OSError), os.scandir(folder) as entries:
+                    deque(entries, maxlen=0)
+            time.sleep(min(1.0, APPEARS_WITHIN / 10))
+        return None
 
     @classmethod
     def open(cls, path: Path, output: Optional[Path] = None) -> "RunFolder":

@@ -18,7 +18,7 @@ from dgn.data.open import check_output, check_sources, open_sources
 from dgn.data.source import Sources
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
-from dgn.files import expanded, sha256, write_json, write_text
+from dgn.files import expanded, write_json, write_text
 from dgn.inference.axes import principal_axes, rotate
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin, make_inference_sampler
@@ -29,7 +29,7 @@ from dgn.provenance import provenance
 from dgn.run import Run, open_run
 from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
 from dgn.training import checkpoint
-from dgn.training.build import check_version, initial_run
+from dgn.training.build import check_version, initial_digest, initial_run
 from dgn.training.chain_encoder import EncoderOptions, pairs_of, save_chain_encoder, train_encoder
 from dgn.training.fit import Fitted, fit
 
@@ -124,6 +124,7 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     `load`; after_epoch(run, epochs): called after each epoch. Raises UserError for a wrong config or a folder that
     exists, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
     """
+    devices.check_launcher()
     if not isinstance(config, (str, Path, Config)):
         raise UserError(f"config is {type(config).__name__}; it must be the path of a recipe or a dgn.Config, and "
                         'single values go into overrides, such as {"training.epochs": 20}')
@@ -142,6 +143,7 @@ def resume(path: Union[str, Path], overrides: Optional[Mapping[str, Any]] = None
     if they were moved; device, after_epoch: see `train`. Results measured before are kept as metrics_epoch_NNNNN.json.
     Raises UserError for a folder without a run or a value that must not change, and what `train` raises.
     """
+    devices.check_launcher()
     folder = RunFolder.open(expanded(path))
     config = recipe.absolute_paths(recipe.with_overrides(recipe.relocated(folder.config, data), overrides or {}))
     devices.start(device, config.numerics)
@@ -178,9 +180,10 @@ def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) ->
     if group.is_first:
         RunFolder.create(path, config)
     group.barrier()
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"process {group.rank} does not see the run folder {path} that the first one made; it must be "
-                        "on a file system that all hosts share")
+    waited = RunFolder.await_new(path)
+    if waited is not None:
+        raise UserError(f"process {group.rank} does not see the run folder {path} that the first one made, after a "
+                        f"wait of {waited:.0f} s; it must be on a file system that all hosts share")
     return RunFolder(path, config), sources
 
 
@@ -191,11 +194,12 @@ def ensure_trained(path: Path, config: Config) -> Run:
     Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed
     since.
     """
+    devices.check_launcher()
     devices.start(settings=config.numerics)
     if not (path / "config.yaml").exists():
         folder, sources = new_run(path, config)
         if config.training.init_from:
-            write_text(path / INITIAL, _initial_digest(config))
+            write_text(path / INITIAL, initial_digest(config))
         return fit_run(folder, config, sources)
     folder = RunFolder.open(path)
     different = cfg.first_difference(folder.config, config)
@@ -203,7 +207,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
         raise UserError(f"{path} holds a run of other settings ({different}); remove it, or choose another --output")
     start = path / INITIAL
     digest = start.read_text(encoding="utf-8") if start.exists() else None
-    if config.training.init_from and digest != _initial_digest(config):
+    if config.training.init_from and digest != initial_digest(config):
         raise UserError(f"{path} was not initialized from {config.training.init_from} as it is now; remove it, so "
                         "that it is trained again")
     folder.change_config(config)
@@ -214,7 +218,3 @@ def ensure_trained(path: Path, config: Config) -> Run:
         return open_run(path, sources)
     check_sources(sources)
     return fit_run(folder, config, sources)
-
-
-def _initial_digest(config: Config) -> str:
-    return sha256(initial_run(config)[1] / checkpoint.MANIFEST)

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from mindspore import ops
 
-from dgn import recipe
+from dgn import machine, recipe
 from dgn.__main__ import main
-from dgn.bench import profile
+from dgn.bench import processes, profile
 from dgn.bench.calls import matrix_product
 from dgn.checks import operators, report, suite, trainings
 from dgn.checks.check import Check, Setup, guarded, largest_error, relative_error
 from dgn.cli.check import QUICK
+from dgn.errors import RunFailed
+from dgn.files import new_folder
 
 
 @pytest.mark.slow
@@ -28,7 +30,49 @@ def test_the_dry_run_passes_on_cpu_and_writes_its_report(tmp_path, capsys):
     assert stored["graphs"]["sampler, 1 steps"]["seconds"] > 0
     assert list((tmp_path / "out" / stored["trace"]).rglob("trace_view.json"))
     text = (tmp_path / "out" / "report.md").read_text()
+    assert stored["logs"] == ["logs/CPU_1/output.log"] and "`logs/CPU_1/output.log`" in text
     assert text.startswith("# Device check: all ") and "| GridSampleWarp, gradients |" in text
+
+
+FAILS = """#!/bin/bash
+for word; do case "$word" in --log_dir=*) logs=${word#*=} ;; esac; done
+echo "Device 1 does not answer" >"$logs/scheduler.log"
+printf 'lines before\\ndgn: no chain here\\n' >"$logs/worker_1.log"
+exit 1
+"""
+HANGS = """#!/bin/bash
+trap 'echo interrupted; exit 1' INT
+echo waiting
+while :; do read -t 0.05 <> <(:) || :; done
+"""
+
+
+def fake_msrun(monkeypatch, folder, script: str) -> None:
+    (folder / "msrun").write_text(script)
+    (folder / "msrun").chmod(0o755)
+    monkeypatch.setattr(machine, "msrun", lambda: folder / "msrun")
+
+
+def test_processes_that_fail_leave_their_logs_beside_the_report(tmp_path, monkeypatch):
+    fake_msrun(monkeypatch, tmp_path, FAILS)
+    setup = Setup(recipe.load(None, QUICK), 4, 2, True, tmp_path / "out" / "logs")
+    with pytest.raises(RunFailed, match="2 processes failed: no chain here; their output is in .*out/logs/Ascend_2"):
+        trainings._run_elsewhere(setup, tmp_path, [], "Ascend", 2)
+    report.write(suite.Results(), setup, new_folder(tmp_path / "out" / "report"))
+    named = ["`logs/Ascend_2/msrun.log`", "`logs/Ascend_2/scheduler.log`", "`logs/Ascend_2/worker_1.log`"]
+    assert "\n".join(f"- {path}" for path in named) in (tmp_path / "out" / "report" / "report.md").read_text()
+    assert "does not answer" in (tmp_path / "out" / "logs" / "Ascend_2" / "scheduler.log").read_text()
+
+
+def test_processes_that_hang_are_interrupted(tmp_path, monkeypatch):
+    fake_msrun(monkeypatch, tmp_path, HANGS)
+    monkeypatch.setattr(processes, "LIMIT", 0.3)
+    with pytest.raises(RunFailed, match="no end of msrun within 0.3 s"):
+        processes.msrun(2, [], tmp_path / "logs")
+    assert (tmp_path / "logs" / "msrun.log").read_text() == "waiting\ninterrupted\n"
+    monkeypatch.setattr(machine, "msrun", lambda: None)
+    with pytest.raises(RunFailed, match="neither beside this Python nor on PATH"):
+        processes.msrun(2, [])
 
 
 def test_a_wrong_operator_fails():

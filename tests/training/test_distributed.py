@@ -7,20 +7,23 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Callable
 
 import mindspore as ms
 import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn import distributed, recipe
+from dgn import device, distributed, machine, recipe, run_folder
 from dgn.__main__ import main
-from dgn.cli.train import for_processes
-from dgn.data.source import epoch_order
+from dgn.cli.train import for_processes, warn_of_few_samples
+from dgn.data.open import open_sources
+from dgn.data.source import Source, epoch_order
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
+from dgn.training import build
 from tests.training.processes import OPTIONS, assert_alike, command, environment, launch, state
 from tests.training.tiny import SETTINGS, arguments, resume
 
@@ -84,25 +87,36 @@ def test_a_process_that_dies_ends_the_run_and_nothing_of_the_checkpoint_is_lost(
 
 SLOW = """
 import time
-from dgn import device
+from dgn import device, recipe
+from dgn.data.open import open_sources
 from dgn.distributed import process_group
+from dgn.errors import UserError
+from dgn.training.build import check_alike
 device.start("CPU")
 group = process_group()
 group.barrier()
 time.sleep(33 if group.is_first else 0)
 group.barrier()
+config = recipe.load(None, [f"training.seed={group.rank}"])
+try:
+    check_alike(config, open_sources(config.data).train, "", group)
+except UserError as error:
+    print(error)
 print("sums", *group.all_sum([1 / 3 * (1 + group.rank), 1 + 2.0 ** -50, 1e-300]), group.any(group.rank == 1))
 """
 
 
-def test_the_first_process_may_be_slow_while_the_others_wait(images, tmp_path):
+def test_the_first_process_may_be_slow_while_the_others_wait_and_all_know_who_differs(images, tmp_path):
     """CPU collectives time out after 30 s by default; a rank that draws pictures may take longer."""
     (tmp_path / "slow.py").write_text(SLOW)
     line = command(2, tmp_path / "logs", [], tmp_path / "slow.py")
     process = subprocess.run(line, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=150)
     assert process.returncode == 0, process.stdout[-2000:]
     expected = f"sums {1 / 3 + 2 / 3} {2 + 2.0**-49} {2e-300} True"  # in float64, as one process would add them
-    assert all(expected in log.read_text() for log in (tmp_path / "logs").glob("worker_*.log"))
+    logs = [(tmp_path / "logs" / f"worker_{rank}.log").read_text() for rank in (0, 1)]
+    assert all(expected in log for log in logs)
+    for rank, log in enumerate(logs):  # their seeds differ
+        assert f"other config in process 1. This is process {rank}, with 1000 samples (" in log
 
 
 @pytest.mark.parametrize("count, size, shards", [(12, 4, 2), (10, 8, 4), (7, 4, 4), (9, 6, 3)])
@@ -131,33 +145,116 @@ def test_a_single_process_owns_all_samples_and_exchanges_nothing():
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     assert for_processes(cfg.Config(), 4).training.shards == 4 and for_processes(cfg.Config(), 1).training.shards == 1
-    with pytest.raises(UserError, match="multiple of the number of processes, 3"):
+    with pytest.raises(UserError, match="multiple of the number of processes, 3: .* with 99 or 102"):
         for_processes(cfg.Config(), 3)
+    with pytest.raises(UserError, match="with 128,"):
+        for_processes(cfg.Config(), 128)
+
+
+@pytest.mark.parametrize("role", ["MS_WORKER", "MS_SCHED"])
+def test_a_batch_that_cannot_be_shared_is_refused_before_the_processes_connect(monkeypatch, capsys, images, role,
+                                                                              tmp_path):
+    monkeypatch.setenv("MS_ROLE", role)
+    monkeypatch.setenv("MS_WORKER_NUM", "3")
+    monkeypatch.setattr(device, "start", lambda *_: pytest.fail("it would wait for the others"))
+    assert main(arguments(images, tmp_path / "run", 1)) == 2
+    assert "training.batch_size is 4" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_more_processes_than_a_batch_feeds_are_warned_of(caplog):
-    for size, warned in ((1, False), (10, False), (20, True)):
+    """8 samples a process on CPU, 64 on the others."""
+    for size, name, warned in ((1, "Ascend", False), (10, "CPU", False), (20, "CPU", True), (2, "Ascend", True)):
         caplog.clear()
-        for_processes(cfg.Config(), size)
-        assert ("each of 20 processes computes 5 samples" in caplog.text) == warned
+        warn_of_few_samples(cfg.Config(), size, name)
+        assert (f"each of {size} processes computes {100 // size} samples, too few for {name}" in caplog.text) == warned
+    assert "such as 128" in caplog.text
 
 
 class Second(ProcessGroup):
-    """The second of two processes, whose other one gives the value `other` in every collective."""
+    """The second of two processes; the first one sends what `first` makes of the second's data."""
 
-    def __init__(self, other: float) -> None:
+    def __init__(self, first: Callable[[bytes], bytes] = bytes) -> None:
         super().__init__(1, 1)
-        self.other = other
+        self.size, self.first = 2, first
 
-    def gather_values(self, values) -> np.ndarray:
-        own = np.array(list(values), np.float64)
-        return np.stack([np.full_like(own, self.other), own])
+    def all_gather(self, data: bytes) -> list:
+        return [self.first(data), data]
 
 
-def test_a_process_that_does_not_see_the_run_folder_or_the_same_data_is_refused(images, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(distributed, "process_group", lambda: Second(-1.0))
+def test_a_process_that_does_not_see_the_run_folder_is_refused(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "process_group", Second)
+    monkeypatch.setattr(run_folder, "APPEARS_WITHIN", 0.1)
     assert main(arguments(images, tmp_path / "run", 1)) == 2
-    assert "process 1 does not see the run folder" in capsys.readouterr().err
-    RunFolder.create(tmp_path / "run", recipe.load(None, SETTINGS))
-    assert main(arguments(images, tmp_path / "run", 1)) == 2
-    assert "one process finds -1 samples and another 8" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "process 1 does not see the run folder" in message and "after a wait of 0 s" in message
+
+
+def test_a_run_folder_may_appear_late_on_another_host(tmp_path, monkeypatch):
+    """As where a client of NFS has remembered that the folder is not there, until it reads the folder above."""
+    def appears(folder):
+        read.append(folder)
+        if folder == tmp_path and read.count(folder) == 2:
+            RunFolder.create(tmp_path / "run", cfg.Config())
+        return real(folder)
+
+    real, read = os.scandir, []
+    monkeypatch.setattr(run_folder, "APPEARS_WITHIN", 0.5)
+    monkeypatch.setattr(os, "scandir", appears)
+    assert RunFolder.await_new(tmp_path / "run") is None and read.count(tmp_path) == 2
+    assert RunFolder.await_new(tmp_path / "none") >= 0.5
+
+
+class Described(Source):
+    """Samples of which only their number and identity are known."""
+
+    def __init__(self, count: int, identity: str) -> None:
+        self.count, self.text = count, identity
+
+    def __len__(self) -> int:
+        return self.count
+
+    def identity(self) -> str:
+        return self.text
+
+
+def test_processes_that_differ_are_refused_by_name(monkeypatch):
+    """By rank, and by which of config, data and versions differs."""
+    sent = []
+
+    def send(data: bytes) -> bytes:  # of the first process
+        sent.append(data)
+        return sent[0]
+
+    group, config = Second(send), recipe.load(None, ["data.path=/first/images"])
+    given = {"config": config, "source": Described(8, "a"), "initial": ""}
+    build.check_alike(**given, group=group)
+    elsewhere = recipe.load(None, ["data.path=/second/images"])  # the same files at another place
+    build.check_alike(**{**given, "config": elsewhere}, group=group)
+    other, more = recipe.load(None, ["training.seed=5"]), Described(9, "a")
+    this = "in process 1. This is process 1, with"
+    for changes, message in (({"config": other}, f"other config {this} 8 samples (a), dgn "),
+                             ({"initial": "5f"}, f"other config {this} 8 samples (a), dgn "),
+                             ({"source": Described(8, "b")}, f"other data {this} 8 samples (b)"),
+                             ({"source": more}, f"other data {this} 9 samples (a)"),
+                             ({"config": other, "source": more}, f"other config in process 1; other data {this}")):
+        with pytest.raises(UserError) as refused:
+            build.check_alike(**{**given, **changes}, group=group)
+        assert message in str(refused.value)
+    monkeypatch.setattr(device, "software", lambda: "dgn 9")
+    with pytest.raises(UserError, match=r"process 0: other versions in process 1\. .*, dgn 9\. All hosts need"):
+        build.check_alike(**given, group=group)
+
+
+def test_the_versions_that_processes_share_have_that_of_cann_on_ascend(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "cann", lambda: machine.Cann("8.5.0", tmp_path))
+    assert "CANN" not in device.software() and f"mindspore {ms.__version__}" in device.software()
+    monkeypatch.setattr(device, "current", lambda: "Ascend")
+    assert device.software().endswith(", CANN 8.5.0")
+
+
+def test_a_training_compares_its_processes_before_it_makes_chains(images, tmp_path):
+    config = recipe.load(None, [*SETTINGS, f"data.path={images}"])
+    folder = RunFolder.create(tmp_path / "run", config)
+    with pytest.raises(UserError, match="other config in process 1; other data in process 1; other versions"):
+        build.make_state(config, folder, open_sources(config.data).train, None, Second(lambda data: bytes(len(data))))
+    assert not folder.latents.exists()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator, NamedTuple, Sequence
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -32,12 +33,13 @@ class Check(NamedTuple):
 @dataclass(frozen=True)
 class Setup:
     """config: the recipe whose shapes are used; batch: samples; devices: of the training on several; quick: less of
-    everything."""
+    everything; logs: folder for the output of other processes."""
 
     config: Config
     batch: int
     devices: int = 1
     quick: bool = False
+    logs: Optional[Path] = None
 
     @property
     def tolerance(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from dgn import device, machine
 from dgn.checks.check import Setup
@@ -31,7 +31,7 @@ def as_json(results: Results, setup: Setup) -> Dict[str, Any]:
         "model": dataclasses.asdict(setup.config.model),
         "checks": {group: [{**check._asdict(), "error": check.error if math.isfinite(check.error) else None,
                             "passed": check.passed} for check in checks] for group, checks in results.checks.items()},
-        **results.speed, "notes": results.notes}
+        **results.speed, "notes": results.notes, "logs": _logs(setup)}
 
 
 def as_markdown(content: Dict[str, Any]) -> str:
@@ -58,8 +58,16 @@ def as_markdown(content: Dict[str, Any]) -> str:
         lines += ["", "## Times", "", "```", content["times"], "```"]
     if "trace" in content:
         lines += ["", f"A trace of the sampler and the training step is in `{content['trace']}` beside this report."]
+    if content["logs"]:
+        lines += ["", "Output of the other processes, beside this report:", "",
+                  *(f"- `{path}`" for path in content["logs"])]
     lines += ["", *(f"Not measured: {note}" for note in content["notes"])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _logs(setup: Setup) -> List[str]:
+    """Paths of the logs of other processes, from the folder of the report."""
+    return [str(path.relative_to(setup.logs.parent)) for path in sorted(setup.logs.glob("*/*"))] if setup.logs else []
 
 
 def _cell(text: str) -> str:

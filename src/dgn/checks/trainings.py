@@ -8,10 +8,9 @@ a wrong gradient in all.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Sequence, Tuple
 
@@ -150,7 +149,7 @@ def _numbered(recorded: Record, prefix: str) -> List[np.ndarray]:
 def checks(setup: Setup) -> Iterator[Check]:
     """Iterations on this device, with the operators of accelerators, against CPU with its own; then on several devices
     against this one."""
-    accelerated = Setup(changed(setup.config, model=BY_OPERATORS), setup.batch, setup.devices, setup.quick)
+    accelerated = replace(setup, config=changed(setup.config, model=BY_OPERATORS))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         states = folder / "record.npz"
@@ -178,17 +177,18 @@ def compare(name: str, here: Record, there: Record) -> Iterator[Check]:
 
 def _run_elsewhere(setup: Setup, folder: Path, words: Sequence[str], name: str, count: int = 1) -> None:
     """Runs `dgn check` with further arguments in `count` other processes on a device; writes their recipe into
-    `folder`."""
+    `folder`, their output into the folder of logs."""
+    logs = (setup.logs or folder) / f"{name}_{count}"
     config = folder / "config.yaml"
     write_text(config, recipe.dump(setup.config))
     command = ["check", "--config", str(config), "--device", name, *words, *(["--quick"] if setup.quick else [])]
     if count > 1:
-        processes.msrun(count, command)
+        processes.msrun(count, command, logs)
         return
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    result = subprocess.run([sys.executable, "-m", "dgn", *command], capture_output=True, text=True, env=environment)
-    if result.returncode:
-        raise RunFailed(f"the training on {name} failed: {result.stderr.strip().splitlines()[-1:]}")
+    log = logs / "output.log"
+    if processes.run_logged([sys.executable, "-m", "dgn", *command], log):
+        last = log.read_text().strip().splitlines()[-1:] or ["no message"]
+        raise RunFailed(f"the training on {name} failed: {last[0].removeprefix('dgn: ')}; its output is in {log}")
 
 
 def write_record(setup: Setup, path: Path) -> None:

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     from dgn.checks.check import Setup
     from dgn.distributed import process_group
 
-    setup = Setup(config, args.batch or (4 if args.quick else config.training.batch_size), args.devices, args.quick)
+    setup = Setup(config, args.batch or (4 if args.quick else config.training.batch_size), args.devices, args.quick,
+                  Path(args.output) / "logs")
     if args.record:
         trainings.write_record(setup, *map(Path, args.record))
         return 0

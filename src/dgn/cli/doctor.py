@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
+import shlex
 import sys
 from typing import List, NamedTuple, Optional, Tuple
 
@@ -23,6 +25,7 @@ from dgn.cli import add_device
 from dgn.errors import RunFailed, UserError
 
 REQUIRED = ("mindspore", "numpy", "yaml", "cv2", "tqdm", "matplotlib", "PIL", "sklearn")  # modules of requirements.txt
+STATIC_TLS = re.compile(r"(\S+\.so[\w.]*): cannot allocate memory in static TLS block")
 Lines = List[Tuple[str, str]]
 
 
@@ -55,8 +58,16 @@ def run(args: argparse.Namespace) -> int:
     for note in notes:
         print(f"note: {note}")
     for name, reason in missing:
-        print(f"missing: {name} ({reason}); {sys.executable} -m pip install -r requirements.txt")
+        print(f"missing: {name} ({reason}); {remedy(reason)}")
     return 0 if chosen and attempted and not missing else 1
+
+
+def remedy(reason: str) -> str:
+    """What helps against the reason for which a required package cannot be imported."""
+    library = STATIC_TLS.search(reason)
+    if library:  # known of scikit-learn's libgomp on aarch64: loaded late, it finds the space taken
+        return f"it must be loaded first: export LD_PRELOAD={shlex.quote(library[1])}${{LD_PRELOAD:+:$LD_PRELOAD}}"
+    return f"{sys.executable} -m pip install -r requirements.txt"
 
 
 def choose(name: str, with_mindspore: bool) -> Tuple[Optional[str], Lines, List[str]]:

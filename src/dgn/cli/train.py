@@ -25,7 +25,9 @@ from dgn.run_folder import RunFolder, held_out_files
 
 log = logging.getLogger(__name__)
 
-FEW_SAMPLES = 8  # of a batch in each process; a choice, not measured on a device
+# Of a batch in each process; choices, not measured on a device. There the launches of operators are inferred to
+# dominate, whose number does not depend on the samples.
+FEW_SAMPLES = {"CPU": 8, "GPU": 64, "Ascend": 64}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,20 +64,21 @@ def default_output(recipe_path: Optional[str]) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
+    device.check_launcher()
     if args.output is None:
         if args.resume or device.launched_by_msrun():
             raise UserError("--output is needed with --resume, and in several processes: give the run folder")
         args.output = default_output(args.config)
     resumed = RunFolder.open(Path(args.output)) if args.resume else None
-    config = resolve_config(args, resumed)
-    device.start(args.device, config.numerics)
+    config = for_processes(resolve_config(args, resumed), device.launched_processes())  # before they wait for others
+    name = device.start(args.device, config.numerics)
     from dgn.data.open import described, open_sources
     from dgn.distributed import process_group
     from dgn.run_training import checked_sources, fit_run, new_run, sources_to_resume
     from dgn.training import checkpoint
 
     group = process_group()
-    config = for_processes(config, group.size)
+    warn_of_few_samples(config, group.size, name)
     if args.dry_run:
         if not resumed:
             RunFolder.check_free(Path(args.output))
@@ -116,19 +119,25 @@ def resume_command(args: argparse.Namespace) -> str:
 
 
 def for_processes(config: cfg.Config, size: int) -> cfg.Config:
-    """The config with batches that so many processes can share; with a warning if each has few samples of a batch.
-    Raises UserError if the batch cannot be divided."""
-    share = config.training.batch_size // size
-    if size > 1 and share < FEW_SAMPLES:
-        log.warning("training.batch_size is %d, so each of %d processes computes %d samples, too few for a device; use "
-                    "fewer processes or a larger batch",
-                    config.training.batch_size, size, share)
+    """The config with batches that so many processes can share. Raises UserError if the batch cannot be divided."""
+    batch = config.training.batch_size
     if config.training.shards % size == 0:
         return config
-    if config.training.batch_size % size:
-        raise UserError(f"training.batch_size is {config.training.batch_size}; it must be a multiple of the number of "
-                        f"processes, {size}")
+    if batch % size:
+        below = batch // size * size
+        near = f"{below} or {below + size}" if below else str(size)
+        raise UserError(f"training.batch_size is {batch}; it must be a multiple of the number of processes, {size}: "
+                        f"--set training.batch_size=... with {near}, of a launcher in DGN_OPTIONS")
     return cfg.changed(config, training={"shards": size})
+
+
+def warn_of_few_samples(config: cfg.Config, size: int, name: str) -> None:
+    """A warning if each of several processes has few samples of a batch for the device `name`."""
+    share, few = config.training.batch_size // size, FEW_SAMPLES[name]
+    if size > 1 and share < few:
+        log.warning("training.batch_size is %d, so each of %d processes computes %d samples, too few for %s; use fewer "
+                    "processes or a larger batch, such as %d",
+                    config.training.batch_size, size, share, name, few * size)
 
 
 def dry_run(config: cfg.Config, count: int) -> str:

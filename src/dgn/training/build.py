@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 from mindspore import nn
 
+from dgn import device, recipe
 from dgn.config import OFF, Config
 from dgn.data.source import Source, same_samples
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
+from dgn.files import sha256
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.langevin import make_energy, make_sampler
 from dgn.inference.latents import LatentBank, given_latents, remove_other_shards
@@ -69,12 +73,12 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Optiona
                group: ProcessGroup = ProcessGroup()) -> TrainingState:
     """A new training, or one as the checkpoint `saved` holds it; every process creates the files of its own chains.
 
-    Raises UserError if the checkpoint, or the run of training.init_from, has another model or other images.
+    Raises UserError if the checkpoint, or the run of training.init_from, has another model or other images, or if the
+    processes differ in what they are to train.
     """
-    counts = group.gather_values([len(source)])[:, 0]
-    if counts.min() != counts.max():
-        raise UserError(f"one process finds {counts.min():.0f} samples and another {counts.max():.0f}; all hosts "
-                        "must see the same data")
+    if group.size > 1:
+        initial = initial_digest(config) if config.training.init_from and saved is None else ""
+        check_alike(config, source, initial, group)
     model = make_model(config)
     trainer = make_trainer(config, model, group)
     if saved is None:
@@ -89,6 +93,28 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Optiona
     if group.is_first:
         remove_other_shards(folder.latents, model.groups, group.size)
     return TrainingState(trainer, bank, source, group)
+
+
+def check_alike(config: Config, source: Source, initial: str, group: ProcessGroup) -> None:
+    """Raises UserError in every process, with the processes and what differs, unless all have the same config (without
+    its paths, which may differ between hosts), samples and versions. A collective.
+
+    initial: digest of the weights to begin with.
+    """
+    settings = recipe.to_dict(config)
+    settings["data"]["path"] = settings["training"]["init_from"] = None
+    data, versions = f"{len(source)} samples ({source.identity()})", device.software()
+    texts = {"config": json.dumps([settings, initial]), "data": data, "versions": versions}
+    digests = [hashlib.sha256(text.encode()).digest() for text in texts.values()]
+    size, gathered, different = len(digests[0]), group.all_gather(b"".join(digests)), []
+    for k, name in enumerate(texts):
+        of_each = [digest[k * size:(k + 1) * size] for digest in gathered]
+        ranks = [str(rank) for rank, digest in enumerate(of_each) if digest != of_each[0]]
+        if ranks:
+            different.append(f"other {name} in process{'es' if len(ranks) > 1 else ''} {', '.join(ranks)}")
+    if different:
+        raise UserError(f"not all processes are as process 0: {'; '.join(different)}. This is process {group.rank}, "
+                        f"with {data}, {versions}. All hosts need the same recipe, options, files and versions")
 
 
 def new_training(config: Config, folder: RunFolder, source: Source, trainer: Trainer,
@@ -138,6 +164,11 @@ def initial_run(config: Config) -> Tuple[RunFolder, Path]:
                         "begin with new weights, --set training.init_from=null")
     run = RunFolder.open(path)
     return run, checkpoint.newest_whole(run.checkpoints)
+
+
+def initial_digest(config: Config) -> str:
+    """A digest of the checkpoint that training.init_from names."""
+    return sha256(initial_run(config)[1] / checkpoint.MANIFEST)
 
 
 def init_from(run: RunFolder, saved: Path, trainer: Trainer) -> None:
