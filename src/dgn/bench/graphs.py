@@ -51,13 +51,12 @@ def training_graphs(config: Config, batch: int) -> Iterator[Tuple[str, Graph]]:
     if isinstance(trainer, Adversarial):
         frames = chosen_frames(model, batch)
         images = (inputs[0], model(*latents)[0], *frames)
-        yield from _step_graphs("actor step", trainer.generator, (*inputs, *latents, *latents, *frames))
+        yield from _step_graphs("actor step", trainer.update, (*inputs, *latents, *latents, *frames))
         yield from _step_graphs("critic step with R1", trainer.critic_with_r1, images)
         if trainer.critic_without_r1 is not None:
             yield from _step_graphs("critic step", trainer.critic_without_r1, images)
     else:
-        update = trainer.update if config.training.method != "abp" else trainer.generator  # type: ignore[attr-defined]
-        yield from _step_graphs("training step", update, (*inputs, *latents))
+        yield from _step_graphs("training step", trainer.update, (*inputs, *latents))
 
 
 def _step_graphs(name: str, step: TrainStep, inputs: Tuple[Tensor, ...]) -> Iterator[Tuple[str, Graph]]:
