@@ -207,16 +207,8 @@ def versions() -> dict:
     from dgn import __version__
 
     return {"dgn": __version__, "mindspore": ms.__version__, "numpy": metadata.version("numpy"),
-            "python": platform.python_version(), "processor": _processor()}
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:
-            names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
+            "python": platform.python_version(),
+            "processor": f"{machine.cpuinfo('model name') or platform.machine()} ({os.cpu_count()} cores)"}
 
 
 def out_of_memory(error: RuntimeError) -> bool:

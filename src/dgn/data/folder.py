@@ -157,16 +157,16 @@ class Folder(Source):
         decode = decode or len(indices) * float(np.prod(self.shape)) <= self._cache_mb * 2 ** 20
         unread = [int(index) for index in indices if self._cache.get(int(index)) is None]
         unusable = []
-        for index, result in zip(unread, self._inspect([self._names[index] for index in unread], decode)):
+        for index, (name, result) in zip(unread, self._inspect([self._names[index] for index in unread], decode)):
             if isinstance(result, str):
-                unusable.append((str(self._folder / self._names[index]), result))
+                unusable.append((str(self._folder / name), result))
             elif result.pixels is not None:
                 self._cache.add(index, result.pixels)
         return Check(unusable, sum(self._names[index] in self._small for index in indices))
 
     def _skip_unusable(self) -> None:
         usable: List[str] = []
-        for name, result in zip(self._names, self._inspect(self._names, True)):
+        for name, result in self._inspect(self._names, True):
             if isinstance(result, str):
                 self.skipped.append((name, result))
                 continue
@@ -181,27 +181,31 @@ class Folder(Source):
             raise UserError(f"{self._folder}: none of {len(self.skipped)} files can be used; the first, {name}: "
                             f"{reason}")
 
-    def _inspect(self, names: List[str], decoded: bool) -> Iterator[Union[Inspected, str]]:
-        """`inspect` of each sample, or the reason why it cannot be used; with a bar on a terminal."""
-        def result(name: str) -> Union[Inspected, str]:
-            try:
-                inspected = self.inspect(name, decoded)
-            except ValueError as reason:
-                return str(reason)
-            if inspected.small:
+    def _inspect(self, names: List[str], decoded: bool) -> Iterator[Tuple[str, Union[Inspected, str]]]:
+        """(name, `inspect` of the sample, or the reason why it cannot be used); with a bar on a terminal."""
+        def inspected(name: str) -> Inspected:
+            result = self.inspect(name, decoded)
+            if result.small:
                 self._small.add(name)
-            return inspected
+            return result
 
-        return map_files(result, names, self._workers, desc="checking", unit="file")
+        return map_files(inspected, names, self._workers, desc="checking", unit="file")
 
 
 def map_files(function: Callable[[str], Result], names: List[str], workers: ThreadPoolExecutor,
-              **bar: str) -> Iterator[Result]:
-    """function(name) of each file in order, by threads; a terminal shows a progress bar, and no message of OpenCV."""
+              **bar: str) -> Iterator[Tuple[str, Union[Result, str]]]:
+    """(name, function(name), or the reason of its ValueError) of each file in order, by threads; a terminal shows a
+    progress bar, and no message of OpenCV."""
+    def result(name: str) -> Tuple[str, Union[Result, str]]:
+        try:
+            return name, function(name)
+        except ValueError as reason:
+            return name, str(reason)
+
     with quiet_opencv(), tqdm(total=len(names), disable=None, **bar) as progress:
         for start in range(0, len(names), _CHUNK):  # a map submits all its tasks at once
-            for result in workers.map(function, names[start:start + _CHUNK]):
-                yield result
+            for pair in workers.map(result, names[start:start + _CHUNK]):
+                yield pair
                 progress.update()
 
 

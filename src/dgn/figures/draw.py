@@ -26,7 +26,7 @@ from dgn.data.clips import class_and_person
 from dgn.data.source import Source, clip_lengths
 from dgn.errors import check_opened
 from dgn.figures import bases, clips, pictures, sheet
-from dgn.nets.model import Decode, Decoded, Latents, rows, state_sizes
+from dgn.nets.model import GROUP_TEXTS, Decode, Decoded, Latents, rows, state_sizes
 from dgn.randomness import generator
 from dgn.run import Run
 
@@ -35,7 +35,6 @@ DATA_IMAGES = 30
 CLIPS = 3  # drawn
 RECONSTRUCTED = "Training images and their reconstructions"
 EXCHANGE = "Training images with appearance and geometry exchanged"
-NAMES = {"z_app": "appearance", "z_geo": "geometry", "z": "latent", "z_content": "content", "z_motion": "motion"}
 CURVES = {
     "Gradient of the energy": {"gradient": "norm"},
     "Divergence of the encoder's latents from the prior": {"kl": "KL divergence"},
@@ -104,8 +103,8 @@ def draw_overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequ
 
 def curves(run: Run, folder: Path) -> Path:
     """The training curves."""
-    stds = {f"{group.name}_std": f"{NAMES[group.name]} {pictures.symbol(group.name)}" for group in run.model.groups
-            if group.sampled}
+    stds = {f"{group.name}_std": f"{GROUP_TEXTS[group.name].name} {GROUP_TEXTS[group.name].symbol}"
+            for group in run.model.groups if group.sampled}
     return sheet.save_curves(folder / "curves.png", run.folder.records(), {
         "Reconstruction error (MSRE)": {"msre": "squared error of a training image"},
         "Standard deviation of the latents (prior: 1)": stds, **CURVES})

@@ -11,19 +11,14 @@ from dgn.figures import bases
 from dgn.figures.bases import STEPS
 from dgn.figures.grids import with_grid, with_name
 from dgn.figures.sheet import save_images, save_sheet
-from dgn.nets.model import Decode, Decoded
+from dgn.nets.model import GROUP_TEXTS, Decode, Decoded
 
-APPEARANCE, GEOMETRY = "Z\u1d43", "Z\u1d4d"  # with a superscript a, g
+APPEARANCE, GEOMETRY = GROUP_TEXTS["z_app"].symbol, GROUP_TEXTS["z_geo"].symbol
 ROWS, APPLIED = 6, 3  # dimensions of a picture of bases; of appearance in that of applied bases
 COLUMNS = "The strongest dimensions first; above each column the value of the dimension (prior: standard normal)."
 
 SAMPLES_NOTES = {"fitted": "Latents are drawn from a Gaussian fitted to those of the training samples.",
                  "prior": "Latents are drawn from the prior, a standard normal distribution."}
-
-
-def symbol(group: str) -> str:
-    """A latent group's symbol in the paper."""
-    return {"z_app": APPEARANCE, "z_geo": GEOMETRY, "z": "Z", "z_content": "Z\u1d9c", "z_motion": "Z\u1d50"}[group]
 
 
 def reconstruction(path: Path, images: np.ndarray, decoded: Decoded, title: str) -> Path:
