@@ -15,9 +15,9 @@ from dgn import config as cfg
 from dgn import device as devices
 from dgn import packaged, recipe
 from dgn.config import Config
-from dgn.data.open import open_sources
+from dgn.data.open import open_new_images, open_sources
 from dgn.data.source import Source, Sources, Subset, same_samples
-from dgn.errors import UserError
+from dgn.errors import UserError, check_opened
 from dgn.files import expanded
 from dgn.inference import unseen
 from dgn.inference.energy import TotalEnergy, full_mask
@@ -246,6 +246,17 @@ def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, No
     """
     devices.start(device)
     return open_run(expanded(path), data=data)
+
+
+def images(path: Union[str, Path], like: Run, format: Optional[str] = None) -> Source:
+    """The images (or clips) at `path`, cropped and resized as those of a run.
+
+    path: a folder, MindRecord file or official set; like: the run; format: of clips, "videos", "frames" or "strips"
+    (default: its data.format). `source[:n]` gives the first n as (n, C, H, W) float32 in [0, 1]. Raises
+    UserError if there is nothing to read.
+    """
+    check_opened(like)
+    return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)))
 
 
 def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Path, None] = None) -> Run:

@@ -90,11 +90,11 @@ def operators(cell: nn.Cell) -> Dict[str, int]:
     return counts
 
 
-def report(sizes: Dict[str, Size], title: str, most: int = 5) -> str:
-    """A table of the graphs with their most frequent operators; title: in its first line."""
+def report(sizes: Dict[str, Size], title: str) -> str:
+    """A table of the graphs with their five most frequent operators; title: in its first line."""
     lines = [f"{title:36} {'operators':>9} {'compiled in':>11}   most frequent"]
     for name, size in sizes.items():
-        frequent: List[Tuple[str, int]] = sorted(size.operators.items(), key=lambda item: (-item[1], item[0]))[:most]
+        frequent: List[Tuple[str, int]] = sorted(size.operators.items(), key=lambda item: (-item[1], item[0]))[:5]
         lines.append(f"{name:36} {size.total:9} {size.seconds:9.1f} s   "
                      + ", ".join(f"{kind} {number}" for kind, number in frequent))
     return "\n".join(lines)

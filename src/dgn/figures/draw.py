@@ -76,13 +76,13 @@ def draw_data(source: Source, folder: Path) -> Path:
     return pictures.data(folder / "data.png", source.read(chosen), names)
 
 
-def draw_progress(run: Run, folder: Path, count: int = 10) -> List[Path]:
+def draw_progress(run: Run, folder: Path) -> List[Path]:
     """Writes the pictures of a training in progress into `folder`, cheaply: the first training images, or clips, with
     their reconstructions, and for a deformable model of images their exchange."""
     path, source = folder / "reconstruction.png", run.sources.train
     if run.config.data.frames:
         return [_reconstructed_clips(run, path, np.arange(min(CLIPS, len(run.bank))))]
-    chosen = np.arange(min(count, len(run.bank)))
+    chosen = np.arange(min(10, len(run.bank)))
     images, latents = source.read(chosen), run.bank.read(chosen)
     drawn = [pictures.reconstruction(path, images, run.decode(*latents), RECONSTRUCTED)]
     if run.model.latents is Latents and run.model.groups[0].sampled:

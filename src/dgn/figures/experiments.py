@@ -57,7 +57,8 @@ def view_traversals(path: Path, decode: Decode, result: Dict[str, Any], face: np
         zeros = np.zeros((len(z), sizes["z_geo"]), np.float32)
         latents = (face[None].repeat(len(z), 0), z) if name == "z_geo" else (z, zeros)
         rows.append(list(decode(*latents).image))
-        names.append(f"{GROUP_TEXTS[name].symbol} dimension {dimension}\nR = {result['groups'][name]['r'][dimension]:.3f}")
+        r = result["groups"][name]["r"][dimension]
+        names.append(f"{GROUP_TEXTS[name].symbol} dimension {dimension}\nR = {r:.3f}")
     title = f"The dimensions that covary most with view, from -{gamma:g} to {gamma:g}"
     return save_sheet(path, rows, title, names, ends(gamma),
                       note=f"Rows of {GEOMETRY} should turn the face, the row of {APPEARANCE} should not.")
