@@ -147,8 +147,10 @@ class Run:
 
     def chains(self, steps: Optional[int] = None, descent_steps: int = 0, seed: Optional[int] = None,
                first: int = 0, use_encoder: bool = True) -> ChainSettings:
-        """Settings of Langevin inference at the sigma of the last epoch; see `infer` and ChainSettings. Raises UserError
-        for steps that are negative or no whole numbers."""
+        """Settings of Langevin inference at the sigma of the last epoch; see `infer` and ChainSettings.
+
+        Raises UserError for steps that are negative or no whole numbers.
+        """
         steps = self.default_steps(use_encoder) if steps is None else steps
         for name, value in (("steps", steps), ("descent_steps", descent_steps)):
             if not isinstance(value, (int, np.integer)) or value < 0:

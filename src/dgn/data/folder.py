@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 import cv2
 import numpy as np
@@ -16,40 +16,13 @@ from tqdm import tqdm
 
 from dgn import machine
 from dgn.config import Data
+from dgn.data.pixels import PixelCache, to_unit
 from dgn.data.source import Check, Source
 from dgn.errors import Unreadable, UserError
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 _CHUNK = 64  # samples that are submitted to the workers at once, which bounds the decoded ones in memory
-
-
-class PixelCache:
-    """Pixels by sample index: the samples that are read first, up to a limit of megabytes. May be shared by threads."""
-
-    def __init__(self, megabytes: float) -> None:
-        self.nbytes, self._limit = 0, megabytes * 2 ** 20
-        self._pixels: Dict[int, np.ndarray] = {}
-        self._lock = threading.Lock()
-
-    def get(self, index: int) -> Optional[np.ndarray]:
-        """The cached pixels of a sample, or None."""
-        return self._pixels.get(index)
-
-    def fetch(self, index: int, make: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The cached pixels of a sample, or those of make(index), which are then cached."""
-        pixels = self.get(index)
-        if pixels is None:
-            pixels = make(index)
-            self.add(index, pixels)
-        return pixels
-
-    def add(self, index: int, pixels: np.ndarray) -> None:
-        """Caches the pixels of a sample if the limit allows it."""
-        with self._lock:
-            if index not in self._pixels and self.nbytes + pixels.nbytes <= self._limit:
-                self._pixels[index] = pixels
-                self.nbytes += pixels.nbytes
 
 
 @dataclass(frozen=True)
@@ -227,13 +200,3 @@ class quiet_opencv:
             quiet_opencv._inside -= 1
             if quiet_opencv._inside == 0:
                 cv2.setLogLevel(quiet_opencv._level)
-
-
-def to_bytes(images: np.ndarray) -> np.ndarray:
-    """Values in [0, 1], others clipped, to uint8 0..255."""
-    return np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8)
-
-
-def to_unit(pixels: np.ndarray) -> np.ndarray:
-    """uint8 0..255 to float32 [0, 1]."""
-    return np.divide(pixels, np.float32(255), dtype=np.float32)

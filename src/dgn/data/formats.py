@@ -12,7 +12,7 @@ import mindspore.dataset as ds
 import numpy as np
 
 from dgn.data.cut import resize
-from dgn.data.folder import to_unit
+from dgn.data.pixels import to_unit
 from dgn.data.source import Source
 from dgn.errors import UserError, dataset_cause
 

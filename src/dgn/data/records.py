@@ -16,7 +16,7 @@ import numpy as np
 from mindspore import mindrecord
 from tqdm import tqdm
 
-from dgn.data.folder import to_bytes, to_unit
+from dgn.data.pixels import to_bytes, to_unit
 from dgn.data.source import Source
 from dgn.errors import RunFailed, Unreadable, UserError, dataset_cause, first_line
 from dgn.files import check_utf8
