@@ -1,8 +1,8 @@
 """Image files: decoding to upright, opaque 8-bit pixels, and a fast check that a file is complete.
 
-Pillow reads the header. OpenCV decodes opaque images: JPEG in about half of Pillow's time, and 16-bit channels, which
-Pillow reads of grayscale only. Pillow decodes transparent images, and JPEG without an end mark at its end, of which
-OpenCV would fill what is missing without an error.
+Pillow reads the header. OpenCV decodes opaque images: JPEG in about half of Pillow's time, and 16-bit colours, of which
+Pillow drops the lower bits. Pillow decodes transparent images, and JPEG whose last mark is not that of its end: OpenCV
+would fill what is missing without an error.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ def decode(path: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             orientation = _orientation(image)
-            # a thumbnail lies before the last scan; a video behind the image has marks by chance
+            # a thumbnail's end mark is before the last scan; a video behind the image has such bytes by chance
             unsure = image.format in _JPEG and data.rfind(_END) < data.rfind(_SCAN)
-            transparent = image.has_transparency_data and not image.mode.startswith("I")  # I: 16-bit grayscale
+            # Pillow would clip 16-bit grayscale, "I", when it converts it
+            transparent = image.has_transparency_data and not image.mode.startswith("I")
             pixels = _by_pillow(image) if transparent or unsure else None
     except UnidentifiedImageError:
         raise ValueError("not an image that can be decoded: damaged, or another kind of file under this name") from None
