@@ -96,7 +96,7 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
     critics = training.adversarial != "none"
     chosen = (mask,) if critics and frames else ()  # a frame of each clip for the critic of frames
     inputs = (x, mask, number, *latents, *(latents if critics else ()), *chosen)
-    update = trainer.update if training.method != "abp" else trainer.generator
+    update = trainer.update
     if name not in UPDATES_ONLY:
         yield Graph("decoder", model, tuple(latents))
         yield Graph("sampler", trainer.sampler, (x, mask, number, *latents, *noise))

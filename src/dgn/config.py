@@ -157,14 +157,14 @@ class Evaluation:
     images: int = number(200, 1, trains=False)  # unseen images, at most
     steps: int = number(300, 1, trains=False)  # Langevin steps for an unseen image (5.3)
     encoder_steps: int = number(20, 0, trains=False)  # the same from the latents of `dgn encoder`, if the run has one
-    # beyond the paper: share of the velocity that a chain keeps at each Langevin step (underdamped dynamics, see
-    # dgn.inference.langevin), in which all groups are updated from one state, whatever inference.order; 0: Eq. 7
+    # beyond the paper, underdamped Langevin dynamics (see dgn.inference.langevin): share of the velocity kept at each
+    # step; 0: Eq. 7. Above 0 all groups are updated from one state, whatever inference.order
     momentum: float = number(0.0, 0, 0.99, trains=False)
-    # beyond the paper: factor on inference.step_size along the chains, [[percent of the steps, factor], ...]; it
-    # changes between calls of the sampler's graph (inference.steps_per_graph); the last call has the last factor
+    # beyond the paper: factor on inference.step_size by percent of the steps, [[percent, factor], ...]; it changes
+    # between calls of the sampler's graph (inference.steps_per_graph)
     step_factor: Schedule = setting(NO_FACTOR, trains=False, most=10)
-    # beyond the paper: factor on the last inference.sigma along chains from the prior's mean, likewise: a larger sigma
-    # at first (annealing) keeps chains out of wrong modes. Chains from an encoder's latents have the last factor
+    # beyond the paper: factor on the last inference.sigma, likewise (annealing: larger first), for chains from the
+    # prior's mean; those from an encoder's latents have the last factor
     sigma_factor: Schedule = setting(NO_FACTOR, trains=False, most=100)
     gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (5)
 

@@ -253,7 +253,8 @@ def versions() -> dict:
     from dgn import __version__
 
     return {"dgn": __version__, "mindspore": ms.__version__, "numpy": metadata.version("numpy"),
-            "python": platform.python_version(), "processor": _processor()}
+            "python": platform.python_version(),
+            "processor": f"{machine.cpuinfo('model name') or platform.machine()} ({os.cpu_count()} cores)"}
 
 
 def software() -> str:
@@ -263,15 +264,6 @@ def software() -> str:
     if cann:
         shared["CANN"] = cann.version
     return ", ".join(f"{name} {version}" for name, version in shared.items())
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:
-            names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -28,6 +28,12 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def dataset_cause(error: Exception) -> str:
+    """The line of an error of mindspore.dataset that gives the cause; its first lines only refer to it."""
+    causes = [line.split("ERROR]")[-1].strip(" .") for line in str(error).splitlines() if "ERROR]" in line]
+    return next(filter(None, causes), first_line(error))
+
+
 class Interrupted(Exception):
     """Ctrl-C (or SIGTERM): the position is saved in `checkpoint`."""
 

@@ -199,6 +199,16 @@ def run(command: Tuple[str, ...]) -> List[str]:
         return []
 
 
+def cpuinfo(*keys: str) -> Optional[str]:
+    """The value of the first line of /proc/cpuinfo with one of these keys; None without one."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in pairs if key.strip() in keys), None)
+
+
 def cores() -> int:
     """Cores that this process may use: those of its affinity mask, or fewer by the CPU quota of its control group."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,16 +15,16 @@ from dgn import config as cfg
 from dgn import device as devices
 from dgn import packaged, recipe
 from dgn.config import Config
-from dgn.data.open import open_sources
+from dgn.data.open import open_new_images, open_sources
 from dgn.data.source import Source, Sources, Subset, same_samples
-from dgn.errors import UserError
+from dgn.errors import UserError, check_opened
 from dgn.files import expanded
 from dgn.inference import unseen
 from dgn.inference.energy import TotalEnergy, full_mask
 from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
-from dgn.inference.unseen import Chains, Given
+from dgn.inference.unseen import ChainSettings, Given
 from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import Decoded, Model, decode
@@ -130,7 +130,7 @@ class Run:
         everyone, given = images.first(), given_latents(self.model.groups, images)
         return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
 
-    def infer_batch(self, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
+    def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: Optional[np.ndarray] = None,
                     given: Optional[Given] = None, use_encoder: bool = True) -> Any:
         """`infer` for arrays: mask (N, F) of clips (default: all frames); given: labels of groups that are not
         sampled, first values of others."""
@@ -146,18 +146,20 @@ class Run:
         return self.model.latents(*unseen.infer(self.sampler, images, chains, mask, given))
 
     def chains(self, steps: Optional[int] = None, descent_steps: int = 0, seed: Optional[int] = None,
-               first: int = 0, use_encoder: bool = True) -> Chains:
-        """Settings of Langevin inference at the sigma of the last epoch; see `infer` and Chains. Raises UserError for
-        steps that are negative or no whole numbers."""
+               first: int = 0, use_encoder: bool = True) -> ChainSettings:
+        """Settings of Langevin inference at the sigma of the last epoch; see `infer` and ChainSettings.
+
+        Raises UserError for steps that are negative or no whole numbers.
+        """
         steps = self.default_steps(use_encoder) if steps is None else steps
         for name, value in (("steps", steps), ("descent_steps", descent_steps)):
             if not isinstance(value, (int, np.integer)) or value < 0:
                 raise UserError(f"{name} is {value}; it must be a whole number, at least 0")
         evaluation = self.config.evaluation
-        annealed = steps and not (use_encoder and self.chain_encoder is not None)
-        return Chains(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
-                      descent_steps, first, evaluation.step_factor,
-                      evaluation.sigma_factor if annealed else ((0, evaluation.sigma_factor[-1][1]),))
+        from_the_mean = steps and not (use_encoder and self.chain_encoder is not None)
+        sigma_factor = evaluation.sigma_factor if from_the_mean else ((0, evaluation.sigma_factor[-1][1]),)
+        return ChainSettings(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
+                             descent_steps, first, evaluation.step_factor, sigma_factor)
 
     def default_steps(self, use_encoder: bool = True) -> int:
         """Langevin steps of an unseen image: fewer from the latents of an encoder beside the chains."""
@@ -193,15 +195,15 @@ class Run:
         groups, arrays = self.model.groups, [np.asarray(z, np.float32) for z in latents]
         fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) > 0 for z in arrays)
         widths = [z.shape[1] for z in arrays] if fits else []
-        if not fits or not (self._is_of_one_length(widths) if self.model.frames else
+        if not fits or not (self._have_one_clip_length(widths) if self.model.frames else
                             widths == [group.shape[0] for group in groups]):
             wanted = ", ".join(f"{group.name} (N, {group.shape[0]})" for group in groups)
             several = f" for clips of {self.model.frames} frames" if self.model.frames else ""
             raise UserError(f"latents have the shapes {[z.shape for z in arrays]}; this model has {wanted}{several}")
         return arrays
 
-    def _is_of_one_length(self, widths: Sequence[int]) -> bool:
-        """Whether so many dimensions of each group are those of clips of one length."""
+    def _have_one_clip_length(self, widths: Sequence[int]) -> bool:
+        """Whether latents with so many dimensions of each group are of clips of one number of frames."""
         frames = {branch.first + (width - branch.states) // branch.noise
                   for branch, width in zip(self.model.branches, widths) if branch.noise}
         own = max(frames, default=self.model.frames)
@@ -246,6 +248,17 @@ def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, No
     """
     devices.start(device)
     return open_run(expanded(path), data=data)
+
+
+def images(path: Union[str, Path], like: Run, format: Optional[str] = None) -> Source:
+    """The images (or clips) at `path`, cropped and resized as those of a run.
+
+    path: a folder, MindRecord file or official set; like: the run; format: of clips, "videos", "frames" or "strips"
+    (default: its data.format). `source[:n]` gives the first n as (n, C, H, W) float32 in [0, 1]. Raises
+    UserError if there is nothing to read.
+    """
+    check_opened(like)
+    return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)))
 
 
 def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Path, None] = None) -> Run:

@@ -78,7 +78,8 @@ def test_traverse_agrees_with_python(program, trained, tmp_path):
     assert done.returncode == 0, done.stderr
     ranked = bases.rank(model.decode, [None, None], 0, sizes, 2.0)
     assert (tmp_path / "dimensions.txt").read_text().split() == [str(k) for k in ranked.order[:2]]
-    wanted = bases.appearance_rows(model.decode, ranked, sizes[1], 2.0, 2)
+    z = bases.traversals(ranked, 2.0, 2)
+    wanted = bases.as_rows(model.decode(z, np.zeros((len(z), sizes[1]), np.float32)).image)
     np.testing.assert_allclose(np.load(tmp_path / "traversal.npy"), wanted, atol=1e-5)
     assert np.abs(png(tmp_path / "traversal.png") - np.rint(255 * tile(wanted, scale=1)).astype(int)).max() <= 1
 

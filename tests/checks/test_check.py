@@ -153,5 +153,5 @@ def test_recipes_with_other_shapes_are_refused(capsys, tmp_path):
 
 
 def test_a_trace_is_written(tmp_path):
-    folder = profile.trace([matrix_product(8, np.random.default_rng(0))], tmp_path, 1)
+    folder = profile.trace([matrix_product(8, np.random.default_rng(0))], tmp_path)
     assert list(folder.rglob("trace_view.json"))

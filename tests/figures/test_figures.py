@@ -47,6 +47,15 @@ def toy_decode(z_app, z_geo):
     return Decoded(images, images, np.zeros((len(images), 2, 16, 16), np.float32))
 
 
+@pytest.fixture
+def sheets(monkeypatch):
+    """Rows, title and names of rows of every sheet that dgn.figures.pictures writes."""
+    written = []
+    monkeypatch.setattr(pictures, "save_sheet", lambda path, rows, title, names, *rest, note="": written.append(
+        ([np.stack(row) for row in rows], title, names)))
+    return written
+
+
 def test_bases_are_ranked_by_their_effect():
     appearance = bases.rank(toy_decode, [None, None], 0, [4, 3], 2.0)
     assert list(appearance.order[:2]) == [2, 0] and appearance.effect[2] == pytest.approx(0.4)
@@ -54,21 +63,24 @@ def test_bases_are_ranked_by_their_effect():
     assert geometry.order[0] == 1 and geometry.effect[0] == geometry.effect[2] == 0
 
 
-def test_traversal_goes_from_minus_gamma_to_gamma_in_eleven_steps():
+def test_traversal_goes_from_minus_gamma_to_gamma_in_eleven_steps(sheets, tmp_path):
     z = bases.sweep(2, 4, 10.0)
     np.testing.assert_allclose(z[:, 2], np.arange(-10, 11, 2))
     assert (np.delete(z, 2, 1) == 0).all()
-    rows = bases.appearance_rows(toy_decode, bases.rank(toy_decode, [None, None], 0, [4, 3], 2.0), 3, 10.0, 2)
-    assert rows.shape == (2, 11, 1, 16, 16)
+    ranked = bases.rank(toy_decode, [None, None], 0, [4, 3], 2.0)
+    pictures.appearance_bases(tmp_path / "x.png", toy_decode, ranked, 3, 10.0)
+    (rows, _, names), = sheets
+    assert [row.shape for row in rows] == [(11, 1, 16, 16)] * 4 and names[0].endswith("dimension 2")
     np.testing.assert_allclose(np.diff(rows[0].mean((1, 2, 3))), 0.2, rtol=1e-4)
     assert pictures.ends(3.0) == ["-3", "-2.4", "-1.8", "-1.2", "-0.6", "0", "+0.6", "+1.2", "+1.8", "+2.4", "+3"]
 
 
-def test_applied_bases_pair_the_two_warps_of_each_appearance():
+def test_applied_bases_pair_the_two_warps_of_each_appearance(sheets, tmp_path):
     ranked_a, ranked_g = (bases.rank(toy_decode, [None, None], group, [4, 3], 2.0) for group in (0, 1))
-    rows = bases.applied_rows(toy_decode, ranked_a, ranked_g, 10.0, 2, 3.0)
-    assert rows.shape == (4, 11, 1, 16, 16)
-    for a in (0, 2):  # the two rows of a pair: the same brightness, shifted by -3 and 3
+    pictures.applied_bases(tmp_path / "x.png", toy_decode, ranked_a, ranked_g, 5.0)
+    (rows, _, _), = sheets
+    assert [row.shape for row in rows] == [(11, 1, 16, 16)] * 6
+    for a in (0, 2, 4):  # the two rows of a pair: the same brightness, shifted by -3 and 3
         np.testing.assert_allclose(np.roll(rows[a], 6, -1), rows[a + 1], atol=1e-6)
 
 
@@ -95,15 +107,6 @@ def test_tiles_keep_their_place():
     tiled = sheet.tile([[black, white], [white, black]], scale=2, gap=2)
     assert tiled.shape == (18, 18, 3)
     assert tiled[4, 4].max() == 0 and tiled[4, 14].min() == 1 and tiled[14, 4].min() == 1 and tiled[14, 14].max() == 0
-
-
-@pytest.fixture
-def sheets(monkeypatch):
-    """Rows, title and names of rows of every sheet that dgn.figures.pictures writes."""
-    written = []
-    monkeypatch.setattr(pictures, "save_sheet", lambda path, rows, title, names, *rest, note="": written.append(
-        ([np.stack(row) for row in rows], title, names)))
-    return written
 
 
 def test_recombination_exchanges_with_the_first_image(sheets, tmp_path, rng):

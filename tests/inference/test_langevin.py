@@ -17,7 +17,7 @@ from dgn.inference import langevin
 from dgn.inference.energy import Energy, full_mask
 from dgn.inference.jacobian import gauss_newton
 from dgn.inference.preconditioner import Preconditioner
-from dgn.inference.unseen import Chains, at_call, infer
+from dgn.inference.unseen import ChainSettings, at_call, infer
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.stack import table4
 from dgn.training.abp import MeanEnergy
@@ -102,7 +102,7 @@ def test_small_steps_at_the_end_remove_the_error_of_large_ones(rng):
     sampler.preconditioner.update([a @ a.T, b @ b.T], [sigma, sigma])
     mean, covariance = linear_posterior(a, b, x, sigma)
     for factors, error in (((0, 1.0),), 1 / (1 - delta ** 2 / 4)), (((0, 1.0), (20, 0.25)), 1 / (1 - delta ** 2 / 64)):
-        chains = Chains(60, sigma, seed=1, step_factor=factors)
+        chains = ChainSettings(60, sigma, seed=1, step_factor=factors)
         samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), chains, batch_size=20000), 1)
         np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
         np.testing.assert_allclose(samples.var(0), error * np.diag(covariance), rtol=0.04)
@@ -115,7 +115,7 @@ def test_an_annealed_chain_ends_in_the_posterior_of_its_last_sigma(rng):
     sampler = langevin.Langevin(Energy(LinearModel(a, b)), 0.5, 2, langevin.Options(preconditioned=True))
     sampler.preconditioner.update([a @ a.T, b @ b.T], [sigma, sigma])
     for factors, last in ((((0, 5.0), (30, 1.0)), 1.0), (((0, 1.0), (30, 2.0)), 2.0)):
-        chains = Chains(60, sigma, seed=3, sigma_factor=factors)
+        chains = ChainSettings(60, sigma, seed=3, sigma_factor=factors)
         mean, covariance = linear_posterior(a, b, x, last * sigma)
         samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), chains, batch_size=20000), 1)
         np.testing.assert_allclose(samples.mean(0), mean, atol=0.02)
@@ -151,10 +151,11 @@ def test_chains_with_momentum_reach_the_exact_posterior_whatever_the_step_size(r
         "simultaneous", preconditioned=True, momentum=0.5))
     sampler.preconditioner.update([a @ a.T, b @ b.T], [sigma, sigma])
     mean, covariance = linear_posterior(a, b, x, sigma)
-    samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), Chains(60, sigma, seed=1), batch_size=20000), 1)
+    settings = ChainSettings(60, sigma, seed=1)
+    samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), settings, batch_size=20000), 1)
     np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
     np.testing.assert_allclose(np.cov(samples.T), covariance, atol=0.03 * covariance.max())
-    modes = infer(sampler, x[None], Chains(0, sigma, seed=1, descent_steps=60))
+    modes = infer(sampler, x[None], ChainSettings(0, sigma, seed=1, descent_steps=60))
     np.testing.assert_allclose(np.concatenate(modes, 1)[0], mean, atol=1e-3)
 
 
@@ -163,8 +164,9 @@ def test_a_descent_takes_the_first_steps_of_a_schedule_and_never_larger_ones_tha
     sampler = langevin.Langevin(Energy(LinearModel(rng.standard_normal((2, 4)), rng.standard_normal((1, 4)))), 0.2, 2,
                                 langevin.Options(momentum=momentum, step_factor=True))
     x = rng.standard_normal((1, 4)).astype(np.float32)
-    ends = {factor: infer(sampler, x, Chains(0, 1.0, seed=1, descent_steps=2, step_factor=((0, factor), (50, 0.1))))[0]
-            for factor in (0.5, 1.0, 1.3)}
+    settings = {factor: ChainSettings(0, 1.0, seed=1, descent_steps=2, step_factor=((0, factor), (50, 0.1)))
+                for factor in (0.5, 1.0, 1.3)}
+    ends = {factor: infer(sampler, x, chains)[0] for factor, chains in settings.items()}
     np.testing.assert_array_equal(ends[1.3], ends[1.0])
     assert 0 < np.linalg.norm(ends[0.5]) < np.linalg.norm(ends[1.0])  # both on the way from 0
 

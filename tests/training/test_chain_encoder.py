@@ -57,7 +57,7 @@ class LinearEncoder(nn.Cell):
         flat = x.reshape(-1, SIDE ** 2)
         return ms.ops.matmul(flat, self.weights[0]), ms.ops.matmul(flat, self.weights[1])
 
-    def stages(self, x):
+    def refinements(self, x):
         return (self.construct(x),)
 
 

@@ -94,8 +94,8 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
             step = GradientStep(critics, adam(critics.trainable_params()))
             calls[f"{name}, {kind}"] = waiting(step, rate, *images)
     trainer = make_trainer(changed(config, training={"micro_batches": 1}), model)
-    actor = trainer.generator.whole  # type: ignore[attr-defined]
-    return {**calls, "actor step": waiting(actor, rate, *batch_inputs(config, x), *latents, *latents, *frames)}
+    inputs = (*batch_inputs(config, x), *latents, *latents, *frames)
+    return {**calls, "actor step": waiting(trainer.update.whole, rate, *inputs)}
 
 
 def generators(model: Model, batch: int, rng: np.random.Generator) -> Dict[str, Call]:

@@ -51,13 +51,12 @@ def training_graphs(config: Config, batch: int) -> Iterator[Tuple[str, Graph]]:
     if isinstance(trainer, Adversarial):
         frames = chosen_frames(model, batch)
         images = (inputs[0], model(*latents)[0], *frames)
-        yield from _step_graphs("actor step", trainer.generator, (*inputs, *latents, *latents, *frames))
+        yield from _step_graphs("actor step", trainer.update, (*inputs, *latents, *latents, *frames))
         yield from _step_graphs("critic step with R1", trainer.critic_with_r1, images)
         if trainer.critic_without_r1 is not None:
             yield from _step_graphs("critic step", trainer.critic_without_r1, images)
     else:
-        update = trainer.update if config.training.method != "abp" else trainer.generator  # type: ignore[attr-defined]
-        yield from _step_graphs("training step", update, (*inputs, *latents))
+        yield from _step_graphs("training step", trainer.update, (*inputs, *latents))
 
 
 def _step_graphs(name: str, step: TrainStep, inputs: Tuple[Tensor, ...]) -> Iterator[Tuple[str, Graph]]:
@@ -91,11 +90,11 @@ def operators(cell: nn.Cell) -> Dict[str, int]:
     return counts
 
 
-def report(sizes: Dict[str, Size], title: str, most: int = 5) -> str:
-    """A table of the graphs with their most frequent operators; title: in its first line."""
+def report(sizes: Dict[str, Size], title: str) -> str:
+    """A table of the graphs with their five most frequent operators; title: in its first line."""
     lines = [f"{title:36} {'operators':>9} {'compiled in':>11}   most frequent"]
     for name, size in sizes.items():
-        frequent: List[Tuple[str, int]] = sorted(size.operators.items(), key=lambda item: (-item[1], item[0]))[:most]
+        frequent: List[Tuple[str, int]] = sorted(size.operators.items(), key=lambda item: (-item[1], item[0]))[:5]
         lines.append(f"{name:36} {size.total:9} {size.seconds:9.1f} s   "
                      + ", ".join(f"{kind} {number}" for kind, number in frequent))
     return "\n".join(lines)

@@ -14,27 +14,27 @@ from dgn.bench.graphs import Graph
 
 ACTIVITIES = {"Ascend": [ProfilerActivity.CPU, ProfilerActivity.NPU],
               "GPU": [ProfilerActivity.CPU, ProfilerActivity.GPU], "CPU": [ProfilerActivity.CPU]}
+ROUNDS = 3  # calls in a trace
 
 
-def profile(graphs: Mapping[str, Graph], folder: Path, rounds: int = 3) -> Path:
-    """Traces `rounds` calls of every graph of a training but the decoder's, after one each that compiles it if it is
+def profile(graphs: Mapping[str, Graph], folder: Path) -> Path:
+    """Traces ROUNDS calls of every graph of a training but the decoder's, after one each that compiles it if it is
     not compiled. Returns the folder in `folder` that the profiler made; trace_view.json in it opens in MindStudio
     Insight, chrome://tracing or Perfetto.
 
     graphs: of dgn.bench.graphs.training_graphs.
     """
-    return trace([waiting(cell, *inputs) for name, (cell, inputs) in graphs.items() if name != "decoder"], folder,
-                 rounds)
+    return trace([waiting(cell, *inputs) for name, (cell, inputs) in graphs.items() if name != "decoder"], folder)
 
 
-def trace(calls: Sequence[Callable[[], object]], folder: Path, rounds: int = 3) -> Path:
+def trace(calls: Sequence[Callable[[], object]], folder: Path) -> Path:
     """Traces calls, each once before without a trace."""
     for call in calls:
         call()
     before = set(folder.glob("*"))
     with ms.profiler.profile(activities=ACTIVITIES[device.current()],
                              on_trace_ready=ms.profiler.tensorboard_trace_handler(str(folder))) as profiler:
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             for call in calls:
                 call()
             profiler.step()

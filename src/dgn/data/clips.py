@@ -14,9 +14,10 @@ from dgn.config import CLIP_FORMATS
 from dgn.data.cut import Cut
 from dgn.data.decoding import decode, quick_size
 from dgn.data.find import find_files, matching, warn_of_splits
-from dgn.data.folder import Folder, Inspected, Reading, digest, to_unit
+from dgn.data.folder import Folder, Inspected, Reading, digest
 from dgn.data.frames import Clip, frames_of_files, frames_of_strip, frames_of_video, read_clip, strip_shape
 from dgn.data.images import EXTENSIONS, find_images, inspect_image, people_of_identities
+from dgn.data.pixels import to_unit
 from dgn.errors import UserError
 
 VIDEO_EXTENSIONS = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")

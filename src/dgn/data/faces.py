@@ -18,8 +18,8 @@ from tqdm import tqdm
 from dgn.data.face_factors import EXPRESSIONS, Factors, sample_factors, subject_factors, with_expression
 from dgn.data.face_paint import material_coordinates, paint
 from dgn.data.face_surface import Window, place_landmarks
-from dgn.data.folder import PixelCache, to_bytes, to_unit
 from dgn.data.images import write_image
+from dgn.data.pixels import PixelCache, to_bytes, to_unit
 from dgn.data.source import Source
 from dgn.files import disk_errors, new_folder
 

@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 import cv2
 import numpy as np
@@ -16,40 +16,13 @@ from tqdm import tqdm
 
 from dgn import machine
 from dgn.config import Data
+from dgn.data.pixels import PixelCache, to_unit
 from dgn.data.source import Check, Source
 from dgn.errors import Unreadable, UserError
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 _CHUNK = 64  # samples that are submitted to the workers at once, which bounds the decoded ones in memory
-
-
-class PixelCache:
-    """Pixels by sample index: the samples that are read first, up to a limit of megabytes. May be shared by threads."""
-
-    def __init__(self, megabytes: float) -> None:
-        self.nbytes, self._limit = 0, megabytes * 2 ** 20
-        self._pixels: Dict[int, np.ndarray] = {}
-        self._lock = threading.Lock()
-
-    def get(self, index: int) -> Optional[np.ndarray]:
-        """The cached pixels of a sample, or None."""
-        return self._pixels.get(index)
-
-    def fetch(self, index: int, make: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The cached pixels of a sample, or those of make(index), which are then cached."""
-        pixels = self.get(index)
-        if pixels is None:
-            pixels = make(index)
-            self.add(index, pixels)
-        return pixels
-
-    def add(self, index: int, pixels: np.ndarray) -> None:
-        """Caches the pixels of a sample if the limit allows it."""
-        with self._lock:
-            if index not in self._pixels and self.nbytes + pixels.nbytes <= self._limit:
-                self._pixels[index] = pixels
-                self.nbytes += pixels.nbytes
 
 
 @dataclass(frozen=True)
@@ -157,16 +130,16 @@ class Folder(Source):
         decode = decode or len(indices) * float(np.prod(self.shape)) <= self._cache_mb * 2 ** 20
         unread = [int(index) for index in indices if self._cache.get(int(index)) is None]
         unusable = []
-        for index, result in zip(unread, self._inspect([self._names[index] for index in unread], decode)):
+        for index, (name, result) in zip(unread, self._inspect([self._names[index] for index in unread], decode)):
             if isinstance(result, str):
-                unusable.append((str(self._folder / self._names[index]), result))
+                unusable.append((str(self._folder / name), result))
             elif result.pixels is not None:
                 self._cache.add(index, result.pixels)
         return Check(unusable, sum(self._names[index] in self._small for index in indices))
 
     def _skip_unusable(self) -> None:
         usable: List[str] = []
-        for name, result in zip(self._names, self._inspect(self._names, True)):
+        for name, result in self._inspect(self._names, True):
             if isinstance(result, str):
                 self.skipped.append((name, result))
                 continue
@@ -181,27 +154,31 @@ class Folder(Source):
             raise UserError(f"{self._folder}: none of {len(self.skipped)} files can be used; the first, {name}: "
                             f"{reason}")
 
-    def _inspect(self, names: List[str], decoded: bool) -> Iterator[Union[Inspected, str]]:
-        """`inspect` of each sample, or the reason why it cannot be used; with a bar on a terminal."""
-        def result(name: str) -> Union[Inspected, str]:
-            try:
-                inspected = self.inspect(name, decoded)
-            except ValueError as reason:
-                return str(reason)
-            if inspected.small:
+    def _inspect(self, names: List[str], decoded: bool) -> Iterator[Tuple[str, Union[Inspected, str]]]:
+        """(name, `inspect` of the sample, or the reason why it cannot be used); with a bar on a terminal."""
+        def inspected(name: str) -> Inspected:
+            result = self.inspect(name, decoded)
+            if result.small:
                 self._small.add(name)
-            return inspected
+            return result
 
-        return map_files(result, names, self._workers, desc="checking", unit="file")
+        return map_files(inspected, names, self._workers, desc="checking", unit="file")
 
 
 def map_files(function: Callable[[str], Result], names: List[str], workers: ThreadPoolExecutor,
-              **bar: str) -> Iterator[Result]:
-    """function(name) of each file in order, by threads; a terminal shows a progress bar, and no message of OpenCV."""
+              **bar: str) -> Iterator[Tuple[str, Union[Result, str]]]:
+    """(name, function(name), or the reason of its ValueError) of each file in order, by threads; a terminal shows a
+    progress bar, and no message of OpenCV."""
+    def result(name: str) -> Tuple[str, Union[Result, str]]:
+        try:
+            return name, function(name)
+        except ValueError as reason:
+            return name, str(reason)
+
     with quiet_opencv(), tqdm(total=len(names), disable=None, **bar) as progress:
         for start in range(0, len(names), _CHUNK):  # a map submits all its tasks at once
-            for result in workers.map(function, names[start:start + _CHUNK]):
-                yield result
+            for pair in workers.map(result, names[start:start + _CHUNK]):
+                yield pair
                 progress.update()
 
 
@@ -223,13 +200,3 @@ class quiet_opencv:
             quiet_opencv._inside -= 1
             if quiet_opencv._inside == 0:
                 cv2.setLogLevel(quiet_opencv._level)
-
-
-def to_bytes(images: np.ndarray) -> np.ndarray:
-    """Values in [0, 1], others clipped, to uint8 0..255."""
-    return np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8)
-
-
-def to_unit(pixels: np.ndarray) -> np.ndarray:
-    """uint8 0..255 to float32 [0, 1]."""
-    return np.divide(pixels, np.float32(255), dtype=np.float32)

@@ -12,9 +12,9 @@ import mindspore.dataset as ds
 import numpy as np
 
 from dgn.data.cut import resize
-from dgn.data.folder import to_unit
+from dgn.data.pixels import to_unit
 from dgn.data.source import Source
-from dgn.errors import UserError
+from dgn.errors import UserError, dataset_cause
 
 CATEGORIES = {
     "mnist": tuple("0123456789"),
@@ -91,7 +91,7 @@ def _read(kind: str, folder: Path, split: str) -> Tuple[np.ndarray, np.ndarray]:
             dataset = reader(str(unpacked), usage=split, shuffle=False, num_parallel_workers=1)
             rows = list(dataset.create_tuple_iterator(num_epochs=1, output_numpy=True))
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"{folder}: {kind}, split {split}, cannot be read: {_reason(error)}") from None
+            raise UserError(f"{folder}: {kind}, split {split}, cannot be read: {dataset_cause(error)}") from None
     return np.stack([image for image, _ in rows]), np.array([int(label) for _, label in rows])
 
 
@@ -109,10 +109,3 @@ def _unpacked(folder: Path, scratch: Path) -> Path:
     for path in folder.glob("*-ubyte"):
         shutil.copyfile(path, scratch / path.name)
     return scratch
-
-
-def _reason(error: Exception) -> str:
-    """The sentence about the file in MindSpore's long error text."""
-    lines = [line.strip(" -").removeprefix("[ERROR] ") for line in str(error).splitlines()]
-    lines = [line for line in lines if line and "Dataset Pipeline Error" not in line]
-    return lines[0] if lines else type(error).__name__

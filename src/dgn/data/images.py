@@ -13,7 +13,8 @@ import numpy as np
 from dgn.data.cut import Cut
 from dgn.data.decoding import decode, quick_size
 from dgn.data.find import find_files, matching, warn_of_splits
-from dgn.data.folder import Folder, Inspected, Reading, to_bytes
+from dgn.data.folder import Folder, Inspected, Reading
+from dgn.data.pixels import to_bytes
 from dgn.errors import UserError
 from dgn.files import disk_errors
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Optional, Protocol, Sequence, Union
+from typing import Optional, Sequence
 
 import numpy as np
 
-from dgn.config import CLIP_FORMATS, Config, Data, with_format
+from dgn.config import CLIP_FORMATS, Data
 from dgn.data import formats
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import cut_of
@@ -20,21 +20,13 @@ from dgn.data.folder import reading_of
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
 from dgn.data.source import Mirrored, Source, Sources, Subset
-from dgn.errors import UserError, check_opened
-from dgn.files import check_outside, check_utf8, expanded
+from dgn.errors import UserError
+from dgn.files import check_outside, check_utf8
 
 log = logging.getLogger(__name__)
 
 FACES = 1000  # generated training faces without data.limit
 _NAMED = 5  # files that a message names
-
-
-class HasConfig(Protocol):
-    """A run, as far as `images` needs it."""
-
-    @property
-    def config(self) -> Config:
-        """The settings of the run."""
 
 
 def open_sources(data: Data, held_out: Optional[Sequence[str]] = None) -> Sources:
@@ -178,14 +170,3 @@ def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -
                      (~unseen).sum() - len(indices), len(everyone))
     train = Subset(whole, indices[:data.limit])
     return Sources(Mirrored(train) if data.mirror else train, Subset(whole, everyone[unseen]) if unseen.any() else None)
-
-
-def images(path: Union[str, Path], like: HasConfig, format: Optional[str] = None) -> Source:
-    """The images (or clips) at `path`, cropped and resized as those of a run.
-
-    path: a folder, MindRecord file or official set; like: a Run; format: of clips, "videos", "frames" or "strips"
-    (default: data.format of the run). `source[:n]` gives the first n as (n, C, H, W) float32 in [0, 1]. Raises
-    UserError if there is nothing to read.
-    """
-    check_opened(like)
-    return open_new_images(with_format(like.config.data, format), str(expanded(path)))

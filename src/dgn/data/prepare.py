@@ -113,10 +113,11 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) 
         return places
 
     report = Report([], [], [])
-    with disk_errors(target / "crops.csv"), open(target / "crops.csv", "w", newline="", encoding="utf-8") as file:
+    with disk_errors(target / "crops.csv"), open(target / "crops.csv", "w", newline="", encoding="utf-8") as file, \
+            ThreadPoolExecutor(max_workers=min(8, machine.cores())) as workers:
         table = csv.writer(file)
         table.writerow(["file", "found", *cutter.columns, "cut"])
-        for name, places in _each(crop, names):
+        for name, places in map_files(crop, names, workers, unit="photo"):
             if isinstance(places, str):
                 report.unreadable.append((name, places))
                 places = []
@@ -130,19 +131,6 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) 
             if not places:
                 table.writerow([name, 0] + [""] * (len(cutter.columns) + 1))
     return report
-
-
-def _each(crop: Callable[[str], List[np.ndarray]], names: List[str]):
-    """Yields (name, the result of `crop`, or the reason why the photograph cannot be used), by threads, in order."""
-    def result(name: str):
-        try:
-            return crop(name)
-        except ValueError as reason:
-            return str(reason)
-
-    with ThreadPoolExecutor(max_workers=min(8, machine.cores())) as workers:
-        for cut, name in zip(map_files(result, names, workers, unit="photo"), names):
-            yield name, cut
 
 
 def _outputs(name: str, count: int, firsts: Set[str]) -> List[str]:

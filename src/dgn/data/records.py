@@ -16,9 +16,9 @@ import numpy as np
 from mindspore import mindrecord
 from tqdm import tqdm
 
-from dgn.data.folder import to_bytes, to_unit
+from dgn.data.pixels import to_bytes, to_unit
 from dgn.data.source import Source
-from dgn.errors import RunFailed, Unreadable, UserError, first_line
+from dgn.errors import RunFailed, Unreadable, UserError, dataset_cause, first_line
 from dgn.files import check_utf8
 
 _SCHEMA = {"image": {"type": "bytes"}, "shape": {"type": "int32", "shape": [-1]}, "name": {"type": "string"}}
@@ -80,7 +80,7 @@ class RecordImages(Source):
             first = next(_rows(self.path, ["image", "shape", "name"], [0]))
         except (RuntimeError, ValueError, StopIteration) as error:
             raise UserError(f"{path} is not a MindRecord file of images written by `dgn data pack`, or it is damaged: "
-                            f"{_reason(error)}") from None
+                            f"{dataset_cause(error) if str(error) else 'it is empty'}") from None
         self.shape: Tuple[int, ...] = tuple(int(extent) for extent in first["shape"])
 
     def _check_index(self) -> None:
@@ -142,7 +142,7 @@ class RecordImages(Source):
         try:
             pixels = [row["image"].view(np.uint8).reshape(self.shape) for row in _rows(self.path, ["image"], indices)]
         except RuntimeError as error:
-            raise Unreadable(f"{self.path} is damaged ({_reason(error)}); pack it again") from None
+            raise Unreadable(f"{self.path} is damaged ({dataset_cause(error)}); pack it again") from None
         return to_unit(np.stack(pixels))
 
 
@@ -161,10 +161,3 @@ def _rows(path: str, fields: List[str], indices: Iterable[int]) -> Iterator[dict
     sampler = ds.SubsetSampler([int(index) for index in indices])
     rows = ds.MindDataset(path, columns_list=fields, num_parallel_workers=1, sampler=sampler)
     return rows.create_dict_iterator(num_epochs=1, output_numpy=True)
-
-
-def _reason(error: Exception) -> str:
-    """The line of a MindSpore message that gives the cause; the first lines only refer to it."""
-    lines = str(error).strip().splitlines()
-    causes = [line.split("ERROR]")[-1].strip(" .") for line in lines if "ERROR]" in line]
-    return next(filter(None, causes + lines), "it is empty")

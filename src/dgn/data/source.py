@@ -222,14 +222,15 @@ def prefetch(source: Source, order: Iterable[np.ndarray]) -> Iterator[Loaded]:
 
 def epoch_order(count: int, batch_size: int, draw: Callable[..., np.random.Generator], shards: int = 1,
                 own: Optional[Iterable[int]] = None) -> np.ndarray:
-    """A random division of 0..count-1 into batches of equal size, (batches, batch_size).
+    """Sample indices of the batches of an epoch in random order, (batches, batch_size).
 
-    The last batch is filled up from the start of the order: every compiled graph sees one batch size, and every sample
-    is used each epoch (a few of them twice).
-    shards: each batch holds equally many samples of each remainder index % shards, shard after shard, so that this many
-    processes, or a divisor, get equal parts of every batch.
-    own: only the parts of these shards, (batches, own shards * batch_size / shards).
-    draw(*shard_key(shard, shards)) gives the random generator of a shard.
+    Every sample is used; a last batch that is too small is filled up with the first samples of the order, as another
+    batch size would be compiled again.
+
+    shards: a sample belongs to shard index % shards, and a batch holds as many samples of each shard, one shard after
+        the other. Processes that own equally many shards have equal parts of every batch.
+    own: the shards whose parts are returned, (batches, len(own) * batch_size / shards); None: all.
+    draw: gives the random generator of a shard, as draw(*shard_key(shard, shards)).
     """
     share, largest = batch_size // shards, math.ceil(count / shards)
     number = math.ceil(largest / share)  # of batches

@@ -22,10 +22,10 @@ from dgn.data import animals as drawings
 from dgn.data.align import EYES, align, eye_places
 from dgn.data.cut import Cut
 from dgn.data.decoding import decode
-from dgn.data.folder import to_unit
 from dgn.data.images import ImageFolder
 from dgn.data.labels import read_eyes
 from dgn.data.open import generated_faces
+from dgn.data.pixels import to_unit
 from dgn.errors import UserError
 from dgn.experiments.models import check_deformable
 from dgn.figures import bases, pictures

@@ -19,7 +19,7 @@ from dgn.files import check_outside, new_folder, sha256, write_json
 from dgn.inference import unseen
 from dgn.inference.langevin import Arrays
 from dgn.inference.latents import given_latents
-from dgn.inference.unseen import Chains
+from dgn.inference.unseen import ChainSettings
 from dgn.nets.model import Decode, LatentGroup, Model, MotionLatents, decode
 from dgn.run import Run, open_run
 from dgn.training import checkpoint
@@ -191,7 +191,7 @@ def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int)
     sampler = cells.load_sampler(run.config, model, cells.saved_checkpoint(run), about["steps"])
     given = {group.name: infer310.read_samples(output / "start" / group.name)
              for group in model.groups if not group.sampled}
-    chains = Chains(0, about["sigma"], seed=0, descent_steps=steps)
+    chains = ChainSettings(0, about["sigma"], seed=0, descent_steps=steps)
     return unseen.infer(sampler, infer310.read_samples(output / "images"), chains, given=given)
 
 

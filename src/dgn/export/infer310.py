@@ -21,8 +21,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
-from dgn.data.folder import to_bytes
 from dgn.data.frames import strip
+from dgn.data.pixels import to_bytes
 from dgn.errors import RunFailed, UserError
 from dgn.files import write_array
 from dgn.nets.model import LatentGroup

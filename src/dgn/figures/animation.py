@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from dgn.data.folder import to_bytes
+from dgn.data.pixels import to_bytes
 from dgn.errors import RunFailed
 from dgn.figures.sheet import tile
 from dgn.files import replacing

@@ -1,8 +1,8 @@
-"""Traversals of single latent dimensions: appearance bases and geometric bases (Fig. 3, 4, 5)."""
+"""Traversals of single latent dimensions, and the order of the dimensions by their effect."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -47,54 +47,11 @@ def rank(decode: Decode, held: Sequence[Optional[np.ndarray]], moving: int, size
     return Bases(np.argsort(-effect, kind="stable"), effect)
 
 
-def latent_rows(decode: Decode, bases: Bases, gamma: float, rows: int) -> np.ndarray:
-    """Images (rows, 11, C, H, W) of the first bases of a model with one latent group."""
-    return _rows(decode(_sweeps(bases, gamma, rows)).image)
-
-
-def label_rows(decode: Decode, label: int, sizes: Sequence[int], dimension: int,
-               gamma: float) -> Tuple[np.ndarray, np.ndarray]:
-    """A label's image before the warp (C, H, W), and that image warped by one geometric basis (11, C, H, W) (Fig.
-    13)."""
-    z_geo = sweep(dimension, sizes[1], gamma)
-    decoded = decode(np.eye(sizes[0], dtype=np.float32)[[label] * len(z_geo)], z_geo)
-    return np.asarray(decoded.appearance)[0], decoded.image
-
-
-def appearance_rows(decode: Decode, bases: Bases, z_geo: int, gamma: float, rows: int) -> np.ndarray:
-    """Images (rows, 11, C, H, W) of the first appearance bases, Z^g of z_geo dimensions at 0 (Fig. 3)."""
-    z = _sweeps(bases, gamma, rows)
-    return _rows(decode(z, np.zeros((len(z), z_geo), np.float32)).image)
-
-
-def geometry_rows(decode: Decode, bases: Bases, face: np.ndarray, gamma: float,
-                  rows: int) -> Tuple[np.ndarray, np.ndarray]:
-    """Images (rows, 11, C, H, W) and displacements (rows, 11, 2, H, W) of the first geometric bases (Fig. 4).
-
-    face: (d_a,), the Z^a of all images.
-    """
-    z = _sweeps(bases, gamma, rows)
-    decoded = decode(face[None].repeat(len(z), 0), z)
-    return _rows(decoded.image), _rows(np.asarray(decoded.displacement))
-
-
-def applied_rows(decode: Decode, appearance: Bases, geometry: Bases, gamma: float, rows: int,
-                 amount: float) -> np.ndarray:
-    """Images (2 rows, 11, C, H, W) of the first appearance bases, each warped by the first geometric basis at -amount
-    and at amount (Fig. 5)."""
-    z_app, pictures = _sweeps(appearance, gamma, rows), []
-    for value in (-amount, amount):
-        z_geo = np.zeros((len(z_app), len(geometry.order)), np.float32)
-        z_geo[:, geometry.order[0]] = value
-        pictures.append(_rows(decode(z_app, z_geo).image))
-    pairs = np.stack(pictures, 1)
-    return pairs.reshape(-1, *pairs.shape[2:])
-
-
-def _sweeps(bases: Bases, gamma: float, rows: int) -> np.ndarray:
-    """The traversals of the first bases, one after the other."""
+def traversals(bases: Bases, gamma: float, rows: int) -> np.ndarray:
+    """Latents (rows * STEPS, d): the traversals of the first bases, one after the other."""
     return np.concatenate([sweep(k, len(bases.order), gamma) for k in bases.order[:rows]])
 
 
-def _rows(pictures: np.ndarray) -> np.ndarray:
-    return pictures.reshape(-1, STEPS, *pictures.shape[1:])
+def as_rows(values: np.ndarray) -> np.ndarray:
+    """What was decoded from traversals, (rows * STEPS, ...) -> (rows, STEPS, ...)."""
+    return values.reshape(-1, STEPS, *values.shape[1:])

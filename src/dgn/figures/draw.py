@@ -26,7 +26,7 @@ from dgn.data.clips import class_and_person
 from dgn.data.source import Source, clip_lengths
 from dgn.errors import check_opened
 from dgn.figures import bases, clips, pictures, sheet
-from dgn.nets.model import Decode, Decoded, Latents, rows, state_sizes
+from dgn.nets.model import GROUP_TEXTS, Decode, Decoded, Latents, rows, state_sizes
 from dgn.randomness import generator
 from dgn.run import Run
 
@@ -35,7 +35,6 @@ DATA_IMAGES = 30
 CLIPS = 3  # drawn
 RECONSTRUCTED = "Training images and their reconstructions"
 EXCHANGE = "Training images with appearance and geometry exchanged"
-NAMES = {"z_app": "appearance", "z_geo": "geometry", "z": "latent", "z_content": "content", "z_motion": "motion"}
 CURVES = {
     "Gradient of the energy": {"gradient": "norm"},
     "Divergence of the encoder's latents from the prior": {"kl": "KL divergence"},
@@ -77,13 +76,13 @@ def draw_data(source: Source, folder: Path) -> Path:
     return pictures.data(folder / "data.png", source.read(chosen), names)
 
 
-def draw_progress(run: Run, folder: Path, count: int = 10) -> List[Path]:
+def draw_progress(run: Run, folder: Path) -> List[Path]:
     """Writes the pictures of a training in progress into `folder`, cheaply: the first training images, or clips, with
     their reconstructions, and for a deformable model of images their exchange."""
     path, source = folder / "reconstruction.png", run.sources.train
     if run.config.data.frames:
         return [_reconstructed_clips(run, path, np.arange(min(CLIPS, len(run.bank))))]
-    chosen = np.arange(min(count, len(run.bank)))
+    chosen = np.arange(min(10, len(run.bank)))
     images, latents = source.read(chosen), run.bank.read(chosen)
     drawn = [pictures.reconstruction(path, images, run.decode(*latents), RECONSTRUCTED)]
     if run.model.latents is Latents and run.model.groups[0].sampled:
@@ -104,8 +103,8 @@ def draw_overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequ
 
 def curves(run: Run, folder: Path) -> Path:
     """The training curves."""
-    stds = {f"{group.name}_std": f"{NAMES[group.name]} {pictures.symbol(group.name)}" for group in run.model.groups
-            if group.sampled}
+    stds = {f"{group.name}_std": f"{GROUP_TEXTS[group.name].name} {GROUP_TEXTS[group.name].symbol}"
+            for group in run.model.groups if group.sampled}
     return sheet.save_curves(folder / "curves.png", run.folder.records(), {
         "Reconstruction error (MSRE)": {"msre": "squared error of a training image"},
         "Standard deviation of the latents (prior: 1)": stds, **CURVES})

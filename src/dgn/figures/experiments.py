@@ -10,9 +10,9 @@ import numpy as np
 
 from dgn.figures import bases
 from dgn.figures.grids import GREEN, as_rgb, display_scale, enlarge, with_grid
-from dgn.figures.pictures import APPEARANCE, GEOMETRY, ends, symbol
+from dgn.figures.pictures import APPEARANCE, GEOMETRY, ends
 from dgn.figures.sheet import plt, save_sheet, write_figure
-from dgn.nets.model import Decode, Decoded
+from dgn.nets.model import GROUP_TEXTS, Decode, Decoded
 
 TRUE, PREDICTED = tuple(map(float, GREEN)), (1.0, 0.1, 0.1)  # colours of landmarks
 
@@ -40,7 +40,7 @@ def view_lines(path: Path, result: Dict[str, Any]) -> Path:
         group = result["groups"][name]
         ax.plot(result["views"], np.array(group["means"])[:, dimension], "o-",
                 color="tab:blue" if name == "z_geo" else "tab:orange")
-        ax.set_title(f"{symbol(name)} dimension {dimension}, R = {group['r'][dimension]:.3f}", fontsize=10)
+        ax.set_title(f"{GROUP_TEXTS[name].symbol} dimension {dimension}, R = {group['r'][dimension]:.3f}", fontsize=10)
         ax.set_xlabel("view (degrees of yaw)")
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("mean latent")
@@ -57,7 +57,8 @@ def view_traversals(path: Path, decode: Decode, result: Dict[str, Any], face: np
         zeros = np.zeros((len(z), sizes["z_geo"]), np.float32)
         latents = (face[None].repeat(len(z), 0), z) if name == "z_geo" else (z, zeros)
         rows.append(list(decode(*latents).image))
-        names.append(f"{symbol(name)} dimension {dimension}\nR = {result['groups'][name]['r'][dimension]:.3f}")
+        r = result["groups"][name]["r"][dimension]
+        names.append(f"{GROUP_TEXTS[name].symbol} dimension {dimension}\nR = {r:.3f}")
     title = f"The dimensions that covary most with view, from -{gamma:g} to {gamma:g}"
     return save_sheet(path, rows, title, names, ends(gamma),
                       note=f"Rows of {GEOMETRY} should turn the face, the row of {APPEARANCE} should not.")

@@ -7,23 +7,17 @@ from typing import List, Sequence
 
 import numpy as np
 
-from dgn.figures import bases
-from dgn.figures.bases import STEPS
+from dgn.figures.bases import STEPS, Bases, as_rows, sweep, traversals
 from dgn.figures.grids import with_grid, with_name
 from dgn.figures.sheet import save_images, save_sheet
-from dgn.nets.model import Decode, Decoded
+from dgn.nets.model import GROUP_TEXTS, Decode, Decoded
 
-APPEARANCE, GEOMETRY = "Z\u1d43", "Z\u1d4d"  # with a superscript a, g
+APPEARANCE, GEOMETRY = GROUP_TEXTS["z_app"].symbol, GROUP_TEXTS["z_geo"].symbol
 ROWS, APPLIED = 6, 3  # dimensions of a picture of bases; of appearance in that of applied bases
 COLUMNS = "The strongest dimensions first; above each column the value of the dimension (prior: standard normal)."
 
 SAMPLES_NOTES = {"fitted": "Latents are drawn from a Gaussian fitted to those of the training samples.",
                  "prior": "Latents are drawn from the prior, a standard normal distribution."}
-
-
-def symbol(group: str) -> str:
-    """A latent group's symbol in the paper."""
-    return {"z_app": APPEARANCE, "z_geo": GEOMETRY, "z": "Z", "z_content": "Z\u1d9c", "z_motion": "Z\u1d50"}[group]
 
 
 def reconstruction(path: Path, images: np.ndarray, decoded: Decoded, title: str) -> Path:
@@ -40,17 +34,20 @@ def reconstruction(path: Path, images: np.ndarray, decoded: Decoded, title: str)
         "that warps it to the reconstruction. The grid shows where its pixels go."))
 
 
-def appearance_bases(path: Path, decode: Decode, ranked: bases.Bases, z_geo: int, gamma: float) -> Path:
+def appearance_bases(path: Path, decode: Decode, ranked: Bases, z_geo: int, gamma: float) -> Path:
     """Fig. 3; z_geo: dimensions of Z^g."""
-    pictures = bases.appearance_rows(decode, ranked, z_geo, gamma, ROWS)
+    z = traversals(ranked, gamma, ROWS)
+    pictures = as_rows(decode(z, np.zeros((len(z), z_geo), np.float32)).image)
     title = f"Appearance bases: along each row one dimension of {APPEARANCE} changes, the geometry is fixed"
     return save_sheet(path, list(pictures), title, _names(APPEARANCE, ranked), ends(gamma),
                       note=f"{COLUMNS} Light, colour and identity should change; pose and shape should not.")
 
 
-def geometry_bases(path: Path, decode: Decode, ranked: bases.Bases, face: np.ndarray, gamma: float) -> Path:
+def geometry_bases(path: Path, decode: Decode, ranked: Bases, face: np.ndarray, gamma: float) -> Path:
     """Fig. 4, and its first row with warped grids; face: (d_a,), the Z^a of all images."""
-    pictures, fields = bases.geometry_rows(decode, ranked, face, gamma, ROWS)
+    z = traversals(ranked, gamma, ROWS)
+    decoded = decode(face[None].repeat(len(z), 0), z)
+    pictures, fields = as_rows(decoded.image), as_rows(np.asarray(decoded.displacement))
     gridded = [with_grid(picture, field) for picture, field in zip(pictures[0], fields[0])]
     names = _names(GEOMETRY, ranked)
     title = f"Geometric bases: along each row one dimension of {GEOMETRY} changes, the appearance is fixed"
@@ -59,37 +56,44 @@ def geometry_bases(path: Path, decode: Decode, ranked: bases.Bases, face: np.nda
                       note=f"{COLUMNS} Pose and shape should change; colour and light should not.")
 
 
-def latent_bases(path: Path, decode: Decode, ranked: bases.Bases, gamma: float) -> Path:
+def latent_bases(path: Path, decode: Decode, ranked: Bases, gamma: float) -> Path:
     """The strongest dimensions of a plain model, in place of Fig. 3 and 4."""
+    pictures = as_rows(decode(traversals(ranked, gamma, ROWS)).image)
     title = "Bases of a plain generator: along each row one dimension of Z changes"
-    return save_sheet(path, list(bases.latent_rows(decode, ranked, gamma, ROWS)), title, _names("Z", ranked),
-                      ends(gamma), note=f"{COLUMNS} Without a warp, appearance and geometry may change together.")
+    return save_sheet(path, list(pictures), title, _names("Z", ranked), ends(gamma),
+                      note=f"{COLUMNS} Without a warp, appearance and geometry may change together.")
 
 
-def labels(path: Path, decode: Decode, sizes: Sequence[int], ranked: bases.Bases, place: int, gamma: float) -> Path:
+def labels(path: Path, decode: Decode, sizes: Sequence[int], ranked: Bases, place: int, gamma: float) -> Path:
     """Fig. 13: each label's image before the warp, then warped by the geometric basis at `place` in the ranking (from
     0).
 
     sizes: number of labels, dimensions of Z^g.
     """
     rows, dimension = [], int(ranked.order[place])
-    for label in range(sizes[0]):
-        appearance, warped = bases.label_rows(decode, label, sizes, dimension, gamma)
-        rows.append([appearance, *warped])
+    z_geo = sweep(dimension, sizes[1], gamma)
+    for one_hot in np.eye(sizes[0], dtype=np.float32):
+        decoded = decode(one_hot[None].repeat(STEPS, 0), z_geo)
+        rows.append([np.asarray(decoded.appearance)[0], *decoded.image])
     title = f"One label a row: its appearance, then warped as dimension {dimension} of {GEOMETRY} changes"
     return save_sheet(path, rows, title, [f"label {k}" for k in range(sizes[0])], ["before the warp", *ends(gamma)],
                       note="Above each column the value of the dimension (prior: standard normal). Along a row the "
                            "shape should change, not the label.")
 
 
-def applied_bases(path: Path, decode: Decode, appearance: bases.Bases, geometry: bases.Bases, gamma: float) -> Path:
-    """Fig. 5: appearance bases warped by the strongest geometric basis."""
-    amount = 0.6 * gamma
-    pictures = bases.applied_rows(decode, appearance, geometry, gamma, APPLIED, amount)
+def applied_bases(path: Path, decode: Decode, appearance: Bases, geometry: Bases, gamma: float) -> Path:
+    """Fig. 5: appearance bases warped by the strongest geometric basis at -amount and at amount, 0.6 gamma."""
+    amount, z_app = 0.6 * gamma, traversals(appearance, gamma, APPLIED)
+    warped = []
+    for value in (-amount, amount):
+        z_geo = np.zeros((len(z_app), len(geometry.order)), np.float32)
+        z_geo[:, geometry.order[0]] = value
+        warped.append(as_rows(decode(z_app, z_geo).image))
+    rows = [row for pair in zip(*warped) for row in pair]
     names = [f"{APPEARANCE} dimension {k},\n{GEOMETRY} dimension {geometry.order[0]} = {value:+g}"
              for k in appearance.order[:APPLIED] for value in (-amount, amount)]
     title = "Appearance bases warped by the strongest geometric basis"
-    return save_sheet(path, list(pictures), title, names, ends(gamma), note=(
+    return save_sheet(path, rows, title, names, ends(gamma), note=(
         f"Along a row one dimension of {APPEARANCE} changes (its value above each column); the rows of a pair differ "
         f"in {GEOMETRY} only: the same appearances in two shapes."))
 
@@ -122,7 +126,7 @@ def samples(path: Path, images: np.ndarray, prior: str = "fitted") -> Path:
     return save_images(path, images, 11, "Samples: images decoded from random latents", SAMPLES_NOTES[prior])
 
 
-def _names(group: str, ranked: bases.Bases) -> List[str]:
+def _names(group: str, ranked: Bases) -> List[str]:
     return [f"{group} dimension {k}" for k in ranked.order[:ROWS]]
 
 

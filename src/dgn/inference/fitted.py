@@ -1,19 +1,17 @@
-"""A Gaussian fitted to the latents of the training samples, to draw new samples from (beyond the paper).
+"""A Gaussian fitted to the inferred training latents, to sample from (beyond the paper).
 
-The latents that a training infers, taken together, are not distributed as the prior: their dimensions are correlated,
-within and between the groups, and the xi of a clip are similar from frame to frame. Images of prior samples therefore
-look less like the training images, and clips move too fast. Fitted are
+The aggregate posterior is not N(0, I): dimensions correlate, within and between groups, and the noise xi_t of a clip
+correlates over time. Prior samples therefore look less like the data, and clips move too fast. Fitted are
 
-  Z of images, Z_0 of clips   a Gaussian with full covariance over all sampled groups together
-  xi_1 .. xi_T of clips       a stationary first-order autoregression of all groups together: y_t = r y_{t-1} +
-                              sqrt(1 - r^2) e_t in each of k directions, xi_t = mean + basis y_t
+  states (Z; Z_0 of clips)   a Gaussian with full covariance over all sampled groups
+  noise (xi_1 .. xi_T)       a stationary VAR(1): xi_t = mean + basis y_t,  y_t = r y_{t-1} + sqrt(1 - r^2) e_t
 
-The directions are those in which the covariance of xi_t and xi_{t+1}, made symmetric, is diagonal where that of xi_t is
-the unit matrix; r and the scale of each follow from its covariances at lags 1 and 2. That at lag 0 also has the noise
-of Langevin dynamics, which is independent from frame to frame: in its own clip it is not visible, as other latents make
-up for it, but added to new clips it is motion. This noise is assumed to be uncorrelated between the directions.
+Estimation of the noise: xi is whitened. The directions are the eigenvectors of the symmetrised lag-1 autocovariance,
+c1 its eigenvalues, c2 the lag-2 autocovariances along them. r = c2 / c1, and c1 / r is the variance without the white
+noise of Langevin dynamics, which appears at lag 0 only: within its own clip other latents make up for it, but in new
+clips it would be motion. If |c1| is below twice its sampling error, r = c1 and the variance is 1.
 
-The prior counts as as many observations as there are dimensions, so that a few samples give a proper covariance.
+Covariances are shrunk towards the prior by d pseudo-observations, so that a few samples give a proper one.
 """
 
 from __future__ import annotations
@@ -35,8 +33,8 @@ Mask = Callable[[np.ndarray], Optional[np.ndarray]]  # sample indices (n,) -> th
 
 
 class FittedPrior(NamedTuple):
-    """Z = mean + basis e, e standard normal; of clips this is Z_0, and xi is the autoregression of the module's text.
-    Dimensions are those of all sampled groups in order."""
+    """States: mean + basis e, e standard normal. Noise: the VAR(1) of the module's text. Dimensions are those of all
+    sampled groups in order."""
 
     mean: np.ndarray  # (d,)
     basis: np.ndarray  # (d, d)
@@ -65,17 +63,16 @@ class FittedPrior(NamedTuple):
         there."""
         noise_mean, root = _gaussian(noise[have])
         white = (noise - noise_mean) @ np.linalg.inv(root).T
-        first, directions = np.linalg.eigh(_lagged(white, have, 1))
-        correlation, share = np.clip(first, -1, 1), np.ones_like(first)  # no part is taken for noise of the chains
+        c1, directions = np.linalg.eigh(_lagged(white, have, 1))
+        correlation, variance = np.clip(c1, -1, 1), np.ones_like(c1)
         if have[:, 2:].any():
-            second = np.diagonal(directions.T @ _lagged(white, have, 2) @ directions)
-            # frames that are independent, as under the prior, rarely have such an eigenvalue; the ratio of two of
-            # theirs says nothing
-            clear = np.abs(first) > 2 * math.sqrt(len(first) / have[:, 1:].sum())
-            correlation[clear] = np.clip(second[clear] / first[clear], -1, 1)
+            c2 = np.diagonal(directions.T @ _lagged(white, have, 2) @ directions)
+            # of independent frames, as under the prior, c1 is about 0 and the ratio of two such values says nothing
+            clear = np.abs(c1) > 2 * math.sqrt(len(c1) / have[:, 1:].sum())
+            correlation[clear] = np.clip(c2[clear] / c1[clear], -1, 1)
             slow = clear & (correlation != 0)
-            share[slow] = np.clip(first[slow] / correlation[slow], 0, 1)
-        return cls(*_gaussian(states), noise_mean, root @ directions * np.sqrt(share), correlation)
+            variance[slow] = np.clip(c1[slow] / correlation[slow], 0, 1)
+        return cls(*_gaussian(states), noise_mean, root @ directions * np.sqrt(variance), correlation)
 
     def transform(self, states: np.ndarray, noise: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """Standard normal values (n, d) and (n, T, k), for any T -> samples of the fit."""

@@ -84,8 +84,11 @@ def is_smoothed(energy: Energy, g: int) -> bool:
 class LangevinStep(nn.Cell):
     """The order in which a Langevin step updates the latent groups; `sampled`: their indices.
 
-    A subclass defines what it keeps of a group's branch (`run_branch`), the gradient, and the update: of the latents,
-    or with momentum of latents and velocity.
+    A subclass defines, of group g with latents z and the `data` that are given to `step`:
+      run_branch(g, z)                                              what it keeps of the branch's output
+      gradient_of(g, z, outputs, *data)                             dE/dz
+      update(g, z, gradient, noise, *data)                          the new latents (Eq. 7)
+      update_with_velocity(g, z, velocity, gradient, noise, *data)  with momentum: the new latents and velocity
     """
 
     def __init__(self, sampled: Tuple[int, ...], alternating: bool, momentum: float = 0.0) -> None:
@@ -114,23 +117,6 @@ class LangevinStep(nn.Cell):
             outputs = outputs[:g] + (self.run_branch(g, z),) + outputs[g + 1:]
             gradients = gradients + (gradient,)
         return latents, new_velocities, outputs, gradients
-
-    def run_branch(self, g: int, z: Tensor):
-        """The output of branch g for new latents."""
-        raise NotImplementedError
-
-    def gradient_of(self, g: int, z: Tensor, outputs: tuple, *data) -> Tensor:
-        """dE/dz of group g."""
-        raise NotImplementedError
-
-    def update(self, g: int, z: Tensor, gradient: Tensor, noise: Tensor, *data) -> Tensor:
-        """The new latents of group g (Eq. 7)."""
-        raise NotImplementedError
-
-    def update_with_velocity(self, g: int, z: Tensor, velocity: Tensor, gradient: Tensor, noise: Tensor,
-                             *data) -> Tuple[Tensor, Tensor]:
-        """The new latents and velocity of group g (underdamped dynamics)."""
-        raise NotImplementedError
 
 
 def noise_of_step(noise: Tuple[Any, ...], k: int) -> Tensors:

@@ -18,19 +18,18 @@ Given = Dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Chains:
-    """How chains of unseen images run.
+class ChainSettings:
+    """How the chains of unseen images run.
 
-    steps: Langevin steps with noise (5.3: 300), then descent_steps without noise, towards the nearest mode: for
-    measures of a representation, which posterior noise would only blur. Both are rounded up to the steps of the
-    compiled graph.
-    sigma: of the energy; seed: of the noise; first: index of the first image in a job, which keys its noise.
-    step_factor: of the step size, by percent of the steps with noise; it changes between calls of the graph. Discrete
-    steps bias the stationary distribution by O(delta^2) and raise the mean energy (with momentum, a Gaussian posterior
-    has no bias): large steps first, for mixing, small ones last, for accuracy. The descent has the first factor, at
-    most 1: steps that are known to be stable.
-    sigma_factor: of sigma, likewise: large first, so that chains pass between modes (annealing). The descent has the
-    last factor.
+    steps: Langevin steps with noise (5.3: 300). descent_steps: steps without noise after them, towards the nearest
+        mode, for measures that posterior noise would blur. Both are rounded up to whole calls of the compiled graph.
+    sigma: of the energy (Eq. 8). seed: of the noise.
+    first: the place of the first image among all that are inferred; the noise of an image depends on its place.
+    step_factor: factor on the step size by percent of the steps with noise. Large steps mix faster; small ones, last,
+        are more accurate: the stationary distribution has a bias of O(delta^2) (with momentum none for a Gaussian
+        posterior). The descent has the first factor, at most 1: steps that are known to be stable.
+    sigma_factor: factor on sigma, likewise. With a larger sigma first, chains pass between modes (annealing). The
+        descent has the last factor.
     """
 
     steps: int
@@ -42,7 +41,7 @@ class Chains:
     sigma_factor: Schedule = NO_FACTOR
 
 
-def infer(sampler: langevin.Langevin, images: np.ndarray, chains: Chains, mask: Optional[np.ndarray] = None,
+def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings, mask: Optional[np.ndarray] = None,
           given: Optional[Given] = None, batch_size: Optional[int] = None) -> langevin.Arrays:
     """Latents (N, *shape) of each group for images (N, ...), by chains from the prior's mean, or from the given values.
 

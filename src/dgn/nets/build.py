@@ -47,9 +47,9 @@ def make_chain_encoder(config: Config, model: Model) -> ChainEncoder:
     """An encoder beside the chains: its networks mirror the appearance generator of a deformable model."""
     architecture = _appearance(config, model, config.model.width * config.model.alpha)
     seed, correct = config.training.seed, all(group.sampled for group in model.groups)
-    seen = model.channels * (3 if model.latents is Latents else 2)
+    refiner_channels = model.channels * (3 if model.latents is Latents else 2)
     networks = [Encoder(model.groups, architecture, channels, seed + k, variance=False)
-                for k, channels in enumerate((model.channels, seen)[:2 if correct else 1])]
+                for k, channels in enumerate((model.channels, refiner_channels)[:2 if correct else 1])]
     return ChainEncoder(model, networks, ROUNDS if correct else 0)
 
 

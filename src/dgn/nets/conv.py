@@ -58,9 +58,10 @@ class _FlippedConv(nn.Cell):
 
 
 class _InputGradient(nn.Cell):
-    """(x, weight, dout) -> dx, linear in weight and in dout.
+    """(x, weight, dout) -> dx, linear in weight and in dout, and constant in x.
 
-    The operator's argument `out`, of which only the shape is used without ReLU, is dout, which has that shape.
+    The operator's arguments are (x, weight, out, dout); without ReLU it needs of `out` the shape alone, which is that
+    of dout.
     """
 
     def __init__(self, outputs: int) -> None:

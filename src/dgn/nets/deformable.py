@@ -82,15 +82,15 @@ class AffineField(nn.Cell):
 
 
 def make_surface(kind: str, size: int, points: int) -> Optional[Surface]:
-    """The surface of model.field: spline, monotone or pixels.
+    """The surface of a kind of field (model.field) on images of size x size pixels; points: of the stack's output a
+    side. None: the stack's output is the displacement of every pixel.
 
-    spline: the stack gives the displacements of points x points control points, and the field is the smooth surface
-    through them. A field that is smooth by construction cannot pick single pixels of the appearance, so the geometry
-    cannot draw texture with it.
-    monotone (Deforming Autoencoders, Shu et al. 2018): the stack gives increments; position x of the source grows
-    along each row by 1 + INCREMENT times the increment, and y along each column, so that neither turns back, also with
-    the derivatives of the affine part. The sums, taken at control points if there are fewer than pixels, are
-    displacements.
+    spline: the stack gives the control points of a uniform cubic B-spline surface. A smooth field cannot pick single
+    pixels of the appearance, so the geometry cannot draw texture.
+    monotone (Deforming Autoencoders, Shu et al. 2018): the stack gives the derivatives of dx along rows and of dy along
+    columns, in units of INCREMENT; their cumulative sums are the displacements, or the control points of a spline. With
+    the affine part the derivatives are above -INCREMENT - AFFINE > -1, so the sampled x grows along each row, and y
+    along each column.
     """
     smooth = spline_weights(size, points) if points < size else np.eye(size, dtype=np.float32)
     if kind == "monotone":

@@ -58,11 +58,13 @@ class Encoder(nn.Cell):
 
 
 class ChainEncoder(nn.Cell):
-    """Images (N, C, H, W) -> latents (N, d) of every sampled latent group: the first values of chains.
+    """Amortised initial latents with iterative refinement: images (N, C, H, W) -> latents (N, d) of every sampled
+    group,
 
-    networks: an Encoder of the image, and, unless the model has given latents, one that corrects its latents `rounds`
-    times from what it sees of them: the image, its difference to the model's image, and the model's image before the
-    warp, if there is one. model: the generator; its weights are not the encoder's.
+      z = networks[0](x),  then `rounds` times  z += networks[1](x, ERROR_GAIN (x - F(z)), appearance of z)
+
+    The appearance is the image before the warp, of a model that warps. model: the generator F, whose weights are not
+    the encoder's. A model with given latents has no networks[1] and no rounds.
     """
 
     def __init__(self, model: Model, networks: Sequence[Encoder], rounds: int) -> None:
@@ -71,24 +73,24 @@ class ChainEncoder(nn.Cell):
         self.warps = model.latents is Latents
 
     def construct(self, x: Tensor) -> Tuple[Tensor, ...]:
-        return self.stages(x)[-1]
+        return self.refinements(x)[-1]
 
-    def stages(self, x: Tensor) -> Tuple[Tuple[Tensor, ...], ...]:
-        """The latents of each round; none depends on the weights of an earlier one."""
+    def refinements(self, x: Tensor) -> Tuple[Tuple[Tensor, ...], ...]:
+        """The latents before and after each round. No gradient passes from a round to the one before."""
         latents = self.networks[0](x)
-        stages = (latents,)
+        refinements = (latents,)
         for _ in range(self.rounds):
             present = ()
             for z in latents:
                 present = present + (ops.stop_gradient(z),)
             latents = ()
-            for z, step in zip(present, self.networks[1](self.seen(x, present))):
-                latents = latents + (z + step,)
-            stages = stages + (latents,)
-        return stages
+            for z, correction in zip(present, self.networks[1](self.refiner_input(x, present))):
+                latents = latents + (z + correction,)
+            refinements = refinements + (latents,)
+        return refinements
 
-    def seen(self, x: Tensor, latents: Tuple[Tensor, ...]) -> Tensor:
-        """What the second network sees of latents, (N, channels, H, W)."""
+    def refiner_input(self, x: Tensor, latents: Tuple[Tensor, ...]) -> Tensor:
+        """The image, its difference from the decoded one, and the appearance, (N, channels, H, W)."""
         decoded = self.model(*latents)
         parts = (x, ERROR_GAIN * (x - decoded[0]))
         if self.warps:

@@ -69,10 +69,14 @@ class ScaledLayer(nn.Cell):
         """The weight as the layer uses it."""
         return self.weight if self.scale == 1.0 else self.weight * self.scale
 
+    def folded_weight(self) -> np.ndarray:
+        """The weight as the layer uses it, for other programs."""
+        return self.weight.asnumpy() * np.float32(self.scale)
+
     def fold(self) -> None:
-        """Folds the scale into the weight: the same function without the multiplication. For export only, as the
-        weight becomes a new Parameter that no optimizer holds."""
-        self.weight = Parameter(Tensor(self.weight.asnumpy() * np.float32(self.scale)), name=self.weight.name)
+        """Puts the folded weight in place of the weight: the same function with fewer operators. For export only, as
+        the weight becomes a new Parameter that no optimizer holds."""
+        self.weight = Parameter(Tensor(self.folded_weight()), name=self.weight.name)
         self.scale = 1.0
 
 
@@ -114,13 +118,18 @@ class Deconv(ScaledLayer):
             weight = ops.matmul(ops.matmul(self.spread, weight), self.spread.T)
         return self.deconv(x, ops.cast(weight, x.dtype), ops.cast(self.bias, x.dtype))
 
+    def folded_weight(self) -> np.ndarray:
+        """See ScaledLayer; the kernel is smoothed."""
+        weight = super().folded_weight()
+        if self.spread is None:
+            return weight
+        spread = self.spread.asnumpy()
+        return spread @ weight @ spread.T
+
     def fold(self) -> None:
-        """See ScaledLayer; the smoothing of the kernel is folded, too."""
+        """See ScaledLayer."""
         super().fold()
-        if self.spread is not None:
-            spread = self.spread.asnumpy()
-            self.weight = Parameter(Tensor(spread @ self.weight.asnumpy() @ spread.T), name=self.weight.name)
-            self.spread = None
+        self.spread = None
 
 
 def binomial_spread(kernel: int) -> np.ndarray:

@@ -61,6 +61,22 @@ class LatentGroup(NamedTuple):
     frames_affected: Optional[np.ndarray] = None  # of a clip: (F, d), 1 where a latent affects a frame
 
 
+class GroupText(NamedTuple):
+    """What pictures and the page call a latent group."""
+
+    symbol: str  # in the paper
+    name: str
+    hint: str  # what it should change
+
+
+GROUP_TEXTS = {
+    "z_app": GroupText("Z\u1d43", "appearance", "colour, light, identity"),  # with a superscript a, g, c, m
+    "z_geo": GroupText("Z\u1d4d", "geometry", "pose, shape"),
+    "z": GroupText("Z", "latent vector", "everything at once: this model does not separate appearance and geometry"),
+    "z_content": GroupText("Z\u1d9c", "content", "what a clip shows"),
+    "z_motion": GroupText("Z\u1d50", "motion", "how it moves")}
+
+
 class Model(nn.Cell):
     """A generator: `construct(*latents)` returns the fields of Decoded.
 

@@ -133,19 +133,10 @@ def _key(texts: Tuple[str, ...], compiler: str) -> str:
     """What a library depends on, as a part of its name."""
     key = hashlib.sha256()
     version = machine.compiler_version(compiler) or ""  # the command may become another compiler, or a newer one
-    for part in (*texts, " ".join(FLAGS), compiler, version, platform.platform(), _processor()):
+    features = machine.cpuinfo("flags", "Features") or platform.machine()  # on which -march=native depends
+    for part in (*texts, " ".join(FLAGS), compiler, version, platform.platform(), features):
         key.update(part.encode())
     return key.hexdigest()[:16]
-
-
-def _processor() -> str:
-    """The processor's features, on which -march=native depends: a library built for another processor must not be
-    loaded."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 
 
 def _loaded(library: Path, source: Path, compiler: str) -> Path:

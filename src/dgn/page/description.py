@@ -18,6 +18,7 @@ from mindspore import nn
 
 from dgn.nets.deformable import AffineField, GeometryGenerator
 from dgn.nets.dynamic import DynamicGenerator, Transition
+from dgn.nets.layers import ScaledLayer
 from dgn.nets.model import Model
 from dgn.nets.warp import coordinates
 from dgn.page.arrays import Packer
@@ -40,16 +41,6 @@ def describe(model: Model, grid: str, packer: Packer) -> Json:
             "step": float(last) / (model.size - 1),
             "refine": refine and {"weight": packer.add(refine.weight.asnumpy()),
                                   "bias": packer.add(refine.bias.asnumpy())}}
-
-
-def folded_weight(layer: nn.Cell) -> np.ndarray:
-    """The weight of a Dense or Deconv as it is used: scaled, its kernel smoothed."""
-    weight = layer.weight.asnumpy() * np.float32(layer.scale)
-    spread = getattr(layer, "spread", None)
-    if spread is None:
-        return weight
-    matrix = spread.asnumpy()
-    return matrix @ weight @ matrix.T
 
 
 def _generator(generator: nn.Cell, packer: Packer) -> Json:
@@ -93,7 +84,7 @@ def _transition(transition: Optional[Transition], packer: Packer) -> Optional[Js
         _layer(layer, packer, exact=True) for layer in (transition.first, transition.second, transition.third)]}
 
 
-def _layer(layer: nn.Cell, packer: Packer, exact: bool = False) -> Json:
-    weight = folded_weight(layer)
+def _layer(layer: ScaledLayer, packer: Packer, exact: bool = False) -> Json:
+    weight = layer.folded_weight()
     return {"weight": packer.add(weight) if exact else packer.add_weight(weight),
             "bias": packer.add(layer.bias.asnumpy())}

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dgn.data.decoding import decode
-from dgn.data.folder import to_bytes
+from dgn.data.pixels import to_bytes
 from dgn.figures.sheet import printable
 
 THUMBNAIL = 96  # pixels a side, at most

@@ -9,16 +9,17 @@ import numpy as np
 
 from dgn.data.source import evenly_spaced
 from dgn.nets.layers import parameter_count
+from dgn.nets.model import GROUP_TEXTS
 from dgn.provenance import provenance
 from dgn.run import Run
 
 POINTS = 160  # of a curve, at most
 METRICS_BYTES = 60_000  # of metrics.json, at most; a larger one is left out
-LINES = {"z_app_std": "appearance", "z_geo_std": "geometry", "z_std": "latent vector"}
 PANELS = (
     ("Reconstruction error", "squared error of a training image (MSRE); lower is better",
      {"msre": "training images"}),
-    ("Spread of the latents", "standard deviation; the prior has 1", LINES),
+    ("Spread of the latents", "standard deviation; the prior has 1",
+     {f"{group}_std": text.name for group, text in GROUP_TEXTS.items()}),
     ("Distance of the encoder's latents from the prior", "KL divergence", {"kl": "KL divergence"}),
     ("Losses of the critic and the generator", "Eq. 22 of the paper", {"critic": "critic", "actor": "generator"}))
 FACTORS = {"yaw": "turning left or right", "pitch": "looking up or down", "roll": "tilting",

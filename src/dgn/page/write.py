@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional
 from dgn.errors import UserError
 from dgn.files import write_text
 from dgn.inference.axes import principal_axes
-from dgn.nets.model import MotionLatents
+from dgn.nets.model import GROUP_TEXTS, MotionLatents
 from dgn.page import images, record
 from dgn.page.arrays import Packer
 from dgn.page.description import describe
@@ -23,9 +23,6 @@ SCRIPTS = ("decoder", "prior", "draw", "state", "sliders", "mix", "about", "page
 NAME = "page.html"  # in the run folder
 SPARE = 4096  # bytes for the pictures' names and captions
 LIMIT = 2_000_000  # bytes of the page: the pictures of the run are downscaled to what is left
-GROUPS = {
-    "z_app": ("Appearance", "colour, light, identity"), "z_geo": ("Geometry", "pose, shape"),
-    "z": ("Latent vector", "everything at once: this model does not separate appearance and geometry")}
 
 
 def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT, finished: bool = True,
@@ -90,7 +87,8 @@ def _groups(run: Run, samples: List[Samples], packer: Packer) -> List[Dict[str, 
     """Names of the latent groups and, of those that are sampled, principal axes with their share of the effect."""
     groups = []
     for group, axes in zip(run.model.groups, principal_axes(run.model, samples[0].latents)):
-        title, hint = GROUPS[group.name]
+        _, name, hint = GROUP_TEXTS[group.name]
+        title = name.capitalize()
         if axes is None:
             groups.append({"title": title, "hint": "the given label", "labels": group.shape[0], "axes": None})
             continue

@@ -19,18 +19,18 @@ from dgn.training.trainer import Batch, MicroBatch, StepMetrics, micro_batches
 class AlternatingBackPropagation:
     """Steps 3 and 4 of Algorithm 1 and 2 (a Trainer).
 
-    generator: the update of the model's weights, on a MeanEnergy; langevin_steps: of each iteration, a multiple of
-    those in the sampler's graph; decorrelation: of Z^a from Z^g, after these steps.
+    update: of the model's weights, on a MeanEnergy; langevin_steps: of each iteration, a multiple of those in the
+    sampler's graph; decorrelation: of Z^a from Z^g, after these steps.
     """
 
     encoder = None
 
-    def __init__(self, sampler: langevin.Langevin, generator: TrainStep, langevin_steps: int,
+    def __init__(self, sampler: langevin.Langevin, update: TrainStep, langevin_steps: int,
                  decorrelation: Optional[Decorrelation] = None) -> None:
-        self.sampler, self.generator, self.decorrelation = sampler, generator, decorrelation
+        self.sampler, self.update, self.decorrelation = sampler, update, decorrelation
         self.langevin_steps = self.draws = langevin_steps
         self.networks: Dict[str, nn.Cell] = {"weights": self.model}
-        self.optimizers: Dict[str, nn.Cell] = {"optimizer": generator.optimizer}
+        self.optimizers: Dict[str, nn.Cell] = {"optimizer": update.optimizer}
         if sampler.preconditioner is not None:
             self.networks["preconditioner"] = sampler.preconditioner
         if decorrelation is not None:
@@ -44,7 +44,7 @@ class AlternatingBackPropagation:
     def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
         """See Trainer."""
         parts, diagnostics = self.infer(batch, latents)
-        losses, errors = zip(*self.generator(batch.learning_rate, [
+        losses, errors = zip(*self.update(batch.learning_rate, [
             (part.x, part.mask, part.sigma, *part.latents) for part in parts]))
         metrics = StepMetrics(float(np.mean(losses)), np.concatenate(errors), chain_scalars(diagnostics), diagnostics)
         return joined(parts), metrics
@@ -52,7 +52,7 @@ class AlternatingBackPropagation:
     def infer(self, batch: Batch, latents: Arrays) -> Tuple[List[MicroBatch], Diagnostics]:
         """Step 3: the micro-batches with their new latents, and what the chains did."""
         parts, records = [], []
-        for part in micro_batches(batch, latents, self.generator.micro_batches):
+        for part in micro_batches(batch, latents, self.update.micro_batches):
             noise = tuple(n[:self.langevin_steps] for n in part.noise)
             z, record = langevin.run(self.sampler, part.x, part.mask, part.sigma, part.latents, noise)
             if self.decorrelation is not None:

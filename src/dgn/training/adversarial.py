@@ -56,10 +56,10 @@ class Adversarial(AlternatingBackPropagation):
                                      for k in range(2))
         frames = [self.chosen_frames(part) for part in parts]
         scalars = {**chain_scalars(diagnostics), **self.update_critic(batch, parts, critic_prior, frames)}
-        _, errors, energies, *scores = zip(*self.generator(batch.learning_rate, [
+        _, errors, energies, *scores = zip(*self.update(batch.learning_rate, [
             (part.x, part.mask, part.sigma, *part.latents, *prior, *chosen)
             for part, prior, chosen in zip(parts, actor_prior, frames)]))
-        objective = self.generator.objective
+        objective = self.update.objective
         actor = sum(objective.adversarial_loss(np.concatenate(own)) for own in scores)
         loss = objective.likelihood_weight * float(np.mean(energies)) + actor
         return joined(parts), StepMetrics(loss, np.concatenate(errors), {**scalars, "actor": actor}, diagnostics)

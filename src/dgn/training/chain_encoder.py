@@ -79,7 +79,7 @@ class EncoderLoss(nn.Cell):
     def construct(self, x: Tensor, sigma: Tensor, weights: Tensor, known: Tensor,
                   *targets: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         loss, energies, errors = 0.0, known, known
-        for encoded in self.encoder.stages(x):
+        for encoded in self.encoder.refinements(x):
             latents, errors, place = (), 0.0, 0
             for g in range(len(self.sampled)):
                 z = targets[g]

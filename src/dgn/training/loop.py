@@ -84,7 +84,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
             _apply_schedules(config.inference, state, epoch)
             if not first:
                 _before_epoch(config, state, epoch)
-            _fit_preconditioner(config, state, epoch, due=not first)
+            _fit_preconditioner(config, state, epoch, epoch_start=not first)
             began, before = time.monotonic(), sums.images
             sums, batches = _run_epoch(loop, Position(epoch, first), sums)
             seconds = time.monotonic() - began
@@ -193,18 +193,20 @@ def _set_smoothness(state: TrainingState, weight: float) -> None:
         energy.set_smoothness(weight)
 
 
-def _fit_preconditioner(config: cfg.Config, state: TrainingState, epoch: int, due: bool) -> None:
-    """Updates the preconditioner, if there is one, from the weights and chains as they are, at evenly spaced samples of
-    all processes: when it was made for another sigma, and as often as its module says.
+def _fit_preconditioner(config: cfg.Config, state: TrainingState, epoch: int, epoch_start: bool) -> None:
+    """Re-estimates the preconditioner, if there is one, at the present weights and chains of evenly spaced samples of
+    all processes.
 
-    due: False amid an epoch, for which it was updated before.
+    It is due at the start of each of the first EARLY epochs, of every EARLY-th later one and of one that reinitializes
+    the appearance generator; and whenever sigma is not the one that it was estimated for. epoch_start: False where a
+    training is resumed within an epoch.
     """
     target = state.trainer.sampler.preconditioner
     if target is None:
         return
     sigmas = group_sigmas(config.inference, target.names, epoch)
-    due = due and (epoch < preconditioner.EARLY or epoch % preconditioner.EARLY == 0
-                   or epoch in config.training.reinit_appearance)
+    due = epoch_start and (epoch < preconditioner.EARLY or epoch % preconditioner.EARLY == 0
+                           or epoch in config.training.reinit_appearance)
     if not due and target.sigmas == tuple(sigmas):
         return
     chosen = evenly_spaced(len(state.source), preconditioner.SAMPLES)

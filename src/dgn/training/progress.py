@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional, TextIO
+from typing import Any, Dict, Optional
 
 from tqdm import tqdm
 
@@ -18,14 +18,13 @@ class Progress:
     log: file that gets the lines, too; quiet: no output at all, for processes other than the first.
     """
 
-    def __init__(self, first_epoch: int, epochs: int, log: Optional[Path] = None, stream: Optional[TextIO] = None,
-                 quiet: bool = False) -> None:
-        self.stream, self.log, self.quiet = stream or sys.stdout, log, quiet
+    def __init__(self, first_epoch: int, epochs: int, log: Optional[Path] = None, quiet: bool = False) -> None:
+        self.log, self.quiet = log, quiet
         self.epochs, self.first = epochs, first_epoch
         self.seconds = 0.0
         self.bar = None
-        if not quiet and self.stream is not None and self.stream.isatty():
-            self.bar = tqdm(total=epochs, initial=first_epoch, unit="epoch", file=self.stream, dynamic_ncols=True,
+        if not quiet and sys.stdout is not None and sys.stdout.isatty():
+            self.bar = tqdm(total=epochs, initial=first_epoch, unit="epoch", file=sys.stdout, dynamic_ncols=True,
                             bar_format="{l_bar}{bar}| epoch {n:.1f}/{total} [{elapsed}<{remaining}{postfix}]")
 
     def step(self, epoch: int, step: int, steps: int, means: Dict[str, float]) -> None:
@@ -52,9 +51,9 @@ class Progress:
         if self.quiet:
             return
         if self.bar is not None:
-            self.bar.write(line, file=self.stream)
+            self.bar.write(line, file=sys.stdout)
         else:
-            console.say(line, self.stream)
+            console.say(line)
         if self.log is not None:
             append_line(self.log, line)
 

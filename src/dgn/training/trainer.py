@@ -12,6 +12,7 @@ from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import full_mask
 from dgn.inference.langevin import Arrays, Diagnostics, Langevin, Tensors, as_tensors
 from dgn.nets.model import Model
+from dgn.training.optim import TrainStep
 
 
 class Batch(NamedTuple):
@@ -39,6 +40,7 @@ class Trainer(Protocol):
 
     networks: Cells by checkpoint file name, "weights" the model; optimizers: likewise, needed only to resume.
     draws: standard normal values that a step needs for each latent dimension.
+    update: of the weights (with a critic, of the generators').
     encoder: the network that infers latents, if the method has one. sampler: Langevin dynamics on the model.
     decorrelation: of Z^a from Z^g, if the method has one.
     """
@@ -46,6 +48,7 @@ class Trainer(Protocol):
     networks: Dict[str, nn.Cell]
     optimizers: Dict[str, nn.Cell]
     draws: int
+    update: TrainStep
     encoder: Optional[nn.Cell]
     sampler: Langevin
     decorrelation: Optional[Decorrelation]

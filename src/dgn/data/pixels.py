@@ -1,0 +1,46 @@
+"""Pixels as bytes, as values in [0, 1], and in a cache."""
+
+from __future__ import annotations
+
+import threading
+from typing import Callable, Dict, Optional
+
+import numpy as np
+
+
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """Values in [0, 1], others clipped, to uint8 0..255."""
+    return np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8)
+
+
+def to_unit(pixels: np.ndarray) -> np.ndarray:
+    """uint8 0..255 to float32 [0, 1]."""
+    return np.divide(pixels, np.float32(255), dtype=np.float32)
+
+
+class PixelCache:
+    """Pixels by sample index: the samples that are read first, up to a limit of megabytes. May be shared by threads."""
+
+    def __init__(self, megabytes: float) -> None:
+        self.nbytes, self._limit = 0, megabytes * 2 ** 20
+        self._pixels: Dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def get(self, index: int) -> Optional[np.ndarray]:
+        """The cached pixels of a sample, or None."""
+        return self._pixels.get(index)
+
+    def fetch(self, index: int, make: Callable[[int], np.ndarray]) -> np.ndarray:
+        """The cached pixels of a sample, or those of make(index), which are then cached."""
+        pixels = self.get(index)
+        if pixels is None:
+            pixels = make(index)
+            self.add(index, pixels)
+        return pixels
+
+    def add(self, index: int, pixels: np.ndarray) -> None:
+        """Caches the pixels of a sample if the limit allows it."""
+        with self._lock:
+            if index not in self._pixels and self.nbytes + pixels.nbytes <= self._limit:
+                self._pixels[index] = pixels
+                self.nbytes += pixels.nbytes
