@@ -34,10 +34,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """Batches of two clips everywhere: a network is compiled for each size of batch. Fewer clips drawn for probes."""
+    """Batches of two clips everywhere: a network is compiled for each size of batch. Fewer clips for probes and
+    samples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dgn.nets.model.IMAGES_PER_BATCH", 2 * FRAMES)
         patch.setattr("dgn.experiments.clips.PROBED_CLIPS", 60)
+        patch.setattr("dgn.experiments.sampling.CLIPS", 4)
         yield
 
 
@@ -217,7 +219,7 @@ def test_experiments_by_the_command_line(videos, sheets, monkeypatch, capsys):
     assert all(str(path / "figures" / f"{name}.gif") in out for name in ("recombination", "shape", "samples"))
     assert sheets["recombination.png"].labels[:2] == ["clip2.avi", "clip0.avi"]
     assert [len(row) for row in sheets["recombination.png"].rows] == [2] * 4  # frames of the shorter clip
-    np.testing.assert_allclose(sheets["samples.png"].rows, videos.sample(2, 3, "prior", 7).image)
+    np.testing.assert_allclose(sheets["samples.png"].rows, videos.sample(4, 3, "prior", 7).image[:2])
     real, mask = videos.sources.train.read(np.arange(4)), videos.sources.train.mask(np.arange(4))
     still = results(path)["sampling"]["change_of_training_clips"]  # of the frames that the clips have
     change = np.abs(np.diff(real, axis=1)).mean((2, 3, 4))
@@ -306,9 +308,8 @@ def test_the_dimension_that_changes_the_first_frame_most_is_edited(run, sheets, 
     assert one == run.sources.train.name(0) and all(a != b for a, b in zip(label(one), label(other)))
 
 
-def test_sampling_beyond_the_trained_length(run, sheets, monkeypatch):
-    monkeypatch.setattr(sampling, "CLIPS", 4)  # measured, however many are shown
-    result = sampling.sampling(run, frames=8, count=2)
+def test_sampling_beyond_the_trained_length(run, sheets):
+    result = sampling.sampling(run, frames=8, count=2)  # shown; four are measured
     clips, measured = np.stack(sheets["samples.png"].rows), run.sample(4, 1, "fitted", 8).image
     np.testing.assert_allclose(clips, measured[:2], atol=1e-5)
     changes = np.abs(np.diff(measured, axis=1)).mean((2, 3, 4))
