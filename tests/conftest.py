@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ LONGEST = ("test_scripts.py", "test_platforms.py", "test_distributed.py", "test_
 def pytest_configure(config) -> None:
     config.option.loadscopereorder = False  # xdist would start the files with the fewest tests last
     sources.remember()
+    # of the processes that are started from now on: with pages of 2 MB a compilation takes a quarter less time
+    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
 
 def pytest_collection_modifyitems(items) -> None:
@@ -45,6 +48,12 @@ def frozen(device) -> None:
     """MindSpore collects garbage before each compilation; what was loaded before this file need not be visited."""
     gc.unfreeze()
     gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def frozen_again(frozen) -> None:
+    """Nor what the fixtures and the tests before this one in its file left."""
     gc.freeze()
 
 

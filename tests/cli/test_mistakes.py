@@ -14,6 +14,7 @@ from dgn.__main__ import main
 from dgn.errors import UserError
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
+from tests.training.saved import saved_run
 from tests.training.tiny import SETTINGS, arguments, write_images
 
 pytestmark = pytest.mark.slow
@@ -21,9 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
-    output = tmp_path_factory.mktemp("runs") / "run"
-    assert main(arguments(images, output, 1)) == 0
-    return output
+    return saved_run(tmp_path_factory.mktemp("runs") / "run", images=images)
 
 
 def check(line, code, capsys, *parts) -> None:

@@ -15,6 +15,7 @@ from dgn.__main__ import main
 from dgn.config import Config
 from dgn.files import png_name, write_json
 from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
+from tests.training.saved import saved_run
 from tests.training.tiny import arguments, resume, write_images
 
 pytestmark = pytest.mark.slow
@@ -25,8 +26,7 @@ def moved(tmp_path_factory):
     """A run, and its images, which are in another folder than before."""
     folder = tmp_path_factory.mktemp("moved")
     images = write_images(folder / "before", 10)
-    assert main(arguments(images, folder / "run", 1)) == 0
-    return folder / "run", images.rename(folder / "after")
+    return saved_run(folder / "run", images=images), images.rename(folder / "after")
 
 
 def test_a_damaged_file_is_named_before_a_run_folder_is_made(tmp_path, capsys):
