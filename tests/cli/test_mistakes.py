@@ -127,8 +127,8 @@ def test_unusable_images(tmp_path, images, capsys):
     (folder / "001.png").write_bytes(png[:-30])
     check(train(tmp_path / "b", "--data", folder), 2, capsys, "001.png", "cut short")
     check(train(tmp_path / "c", "--data", images, "--set", "data.crop=[0,0,99,99]"), 2, capsys, "crop", "16 x 16")
-    line = train(tmp_path / "d", "--data", folder, "--set", "data.corrupt=skip", "--train-only")
-    assert main([str(word) for word in line]) == 0
+    line = train(tmp_path / "d", "--data", folder, "--set", "data.corrupt=skip", "--dry-run")
+    assert main([str(word) for word in line]) == 0 and "images       3 of 3x16x16" in capsys.readouterr().out
 
 
 def test_output_folders_that_are_taken_or_closed(tmp_path, images, trained, capsys, monkeypatch):
