@@ -126,13 +126,17 @@ def test_the_decoder_of_a_video_model(tmp_path):
     assert (tmp_path / "run" / "export" / "decoder.mindir").is_file()
 
 
-def test_a_later_export_removes_what_it_does_not_write_and_a_changed_checkpoint_is_named(exported, opened, tmp_path):
+def test_a_later_export_removes_what_it_does_not_write_and_a_changed_checkpoint_is_named(exported, opened, tmp_path,
+                                                                                         monkeypatch):
     run, out = opened, shutil.copytree(exported.folder, tmp_path / "out")
     about = json.loads((out / "export.json").read_text())
     (out / "export.json").write_text(json.dumps({**about, "encoder": {"file": "encoder.mindir"},
                                                  "other": {"file": "decoder.onnx"}}))
     for name in ("encoder.mindir", "decoder.onnx", "mine.txt"):
         (out / name).write_text("")
+    # the files are those of the first export
+    monkeypatch.setattr("dgn.export.export._export_decoder", lambda *_: about["decoder"])
+    monkeypatch.setattr("dgn.export.export._export_inference", lambda *given: about[given[3].stem])
     export_run(run, out)
     assert {path.name for path in out.iterdir()} == {
         "decoder.mindir", "inference.mindir", "inference_lite.mindir", "decoder.onnx", "mine.txt", "export.json"}
