@@ -48,6 +48,12 @@ def frozen(device) -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def frozen_again(frozen) -> None:
+    """Nor what the fixtures and the tests before this one in its file left."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
     """A folder of ten small pictures."""

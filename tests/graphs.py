@@ -16,7 +16,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 os.environ.update(MS_DEV_SAVE_GRAPHS="2", MS_DEV_DUMP_IR_PASSES="validate", MS_DEV_PRECOMPILE_ONLY="1",
                   MS_DEV_SAVE_GRAPHS_PATH=sys.argv[1] if len(sys.argv) > 1 else ".")
@@ -57,7 +57,17 @@ TRAINED = {
                     "training.r1_interval=2"),
     "16 bits": ("model.precision=float16", "training.mean_displacement_weight=0.1"),
 }
-UPDATES_ONLY = ("critic", "16 bits", "decorrelated")  # decoder and sampler are the paper's
+COVERED = {  # graphs that are made of parts of others and are not compiled
+    "labels, VAE": ("decoder", "sampler"),  # the paper's, with one group sampled
+    "decorrelated": ("decoder", "sampler", "update"),  # the paper's: the decorrelation is a graph of its own
+    "critic": ("decoder", "sampler",  # the paper's
+               "update",  # of the likelihood the paper's, of a critic of images that of plain clips
+               "critic's update without R1"),  # one of the two critics of plain clips
+    "plain clips": ("critic's update with R1",),  # R1 is that of the critic, what the critics see as without R1
+    "16 bits": ("decoder", "sampler"),  # their layers are those of the update
+    "options": ("exported encoder",),  # the layers of the paper's encoder, and the exported decoder
+    "monotone": ("exported encoder",),
+}
 EXPORTED = {
     "paper": (),
     "options": ("model.smooth_appearance=true", "model.control_grid=8", "model.scaling=he", "model.refine=true"),
@@ -87,7 +97,7 @@ def state(model: Model, samples: int) -> Tuple[List[Tensor], List[Tensor]]:
 
 
 def trained(name: str, config: Config) -> Iterator[Graph]:
-    """Decoder, sampler and every update of a training method."""
+    """Decoder, sampler and every update of a training method; COVERED has those that are left out."""
     model = make_model(config)
     trainer, number, training = make_trainer(config, model), zeros(), config.training
     frames = (config.data.frames,) if config.data.frames else ()
@@ -97,9 +107,8 @@ def trained(name: str, config: Config) -> Iterator[Graph]:
     chosen = (mask,) if critics and frames else ()  # a frame of each clip for the critic of frames
     inputs = (x, mask, number, *latents, *(latents if critics else ()), *chosen)
     update = trainer.update
-    if name not in UPDATES_ONLY:
-        yield Graph("decoder", model, tuple(latents))
-        yield Graph("sampler", trainer.sampler, (x, mask, number, *latents, *noise))
+    yield Graph("decoder", model, tuple(latents))
+    yield Graph("sampler", trainer.sampler, (x, mask, number, *latents, *noise))
     if config.evaluation.momentum:
         sampler = make_inference_sampler(trainer.sampler.energy, config)
         yield Graph("sampler of a Run", sampler, (x, mask, number, *latents, *latents, *noise))
@@ -137,13 +146,18 @@ def exported(config: Config) -> Iterator[Graph]:
     config = cells.portable(config)
     model = cells.fold(make_model(config))
     latents, noise = state(model, 1)
-    yield Graph("decoder", model, tuple(latents))
+    yield Graph("exported decoder", model, tuple(latents))
     if not config.data.frames:
         x = zeros(1, model.channels, model.size, model.size)
         sampler = make_sampler(make_energy(model, config), config)
-        yield Graph("encoder", make_chain_encoder(config, model), (x,))
-        yield Graph("inference", cells.Inference(sampler, 1.0), (x, *latents, *noise))
-        yield Graph("inference for Lite", AdjointLangevin(sampler, 1.0), (x, *latents, *noise))
+        yield Graph("exported encoder", make_chain_encoder(config, model), (x,))
+        yield Graph("exported inference", cells.Inference(sampler, 1.0), (x, *latents, *noise))
+        yield Graph("exported inference for Lite", AdjointLangevin(sampler, 1.0), (x, *latents, *noise))
+
+
+def needed(name: str, graphs: Iterable[Graph]) -> Iterator[Graph]:
+    """The graphs of the configuration `name` that are to be compiled."""
+    return (graph for graph in graphs if graph.name not in COVERED.get(name, ()))
 
 
 def dumped(folder: Path) -> Set[str]:
@@ -171,21 +185,22 @@ def in_mindir(path: Path) -> Set[str]:
 def operators(folder: Path) -> Iterator[Tuple[str, Set[str]]]:
     """(name, operators) of every graph."""
     for name, settings in TRAINED.items():
-        for graph in trained(name, recipe.load(None, [*TINY, *settings])):
+        for graph in needed(name, trained(name, recipe.load(None, [*TINY, *settings]))):
             graph.cell.compile(*graph.inputs)
             yield f"{name}: {graph.name}", dumped(folder)
     for graph in of_evaluation():
         graph.cell.compile(*graph.inputs)
         yield f"evaluation: {graph.name}", dumped(folder)
     for name, settings in EXPORTED.items():
-        for graph in exported(recipe.load(None, [*TINY, *settings])):
+        for graph in needed(name, exported(recipe.load(None, [*TINY, *settings]))):
             ms.export(graph.cell, *graph.inputs, file_name=str(folder / "exported"), file_format="MINDIR")
-            yield f"{name}: exported {graph.name}", in_mindir(folder / "exported.mindir")
+            yield f"{name}: {graph.name}", in_mindir(folder / "exported.mindir")
 
 
 if __name__ == "__main__":
     device.start("CPU")
     sources.remember()
-    gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
+    gc.freeze()  # MindSpore collects garbage before each compilation; what is there by now need not be visited
     for graph_name, names in operators(Path(sys.argv[1])):
         print(json.dumps({"graph": graph_name, "operators": sorted(names)}), flush=True)
+        gc.freeze()

@@ -12,7 +12,7 @@ from typing import Callable
 import pytest
 
 from dgn.__main__ import main
-from tests.training.tiny import arguments
+from tests.training.saved import saved_run
 
 HERE = Path(__file__).parents[2] / "ascend310_infer"
 ODD = "my dïr (1), x"
@@ -77,12 +77,9 @@ def program(build) -> Callable[..., subprocess.CompletedProcess]:
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory) -> Path:
     """A run with all options of the model beyond the paper and an encoder, exported as MindIR 1 with a batch of 2."""
-    run_folder = tmp_path_factory.mktemp("runs") / "run"
-    options = []
-    for setting in ("model.smooth_appearance=true", "model.control_grid=8", "model.refine=true",
-                    "inference.smoothness=0.01", "inference.steps_per_graph=2"):
-        options += ["--set", setting]
-    assert main(arguments(images, run_folder, 1, *options)) == 0
+    run_folder = saved_run(tmp_path_factory.mktemp("runs") / "run", "model.smooth_appearance=true",
+                           "model.control_grid=8", "model.refine=true", "inference.smoothness=0.01",
+                           "inference.steps_per_graph=2", images=images)
     assert main(["encoder", str(run_folder), "--steps", "4", "--device", "CPU"]) == 0
     assert main(["export", str(run_folder), "--mindir-version", "1", "--batch", "2"]) == 0
     return run_folder

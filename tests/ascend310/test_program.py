@@ -18,8 +18,7 @@ from dgn.figures.sheet import tile
 from dgn.run import load
 from tests.ascend310.conftest import HERE, ODD, run
 from tests.data.test_formats import write_mnist
-from tests.export.test_export import train_clips
-from tests.training.tiny import arguments
+from tests.training.saved import CLIPS, saved_run
 
 pytestmark = pytest.mark.slow
 
@@ -130,7 +129,7 @@ def test_encode(program, trained, tmp_path):
 
 
 def test_the_decoder_of_a_video_model(program, tmp_path, rng):
-    assert train_clips(tmp_path / "run") == 0
+    saved_run(tmp_path / "run", *CLIPS)
     assert main(["export", str(tmp_path / "run"), "--mindir-version", "1", "--batch", "2"]) == 0
     model = load(tmp_path / "run")
     latents, names = write_latents(tmp_path / "z", rng, model.model.groups, 3)
@@ -232,11 +231,8 @@ def labelled(tmp_path_factory):
     """A folder with a run on 12 digits whose appearance is their label, exported with a batch of 4, and the digits."""
     folder, rng = tmp_path_factory.mktemp("labelled"), np.random.default_rng(3)
     write_mnist(folder / "digits", "t10k", rng.integers(0, 256, (12, 28, 28)).astype(np.uint8), np.arange(12) % 4, True)
-    options = []
-    for setting in ("data.format=mnist", "data.grey=true", "model.appearance=label", "model.z_app=10",
-                    "inference.sigma=0.1", "inference.steps_per_graph=2"):
-        options += ["--set", setting]
-    assert main(arguments(folder / "digits", folder / "run", 1, *options)) == 0
+    saved_run(folder / "run", "data.format=mnist", "data.grey=true", "model.appearance=label", "model.z_app=10",
+              "inference.sigma=0.1", "inference.steps_per_graph=2", images=folder / "digits")
     assert main(["export", str(folder / "run"), "--mindir-version", "1", "--batch", "4"]) == 0
     return folder
 

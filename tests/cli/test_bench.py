@@ -42,15 +42,31 @@ def test_parts_are_the_default_and_have_times_ratios_and_share(tmp_path, capsys)
     assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in stored["seconds"].values())
 
 
-@pytest.mark.parametrize("settings, part", [
-    (("model.network=table5", "model.alpha=2"), "training step"),
-    (("model.kind=plain", "training.adversarial=minimax", "training.critic_width=2"), "critic step with R1")])
-def test_parts_of_clips(capsys, monkeypatch, settings, part):
-    """Of a plain model with two critics, one of single frames; their convolutions are MindSpore's alone."""
+@pytest.fixture
+def parts_of_clips_alone(monkeypatch):
+    """Without what bench parts measures of images alike: the warps, and MindSpore's convolutions against others."""
     monkeypatch.setattr("dgn.bench.parts.NativeConv", type(None))
-    assert bench("parts", "--batch", 1, "--steps", 1, "--rounds", 1, settings=["data.frames=2", *settings]) == 0
+    monkeypatch.setattr("dgn.bench.parts.NativeWarp", type(None))
+    monkeypatch.setattr("dgn.bench.calls.warps", lambda *_: {})
+
+
+def test_parts_of_clips(parts_of_clips_alone, capsys, monkeypatch):
+    monkeypatch.setattr("dgn.bench.calls.generators", lambda *_: {})  # of clips: test_parts_of_clips_with_two_critics
+    settings = ["data.frames=2", "model.network=table5", "model.alpha=2"]
+    assert bench("parts", "--batch", 1, "--steps", 1, "--rounds", 1, settings=settings) == 0
     printed = capsys.readouterr().out
-    assert "batch 1 clips of 2 frames" in printed and "% of a Langevin step; peak memory" in printed and part in printed
+    assert "batch 1 clips of 2 frames" in printed and "% of a Langevin step; peak memory" in printed
+    assert "training step" in printed
+
+
+def test_parts_of_clips_with_two_critics(parts_of_clips_alone, capsys):
+    """Of a plain model; one of the critics is of single frames."""
+    settings = ["data.frames=2", "model.kind=plain", "training.adversarial=minimax", "training.critic_width=2",
+                "training.r1_weight=0"]
+    assert bench("parts", "--batch", 1, "--steps", 1, "--rounds", 1, settings=settings) == 0
+    printed = capsys.readouterr().out
+    assert "batch 1 clips of 2 frames" in printed and "% of a Langevin step; peak memory" in printed
+    assert "critic step, stock" in printed and "forward and to the latents" in printed
 
 
 def test_the_tools_and_their_arguments(capsys):
@@ -92,16 +108,20 @@ def test_graphs_of_every_method_are_listed(settings, names):
     assert {name for name, _ in graphs.training_graphs(config, 2)} == names
 
 
-def test_graphs_grow_with_the_steps(tmp_path, capsys):
-    counts = []
+def test_graphs_grow_with_the_steps(tmp_path, capsys, monkeypatch):
+    counts, every_graph = [], graphs.training_graphs
     for steps in (1, 2):
         line = ("parts", "--graphs", "--batch", 2, "--json", tmp_path / "g.json")
         assert bench(*line, settings=[f"inference.steps={steps}", "model.warp=grid_sample", "model.deconv=stock"]) == 0
         assert f"sampler, {steps} steps" in capsys.readouterr().out
         stored = json.loads((tmp_path / "g.json").read_text())["recipes"]["default"]
         counts.append(sum(stored[f"sampler, {steps} steps"]["operators"].values()))
+        if steps == 1:
+            assert stored["training step"]["operators"]["Adam"] > 0
+            assert stored["decoder"]["operators"]["GridSampler2D"] == 1
+        monkeypatch.setattr(graphs, "training_graphs", lambda config, batch: (
+            (name, graph) for name, graph in every_graph(config, batch) if name.startswith("sampler")))
     assert counts[0] < counts[1] < 2 * counts[0]
-    assert stored["training step"]["operators"]["Adam"] > 0 and stored["decoder"]["operators"]["GridSampler2D"] == 1
 
 
 def test_graphs_of_a_folder_of_recipes(tmp_path, capsys, monkeypatch):

@@ -14,6 +14,7 @@ from dgn.__main__ import main
 from dgn.errors import UserError
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
+from tests.training.saved import saved_run
 from tests.training.tiny import SETTINGS, arguments, write_images
 
 pytestmark = pytest.mark.slow
@@ -21,9 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
-    output = tmp_path_factory.mktemp("runs") / "run"
-    assert main(arguments(images, output, 1)) == 0
-    return output
+    return saved_run(tmp_path_factory.mktemp("runs") / "run", images=images)
 
 
 def check(line, code, capsys, *parts) -> None:
@@ -128,8 +127,8 @@ def test_unusable_images(tmp_path, images, capsys):
     (folder / "001.png").write_bytes(png[:-30])
     check(train(tmp_path / "b", "--data", folder), 2, capsys, "001.png", "cut short")
     check(train(tmp_path / "c", "--data", images, "--set", "data.crop=[0,0,99,99]"), 2, capsys, "crop", "16 x 16")
-    line = train(tmp_path / "d", "--data", folder, "--set", "data.corrupt=skip", "--train-only")
-    assert main([str(word) for word in line]) == 0
+    line = train(tmp_path / "d", "--data", folder, "--set", "data.corrupt=skip", "--dry-run")
+    assert main([str(word) for word in line]) == 0 and "images       3 of 3x16x16" in capsys.readouterr().out
 
 
 def test_output_folders_that_are_taken_or_closed(tmp_path, images, trained, capsys, monkeypatch):

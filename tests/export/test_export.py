@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import shutil
 import tempfile
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,7 +23,8 @@ from dgn.export.edge import exported_run
 from dgn.export.export import export_run
 from dgn.export.infer310 import open_exported
 from dgn.run import load
-from tests.training.tiny import SETTINGS, arguments
+from tests.training.saved import CLIPS, saved_run
+from tests.training.tiny import arguments
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +38,27 @@ def trained(images, tmp_path_factory):
     return output
 
 
+@pytest.fixture(scope="module")
+def opened(trained):
+    """One for all tests: it is compiled once."""
+    return load(trained)
+
+
+class Export(NamedTuple):
+    """A folder of exported files, and what the command printed."""
+
+    folder: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def exported(trained) -> Export:
+    """By the command, for any number of samples, of inference for one; two steps a call."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["export", str(trained), "--steps", "2"]) == 0
+    return Export(trained / "export", said.getvalue())
+
+
 def test_shapes_are_fixed_for_ascend(trained, tmp_path, capsys):
     assert samples(None, "any") is None and samples(FREE, "any") is None and samples(3, "any") == 3
     assert samples(None, "ascend") == 1 and samples(8, "ascend") == 8
@@ -39,39 +66,34 @@ def test_shapes_are_fixed_for_ascend(trained, tmp_path, capsys):
     assert "--target ascend needs fixed shapes" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_weights_as_safetensors(trained, tmp_path, capsys):
+def test_weights_as_safetensors(trained, opened, tmp_path, capsys):
     assert main(["export", str(trained), str(tmp_path / "out"), "--format", "safetensors"]) == 0
     assert "weights.safetensors" in capsys.readouterr().out
-    stored, model = load_file(tmp_path / "out" / "weights.safetensors"), load(trained).model  # not by MindSpore
+    stored, model = load_file(tmp_path / "out" / "weights.safetensors"), opened.model  # not by MindSpore
     assert set(stored) == {name for name, _ in model.parameters_and_names()}
     for name, weight in model.parameters_and_names():
         np.testing.assert_array_equal(stored[name], weight.asnumpy())
     assert not (tmp_path / "out" / "decoder.mindir").exists()
 
 
-def test_decoder_and_inference(trained, rng, capsys):
-    assert main(["export", str(trained)]) == 0
-    assert "decoder.mindir: z_app, z_geo -> image, appearance, displacement" in capsys.readouterr().out
-    about = json.loads((trained / "export" / "export.json").read_text())
+def test_the_decoder_takes_any_number_of_samples(exported, opened, rng):
+    assert "decoder.mindir: z_app, z_geo -> image, appearance, displacement" in exported.said
+    about = json.loads((exported.folder / "export.json").read_text())
     assert about["decoder"]["inputs"] == {"z_app": [-1, 4], "z_geo": [-1, 3]} and about["decoder"]["difference"] < 1e-5
-    run = load(trained)
     for count in (1, 5):  # numbers that the export did not have
         z = [rng.standard_normal((count, d)).astype(np.float32) for d in (4, 3)]
-        for values, expected in zip(files.run_mindir(trained / "export" / "decoder.mindir", z), run.decode(*z)):
+        for values, expected in zip(files.run_mindir(exported.folder / "decoder.mindir", z), opened.decode(*z)):
             np.testing.assert_allclose(values, expected, atol=1e-5)
 
 
-def test_repeated_calls_of_the_inference_equal_those_of_the_sampler(trained):
-    run = load(trained)
-    folder = trained / "export" / "two"
-    about = export_run(run, folder, batch=2, steps=2)
-    assert about == json.loads((folder / "export.json").read_text()) and about["inference"]["steps"] == 2
-    x = run.sources.train.read(np.arange(2))
-    no_noise = [np.zeros((2, 2, *group.shape), np.float32) for group in run.model.groups]
-    z = [np.zeros((2, *group.shape), np.float32) for group in run.model.groups]
+def test_repeated_calls_of_the_inference_equal_those_of_the_sampler(exported, opened):
+    assert json.loads((exported.folder / "export.json").read_text())["inference"]["steps"] == 2
+    x = opened.sources.train.read(np.arange(1))
+    no_noise = [np.zeros((2, 1, *group.shape), np.float32) for group in opened.model.groups]
+    z = [np.zeros((1, *group.shape), np.float32) for group in opened.model.groups]
     for _ in range(3):
-        z = files.run_mindir(folder / "inference.mindir", [x, *z, *no_noise])
-    for values, own in zip(z, run.infer(x, steps=0, descent_steps=6)):
+        z = files.run_mindir(exported.folder / "inference.mindir", [x, *z, *no_noise])
+    for values, own in zip(z, opened.infer(x, steps=0, descent_steps=6)):
         np.testing.assert_allclose(values, own, atol=1e-5)
 
 
@@ -81,12 +103,10 @@ def test_repeated_calls_of_the_inference_equal_those_of_the_sampler(trained):
     ["training.adversarial=nonsaturating", "training.critic_width=2", "training.r1_weight=0",
      "inference.sigma_app=[[0,2.0]]"]])
 def test_every_kind_of_run_can_be_exported(settings, images, tmp_path):
-    """Of the trained networks the generators alone, no encoder and no critic; with the preconditioner, if there is
-    one."""
-    extra = [word for setting in settings for word in ("--set", setting)]
-    assert main(arguments(images, tmp_path / "run", 1, *extra)) == 0
-    run = load(tmp_path / "run")
-    about = export_run(run, tmp_path / "out", batch=1)
+    """Of the networks the generators alone, no encoder and no critic; with the preconditioner, if there is one."""
+    run = load(saved_run(tmp_path / "run", *settings, images=images))
+    about = export_run(run, tmp_path / "out", batch=2)
+    assert about == json.loads((tmp_path / "out" / "export.json").read_text())
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"decoder.mindir", "inference.mindir", "inference_lite.mindir", "export.json"}
     assert all(about[name]["difference"] < 1e-5 for name in ("decoder", "inference", "inference_lite"))
@@ -100,29 +120,23 @@ def test_every_kind_of_run_can_be_exported(settings, images, tmp_path):
         export_run(run, tmp_path / "old", mindir_version=1)  # raises if an operator has no form in version 1
 
 
-def train_clips(output) -> int:
-    """Trains an epoch on four generated clips of three frames; the exit code."""
-    settings = [*SETTINGS, "data.frames=3", "data.limit=4", "model.network=table5", "model.alpha=2",
-                "training.epochs=1"]
-    line = ["train", "--device", "CPU", "--output", str(output), "--train-only"]
-    return main([*line, *(word for setting in settings for word in ("--set", setting))])
-
-
 def test_the_decoder_of_a_video_model(tmp_path):
-    assert train_clips(tmp_path / "run") == 0
-    about = export_run(load(tmp_path / "run"), batch=2)
+    about = export_run(load(saved_run(tmp_path / "run", *CLIPS)), batch=2)
     assert about["decoder"]["outputs"]["displacement"] == [2, 3, 2, 16, 16] and "inference" not in about
     assert (tmp_path / "run" / "export" / "decoder.mindir").is_file()
 
 
-def test_a_later_export_removes_what_it_does_not_write_and_a_changed_checkpoint_is_named(trained, tmp_path):
-    run, out = load(trained), tmp_path / "out"
-    export_run(run, out)
+def test_a_later_export_removes_what_it_does_not_write_and_a_changed_checkpoint_is_named(exported, opened, tmp_path,
+                                                                                         monkeypatch):
+    run, out = opened, shutil.copytree(exported.folder, tmp_path / "out")
     about = json.loads((out / "export.json").read_text())
     (out / "export.json").write_text(json.dumps({**about, "encoder": {"file": "encoder.mindir"},
                                                  "other": {"file": "decoder.onnx"}}))
     for name in ("encoder.mindir", "decoder.onnx", "mine.txt"):
         (out / name).write_text("")
+    # the files are those of the first export
+    monkeypatch.setattr("dgn.export.export._export_decoder", lambda *_: about["decoder"])
+    monkeypatch.setattr("dgn.export.export._export_inference", lambda *given: about[given[3].stem])
     export_run(run, out)
     assert {path.name for path in out.iterdir()} == {
         "decoder.mindir", "inference.mindir", "inference_lite.mindir", "decoder.onnx", "mine.txt", "export.json"}
@@ -138,9 +152,9 @@ def test_onnx(trained, tmp_path):
 
 
 @pytest.mark.parametrize("kind, free", [("mindir", (0, 0)), ("onnx", ())])
-def test_paths_that_mindspore_refuses(kind, free, trained, tmp_path, monkeypatch):
+def test_paths_that_mindspore_refuses(kind, free, opened, tmp_path, monkeypatch):
     """Spaces, accents, commas and parentheses, in the output's path and in that of temporary files."""
-    run = load(trained)
+    run = opened
     model = cells.decoder(run.config, run.checkpoint, onnx=kind == "onnx")
     z = [np.zeros((1, d), np.float32) for d in (4, 3)]
     (tmp_path / ODD).mkdir()
@@ -155,12 +169,12 @@ def test_paths_that_mindspore_refuses(kind, free, trained, tmp_path, monkeypatch
         files.write(model, z, path, [])
 
 
-def test_mistakes_and_files_that_differ(trained, tmp_path, capsys):
+def test_mistakes_and_files_that_differ(trained, opened, tmp_path, capsys):
     assert main(["export", str(tmp_path)]) == 2 and "holds no run" in capsys.readouterr().err
     assert main(["export", str(trained), "--format", "onnx"]) == 2 and "--batch" in capsys.readouterr().err
     line = ["export", str(trained), "--format", "onnx", "--batch", "1", "--mindir-version", "1"]
     assert main(line) == 2 and "no MindIR version" in capsys.readouterr().err
-    run = load(trained)
+    run = opened
     model = cells.decoder(run.config, run.checkpoint)
     z = [np.zeros((1, d), np.float32) for d in (4, 3)]
     wrong = [part + 1 for part in run.decode(*z)]

@@ -142,52 +142,52 @@ def test_fitted_latents_are_split_by_frame_and_joined(model, rng):
         np.testing.assert_array_equal(own, joined)
 
 
-def step_of(settings, rng):
-    """(trainer, its weights before, the batch, metrics) of one training step; the counts of `describe` are checked."""
+def make_step(settings, rng):
+    """A trainer, a batch and latents."""
     config = recipe.load(None, [*CLIPS, *settings])
     model = make_model(config)
     trainer, (x, mask), z = make_trainer(config, model), clips(rng), latents(model, 2, rng)
-    before = {f"{network} {name}": p.asnumpy().copy() for network, cell in trainer.networks.items()
-              for name, p in cell.parameters_and_names()}
-    batch = Batch(x, mask, langevin.draw_noise(model, trainer.draws, 2, 1, "test"), 0.7, 0.01, 0)
-    new, metrics = trainer.step(batch, z)
-    assert all(np.isfinite(own).all() and (own != old).any() for own, old in zip(new, z))
     total = sum(map(parameter_count, trainer.networks.values()))
     assert f"parameters   {total:,} (" in describe(config, trainer, 2, "CPU")
-    return trainer, before, batch, metrics
+    return trainer, Batch(x, mask, langevin.draw_noise(model, trainer.draws, 2, 1, "test"), 0.7, 0.01, 0), z
 
 
-def unchanged(trainer, before):
-    """Names of the weights that a step left as they were."""
+def unchanged_by_step(trainer, batch, z):
+    """Names of the weights that a step leaves as they were, and its metrics."""
+    before = {(network, name): p.asnumpy().copy() for network, cell in trainer.networks.items()
+              for name, p in cell.parameters_and_names()}
+    new, metrics = trainer.step(batch, z)
+    assert all(np.isfinite(own).all() and (own != old).any() for own, old in zip(new, z))
     return [f"{network} {name}" for network, cell in trainer.networks.items()
             for name, p in cell.parameters_and_names()
-            if name.endswith("weight") and (p.asnumpy() == before[f"{network} {name}"]).all()]
+            if name.endswith("weight") and (p.asnumpy() == before[network, name]).all()], metrics
 
 
 @pytest.mark.slow
 def test_a_step_of_alternating_back_propagation(rng):
-    trainer, before, _, metrics = step_of([], rng)
-    assert unchanged(trainer, before) == [] and metrics.squared_errors.shape == (2,)
+    unchanged, metrics = unchanged_by_step(*make_step([], rng))
+    assert unchanged == [] and metrics.squared_errors.shape == (2,)
 
 
 @pytest.mark.slow
 def test_a_step_with_a_critic_of_frames_and_one_of_clips(rng):
     """The means of the logged scores are those of the initial networks for a frame and for the whole of each clip."""
-    trainer, before, batch, metrics = step_of(CRITICS, rng)
+    trainer, batch, z = make_step(CRITICS, rng)
+    place = trainer.langevin_steps
+    fake = decode(trainer.model, *(noise[place] for noise in batch.noise)).image * batch.mask[:, :, None, None, None]
+    chosen = np.where(batch.mask > 0, batch.noise[1][place + 2][:, :FRAMES], -np.inf).argmax(1)
+    critics = trainer.critic_with_r1.objective.discriminators
+    expected = {f"{prefix}{key}": critic(ms.Tensor(np.ascontiguousarray(images))).asnumpy().mean()
+                for key, x in (("score_real", batch.x), ("score_made", fake))
+                for prefix, critic, images in zip(("", "clip_"), critics, (x[np.arange(2), chosen],
+                                                                           x.reshape(2, -1, SIZE, SIZE)))}
+
+    unchanged, metrics = unchanged_by_step(trainer, batch, z)
     scalars = metrics.scalars
     assert metrics.loss == pytest.approx(scalars["actor"])  # without a likelihood term
-    assert set(trainer.networks) == {"weights", "critic", "clip_critic"} and unchanged(trainer, before) == []
+    assert set(trainer.networks) == {"weights", "critic", "clip_critic"} and unchanged == []
     assert scalars["r1"] > 0 and scalars["clip_r1"] > 0 and scalars["r1"] != scalars["clip_r1"]
-    config, place = recipe.load(None, [*CLIPS, *CRITICS]), trainer.langevin_steps
-    model = make_model(config)
-    prior = [noise[place] for noise in batch.noise]
-    fake = decode(model, *prior).image * batch.mask[:, :, None, None, None]
-    chosen = np.where(batch.mask > 0, batch.noise[1][place + 2][:, :FRAMES], -np.inf).argmax(1)
-    for key, x in (("score_real", batch.x), ("score_made", fake)):
-        seen = x[np.arange(2), chosen], x.reshape(2, -1, SIZE, SIZE)
-        for prefix, critic, images in zip(("", "clip_"), make_critics(config, model), seen):
-            score = critic(ms.Tensor(np.ascontiguousarray(images))).asnumpy().mean()
-            assert scalars[prefix + key] == pytest.approx(score, rel=1e-3, abs=1e-5)
+    assert {key: scalars[key] for key in expected} == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 def test_the_frame_that_a_critic_is_given_is_one_that_the_clip_has(rng):

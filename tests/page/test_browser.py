@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dgn.page.write import write_page
+from dgn.run import load
 from tests.page import runs
 from tests.page.browser import Browser, program
 
@@ -37,14 +38,16 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory, browser):
-    """The page of each kind of run, by name."""
-    folder, found = tmp_path_factory.mktemp("runs"), {}
-    for make in (runs.demo, runs.plain, runs.clips, runs.labels):
-        run = make(folder / make.__name__)
-        if make is runs.demo:  # with a wide picture
-            run.folder.figures.mkdir(exist_ok=True)
-            cv2.imwrite(str(run.folder.figures / "samples.png"), np.zeros((200, 900, 3), np.uint8))
-        found[make.__name__] = write_page(run)
+    """The page of each kind of run, by name; that of the packaged demo with a wide picture."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # the results of a packaged model go there
+        demo = load("faces", device="CPU")
+        demo.folder.figures.mkdir(parents=True)
+        cv2.imwrite(str(demo.folder.figures / "samples.png"), np.zeros((200, 900, 3), np.uint8))
+        found = {"demo": write_page(demo, folder / "demo.html", finished=False)}
+    for make in (runs.plain, runs.clips, runs.labels):
+        found[make.__name__] = write_page(make(folder / make.__name__))
     return found
 
 

@@ -42,22 +42,24 @@ def test_training_lowers_the_error_and_keeps_the_latents_near_their_prior(tmp_pa
     assert 0.5 < records[-1]["z_app_std"] < 1.6 and records[-1]["non_finite"] == 0
 
 
-def test_the_weight_update_follows_eq_9(rng):
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_weight_update_follows_eq_9(rng, parts):
     """Adam's first step has the size of the learning rate and the sign of the gradient of the mean squared error / (2
-    sigma^2)."""
+    sigma^2), its first moment a tenth of it; also if the batch is given in parts."""
     a, b = rng.standard_normal((2, 5)), rng.standard_normal((3, 5))
     model = LinearModel(a, b)
     x, z_app, z_geo = (rng.standard_normal((8, d)).astype(np.float32) for d in (5, 2, 3))
-    step = TrainStep(MeanEnergy(Energy(model)), adam(model.trainable_params()))
-    ((loss, errors),) = step(
-        0.01, [(*as_tensors((x, full_mask(8))), ms.Tensor(0.7, ms.float32), *as_tensors((z_app, z_geo)))]
-    )
+    step = TrainStep(MeanEnergy(Energy(model)), adam(model.trainable_params()), None, parts)
+    losses, errors = zip(*step(0.01, [
+        (*as_tensors((part, full_mask(len(part)))), ms.Tensor(0.7, ms.float32), *as_tensors(z))
+        for part, *z in zip(*(np.split(array, parts) for array in (x, z_app, z_geo)))]))
     residual = x - z_app @ a - z_geo @ b
-    np.testing.assert_allclose(errors, np.square(residual).sum(1), rtol=1e-4)
-    assert float(loss) == pytest.approx(np.square(residual).sum(1).mean() / (2 * 0.7**2), rel=1e-4)
-    for branch, before, z in zip(model.branches, (a, b), (z_app, z_geo)):
+    np.testing.assert_allclose(np.concatenate(errors), np.square(residual).sum(1), rtol=1e-4)
+    assert np.mean(losses) == pytest.approx(np.square(residual).sum(1).mean() / (2 * 0.7**2), rel=1e-4)
+    for branch, moment, before, z in zip(model.branches, step.optimizer.moment1, (a, b), (z_app, z_geo)):
         gradient = -z.T @ residual / len(x)
         np.testing.assert_allclose(branch.weights.asnumpy(), before - 0.01 * np.sign(gradient), atol=1e-4)
+        np.testing.assert_allclose(moment.asnumpy(), 0.1 * gradient / 0.7**2, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("parts", [1, 2])

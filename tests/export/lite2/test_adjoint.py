@@ -14,7 +14,7 @@ from dgn.inference import langevin
 from dgn.inference.langevin import make_energy, make_sampler
 from dgn.nets.build import make_model
 from dgn.nets.warp import ReferenceWarp
-from dgn.randomness import generator
+from tests.training.saved import randomised
 
 pytestmark = pytest.mark.slow
 
@@ -27,15 +27,6 @@ MODELS = {
     "plain": ["model.kind=plain"],
     "simultaneous, preconditioned": ["inference.order=simultaneous", "inference.preconditioner=gauss_newton"],
 }
-
-
-def randomised(model):
-    """The model with random values in place of weights that are initially 0: a gradient of 0 would prove nothing."""
-    for index, parameter in enumerate(model.get_parameters()):
-        if not np.any(parameter.asnumpy()):
-            values = 0.1 * generator(index, "test").standard_normal(parameter.shape, np.float32)
-            parameter.set_data(ms.Tensor(values))
-    return model
 
 
 @pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
