@@ -131,7 +131,7 @@ MSRUN_OPTIONS=(--worker_num="$TOTAL" --local_worker_num="$LOCAL" --master_addr="
     --node_rank="$NODE" --cluster_time_out="${CLUSTER_TIME_OUT:-600}" --join=True --log_dir="$LOGS")
 if [ "$DEVICE" = CPU ]; then
     # nproc would follow OMP_NUM_THREADS and not know of a container's quota
-    CORES=$(PYTHONPATH=$ROOT/src "$PYTHON" -c 'from dgn.machine import cores; print(cores())')
+    CORES=$("$PYTHON" -c 'from dgn.machine import cores; print(cores())')
     export DGN_THREADS=${DGN_THREADS:-$((CORES / LOCAL > 0 ? CORES / LOCAL : 1))}
 else
     case "$("$MSRUN" --help 2>/dev/null || true)" in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -152,14 +153,18 @@ def test_images_of_the_training_are_not_called_unseen_without_a_warning(trained,
     for folder in (str(images), own):
         warn_of_training_images(run, folder, dgn.images(folder, like=run))
     assert [record.getMessage().split(" were")[0] for record in caplog.records] == [f"8 of the 10 images of {own}"]
+    gone = cfg.changed(run.config, data={"path": str(trained)})  # a folder that has no images any more
+    warn_of_training_images(dataclasses.replace(run, config=gone), own, dgn.images(own, like=run))
+    assert len(caplog.records) == 1
 
 
 def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics_alone(
     trained, images, tmp_path, monkeypatch
 ):
-    stored = (trained / "metrics.json").read_text()
+    stored, warned = (trained / "metrics.json").read_text(), []
+    monkeypatch.setattr("dgn.cli.evaluate.warn_of_training_images", lambda run, *of: warned.append(of[0]))
     monkeypatch.chdir(images)
-    assert main(["evaluate", str(trained), "--images", str(images)]) == 0
+    assert main(["evaluate", str(trained), "--images", str(images)]) == 0 and warned == [str(images)]
     assert (trained / "metrics.json").read_text() == stored
     mine = trained.with_name("mine")
     mine.rename(tmp_path / "elsewhere")

@@ -63,10 +63,12 @@ def test_orientations_are_those_of_exif():
         np.testing.assert_array_equal(turn_upright(corners, orientation), expected, err_msg=str(orientation))
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 def png(depth: int, colour: int, row: bytes, key: bytes) -> bytes:
     """A PNG of 2 x 1 pixels with a transparent colour (tRNS)."""
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colour, 0, 0, 0))
             + chunk(b"tRNS", key) + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b""))
 
@@ -90,6 +92,22 @@ def test_channels_of_16_bits_are_rounded_to_8(tmp_path, name, channels):
     cv2.imwrite(str(tmp_path / name), levels)
     expected = np.rint(levels[..., ::-1] / 257)
     np.testing.assert_array_equal(decode(tmp_path / name), expected if channels == 3 else expected[..., 0])
+
+
+def test_chunks_of_a_png_that_are_not_its_pixels_do_not_matter(tmp_path):
+    """EXIF behind the pixels, a wrong checksum of the time, a text of 2 MB."""
+    path = tmp_path / "a.png"
+    mosaic("RGB").save(path)
+    whole, upright = path.read_bytes(), np.asarray(mosaic("RGB"))
+    exif = Image.Exif()
+    exif[0x112] = 6
+    end = whole.rindex(b"IEND") - 4
+    path.write_bytes(whole[:end] + chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + whole[end:])
+    np.testing.assert_array_equal(decode(path), turn_upright(upright, 6))
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 2 ** 21))
+    for extra in (chunk(b"tIME", bytes(7))[:-4] + b"\0\0\0\0", text):
+        path.write_bytes(whole[:33] + extra + whole[33:])  # behind IHDR
+        np.testing.assert_array_equal(decode(path), upright)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

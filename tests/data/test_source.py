@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dgn.data.source import Check, Mirrored, Source, Subset, epoch_order, prefetch
+from dgn.data.source import Check, Mirrored, Source, Subset, epoch_order, prefetch, units
 from dgn.errors import UserError
 from dgn.randomness import generator
 
@@ -97,6 +97,12 @@ class Clips(Source):
 
 def test_mirror_images_follow_the_samples():
     source, mirrored = Clips(), Mirrored(Clips())
+    everyone = np.arange(len(mirrored))
+    assert np.unique(units(mirrored, everyone)).tolist() == list(range(len(source)))  # twins share a unit
+    assert units(source, everyone[:2]).tolist() == [0, 1]
+    source.people = lambda: [f"P{k % 2}" for k in range(len(source))]
+    assert units(Subset(source, np.array([1, 2])), np.array([0, 1])).tolist() == ["P1", "P0"]
+    del source.people
     everyone = mirrored.first()
     assert (len(mirrored), mirrored.shape) == (4, source.shape) and everyone.tolist() == [0, 1, 2, 3]
     np.testing.assert_array_equal(mirrored.read(everyone), np.concatenate([source.values, np.flip(source.values, -1)]))

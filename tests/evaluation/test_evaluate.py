@@ -122,7 +122,9 @@ def test_other_images_are_measured_without_known_factors_and_not_written(run, re
 def test_of_many_other_images_evenly_spaced_ones_are_measured(run, monkeypatch, caplog):
     monkeypatch.setattr(chain_encoder, "OTHER_IMAGES", 3)
     few = chain_encoder.unseen_samples(run, run.sources.held_out)
-    assert few.indices.tolist() == [0, 9, 19] and f"3 of the {HELD_OUT} images are measured" in caplog.text
+    assert few.indices.tolist() == [0, 9, 19] and f"3 of the {HELD_OUT} samples are measured" in caplog.text
+    monkeypatch.setattr(chain_encoder, "OTHER_VALUES", 2 * 3 * SIZE ** 2 + 1)
+    assert chain_encoder.unseen_samples(run, run.sources.held_out).indices.tolist() == [0, HELD_OUT - 1]
     assert chain_encoder.unseen_samples(run).indices.tolist() == list(range(UNSEEN))
 
 

@@ -10,6 +10,7 @@ from dgn.evaluation.displacement import canonical_frame, displacement_statistics
 from dgn.evaluation.ratios import number, ratio
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.evaluation.report import Sample, unlabelled_measures
+from dgn.evaluation.uncertainty import mean_error
 from dgn.nets.model import Decoded
 
 
@@ -94,6 +95,12 @@ def test_clips_are_measured_over_the_frames_that_they_have(rng):
     result = unlabelled_measures(decode, Sample(clips, [mask], mask), Sample(clips, [mask], mask))
     assert result["train"]["images"] == result["unseen"]["images"] == 4
     assert result["train"]["msre"] == result["unseen"]["msre"] == 0
+    wrong = np.stack([clips[0] + 1, clips[1]])
+    found = unlabelled_measures(lambda z: Decoded(wrong), None, Sample(clips, [mask], mask))["unseen"]
+    squared = 256 * np.array([1, 1, 1, 0])  # of each frame; the frames of a clip depend on each other
+    assert found["msre_error"] == pytest.approx(mean_error(squared, [0, 0, 0, 1])) != mean_error(squared)
+    one = unlabelled_measures(lambda z: Decoded(wrong), None, Sample(clips, [mask], mask, np.array(["x", "x"])))
+    assert one["unseen"]["msre_error"] is None  # both clips are of one person
     assert result["canonical_frame"]["mean_displacement"] == pytest.approx(2)
     assert result["appearance"]["nyquist_ratio"] == pytest.approx(1)
 

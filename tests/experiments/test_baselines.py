@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
+from dgn.data.face_factors import APPEARANCE, GEOMETRY
+from dgn.data.open import generated_faces
 from dgn.errors import UserError
+from dgn.evaluation.disentanglement import block_r2
+from dgn.evaluation.oracle import oracle_axes
 from dgn.experiments import baselines
-from dgn.experiments.models import MODELS, folder_name
+from dgn.experiments.models import MODELS, OTHER_PEOPLE, folder_name
 from dgn.run import open_run
 from tests.experiments.conftest import COUNT
 
@@ -50,6 +54,17 @@ def test_the_models_are_measured_by_the_same_code(compared):
         # a plain model is as large, and each of its dimensions belongs to one block
         assert models[name]["parameters"] == pytest.approx(models["ours"]["parameters"], rel=0.05)
         assert sum(models[name]["disentanglement"]["dimensions"].values()) == 7
+    # the oracle's gap is that of the latents after noiseless steps
+    run = open_run(output / folder_name("VAE"))
+    source = generated_faces(run.config.data, COUNT, run.config.data.seed + OTHER_PEOPLE)
+    factors = source.factor_table(source.first(), (*APPEARANCE, *GEOMETRY))
+    kinds = np.repeat([0, 1], [len(APPEARANCE), len(GEOMETRY)])
+    latents = np.concatenate(run.infer(source.read(source.first()), descent_steps=baselines.DESCENT_STEPS), 1)
+    axes, blocks = oracle_axes(latents, factors, kinds)
+    r2 = [np.array([block_r2(axes, factors[:, [k]], blocks, run.config.training.seed)[b, 0] for k in range(len(kinds))])
+          for b in (0, 1)]
+    gaps = [(r2[g] - r2[1 - g])[kinds == g].mean() for g in (0, 1)]
+    assert models["VAE"]["oracle_r2_gap"] == pytest.approx(np.mean(gaps), abs=1e-3)
     assert models["ours"]["disentanglement"]["dimensions"] == {"appearance": 4, "geometry": 3}
 
 

@@ -19,6 +19,7 @@ from dgn.data.frames import strip
 from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
+from dgn.evaluation.uncertainty import mean_error
 from dgn.experiments import recognition, recombination, sampling, shape
 from dgn.experiments.clips import Probe, clip_indices, label, motion
 from dgn.figures.draw import draw, one_of_each_class
@@ -316,7 +317,7 @@ def test_sampling_beyond_the_trained_length(run, sheets):
     assert clips.shape == (2, 8, 3, 16, 16) and result["frames"] == 8
     for where, part in (("within", changes[:, :FRAMES - 1]), ("beyond", changes[:, FRAMES - 1:])):
         assert result["fitted"][f"change_{where}"] == pytest.approx(part.mean(), rel=1e-4)
-        assert result["fitted"][f"error_{where}"] == pytest.approx(np.std(part.mean(1), ddof=1) / 2, rel=1e-3)
+        assert result["fitted"][f"error_{where}"] == pytest.approx(mean_error(part.mean(1)), rel=1e-3)
     prior = sampling.changes(run.sample(4, 1, "prior", 8).image, FRAMES)
     assert result["prior"] == pytest.approx(prior) and prior != result["fitted"]
     real = run.sources.train.read(np.arange(4))
@@ -334,7 +335,9 @@ def test_sampling_beyond_the_trained_length(run, sheets):
 def test_recognition(run, monkeypatch):
     result = recognition.recognition(run, folds=2, epochs=2, descent_steps=4)
     assert (result["people"], result["clips"], result["folds"], result["as_they_are"]) == (4, 24, 2, False)
-    text = recognition.summary(result)
+    text, constant = recognition.summary(result), np.tile(np.arange(6) == 0, 4)
+    people = [label(run.sources.train.name(k))[1] for k in range(24)]
+    assert result["most_frequent"]["accuracy_error"] == pytest.approx(mean_error(constant, people), abs=1e-6)
     for name in ("Dglf", "Ddf", "appearance", "pixels"):
         confusion = np.array(result[name]["confusion"])
         assert (confusion.sum(1) == 4).all() and result[name]["accuracy"] == pytest.approx(np.trace(confusion) / 24)

@@ -14,7 +14,8 @@ from dgn.data import faces, labels
 from dgn.data.faces import FaceSource
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
-from dgn.evaluation.landmarks import canonical_landmarks, carried_landmarks
+from dgn.evaluation.landmarks import canonical_landmarks, carried_landmarks, landmark_distances
+from dgn.evaluation.uncertainty import mean_error
 from dgn.experiments import landmarks
 from dgn.nets.model import Decoded
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
@@ -53,6 +54,7 @@ def test_errors_on_generated_faces(run):
         assert result[name] == pytest.approx(error, rel=1e-5)
         assert result["relative_to_mean_shape"][name] == pytest.approx(error / mean, rel=1e-5)
         spread = result["standard_errors"][name]
+        assert spread == pytest.approx(mean_error(landmark_distances(points, truth[TRAINED:])), rel=1e-5)
         assert f"{error:.2f} +- {spread:.2f} ({error / mean:.2f})" in landmarks.summary(result)
 
 
@@ -108,6 +110,9 @@ def test_no_person_is_trained_on_and_tested(run, tmp_path):
     with pytest.raises(UserError, match=f"5 folds are more than the 4 people on {COUNT} images"):
         landmarks.cross_validation(images.people, 5)
     assert landmarks.last_share(["b", "a", "b", "c", "d", "e"]).tolist() == [False] * 5 + [True]
+    assert landmarks.last_share(["a", "b", "a"]).tolist() == [False, True, False]
+    with pytest.raises(UserError, match=r"all 3 images show one person \(a\)"):
+        landmarks.last_share(["a"] * 3)
     (tmp_path / "views" / "identity.txt").write_text(
         "".join(f"{file.name} {'x' if k % 2 else 'y'}\n" for k, file in enumerate(images.files)))
     assert landmarks.faces_with_landmarks(run, str(tmp_path / "views")).people[:3] == ["y", "x", "y"]

@@ -97,7 +97,7 @@ def test_table_1():
     assert rows[-1] == "ours over all views: 0.50 of VAE's, 0.40 of ABP's"
     single = transfer.error_table({name: runs[:1] for name, runs in errors.items()})
     assert single["msre"]["VAE"]["0"] == {"mean": 10, "std": None, "runs": [10]}
-    assert "10.00 +- -" in transfer.summary(single)  # one run tells nothing about the deviation
+    assert "+-" not in transfer.summary(single)  # one run tells nothing about the deviation
 
 
 def test_people_of_the_fine_tuning_are_never_tested(config, fei):

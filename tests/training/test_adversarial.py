@@ -234,7 +234,7 @@ def test_lazy_r1_changes_the_critic_by_its_weight_times_the_interval(rng):
                   "micro_batches": 2},
     )
     trainer = make_trainer(config, make_model(config))
-    steps = trainer.generator, trainer.critic_with_r1, trainer.critic_without_r1
+    steps = trainer.update, trainer.critic_with_r1, trainer.critic_without_r1
     assert [step.micro_batches for step in steps] == [2, 2, 2]
     x, fake = (ms.Tensor(rng.random((2, 3, 16, 16)).astype(np.float32)) for _ in range(2))
     with_r1, without = (step.objective for step in (trainer.critic_with_r1, trainer.critic_without_r1))

@@ -118,9 +118,9 @@ def msrun(count: int, words: Sequence[str], logs: Optional[Path] = None) -> None
                            str(Path(__file__).parents[1] / "__main__.py"), *words], output / "msrun.log",
                           PATH=f"{scratch}{os.pathsep}{os.environ['PATH']}", DGN_THREADS="1")
         if code:
-            lines = [line for log in sorted(output.glob("worker_*.log")) for line in log.read_text().splitlines()]
+            lines = [line for log in sorted(output.glob("worker_*.log")) for line in read_log(log)]
             messages = ([line for line in lines if line.startswith("dgn: ")]
-                        or (output / "msrun.log").read_text().strip().splitlines()[-1:] or ["no message"])
+                        or read_log(output / "msrun.log")[-1:] or ["no message"])
             raise RunFailed(f"{count} processes failed: {messages[0].removeprefix('dgn: ')}"
                             + (f"; their output is in {logs}" if logs else ""))
 
@@ -131,7 +131,8 @@ def run_logged(command: Sequence[str], log: Path, **variables: str) -> int:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT,
+                                   start_new_session=True)  # with a group of its own, which can be killed
     try:
         return process.wait(LIMIT)
     except subprocess.TimeoutExpired:
@@ -140,14 +141,19 @@ def run_logged(command: Sequence[str], log: Path, **variables: str) -> int:
         _end(process)
 
 
+def read_log(path: Path) -> List[str]:
+    """The lines of a log, which may hold bytes of other programs that are no UTF-8."""
+    return path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+
+
 def _end(process: subprocess.Popen) -> None:
-    """Interrupts a process that still runs, and kills it if that does not help."""
+    """Interrupts a process that still runs, and kills it with those that it started if that does not help."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         try:
             process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

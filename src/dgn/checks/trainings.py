@@ -187,7 +187,7 @@ def _run_elsewhere(setup: Setup, folder: Path, words: Sequence[str], name: str, 
         return
     log = logs / "output.log"
     if processes.run_logged([sys.executable, "-m", "dgn", *command], log):
-        last = log.read_text().strip().splitlines()[-1:] or ["no message"]
+        last = processes.read_log(log)[-1:] or ["no message"]
         raise RunFailed(f"the training on {name} failed: {last[0].removeprefix('dgn: ')}; its output is in {log}")
 
 

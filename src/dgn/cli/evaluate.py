@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from dgn import config as cfg
 from dgn.cli import add_data, add_device, add_run, positive, user_path
+from dgn.errors import UserError
 
 if TYPE_CHECKING:
     from dgn.data.source import Source
@@ -65,7 +66,10 @@ def warn_of_training_images(trained: Run, folder: str, images: Source) -> None:
     """Logs how many files of a folder, opened as `images`, the run was trained on, if that is known."""
     from dgn.experiments.models import training_files
 
-    known = training_files(trained.config, trained.folder.path) or set()
+    try:
+        known = training_files(trained.config, trained.folder.path) or set()
+    except UserError:  # `evaluate` says that the training images cannot be read
+        return
     count = sum((Path(folder) / images.name(k)).resolve() in known for k in range(len(images)))
     if count:
         log.warning("%d of the %d images of %s were trained on: the errors of unseen images would be larger", count,

@@ -124,8 +124,9 @@ def for_processes(config: cfg.Config, size: int) -> cfg.Config:
     if config.training.shards % size == 0:
         return config
     if batch % size:
-        below = batch // size * size
-        near = f"{below} or {below + size}" if below else str(size)
+        unit = size * config.training.micro_batches
+        below = batch // unit * unit
+        near = f"{below} or {below + unit}" if below else str(unit)
         raise UserError(f"training.batch_size is {batch}; it must be a multiple of the number of processes, {size}: "
                         f"--set training.batch_size=... with {near}, of a launcher in DGN_OPTIONS")
     return cfg.changed(config, training={"shards": size})

@@ -10,14 +10,17 @@ from __future__ import annotations
 import io
 import os
 import stat
+import warnings
 from pathlib import Path
 from typing import Optional, Tuple
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 Image.MAX_IMAGE_PIXELS = 2 ** 29  # Pillow refuses more than twice as many, as OpenCV does
+PngImagePlugin.MAX_TEXT_CHUNK = 2 ** 26  # it is not used, and is no reason to refuse an image
+warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")
 _ORIENTATION = 0x112  # EXIF tag
 _JPEG = ("JPEG", "MPO")  # MPO: a JPEG with further images behind it
 _SCAN, _END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND\xaeB`\x82"  # marks of a JPEG; the last chunk of a PNG
@@ -35,6 +38,8 @@ def decode(path: Path) -> np.ndarray:
         raise ValueError("the file is cut short")
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.format == "PNG" and "exif" not in image.info and b"eXIf" in data:
+                image.load()  # it may be behind the pixels
             orientation = _orientation(image)
             # a thumbnail's end mark is before the last scan; a video behind the image has such bytes by chance
             unsure = image.format in _JPEG and data.rfind(_END) < data.rfind(_SCAN)
@@ -42,6 +47,8 @@ def decode(path: Path) -> np.ndarray:
             transparent = image.has_transparency_data and not image.mode.startswith("I")
             pixels = _by_pillow(image) if transparent or unsure else None
     except UnidentifiedImageError:
+        if data.startswith(b"\x89PNG"):  # libpng forgives damage that is not in the pixels
+            return _by_opencv(data)
         raise ValueError("not an image that can be decoded: damaged, or another kind of file under this name") from None
     except Exception as error:  # damaged files make Pillow raise exceptions of many kinds
         raise ValueError(f"Pillow refuses it: damaged, cut short or too large ({error})") from None

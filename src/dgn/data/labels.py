@@ -160,7 +160,8 @@ def _from_csv(row: Dict[str, str]) -> Label:
     points = None
     if "nose_x" in row:
         points = np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in LANDMARKS])
-    return Label(row["file"], row.get("subject", row["file"]), float(row["view"]) if row.get("view") else None, points)
+    view = float(row["view"]) if row.get("view") else None
+    return Label(row["file"], row.get("subject") or row["file"], view, points)
 
 
 def _from_mtfl(row: Dict[str, str]) -> Label:

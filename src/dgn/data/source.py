@@ -178,6 +178,15 @@ def evenly_spaced(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
 
 
+def units(source: Source, indices: np.ndarray) -> np.ndarray:
+    """Which samples at `indices` depend on each other, (n,): the person on each, or where people are not known the
+    sample itself, which a mirror image shares."""
+    people = source.people()
+    if people:
+        return np.array(people)[indices]
+    return source.indices[indices] if isinstance(source, Subset) else np.asarray(indices)
+
+
 def clip_lengths(source: Source, indices: np.ndarray) -> np.ndarray:
     """Number of frames that each clip at `indices` has, (n,) int."""
     return np.asarray(source.mask(indices)).sum(1).astype(int)

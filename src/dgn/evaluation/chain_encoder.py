@@ -13,20 +13,21 @@ from dgn.run import Run
 
 log = logging.getLogger(__name__)
 
-OTHER_IMAGES = 1000  # images in place of the held-out ones, at most
+OTHER_IMAGES, OTHER_VALUES = 1000, 2 ** 26  # images in place of the held-out ones, and values in them, at most
 ENCODER_STEPS = (0, 5, 10, 20)  # Langevin steps after which both are measured
 PLAIN_STEPS = (20, 50, 100, 300)
 
 
 def unseen_samples(run: Run, images: Optional[Source] = None) -> Optional[Source]:
-    """The run's first evaluation.images held-out samples, or `images`, OTHER_IMAGES of them at most, evenly spaced;
-    None if there are none."""
+    """The run's first evaluation.images held-out samples, or `images`: OTHER_IMAGES of them at most, and of clips so
+    many as have OTHER_VALUES, evenly spaced. None if there are none."""
     if images is None:
         images, most = run.sources.held_out, run.config.evaluation.images
         return Subset(images, images.first(most)) if images is not None and len(images) else None
-    if len(images) > OTHER_IMAGES:
-        log.warning("%d of the %d images are measured, evenly spaced", OTHER_IMAGES, len(images))
-    return Subset(images, evenly_spaced(len(images), OTHER_IMAGES)) if len(images) else None
+    most = min(OTHER_IMAGES, max(OTHER_VALUES // int(np.prod(images.shape)), 1))
+    if len(images) > most:
+        log.warning("%d of the %d samples are measured, evenly spaced", most, len(images))
+    return Subset(images, evenly_spaced(len(images), most)) if len(images) else None
 
 
 def compare(run: Run, images: Optional[Source] = None) -> Dict[str, List[Dict[str, float]]]:

@@ -12,7 +12,7 @@ from dgn import device
 from dgn.config import Config, Data
 from dgn.data.faces import FaceSource, correspondence
 from dgn.data.open import generated_faces
-from dgn.data.source import Source
+from dgn.data.source import Source, units
 from dgn.errors import UserError, check_opened
 from dgn.evaluation.chain_encoder import compare, table, unseen_samples
 from dgn.evaluation.correspondence import endpoint_errors
@@ -62,7 +62,8 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
     few = unseen_samples(run, images)
     if few is not None:
         everyone = few.first()
-        unseen = Sample(few.read(everyone), run.infer(few, steps, use_encoder=use_encoder), few.mask(everyone))
+        latents = run.infer(few, steps, use_encoder=use_encoder)
+        unseen = Sample(few.read(everyone), latents, few.mask(everyone), units(few, everyone))
     result = unlabelled_measures(run.decode, train, unseen)
     if unseen is not None:
         result["unseen"].update(run.inference_settings(steps, use_encoder))
@@ -88,7 +89,7 @@ def _training_sample(run: Run, optional: bool) -> Optional[Sample]:
         return None
     count = min(len(run.bank), TRAINING_SAMPLES, max(TRAINING_VALUES // int(np.prod(source.shape)), 1))
     chosen = np.arange(count)
-    return Sample(source.read(chosen), run.bank.read(chosen), source.mask(chosen))
+    return Sample(source.read(chosen), run.bank.read(chosen), source.mask(chosen), units(source, chosen))
 
 
 def has_known_exchange(config: Config) -> bool:

@@ -15,11 +15,11 @@ def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray,
 
     Args:
         images, reconstructions: (N, C, H, W) in [0, 1].
-        units: (N,), the clip that each image is a frame of (default: images are independent).
+        units: (N,), the person on each image, or the clip that it is a frame of (default: images are independent).
 
     Returns:
-        msre: sum of squared errors of an image, averaged over images; msre_error: its standard error over images or
-            clips, None of a single one.
+        msre: sum of squared errors of an image, averaged over images; msre_error: its standard error over units, None
+            of a single one.
         psnr: in dB, averaged over images (at most 120).
         mse: mean squared error of a value.
         images: N.

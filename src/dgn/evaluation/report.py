@@ -19,6 +19,7 @@ class Sample(NamedTuple):
     images: np.ndarray  # (N, C, H, W), or (N, F, C, H, W)
     latents: Sequence[np.ndarray]  # (N, d) of each group
     mask: Optional[np.ndarray] = None  # of clips: (N, F)
+    units: Optional[np.ndarray] = None  # (N,), the person on each, see data.source.units; None: all are independent
 
 
 def unlabelled_measures(decode: Decode, train: Optional[Sample],
@@ -37,17 +38,21 @@ def unlabelled_measures(decode: Decode, train: Optional[Sample],
     """
     result: Dict[str, Any] = {}
     if train is not None:
-        decoded, images, clips = decode(*train.latents), train.images, None
+        decoded, images = decode(*train.latents), train.images
         if train.mask is not None:  # all frames of clips, as images
             images, decoded = to_images(images, train.mask), rows(decoded, train.mask > 0)
-            clips = np.nonzero(train.mask)[0]
-        result["train"] = reconstruction_errors(images, decoded.image, clips)
+        result["train"] = reconstruction_errors(images, decoded.image, _units(train))
         if decoded.appearance is not None and decoded.displacement is not None:
             result["appearance"] = checkerboard_energy(images, decoded.appearance)
             result["geometry"] = displacement_statistics(decoded.displacement)
             result["canonical_frame"] = canonical_frame(decoded.displacement)
     if unseen is not None:
         images, rebuilt = (to_images(x, unseen.mask) for x in (unseen.images, decode(*unseen.latents).image))
-        clips = None if unseen.mask is None else np.nonzero(unseen.mask)[0]
-        result["unseen"] = reconstruction_errors(images, rebuilt, clips)
+        result["unseen"] = reconstruction_errors(images, rebuilt, _units(unseen))
     return result
+
+
+def _units(sample: Sample) -> np.ndarray:
+    """The unit of each image, or of each frame of clips."""
+    units = np.arange(len(sample.images)) if sample.units is None else sample.units
+    return units if sample.mask is None else units[np.nonzero(sample.mask)[0]]

@@ -47,7 +47,8 @@ def view_covariance(latents: Dict[str, np.ndarray], views: Sequence[float]) -> D
                 has the standard error std / sqrt(n), and the largest of d such values is at most about sqrt(2 log d)
                 times that. Differences between people cancel, as everyone is in every view.
         ratio: largest R of z_geo relative to that of z_app, if both groups are given; None if the latter is 0;
-            ratio_error: its standard error over people.
+            ratio_error: its standard error over people; None if it
+            is undefined, or undefined for some of the people.
     """
     result: Dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
     for name, z in latents.items():
@@ -66,6 +67,8 @@ def view_covariance(latents: Dict[str, np.ndarray], views: Sequence[float]) -> D
         def ratio_of(drawn: np.ndarray) -> float:
             largest = [responses(np.tensordot(drawn / drawn.sum(), z, (0, 1)), views).max()
                        for z in (geometry, appearance)]
-            return ratio(*largest) or np.nan
-        result["ratio_error"] = None if result["ratio"] is None else bootstrap_error(ratio_of, geometry.shape[1])
+            value = ratio(*largest)
+            return np.nan if value is None else value
+        error = None if result["ratio"] is None else bootstrap_error(ratio_of, geometry.shape[1])
+        result["ratio_error"] = error if error is not None and np.isfinite(error) else None
     return result

@@ -183,9 +183,13 @@ def is_test(run: Run, files: Sequence[Path], people: Sequence[str]) -> np.ndarra
 
 
 def last_share(people: Sequence[str]) -> np.ndarray:
-    """True for the images of the last TEST_SHARE of the people, in the order in which they appear first."""
+    """True for the images of the last TEST_SHARE of the people, in the order in which they appear first. Raises
+    UserError if there is one person alone."""
     places = person_indices(people)
-    return places >= round((places.max() + 1) * (1 - TEST_SHARE))
+    count = int(places.max()) + 1
+    if count < 2:
+        raise UserError(f"all {len(people)} images show one person ({people[0]}); the test needs another one")
+    return places >= min(round(count * (1 - TEST_SHARE)), count - 1)
 
 
 def person_indices(people: Sequence[str]) -> np.ndarray:

@@ -7,7 +7,7 @@ Latents are drawn from the Gaussian that is fitted to those of the training samp
 paper; fitted_prior.npz in the run folder), or from the prior; both are measured, and --prior draws the samples of the
 picture from the prior, as the paper does. Of images: the Frechet distance of samples to training images, to which the
 Gaussian was fitted, and that of one half of these to the other. Of clips: the mean change from frame to frame within
-the trained length, beyond it, and in training clips, with its standard error over clips.
+the trained length and beyond it, with its standard error over clips, and that in training clips.
 
 Written to the run folder: section "sampling" of metrics.json, figures/samples.png, of clips also .gif.
 """
@@ -21,11 +21,12 @@ import numpy as np
 from dgn.errors import UserError
 from dgn.evaluation.frechet import distance_of_halves, frechet_distance
 from dgn.evaluation.ratios import number
+from dgn.evaluation.uncertainty import mean_error, plus_minus
 from dgn.figures import clips as figures
 from dgn.figures import pictures
 from dgn.run import PRIORS, Run
 
-CLIPS = 100  # samples that are measured; training clips, at most
+CLIPS, VALUES = 100, 2 ** 26  # samples that are measured, and values in them, at most; training clips likewise
 IMAGES = 1000  # samples, and training images that they are compared with, at most
 NAMES = {"fitted": "the fitted Gaussian", "prior": "the prior"}
 
@@ -37,9 +38,9 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
 
     prior: what the samples of the picture are drawn from, see Run.sample.
     Returns for "fitted" and "prior" the Frechet distance and, beside them, frechet_of_halves, see distance_of_halves;
-    or the values of `changes` of CLIPS samples and, beside them, frames and change_of_training_clips; "pictures": paths
-    of figures/samples.png and, of clips, .gif. All but the pictures is written to the section sampling of metrics.json.
-    Raises UserError for fewer than 2 frames, or frames of images.
+    or the values of `changes` of up to CLIPS samples and, beside them, frames, trained_frames and
+    change_of_training_clips; "pictures": paths of figures/samples.png and, of clips, .gif. All but the pictures is
+    written to the section sampling of metrics.json. Raises UserError for fewer than 2 frames, or frames of images.
     """
     trained, source = run.config.data.frames, run.sources.train
     picture = run.folder.figures / "samples.png"
@@ -55,12 +56,14 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
     frames = frames or 3 * trained
     if frames < 2:
         raise UserError(f"{frames} frame is too few: a clip in which something moves has at least 2")
-    some, shown = source.first(CLIPS), count or 6
-    clips = {name: run.sample(max(shown, CLIPS), seed, name, frames).image for name in PRIORS}
+    shown, values = count or 6, frames * int(np.prod(source.shape[1:]))
+    measured = min(CLIPS, max(VALUES // values, 2))
+    some = source.first(measured)
+    clips = {name: run.sample(max(shown, measured), seed, name, frames).image for name in PRIORS}
     real, mask = source.read(some), np.asarray(source.mask(some))
     result = {"frames": frames, "trained_frames": trained,
               "change_of_training_clips": float(change(real)[mask[:, 1:] > 0].mean()),
-              **{name: changes(made[:CLIPS], trained) for name, made in clips.items()}}
+              **{name: changes(made[:measured], trained) for name, made in clips.items()}}
     run.folder.add_results(sampling=result)
     return {**result, "pictures": figures.samples(picture, clips[prior][:shown], trained, prior)}
 
@@ -73,7 +76,8 @@ def summary(result: Dict[str, Any]) -> str:
             f"; of one half of these to the other {number(result['frechet_of_halves'], '.4f')}")
 
     def mean(measured: Dict[str, Optional[float]], where: str) -> str:
-        return f"{measured[f'change_{where}']:.4f} +- {measured[f'error_{where}']:.4f}"
+        value = measured[f"change_{where}"]
+        return "-" if value is None else plus_minus(value, measured[f"error_{where}"], ".4f")
     lines = [f"  clips of {NAMES[name]}: within the trained length {mean(result[name], 'within')}"
              + (f", beyond it {mean(result[name], 'beyond')}" if result["frames"] > result["trained_frames"] else "")
              for name in PRIORS]
@@ -89,8 +93,7 @@ def changes(clips: np.ndarray, trained: int) -> Dict[str, Optional[float]]:
     for where, part in (("within", new[:, :trained - 1]), ("beyond", new[:, trained - 1:])):
         means = part.mean(1) if part.shape[1] else None
         result[f"change_{where}"] = None if means is None else float(means.mean())
-        result[f"error_{where}"] = None if means is None or len(means) < 2 else float(
-            means.std(ddof=1) / len(means) ** 0.5)
+        result[f"error_{where}"] = None if means is None else mean_error(means)
     return result
 
 

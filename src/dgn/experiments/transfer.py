@@ -28,8 +28,8 @@ from dgn.config import Config
 from dgn.data import labels
 from dgn.data.open import open_sources
 from dgn.errors import UserError
-from dgn.evaluation.ratios import number
 from dgn.evaluation.reconstruction import reconstruction_errors
+from dgn.evaluation.uncertainty import plus_minus
 from dgn.experiments.models import (
     Recipe,
     Target,
@@ -157,7 +157,7 @@ def summary(result: Dict[str, Any]) -> str:
     """Table 1."""
     models = result["msre"]
     rows = {("all views" if view == "all" else f"{float(view):+g} degrees"):
-            [f"{msre[view]['mean']:.2f} +- {number(msre[view]['std'])}" for msre in models.values()]
+            [plus_minus(msre[view]["mean"], msre[view]["std"]) for msre in models.values()]
             for view in models["ours"]}
     ratios = ", ".join(f"{ratio:.2f} of {name}'s" for name, ratio in result["ratio"].items())
     return f"{table('MSRE', list(models), rows)}\nours over all views: {ratios}"
