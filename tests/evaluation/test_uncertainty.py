@@ -37,4 +37,5 @@ def test_the_error_of_a_nonlinear_measure(rng):
 def test_one_unit_tells_nothing():
     assert mean_error(np.ones(1)) is None and mean_error(np.arange(3.0), ["a"] * 3) is None
     assert plus_minus(7.2, None) == "7.20" and plus_minus(7.2, 0.114) == "7.20 +- 0.11"
+    assert plus_minus(None, None) == "-"
     assert plus_minus(0.5, 0.01, "+.1f", scale=100) == "+50.0 +- 1.0"

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn.evaluation.chain_encoder import compare, table
+    from dgn.evaluation.chain_encoder import compare, table, unseen_samples
     from dgn.run import load
     from dgn.run_training import fit_encoder
     from dgn.training.chain_encoder import FOLDER, EncoderOptions
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
         trained = fit_encoder(trained, EncoderOptions(args.steps), report)
     print(f"encoder           {trained.folder.path / FOLDER}")
-    result = compare(trained)
+    result = compare(trained, unseen_samples(trained))
     if result:
         print(table(result))
         trained.folder.add_results(encoder=result)

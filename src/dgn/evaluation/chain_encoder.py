@@ -30,16 +30,15 @@ def unseen_samples(run: Run, images: Optional[Source] = None) -> Optional[Source
     return Subset(images, evenly_spaced(len(images), most)) if len(images) else None
 
 
-def compare(run: Run, images: Optional[Source] = None) -> Dict[str, List[Dict[str, float]]]:
+def compare(run: Run, unseen: Optional[Source]) -> Dict[str, List[Dict[str, float]]]:
     """Mean energy (Eq. 8) and MSRE of unseen images along chains from the encoder and from the prior's mean.
 
-    images: see unseen_samples; evaluation.images of them at most. Returns for "encoder" and "mean" a list of
+    unseen: of unseen_samples; evaluation.images of them are taken at most. Returns for "encoder" and "mean" a list of
     {"steps", "energy", "msre"}; {} if the run has no encoder beside the chains, or there are no images.
     """
-    few = unseen_samples(run, images) if run.chain_encoder is not None else None
-    if few is None:
+    if run.chain_encoder is None or unseen is None:
         return {}
-    few = Subset(few, evenly_spaced(len(few), run.config.evaluation.images))
+    few = Subset(unseen, evenly_spaced(len(unseen), run.config.evaluation.images))
     return {"encoder": _along(run, few, ENCODER_STEPS, True), "mean": _along(run, few, PLAIN_STEPS, False)}
 
 

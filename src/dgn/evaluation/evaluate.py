@@ -67,7 +67,7 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
     result = unlabelled_measures(run.decode, train, unseen)
     if unseen is not None:
         result["unseen"].update(run.inference_settings(steps, use_encoder))
-    if use_encoder and (compared := compare(run, images)):
+    if use_encoder and (compared := compare(run, few)):
         result["encoder"] = compared
     if images is not None or train is None or not use_encoder:
         return result

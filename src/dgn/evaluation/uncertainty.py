@@ -10,6 +10,7 @@ from typing import Callable, Optional, Sequence, Union
 
 import numpy as np
 
+from dgn.evaluation.ratios import number
 from dgn.randomness import generator
 
 REPLICATES = 200
@@ -36,8 +37,10 @@ def mean_error(values: np.ndarray, units: Union[np.ndarray, Sequence, None] = No
     return bootstrap_error(lambda weights: float(weights @ sums / (weights @ counts)), len(names))
 
 
-def plus_minus(value: float, error: Optional[float], form: str = ".2f", scale: float = 1) -> str:
-    """A measure times `scale` with its standard error as text, such as "7.20 +- 0.11"; without one the measure
-    alone."""
-    return " +- ".join(format(scale * number, form.lstrip("+") if k else form)
-                       for k, number in enumerate((value, error)) if number is not None)
+def plus_minus(value: Optional[float], error: Optional[float], form: str = ".2f", scale: float = 1) -> str:
+    """A measure times `scale` with its standard error as text, such as "7.20 +- 0.11"; without one the measure alone;
+    "-" if the measure is undefined."""
+    if value is None:
+        return number(None)
+    return " +- ".join(format(scale * part, form.lstrip("+") if k else form)
+                       for k, part in enumerate((value, error)) if part is not None)

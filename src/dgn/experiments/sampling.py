@@ -76,8 +76,7 @@ def summary(result: Dict[str, Any]) -> str:
             f"; of one half of these to the other {number(result['frechet_of_halves'], '.4f')}")
 
     def mean(measured: Dict[str, Optional[float]], where: str) -> str:
-        value = measured[f"change_{where}"]
-        return "-" if value is None else plus_minus(value, measured[f"error_{where}"], ".4f")
+        return plus_minus(measured[f"change_{where}"], measured[f"error_{where}"], ".4f")
     lines = [f"  clips of {NAMES[name]}: within the trained length {mean(result[name], 'within')}"
              + (f", beyond it {mean(result[name], 'beyond')}" if result["frames"] > result["trained_frames"] else "")
              for name in PRIORS]

@@ -48,8 +48,9 @@ def shape(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None, dimens
     check_geometry(run)
     source, sizes = run.sources.train, [branch.states for branch in run.model.branches]
     everyone = [source.name(k) for k in range(len(run.bank))]
-    default = np.unique([0, exchange_partners(everyone, source.people())[0]])
-    chosen = clip_indices(everyone, default if clips is None else clips)
+    if clips is None:
+        clips = np.unique([0, exchange_partners(everyone, source.people())[0]]).tolist()
+    chosen = clip_indices(everyone, clips)
     if not 0 <= (dimension or 0) < sizes[1]:
         raise UserError(f"there is no dimension {dimension}: Z_0^g has the dimensions 0 to {sizes[1] - 1}")
     z_app, z_geo = run.bank.read(chosen)

@@ -71,11 +71,11 @@ def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Targe
     folder = output_folder(output)
     errors: Errors = {name: [] for name in (*COMPARED, BY_LANGEVIN)}
     shown: Dict[str, np.ndarray] = {}
-    for place in range(runs):
+    for number in range(runs):
         for name in COMPARED:
-            print(f"--- run {place + 1} of {runs}, {name}", flush=True)
-            seeded = cfg.changed(model_config(name, general), training={"seed": general.training.seed + place})
-            run = train_and_tune(folder / f"run_{place + 1}" / folder_name(name), seeded, target)
+            print(f"--- run {number + 1} of {runs}, {name}", flush=True)
+            seeded = cfg.changed(model_config(name, general), training={"seed": general.training.seed + number})
+            run = train_and_tune(folder / f"run_{number + 1}" / folder_name(name), seeded, target)
             for label in (name, BY_LANGEVIN) if name == "VAE" else (name,):
                 msre, shown[label] = reconstruct(run, images, use_encoder=label != BY_LANGEVIN)
                 errors[label].append(msre)

@@ -67,15 +67,11 @@ def summary(result: Dict[str, Any]) -> str:
     lines = []
     for kind, name in AXES.items():
         geometry, appearance = (result[kind]["groups"][group] for group in ("z_geo", "z_app"))
+        ratio = plus_minus(result[kind]["ratio"], result[kind]["ratio_error"])
         lines.append(f"{name + ':':34}largest R of Z^g {geometry['largest']:.3f} (dimension {geometry['dimension']}), "
-                     f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio "
-                     f"{_ratio(result[kind])}; largest R expected by chance {geometry['noise']:.3f} and "
-                     f"{appearance['noise']:.3f}")
+                     f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio {ratio}; "
+                     f"largest R expected by chance {geometry['noise']:.3f} and {appearance['noise']:.3f}")
     return "\n".join(lines)
-
-
-def _ratio(measures: Dict[str, Any]) -> str:
-    return "-" if measures["ratio"] is None else plus_minus(measures["ratio"], measures["ratio_error"])
 
 
 def images_by_view(data: cfg.Data, folder: Optional[str], people: int,
