@@ -15,8 +15,9 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
+from typing import NamedTuple
 
 os.environ.update(MS_DEV_SAVE_GRAPHS="2", MS_DEV_DUMP_IR_PASSES="validate", MS_DEV_PRECOMPILE_ONLY="1",
                   MS_DEV_SAVE_GRAPHS_PATH=sys.argv[1] if len(sys.argv) > 1 else ".")
@@ -83,14 +84,14 @@ class Graph(NamedTuple):
 
     name: str
     cell: nn.Cell
-    inputs: Tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
 
 
 def zeros(*shape: int) -> Tensor:
     return Tensor(np.zeros(shape, np.float32))
 
 
-def state(model: Model, samples: int) -> Tuple[List[Tensor], List[Tensor]]:
+def state(model: Model, samples: int) -> tuple[list[Tensor], list[Tensor]]:
     """Latents of each group, and noise for one Langevin step."""
     return ([zeros(samples, *group.shape) for group in model.groups],
             [zeros(1, samples, *group.shape) for group in model.groups])
@@ -160,9 +161,9 @@ def needed(name: str, graphs: Iterable[Graph]) -> Iterator[Graph]:
     return (graph for graph in graphs if graph.name not in COVERED.get(name, ()))
 
 
-def dumped(folder: Path) -> Set[str]:
+def dumped(folder: Path) -> set[str]:
     """Operators of the graphs dumped in `folder`, which is emptied. Raises RuntimeError if there is none."""
-    operators: Set[str] = set()
+    operators: set[str] = set()
     for path in folder.glob("*validate*.ir"):
         operators |= set(re.findall(r"^ +%\d+\(.*?\) = (?:PrimFunc_)?(\w+)\(", path.read_text(), re.MULTILINE))
         path.unlink()
@@ -171,18 +172,18 @@ def dumped(folder: Path) -> Set[str]:
     return operators
 
 
-def in_mindir(path: Path) -> Set[str]:
+def in_mindir(path: Path) -> set[str]:
     """Operators of a MindIR file."""
     from mindspore.train import mind_ir_pb2
 
     stored = mind_ir_pb2.ModelProto()
     stored.ParseFromString(path.read_bytes())
-    primitives: Dict[str, str] = {primitive.name: primitive.op_type for primitive in stored.primitives}
+    primitives: dict[str, str] = {primitive.name: primitive.op_type for primitive in stored.primitives}
     kinds = {node.op_type.removeprefix("REF::") for graph in (stored.graph, *stored.functions) for node in graph.node}
     return {primitives.get(kind, kind).split("::")[-1] for kind in kinds if kind != "Constant"}
 
 
-def operators(folder: Path) -> Iterator[Tuple[str, Set[str]]]:
+def operators(folder: Path) -> Iterator[tuple[str, set[str]]]:
     """(name, operators) of every graph."""
     for name, settings in TRAINED.items():
         for graph in needed(name, trained(name, recipe.load(None, [*TINY, *settings]))):

@@ -17,8 +17,9 @@ from __future__ import annotations
 import functools
 import mmap
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import FrozenSet, Iterator, NamedTuple, Optional
+from typing import NamedTuple
 
 import mindspore as ms
 
@@ -58,7 +59,7 @@ class Kernel(NamedTuple):
     name: str
 
 
-def on_ascend(operator: str) -> Optional[Kernel]:
+def on_ascend(operator: str) -> Kernel | None:
     """The kernel of an operator on Ascend; None if the libraries hold none."""
     kernels = classes(ASCEND_KERNELS)
     for name in (ACLNN_CLASSES.get(operator, f"{operator}Ascend"), f"{operator}AscendCall",
@@ -72,7 +73,7 @@ def on_ascend(operator: str) -> Optional[Kernel]:
     return Kernel("hccl", collective) if operator in COLLECTIVES and collective in kernels else None
 
 
-def on_gpu(operator: str) -> Optional[Kernel]:
+def on_gpu(operator: str) -> Kernel | None:
     """The kernel of an operator on GPU; None if the libraries hold none."""
     name = GPU_CLASSES.get(operator, f"{operator}GpuKernelMod")
     if name in classes(GPU_KERNELS) and _names(GPU_KERNELS, operator):
@@ -82,8 +83,8 @@ def on_gpu(operator: str) -> Optional[Kernel]:
     return None
 
 
-@functools.lru_cache(maxsize=None)
-def classes(library: Path) -> FrozenSet[str]:
+@functools.cache
+def classes(library: Path) -> frozenset[str]:
     """Names of the classes in mindspore::kernel and namespaces in it, except pyboost, whose kernels are for PyNative
     mode."""
     names = set()
@@ -95,8 +96,8 @@ def classes(library: Path) -> FrozenSet[str]:
     return frozenset(names)
 
 
-@functools.lru_cache(maxsize=None)
-def adapters() -> FrozenSet[str]:
+@functools.cache
+def adapters() -> frozenset[str]:
     """Names of the operators of the older interface for which MindSpore has an adapter."""
     with open(ASCEND_ADAPTERS, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         names = {next(_components(content, match.end())) for match in re.finditer(rb"OpAdapterINS\d_(?=\d)", content)}

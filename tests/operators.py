@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, FrozenSet, List
 
 import mindspore as ms
 
@@ -29,7 +28,7 @@ USES = {"decoder": "decoder", "sampler": "sampler", "update": "training", "accum
         "decorrelation": "training", "critic's": "critic", "regressor's": "evaluation", "recogniser's": "evaluation",
         "encoder's": "training", "exported": "export"}  # first word of a graph's name -> its column in the table
 
-Graphs = Dict[str, FrozenSet[str]]  # operators by graph, named "model: graph"
+Graphs = dict[str, frozenset[str]]  # operators by graph, named "model: graph"
 
 
 def read_graphs() -> Graphs:
@@ -44,7 +43,7 @@ def read_graphs() -> Graphs:
     return {record["graph"]: frozenset(record["operators"]) for record in records}
 
 
-def used(graphs: Graphs) -> List[str]:
+def used(graphs: Graphs) -> list[str]:
     """All operators of the graphs that run as kernels, and the collectives of several processes."""
     return sorted((frozenset(kernels.COLLECTIVES).union(*graphs.values())) - set(STRUCTURE))
 
@@ -62,7 +61,7 @@ def table(graphs: Graphs) -> str:
     return "\n".join(lines)
 
 
-def uses(operator: str, graphs: Graphs) -> List[str]:
+def uses(operator: str, graphs: Graphs) -> list[str]:
     """The kinds of graphs that hold an operator."""
     kinds = {USES[name.split(": ")[1].split()[0]] for name, operators in graphs.items() if operator in operators}
     return [use for use in dict.fromkeys(USES.values()) if use in kinds] or ["several processes"]

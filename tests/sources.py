@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
-Lines = Tuple[List[str], int]
+Lines = tuple[list[str], int]
 
 
 def remember() -> None:
     """Reads each source once in this process. What is kept refers to code alone: a method would keep its Cell alive."""
     read = inspect.getsourcelines
-    known: Dict[Tuple[str, int, str], Lines] = {}
+    known: dict[tuple[str, int, str], Lines] = {}
 
     def getsourcelines(thing: Any) -> Lines:
         code = getattr(inspect.unwrap(thing), "__code__", None)

@@ -12,7 +12,6 @@ import inspect
 import os
 import re
 from pathlib import Path
-from typing import Dict, List, Optional, Set
 
 import mindspore as ms
 import pytest
@@ -47,9 +46,9 @@ DOCUMENTED_BY = {
 }
 
 
-def named_operators() -> Dict[str, List[str]]:
+def named_operators() -> dict[str, list[str]]:
     """ops.* and nn.* names in the code that becomes graphs, with the files that name them."""
-    names: Dict[str, List[str]] = {}
+    names: dict[str, list[str]] = {}
     files = [SOURCE / "distributed.py"]
     for folder in ("nets", "inference", "training", "evaluation"):
         files += sorted((SOURCE / folder).glob("*.py"))
@@ -60,7 +59,7 @@ def named_operators() -> Dict[str, List[str]]:
     return names
 
 
-def platforms(name: str) -> Set[str]:
+def platforms(name: str) -> set[str]:
     """The devices for which MindSpore documents ops.* or nn.*; empty if it does not document any."""
     module, attribute = name.split(".")
     text = inspect.getdoc(getattr({"ops": ops, "nn": nn}[module], attribute, None)) or ""
@@ -86,13 +85,13 @@ def graphs() -> Graphs:
     return operators.read_graphs()
 
 
-def own_documentation(primitive: str) -> Optional[str]:
+def own_documentation(primitive: str) -> str | None:
     """The public operator of a primitive's name: Conv2D is ops.Conv2D, ReduceSum is ops.reduce_sum."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", primitive).lower()
     return next((f"ops.{name}" for name in (primitive, snake, primitive.lower()) if platforms(f"ops.{name}")), None)
 
 
-def where(primitive: str, graphs: Graphs) -> List[str]:
+def where(primitive: str, graphs: Graphs) -> list[str]:
     """Names of the graphs that hold a primitive."""
     return [name for name, primitives in graphs.items() if primitive in primitives]
 

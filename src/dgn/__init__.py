@@ -17,7 +17,7 @@ if interrupts.is_program():
     interrupts.exit_at_once()
 
 import importlib  # noqa: E402  (Ctrl-C is handled before)
-from typing import TYPE_CHECKING, Any, List  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from dgn import device, provenance  # noqa: E402, F401  (provenance starts its clock)
 from dgn.errors import Interrupted, RunFailed, UserError  # noqa: E402
@@ -48,5 +48,5 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f"dgn.{_MODULES[name]}"), name)
 
 
-def __dir__() -> List[str]:
+def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])

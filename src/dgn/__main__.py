@@ -6,7 +6,6 @@ import argparse
 import importlib
 import logging
 import sys
-from typing import List, Optional
 
 from dgn import __version__, console, device, interrupts
 from dgn.errors import RunFailed, UserError
@@ -32,7 +31,7 @@ COMMANDS = {  # name, also of the module in dgn.cli: help
 WITHOUT_MINDSPORE = ("doctor", "results")
 
 
-def parser(command: Optional[str] = None) -> argparse.ArgumentParser:
+def parser(command: str | None = None) -> argparse.ArgumentParser:
     """The command line with the arguments of one command.
 
     Only that command's module is imported: --help is fast, and doctor runs where other commands lack a package.
@@ -60,7 +59,7 @@ def check_given(args: argparse.Namespace) -> None:
             raise UserError(f"the argument {name.replace('_', '-')} is empty; give a value, or leave it out")
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs a command. Returns 0 if it succeeded, 1 if the run failed, 2 if the user's input is wrong, 130 if
     interrupted."""
     console.prepare()

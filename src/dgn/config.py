@@ -7,13 +7,14 @@ Reading and writing YAML, and overrides from the command line, are in dgn.recipe
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any
 
 from dgn.errors import UserError
 
 CLIP_FORMATS = ("videos", "frames", "strips")  # data.format of folders of clips (dgn.data.clips)
-Schedule = Tuple[Tuple[int, float], ...]  # ((first_epoch, value), ...): a piecewise constant value
+Schedule = tuple[tuple[int, float], ...]  # ((first_epoch, value), ...): a piecewise constant value
 NO_FACTOR: Schedule = ((0, 1.0),)
 OFF: Schedule = ((0, 0.0),)
 
@@ -31,7 +32,7 @@ def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: 
 LARGEST = 2 ** 31 - 1  # whole number
 
 
-def number(default: Any, low: float = float("-inf"), high: Optional[float] = None, *, above: Optional[float] = None,
+def number(default: Any, low: float = float("-inf"), high: float | None = None, *, above: float | None = None,
            **flags: bool) -> Any:
     """A field in the range low <= value <= high (value > above). high: by default what 32 bits can hold."""
     if high is None:
@@ -48,19 +49,19 @@ def choice(default: str, *options: str, **flags: bool) -> Any:
 class Data:
     """The images of a run, and how they are cropped."""
 
-    path: Optional[str] = None  # folder of images or clips, MindRecord file, or official set; None: generated faces
+    path: str | None = None  # folder of images or clips, MindRecord file, or official set; None: generated faces
     format: str = choice("images", "images", "mnist", "cifar10", *CLIP_FORMATS, fixed=True)  # of the files at `path`
     frames: int = number(0, 0, 1000, fixed=True)  # 0: samples are images; else clips of this many frames, T + 1
     resample: bool = setting(False, fixed=True)  # clips resampled to `frames` frames; else cut or padded with a mask
     split: str = choice("all", "all", "train", "test", fixed=True)  # of MNIST and CIFAR-10
-    category: Optional[str] = setting(None, fixed=True)  # one class of MNIST or CIFAR-10: 0..9, airplane .. truck
-    pattern: Optional[str] = setting(None, fixed=True)  # only files whose relative path matches, such as *-11.jpg
+    category: str | None = setting(None, fixed=True)  # one class of MNIST or CIFAR-10: 0..9, airplane .. truck
+    pattern: str | None = setting(None, fixed=True)  # only files whose relative path matches, such as *-11.jpg
     population: str = choice("random", "random", "frontal", "neutral", "expressions", fixed=True)  # of generated faces
     changing_light: bool = setting(False, fixed=True)  # of generated clips: the light moves from frame to frame
     size: int = number(64, 16, 1024, fixed=True)  # pixels; 4 x a power of two; with Table 5 a multiple of 16
     grey: bool = setting(False, fixed=True)  # one channel instead of RGB
-    crop: Optional[Tuple[int, int, int, int]] = setting(None, fixed=True)  # left, top, right, bottom; None: square
-    limit: Optional[int] = number(None, 1, fixed=True)  # training samples at most (generated: 1000 faces, 516 clips)
+    crop: tuple[int, int, int, int] | None = setting(None, fixed=True)  # left, top, right, bottom; None: square
+    limit: int | None = number(None, 1, fixed=True)  # training samples at most (generated: 1000 faces, 516 clips)
     mirror: bool = setting(False, fixed=True)  # the mirror image of every training sample is one more sample
     held_out: int = number(200, 0, fixed=True)  # the last samples (of clips named class/person_...: the last people)
     corrupt: str = choice("error", "error", "skip")  # an unreadable file stops the run, or is left out
@@ -127,9 +128,9 @@ class Training:
 
     # alternating back-propagation; an encoder and the ELBO; or an encoder alone, without noise and KL divergence
     method: str = choice("abp", "abp", "vae", "autoencoder", fixed=True)
-    init_from: Optional[str] = None  # run folder whose weights are the initial ones (5.2)
+    init_from: str | None = None  # run folder whose weights are the initial ones (5.2)
     freeze: str = choice("none", "none", "appearance", "geometry", fixed=True)  # generator that is not updated (5.2)
-    reinit_appearance: Tuple[int, ...] = setting((), fixed=True)  # beyond the paper: epochs that reinitialize F_a
+    reinit_appearance: tuple[int, ...] = setting((), fixed=True)  # beyond the paper: epochs that reinitialize F_a
     adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
     # beyond the paper: penalty on the mean displacement of the batch, of several processes on that of each one's part
     mean_displacement_weight: float = number(0.0, 0)
@@ -321,7 +322,7 @@ def check_resumable(old: Config, new: Config) -> None:
                             "a new run in another --output")
 
 
-def first_difference(old: Config, new: Config) -> Optional[str]:
+def first_difference(old: Config, new: Config) -> str | None:
     """The first setting in which two trainings differ, as text; None if they would give the same weights."""
     for key, before, after, rules in _pairs(old, new):
         if rules["trains"] and before != after:
@@ -329,7 +330,7 @@ def first_difference(old: Config, new: Config) -> Optional[str]:
     return None
 
 
-def _pairs(old: Config, new: Config) -> Iterator[Tuple[str, Any, Any, Dict[str, Any]]]:
+def _pairs(old: Config, new: Config) -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
     """(key, old value, new value, rules) of every field."""
     for section in dataclasses.fields(Config):
         before, after = getattr(old, section.name), getattr(new, section.name)
@@ -338,19 +339,19 @@ def _pairs(old: Config, new: Config) -> Iterator[Tuple[str, Any, Any, Dict[str, 
             yield f"{section.name}.{f.name}", getattr(before, f.name), getattr(after, f.name), rules
 
 
-def changed(config: Config, **sections: Dict[str, Any]) -> Config:
+def changed(config: Config, **sections: dict[str, Any]) -> Config:
     """A config with other values: changed(config, model={"kind": "plain"}). Raises UserError for a value out of
     range."""
     return dataclasses.replace(config, **{name: dataclasses.replace(getattr(config, name), **values)
                                           for name, values in sections.items()})
 
 
-def with_crop(data: Data, crop: Optional[Tuple[int, int, int, int]]) -> Data:
+def with_crop(data: Data, crop: tuple[int, int, int, int] | None) -> Data:
     """Data with another crop; None: unchanged."""
     return data if crop is None else dataclasses.replace(data, crop=crop)
 
 
-def with_format(data: Data, format: Optional[str]) -> Data:
+def with_format(data: Data, format: str | None) -> Data:
     """Data with clips of another format; None: unchanged. Raises UserError if the data are images."""
     if format is None:
         return data

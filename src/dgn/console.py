@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Optional, TextIO
+from typing import TextIO
 
 
 def prepare() -> None:
@@ -13,7 +13,7 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def say(line: str, stream: Optional[TextIO] = None) -> bool:
+def say(line: str, stream: TextIO | None = None) -> bool:
     """Prints a line (default: to standard output); returns False if nobody can receive it."""
     stream = stream or sys.stdout
     if stream is None:  # closed before the program started

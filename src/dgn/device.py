@@ -15,9 +15,9 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
-from typing import Iterator, Optional
 
 from dgn import machine, numerics
 from dgn.config import Numerics
@@ -72,7 +72,7 @@ def set_environment(name: str = "auto") -> None:
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
-def start(name: str = "auto", settings: Optional[Numerics] = None) -> str:
+def start(name: str = "auto", settings: Numerics | None = None) -> str:
     """Selects the device ("auto": Ascend, then GPU, then CPU), applies the numerics of a config, sets graph mode, joins
     the group of processes that msrun started, and returns the device's name. After the first call "auto" is the device
     in use. A card that was chosen before, by mindspore.set_device(name, number), is kept.
@@ -167,7 +167,7 @@ def check_launcher() -> None:
                             f"starts them by msrun; for a training in one process unset {name}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _join() -> None:
     """Connects to the other processes, up to a first collective; the scheduler serves them here and exits. Raises
     RunFailed if they do not connect."""

@@ -8,7 +8,7 @@ of an epoch's metrics, the wish to stop, and digests of checkpoint files cross t
 from __future__ import annotations
 
 import functools
-from typing import Iterable, List, Optional, Tuple
+from collections.abc import Iterable
 
 import numpy as np
 from mindspore import Tensor, communication, nn, ops
@@ -32,7 +32,7 @@ class ProcessGroup:
         """Indices of the shards that this process owns, of `count` (a multiple of the group's size)."""
         return range(self.rank, count, self.size)
 
-    def all_gather(self, data: bytes) -> List[bytes]:
+    def all_gather(self, data: bytes) -> list[bytes]:
         """The data of every process, equally many bytes each; a collective.
 
         It uses AllReduce of float32, which MindSpore documents for every device: each process adds its bytes to zeros,
@@ -61,12 +61,12 @@ class ProcessGroup:
         """Whether the flag is set in any process; a collective."""
         return bool(self.gather_values([float(flag)]).any())
 
-    def gradient_reducer(self) -> Optional[nn.Cell]:
+    def gradient_reducer(self) -> nn.Cell | None:
         """Averages a tuple of gradients over processes; None for one process."""
         return _Mean(self.size) if self.size > 1 else None
 
 
-@functools.lru_cache(maxsize=None)  # its collectives are compiled once
+@functools.cache  # its collectives are compiled once
 def process_group() -> ProcessGroup:
     """The group that msrun started this process in, or a group of one; call dgn.device.start first."""
     if not device.launched_by_msrun():
@@ -92,8 +92,8 @@ class _Mean(nn.Cell):
         super().__init__()
         self.all_reduce, self.size = _AllReduce(), size
 
-    def construct(self, tensors: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
-        means: Tuple[Tensor, ...] = ()
+    def construct(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        means: tuple[Tensor, ...] = ()
         for x in tensors:
             means = means + (self.all_reduce(x) / self.size,)
         return means

@@ -7,9 +7,10 @@ import json
 import os
 import sys
 import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Union
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def new_folder(path: Path) -> Path:
     return path
 
 
-def check_outside(output: Path, data: Union[str, Path, None]) -> None:
+def check_outside(output: Path, data: str | Path | None) -> None:
     """Raises UserError if `output` is, or lies in, the folder of images `data`: pictures that are written there would
     become images of the data."""
     if data is not None and Path(data).is_dir() and output.resolve().is_relative_to(Path(data).resolve()):
@@ -78,7 +79,7 @@ def check_outside(output: Path, data: Union[str, Path, None]) -> None:
                         "for images; choose an output outside of it")
 
 
-def expanded(path: Union[str, Path]) -> Path:
+def expanded(path: str | Path) -> Path:
     """A path with its ~ expanded."""
     return Path(os.path.expanduser(path))
 
@@ -118,9 +119,9 @@ def png_name(name: str) -> str:
     return name if name.lower().endswith(".png") else f"{name}.png"
 
 
-def png_names(names: Sequence[str]) -> List[str]:
+def png_names(names: Sequence[str]) -> list[str]:
     """`png_name` of each image. Raises UserError for two images with one name, such as a.jpg and a.jpg.png."""
-    outputs: Dict[str, str] = {}
+    outputs: dict[str, str] = {}
     for name in names:
         output = png_name(name)
         if output in outputs:

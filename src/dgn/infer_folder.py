@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -23,8 +23,8 @@ from dgn.run import Run
 BATCHES = 5  # of about 100 images or frames, inferred and written at a time
 
 
-def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = None, seed: Optional[int] = None,
-                 use_encoder: bool = True) -> Dict[str, Any]:
+def infer_folder(run: Run, source: Source, output: Path, steps: int | None = None, seed: int | None = None,
+                 use_encoder: bool = True) -> dict[str, Any]:
     """Infers the latents of all samples and writes latents.npz, the pictures of each and overview.png to a new folder
     (see `dgn infer --help`).
 
@@ -41,7 +41,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = 
     png_names(names)  # refused before the inference, not after it
     new_folder(output)
     latents, errors, frames = [], [], []
-    shown: Tuple[Any, ...] = ()
+    shown: tuple[Any, ...] = ()
     chunk = BATCHES * samples_per_batch(run.model)
     with tqdm(total=len(source), unit="clip" if run.model.frames else "image", disable=None) as bar:
         for first in range(0, len(source), chunk):
@@ -73,7 +73,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: Optional[int] = 
     return {**means, "count": len(source), **settings}
 
 
-def write_decoded(output: Path, names: List[str], decoded: Decoded, lengths: Optional[np.ndarray] = None) -> None:
+def write_decoded(output: Path, names: list[str], decoded: Decoded, lengths: np.ndarray | None = None) -> None:
     """Pictures and displacements of some samples; lengths: of clips, whose padding is not written."""
     for row, name in enumerate(names):
         own = rows(decoded, row)

@@ -13,8 +13,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 from dgn.errors import first_line
 
@@ -49,11 +50,11 @@ class Attempt(NamedTuple):
     """What came of selecting a device in a process of its own."""
 
     succeeded: bool
-    messages: Tuple[str, ...]  # errors of loading libraries first, then warnings, each once
-    output: Tuple[str, ...]  # lines of mindspore.run_check(), if it ran
+    messages: tuple[str, ...]  # errors of loading libraries first, then warnings, each once
+    output: tuple[str, ...]  # lines of mindspore.run_check(), if it ran
 
 
-def accelerators() -> List[str]:
+def accelerators() -> list[str]:
     """Devices whose driver is on this machine, by their device files; MindSpore loads its GPU library only with
     CUDA_HOME."""
     devices = ["Ascend"] if glob.glob("/dev/davinci[0-9]*") else []
@@ -79,7 +80,7 @@ def attempt(name: str, check: bool = False) -> Attempt:
     return Attempt(not failed, reasons, output)
 
 
-def messages(name: str, text: str) -> Tuple[str, ...]:
+def messages(name: str, text: str) -> tuple[str, ...]:
     """The reasons in MindSpore's output why a device is not available: libraries of that device that were not loaded,
     and warnings; without either the last exception. Advice to read the installation guide is dropped."""
     loads, warnings, errors = [], [], []
@@ -95,7 +96,7 @@ def messages(name: str, text: str) -> Tuple[str, ...]:
     return tuple(dict.fromkeys([*loads, *warnings])) or tuple(errors[-1:])
 
 
-def cann() -> Optional[Cann]:
+def cann() -> Cann | None:
     """The toolkit that the environment names, or in its usual places; None if there is none."""
     named = (os.environ.get("ASCEND_HOME_PATH"), os.environ.get("ASCEND_TOOLKIT_HOME"), *CANN_FOLDERS)
     for folder in map(Path, filter(None, named)):
@@ -116,7 +117,7 @@ def _cann_version(folder: Path) -> str:
     return "unknown"
 
 
-def cann_accepted() -> List[str]:
+def cann_accepted() -> list[str]:
     """Releases of CANN that the installed MindSpore accepts, by its own check; [] if it cannot be read."""
     try:
         checks = importlib.import_module("mindspore.run_check._check_version")
@@ -125,12 +126,12 @@ def cann_accepted() -> List[str]:
         return []
 
 
-def absent_modules(modules: Dict[str, str]) -> List[str]:
+def absent_modules(modules: dict[str, str]) -> list[str]:
     """The packages, of {module: package}, whose module is not installed."""
     return [package for module, package in modules.items() if importlib.util.find_spec(module) is None]
 
 
-def unusable(modules: Sequence[str]) -> List[Tuple[str, str]]:
+def unusable(modules: Sequence[str]) -> list[tuple[str, str]]:
     """Modules that cannot be imported, and why: a package may be installed and lack a library of the system."""
     failed = []
     for name in modules:
@@ -141,26 +142,26 @@ def unusable(modules: Sequence[str]) -> List[Tuple[str, str]]:
     return failed
 
 
-def npu_smi() -> List[str]:
+def npu_smi() -> list[str]:
     """The rows of npu-smi's table of devices; [] without npu-smi."""
     rows = [line.strip(" |").split("|") for line in run(("npu-smi", "info")) if re.match(r"\s*\|.*\w", line)]
     return [" | ".join(" ".join(cell.split()) for cell in row) for row in rows]
 
 
-def cuda() -> Optional[str]:
+def cuda() -> str | None:
     """The release that nvcc names, and the driver's GPU."""
     lines = [line for line in run(("nvcc", "--version")) if "release" in line]
     lines += run(("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
     return "; ".join(line.strip() for line in lines[:2]) or None
 
 
-def cuda_release(cuda_line: Optional[str]) -> Optional[str]:
+def cuda_release(cuda_line: str | None) -> str | None:
     """Major and minor version in the line that `cuda` gives."""
     release = re.search(r"release (\d+\.\d+)", cuda_line or "")
     return release[1] if release else None
 
 
-def cuda_libraries() -> List[str]:
+def cuda_libraries() -> list[str]:
     """CUDA releases for which the installed MindSpore has a library; [] without MindSpore."""
     spec = importlib.util.find_spec("mindspore")
     if spec is None or spec.origin is None:
@@ -169,20 +170,20 @@ def cuda_libraries() -> List[str]:
     return sorted(path.name.removeprefix("libmindspore_gpu.so.") for path in plugins)
 
 
-def msrun() -> Optional[Path]:
+def msrun() -> Path | None:
     """MindSpore's launcher of several processes: beside this Python, where the scripts look first, or on PATH."""
     beside = Path(sys.executable).with_name("msrun")
     on_path = shutil.which("msrun")
     return beside if beside.is_file() else Path(on_path) if on_path else None
 
 
-def compiler() -> Optional[str]:
+def compiler() -> str | None:
     """The C++ compiler that builds the kernels: $CXX, g++ or clang++."""
     return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 
 
-@functools.lru_cache(maxsize=None)
-def compiler_version(command: Optional[str]) -> Optional[str]:
+@functools.cache
+def compiler_version(command: str | None) -> str | None:
     """The first line of a C++ compiler's --version; None if there is none, or the command is malformed."""
     try:
         words = shlex.split(command or "")
@@ -191,7 +192,7 @@ def compiler_version(command: Optional[str]) -> Optional[str]:
     return next(iter(run((*words, "--version"))), None) if words else None
 
 
-def run(command: Tuple[str, ...]) -> List[str]:
+def run(command: tuple[str, ...]) -> list[str]:
     """Lines of a program's standard output; [] if there is no such program or it does not answer."""
     try:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20).stdout.splitlines()
@@ -199,7 +200,7 @@ def run(command: Tuple[str, ...]) -> List[str]:
         return []
 
 
-def cpuinfo(*keys: str) -> Optional[str]:
+def cpuinfo(*keys: str) -> str | None:
     """The value of the first line of /proc/cpuinfo with one of these keys; None without one."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -215,7 +216,7 @@ def cores() -> int:
     return max(1, min(count, _quota(CGROUP) or count))
 
 
-def _quota(cgroup: Path) -> Optional[int]:
+def _quota(cgroup: Path) -> int | None:
     """The CPU quota of the control group in cores, rounded up; None without one. (Version 2, then version 1.)"""
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, Callable, Dict
+from collections.abc import Callable
+from typing import Any
 
 from dgn.config import Numerics
 
@@ -15,7 +16,7 @@ TAKEN = {"Ascend": ("hf32", "deterministic", "jit_level", "launch_groups"),
          "GPU": ("hf32", "deterministic", "jit_level"), "CPU": ("deterministic", "jit_level")}
 LAUNCH_THREADS = 2  # MindSpore's default; launch_groups is a multiple of it
 
-_applied: Dict[str, Any] = {}  # in this process: MindSpore takes most of these once
+_applied: dict[str, Any] = {}  # in this process: MindSpore takes most of these once
 
 
 def apply(numerics: Numerics, name: str) -> None:
@@ -27,7 +28,7 @@ def apply(numerics: Numerics, name: str) -> None:
         log.warning("MS_COMPILER_CACHE_ENABLE is 1: MindSpore takes compiled graphs from its cache by the order of "
                     "compilation, also those of another config; unset it")
     own, defaults = ms.device_context, Numerics()
-    setters: Dict[str, Callable[[Any], None]] = {
+    setters: dict[str, Callable[[Any], None]] = {
         "hf32": own.gpu.op_precision.conv_allow_tf32 if name == "GPU" else own.ascend.op_precision.conv_allow_hf32,
         "deterministic": ms.set_deterministic,
         "jit_level": lambda level: ms.set_context(jit_config={"jit_level": level}),

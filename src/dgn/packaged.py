@@ -12,7 +12,6 @@ import json
 import shlex
 import shutil
 from pathlib import Path
-from typing import List
 
 from dgn import recipe
 from dgn.config import changed
@@ -32,7 +31,7 @@ NETWORKS = (WEIGHTS, "encoder.ckpt", "preconditioner.ckpt")  # of a checkpoint, 
 LIMIT = 1_000_000  # bytes of a model in this package
 
 
-def names() -> List[str]:
+def names() -> list[str]:
     """Names of the packaged models."""
     return sorted(path.parent.name for path in FOLDER.glob("*/config.yaml"))
 

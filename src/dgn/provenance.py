@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 START = time.monotonic()  # of the program: the package imports this module early
 TIMEOUT = 10  # seconds for git
 
 
-def provenance(seconds: Optional[float] = None) -> Dict[str, Any]:
+def provenance(seconds: float | None = None) -> dict[str, Any]:
     """What belongs beside every number and picture.
 
     seconds: how long the work took; by default the time since the package was imported.
@@ -37,8 +37,8 @@ def command() -> str:
     return shlex.join([*words, *arguments]).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-@functools.lru_cache(maxsize=None)
-def commit() -> Optional[str]:
+@functools.cache
+def commit() -> str | None:
     """The git commit of this package's source, followed by -dirty if tracked files differ from it; None without one."""
     repository = Path(__file__).resolve().parents[2]  # of src/dgn/provenance.py
     if not (repository / ".git").exists():

@@ -11,8 +11,10 @@ import difflib
 import logging
 import re
 import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
+from types import UnionType
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -36,7 +38,7 @@ _DEEPEST = 3  # lists in lists: a schedule has two
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
-Value = Union[str, List["Value"], Dict[str, "Value"], None]  # YAML with every scalar as text
+Value = str | list["Value"] | dict[str, "Value"] | None  # YAML with every scalar as text
 
 
 class Origin(NamedTuple):
@@ -46,7 +48,7 @@ class Origin(NamedTuple):
     where: str
 
 
-def load(path: Optional[Union[str, Path]] = None, settings: Sequence[str] = ()) -> Config:
+def load(path: str | Path | None = None, settings: Sequence[str] = ()) -> Config:
     """The config of a YAML file with `section.key=value` settings on top.
 
     Raises UserError for a missing or malformed file, an unknown or duplicate key, or a value out of range.
@@ -69,13 +71,13 @@ def with_overrides(config: Config, overrides: Mapping[str, Any], settings: Seque
 
 def absolute_paths(config: Config) -> Config:
     """With absolute paths, ~ expanded, so that the run folder can be used from any working directory."""
-    def absolute(path: Optional[str]) -> Optional[str]:
+    def absolute(path: str | None) -> str | None:
         return path and str(expanded(path).resolve())
     return changed(config, data={"path": absolute(config.data.path)},
                    training={"init_from": absolute(config.training.init_from)})
 
 
-def relocated(config: Config, data: Union[str, Path, None]) -> Config:
+def relocated(config: Config, data: str | Path | None) -> Config:
     """The config of a run whose images were moved to the path `data`; None: unchanged.
 
     Raises UserError if the path is empty, or the run is on generated images.
@@ -89,7 +91,7 @@ def relocated(config: Config, data: Union[str, Path, None]) -> Config:
     return absolute_paths(changed(config, data={"path": str(data)}))
 
 
-def to_dict(config: Config) -> Dict[str, Any]:
+def to_dict(config: Config) -> dict[str, Any]:
     """Nested dictionaries of plain values, as they are written to config.yaml."""
     return {name: {key: _plain(value) for key, value in section.items()}
             for name, section in dataclasses.asdict(config).items()}
@@ -104,9 +106,9 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
 
 
-def _settings(settings: Sequence[str]) -> Dict[str, Origin]:
+def _settings(settings: Sequence[str]) -> dict[str, Origin]:
     """`section.key` -> value of `section.key=value` words."""
-    values: Dict[str, Origin] = {}
+    values: dict[str, Origin] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not (equals and "." in key):
@@ -117,8 +119,8 @@ def _settings(settings: Sequence[str]) -> Dict[str, Origin]:
 
 def _build(values: Mapping[str, Origin]) -> Config:
     """A checked Config from values by `section.key`."""
-    types: Dict[str, Any] = {section.name: type(section.default) for section in dataclasses.fields(Config)}
-    sections: Dict[str, Dict[str, Any]] = {}
+    classes: dict[str, Any] = {section.name: type(section.default) for section in dataclasses.fields(Config)}
+    sections: dict[str, dict[str, Any]] = {}
     for old_key, origin in values.items():
         if old_key in REMOVED:
             continue
@@ -126,13 +128,13 @@ def _build(values: Mapping[str, Origin]) -> Config:
         if key != old_key:
             log.warning("%s: %s is now called %s", origin.where, old_key, key)
         section, _, name = key.partition(".")
-        if section not in types:
-            raise UserError(f"{origin.where}: unknown section {section!r}{_nearest(section, types)}")
-        hints = typing.get_type_hints(types[section])
+        if section not in classes:
+            raise UserError(f"{origin.where}: unknown section {section!r}{_nearest(section, classes)}")
+        hints = typing.get_type_hints(classes[section])
         if name not in hints:
             raise UserError(f"{origin.where}: unknown key {key}{_nearest(name, hints)}")
         sections.setdefault(section, {})[name] = _convert(origin, hints[name], key)
-    return Config(**{section: types[section](**content) for section, content in sections.items()})
+    return Config(**{section: classes[section](**content) for section, content in sections.items()})
 
 
 def _nearest(word: str, known: Mapping[str, Any]) -> str:
@@ -140,7 +142,7 @@ def _nearest(word: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(known)}"
 
 
-def _read_file(path: Path) -> Dict[str, Origin]:
+def _read_file(path: Path) -> dict[str, Origin]:
     """`section.key` -> value and line of a YAML file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -154,21 +156,21 @@ def _read_file(path: Path) -> Dict[str, Origin]:
         raise UserError(f"{path} is not valid YAML: {' '.join(text.split())}") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply") from None
-    values: Dict[str, Origin] = {}
+    values: dict[str, Origin] = {}
     for section, content in _mapping(root, path, "a config").items():
         for key, node in _mapping(content, path, section).items():
             values[f"{section}.{key}"] = Origin(_value(node, _line(path, node)), _line(path, node))
     return values
 
 
-def _mapping(node: Optional[yaml.Node], path: Path, what: str) -> Dict[str, yaml.Node]:
+def _mapping(node: yaml.Node | None, path: Path, what: str) -> dict[str, yaml.Node]:
     """The entries of a YAML mapping, {} for an empty one. Raises UserError for a duplicate key, or another kind of
     node."""
     if node is None or (isinstance(node, yaml.ScalarNode) and not node.style and node.value in ("", *_NULL)):
         return {}
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{_line(path, node)}: {what} must hold keys and values")
-    entries: Dict[str, yaml.Node] = {}
+    entries: dict[str, yaml.Node] = {}
     for key, content in node.value:
         name = str(key.value)
         if name in entries:
@@ -192,7 +194,7 @@ def _line(path: Path, node: yaml.Node) -> str:
 
 def _convert(origin: Origin, hint: Any, key: str) -> Any:
     """The value as the type that the field declares. --set and overrides may give lists as YAML text."""
-    value, optional = origin.value, typing.get_origin(hint) is Union
+    value, optional = origin.value, isinstance(hint, UnionType)
     if optional:
         hint = typing.get_args(hint)[0]
         if value is None or value in _NULL:

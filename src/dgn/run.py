@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -48,13 +49,13 @@ class Run:
     """
 
     folder: RunFolder
-    checkpoint: Optional[Path]  # None before the first one of a new run
+    checkpoint: Path | None  # None before the first one of a new run
     model: Model
     sampler: Langevin
-    encoder: Optional[Encoder]
+    encoder: Encoder | None
     bank: LatentBank
     open: Callable[[], Sources]  # opens the samples when they are first needed: inference on new images does without
-    chain_encoder: Optional[ChainEncoder] = None
+    chain_encoder: ChainEncoder | None = None
 
     def __repr__(self) -> str:
         groups = ", ".join(f"{group.name} {group.shape[0]}" for group in self.model.groups)
@@ -82,7 +83,7 @@ class Run:
         """
         return decode(self.model, *self._checked_latents(latents))
 
-    def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: Optional[int] = None) -> Decoded:
+    def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: int | None = None) -> Decoded:
         """`count` new images (or clips of `frames` frames); a label model gets its labels in turn.
 
         prior: "fitted" draws latents from a Gaussian fitted to those of the training samples (dgn.inference.fitted),
@@ -106,8 +107,8 @@ class Run:
         stored = FittedPrior.load(self.folder.fitted_prior, self.checkpoint.name) if self.checkpoint else None
         return stored or FittedPrior.fit(self.model, self.bank, lambda chosen: self.sources.train.mask(chosen))
 
-    def infer(self, images: Union[np.ndarray, Source], steps: Optional[int] = None, descent_steps: int = 0,
-              seed: Optional[int] = None, use_encoder: bool = True) -> Any:
+    def infer(self, images: np.ndarray | Source, steps: int | None = None, descent_steps: int = 0,
+              seed: int | None = None, use_encoder: bool = True) -> Any:
         """Latents of images by Langevin dynamics (Eq. 7) from the latents of the run's encoder, if it has one, else
         from the prior's mean; of a VAE the encoder's latents themselves.
 
@@ -130,8 +131,8 @@ class Run:
         everyone, given = images.first(), given_latents(self.model.groups, images)
         return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
 
-    def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: Optional[np.ndarray] = None,
-                    given: Optional[Given] = None, use_encoder: bool = True) -> Any:
+    def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
+                    given: Given | None = None, use_encoder: bool = True) -> Any:
         """`infer` for arrays: mask (N, F) of clips (default: all frames); given: labels of groups that are not
         sampled, first values of others."""
         given = given or {}
@@ -145,7 +146,7 @@ class Run:
             given = {**{group.name: z for group, z in zip(groups, encoded)}, **given}
         return self.model.latents(*unseen.infer(self.sampler, images, chains, mask, given))
 
-    def chains(self, steps: Optional[int] = None, descent_steps: int = 0, seed: Optional[int] = None,
+    def chains(self, steps: int | None = None, descent_steps: int = 0, seed: int | None = None,
                first: int = 0, use_encoder: bool = True) -> ChainSettings:
         """Settings of Langevin inference at the sigma of the last epoch; see `infer` and ChainSettings.
 
@@ -166,7 +167,7 @@ class Run:
         evaluation = self.config.evaluation
         return evaluation.encoder_steps if use_encoder and self.chain_encoder is not None else evaluation.steps
 
-    def inference_settings(self, steps: Optional[int] = None, use_encoder: bool = True) -> Dict[str, Any]:
+    def inference_settings(self, steps: int | None = None, use_encoder: bool = True) -> dict[str, Any]:
         """How `infer` with these arguments finds latents, to be recorded with results: "start", encoder or mean (of the
         prior), and the number of "steps", a multiple of those in the compiled graph."""
         if use_encoder and self.encoder is not None:
@@ -189,7 +190,7 @@ class Run:
                             "(np.clip(images, 0, 1), or divide by 255)")
         return np.ascontiguousarray(images, np.float32)
 
-    def _checked_latents(self, latents: Sequence[Any]) -> List[np.ndarray]:
+    def _checked_latents(self, latents: Sequence[Any]) -> list[np.ndarray]:
         if len(latents) == 1 and isinstance(latents[0], tuple):  # Latents in one piece
             latents = latents[0]
         groups, arrays = self.model.groups, [np.asarray(z, np.float32) for z in latents]
@@ -209,7 +210,7 @@ class Run:
         own = max(frames, default=self.model.frames)
         return own > 0 and all(branch.length(own) == width for branch, width in zip(self.model.branches, widths))
 
-    def training_latents(self, descent_steps: int, indices: Optional[np.ndarray] = None) -> Any:
+    def training_latents(self, descent_steps: int, indices: np.ndarray | None = None) -> Any:
         """Latents of the training samples at `indices` (default: all, in order): their chains after so many further
         steps without noise, which lead to a mode of the posterior. For a run with an encoder: its means."""
         source = self.sources.train if indices is None else Subset(self.sources.train, indices)
@@ -220,7 +221,7 @@ class Run:
         given = dict(zip((group.name for group in self.model.groups), chains))
         return self.infer_batch(source.read(everyone), self.chains(0, descent_steps), source.mask(everyone), given)
 
-    def energy(self, images: np.ndarray, latents: Arrays, mask: Optional[np.ndarray] = None) -> np.ndarray:
+    def energy(self, images: np.ndarray, latents: Arrays, mask: np.ndarray | None = None) -> np.ndarray:
         """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,).
 
         images: as of `infer`; latents: (N, d) of each group, as `infer` returns them; mask (N, F): of shorter clips.
@@ -239,7 +240,7 @@ class Run:
         return TotalEnergy(self.sampler.energy)
 
 
-def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, None] = None) -> Run:
+def load(path: str | Path, device: str = "auto", data: str | Path | None = None) -> Run:
     """Opens a run folder, or a model that comes with the package by its name (faces): builds its model and sampler and
     restores their weights.
 
@@ -250,7 +251,7 @@ def load(path: Union[str, Path], device: str = "auto", data: Union[str, Path, No
     return open_run(expanded(path), data=data)
 
 
-def images(path: Union[str, Path], like: Run, format: Optional[str] = None) -> Source:
+def images(path: str | Path, like: Run, format: str | None = None) -> Source:
     """The images (or clips) at `path`, cropped and resized as those of a run.
 
     path: a folder, MindRecord file or official set; like: the run; format: of clips, "videos", "frames" or "strips"
@@ -261,7 +262,7 @@ def images(path: Union[str, Path], like: Run, format: Optional[str] = None) -> S
     return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)))
 
 
-def open_run(path: Path, sources: Optional[Sources] = None, data: Union[str, Path, None] = None) -> Run:
+def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None) -> Run:
     """`load` on the device in use; sources: the run's samples, if they are open already."""
     folder = packaged.open_folder(path)
     config = folder.config = recipe.relocated(folder.config, data)

@@ -21,9 +21,10 @@ import os
 import platform
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any
 
 from dgn import console, recipe
 from dgn.config import Config
@@ -37,7 +38,7 @@ APPEARS_WITHIN = 90.0  # seconds: a client of NFS remembers for up to a minute t
 RESULTS = "metrics.json"
 
 
-def held_out_files(path: Path) -> Optional[List[str]]:
+def held_out_files(path: Path) -> list[str] | None:
     """Names of the held-out files of the run in `path`, in order; None if there is no run, or it has recorded none."""
     try:
         names = json.loads((path / HELD_OUT).read_text(encoding="utf-8"))
@@ -57,14 +58,14 @@ class RunFolder:
     output: where results are written (default: the run folder itself; see dgn.packaged).
     """
 
-    def __init__(self, path: Path, config: Config, output: Optional[Path] = None) -> None:
+    def __init__(self, path: Path, config: Config, output: Path | None = None) -> None:
         self.path, self.config, self.output = path, config, output or path
         self.checkpoints, self.figures, self.latents = path / "checkpoints", self.output / "figures", path / "latents"
         self.metrics, self.text_log = path / "metrics.jsonl", path / "train.log"
         self.results, self.fitted_prior = self.output / RESULTS, path / "fitted_prior.npz"
 
     @classmethod
-    def create(cls, path: Path, config: Config) -> "RunFolder":
+    def create(cls, path: Path, config: Config) -> RunFolder:
         """A new run in `path`. Raises UserError as check_free does, or if it cannot be written."""
         cls.check_free(path)
         run = cls(new_folder(path), config)
@@ -83,7 +84,7 @@ class RunFolder:
         check_new_folder(path)
 
     @staticmethod
-    def await_new(path: Path) -> Optional[float]:
+    def await_new(path: Path) -> float | None:
         """Waits until this host sees a run that another one has just made. Returns None, or the seconds waited in
         vain."""
         began = time.monotonic()
@@ -98,7 +99,7 @@ class RunFolder:
         return None
 
     @classmethod
-    def open(cls, path: Path, output: Optional[Path] = None) -> "RunFolder":
+    def open(cls, path: Path, output: Path | None = None) -> RunFolder:
         """The run in `path`, whose results are written to `output`. Raises UserError if there is none."""
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training")
@@ -155,7 +156,7 @@ class RunFolder:
             console.say(f"result: {json.dumps(sections)}")
             raise
 
-    def measures(self) -> Dict[str, Any]:
+    def measures(self) -> dict[str, Any]:
         """metrics.json; {} if there is none yet, or it is damaged. Raises RunFailed if it cannot be read."""
         stored = self.results if self.results.exists() else self.path / RESULTS
         with disk_errors(stored, "read"):
@@ -164,13 +165,13 @@ class RunFolder:
             except (FileNotFoundError, ValueError):
                 return {}
 
-    def log(self, record: Dict[str, Any]) -> None:
+    def log(self, record: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
         append_line(self.metrics, json.dumps(record))
 
-    def records(self) -> List[Dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl up to the first damaged one: a killed process may leave the last unfinished."""
-        records: List[Dict[str, Any]] = []
+        records: list[dict[str, Any]] = []
         if self.metrics.is_file():
             for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:

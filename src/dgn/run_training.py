@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Tuple, Union
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ AfterEpoch = Callable[[Run, int], None]  # the run as it is, number of finished 
 
 
 def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
-                report: Optional[Callable[[int, float], None]] = None) -> Run:
+                report: Callable[[int, float], None] | None = None) -> Run:
     """Trains an encoder beside the chains of a finished run (dgn.training.chain_encoder) and keeps it in its folder.
 
     report(step, mean energy of a batch): called after each step. Returns the run with its encoder.
@@ -63,7 +64,7 @@ def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
     return replace(run, chain_encoder=encoder)
 
 
-def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Optional[AfterEpoch] = None,
+def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: AfterEpoch | None = None,
             group: ProcessGroup = ProcessGroup()) -> Run:
     """Trains a run folder to the config's last epoch; see dgn.training.fit.
 
@@ -116,8 +117,8 @@ def along_principal_axes(run: Run) -> Run:
     return replace(run, bank=LatentBank.open(saved, model.groups, rotations=rotations))
 
 
-def train(config: Union[str, Path, Config], output: Union[str, Path], overrides: Optional[Mapping[str, Any]] = None,
-          device: str = "auto", after_epoch: Optional[AfterEpoch] = None) -> Run:
+def train(config: str | Path | Config, output: str | Path, overrides: Mapping[str, Any] | None = None,
+          device: str = "auto", after_epoch: AfterEpoch | None = None) -> Run:
     """Trains a new run in the folder `output` and returns it.
 
     config: a recipe's path or a Config; overrides: values by section.key, such as {"training.epochs": 20}; device: see
@@ -135,8 +136,8 @@ def train(config: Union[str, Path, Config], output: Union[str, Path], overrides:
     return fit_run(folder, config, sources, after_epoch)
 
 
-def resume(path: Union[str, Path], overrides: Optional[Mapping[str, Any]] = None, device: str = "auto",
-           data: Union[str, Path, None] = None, after_epoch: Optional[AfterEpoch] = None) -> Run:
+def resume(path: str | Path, overrides: Mapping[str, Any] | None = None, device: str = "auto",
+           data: str | Path | None = None, after_epoch: AfterEpoch | None = None) -> Run:
     """Continues the training in a run folder from its newest whole checkpoint, to its last epoch, and returns the run.
 
     overrides: new values by section.key, such as {"training.epochs": 400}; data: the present place of the run's images,
@@ -172,7 +173,7 @@ def checked_sources(path: Path, config: Config) -> Sources:
     return sources
 
 
-def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) -> Tuple[RunFolder, Sources]:
+def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) -> tuple[RunFolder, Sources]:
     """The folder of a new run, which the first of several processes makes, and its samples. Raises UserError."""
     if group.is_first:
         RunFolder.check_free(path)

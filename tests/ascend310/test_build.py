@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Tuple
 
 import pytest
 
@@ -40,7 +39,7 @@ def make_package(folder: Path) -> Path:
     return folder
 
 
-def fake_cmake(folder: Path) -> Tuple[dict, Path]:
+def fake_cmake(folder: Path) -> tuple[dict, Path]:
     """Variables by which build.sh runs a cmake that writes its arguments, one a line, into a file; and the file."""
     make_script(folder / "cmake", f'printf "%s\\n" "$@" >>"{folder}/arguments"')
     return {"PATH": f"{folder}:{os.environ['PATH']}", "CXX": "true"}, folder / "arguments"

@@ -6,7 +6,6 @@ All batches have COUNT images, so that each network is compiled once for trainin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict
 
 import cv2
 import mindspore as ms
@@ -28,7 +27,7 @@ TINY = {"data.size": 16, "data.limit": COUNT, "data.held_out": COUNT, "model.z_a
 FEI_VIEWS = {"04": -30, "05": -10, "11": 0, "06": 10, "07": 30}
 
 
-def weights(folder: Path) -> Dict[str, np.ndarray]:
+def weights(folder: Path) -> dict[str, np.ndarray]:
     """Parameters of the last checkpoint of a run."""
     last = sorted((folder / "checkpoints").iterdir())[-1]
     return {name: value.asnumpy() for name, value in ms.load_checkpoint(str(last / "weights.ckpt")).items()}

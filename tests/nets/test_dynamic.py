@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -133,7 +133,7 @@ class Case(NamedTuple):
     model: DynamicGenerator
     x: np.ndarray
     mask: np.ndarray
-    z: Tuple[np.ndarray, ...]
+    z: tuple[np.ndarray, ...]
 
 
 def make_case(settings):
@@ -161,7 +161,7 @@ def scaled_case(request, case):
 @pytest.fixture(scope="module")
 def sampler_of():
     """One sampler of a model and options for all tests: it is compiled once for each shape."""
-    @functools.lru_cache(maxsize=None)
+    @functools.cache
     def make(model, smoothness, step_size, options=langevin.Options()):
         return langevin.Langevin(Energy(model, smoothness), step_size, 1, options)
 

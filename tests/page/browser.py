@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import websocket
 
@@ -21,7 +21,7 @@ OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--n
 PATIENCE = 40
 
 
-def program() -> Optional[str]:
+def program() -> str | None:
     """The path of a Chromium on this machine; None if there is none."""
     named = os.environ.get("DGN_CHROMIUM")
     return named or next((path for name in PROGRAMS if (path := shutil.which(name))), None)
@@ -31,7 +31,7 @@ class Browser:
     """One tab. events: protocol events so far, in order."""
 
     def __init__(self, executable: str, folder: Path) -> None:
-        self.events: List[Dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self._number = 0
         self._process = subprocess.Popen(
             [executable, *OPTIONS, f"--user-data-dir={folder}", "about:blank"], stdin=subprocess.DEVNULL,
@@ -47,13 +47,13 @@ class Browser:
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
 
-    def _port(self, file: Path) -> Optional[str]:
+    def _port(self, file: Path) -> str | None:
         if self._process.poll() is not None:
             raise RuntimeError(f"Chromium ended with exit code {self._process.returncode}")
         lines = file.read_text().splitlines() if file.exists() else []
         return lines[0] if lines else None
 
-    def call(self, method: str, **parameters: Any) -> Dict[str, Any]:
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The result of a protocol method. Raises RuntimeError if it fails."""
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
@@ -100,13 +100,13 @@ class Browser:
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 
-    def complaints(self) -> List[Any]:
+    def complaints(self) -> list[Any]:
         """Exceptions, and errors in the console, so far."""
         self.evaluate("0")
         return [event["params"] for event in self.events if event["method"] == "Runtime.exceptionThrown" or (
             event["method"] == "Log.entryAdded" and event["params"]["entry"]["level"] == "error")]
 
-    def requests(self) -> List[str]:
+    def requests(self) -> list[str]:
         """Addresses that were fetched so far."""
         self.evaluate("0")
         return [event["params"]["request"]["url"] for event in self.events

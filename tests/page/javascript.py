@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 from py_mini_racer import MiniRacer
@@ -22,7 +22,7 @@ def javascript_engine() -> MiniRacer:
 class JavaScript:
     """The decoder of a description; arrays: base64."""
 
-    def __init__(self, description: Dict[str, Any], arrays: str) -> None:
+    def __init__(self, description: dict[str, Any], arrays: str) -> None:
         self.engine = javascript_engine()
         self.engine.eval(f"var decoder = DgnDecoder.create({json.dumps(description)}, DgnDecoder.bytesOf('{arrays}'));")
         self.engine.eval("""
@@ -34,6 +34,6 @@ class JavaScript:
               return JSON.stringify(Array.isArray(all) ? all.map(fieldsOf) : [fieldsOf(all)]);
             }""")
 
-    def decode(self, latents: List[np.ndarray]) -> List[list]:
+    def decode(self, latents: list[np.ndarray]) -> list[list]:
         """[image, appearance, displacement] of every frame of one sample, flat lists."""
         return json.loads(self.engine.call("decoded", [z.tolist() for z in latents]))

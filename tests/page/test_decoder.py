@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import List, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -56,21 +55,21 @@ def random_model(settings: dict) -> Model:
     return model
 
 
-def random_latents(model: Model) -> List[np.ndarray]:
+def random_latents(model: Model) -> list[np.ndarray]:
     rng = np.random.default_rng(5)
     return [rng.standard_normal((COUNT, *group.shape)).astype(np.float32) if group.sampled
             else np.eye(group.shape[0], dtype=np.float32)[:COUNT] for group in model.groups]
 
 
-@functools.lru_cache(maxsize=None)
-def decoded(name: str) -> Tuple[Model, List[np.ndarray], List[np.ndarray]]:
+@functools.cache
+def decoded(name: str) -> tuple[Model, list[np.ndarray], list[np.ndarray]]:
     """A model, latents, and what it decodes them to: image, appearance and displacement, as far as it has them."""
     model = random_model(MODELS[name])
     latents = random_latents(model)
     return model, latents, [part for part in decode(model, *latents) if part is not None]
 
 
-def largest_differences(name: str, quantised: bool) -> List[float]:
+def largest_differences(name: str, quantised: bool) -> list[float]:
     """Of image, appearance and displacement."""
     (model, latents, expected), packer = decoded(name), Packer(quantised)
     description = describe(model, MODELS[name].get("model.grid", "integer"), packer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 import mindspore as ms
 import numpy as np
@@ -31,7 +30,7 @@ def randomised(cell: nn.Cell) -> nn.Cell:
     return cell
 
 
-def saved_run(output: Path, *settings: str, images: Optional[Path] = None) -> Path:
+def saved_run(output: Path, *settings: str, images: Path | None = None) -> Path:
     """A run folder whose one checkpoint, that of its last epoch, holds initial weights and chains and a preconditioner
     that is not the identity: a run to be opened, exported or refused, for which nothing is compiled.
 

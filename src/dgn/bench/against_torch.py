@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from mindspore import nn
@@ -17,7 +18,7 @@ from dgn.nets.model import Model
 
 
 def programs(model: Model, options: cfg.Model, x: np.ndarray, steps: int,
-             step_size: float) -> Dict[str, Callable[[], Any]]:
+             step_size: float) -> dict[str, Callable[[], Any]]:
     """Both programs on the weights of `model`, a DeformableGenerator, each a function that runs `steps` steps at sigma
     1.
 
@@ -38,12 +39,12 @@ def programs(model: Model, options: cfg.Model, x: np.ndarray, steps: int,
         raise UserError("--against torch needs PyTorch in this Python (it is not a requirement of dgn): pip install "
                         "torch") from None
 
-    def layers(branch: nn.Cell) -> List:
+    def layers(branch: nn.Cell) -> list:
         stack = branch.stack
         return [(torch.tensor(layer.weight.asnumpy()), torch.tensor(layer.bias.asnumpy()))
                 for layer in [stack.dense, *stack.hidden, stack.last]]
 
-    def generate(weights: List, z):
+    def generate(weights: list, z):
         h = F.relu(z @ weights[0][0] + weights[0][1]).view(len(z), -1, 4, 4)
         for k, (w, b) in enumerate(weights[1:], 1):
             # output_padding makes the size an exact doubling; the crop differs from SAME by one pixel, the work does

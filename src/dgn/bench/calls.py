@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -46,17 +47,17 @@ def random_images(config: Config, model: Model, count: int, rng: np.random.Gener
     return rng.random((count, *frames, model.channels, model.size, model.size), np.float32)
 
 
-def whole_mask(config: Config, count: int) -> Optional[np.ndarray]:
+def whole_mask(config: Config, count: int) -> np.ndarray | None:
     """The mask of clips that have all frames, (count, F); None for images."""
     return np.ones((count, config.data.frames), np.float32) if config.data.frames else None
 
 
-def batch_inputs(config: Config, x: np.ndarray) -> Tuple[Tensor, Tensor, Tensor]:
+def batch_inputs(config: Config, x: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """(x, mask, sigma 1) as sampler and objectives take them."""
     return (*as_tensors((x, full_mask(len(x), whole_mask(config, len(x))))), ms.Tensor(1.0, ms.float32))
 
 
-def chosen_frames(model: Model, count: int) -> Tuple[Tensor, ...]:
+def chosen_frames(model: Model, count: int) -> tuple[Tensor, ...]:
     """What critics and actor take besides images: of clips 1 for the first frame of each, (count, F); see
     dgn.training.adversarial.views."""
     return as_tensors([np.eye(1, model.frames, dtype=np.float32).repeat(count, 0)] if model.frames else [])
@@ -78,7 +79,7 @@ def training_step(model: Model, config: Config, x: np.ndarray) -> Call:
     return waiting(step, ms.Tensor(RATE, ms.float32), *batch_inputs(config, x), *as_tensors(latents))
 
 
-def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarray) -> Dict[str, Call]:
+def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarray) -> dict[str, Call]:
     """A step of the critic with each kind of convolution, without R1 and, if the config has it, with it; and a step of
     the actor, which takes the place of the training step (Eq. 22)."""
     latents = as_tensors(random_latents(model, len(x), 0, "bench"))
@@ -98,7 +99,7 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
     return {**calls, "actor step": waiting(trainer.update.whole, rate, *inputs)}
 
 
-def generators(model: Model, batch: int, rng: np.random.Generator) -> Dict[str, Call]:
+def generators(model: Model, batch: int, rng: np.random.Generator) -> dict[str, Call]:
     """Each generator forward, and forward with the gradient with respect to its latents."""
     calls = {}
     for name, group, branch in zip(model.branch_names, model.groups, model.branches):
@@ -122,7 +123,7 @@ def recurrence(model: Model, batch: int, frames: int, rng: np.random.Generator) 
     return lambda: [part() for part in parts]
 
 
-def warps(kinds: Sequence[str], shape: Tuple[int, int, int], rng: np.random.Generator) -> Dict[str, Call]:
+def warps(kinds: Sequence[str], shape: tuple[int, int, int], rng: np.random.Generator) -> dict[str, Call]:
     """Each warp forward, and with both gradients, for displacements of a few pixels; shape: (images, channels,
     side)."""
     batch, channels, size = shape

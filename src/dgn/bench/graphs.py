@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -22,13 +23,13 @@ from dgn.training.optim import TrainStep
 # nodes of a graph that launch nothing: values, order, tuples
 STRUCTURE = ("Constant", "Load", "Depend", "UpdateState", "MakeTuple", "TupleGetItem")
 
-Graph = Tuple[nn.Cell, Tuple[Tensor, ...]]
+Graph = tuple[nn.Cell, tuple[Tensor, ...]]
 
 
 class Size(NamedTuple):
     """A compiled graph."""
 
-    operators: Dict[str, int]  # number of each kind
+    operators: dict[str, int]  # number of each kind
     seconds: float  # to compile it
 
     @property
@@ -37,7 +38,7 @@ class Size(NamedTuple):
         return sum(self.operators.values())
 
 
-def training_graphs(config: Config, batch: int) -> Iterator[Tuple[str, Graph]]:
+def training_graphs(config: Config, batch: int) -> Iterator[tuple[str, Graph]]:
     """Every graph that a training with a config compiles, by name, with inputs for `batch` samples in each
     micro-batch."""
     model = make_model(config)
@@ -59,7 +60,7 @@ def training_graphs(config: Config, batch: int) -> Iterator[Tuple[str, Graph]]:
         yield from _step_graphs("training step", trainer.update, (*inputs, *latents))
 
 
-def _step_graphs(name: str, step: TrainStep, inputs: Tuple[Tensor, ...]) -> Iterator[Tuple[str, Graph]]:
+def _step_graphs(name: str, step: TrainStep, inputs: tuple[Tensor, ...]) -> Iterator[tuple[str, Graph]]:
     """One graph, or with micro-batches those of accumulation and update."""
     rate, one, count = (ms.Tensor(value, ms.float32) for value in (RATE, 1.0, step.micro_batches))
     if step.micro_batches == 1:
@@ -69,19 +70,19 @@ def _step_graphs(name: str, step: TrainStep, inputs: Tuple[Tensor, ...]) -> Iter
         yield f"{name}, update", (step.update, (rate, count))
 
 
-def compiled_size(cell: nn.Cell, inputs: Tuple[Tensor, ...]) -> Size:
+def compiled_size(cell: nn.Cell, inputs: tuple[Tensor, ...]) -> Size:
     """Compiles a Cell and counts the operators of its graph after the front end's passes."""
     began = time.perf_counter()
     cell.compile(*inputs)
     return Size(operators(cell), time.perf_counter() - began)
 
 
-def operators(cell: nn.Cell) -> Dict[str, int]:
+def operators(cell: nn.Cell) -> dict[str, int]:
     """The number of operators of each kind in a compiled Cell."""
     phase = next(iter(cell.compile_cache))
     stored = mind_ir_pb2.ModelProto.FromString(_cell_graph_executor._get_func_graph_proto(cell, phase, "mind_ir"))
     kinds = {f"REF::{primitive.name}": primitive.op_type for primitive in stored.primitives}
-    counts: Dict[str, int] = {}
+    counts: dict[str, int] = {}
     for graph in (stored.graph, *stored.functions):
         for node in graph.node:
             kind = kinds.get(node.op_type, node.op_type).split("::")[-1]
@@ -90,11 +91,11 @@ def operators(cell: nn.Cell) -> Dict[str, int]:
     return counts
 
 
-def report(sizes: Dict[str, Size], title: str) -> str:
+def report(sizes: dict[str, Size], title: str) -> str:
     """A table of the graphs with their five most frequent operators; title: in its first line."""
     lines = [f"{title:36} {'operators':>9} {'compiled in':>11}   most frequent"]
     for name, size in sizes.items():
-        frequent: List[Tuple[str, int]] = sorted(size.operators.items(), key=lambda item: (-item[1], item[0]))[:5]
+        frequent: list[tuple[str, int]] = sorted(size.operators.items(), key=lambda item: (-item[1], item[0]))[:5]
         lines.append(f"{name:36} {size.total:9} {size.seconds:9.1f} s   "
                      + ", ".join(f"{kind} {number}" for kind, number in frequent))
     return "\n".join(lines)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Times:
     setup: Setup
     model: Model
     frames: int  # of a clip; 0: images
-    seconds: Dict[str, List[float]]
+    seconds: dict[str, list[float]]
     rivals: Sequence[str]  # names of the PyTorch programs
     native: bool  # whether the C++ kernels are used here
 
@@ -54,7 +55,7 @@ class Times:
         """Images in a batch; of clips: frames."""
         return self.setup.batch * (self.frames or 1)
 
-    def as_json(self) -> Dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Versions, device, batch and the seconds of every call."""
         return {"versions": device.versions(), "device": device.current(), "batch": self.setup.batch,
                 "seconds": self.seconds}
@@ -72,7 +73,7 @@ def measure(config: Config, setup: Setup = Setup()) -> Times:
     if setup.torch:
         rivals = against_torch.programs(model, config.model, x, setup.steps, config.inference.step_size)
 
-    def add(parts: Dict[str, calls.Call]) -> None:
+    def add(parts: dict[str, calls.Call]) -> None:
         seconds.update(timing.measure(parts, setup.rounds))
 
     add({_sampler(setup): calls.sampler(model, config, x, setup.steps), **rivals})
@@ -114,7 +115,7 @@ def report(times: Times) -> str:
     return "\n".join(lines)
 
 
-def table(seconds: Dict[str, List[float]], work: Dict[str, int], rate: float) -> str:
+def table(seconds: dict[str, list[float]], work: dict[str, int], rate: float) -> str:
     """Median, fastest and slowest call of each part; where its floating-point operations are known (`work`), the rate
     as a percentage of `rate`, that of the matrix product."""
     lines = [f"{'':48} {'median':>9} {'min':>9} {'max':>9}   share of the matrix product's rate"]

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -35,7 +36,7 @@ from dgn.training.trainer import Batch
 
 LIMIT, GRACE = 3600.0, 20.0  # seconds for several processes, as a device may hang; for their end after an interrupt
 
-Result = Dict[str, Any]  # of `iteration`
+Result = dict[str, Any]  # of `iteration`
 
 
 def iteration(config: Config, group: ProcessGroup, rounds: int) -> Result:
@@ -74,7 +75,7 @@ class _Exchange(nn.Cell):
         return self.reducer(gradients)
 
 
-def _timed(call: Callable[[], object], group: ProcessGroup, rounds: int) -> List[float]:
+def _timed(call: Callable[[], object], group: ProcessGroup, rounds: int) -> list[float]:
     """Seconds of each call, after two that do not count; the processes start each call together, and the slowest
     counts."""
     seconds = []
@@ -96,7 +97,7 @@ def launch(count: int, arguments: Sequence[str]) -> Result:
         return json.loads(result.read_text())
 
 
-def msrun(count: int, words: Sequence[str], logs: Optional[Path] = None) -> None:
+def msrun(count: int, words: Sequence[str], logs: Path | None = None) -> None:
     """Runs `dgn` with these arguments in `count` processes of one thread each.
 
     logs: folder for the output of msrun, the scheduler and every process (default: it is not kept). Raises RunFailed
@@ -141,7 +142,7 @@ def run_logged(command: Sequence[str], log: Path, **variables: str) -> int:
         _end(process)
 
 
-def read_log(path: Path) -> List[str]:
+def read_log(path: Path) -> list[str]:
     """The lines of a log, which may hold bytes of other programs that are no UTF-8."""
     return path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
 
@@ -159,14 +160,14 @@ def _end(process: subprocess.Popen) -> None:
 
 def compare(counts: Sequence[int], arguments: Sequence[str], turns: int = 2) -> str:
     """Launches each number of processes in turn, A B A B ...; returns the report."""
-    results: Dict[int, List[Result]] = {count: [] for count in counts}
+    results: dict[int, list[Result]] = {count: [] for count in counts}
     for _ in range(turns):
         for count in counts:
             results[count].append(launch(count, arguments))
     return report(results)
 
 
-def report(results: Dict[int, List[Result]]) -> str:
+def report(results: dict[int, list[Result]]) -> str:
     """A table of the fastest iterations for each number of processes: other load on a machine slows several processes
     more than one."""
     lines = [f"{'processes':>9}  {'images/s':>9}  {'iteration':>10}  {'exchange of gradients':>24}  "

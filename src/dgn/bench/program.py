@@ -8,8 +8,9 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -60,7 +61,7 @@ def compare(program: Path, config: cfg.Config, rounds: int, threads: int) -> str
     return "\n".join(lines)
 
 
-def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: Path) -> Dict[str, Tuple[Turn, ...]]:
+def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: Path) -> dict[str, tuple[Turn, ...]]:
     """The decoder and a Langevin step, each by the program and by Python."""
     live = make_model(config)
     portable = cells.portable(config)
@@ -108,7 +109,7 @@ def _program(words: Sequence[object]) -> Turn:
 def _python(call: calls.Call) -> Turn:
     """A turn of Python."""
     def turn() -> Times:
-        milliseconds: List[float] = []
+        milliseconds: list[float] = []
         for _ in range(WARM_UP + CALLS):
             began = time.perf_counter()
             call()

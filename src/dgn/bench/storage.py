@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence, Tuple
 
 from dgn.bench.memory import private_memory
 from dgn.data.source import epoch_order
@@ -23,7 +23,7 @@ def costs(groups: Sequence[LatentGroup], samples: int, folder: Path) -> str:
 
     The files are in a temporary folder within `folder`. Raises RunFailed if the disk refuses.
     """
-    laps: List[Tuple[str, float]] = []
+    laps: list[tuple[str, float]] = []
     began = time.perf_counter()
 
     def lap(name: str) -> None:

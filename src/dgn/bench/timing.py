@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Callable, Dict, List, Mapping
+from collections.abc import Callable, Mapping
 
 
 def measure(candidates: Mapping[str, Callable[[], object]], rounds: int = 7,
-            warm_up: int = 2) -> Dict[str, List[float]]:
+            warm_up: int = 2) -> dict[str, list[float]]:
     """Seconds of every call by candidate, after uncounted warm-up calls. The candidates are called in turn, A B A B
     ..."""
     for _ in range(warm_up):
         for call in candidates.values():
             call()
-    seconds: Dict[str, List[float]] = {name: [] for name in candidates}
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, call in candidates.items():
             began = time.perf_counter()
@@ -23,6 +23,6 @@ def measure(candidates: Mapping[str, Callable[[], object]], rounds: int = 7,
     return seconds
 
 
-def ratio(seconds: Mapping[str, List[float]], slow: str, fast: str) -> float:
+def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str) -> float:
     """The factor by which `fast` is faster than `slow`: the median over turns."""
     return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast]))

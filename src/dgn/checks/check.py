@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Setup:
     batch: int
     devices: int = 1
     quick: bool = False
-    logs: Optional[Path] = None
+    logs: Path | None = None
 
     @property
     def tolerance(self) -> float:

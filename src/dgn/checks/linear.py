@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Tuple
-
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -30,11 +28,11 @@ class LinearModel(Model):
         self.groups = (LatentGroup("z_app", (a.shape[0],)), LatentGroup("z_geo", (b.shape[0],)))
         self.branches = nn.CellList([LinearBranch(a), LinearBranch(b)])
 
-    def compose(self, outputs: Tuple[Tensor, ...]) -> Tensor:
+    def compose(self, outputs: tuple[Tensor, ...]) -> Tensor:
         return outputs[0] + outputs[1]
 
 
-def linear_posterior(a: np.ndarray, b: np.ndarray, x: np.ndarray, sigma: float) -> Tuple[np.ndarray, np.ndarray]:
+def linear_posterior(a: np.ndarray, b: np.ndarray, x: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and covariance (d, d) of (z_app, z_geo) given x, for a standard normal prior."""
     w = np.concatenate([a, b])  # x = w^T z
     covariance = np.linalg.inv(np.eye(len(w)) + w @ w.T / sigma ** 2)

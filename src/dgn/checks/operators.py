@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Callable, Dict, Iterator, NamedTuple, Sequence, Tuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -151,7 +152,7 @@ def warps(model: Model, batch: int, rng: np.random.Generator) -> Iterator[Case]:
 
 Derivative = Callable[[np.ndarray], np.ndarray]
 
-ELEMENTWISE: Dict[str, Tuple[Callable, Derivative, Derivative]] = {  # operator, its definition, its derivative
+ELEMENTWISE: dict[str, tuple[Callable, Derivative, Derivative]] = {  # operator, its definition, its derivative
     "ReLU": (ops.relu, lambda x: np.maximum(x, 0), lambda x: x > 0),
     "leaky ReLU": (activation, lambda x: np.where(x > 0, x, 0.2 * x), lambda x: np.where(x > 0, 1, 0.2)),
     "tanh": (ops.tanh, np.tanh, lambda x: 1 - np.tanh(x) ** 2),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Tuple
+from collections.abc import Mapping
 
 import numpy as np
 
 from dgn.nets.stack import Architecture
 
-Arrays = Tuple[np.ndarray, ...]
+Arrays = tuple[np.ndarray, ...]
 
 
 def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray, grid: str = "integer") -> Arrays:
@@ -28,7 +28,7 @@ def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray, gr
     return out, dimage, np.stack([du, dv], 1)
 
 
-def _interpolation(u: np.ndarray, size: int) -> Tuple[np.ndarray, np.ndarray]:
+def _interpolation(u: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """M(1 - |u - i|) of Eq. 4 for every i, with u clamped to the image, and its derivative by u (from the right at an
     integer, 0 where u is clamped), (..., size) each."""
     inside, u, i = (u > 0) & (u < size - 1), np.clip(u, 0, size - 1)[..., None], np.arange(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 from dgn import device, machine
 from dgn.checks.check import Setup
@@ -21,7 +21,7 @@ def write(results: Results, setup: Setup, folder: Path) -> Path:
     return folder / "report.md"
 
 
-def as_json(results: Results, setup: Setup) -> Dict[str, Any]:
+def as_json(results: Results, setup: Setup) -> dict[str, Any]:
     """Versions, device, numerics, every check, times."""
     cann = machine.cann()
     return {
@@ -34,7 +34,7 @@ def as_json(results: Results, setup: Setup) -> Dict[str, Any]:
         **results.speed, "notes": results.notes, "logs": _logs(setup)}
 
 
-def as_markdown(content: Dict[str, Any]) -> str:
+def as_markdown(content: dict[str, Any]) -> str:
     """The same for a reader."""
     checks = [check for group in content["checks"].values() for check in group]
     failed = sum(not check["passed"] for check in checks)
@@ -65,7 +65,7 @@ def as_markdown(content: Dict[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _logs(setup: Setup) -> List[str]:
+def _logs(setup: Setup) -> list[str]:
     """Paths of the logs of other processes, from the folder of the report."""
     return [str(path.relative_to(setup.logs.parent)) for path in sorted(setup.logs.glob("*/*"))] if setup.logs else []
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any
 
 from dgn.bench import graphs, parts
 from dgn.bench.profile import profile
@@ -13,7 +14,7 @@ from dgn.checks import models, operators, trainings
 from dgn.checks.check import Check, Setup, guarded
 from dgn.errors import first_line
 
-GROUPS: Dict[str, Callable[[Setup], Iterator[Check]]] = {
+GROUPS: dict[str, Callable[[Setup], Iterator[Check]]] = {
     "operators": operators.checks, "decoder": models.decoder, "sampler": models.posterior, "R1": models.r1,
     "16-bit layers": models.sixteen_bits, "export": models.export, "trainings": trainings.checks}
 
@@ -22,12 +23,12 @@ GROUPS: Dict[str, Callable[[Setup], Iterator[Check]]] = {
 class Results:
     """checks: by group; speed: times, operators and compile time of graphs; notes: what could not be measured."""
 
-    checks: Dict[str, List[Check]] = field(default_factory=dict)
-    speed: Dict[str, Any] = field(default_factory=dict)
-    notes: List[str] = field(default_factory=list)
+    checks: dict[str, list[Check]] = field(default_factory=dict)
+    speed: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
-    def failed(self) -> List[Check]:
+    def failed(self) -> list[Check]:
         """The checks that did not pass, those that could not run among them."""
         return [check for checks in self.checks.values() for check in checks if not check.passed]
 
@@ -44,11 +45,11 @@ def run(setup: Setup, folder: Path, say: Callable[[str], None]) -> Results:
             results.checks[name].append(check)
             say(line(check))
 
-    @functools.lru_cache(maxsize=None)
-    def made() -> Dict[str, graphs.Graph]:
+    @functools.cache
+    def made() -> dict[str, graphs.Graph]:
         return dict(graphs.training_graphs(setup.config, setup.batch))
 
-    measures: Dict[str, Callable[[], Any]] = {
+    measures: dict[str, Callable[[], Any]] = {
         "graphs": lambda: {name: graphs.compiled_size(*graph)._asdict() for name, graph in made().items()},
         "trace": lambda: profile(made(), folder).name}
     if not setup.quick:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -42,7 +42,7 @@ BY_OPERATORS = {"warp": "grid_sample", "deconv": "stock", "recurrence": "stock"}
 Record = Mapping[str, np.ndarray]  # "<training>.<iteration>.<quantity>": results, state.<k>, start.<g>
 
 
-def trainings(setup: Setup) -> Dict[str, Config]:
+def trainings(setup: Setup) -> dict[str, Config]:
     """The recipe, clips with the networks of Table 5, and a critic with lazy R1, all with the recipe's operators."""
     # as clips_table5.yaml: without the scaling, random weights saturate every tanh, and rounding moves pixels
     clips = ["data.frames=3", "model.network=table5", "model.alpha=2", "model.scaling=he"]
@@ -74,7 +74,7 @@ class Training:
         """The first latents of the whole batch."""
         return random_latents(self.model, BATCH, 1, "check")
 
-    def state(self) -> List[Parameter]:
+    def state(self) -> list[Parameter]:
         """Weights, moments and steps, in an order that does not depend on the device."""
         cells = *self.trainer.networks.values(), *self.trainer.optimizers.values()
         return [parameter for cell in cells for parameter in cell.get_parameters()]
@@ -84,7 +84,7 @@ class Training:
         for parameter, value in zip(self.state(), values):
             ops.assign(parameter, ms.Tensor(value))
 
-    def step(self, iteration: int, latents: Arrays) -> Tuple[Arrays, Dict[str, np.ndarray]]:
+    def step(self, iteration: int, latents: Arrays) -> tuple[Arrays, dict[str, np.ndarray]]:
         """One iteration from latents of the whole batch: the new ones, and what is compared. A collective."""
         before = self._weights()
         noise = tuple(n[:, self.own] for n in draw_noise(self.model, self.trainer.draws, BATCH, 1, "check", iteration))
@@ -107,9 +107,9 @@ class Training:
         return whole
 
 
-def record(setup: Setup) -> Dict[str, np.ndarray]:
+def record(setup: Setup) -> dict[str, np.ndarray]:
     """Trains each training in this process: the results of the repeated iterations, and the states before them."""
-    recorded: Dict[str, np.ndarray] = {}
+    recorded: dict[str, np.ndarray] = {}
     for name, config in _compared(setup).items():
         training = Training(config, ProcessGroup())
         latents = training.start()
@@ -124,9 +124,9 @@ def record(setup: Setup) -> Dict[str, np.ndarray]:
     return recorded
 
 
-def repeat(setup: Setup, recorded: Record, group: ProcessGroup = ProcessGroup()) -> Dict[str, np.ndarray]:
+def repeat(setup: Setup, recorded: Record, group: ProcessGroup = ProcessGroup()) -> dict[str, np.ndarray]:
     """The results of the recorded iterations, each from its recorded state. A collective."""
-    repeated: Dict[str, np.ndarray] = {}
+    repeated: dict[str, np.ndarray] = {}
     for name, config in _compared(setup).items():
         training = Training(config, group)
         for iteration in sorted({int(key.split(".")[1]) for key in recorded if key.startswith(f"{name}.")}):
@@ -137,11 +137,11 @@ def repeat(setup: Setup, recorded: Record, group: ProcessGroup = ProcessGroup())
     return repeated
 
 
-def _compared(setup: Setup) -> Dict[str, Config]:
+def _compared(setup: Setup) -> dict[str, Config]:
     return {name: config for name, config in trainings(setup).items() if not (setup.quick and name == "clips")}
 
 
-def _numbered(recorded: Record, prefix: str) -> List[np.ndarray]:
+def _numbered(recorded: Record, prefix: str) -> list[np.ndarray]:
     count = sum(key.startswith(f"{prefix}.") for key in recorded)
     return [recorded[f"{prefix}.{k}"] for k in range(count)]
 

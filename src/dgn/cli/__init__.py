@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any, Dict, Tuple
+from typing import Any
 
 from dgn.config import LARGEST
 
 # settings of the argument --prior of commands that draw samples: Run.sample's, "fitted" without it
-PRIOR: Dict[str, Any] = {
+PRIOR: dict[str, Any] = {
     "action": "store_const", "const": "prior", "default": "fitted",
     "help": "draw samples from the prior (default: from a Gaussian fitted to the training's latents)"}
 
@@ -46,7 +46,7 @@ def above_zero(text: str) -> float:
     return value
 
 
-def pair(text: str) -> Tuple[float, float]:
+def pair(text: str) -> tuple[float, float]:
     """An argument of two numbers, such as 0.3,0.4."""
     try:
         first, second = map(float, text.split(","))
@@ -55,7 +55,7 @@ def pair(text: str) -> Tuple[float, float]:
     return first, second
 
 
-def crop(text: str) -> Tuple[int, int, int, int]:
+def crop(text: str) -> tuple[int, int, int, int]:
     """An argument left,top,right,bottom in pixels."""
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):

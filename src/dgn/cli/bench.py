@@ -25,7 +25,6 @@ import argparse
 import dataclasses
 import os
 from pathlib import Path
-from typing import List, Optional
 
 from dgn import device, machine, recipe
 from dgn.cli import add_config, add_device, positive, user_path
@@ -60,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _make_default(parser, "parts")
 
 
-def _add_common(parser: argparse.ArgumentParser, batch: Optional[int] = None, steps: Optional[int] = None,
-                rounds: Optional[int] = None) -> None:
+def _add_common(parser: argparse.ArgumentParser, batch: int | None = None, steps: int | None = None,
+                rounds: int | None = None) -> None:
     """Arguments of several tools, with their defaults; None: the tool does not have it."""
     add_config(parser, "recipe; without it the paper's model (Table 4)")
     if batch:
@@ -140,7 +139,7 @@ def processes(args: argparse.Namespace, config: Config) -> int:
 
     if args.batch % args.count:
         raise UserError(f"--batch is {args.batch}; it must be a multiple of the number of processes, {args.count}")
-    arguments: List[str] = ["--config", str(Path(args.config).resolve())] if args.config else []
+    arguments: list[str] = ["--config", str(Path(args.config).resolve())] if args.config else []
     arguments += [word for setting in args.settings for word in ("--set", setting)]
     arguments += ["--batch", str(args.batch), "--steps", str(args.steps), "--rounds", str(args.rounds), "--device",
                   args.device]

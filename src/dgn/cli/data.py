@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 from dgn import config as cfg
 from dgn import recipe
@@ -148,7 +148,7 @@ def _cutter(args: argparse.Namespace):
     return prepare.by_eyes(find, args.size, args.eyes or EYES, args.margin)
 
 
-def _print_errors(result: Dict[str, Any]) -> None:
+def _print_errors(result: dict[str, Any]) -> None:
     """The result of dgn.data.align.compare."""
     from dgn.data.align import QUANTILES, WITHIN
 

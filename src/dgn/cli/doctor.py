@@ -18,7 +18,7 @@ import platform
 import re
 import shlex
 import sys
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from dgn import device, machine
 from dgn.cli import add_device
@@ -26,15 +26,15 @@ from dgn.errors import RunFailed, UserError
 
 REQUIRED = ("mindspore", "numpy", "yaml", "cv2", "tqdm", "matplotlib", "PIL", "sklearn")  # modules of requirements.txt
 STATIC_TLS = re.compile(r"(\S+\.so[\w.]*): cannot allocate memory in static TLS block")
-Lines = List[Tuple[str, str]]
+Lines = list[tuple[str, str]]
 
 
 class Toolkits(NamedTuple):
     """What is installed for accelerators."""
 
-    cann: Optional[machine.Cann]
-    cuda: Optional[str]
-    npu_smi: List[str]
+    cann: machine.Cann | None
+    cuda: str | None
+    npu_smi: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +70,7 @@ def remedy(reason: str) -> str:
     return f"{sys.executable} -m pip install -r requirements.txt"
 
 
-def choose(name: str, with_mindspore: bool) -> Tuple[Optional[str], Lines, List[str]]:
+def choose(name: str, with_mindspore: bool) -> tuple[str | None, Lines, list[str]]:
     """Starts the device that was asked for: (its name or None, lines, notes)."""
     try:
         if not with_mindspore:
@@ -104,7 +104,7 @@ def machine_lines(toolkits: Toolkits) -> Lines:
     return lines
 
 
-def implementations(name: str, notes: List[str]) -> Lines:
+def implementations(name: str, notes: list[str]) -> Lines:
     """What "auto" means here for each operator that has several implementations."""
     from dgn.nets.deconv import make_deconv
     from dgn.nets.native import cache_folder
@@ -118,7 +118,7 @@ def implementations(name: str, notes: List[str]) -> Lines:
     return [("kernels", f"built in {cache_folder()}"), *((key, type(cell).__name__) for key, cell in cells.items())]
 
 
-def attempt(args: argparse.Namespace, chosen: Optional[str], toolkits: Toolkits, lines: Lines) -> bool:
+def attempt(args: argparse.Namespace, chosen: str | None, toolkits: Toolkits, lines: Lines) -> bool:
     """Adds what MindSpore reports of accelerators, and with --run-check the check's output. Returns whether the device
     in use, or asked for, passed."""
     installed = {"Ascend": bool(toolkits.cann or toolkits.npu_smi), "GPU": bool(toolkits.cuda)}
@@ -133,7 +133,7 @@ def attempt(args: argparse.Namespace, chosen: Optional[str], toolkits: Toolkits,
     return passed
 
 
-def limits(toolkits: Toolkits) -> List[str]:
+def limits(toolkits: Toolkits) -> list[str]:
     """What would not work here, a sentence each."""
     notes, release, libraries = [], machine.cuda_release(toolkits.cuda), machine.cuda_libraries()
     if not device.available("GPU") and release and release not in libraries:
@@ -150,7 +150,7 @@ def limits(toolkits: Toolkits) -> List[str]:
     return notes
 
 
-def ascend_notes(asked: str, cann: Optional[machine.Cann]) -> List[str]:
+def ascend_notes(asked: str, cann: machine.Cann | None) -> list[str]:
     """What does not fit in CANN and its Python packages, if CANN is here or Ascend is asked for."""
     if cann is None:
         if asked != "Ascend":

@@ -12,15 +12,16 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 from dgn import device, experiments, recipe
 from dgn.cli import PRIOR, above_zero, add_config, add_device, add_run, crop, natural, pair, positive, user_path
 from dgn.errors import Interrupted
 
-Keywords = Dict[str, Any]
-Option = Tuple[Tuple[str, ...], Keywords]
+Keywords = dict[str, Any]
+Option = tuple[tuple[str, ...], Keywords]
 
 
 def option(*names: str, **settings: Any) -> Option:
@@ -36,13 +37,13 @@ class Experiment(NamedTuple):
     arguments, if they are not the options' values themselves.
     """
 
-    options: List[Option]
+    options: list[Option]
     trains: bool = False
     data: str = ""
     convert: Callable[[Keywords], Keywords] = dict
 
 
-def tuning_options(count: int, epochs: int) -> List[Option]:
+def tuning_options(count: int, epochs: int) -> list[Option]:
     """The images of a fine-tuning, which are an experiments.models.Target."""
     return [
         option("--target", metavar="FOLDER", type=user_path, help="images of the fine-tuning"),
@@ -74,7 +75,7 @@ STEPS = option("--steps", type=positive, help="Langevin steps (default: evaluati
 CROP = option("--crop", type=crop, metavar="L,T,R,B", help="their crop (default: the run's)")
 MOVED = "the present place of the run's images, if they were moved"
 
-EXPERIMENTS: Dict[str, Experiment] = {
+EXPERIMENTS: dict[str, Experiment] = {
     "baselines": Experiment([
         option("--faces", type=positive, default=1000,
                help="unseen faces whose latents are measured (default %(default)s)")], trains=True),
@@ -184,7 +185,7 @@ def run(args: argparse.Namespace) -> int:
     device.start(args.device)
     experiment, module = EXPERIMENTS[args.experiment], importlib.import_module(f"dgn.experiments.{args.experiment}")
     data = args.data if experiment.data else None
-    subject: Tuple[Any, ...]
+    subject: tuple[Any, ...]
     if experiment.trains:
         config = recipe.load(args.config, args.settings)
         subject = recipe.with_overrides(config, {"data.path": data} if data else {}), args.output

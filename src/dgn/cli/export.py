@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Optional
 
 from dgn.cli import add_device, add_run, positive, user_path
 from dgn.errors import UserError
@@ -43,7 +42,7 @@ def batch(text: str) -> int:
     return FREE if text == "free" else positive(text)
 
 
-def samples(chosen: Optional[int], target: str) -> Optional[int]:
+def samples(chosen: int | None, target: str) -> int | None:
     """Samples of a call for --batch and --target; None: any number for the decoder. Raises UserError if the runtime of
     the target takes no free number."""
     if target == "ascend" and chosen == FREE:

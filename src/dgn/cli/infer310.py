@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 from dgn import device
 from dgn.cli import above_zero, add_device, natural, user_path
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def report(result: Dict[str, Any]) -> str:
+def report(result: dict[str, Any]) -> str:
     """The differences as text."""
     lines = [f"{result['samples']} samples; largest difference of the program to Python:"]
     lines += [f"  {part:24} {error:.1e}" for part, error in result["difference"].items()]

@@ -14,8 +14,8 @@ import argparse
 import itertools
 import logging
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional
 
 from dgn import config as cfg
 from dgn import device, recipe
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes, memory and steps; train nothing")
 
 
-def resolve_config(args: argparse.Namespace, resumed: Optional[RunFolder]) -> cfg.Config:
+def resolve_config(args: argparse.Namespace, resumed: RunFolder | None) -> cfg.Config:
     """The config of the resumed run, else that of --config; --data and --set on top."""
     if resumed and args.config:
         raise UserError("--resume uses the run's own config; leave --config out (--set may change values)")
@@ -56,7 +56,7 @@ def resolve_config(args: argparse.Namespace, resumed: Optional[RunFolder]) -> cf
     return recipe.absolute_paths(config)
 
 
-def default_output(recipe_path: Optional[str]) -> str:
+def default_output(recipe_path: str | None) -> str:
     """runs/<recipe's name>, or with -2, -3 ... the first of these that does not exist."""
     first = Path("runs") / (Path(recipe_path).stem if recipe_path else "default")
     names = itertools.chain([first], (first.with_name(f"{first.name}-{k}") for k in itertools.count(2)))
@@ -159,7 +159,7 @@ def show_data(folder: RunFolder, sources) -> None:
     folder.say(f"picture           {draw_data(sources.train, folder.figures)}")
 
 
-def pictures_while_training(config: cfg.Config, train_only: bool) -> Optional[Callable]:
+def pictures_while_training(config: cfg.Config, train_only: bool) -> Callable | None:
     """A callback that draws pictures and updates the page: every training.figures_every epochs all figures; by default
     a few after epochs with growing gaps, 1, 3, 10, 30, 100 ..., except with --train-only (None)."""
     every, epochs = config.training.figures_every, config.training.epochs

@@ -5,8 +5,9 @@ Eyes are (2, 2): x, y of the one at the left and the one at the right of the pic
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,7 +45,7 @@ def eye_places(size: int, eyes: Sequence[float] = EYES, margin: float = 0.0) -> 
     return (np.array([[x, y], [1 - x, y]]) + margin) / (1 + 2 * margin) * size - 0.5
 
 
-def compare(detected: Mapping[str, List[np.ndarray]], labelled: Mapping[str, List[np.ndarray]]) -> Dict[str, Any]:
+def compare(detected: Mapping[str, list[np.ndarray]], labelled: Mapping[str, list[np.ndarray]]) -> dict[str, Any]:
     """The accuracy of detected eyes on the labelled photographs.
 
     detected, labelled: by photograph the eyes of its faces.
@@ -58,7 +59,7 @@ def compare(detected: Mapping[str, List[np.ndarray]], labelled: Mapping[str, Lis
         pairs = [np.linalg.norm(eyes - true, axis=1) / np.linalg.norm(true[1] - true[0])
                  for eyes in detected.get(name, ()) for true in truth]
         errors += [min(pairs, key=max)] if pairs else []
-    result: Dict[str, Any] = {"photographs": len(labelled), "found": len(errors) / max(len(labelled), 1)}
+    result: dict[str, Any] = {"photographs": len(labelled), "found": len(errors) / max(len(labelled), 1)}
     for key, error in (("mean", np.mean(errors, 1)), ("worse", np.max(errors, 1))) if errors else ():
         result |= {key: np.quantile(error, QUANTILES).tolist(), f"{key}_within": float(np.mean(error < WITHIN))}
     return result

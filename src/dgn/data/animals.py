@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Dict
-
 import cv2
 import numpy as np
 
 FINE = 4  # supersampling in each direction
 
 
-def draw(size: int) -> Dict[str, np.ndarray]:
+def draw(size: int) -> dict[str, np.ndarray]:
     """{name: frontal face (3, size, size) float32 in [0, 1]}, with eyes and mouth about where the generated faces have
     them."""
     return {"cat": _cat(size), "monkey": _monkey(size)}

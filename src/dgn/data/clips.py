@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class ClipFolder(Folder):
         `frames`, whatever their times, and a shorter clip is padded with zeros, see `mask`.
     """
 
-    def __init__(self, folder: Union[str, Path], layout: str, frames: int, cut: Cut, reading: Reading = Reading(),
+    def __init__(self, folder: str | Path, layout: str, frames: int, cut: Cut, reading: Reading = Reading(),
                  resample: bool = False) -> None:
         if layout not in CLIP_FORMATS:
             raise UserError(f"{folder}: data.format is {layout}; for clips it must be one of {', '.join(CLIP_FORMATS)} "
@@ -47,7 +47,7 @@ class ClipFolder(Folder):
         self._layout, self._cut, self._resample = layout, cut, resample
         folder = Path(folder)
         self._clips = find_clips(folder, layout, reading.corrupt == "skip")
-        self._lengths: Dict[str, int] = {}  # of the clips that were decoded
+        self._lengths: dict[str, int] = {}  # of the clips that were decoded
         self._people = people_of_names(list(self._clips))  # whatever is selected of them
         names = by_person(matching(list(self._clips), reading.pattern, folder), self._people)
         warn_of_splits(names, folder)
@@ -77,7 +77,7 @@ class ClipFolder(Folder):
             self._cut.box(*strip_shape(height, width)[1:])
         return Inspected(False, None)
 
-    def stack(self, samples: List[np.ndarray]) -> np.ndarray:
+    def stack(self, samples: list[np.ndarray]) -> np.ndarray:
         """Clips (f, C, size, size) of any length f as one batch (n, F, C, size, size), padded with zeros."""
         clips = np.zeros((len(samples), *self.shape), np.float32)
         for clip, pixels in zip(clips, samples):
@@ -93,7 +93,7 @@ class ClipFolder(Folder):
         lengths = np.array([self._lengths[self._names[index]] for index in indices])
         return (np.arange(self.shape[0]) < lengths[:, None]).astype(np.float32)
 
-    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+    def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         """The person that each clip shows: of a file of identities, if it names one for every clip, else of the clips'
         names (people_of_names)."""
         chosen = self._names if names is None else names
@@ -109,7 +109,7 @@ class ClipFolder(Folder):
         return f"{self._layout} of folder {files}, {self.shape[0]} frames, resample {self._resample}"
 
 
-def find_clips(folder: Path, layout: str, skip_unnamed: bool = False) -> Dict[str, Clip]:
+def find_clips(folder: Path, layout: str, skip_unnamed: bool = False) -> dict[str, Clip]:
     """{name: clip} of the clips below a folder in one of CLIP_FORMATS, sorted; see find_files. Raises UserError if
     there are none."""
     if layout == "videos":
@@ -131,20 +131,20 @@ def find_clips(folder: Path, layout: str, skip_unnamed: bool = False) -> Dict[st
     return {clip: Clip(tuple(files), partial(frames_of_files, folder, files)) for clip, files in clips.items()}
 
 
-def class_and_person(name: str) -> Optional[Tuple[str, str]]:
+def class_and_person(name: str) -> tuple[str, str] | None:
     """(class, person) of a clip named class/person_anything, such as anger/S010_004; None for another name."""
     match = _LABELLED.fullmatch(name)
     return match and (match[1], match[2])
 
 
-def people_of_names(names: Sequence[str]) -> Optional[Dict[str, str]]:
+def people_of_names(names: Sequence[str]) -> dict[str, str] | None:
     """{clip: person} of clips that are all named class/person_anything; else None.
 
     The names must be those of a set of people: several, of whom one at least is in several classes. Other names have
     the form by chance: holiday/VID_001.mp4, speaker/recording_2.mp4.
     """
     labels = {name: label for name in names if (label := class_and_person(name))}
-    classes: Dict[str, Set[str]] = {}
+    classes: dict[str, set[str]] = {}
     for kind, person in labels.values():
         classes.setdefault(person, set()).add(kind)
     if len(labels) < len(names) or len(classes) < 2 or max(map(len, classes.values())) < 2:
@@ -152,20 +152,20 @@ def people_of_names(names: Sequence[str]) -> Optional[Dict[str, str]]:
     return {name: person for name, (_, person) in labels.items()}
 
 
-def by_person(names: List[str], people: Optional[Dict[str, str]]) -> List[str]:
+def by_person(names: list[str], people: dict[str, str] | None) -> list[str]:
     """Clips sorted by person, if their names give people (people_of_names), else unchanged: the last clips, which are
     held out, then show the last people in every class, rather than the last class."""
     return names if people is None else sorted(names, key=lambda name: (people[name], name))
 
 
-def numbered(names: List[str]) -> Dict[str, List[str]]:
+def numbered(names: list[str]) -> dict[str, list[str]]:
     """{clip: its files in order}: files in one folder whose names differ in their last number only."""
-    groups: Dict[str, List[Tuple[int, str]]] = {}
+    groups: dict[str, list[tuple[int, str]]] = {}
     for name in names:
         match = _NUMBERED.fullmatch(name)
         if match:
             groups.setdefault(match[1], []).append((int(match[2]), name))
-    clips: Dict[str, List[str]] = {}
+    clips: dict[str, list[str]] = {}
     for prefix, files in sorted(groups.items()):
         clip = prefix.rstrip("/_") or "clip"
         files.sort()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from dgn.config import Data
 from dgn.errors import UserError
 
-Crop = Tuple[int, int, int, int]  # left, top, right, bottom in pixels of the upright image; right and bottom exclusive
+Crop = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the upright image; right and bottom exclusive
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Cut:
     """
 
     size: int
-    crop: Optional[Crop] = None
+    crop: Crop | None = None
     grey: bool = False
 
     def __post_init__(self) -> None:
@@ -37,7 +36,7 @@ class Cut:
                             "and 0 <= top < bottom")
 
     @property
-    def shape(self) -> Tuple[int, int, int]:
+    def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of a sample."""
         return 1 if self.grey else 3, self.size, self.size
 

@@ -12,7 +12,6 @@ import os
 import stat
 import warnings
 from pathlib import Path
-from typing import Optional, Tuple
 
 import cv2
 import numpy as np
@@ -78,7 +77,7 @@ def read_file(path: Path) -> bytes:
         raise ValueError(f"cannot be read ({error.strerror})") from None
 
 
-def quick_size(path: Path) -> Optional[Tuple[int, int]]:
+def quick_size(path: Path) -> tuple[int, int] | None:
     """(height, width) of the upright image in a JPEG or PNG file, of which only the header and the last bytes are read.
 
     None if these do not show a complete file of known size; `decode` then finds out whether it can be used.

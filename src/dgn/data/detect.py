@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import cv2
 import cv2.data
@@ -15,7 +16,7 @@ from dgn.data.align import align, similarity
 from dgn.errors import UserError
 from dgn.files import check_utf8
 
-Detector = Callable[[np.ndarray], List[np.ndarray]]  # (H, W, 3) RGB uint8 -> faces, the largest first
+Detector = Callable[[np.ndarray], list[np.ndarray]]  # (H, W, 3) RGB uint8 -> faces, the largest first
 
 SMALLEST = 0.125  # width of the smallest face that is found, as a share of the photograph's longer side
 FACE = 50  # pixels: long photographs are reduced until the smallest face has this width
@@ -69,13 +70,13 @@ class _Cascade:
     def __init__(self, file: str) -> None:
         self._own = _for_each_thread(functools.partial(_load_cascade, file))
 
-    def __call__(self, grey: np.ndarray, step: float, neighbours: int, sizes: Tuple[int, int]) -> np.ndarray:
+    def __call__(self, grey: np.ndarray, step: float, neighbours: int, sizes: tuple[int, int]) -> np.ndarray:
         """(n, 4): left, top, width, height of detections of at least `neighbours` overlapping windows."""
         boxes = self._own().detectMultiScale(grey, step, neighbours, minSize=(sizes[0],) * 2, maxSize=(sizes[1],) * 2)
         return np.asarray(boxes, float).reshape(-1, 4)
 
 
-def open_detector(path: Optional[str] = None, smallest: float = SMALLEST) -> Detector:
+def open_detector(path: str | None = None, smallest: float = SMALLEST) -> Detector:
     """A detector of faces as boxes (4,): left, top, width, height in pixels.
 
     path: a cascade (.xml) or a YuNet model (.onnx); None: OpenCV's own frontal Haar cascade. smallest: see SMALLEST.
@@ -85,14 +86,14 @@ def open_detector(path: Optional[str] = None, smallest: float = SMALLEST) -> Det
         return lambda picture: [row[:4] for row in network(picture)]
     cascade = _Cascade(path or _own("frontalface_default"))
 
-    def detect(picture: np.ndarray) -> List[np.ndarray]:
+    def detect(picture: np.ndarray) -> list[np.ndarray]:
         small = _reduce(picture, smallest)
         boxes = cascade(cv2.equalizeHist(small.grey), 1.1, 4, small.sizes)
         return [box / small.scale for box in _largest_first(boxes)]
     return detect
 
 
-def open_eye_detector(path: Optional[str] = None, smallest: float = SMALLEST) -> Detector:
+def open_eye_detector(path: str | None = None, smallest: float = SMALLEST) -> Detector:
     """A detector of faces as eyes (2, 2): x, y of the one at the left and the one at the right of the picture, in
     pixels, pixel centres at whole numbers.
 
@@ -114,7 +115,7 @@ def open_eye_detector(path: Optional[str] = None, smallest: float = SMALLEST) ->
         back = similarity(places, eyes)
         return sought @ back[:, :2].T + back[:, 2]
 
-    def detect(picture: np.ndarray) -> List[np.ndarray]:
+    def detect(picture: np.ndarray) -> list[np.ndarray]:
         small, result = _reduce(picture, smallest), []
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         for usual in _usual_eyes(small, faces):
@@ -125,7 +126,7 @@ def open_eye_detector(path: Optional[str] = None, smallest: float = SMALLEST) ->
     return detect
 
 
-def _usual_eyes(small: _Reduced, cascades: Sequence[_Cascade]) -> List[np.ndarray]:
+def _usual_eyes(small: _Reduced, cascades: Sequence[_Cascade]) -> list[np.ndarray]:
     """Usual places of the eyes (2, 2) of the faces in a reduced picture, the largest first: of the first cascade on the
     picture and on the picture turned, or of another one, whichever finds a face first."""
     centre = (small.grey.shape[1] - 1) / 2, (small.grey.shape[0] - 1) / 2
@@ -143,7 +144,7 @@ def _usual_eyes(small: _Reduced, cascades: Sequence[_Cascade]) -> List[np.ndarra
     return []
 
 
-def _find_eye(patch: np.ndarray, side: int, cascades: Tuple[Tuple[_Cascade, float], ...]) -> np.ndarray:
+def _find_eye(patch: np.ndarray, side: int, cascades: tuple[tuple[_Cascade, float], ...]) -> np.ndarray:
     """The place (2,) of an eye in a patch, as a share of it: the mode of the density of all windows in which a cascade
     detects one, weighted by their distance from the usual place. side: 0 left, 1 right."""
     width, top, bottom = (int(share * PATCH) for share in REGION)
@@ -170,7 +171,7 @@ def _bell(distance: np.ndarray, deviation: float) -> np.ndarray:
 class _Reduced(NamedTuple):
     grey: np.ndarray
     scale: float  # its pixels for one pixel of the picture
-    sizes: Tuple[int, int]  # pixels of the smallest and the largest face
+    sizes: tuple[int, int]  # pixels of the smallest and the largest face
 
 
 def _reduce(picture: np.ndarray, smallest: float) -> _Reduced:
@@ -190,7 +191,7 @@ class _YuNet:
     def __init__(self, path: str, smallest: float) -> None:
         self._side, self._own = 2 * FACE / smallest, _for_each_thread(functools.partial(_load_yunet, path))
 
-    def __call__(self, picture: np.ndarray) -> List[np.ndarray]:
+    def __call__(self, picture: np.ndarray) -> list[np.ndarray]:
         height, width = picture.shape[:2]
         scale = min(1.0, self._side / max(height, width))
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -200,7 +201,7 @@ class _YuNet:
         return [] if faces is None else _largest_first(faces.astype(float) / scale)
 
 
-def _network(path: Optional[str], smallest: float) -> Optional[_YuNet]:
+def _network(path: str | None, smallest: float) -> _YuNet | None:
     """The YuNet model of a detector's file; None if it is a cascade. Raises UserError if the file is missing, or
     `smallest` out of range."""
     if not 0.02 <= smallest <= 0.9:
@@ -218,6 +219,6 @@ def _own(name: str) -> str:
     return str(Path(cv2.data.haarcascades) / f"haarcascade_{name}.xml")
 
 
-def _largest_first(boxes: np.ndarray) -> List[np.ndarray]:
+def _largest_first(boxes: np.ndarray) -> list[np.ndarray]:
     """Rows whose first numbers are left, top, width, height, by area."""
     return sorted(boxes, key=lambda box: -box[2] * box[3])

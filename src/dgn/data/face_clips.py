@@ -7,9 +7,9 @@ the pixels of an image that also shows hair and background.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -38,12 +38,12 @@ class FaceClips(DrawnFaces):
         self._whole = round(size * CLOSE)  # pixels of the whole drawn image
         self._window = Window((self._whole - size) // 2, round(CENTRE * self._whole - size / 2), size)
 
-    def label(self, index: int) -> Tuple[int, str]:
+    def label(self, index: int) -> tuple[int, str]:
         """(person, expression) of a clip."""
         person, expression = divmod(int(index), len(EXPRESSIONS))
         return person, EXPRESSIONS[expression]
 
-    def factors(self, index: int) -> List[Factors]:
+    def factors(self, index: int) -> list[Factors]:
         person, expression = self.label(index)
         rng, frames = generator(self.seed, "face clips", int(index)), self.shape[0]
         strength, peak, sharpness = rng.uniform(0.7, 1.0), rng.uniform(0.4, 0.6), rng.uniform(0.8, 1.4)
@@ -60,7 +60,7 @@ class FaceClips(DrawnFaces):
                                   light=float(light)))
         return result
 
-    def _light(self, index: int, constant: float, times: Union[List[float], np.ndarray]) -> np.ndarray:
+    def _light(self, index: int, constant: float, times: list[float] | np.ndarray) -> np.ndarray:
         """The light of every frame: `constant`, or half a period to one of a sine with a random phase."""
         if not self.changing_light:
             return np.full(len(times), constant)
@@ -75,7 +75,7 @@ class FaceClips(DrawnFaces):
     def place(self, factors: Factors) -> np.ndarray:
         return place_landmarks(factors, self._whole) - np.array([self._window.left, self._window.top], np.float32)
 
-    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+    def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         return None if names is not None else [f"P{self.label(index)[0]:03d}" for index in range(self.count)]
 
     def name(self, index: int) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Optional
 
 import cv2
 import numpy as np
@@ -141,7 +140,7 @@ class Window:
     side: int
 
 
-def cast(factors: Factors, size: int, window: Optional[Window] = None) -> Rays:
+def cast(factors: Factors, size: int, window: Window | None = None) -> Rays:
     """The rays of a size x size image (orthographic projection), or of a part of it."""
     window = window or Window(0, 0, size)
     centres = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)

@@ -7,10 +7,11 @@ point of the head, geometry factors where that point appears in the image; see `
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -47,7 +48,7 @@ def render(factors: Factors, size: int, grey: bool = False) -> Face:
     return Face(to_unit(draw(factors, size, grey)), place_landmarks(factors, size))
 
 
-def draw(factors: Factors, size: int, grey: bool, window: Optional[Window] = None) -> np.ndarray:
+def draw(factors: Factors, size: int, grey: bool, window: Window | None = None) -> np.ndarray:
     """A face as uint8 (C, size, size), or the part of it in `window`, (C, side, side)."""
     window = window or Window(0, 0, size)
     fine = 2 if size < SUPERSAMPLING_BELOW else 1
@@ -59,7 +60,7 @@ def draw(factors: Factors, size: int, grey: bool, window: Optional[Window] = Non
     return to_bytes(image)
 
 
-def correspondence(factors: Factors, size: int) -> Tuple[np.ndarray, np.ndarray]:
+def correspondence(factors: Factors, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The point of the head at each pixel.
 
     Returns coordinates (size, size, 3) float32 in the undeformed neutral head, the same for a material point in every
@@ -76,7 +77,7 @@ class DrawnFaces(Source):
     count, shape: of the samples; seed: of their factors. A subclass gives the factors of a sample and draws it.
     """
 
-    def __init__(self, count: int, shape: Tuple[int, ...], seed: int) -> None:
+    def __init__(self, count: int, shape: tuple[int, ...], seed: int) -> None:
         self.count, self.shape, self.seed = count, shape, seed
         self._cache = PixelCache(CACHE_MB)
 
@@ -122,7 +123,7 @@ class FaceSource(DrawnFaces):
         k + e is person k).
     """
 
-    def __init__(self, count: int, size: int, seed: int, grey: bool = False, view: Optional[float] = None,
+    def __init__(self, count: int, size: int, seed: int, grey: bool = False, view: float | None = None,
                  population: str = "random") -> None:
         super().__init__(count, (1 if grey else 3, size, size), seed)
         self.size, self.grey, self.population = size, grey, population
@@ -139,7 +140,7 @@ class FaceSource(DrawnFaces):
         factors = sample_factors(self.seed, index)
         return factors if self.view is None else replace(factors, yaw=self.view, pitch=0.0, roll=0.0)
 
-    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+    def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         """Of the expressions' population; in the others every face is another person."""
         if names is not None or self.population != "expressions":
             return None
@@ -190,7 +191,7 @@ def write_folder(out: Path, kind: str, count: int, size: int, seed: int, grey: b
     return len(members)
 
 
-def _members(kind: str, count: int, seed: int) -> Iterator[Tuple[str, int, str, Factors]]:
+def _members(kind: str, count: int, seed: int) -> Iterator[tuple[str, int, str, Factors]]:
     """(file name, subject, expression, factors) of each face of a folder."""
     for k in range(count):
         if kind == "random":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from dgn.errors import UserError
 from dgn.files import check_utf8, escaped, is_utf8
@@ -20,7 +20,7 @@ _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "te
 _NAMED = 5  # kinds or files that a message names
 
 
-def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed: bool = False) -> List[str]:
+def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed: bool = False) -> list[str]:
     """The files below a folder with one of `extensions`, as sorted relative paths with forward slashes.
 
     Links to folders are followed, each folder once; names that start with a dot are left out. The number of files with
@@ -53,7 +53,7 @@ def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed:
     return names
 
 
-def matching(names: List[str], pattern: Optional[str], folder: Path) -> List[str]:
+def matching(names: list[str], pattern: str | None, folder: Path) -> list[str]:
     """The names whose path, or its last part, matches; all without a pattern. Raises UserError if none matches."""
     if pattern is None:
         return names
@@ -63,7 +63,7 @@ def matching(names: List[str], pattern: Optional[str], folder: Path) -> List[str
     return chosen
 
 
-def warn_of_splits(names: List[str], folder: Path) -> None:
+def warn_of_splits(names: list[str], folder: Path) -> None:
     """Logs that the folder's parts, such as train/ and test/, are used as one set, if it has several such parts."""
     folders = (part.lower() for name in names for part in PurePosixPath(name).parts[:-1])
     parts = Counter(part for part in folders if part in _SPLITS)
@@ -73,7 +73,7 @@ def warn_of_splits(names: List[str], folder: Path) -> None:
                     folder, listed)
 
 
-def _walk(folder: Path) -> Iterator[Tuple[str, List[str]]]:
+def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """("" or "subfolder/", names of its files) of every folder below. Linked folders come last; a folder that has been
     read, or that holds `folder` itself, is not read again."""
     visited = {str(parent) for parent in folder.resolve().parents}
@@ -101,7 +101,7 @@ def _warn_of_error(error: OSError) -> None:
     log.warning("%s cannot be read and is left out: %s", escaped(str(error.filename)), error.strerror)
 
 
-def _kinds(counts: Dict[str, int]) -> str:
+def _kinds(counts: dict[str, int]) -> str:
     """The kinds, most frequent first, ".heic (3), .gif (2)"; a single kind without its count."""
     if len(counts) == 1:
         return next(iter(counts)) or "without an extension"
@@ -110,7 +110,7 @@ def _kinds(counts: Dict[str, int]) -> str:
     return ", ".join(listed + ["..."] * (len(ordered) > _NAMED))
 
 
-def _some(names: List[str]) -> str:
+def _some(names: list[str]) -> str:
     """A few of the names, and how many there are."""
     listed = ", ".join(names[:_NAMED])
     return listed if len(names) <= _NAMED else f"{listed} and {len(names) - _NAMED} more"

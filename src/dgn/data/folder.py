@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -37,7 +38,7 @@ class Reading:
 
     corrupt: str = "error"
     cache_mb: int = 256
-    pattern: Optional[str] = None
+    pattern: str | None = None
 
     def __post_init__(self) -> None:
         if self.corrupt not in ("error", "skip"):
@@ -49,7 +50,7 @@ def reading_of(data: Data) -> Reading:
     return Reading(data.corrupt, data.cache_mb, data.pattern)
 
 
-def digest(names: List[str]) -> str:
+def digest(names: list[str]) -> str:
     """16 hexadecimal digits of the SHA-256 of these names in this order."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
@@ -58,7 +59,7 @@ class Inspected(NamedTuple):
     """The result of `Folder.inspect`."""
 
     small: bool  # the image is smaller than a sample
-    pixels: Optional[np.ndarray]  # the decoded sample, if it was decoded
+    pixels: np.ndarray | None  # the decoded sample, if it was decoded
 
 
 class Folder(Source):
@@ -68,9 +69,9 @@ class Folder(Source):
     are left out as (name, reason). Raises UserError if none is left. `read` may be called by several threads.
     """
 
-    def __init__(self, folder: Path, names: List[str], shape: Tuple[int, ...], reading: Reading) -> None:
+    def __init__(self, folder: Path, names: list[str], shape: tuple[int, ...], reading: Reading) -> None:
         self.shape = shape
-        self.skipped: List[Tuple[str, str]] = []
+        self.skipped: list[tuple[str, str]] = []
         self._folder, self._names, self._cache_mb = folder, names, reading.cache_mb
         self._cache, self._small = PixelCache(reading.cache_mb), set[str]()
         self._workers = ThreadPoolExecutor(max_workers=min(8, machine.cores()))
@@ -85,7 +86,7 @@ class Folder(Source):
         """Checks one sample, by its header or by decoding it. Raises ValueError as `decode` does."""
         return Inspected(False, self.decode(name))
 
-    def stack(self, samples: List[np.ndarray]) -> np.ndarray:
+    def stack(self, samples: list[np.ndarray]) -> np.ndarray:
         """Decoded samples as one batch, (n, *shape) float32 in [0, 1]."""
         return to_unit(np.stack(samples))
 
@@ -104,7 +105,7 @@ class Folder(Source):
         """A digest of the names of the samples at `indices`, in order."""
         return f"folder {digest(self.files(indices))}"
 
-    def files(self, indices: np.ndarray) -> List[str]:
+    def files(self, indices: np.ndarray) -> list[str]:
         """Names of the samples at `indices`."""
         return [self._names[index] for index in indices]
 
@@ -138,7 +139,7 @@ class Folder(Source):
         return Check(unusable, sum(self._names[index] in self._small for index in indices))
 
     def _skip_unusable(self) -> None:
-        usable: List[str] = []
+        usable: list[str] = []
         for name, result in self._inspect(self._names, True):
             if isinstance(result, str):
                 self.skipped.append((name, result))
@@ -154,7 +155,7 @@ class Folder(Source):
             raise UserError(f"{self._folder}: none of {len(self.skipped)} files can be used; the first, {name}: "
                             f"{reason}")
 
-    def _inspect(self, names: List[str], decoded: bool) -> Iterator[Tuple[str, Union[Inspected, str]]]:
+    def _inspect(self, names: list[str], decoded: bool) -> Iterator[tuple[str, Inspected | str]]:
         """(name, `inspect` of the sample, or the reason why it cannot be used); with a bar on a terminal."""
         def inspected(name: str) -> Inspected:
             result = self.inspect(name, decoded)
@@ -165,11 +166,11 @@ class Folder(Source):
         return map_files(inspected, names, self._workers, desc="checking", unit="file")
 
 
-def map_files(function: Callable[[str], Result], names: List[str], workers: ThreadPoolExecutor,
-              **bar: str) -> Iterator[Tuple[str, Union[Result, str]]]:
+def map_files(function: Callable[[str], Result], names: list[str], workers: ThreadPoolExecutor,
+              **bar: str) -> Iterator[tuple[str, Result | str]]:
     """(name, function(name), or the reason of its ValueError) of each file in order, by threads; a terminal shows a
     progress bar, and no message of OpenCV."""
-    def result(name: str) -> Tuple[str, Union[Result, str]]:
+    def result(name: str) -> tuple[str, Result | str]:
         try:
             return name, function(name)
         except ValueError as reason:

@@ -6,7 +6,6 @@ import gzip
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Optional, Tuple
 
 import mindspore.dataset as ds
 import numpy as np
@@ -53,7 +52,7 @@ class LabelledImages(Source):
         return f"{self.title}, {len(self)} images"
 
 
-def open_set(kind: str, folder: str, split: str, category: Optional[str], size: int, grey: bool) -> LabelledImages:
+def open_set(kind: str, folder: str, split: str, category: str | None, size: int, grey: bool) -> LabelledImages:
     """The images of an official set in `folder` as size x size pixels.
 
     kind: mnist or cifar10; split: all, train or test; category: a class of CATEGORIES, or None for all. 28x28 digits
@@ -79,7 +78,7 @@ def open_set(kind: str, folder: str, split: str, category: Optional[str], size: 
     return LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), classes, len(known), title)
 
 
-def _read(kind: str, folder: Path, split: str) -> Tuple[np.ndarray, np.ndarray]:
+def _read(kind: str, folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """(n, H, W, C) uint8 and (n,) int64."""
     pattern, expected = _FILES[kind]
     if not folder.is_dir() or not any(folder.glob(pattern)):

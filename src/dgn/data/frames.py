@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ class Frame(NamedTuple):
 
     number: int  # counted from 0
     seconds: float  # time at which it is shown; of images without a time: their number
-    pixels: Optional[np.ndarray]  # (H, W) or (H, W, 3) RGB uint8, upright; None if it is not wanted
+    pixels: np.ndarray | None  # (H, W) or (H, W, 3) RGB uint8, upright; None if it is not wanted
 
 
 # (wanted: number -> bool, last=None) -> the frames of a clip from its first to `last`, or to its end. Raises ValueError
@@ -38,7 +39,7 @@ Frames = Callable[..., Iterator[Frame]]
 class Clip(NamedTuple):
     """A clip in its folder."""
 
-    files: Tuple[str, ...]  # relative paths
+    files: tuple[str, ...]  # relative paths
     frames: Frames
 
 
@@ -55,7 +56,7 @@ def spread(seconds: Sequence[float], frames: int) -> np.ndarray:
     return np.rint(np.interp(np.linspace(times[0], times[-1], frames), times, numbers)).astype(int)
 
 
-def read_clip(clip: Clip, frames: int, resample: bool) -> List[np.ndarray]:
+def read_clip(clip: Clip, frames: int, resample: bool) -> list[np.ndarray]:
     """The pixels of the first `frames` frames of a clip, or of as many evenly spread ones. Raises ValueError if they
     cannot be read.
 
@@ -72,7 +73,7 @@ def read_clip(clip: Clip, frames: int, resample: bool) -> List[np.ndarray]:
 
 
 def frames_of_files(folder: Path, files: Sequence[str], wanted: Callable[[int], bool],
-                    last: Optional[int] = None) -> Iterator[Frame]:
+                    last: int | None = None) -> Iterator[Frame]:
     """Frames in numbered image files; see Frames. The reason of an error names the file."""
     for index, file in enumerate(files if last is None else files[:last + 1]):
         try:
@@ -81,14 +82,14 @@ def frames_of_files(folder: Path, files: Sequence[str], wanted: Callable[[int], 
             raise ValueError(f"its frame {file}: {reason}") from None
 
 
-def frames_of_strip(path: Path, wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Frame]:
+def frames_of_strip(path: Path, wanted: Callable[[int], bool], last: int | None = None) -> Iterator[Frame]:
     """Square frames side by side in an image file; see Frames."""
     frames = split_strip(decode(path))
     for index, pixels in enumerate(frames if last is None else frames[:last + 1]):
         yield Frame(index, index, pixels if wanted(index) else None)
 
 
-def frames_of_video(path: Path, wanted: Callable[[int], bool], last: Optional[int] = None) -> Iterator[Frame]:
+def frames_of_video(path: Path, wanted: Callable[[int], bool], last: int | None = None) -> Iterator[Frame]:
     """Frames of a video file or animated GIF, upright; see Frames. ValueError also if the file ends long before its
     header says."""
     if path.suffix.lower() == ".gif":
@@ -118,7 +119,7 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: Optional[in
         video.release()
 
 
-def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: Optional[int]) -> Iterator[Frame]:
+def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: int | None) -> Iterator[Frame]:
     """Frames of a GIF, transparent pixels laid on white."""
     data = read_file(path)
     if not data.startswith(b"GIF8"):
@@ -143,12 +144,12 @@ def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: Optional[int
         raise ValueError(f"a GIF that cannot be decoded ({error})") from None
 
 
-def split_strip(pixels: np.ndarray) -> List[np.ndarray]:
+def split_strip(pixels: np.ndarray) -> list[np.ndarray]:
     """The square frames of a strip (H, n H, ...), from left to right. Raises ValueError for another width."""
     return np.split(pixels, strip_shape(*pixels.shape[:2])[0], axis=1)
 
 
-def strip_shape(height: int, width: int) -> Tuple[int, int, int]:
+def strip_shape(height: int, width: int) -> tuple[int, int, int]:
     """(frames, height, width of a frame) of a strip. Raises ValueError as `split_strip` does."""
     if width % height:
         raise ValueError("a strip of square frames must be a multiple of its height wide; this image is "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Dict, List, Optional, Sequence, Union
 
 import cv2
 import numpy as np
@@ -31,8 +31,8 @@ class ImageFolder(Folder):
     Raises UserError if the folder holds no images; `read` raises it for a file that cannot be used.
     """
 
-    def __init__(self, folder: Union[str, Path], cut: Cut, reading: Reading = Reading(),
-                 names: Optional[List[str]] = None) -> None:
+    def __init__(self, folder: str | Path, cut: Cut, reading: Reading = Reading(),
+                 names: list[str] | None = None) -> None:
         self._cut = cut
         folder = Path(folder)
         if names is None:
@@ -47,7 +47,7 @@ class ImageFolder(Folder):
     def inspect(self, name: str, decoded: bool) -> Inspected:
         return inspect_image(self._folder / name, self._cut, decoded)
 
-    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+    def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         """The person that each image shows, if a file of identities names one for every image."""
         return people_of_identities(self._folder, self._names if names is None else names)
 
@@ -61,7 +61,7 @@ def inspect_image(path: Path, cut: Cut, decoded: bool) -> Inspected:
     return Inspected(cut.enlarges(*pixels.shape[:2]), cut.apply(pixels))
 
 
-def people_of_identities(folder: Path, names: Sequence[str]) -> Optional[List[str]]:
+def people_of_identities(folder: Path, names: Sequence[str]) -> list[str] | None:
     """The person of each image or clip of a folder, by its path or by its name alone; None if the file of identities
     does not name one for each. See read_identities."""
     known = read_identities(folder)
@@ -72,13 +72,13 @@ def people_of_identities(folder: Path, names: Sequence[str]) -> Optional[List[st
     return None if missing else people
 
 
-@lru_cache(maxsize=None)  # once for the same files
+@cache  # once for the same files
 def _warn_of_unnamed(folder: Path, missing: int, count: int, first: str) -> None:
     log.warning("identity.txt of %s does not say who is shown by %d of %d files, such as %s: people are not kept apart",
                 folder, missing, count, first)
 
 
-def read_identities(folder: Path) -> Dict[str, str]:
+def read_identities(folder: Path) -> dict[str, str]:
     """{file name: person} from identity.txt in the folder or its parent, as CelebA has it: each line is a file name
     (or a clip's) and a person. Empty without such a file. Raises UserError for a line of another form."""
     candidates = folder / "identity.txt", folder.resolve().parent / "identity.txt"
@@ -95,7 +95,7 @@ def read_identities(folder: Path) -> Dict[str, str]:
     return {name: person for name, person in rows}
 
 
-def find_images(folder: Path, skip_unnamed: bool = False) -> List[str]:
+def find_images(folder: Path, skip_unnamed: bool = False) -> list[str]:
     """The image files below `folder`, as sorted relative paths; see find_files."""
     what = f"images in it or its subfolders; looked for {' '.join(EXTENSIONS)}"
     return find_files(folder, EXTENSIONS, what, skip_unnamed)

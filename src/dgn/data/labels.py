@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -38,11 +39,11 @@ class Label(NamedTuple):
 
     file: str  # relative to the folder
     subject: str
-    view: Optional[float] = None  # yaw in degrees
-    landmarks: Optional[np.ndarray] = None  # (5, 2): x, y in pixels of the file
+    view: float | None = None  # yaw in degrees
+    landmarks: np.ndarray | None = None  # (5, 2): x, y in pixels of the file
 
 
-def read(folder: Path) -> List[Label]:
+def read(folder: Path) -> list[Label]:
     """The labels of a folder's images. Raises UserError if it has none, or they are malformed."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -58,7 +59,7 @@ def read(folder: Path) -> List[Label]:
     return labels
 
 
-def read_eyes(path: Path, folder: Path) -> Dict[str, List[np.ndarray]]:
+def read_eyes(path: Path, folder: Path) -> dict[str, list[np.ndarray]]:
     """The eyes in the photographs of a folder from a file of labels: by file name (relative to the folder) for each
     face (2, 2), x, y of the one at the left and the one at the right of the picture.
 
@@ -66,7 +67,7 @@ def read_eyes(path: Path, folder: Path) -> Dict[str, List[np.ndarray]]:
     in .tsv; several rows of one file are several faces, rows without numbers are left out. File names are relative to
     the folder, or to that of the labels. Raises UserError if it cannot be read, is malformed, or names no such file.
     """
-    def eyes_of(row: Dict[str, str]) -> Tuple[str, Optional[np.ndarray]]:
+    def eyes_of(row: dict[str, str]) -> tuple[str, np.ndarray | None]:
         file, columns = (row["file"], EYE_COLUMNS) if "file" in row else (row["path"], _MTFL_EYES)
         if not any(row[column] for column in columns):
             return file, None
@@ -76,7 +77,7 @@ def read_eyes(path: Path, folder: Path) -> Dict[str, List[np.ndarray]]:
             raise ValueError(f"the eyes of {file} are {eyes.ravel().tolist()}, where two different points are needed")
         return file, eyes
 
-    result: Dict[str, List[np.ndarray]] = {}
+    result: dict[str, list[np.ndarray]] = {}
     for file, eyes in _table(path, "\t" if path.suffix == ".tsv" else ",", eyes_of):
         beside = os.path.relpath(path.parent / file, folder)
         name = next((name for name in (file, beside) if (folder / name).is_file()), None)
@@ -87,13 +88,13 @@ def read_eyes(path: Path, folder: Path) -> Dict[str, List[np.ndarray]]:
     return result
 
 
-def by_view(labels: List[Label], folder: Path) -> Dict[float, Dict[str, str]]:
+def by_view(labels: list[Label], folder: Path) -> dict[float, dict[str, str]]:
     """{view: {subject: file}}: views in increasing order, and at each the same subjects in the same order. Of several
     images of a subject at a view the first is used.
 
     Raises UserError if the labels name fewer than two views, or no subject has an image at all of them.
     """
-    files: Dict[float, Dict[str, str]] = {}
+    files: dict[float, dict[str, str]] = {}
     for label in labels:
         if label.view is not None:
             files.setdefault(label.view, {}).setdefault(label.subject, label.file)
@@ -105,14 +106,14 @@ def by_view(labels: List[Label], folder: Path) -> Dict[float, Dict[str, str]]:
     return {view: {subject: files[view][subject] for subject in subjects} for view in sorted(files)}
 
 
-def read_files(folder: Path, files: List[str], data: Data) -> np.ndarray:
+def read_files(folder: Path, files: list[str], data: Data) -> np.ndarray:
     """These files in this order, cropped and resized as the config says, (n, C, H, W) float32 in [0, 1]. Raises
     UserError for one that cannot be read."""
     source = ImageFolder(folder, cut_of(data), Reading(cache_mb=data.cache_mb), files)
     return source.read(source.first())
 
 
-def cut_landmarks(folder: Path, labels: List[Label], data: Data) -> np.ndarray:
+def cut_landmarks(folder: Path, labels: list[Label], data: Data) -> np.ndarray:
     """Landmarks (n, 5, 2) in pixels of the images of `read_files`; pixel centres at whole numbers.
 
     Raises UserError if landmarks are missing, both eyes are one point, or a file whose size is needed cannot be read.
@@ -143,7 +144,7 @@ def _centre_square(path: Path, cut: Cut) -> Crop:
         raise UserError(f"{path}: {reason}") from None
 
 
-def _table(path: Path, delimiter: str, row_to_label: Callable[[Dict[str, str]], Row]) -> List[Row]:
+def _table(path: Path, delimiter: str, row_to_label: Callable[[dict[str, str]], Row]) -> list[Row]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             return [row_to_label(row) for row in csv.DictReader(file, delimiter=delimiter)]
@@ -156,7 +157,7 @@ def _table(path: Path, delimiter: str, row_to_label: Callable[[Dict[str, str]], 
         raise UserError(f"{path} is not as it should be: {error!r}") from None
 
 
-def _from_csv(row: Dict[str, str]) -> Label:
+def _from_csv(row: dict[str, str]) -> Label:
     points = None
     if "nose_x" in row:
         points = np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in LANDMARKS])
@@ -164,6 +165,6 @@ def _from_csv(row: Dict[str, str]) -> Label:
     return Label(row["file"], row.get("subject") or row["file"], view, points)
 
 
-def _from_mtfl(row: Dict[str, str]) -> Label:
+def _from_mtfl(row: dict[str, str]) -> Label:
     points = np.array([[float(row[f"{axis}_{point}"]) for axis in "xy"] for point in _MTFL_POINTS])
     return Label(row["path"], row["path"], None, points)

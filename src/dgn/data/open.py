@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 import numpy as np
 
@@ -29,7 +29,7 @@ FACES = 1000  # generated training faces without data.limit
 _NAMED = 5  # files that a message names
 
 
-def open_sources(data: Data, held_out: Optional[Sequence[str]] = None) -> Sources:
+def open_sources(data: Data, held_out: Sequence[str] | None = None) -> Sources:
     """Training and held-out samples of a config.
 
     held_out: names of the held-out files of an existing run; those that were removed are missing, and the training
@@ -102,13 +102,13 @@ def described(data: Data, sources: Sources) -> str:
             f"{f'from {data.path}' if data.path else 'generated'}; {size}")
 
 
-def generated_faces(data: Data, count: int, seed: Optional[int] = None) -> FaceSource:
+def generated_faces(data: Data, count: int, seed: int | None = None) -> FaceSource:
     """`count` generated faces of the config's population; another seed gives other people."""
     seed = data.seed if seed is None else seed
     return FaceSource(count, data.size, seed, grey=data.grey, population=data.population)
 
 
-def generated_clips(data: Data, count: int, seed: Optional[int] = None) -> FaceClips:
+def generated_clips(data: Data, count: int, seed: int | None = None) -> FaceClips:
     """`count` generated clips; another seed gives other people."""
     return FaceClips(count, data.frames, data.size, data.seed if seed is None else seed, data.grey,
                      data.changing_light)
@@ -142,7 +142,7 @@ def open_new_images(data: Data, path: str) -> Source:
     return open_images(dataclasses.replace(data, pattern=None), path)
 
 
-def split(whole: Source, data: Data, held_out: Optional[Sequence[str]] = None) -> Sources:
+def split(whole: Source, data: Data, held_out: Sequence[str] | None = None) -> Sources:
     """The last `data.held_out` samples (or those with the names `held_out`) for evaluation, the first `data.limit` of
     the others for training.
 

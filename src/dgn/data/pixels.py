@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Callable, Dict, Optional
+from collections.abc import Callable
 
 import numpy as np
 
@@ -23,10 +23,10 @@ class PixelCache:
 
     def __init__(self, megabytes: float) -> None:
         self.nbytes, self._limit = 0, megabytes * 2 ** 20
-        self._pixels: Dict[int, np.ndarray] = {}
+        self._pixels: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
 
-    def get(self, index: int) -> Optional[np.ndarray]:
+    def get(self, index: int) -> np.ndarray | None:
         """The cached pixels of a sample, or None."""
         return self._pixels.get(index)
 

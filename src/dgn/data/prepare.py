@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Callable, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -31,9 +32,9 @@ SAMPLED_FRAMES = 9  # frames of a clip in which its face is detected
 class Report(NamedTuple):
     """The result for each photograph or clip, by name."""
 
-    found: List[str]
-    not_found: List[str]
-    unreadable: List[Tuple[str, str]]  # name, reason
+    found: list[str]
+    not_found: list[str]
+    unreadable: list[tuple[str, str]]  # name, reason
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Cutter:
     columns: names of the numbers in crops.csv.
     """
 
-    find: Callable[[np.ndarray, str], List[np.ndarray]]
+    find: Callable[[np.ndarray, str], list[np.ndarray]]
     cut: Callable[[np.ndarray, np.ndarray], np.ndarray]
     columns: Sequence[str]
 
@@ -62,7 +63,7 @@ def by_squares(detect: Detector, size: int, margin: float = 0.0) -> Cutter:
                   ["left", "top", "side"])
 
 
-def by_eyes(find: Callable[[np.ndarray, str], List[np.ndarray]], size: int, eyes: Sequence[float] = EYES,
+def by_eyes(find: Callable[[np.ndarray, str], list[np.ndarray]], size: int, eyes: Sequence[float] = EYES,
             margin: float = 0.0) -> Cutter:
     """Turns, scales and cuts faces by their eyes; see eye_places. Raises UserError if the margin or the place of the
     eyes is out of range."""
@@ -74,12 +75,12 @@ def by_eyes(find: Callable[[np.ndarray, str], List[np.ndarray]], size: int, eyes
     return Cutter(find, lambda picture, eyes: align(picture, eyes, places, size), EYE_COLUMNS)
 
 
-def labelled(eyes: Mapping[str, List[np.ndarray]]) -> Callable[[np.ndarray, str], List[np.ndarray]]:
+def labelled(eyes: Mapping[str, list[np.ndarray]]) -> Callable[[np.ndarray, str], list[np.ndarray]]:
     """The eyes of each photograph from labels instead of a detector."""
     return lambda picture, name: sorted(eyes.get(name, ()), key=lambda pair: -np.linalg.norm(pair[1] - pair[0]))
 
 
-def square(box: np.ndarray, margin: float) -> Tuple[int, int, int]:
+def square(box: np.ndarray, margin: float) -> tuple[int, int, int]:
     """(left, top, side) of the square around a box, enlarged by `margin` times its size on every side."""
     left, top, width, height = (int(round(value)) for value in box)
     side = int(round(max(width, height) * (1 + 2 * margin)))
@@ -105,7 +106,7 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) 
     identities = read_identities(source)
     new_folder(target)
 
-    def crop(name: str) -> List[np.ndarray]:
+    def crop(name: str) -> list[np.ndarray]:
         picture = in_colour(decode(source / name))
         places = cutter.find(picture, name)[:None if every else 1]
         for place, output in zip(places, _outputs(name, len(places), firsts)):
@@ -133,7 +134,7 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) 
     return report
 
 
-def _outputs(name: str, count: int, firsts: Set[str]) -> List[str]:
+def _outputs(name: str, count: int, firsts: set[str]) -> list[str]:
     """Names of the files of a photograph's faces; firsts: of the first face of every photograph, which others avoid."""
     first = png_name(name)
     others = (f"{first[:-len('.png')]}-{k}.png" for k in itertools.count(2))

@@ -8,8 +8,8 @@ import hashlib
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Iterable, Iterator, List, Tuple
 
 import mindspore.dataset as ds
 import numpy as np
@@ -81,7 +81,7 @@ class RecordImages(Source):
         except (RuntimeError, ValueError, StopIteration) as error:
             raise UserError(f"{path} is not a MindRecord file of images written by `dgn data pack`, or it is damaged: "
                             f"{dataset_cause(error) if str(error) else 'it is empty'}") from None
-        self.shape: Tuple[int, ...] = tuple(int(extent) for extent in first["shape"])
+        self.shape: tuple[int, ...] = tuple(int(extent) for extent in first["shape"])
 
     def _check_index(self) -> None:
         """Raises UserError if the index beside the file is missing, or is that of a file of another name."""
@@ -156,7 +156,7 @@ def _check_space(folder: Path, needed: int) -> None:
                         f"{free / 2 ** 20:.0f} MB are free")
 
 
-def _rows(path: str, fields: List[str], indices: Iterable[int]) -> Iterator[dict]:
+def _rows(path: str, fields: list[str], indices: Iterable[int]) -> Iterator[dict]:
     """The rows at `indices`."""
     sampler = ds.SubsetSampler([int(index) for index in indices])
     rows = ds.MindDataset(path, columns_list=fields, num_parallel_workers=1, sampler=sampler)

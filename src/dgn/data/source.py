@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from dgn.errors import UserError
 class Check(NamedTuple):
     """The result of `Source.check`."""
 
-    unusable: List[Tuple[str, str]]  # (path, reason)
+    unusable: list[tuple[str, str]]  # (path, reason)
     small: int  # images that are smaller than a sample and are enlarged
 
 
@@ -26,17 +27,17 @@ class Source:
     shape: of one sample: (channels, height, width) for an image, (frames, channels, height, width) for a clip.
     """
 
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
 
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def __getitem__(self, chosen: Union[int, slice]) -> np.ndarray:
+    def __getitem__(self, chosen: int | slice) -> np.ndarray:
         """source[k]: the sample at k, (*shape); source[a:b]: some, (n, *shape). Raises IndexError beyond the last."""
         everyone = self.first()
         return self.read(everyone[chosen]) if isinstance(chosen, slice) else self.read(everyone[[chosen]])[0]
 
-    def first(self, most: Optional[int] = None) -> np.ndarray:
+    def first(self, most: int | None = None) -> np.ndarray:
         """Indices of the first samples, at most `most` (default: of all)."""
         return np.arange(len(self))[:most]
 
@@ -47,7 +48,7 @@ class Source:
         """
         raise NotImplementedError
 
-    def mask(self, indices: np.ndarray) -> Optional[np.ndarray]:
+    def mask(self, indices: np.ndarray) -> np.ndarray | None:
         """Clips: 1 where a clip has the frame, 0 where it is padding, (n, F) float32. Images: None."""
         return np.ones((len(indices), self.shape[0]), np.float32) if len(self.shape) == 4 else None
 
@@ -63,7 +64,7 @@ class Source:
         """The identity of the samples at `indices`, which does not depend on other files."""
         return f"{_range(indices)} of {self.identity()}"
 
-    def files(self, indices: np.ndarray) -> Optional[List[str]]:
+    def files(self, indices: np.ndarray) -> list[str] | None:
         """Names of the samples at `indices` if they are files, which may be removed one by one; else None."""
         return None
 
@@ -71,15 +72,15 @@ class Source:
         """Checks whether samples can be read, without raising: by their headers, or by decoding them."""
         return Check([], 0)
 
-    def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
+    def labels(self, indices: np.ndarray) -> np.ndarray | None:
         """Class labels of the samples at `indices`, (n,) int; None if the source has none."""
         return None
 
-    def classes(self) -> Optional[int]:
+    def classes(self) -> int | None:
         """The number of classes, if it is known."""
         return None
 
-    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+    def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         """The person that each sample shows, or that samples of these names show; None if one is not known."""
         return None
 
@@ -88,7 +89,7 @@ class Sources(NamedTuple):
     """The samples of a run."""
 
     train: Source
-    held_out: Optional[Source]  # unseen in training
+    held_out: Source | None  # unseen in training
 
 
 class Subset(Source):
@@ -103,7 +104,7 @@ class Subset(Source):
     def read(self, indices: np.ndarray) -> np.ndarray:
         return self.source.read(self.indices[indices])
 
-    def mask(self, indices: np.ndarray) -> Optional[np.ndarray]:
+    def mask(self, indices: np.ndarray) -> np.ndarray | None:
         return self.source.mask(self.indices[indices])
 
     def name(self, index: int) -> str:
@@ -123,19 +124,19 @@ class Subset(Source):
     def identity_of(self, indices: np.ndarray) -> str:
         return self.source.identity_of(self.indices[indices])
 
-    def files(self, indices: np.ndarray) -> Optional[List[str]]:
+    def files(self, indices: np.ndarray) -> list[str] | None:
         return self.source.files(self.indices[indices])
 
     def check(self, indices: np.ndarray, decode: bool) -> Check:
         return self.source.check(self.indices[indices], decode)
 
-    def labels(self, indices: np.ndarray) -> Optional[np.ndarray]:
+    def labels(self, indices: np.ndarray) -> np.ndarray | None:
         return self.source.labels(self.indices[indices])
 
-    def classes(self) -> Optional[int]:
+    def classes(self) -> int | None:
         return self.source.classes()
 
-    def people(self, names: Optional[Sequence[str]] = None) -> Optional[List[str]]:
+    def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         people = self.source.people(names)
         return people if names is not None else people and [people[index] for index in self.indices]
 
@@ -192,7 +193,7 @@ def clip_lengths(source: Source, indices: np.ndarray) -> np.ndarray:
     return np.asarray(source.mask(indices)).sum(1).astype(int)
 
 
-def to_images(samples: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:
+def to_images(samples: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """Images (n, C, H, W) unchanged; of clips (n, F, C, H, W) all frames that their mask (n, F) has, in order."""
     return samples if mask is None else samples[mask > 0]
 
@@ -210,7 +211,7 @@ class Loaded(NamedTuple):
 
     indices: np.ndarray  # (n,)
     x: np.ndarray  # (n, *shape)
-    mask: Optional[np.ndarray]  # clips: (n, F)
+    mask: np.ndarray | None  # clips: (n, F)
 
 
 def prefetch(source: Source, order: Iterable[np.ndarray]) -> Iterator[Loaded]:
@@ -230,7 +231,7 @@ def prefetch(source: Source, order: Iterable[np.ndarray]) -> Iterator[Loaded]:
 
 
 def epoch_order(count: int, batch_size: int, draw: Callable[..., np.random.Generator], shards: int = 1,
-                own: Optional[Iterable[int]] = None) -> np.ndarray:
+                own: Iterable[int] | None = None) -> np.ndarray:
     """Sample indices of the batches of an epoch in random order, (batches, batch_size).
 
     Every sample is used; a last batch that is too small is filled up with the first samples of the order, as another
@@ -253,6 +254,6 @@ def epoch_order(count: int, batch_size: int, draw: Callable[..., np.random.Gener
     return order.reshape(number, len(own) * share)
 
 
-def shard_key(shard: int, shards: int) -> Tuple[int, ...]:
+def shard_key(shard: int, shards: int) -> tuple[int, ...]:
     """The part of a random generator's key (dgn.randomness) that a shard adds; empty for a single shard."""
     return () if shards == 1 else (shard,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ ENCODER_STEPS = (0, 5, 10, 20)  # Langevin steps after which both are measured
 PLAIN_STEPS = (20, 50, 100, 300)
 
 
-def unseen_samples(run: Run, images: Optional[Source] = None) -> Optional[Source]:
+def unseen_samples(run: Run, images: Source | None = None) -> Source | None:
     """The run's first evaluation.images held-out samples, or `images`: OTHER_IMAGES of them at most, and of clips so
     many as have OTHER_VALUES, evenly spaced. None if there are none."""
     if images is None:
@@ -30,7 +30,7 @@ def unseen_samples(run: Run, images: Optional[Source] = None) -> Optional[Source
     return Subset(images, evenly_spaced(len(images), most)) if len(images) else None
 
 
-def compare(run: Run, unseen: Optional[Source]) -> Dict[str, List[Dict[str, float]]]:
+def compare(run: Run, unseen: Source | None) -> dict[str, list[dict[str, float]]]:
     """Mean energy (Eq. 8) and MSRE of unseen images along chains from the encoder and from the prior's mean.
 
     unseen: of unseen_samples; evaluation.images of them are taken at most. Returns for "encoder" and "mean" a list of
@@ -42,7 +42,7 @@ def compare(run: Run, unseen: Optional[Source]) -> Dict[str, List[Dict[str, floa
     return {"encoder": _along(run, few, ENCODER_STEPS, True), "mean": _along(run, few, PLAIN_STEPS, False)}
 
 
-def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> List[Dict[str, float]]:
+def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> list[dict[str, float]]:
     """Measures after each number of steps, rounded up to calls of the graph, each by chains of their own."""
     images, given = source.read(source.first()), given_latents(run.model.groups, source)
     measures = []
@@ -55,12 +55,12 @@ def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) ->
     return measures
 
 
-def table(result: Dict[str, List[Dict[str, float]]]) -> str:
+def table(result: dict[str, list[dict[str, float]]]) -> str:
     """The measures as lines of text."""
     rows = [f"chains from {start} {', '.join(_cell(entry) for entry in result[key])}"
             for key, start in (("encoder", "the encoder"), ("mean", "the mean   "))]
     return "\n".join(["unseen images     energy (MSRE) after Langevin steps", *(f"  {row}" for row in rows)])
 
 
-def _cell(entry: Dict[str, float]) -> str:
+def _cell(entry: dict[str, float]) -> str:
     return f"{entry['steps']:.0f}: {entry['energy']:.1f} ({entry['msre']:.1f})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional
-
 import numpy as np
 
 from dgn.evaluation.ratios import ratio
@@ -25,7 +23,7 @@ def near_nyquist_energy(images: np.ndarray) -> float:
     return float(power[..., band].sum(-1).mean())
 
 
-def checkerboard_energy(images: np.ndarray, appearance: np.ndarray) -> Dict[str, Optional[float]]:
+def checkerboard_energy(images: np.ndarray, appearance: np.ndarray) -> dict[str, float | None]:
     """Energy near the Nyquist frequency of appearances before the warp, relative to that of the images.
 
     Args:

@@ -8,8 +8,6 @@ error, in pixels of the image. The measure does not depend on the position, scal
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple
-
 import numpy as np
 
 from dgn.evaluation.ratios import ratio
@@ -19,7 +17,7 @@ STRIDE = 2  # every second pixel of an image is mapped
 
 
 def endpoint_errors(displacement: np.ndarray, material: np.ndarray, mask: np.ndarray,
-                    tolerance: float = 2.0) -> Dict[str, Optional[float]]:
+                    tolerance: float = 2.0) -> dict[str, float | None]:
     """End-point errors over the pairs (image, next image).
 
     Args:
@@ -61,7 +59,7 @@ def endpoint_errors(displacement: np.ndarray, material: np.ndarray, mask: np.nda
             "counted": float(np.mean(shares))}
 
 
-def canonical_points(displacement: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def canonical_points(displacement: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of displacements (n, 2, H, W): the pixels (H W, 2) as x and y, and the canonical point that each pixel of each
     image shows, (n, H W, 2)."""
     count, _, height, width = displacement.shape
@@ -70,7 +68,7 @@ def canonical_points(displacement: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def interpolate_scattered(keys: np.ndarray, places: np.ndarray,
-                          queries: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+                          queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places of queries, interpolated between scattered keys with known places.
 
     An affine map is fitted to the nearest keys and their places; its result is limited to a pixel around the place of

@@ -20,7 +20,8 @@ the score. All scores are invariant to the scale of a factor.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
@@ -38,7 +39,7 @@ INFORMATIVE = 0.05  # R2 of a group's factors below which the latents count as u
 
 
 def disentanglement_scores(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int],
-                           blocks: Optional[Sequence[int]] = None, seed: int = 0) -> Dict[str, Any]:
+                           blocks: Sequence[int] | None = None, seed: int = 0) -> dict[str, Any]:
     """All measures of this module.
 
     Args:
@@ -112,7 +113,7 @@ def explained(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.where(variance > 1e-12, r2, 0.0)
 
 
-def forest_importance(latents: np.ndarray, factors: np.ndarray, seed: int) -> Tuple[np.ndarray, np.ndarray]:
+def forest_importance(latents: np.ndarray, factors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Importance of each dimension in a random forest that predicts a factor, (d, k), and the forest's out-of-bag R2,
     (k,), at least 0."""
     importance, informativeness = np.zeros((latents.shape[1], factors.shape[1])), np.zeros(factors.shape[1])

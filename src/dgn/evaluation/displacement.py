@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Dict
-
 import numpy as np
 
 
-def displacement_statistics(displacement: np.ndarray) -> Dict[str, float]:
+def displacement_statistics(displacement: np.ndarray) -> dict[str, float]:
     """Size and smoothness of displacement fields.
 
     Args:
@@ -29,7 +27,7 @@ def displacement_statistics(displacement: np.ndarray) -> Dict[str, float]:
             "folded": float((jacobian < 0).mean())}
 
 
-def canonical_frame(displacement: np.ndarray) -> Dict[str, float]:
+def canonical_frame(displacement: np.ndarray) -> dict[str, float]:
     """How far the canonical frame has drifted from the frame of the images.
 
     The likelihood does not determine the canonical frame: the appearance may be shifted or rescaled if every

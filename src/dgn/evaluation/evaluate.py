@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +32,8 @@ PROBE_FACES = 600
 DESCENT_STEPS = 100  # before registration is measured: without posterior noise
 
 
-def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = None,
-             use_encoder: bool = True) -> Dict[str, Any]:
+def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
+             use_encoder: bool = True) -> dict[str, Any]:
     """Measures a run and, with its own images and inference, writes the results to metrics.json of the run folder.
 
     Args:
@@ -78,7 +78,7 @@ def evaluate(run: Run, images: Optional[Source] = None, steps: Optional[int] = N
     return result
 
 
-def _training_sample(run: Run, optional: bool) -> Optional[Sample]:
+def _training_sample(run: Run, optional: bool) -> Sample | None:
     """The first training samples with the ends of their chains; None if they cannot be opened and are optional."""
     try:
         source = run.sources.train
@@ -99,7 +99,7 @@ def has_known_exchange(config: Config) -> bool:
     return data.path is None and data.population == "random" and config.model.kind == "deformable" and not data.frames
 
 
-def known_factor_measures(run: Run, train: Sample, unseen: Optional[Sample]) -> Dict[str, Any]:
+def known_factor_measures(run: Run, train: Sample, unseen: Sample | None) -> dict[str, Any]:
     """Exchange and registration on the run's generated faces, whose factors are known; see `evaluate`.
 
     train: the first training faces; unseen: the first held-out faces. A single one has nobody to exchange with.
@@ -107,7 +107,7 @@ def known_factor_measures(run: Run, train: Sample, unseen: Optional[Sample]) -> 
     data, trained_on = run.config.data, len(run.bank)
     predict = probe(*known_faces(data, PROBED, PROBE_FACES, data.seed + 1))
     faces = generated_faces(data, trained_on + data.held_out)
-    result: Dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if len(train.images) > 1:
         result["exchange"] = _exchange(run, predict, faces, np.arange(len(train.images)), train)
     if unseen is not None and len(unseen.images) > 1:
@@ -120,23 +120,23 @@ def known_factor_measures(run: Run, train: Sample, unseen: Optional[Sample]) -> 
     return result
 
 
-def known_faces(data: Data, names: Tuple[str, ...], count: int, seed: int) -> Tuple[np.ndarray, np.ndarray]:
+def known_faces(data: Data, names: tuple[str, ...], count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Generated faces, of other people if `seed` is not that of the data: images (n, C, H, W), named factors (n, k)."""
     source, everyone = generated_faces(data, count, seed), np.arange(count)
     return source.read(everyone), source.factor_table(everyone, names)
 
 
-def true_correspondence(faces: FaceSource, indices: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def true_correspondence(faces: FaceSource, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The point of the head that each pixel shows, (n, H, W, 3), and the mask of the pixels on the head, (n, H, W)."""
     coordinates, masks = zip(*(correspondence(faces.factors(int(k)), faces.size) for k in indices))
     return np.stack(coordinates), np.stack(masks)
 
 
-def _exchange(run: Run, predict: Predict, faces: FaceSource, indices: np.ndarray, sample: Sample) -> Dict[str, Any]:
+def _exchange(run: Run, predict: Predict, faces: FaceSource, indices: np.ndarray, sample: Sample) -> dict[str, Any]:
     return exchange_correlations(run.decode, predict, PROBED, faces.factor_table(indices, PROBED), *sample.latents)
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The measures as lines of text; a measure that is undefined is a dash."""
     lines = []
     for key, title in (("train", "training images"), ("unseen", "unseen images")):

@@ -6,7 +6,8 @@ images; its predictions for a decoded image with exchanged geometry are compared
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Dict, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def probe(images: np.ndarray, factors: np.ndarray, ridge: float = 1.0, side: int
 
 
 def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str], factors: np.ndarray,
-                          z_app: np.ndarray, z_geo: np.ndarray) -> Dict[str, Dict[str, Optional[float]]]:
+                          z_app: np.ndarray, z_geo: np.ndarray) -> dict[str, dict[str, float | None]]:
     """Correlations of predicted with true factors when each face takes the geometry of others.
 
     Pose should follow the geometry donor and colour the appearance donor; the other correlation should be near 0. Each
@@ -67,27 +68,27 @@ def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str]
             for k, name in enumerate(names)}
 
 
-def _by_donor(predicted: np.ndarray, factor: np.ndarray, donors: Dict[str, np.ndarray]) -> Dict[str, Optional[float]]:
+def _by_donor(predicted: np.ndarray, factor: np.ndarray, donors: dict[str, np.ndarray]) -> dict[str, float | None]:
     """Correlation of predicted values (m,) with those of each donor, and its standard error; donors: the face (m,) that
     each pair takes its appearance from, and its geometry; factor: of the faces, (n,)."""
-    def error(truth: np.ndarray) -> Optional[float]:
+    def error(truth: np.ndarray) -> float | None:
         first, second = donors.values()  # a pair is drawn as often as its first face times its second
         return bootstrap_error(lambda drawn: correlation(predicted, truth, drawn[first] * drawn[second]), len(factor))
 
-    result: Dict[str, Optional[float]] = {}
+    result: dict[str, float | None] = {}
     for name, faces in donors.items():
         result[name], result[f"{name}_error"] = correlation(predicted, factor[faces]), error(factor[faces])
     return result
 
 
 def donor_correlations(predicted: np.ndarray, names: Sequence[str], appearance: np.ndarray,
-                       geometry: np.ndarray) -> Dict[str, Dict[str, float]]:
+                       geometry: np.ndarray) -> dict[str, dict[str, float]]:
     """Correlations of predicted factors with those of the appearance donors and of the geometry donors, all (n, k)."""
     return {name: {"appearance_donor": correlation(predicted[:, k], appearance[:, k]),
                    "geometry_donor": correlation(predicted[:, k], geometry[:, k])} for k, name in enumerate(names)}
 
 
-def correlation(a: np.ndarray, b: np.ndarray, weights: Optional[np.ndarray] = None) -> float:
+def correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Pearson's correlation of (n,) and (n,), with weights (n,) of the pairs if they are given; 0 if one of the two is
     constant."""
     w = np.full(len(a), 1 / len(a)) if weights is None else weights / max(weights.sum(), 1)

@@ -10,8 +10,6 @@ distribution have a distance above 0, which falls with their number: compare wit
 
 from __future__ import annotations
 
-from typing import List
-
 import numpy as np
 
 from dgn.randomness import generator
@@ -28,7 +26,7 @@ def features(images: np.ndarray) -> np.ndarray:
     return np.concatenate([_features(images[start:start + CHUNK], filters) for start in range(0, len(images), CHUNK)])
 
 
-def _features(images: np.ndarray, filters: List[np.ndarray]) -> np.ndarray:
+def _features(images: np.ndarray, filters: list[np.ndarray]) -> np.ndarray:
     n, channels, height, width = images.shape
     blocks = images.reshape(n, channels, 4, height // 4, 4, width // 4).mean((3, 5)).reshape(n, -1)
     statistics, x = [blocks], images.astype(np.float32)
@@ -43,7 +41,7 @@ def _features(images: np.ndarray, filters: List[np.ndarray]) -> np.ndarray:
     return np.concatenate(statistics, 1).astype(np.float64)
 
 
-def _filters(channels: int) -> List[np.ndarray]:
+def _filters(channels: int) -> list[np.ndarray]:
     """Fixed filters (outputs, inputs, 5, 5) of each layer, of zero mean and unit norm."""
     filters = []
     for layer in range(LAYERS):

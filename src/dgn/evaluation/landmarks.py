@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def landmark_distances(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return 100 * distance / eyes
 
 
-def landmark_errors(predicted: Dict[str, np.ndarray], truth: np.ndarray, people: Sequence[str]) -> Dict[str, Any]:
+def landmark_errors(predicted: dict[str, np.ndarray], truth: np.ndarray, people: Sequence[str]) -> dict[str, Any]:
     """The error of each prediction (n, p, 2), by name, one of them MEAN_SHAPE: the mean landmarks of the training
     images.
 

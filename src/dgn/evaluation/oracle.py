@@ -15,14 +15,14 @@ with positive eigenvalues, and U_a the others.
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 
 SMALLEST = 1e-10  # variance of a direction relative to the largest one, below which the latents do not vary
 
 
-def oracle_axes(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) -> Tuple[np.ndarray, np.ndarray]:
+def oracle_axes(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Latents (n, d) along the oracle's axes, whitened, (n, d), and the block of each axis (d,): 0 appearance, 1
     geometry.
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 SMALLEST = 1e-12  # a denominator below it is 0 up to rounding
 
 
-def ratio(numerator: float, denominator: float) -> Optional[float]:
+def ratio(numerator: float, denominator: float) -> float | None:
     """numerator / denominator; None, which is null in JSON, if the denominator is 0 up to rounding."""
     return float(numerator / denominator) if denominator > SMALLEST else None
 
 
-def number(value: Optional[float], form: str = ".2f") -> str:
+def number(value: float | None, form: str = ".2f") -> str:
     """A measure as text in a format such as ".2f"; "-" if it is undefined."""
     return "-" if value is None else format(value, form)

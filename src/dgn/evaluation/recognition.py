@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
@@ -11,7 +12,7 @@ from dgn.evaluation.uncertainty import mean_error
 from dgn.randomness import generator
 
 
-def person_folds(persons: Sequence[Any], count: int, seed: int) -> List[np.ndarray]:
+def person_folds(persons: Sequence[Any], count: int, seed: int) -> list[np.ndarray]:
     """Folds of a cross-validation in which all samples of a person are in one fold.
 
     Args:
@@ -34,7 +35,7 @@ def person_folds(persons: Sequence[Any], count: int, seed: int) -> List[np.ndarr
 
 
 def recognition_scores(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str],
-                       persons: Sequence[Any]) -> Dict[str, Any]:
+                       persons: Sequence[Any]) -> dict[str, Any]:
     """Scores of predicted classes.
 
     Args:

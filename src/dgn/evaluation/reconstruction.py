@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from dgn.evaluation.uncertainty import mean_error
 
 
 def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray,
-                          units: Optional[np.ndarray] = None) -> Dict[str, Any]:
+                          units: np.ndarray | None = None) -> dict[str, Any]:
     """Errors of reconstructed images; `msre` is the measure of Table 1.
 
     Args:

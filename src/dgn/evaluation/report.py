@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,12 +19,12 @@ class Sample(NamedTuple):
 
     images: np.ndarray  # (N, C, H, W), or (N, F, C, H, W)
     latents: Sequence[np.ndarray]  # (N, d) of each group
-    mask: Optional[np.ndarray] = None  # of clips: (N, F)
-    units: Optional[np.ndarray] = None  # (N,), the person on each, see data.source.units; None: all are independent
+    mask: np.ndarray | None = None  # of clips: (N, F)
+    units: np.ndarray | None = None  # (N,), the person on each, see data.source.units; None: all are independent
 
 
-def unlabelled_measures(decode: Decode, train: Optional[Sample],
-                        unseen: Optional[Sample] = None) -> Dict[str, Any]:
+def unlabelled_measures(decode: Decode, train: Sample | None,
+                        unseen: Sample | None = None) -> dict[str, Any]:
     """Errors of reconstructions; for a model with a warp also measures of appearances and displacements.
 
     Args:
@@ -36,7 +37,7 @@ def unlabelled_measures(decode: Decode, train: Optional[Sample],
         appearance: of the training samples; see checkerboard.
         geometry, canonical_frame: of the training samples; see displacement.
     """
-    result: Dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if train is not None:
         decoded, images = decode(*train.latents), train.images
         if train.mask is not None:  # all frames of clips, as images

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any
 
 from dgn.errors import UserError
 from dgn.packaged import results_file
@@ -33,7 +34,7 @@ def table(folders: Sequence[Path]) -> str:
     return "\n".join(_line(cells) for cells in (COLUMNS, ("---",) * len(COLUMNS), *rows)) + "\n"
 
 
-def read_metrics(folder: Path) -> Dict[str, Any]:
+def read_metrics(folder: Path) -> dict[str, Any]:
     """The content of metrics.json in a run folder, or of a packaged model. Raises UserError if it is missing or
     malformed."""
     path = results_file(Path(folder))
@@ -48,7 +49,7 @@ def read_metrics(folder: Path) -> Dict[str, Any]:
     return metrics
 
 
-def row(name: str, metrics: Dict[str, Any]) -> Tuple[str, ...]:
+def row(name: str, metrics: dict[str, Any]) -> tuple[str, ...]:
     """The cells of one run; metrics: the content of its metrics.json."""
     cells = [[_text(_value(metrics, path), form) for path in paths] for form, *paths in MEASURES.values()]
     return (name, *(MISSING if set(cell) == {MISSING} else " / ".join(cell) for cell in cells), _versions(metrics))
@@ -69,7 +70,7 @@ def _value(metrics: Any, path: str) -> Any:
     return metrics
 
 
-def _versions(metrics: Dict[str, Any]) -> str:
+def _versions(metrics: dict[str, Any]) -> str:
     """Device, processor and the versions of MindSpore and dgn, as far as they are known."""
     known = [_value(metrics, "device") or _value(metrics, "versions.device"), _value(metrics, "versions.processor")]
     known += [f"{title} {version}" for title in ("MindSpore", "dgn")

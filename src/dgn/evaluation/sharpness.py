@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 from dgn.evaluation.ratios import ratio
@@ -15,7 +13,7 @@ def gradient_energy(images: np.ndarray) -> float:
     return float(np.square(across).mean() + np.square(down).mean())
 
 
-def relative_sharpness(images: np.ndarray, real: np.ndarray) -> Optional[float]:
+def relative_sharpness(images: np.ndarray, real: np.ndarray) -> float | None:
     """Gradient energy of images relative to that of real images.
 
     Args:

@@ -6,7 +6,7 @@ The model is given: the scatter over seeds of the training is not included, and 
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from dgn.randomness import generator
 REPLICATES = 200
 
 
-def bootstrap_error(measure: Callable[[np.ndarray], float], count: int) -> Optional[float]:
+def bootstrap_error(measure: Callable[[np.ndarray], float], count: int) -> float | None:
     """Standard deviation of a measure over REPLICATES samples of `count` units, drawn with replacement.
 
     measure: takes how often each unit is drawn, (count,) float. None for fewer than two units.
@@ -27,7 +27,7 @@ def bootstrap_error(measure: Callable[[np.ndarray], float], count: int) -> Optio
     return float(np.std([measure(weights) for weights in draws.astype(float)], ddof=1))
 
 
-def mean_error(values: np.ndarray, units: Union[np.ndarray, Sequence, None] = None) -> Optional[float]:
+def mean_error(values: np.ndarray, units: np.ndarray | Sequence | None = None) -> float | None:
     """Standard error of the mean of values (n,).
 
     units: (n,), the person or clip of each value (default: each value is a unit of its own).
@@ -37,7 +37,7 @@ def mean_error(values: np.ndarray, units: Union[np.ndarray, Sequence, None] = No
     return bootstrap_error(lambda weights: float(weights @ sums / (weights @ counts)), len(names))
 
 
-def plus_minus(value: Optional[float], error: Optional[float], form: str = ".2f", scale: float = 1) -> str:
+def plus_minus(value: float | None, error: float | None, form: str = ".2f", scale: float = 1) -> str:
     """A measure times `scale` with its standard error as text, such as "7.20 +- 0.11"; without one the measure alone;
     "-" if the measure is undefined."""
     if value is None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 from dgn.evaluation.ratios import SMALLEST
 
 
-def relative_variety(images: np.ndarray, real: np.ndarray) -> Optional[float]:
+def relative_variety(images: np.ndarray, real: np.ndarray) -> float | None:
     """Root mean squared distance of two images, relative to that of two real images.
 
     Args:

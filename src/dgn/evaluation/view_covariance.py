@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def responses(means: np.ndarray, views: Sequence[float]) -> np.ndarray:
     return np.abs(unit(views) @ means)
 
 
-def view_covariance(latents: Dict[str, np.ndarray], views: Sequence[float]) -> Dict[str, Any]:
+def view_covariance(latents: dict[str, np.ndarray], views: Sequence[float]) -> dict[str, Any]:
     """R of Eq. 21 for each latent group.
 
     Args:
@@ -50,7 +51,7 @@ def view_covariance(latents: Dict[str, np.ndarray], views: Sequence[float]) -> D
             ratio_error: its standard error over people; None if it
             is undefined, or undefined for some of the people.
     """
-    result: Dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
+    result: dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
     for name, z in latents.items():
         means = z.astype(np.float64).mean(1)
         r = responses(means, views)

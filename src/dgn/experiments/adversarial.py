@@ -17,7 +17,7 @@ run folders.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 import numpy as np
 
@@ -55,8 +55,8 @@ STEPS = 300  # Langevin steps for the pictures (5.3)
 LIKELIHOOD, CRITIC = "likelihood", "with critic"
 
 
-def adversarial(config: Recipe, output: Union[str, Path], *, more_epochs: int = 60, learning_rate: float = 1e-3,
-                faces: int = 500) -> Dict[str, Any]:
+def adversarial(config: Recipe, output: str | Path, *, more_epochs: int = 60, learning_rate: float = 1e-3,
+                faces: int = 500) -> dict[str, Any]:
     """Trains with and without the recipe's critic in run folders below `output`, measures both, and draws Fig. 9 and
     11.
 
@@ -80,8 +80,8 @@ def adversarial(config: Recipe, output: Union[str, Path], *, more_epochs: int = 
     first = without_critic(config)
     print(f"--- {LIKELIHOOD}", flush=True)
     ensure_trained(folder / "start", first)
-    models: Dict[str, Any] = {}
-    runs: Dict[str, Run] = {}
+    models: dict[str, Any] = {}
+    runs: dict[str, Run] = {}
     for name, method in ((LIKELIHOOD, first), (CRITIC, config)):
         print(f"--- continued: {name}", flush=True)
         run = ensure_trained(folder / folder_name(name),
@@ -118,7 +118,7 @@ def continued(config: Config, start: Path, epochs: int, learning_rate: float) ->
                   "learning_rate": schedule}))
 
 
-def picture_measures(run: Run) -> Dict[str, Optional[float]]:
+def picture_measures(run: Run) -> dict[str, float | None]:
     """Sharpness and Frechet distance of reconstructions of unseen images and of samples, the distance of equal
     distributions (see distance_of_halves), and the samples' variety."""
     unseen, train, config = held_out(run), run.sources.train, run.config
@@ -136,7 +136,7 @@ def picture_measures(run: Run) -> Dict[str, Optional[float]]:
             "frechet_samples": frechet_distance(samples, real), "variety_samples": relative_variety(samples, real)}
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The two models side by side."""
     rows = {
         **error_rows(),
@@ -152,7 +152,7 @@ def summary(result: Dict[str, Any]) -> str:
     return model_table(result["models"], rows)
 
 
-def unseen_pictures(folder: Path, likelihood: Run, critic: Run) -> List[Path]:
+def unseen_pictures(folder: Path, likelihood: Run, critic: Run) -> list[Path]:
     """Fig. 9 (input, both reconstructions, appearance, grids) and Fig. 11 (recombination) of unseen images."""
     source = held_out(critic)
     images = source.read(source.first(SHOWN))

@@ -11,8 +11,9 @@ and should be frontal and as large in the picture as the run's faces. Written to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -40,8 +41,8 @@ LABELS = ("labels.csv", "crops.csv", "index.tsv")  # files of a folder that give
 USUAL = 100  # generated faces whose eyes are averaged
 
 
-def animals(run: Run, *, images: Optional[str] = None, labels: Optional[str] = None,
-            eyes: Optional[Sequence[float]] = None, gamma: Optional[float] = None) -> Dict[str, Any]:
+def animals(run: Run, *, images: str | None = None, labels: str | None = None,
+            eyes: Sequence[float] | None = None, gamma: float | None = None) -> dict[str, Any]:
     """Draws animal faces warped along the geometric dimensions of a deformable model.
 
     images: folder of animal faces; None: a drawn cat and monkey. labels: file with their eyes, by which they are
@@ -72,13 +73,13 @@ def animals(run: Run, *, images: Optional[str] = None, labels: Optional[str] = N
     return {"dimensions": strongest, "pictures": [picture]}
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The dimensions drawn."""
     return f"dimensions of Z^g with the largest displacements: {', '.join(map(str, result['dimensions']))}"
 
 
-def animal_faces(data: Data, folder: Optional[str], labels: Optional[str] = None,
-                 eyes: Optional[Sequence[float]] = None) -> Dict[str, np.ndarray]:
+def animal_faces(data: Data, folder: str | None, labels: str | None = None,
+                 eyes: Sequence[float] | None = None) -> dict[str, np.ndarray]:
     """Name -> image (C, H, W); see `animals`."""
     if folder is None:
         if labels is not None:

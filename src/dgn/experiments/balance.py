@@ -17,8 +17,9 @@ Written to --output: metrics.json, figures/balance.png and balance_faces.png, an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +36,8 @@ from dgn.run_training import ensure_trained
 POSE = ("yaw", "pitch", "roll")
 COLOUR = ("skin", "hair_colour", "background_light", "light")
 
-Sweep = List[Tuple[str, Dict[str, Any]]]  # (name of a value, its changes of the model section)
-SWEEPS: Dict[str, Sweep] = {
+Sweep = list[tuple[str, dict[str, Any]]]  # (name of a value, its changes of the model section)
+SWEEPS: dict[str, Sweep] = {
     "alpha": [(f"{alpha:g}", {"scaling": "none", "alpha": alpha}) for alpha in (0.15, 0.3, 0.625, 1.25, 2.5)],
     "beta": [(f"{beta:g}", {"scaling": "he", "beta": beta}) for beta in (0.03, 0.1, 0.3, 1.0, 3.0)],
     "start": [(f"{scale:g}", {"scaling": "none", "geometry_init": scale}) for scale in (0.1, 0.3, 1.0, 3.0)],
@@ -49,8 +50,8 @@ COLUMNS = {"msre": "MSRE", "unseen_msre": "unseen", "pose_in_geometry": "pose in
            "displacement_rms": "displacement", "stretch_rms": "stretch", "folded": "folded"}
 
 
-def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sweep] = SWEEPS,
-            shown: int = 5) -> Dict[str, Any]:
+def balance(config: Recipe, output: str | Path, *, sweeps: Mapping[str, Sweep] = SWEEPS,
+            shown: int = 5) -> dict[str, Any]:
     """Trains the recipe with every value of `sweeps` in run folders below `output`, and measures each.
 
     shown: faces of the picture.
@@ -61,8 +62,8 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
     device.start()
     config = generated_recipe(config)
     folder = output_folder(output)
-    measures: Dict[str, Dict[str, Any]] = {}
-    faces: Dict[str, List[np.ndarray]] = {}
+    measures: dict[str, dict[str, Any]] = {}
+    faces: dict[str, list[np.ndarray]] = {}
     for sweep, values in sweeps.items():
         measures[sweep] = {}
         for name, model in values:
@@ -76,7 +77,7 @@ def balance(config: Recipe, output: Union[str, Path], *, sweeps: Mapping[str, Sw
                                    figures.balance_faces(folder / "figures" / "balance_faces.png", faces)]}
 
 
-def variant(config: cfg.Config, model: Dict[str, Any]) -> cfg.Config:
+def variant(config: cfg.Config, model: dict[str, Any]) -> cfg.Config:
     """The recipe with changes of its model section. An Adam step has the same size relative to the initial weights of
     either scheme: where the scheme changes, the learning rate changes with their deviation."""
     deviation = {"none": INIT_STD, "he": 1.0}
@@ -85,13 +86,13 @@ def variant(config: cfg.Config, model: Dict[str, Any]) -> cfg.Config:
     return cfg.changed(config, model=model, training={"learning_rate": rates})
 
 
-def share_measures(evaluation: Dict[str, Any]) -> Dict[str, Optional[float]]:
+def share_measures(evaluation: dict[str, Any]) -> dict[str, float | None]:
     """The measures that a sweep compares, from a run's evaluation.
 
     pose_in_geometry, colour_in_appearance: mean correlation of the factors of POSE and COLOUR with their own donor
     when faces exchange geometry, less that with the other donor; for the others see dgn.evaluation.
     """
-    def share(names: Tuple[str, ...], own: str, other: str) -> float:
+    def share(names: tuple[str, ...], own: str, other: str) -> float:
         exchange = evaluation["exchange"]
         return float(np.mean([exchange[name][own] - exchange[name][other] for name in names]))
 
@@ -102,7 +103,7 @@ def share_measures(evaluation: Dict[str, Any]) -> Dict[str, Optional[float]]:
             **{key: evaluation["geometry"][key] for key in ("displacement_rms", "stretch_rms", "folded")}}
 
 
-def example_faces(run: Run, count: int) -> List[np.ndarray]:
+def example_faces(run: Run, count: int) -> list[np.ndarray]:
     """The first training images, their reconstructions, and their appearances before the warp."""
     few = np.arange(min(count, len(run.bank)))
     decoded = run.decode(*run.bank.read(few))
@@ -110,9 +111,9 @@ def example_faces(run: Run, count: int) -> List[np.ndarray]:
     return [*run.sources.train.read(few), *decoded.image, *decoded.appearance]
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """A table for each sweep."""
-    def rows(values: Dict[str, Dict[str, Optional[float]]]) -> Dict[str, List[str]]:
+    def rows(values: dict[str, dict[str, float | None]]) -> dict[str, list[str]]:
         return {name: [number(measures[key]) for key in COLUMNS] for name, measures in values.items()}
 
     return "\n\n".join(table(sweep, list(COLUMNS.values()), rows(values)) for sweep, values in result.items()

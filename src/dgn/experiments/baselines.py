@@ -22,8 +22,9 @@ Written to --output: metrics.json, figures/disentanglement.png, and a run folder
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, Union
+from typing import Any
 
 import numpy as np
 
@@ -55,10 +56,10 @@ from dgn.run_training import ensure_trained
 FEWEST = 20  # faces for a regression with cross-validation
 PAIRS = 200  # faces whose displacement is compared with that of the next one
 
-Cell = Callable[[Dict[str, Any]], str]  # a model's result -> its cell in a row of the table
+Cell = Callable[[dict[str, Any]], str]  # a model's result -> its cell in a row of the table
 
 
-def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) -> Dict[str, Any]:
+def baselines(config: Recipe, output: str | Path, *, faces: int = 1000) -> dict[str, Any]:
     """Trains the MODELS by one recipe in run folders below `output`, and measures each in the same way.
 
     faces: unseen generated faces whose latents are measured.
@@ -71,7 +72,7 @@ def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) ->
     config = generated_recipe(config)
     check_faces(faces)
     folder = output_folder(output)
-    models: Dict[str, Dict[str, Any]] = {}
+    models: dict[str, dict[str, Any]] = {}
     for name in MODELS:
         print(f"--- {name}", flush=True)
         models[name] = measure(ensure_trained(folder / folder_name(name), model_config(name, config)), faces)
@@ -80,7 +81,7 @@ def baselines(config: Recipe, output: Union[str, Path], *, faces: int = 1000) ->
     return {**result, "pictures": [picture]}
 
 
-def measure(run: Run, faces: int) -> Dict[str, Any]:
+def measure(run: Run, faces: int) -> dict[str, Any]:
     """All measures of one model."""
     errors = evaluate(run)
     result = {"parameters": parameter_count(run.model), "train": errors["train"], "unseen": errors["unseen"],
@@ -96,7 +97,7 @@ def check_faces(faces: int) -> None:
         raise UserError(f"--faces is {faces}; a regression with cross-validation needs at least {FEWEST}")
 
 
-def known_factors(run: Run, faces: int) -> Dict[str, Any]:
+def known_factors(run: Run, faces: int) -> dict[str, Any]:
     """Disentanglement and correspondence of a run, on generated faces of other people."""
     data = run.config.data
     source, everyone = generated_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
@@ -115,13 +116,13 @@ def known_factors(run: Run, faces: int) -> Dict[str, Any]:
             "correspondence": endpoint_errors(displacement, *true_correspondence(source, some))}
 
 
-def error_rows() -> Dict[str, Cell]:
+def error_rows() -> dict[str, Cell]:
     """Rows of reconstruction errors."""
     return {"MSRE, training": lambda r: f"{r['train']['msre']:.1f}",
             "MSRE, unseen": lambda r: f"{r['unseen']['msre']:.1f}"}
 
 
-def score_rows() -> Dict[str, Cell]:
+def score_rows() -> dict[str, Cell]:
     """Rows of the measures with known factors."""
     def score(key: str) -> Cell:
         return lambda r: f"{r['disentanglement'][key]:.3f}"
@@ -131,14 +132,14 @@ def score_rows() -> Dict[str, Cell]:
     return {name: score(key) for name, key in names.items()}
 
 
-def model_table(models: Dict[str, Dict[str, Any]], rows: Dict[str, Cell]) -> str:
+def model_table(models: dict[str, dict[str, Any]], rows: dict[str, Cell]) -> str:
     """Results by model as a table, a model a column."""
     return table("", list(models), {name: [cell(r) for r in models.values()] for name, cell in rows.items()})
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The models side by side."""
-    def r2(r: Dict[str, Any], group: str, *blocks: str) -> str:
+    def r2(r: dict[str, Any], group: str, *blocks: str) -> str:
         return " / ".join(f"{r['disentanglement']['r2'][f'{group}_from_z_{block}']:.2f}" for block in blocks)
 
     return model_table(result["models"], {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import functools
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def check_geometry(run: Run) -> None:
                         "only it has a geometry")
 
 
-def label(name: str) -> Tuple[str, str]:
+def label(name: str) -> tuple[str, str]:
     """(class, person) of a clip named class/person_anything. Raises UserError for another name."""
     labels = class_and_person(name)
     if labels is None:
@@ -45,10 +46,10 @@ def label(name: str) -> Tuple[str, str]:
     return labels
 
 
-def clip_indices(names: List[str], clips: Sequence[Union[int, str]]) -> np.ndarray:
+def clip_indices(names: list[str], clips: Sequence[int | str]) -> np.ndarray:
     """Indices of clips that are given by index or by name; a text of digits is a name where a clip has it. Raises
     UserError for one that is not there."""
-    def index_of(clip: Union[int, str]) -> int:
+    def index_of(clip: int | str) -> int:
         if isinstance(clip, str):
             return names.index(clip) if clip in names else int(clip) if clip.isdecimal() else -1
         return int(clip)
@@ -62,7 +63,7 @@ def clip_indices(names: List[str], clips: Sequence[Union[int, str]]) -> np.ndarr
     return np.array(indices)
 
 
-def classes_of(names: List[str]) -> List[str]:
+def classes_of(names: list[str]) -> list[str]:
     """The class of each clip; "all" for every clip if a name has no class."""
     try:
         return [label(name)[0] for name in names]
@@ -120,7 +121,7 @@ def reconstructed(run: Run, indices: np.ndarray) -> Iterator[Rebuilt]:
         yield Rebuilt(source.read(batch), np.asarray(source.mask(batch)), run.decode(*latents).image[:len(batch)])
 
 
-def explained_motion(batches: Iterable[Rebuilt], classes: List[str]) -> Dict[str, float]:
+def explained_motion(batches: Iterable[Rebuilt], classes: list[str]) -> dict[str, float]:
     """Share of the motion in clips that their reconstructions show, for each class: 1 - |m - m'|^2 / |m|^2 summed over
     its clips, m the difference of the frames from the clip's mean frame.
 
@@ -134,7 +135,7 @@ def explained_motion(batches: Iterable[Rebuilt], classes: List[str]) -> Dict[str
     return shares
 
 
-def motion_energy(clip: np.ndarray, mask: np.ndarray, reconstruction: np.ndarray) -> Tuple[float, float]:
+def motion_energy(clip: np.ndarray, mask: np.ndarray, reconstruction: np.ndarray) -> tuple[float, float]:
     """|m|^2 and |m - m'|^2 of one clip (F, C, H, W) and its reconstruction, in float64; see explained_motion."""
     weights = mask.astype(np.float64)[:, None]
 
@@ -145,7 +146,7 @@ def motion_energy(clip: np.ndarray, mask: np.ndarray, reconstruction: np.ndarray
     return np.square(m).sum(), np.square(m - moving(reconstruction)).sum()
 
 
-def exchange_partners(names: List[str], people: Optional[Sequence[str]]) -> np.ndarray:
+def exchange_partners(names: list[str], people: Sequence[str] | None) -> np.ndarray:
     """For each clip the index of its partner, of another person and another class (if the names give classes); of the
     clip itself if there is none.
 

@@ -15,7 +15,7 @@ Written to --output: metrics.json, figures/expressions.png, and two run folders 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +38,8 @@ PROBE_FACES = 700
 COLUMNS, ROWS = 10, 4  # of the picture: donors, colour faces
 
 
-def expressions(config: Recipe, output: Union[str, Path], *,
-                target: Target = Target(count=300, epochs=100)) -> Dict[str, Any]:
+def expressions(config: Recipe, output: str | Path, *,
+                target: Target = Target(count=300, epochs=100)) -> dict[str, Any]:
     """Trains on grayscale faces and fine-tunes on colour faces in run folders below `output`, and draws Fig. 8.
 
     config: a recipe with data.grey; target: the colour faces.
@@ -63,7 +63,7 @@ def expressions(config: Recipe, output: Union[str, Path], *,
     return {**result, "pictures": [transfer_picture(folder / "figures" / "expressions.png", grey, colour)]}
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The correlations as a table; a dash: the donors do not differ in this factor."""
     if "transfer" not in result:
         return "the factors of these faces are unknown: no correlations"
@@ -74,7 +74,7 @@ def summary(result: Dict[str, Any]) -> str:
         for name, own in result["transfer"].items()})
 
 
-def donor_correlations(grey: Run, colour: Run) -> Dict[str, Dict[str, float]]:
+def donor_correlations(grey: Run, colour: Run) -> dict[str, dict[str, float]]:
     """Correlations of factors that a probe reads from colour faces, warped by the geometric latents of grayscale faces.
 
     By factor: geometry_donor and appearance_donor, with the factors of the grayscale and of the colour face; probe, of

@@ -12,7 +12,7 @@ Written to the run folder: section "labels" of metrics.json; `dgn train` and `dg
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -26,7 +26,7 @@ PER_LABEL = 100  # generated images of each label
 CLASSIFIER_IMAGES = 5000  # real images that the classifier is trained on, at most
 
 
-def labels(run: Run, *, images: int = 300, steps: int = 100) -> Dict[str, Any]:
+def labels(run: Run, *, images: int = 300, steps: int = 100) -> dict[str, Any]:
     """Measures how well the label of a run with model.appearance=label explains images.
 
     images: held-out images, at most; steps: Langevin steps under each label, and as many without noise.
@@ -50,7 +50,7 @@ def labels(run: Run, *, images: int = 300, steps: int = 100) -> Dict[str, Any]:
     return {**result, "pictures": []}
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The accuracies as a line of text."""
     return (f"the label with the least energy is the true one for {100 * result['analysis_accuracy']:.1f}% of "
             f"{result['images']} held-out images; a classifier assigns {100 * result['synthesis_accuracy']:.1f}% of "
@@ -69,7 +69,7 @@ def least_energy(run: Run, images: np.ndarray, steps: int) -> np.ndarray:
     return np.argmin(energies, 0)
 
 
-def synthesis(run: Run, images: np.ndarray, truth: np.ndarray) -> Dict[str, float]:
+def synthesis(run: Run, images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Accuracy of a classifier of real images on generated ones, and on `images` (n, C, H, W) with labels `truth`
     (n,)."""
     source = run.sources.train

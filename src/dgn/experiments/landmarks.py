@@ -18,8 +18,9 @@ image. Written to the run folder: section "landmarks" of metrics.json, figures/l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,12 +55,12 @@ class Faces(NamedTuple):
 
     images: np.ndarray  # (n, C, H, W)
     landmarks: np.ndarray  # (n, 5, 2) in pixels
-    files: Optional[Sequence[Path]]  # of the images; None: they are generated
+    files: Sequence[Path] | None  # of the images; None: they are generated
     people: Sequence[str]  # the person on each image; different for each where it is not known
 
 
-def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, count: Optional[int] = None,
-              steps: Optional[int] = None, chains: int = 1, epochs: int = 200, folds: int = 1) -> Dict[str, Any]:
+def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, count: int | None = None,
+              steps: int | None = None, chains: int = 1, epochs: int = 200, folds: int = 1) -> dict[str, Any]:
     """Measures the landmark error of regressors on displacement fields and on pixels, and of landmarks carried by the
     displacement, and draws Fig. 14.
 
@@ -105,7 +106,7 @@ def landmarks(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = No
         predicted["displacement"][:SHOWN])]}
 
 
-def infer(run: Run, images: np.ndarray, steps: Optional[int], chains: int) -> Tuple[Decoded, np.ndarray]:
+def infer(run: Run, images: np.ndarray, steps: int | None, chains: int) -> tuple[Decoded, np.ndarray]:
     """The decoded latents of one chain of each image, and the mean displacement (n, 2, H, W) of `chains` chains: single
     chains differ by their noise, and some end in other modes. If the run was trained with mirror images, every second
     chain is one of the mirror image. Raises UserError for several chains of a model that has an encoder in their
@@ -130,7 +131,7 @@ def mirrored_field(displacement: np.ndarray) -> np.ndarray:
     return displacement[..., ::-1] * np.array([-1, 1], displacement.dtype)[:, None, None]
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The errors as text."""
     texts = {name: f"{plus_minus(result[name], result['standard_errors'][name])} ({number(relative)})"
              for name, relative in result["relative_to_mean_shape"].items()}
@@ -141,8 +142,8 @@ def summary(result: Dict[str, Any]) -> str:
             f"  raw pixels: regressor {texts['pixels']}, ridge regression {texts['pixels_ridge']}")
 
 
-def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] = None,
-                         crop: Optional[Crop] = None) -> Faces:
+def faces_with_landmarks(run: Run, folder: str | None, count: int | None = None,
+                         crop: Crop | None = None) -> Faces:
     """The images of a folder, or generated faces, `count` at most."""
     data = run.config.data
     if folder is None:
@@ -160,7 +161,7 @@ def faces_with_landmarks(run: Run, folder: Optional[str], count: Optional[int] =
                  people_of_identities(path, files) or [label.subject for label in members])
 
 
-def cross_validation(people: Sequence[str], folds: int) -> List[np.ndarray]:
+def cross_validation(people: Sequence[str], folds: int) -> list[np.ndarray]:
     """The test set of each fold, (n,) of bool: the images of every folds-th person. people: of each image, (n,)."""
     places = person_indices(people)
     if folds > places.max() + 1:

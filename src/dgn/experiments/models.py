@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Set, Union
+from typing import Any
 
 from dgn import config as cfg
 from dgn import device, recipe
@@ -19,7 +20,7 @@ from dgn.provenance import provenance
 from dgn.run import Run
 from dgn.run_folder import RunFolder, held_out_files
 
-Recipe = Union[str, Path, Config]  # a YAML file, or the config that it gives
+Recipe = str | Path | Config  # a YAML file, or the config that it gives
 
 OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no training image exists
 
@@ -27,11 +28,11 @@ OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no tr
 _PLAIN = {"sigma_app": cfg.NO_FACTOR, "decorrelation": cfg.OFF}
 _VAE = {**_PLAIN, "preconditioner": "none"}
 _OTHER = {"adversarial": "none", "reinit_appearance": (), "mean_displacement_weight": 0.0}
-_ABP: Dict[str, Dict[str, Any]] = {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}}
+_ABP: dict[str, dict[str, Any]] = {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}}
 _RESTARTS = 20  # epochs between restarts of ABP's chains
 # the paper's model, also with a monotone field; its two baselines (Table 1), ABP also with restarted chains; the fourth
 # combination of model and training method; and a baseline of Table 2
-MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
+MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp", "adversarial": "none"}},
     "ours, monotone field": {"model": {"kind": "deformable", "field": "monotone"},
                              "training": {"method": "abp", "adversarial": "none"}},
@@ -48,9 +49,9 @@ MODELS: Dict[str, Dict[str, Dict[str, Any]]] = {
 class Target:
     """The images that a trained model is fine-tuned on, and for how long (5.2)."""
 
-    path: Optional[str] = None  # a folder; None: generated faces of other people
-    pattern: Optional[str] = None  # only files whose relative path matches, such as *-1[12].jpg
-    crop: Optional[Crop] = None  # None: the centre square
+    path: str | None = None  # a folder; None: generated faces of other people
+    pattern: str | None = None  # only files whose relative path matches, such as *-1[12].jpg
+    crop: Crop | None = None  # None: the centre square
     count: int = 1000  # images at most
     epochs: int = 30
     held_out: int = 0  # the last of the folder's files, which are not tuned on
@@ -130,20 +131,20 @@ def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> C
                                              inference=final_inference(config)))
 
 
-def final_inference(config: Config) -> Dict[str, Any]:
+def final_inference(config: Config) -> dict[str, Any]:
     """Settings of inference for a run that continues one of `config`: its last sigma, for all groups, and its last
     smoothness, without decorrelation."""
     return {"sigma": ((0, cfg.last_sigma(config)),), "sigma_app": cfg.NO_FACTOR,
             "decorrelation": cfg.OFF, "smoothness": ((0, cfg.last_smoothness(config)),)}
 
 
-def training_files(config: Config, folder: Optional[Path] = None) -> Optional[Set[Path]]:
+def training_files(config: Config, folder: Path | None = None) -> set[Path] | None:
     """The image files that a training of this config uses, and those of the run that it is initialized from.
 
     folder: of a run of this config, which records the files that it held out.
     Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
     """
-    files: Set[Path] = set()
+    files: set[Path] = set()
     if config.training.init_from:
         start = Path(config.training.init_from)
         earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
@@ -182,19 +183,19 @@ def table(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]
                                for k, (cell, width) in enumerate(zip(line, widths))) for line in lines)
 
 
-def origin() -> Dict[str, Any]:
+def origin() -> dict[str, Any]:
     """What is written beside the numbers of an experiment: versions of the software, and dgn.provenance."""
     return {"versions": device.versions(), "provenance": provenance()}
 
 
-def write_results(folder: Path, result: Dict[str, Any]) -> Dict[str, Any]:
+def write_results(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     """Writes the result of an experiment that trains, and its origin, to metrics.json in `folder`; returns both."""
     result = {**result, **origin()}
     write_json(folder / "metrics.json", result)
     return result
 
 
-def output_folder(path: Union[str, Path]) -> Path:
+def output_folder(path: str | Path) -> Path:
     """The folder of an experiment that trains, made if absent; runs in it that an earlier call left are continued.
 
     Raises UserError if it is itself a run folder, or cannot be made.

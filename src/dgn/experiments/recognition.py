@@ -18,7 +18,7 @@ Written to the run folder: section "recognition" of metrics.json, figures/recogn
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -40,7 +40,7 @@ FEATURES = {"Dglf": "geometric latents", "Ddf": "displacement fields", "appearan
 
 
 def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool = True,
-                steps: Optional[int] = None, descent_steps: int = DESCENT_STEPS) -> Dict[str, Any]:
+                steps: int | None = None, descent_steps: int = DESCENT_STEPS) -> dict[str, Any]:
     """Recognises the classes of the run's training clips from each of FEATURES.
 
     folds: of the cross-validation; epochs: of the recogniser. from_first: see relative_to_first; False for clips that
@@ -63,7 +63,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     print(f"latents of {len(source)} clips ...", flush=True)
     lengths, truth = clip_lengths(source, source.first()), np.array([classes.index(name) for name, _ in labels])
     held_out = person_folds(persons, folds, run.config.training.seed)
-    measures: Dict[str, Dict[str, Any]] = {}
+    measures: dict[str, dict[str, Any]] = {}
     for name, values in features(run, steps, descent_steps).items():
         print(f"training recognisers on {FEATURES[name]} ...", flush=True)
         values = values.reshape(*values.shape[:2], -1).astype(np.float32)
@@ -77,7 +77,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     return {**result, "pictures": [figures.confusions(run.folder.figures / "recognition.png", measures)]}
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The result as text."""
     rows = {**{f"{name} ({what})": result[name] for name, what in FEATURES.items() if name in result},
             "most frequent class": result["most_frequent"]}
@@ -87,7 +87,7 @@ def summary(result: Dict[str, Any]) -> str:
                f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()})
 
 
-def features(run: Run, steps: Optional[int] = None, descent_steps: int = DESCENT_STEPS) -> Dict[str, np.ndarray]:
+def features(run: Run, steps: int | None = None, descent_steps: int = DESCENT_STEPS) -> dict[str, np.ndarray]:
     """The training clips' features over time by the names of FEATURES, (n, F, ...) each; steps, descent_steps: see
     recognition.
 
@@ -114,7 +114,7 @@ def relative_to_first(features: np.ndarray) -> np.ndarray:
 
 
 def cross_validate(model: Recognisers, sequences: Sequences, labels: np.ndarray,
-                   held_out: List[np.ndarray]) -> np.ndarray:
+                   held_out: list[np.ndarray]) -> np.ndarray:
     """The class (n,) that each sequence is given by a network trained on the other folds.
 
     held_out: indices of the sequences in each fold.

@@ -16,7 +16,8 @@ Written to the run folder: sections "recombination" and "explained_motion" of me
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,10 +43,10 @@ from dgn.figures import clips as figures
 from dgn.run import Run
 
 MEASURED = 200  # clips, at most
-Values = Dict[str, np.ndarray]  # (n, F, k) by whose they are: exchanged, own, geometry, appearance
+Values = dict[str, np.ndarray]  # (n, F, k) by whose they are: exchanged, own, geometry, appearance
 
 
-def recombination(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None) -> Dict[str, Any]:
+def recombination(run: Run, *, clips: Sequence[int | str] | None = None) -> dict[str, Any]:
     """Draws two training clips with their geometries exchanged, and measures exchange and reconstructed motion.
 
     clips: indices or names of the two (default: the first, and one of another person and class).
@@ -60,7 +61,7 @@ def recombination(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None
     pair = clip_indices(names, (0, partner[0] or min(1, len(source) - 1)) if clips is None else clips)
     if len(pair) != 2:
         raise UserError(f"clips are {list(clips or ())}; two are exchanged")
-    result: Dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if run.config.data.path is None and (partner != np.arange(len(source))).any():
         result["correlations"] = clip_correlations(run, partner)
         run.folder.add_results(recombination=result["correlations"])
@@ -77,20 +78,20 @@ def recombination(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None
     return result
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The result as text."""
     lines = ["motion that reconstructions show: " + ", ".join(
         f"{name} {share:.2f}" for name, share in result["explained_motion"].items())]
     if "correlations" in result:
         columns = {"geometry donor": "geometry_donor", "appearance donor": "appearance_donor", "own clip": "own",
                    "between donors": "donors"}
-        rows: Dict[str, Sequence[str]] = {name: [f"{values[key]:+.2f}" for key in columns.values()]
+        rows: dict[str, Sequence[str]] = {name: [f"{values[key]:+.2f}" for key in columns.values()]
                                           for name, values in result["correlations"].items()}
         lines.insert(0, table("correlation with", list(columns), rows))
     return "\n".join(lines)
 
 
-def clip_correlations(run: Run, partner: np.ndarray) -> Dict[str, Dict[str, float]]:
+def clip_correlations(run: Run, partner: np.ndarray) -> dict[str, dict[str, float]]:
     """Correlations of what probes read off exchanged clips with the true values of both donors, on generated clips.
 
     partner: for each clip the index of the one whose geometry it takes; a clip that is its own partner is left out.
@@ -110,7 +111,7 @@ def clip_correlations(run: Run, partner: np.ndarray) -> Dict[str, Dict[str, floa
     def true_landmarks(who: np.ndarray) -> np.ndarray:
         return source.landmarks(who).reshape(len(who), exchanged.shape[1], -1)
 
-    def correlations(values: Values, of: Callable[[np.ndarray], np.ndarray]) -> Dict[str, float]:
+    def correlations(values: Values, of: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
         pairs = {"geometry_donor": ("exchanged", "geometry"), "appearance_donor": ("exchanged", "appearance"),
                  "own": ("own", "appearance"), "donors": ("geometry", "appearance")}
         return {key: correlation(of(values[a]).ravel(), of(values[b]).ravel()) for key, (a, b) in pairs.items()}

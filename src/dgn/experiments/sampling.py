@@ -14,7 +14,7 @@ Written to the run folder: section "sampling" of metrics.json, figures/samples.p
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +31,8 @@ IMAGES = 1000  # samples, and training images that they are compared with, at mo
 NAMES = {"fitted": "the fitted Gaussian", "prior": "the prior"}
 
 
-def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = None, seed: int = 1,
-             prior: str = "fitted") -> Dict[str, Any]:
+def sampling(run: Run, *, frames: int | None = None, count: int | None = None, seed: int = 1,
+             prior: str = "fitted") -> dict[str, Any]:
     """Draws `count` clips (default: 6) of `frames` frames (default: three times as many as trained on), or `count`
     images (default: 33).
 
@@ -48,7 +48,7 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
         if frames:
             raise UserError(f"{run.folder.path} is a run on images; --frames is for runs on clips")
         real = source.read(source.first(IMAGES))
-        result: Dict[str, Any] = {name: {"frechet": frechet_distance(run.sample(IMAGES, seed, name).image, real)}
+        result: dict[str, Any] = {name: {"frechet": frechet_distance(run.sample(IMAGES, seed, name).image, real)}
                                   for name in PRIORS}
         result["frechet_of_halves"] = distance_of_halves(real) if len(real) > 3 else None
         run.folder.add_results(sampling=result)
@@ -68,14 +68,14 @@ def sampling(run: Run, *, frames: Optional[int] = None, count: Optional[int] = N
     return {**result, "pictures": figures.samples(picture, clips[prior][:shown], trained, prior)}
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The result as text."""
     if "frames" not in result:
         return "Frechet distance to training images: " + ", ".join(
             f"samples of {NAMES[name]} {result[name]['frechet']:.4f}" for name in PRIORS) + (
             f"; of one half of these to the other {number(result['frechet_of_halves'], '.4f')}")
 
-    def mean(measured: Dict[str, Optional[float]], where: str) -> str:
+    def mean(measured: dict[str, float | None], where: str) -> str:
         return plus_minus(measured[f"change_{where}"], measured[f"error_{where}"], ".4f")
     lines = [f"  clips of {NAMES[name]}: within the trained length {mean(result[name], 'within')}"
              + (f", beyond it {mean(result[name], 'beyond')}" if result["frames"] > result["trained_frames"] else "")
@@ -84,7 +84,7 @@ def summary(result: Dict[str, Any]) -> str:
                       f"  training clips: {result['change_of_training_clips']:.4f}"])
 
 
-def changes(clips: np.ndarray, trained: int) -> Dict[str, Optional[float]]:
+def changes(clips: np.ndarray, trained: int) -> dict[str, float | None]:
     """Mean absolute change of a pixel from frame to frame of new clips (n, F, C, H, W), within and beyond the trained
     number of frames (None: no frame lies beyond it), change_within and change_beyond, and the standard errors of these
     means over clips, error_within and error_beyond."""

@@ -10,7 +10,8 @@ stays. For deformable models. Written to the run folder: section "shape" of metr
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,8 @@ from dgn.run import Run
 MEASURED = 100  # clips, at most
 
 
-def shape(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None, dimension: Optional[int] = None,
-          amount: float = 1.5) -> Dict[str, Any]:
+def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int | None = None,
+          amount: float = 1.5) -> dict[str, Any]:
     """Draws training clips with Z_0^g changed by -amount, 0 and amount along one dimension, and measures such edits.
 
     clips: their indices or names (default: the first, and one of another person and class); dimension: of Z_0^g
@@ -57,7 +58,7 @@ def shape(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None, dimens
     if dimension is None:
         first = figures.first_frames(run.decode)
         dimension = int(bases.rank(first, [z_app[0, :sizes[0]], None], 1, sizes, amount).order[0])
-    result: Dict[str, Any] = {"dimension": dimension, "amount": amount}
+    result: dict[str, Any] = {"dimension": dimension, "amount": amount}
     if run.config.data.path is None:
         result.update(measure(run, dimension, amount))
         run.folder.add_results(shape=result)
@@ -72,7 +73,7 @@ def shape(run: Run, *, clips: Optional[Sequence[Union[int, str]]] = None, dimens
     return {**result, "pictures": figures.edited_shapes(run.folder.figures / "shape.png", rows, labels)}
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The result as text."""
     text = f"dimension {result['dimension']} of Z_0^g by +-{result['amount']:g}"
     if "motion_kept" not in result:
@@ -81,7 +82,7 @@ def summary(result: Dict[str, Any]) -> str:
             f"{result['motion_kept']:.2f} with the motion before")
 
 
-def measure(run: Run, dimension: int, amount: float) -> Dict[str, float]:
+def measure(run: Run, dimension: int, amount: float) -> dict[str, float]:
     """motion_kept and landmarks_moved of up to MEASURED generated clips, means over edits by -amount and amount."""
     z_app, z_geo = run.bank.read(np.arange(min(MEASURED, len(run.bank))))
     read = fit_probe(run.config.data).landmarks

@@ -18,7 +18,7 @@ figures/transfer.png, and two run folders for each model and run.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any
 
 import numpy as np
 
@@ -50,11 +50,11 @@ from dgn.run_training import ensure_trained
 COMPARED = ("VAE", "ABP", "ours")
 BY_LANGEVIN = "VAE, Langevin"  # the VAE's decoder, with latents inferred by Langevin dynamics
 
-Errors = Dict[str, List[Dict[float, float]]]  # model -> for each run: view -> MSRE
+Errors = dict[str, list[dict[float, float]]]  # model -> for each run: view -> MSRE
 
 
-def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Target(held_out=100), runs: int = 3,
-             people: int = 100) -> Dict[str, Any]:
+def transfer(config: Recipe, output: str | Path, *, target: Target = Target(held_out=100), runs: int = 3,
+             people: int = 100) -> dict[str, Any]:
     """Trains and fine-tunes COMPARED `runs` times in run folders below `output`, and reconstructs unseen people.
 
     target: the frontal faces. Of a folder whose labels give views (labels.csv, or the FEI set) the people of the last
@@ -70,7 +70,7 @@ def transfer(config: Recipe, output: Union[str, Path], *, target: Target = Targe
     images = unseen_images(general, target, people)  # first: an error in the target must not show after the trainings
     folder = output_folder(output)
     errors: Errors = {name: [] for name in (*COMPARED, BY_LANGEVIN)}
-    shown: Dict[str, np.ndarray] = {}
+    shown: dict[str, np.ndarray] = {}
     for number in range(runs):
         for name in COMPARED:
             print(f"--- run {number + 1} of {runs}, {name}", flush=True)
@@ -97,7 +97,7 @@ def frontal_config(config: Config, start: Path, target: Target) -> Config:
     return tuning_config(config, start, target, population="frontal", held_out=target.held_out if target.path else 0)
 
 
-def unseen_images(general: Config, target: Target, people: int) -> Dict[float, np.ndarray]:
+def unseen_images(general: Config, target: Target, people: int) -> dict[float, np.ndarray]:
     """People whom neither training shows, at every view: view in degrees -> (n, C, H, W)."""
     data = frontal_config(general, Path("general"), target).data
     if data.path is None:
@@ -121,8 +121,8 @@ def unseen_images(general: Config, target: Target, people: int) -> Dict[float, n
     return {view: labels.read_files(folder, of_view, data) for view, of_view in files.items()}
 
 
-def reconstruct(run: Run, images: Dict[float, np.ndarray],
-                use_encoder: bool = True) -> Tuple[Dict[float, float], np.ndarray]:
+def reconstruct(run: Run, images: dict[float, np.ndarray],
+                use_encoder: bool = True) -> tuple[dict[float, float], np.ndarray]:
     """MSRE of each view, and the first person's reconstruction at each, (V, C, H, W)."""
     everything = np.concatenate(list(images.values()))
     rebuilt = run.decode(*run.infer(everything, use_encoder=use_encoder)).image
@@ -131,13 +131,13 @@ def reconstruct(run: Run, images: Dict[float, np.ndarray],
     return errors, np.stack([y[0] for y in by_view])
 
 
-def error_table(errors: Errors) -> Dict[str, Any]:
+def error_table(errors: Errors) -> dict[str, Any]:
     """Errors over runs, as Table 1 gives them.
 
     msre: {model: {view, or "all": {mean, std, runs}}}, std with n - 1; ratio: {model: the mean over all views of ours,
     relative to that model's}.
     """
-    msre: Dict[str, Dict[str, Any]] = {}
+    msre: dict[str, dict[str, Any]] = {}
     for name, runs in errors.items():
         per_view = {f"{view:g}": [run[view] for run in runs] for view in runs[0]}
         per_view["all"] = [float(np.mean(list(run.values()))) for run in runs]
@@ -148,12 +148,12 @@ def error_table(errors: Errors) -> Dict[str, Any]:
             "ratio": {name: ours / views["all"]["mean"] for name, views in msre.items() if name != "ours"}}
 
 
-def deviation(values: List[float]) -> Optional[float]:
+def deviation(values: list[float]) -> float | None:
     """Standard deviation with n - 1; None for a single value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """Table 1."""
     models = result["msre"]
     rows = {("all views" if view == "all" else f"{float(view):+g} degrees"):

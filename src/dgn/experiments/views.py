@@ -14,7 +14,7 @@ Without --data the faces are generated, at views from -30 to 30 degrees. --data:
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +34,8 @@ from dgn.run import Run
 AXES = {"dimensions": "the model's dimensions", "principal": "principal axes over these images"}  # key: its name
 
 
-def views(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, people: int = 100,
-          steps: Optional[int] = None) -> Dict[str, Any]:
+def views(run: Run, *, data: str | None = None, crop: Crop | None = None, people: int = 100,
+          steps: int | None = None) -> dict[str, Any]:
     """Measures how the latents of a deformable model's run covary with the view, and draws Fig. 6 and 7.
 
     data: folder of images with labels of view (labels.csv, or the FEI set); None: generated faces at five views. crop:
@@ -62,7 +62,7 @@ def views(run: Run, *, data: Optional[str] = None, crop: Optional[Crop] = None, 
         figures.view_traversals(folder / "views_traversals.png", decode, shown, face, gamma)]}
 
 
-def summary(result: Dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The largest R of each group, a line for each of AXES."""
     lines = []
     for kind, name in AXES.items():
@@ -74,8 +74,8 @@ def summary(result: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def images_by_view(data: cfg.Data, folder: Optional[str], people: int,
-                   crop: Optional[Crop] = None) -> Dict[float, np.ndarray]:
+def images_by_view(data: cfg.Data, folder: str | None, people: int,
+                   crop: Crop | None = None) -> dict[float, np.ndarray]:
     """The same people at every view: view in degrees -> (n, C, H, W)."""
     if folder is None:
         def faces(view: float) -> FaceSource:
@@ -86,7 +86,7 @@ def images_by_view(data: cfg.Data, folder: Optional[str], people: int,
     return {view: labels.read_files(path, list(by_person.values())[:people], data) for view, by_person in files.items()}
 
 
-def infer_views(run: Run, images: Dict[float, np.ndarray], steps: Optional[int]) -> Dict[str, np.ndarray]:
+def infer_views(run: Run, images: dict[float, np.ndarray], steps: int | None) -> dict[str, np.ndarray]:
     """Latents (V, n, d) of each group."""
     latents = run.infer(np.concatenate(list(images.values())), steps)
     return {group.name: z.reshape(len(images), -1, z.shape[1]) for group, z in zip(run.model.groups, latents)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from mindspore import Tensor, nn
@@ -91,14 +92,14 @@ class Inference(nn.Cell):
         super().__init__()
         self.sampler, self.sigma, self.mask = sampler, Tensor(sigma), Tensor(full_mask(1))
 
-    def construct(self, images: Tensor, *state: Tensor) -> Tuple[Tensor, ...]:
+    def construct(self, images: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         groups = len(self.sampler.branches)
         latents = state[:groups]
         noise = noise_of_groups(self.sampler.sampled, latents, state[groups:])
         return self.sampler(images, self.mask, self.sigma, *latents, *noise)[0]
 
 
-def noise_of_groups(sampled: Tuple[int, ...], latents: Tensors, noise: Tensors) -> Tensors:
+def noise_of_groups(sampled: tuple[int, ...], latents: Tensors, noise: Tensors) -> Tensors:
     """Noise of the sampled groups as noise of all groups; a group that is not sampled has its latents there, unused."""
     everyone = latents
     for g, own in zip(sampled, noise):
@@ -113,7 +114,7 @@ class Example(NamedTuple):
     latents: Arrays  # (N, d) of each group
     noise: Arrays  # (K, N, d) of each group
 
-    def inputs(self, groups: Sequence[LatentGroup]) -> Dict[str, np.ndarray]:
+    def inputs(self, groups: Sequence[LatentGroup]) -> dict[str, np.ndarray]:
         """The inputs of an Inference in order, by their names in an exported file."""
         noise = {f"noise_{group.name}": own for group, own in zip(groups, self.noise) if group.sampled}
         return {"image": self.images, **{group.name: z for group, z in zip(groups, self.latents)}, **noise}

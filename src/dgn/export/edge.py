@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Limits(NamedTuple):
     """Largest differences of the program to Python that are accepted."""
 
     value: float  # of a decoded value, relative to the largest one if that is above 1
-    latent: Optional[float]  # of the median sample's latents after the first call of the inference; None: not judged
+    latent: float | None  # of the median sample's latents after the first call of the inference; None: not judged
 
 
 # By the precision in which a device multiplies. Single latents are judged after the first call alone: on a model with a
@@ -88,7 +89,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     return f"{len(source)} images"
 
 
-def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: float = 3.0) -> Dict[str, Any]:
+def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: float = 3.0) -> dict[str, Any]:
     """Compares the program's results in the work folder `output` with Python's; writes check.json and overview.png.
 
     descent_steps: steps without noise with which the program inferred; gamma: range of its traversals.
@@ -115,7 +116,7 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
         expected = decode(model, latents[0][appearance], latents[1][geometry]).image
         errors["recombination"] = difference(infer310.read_written(folder, pairs), expected)
         levels = max(levels, infer310.grey_levels(folder, pairs, expected))
-    result: Dict[str, Any] = {"samples": len(names), "difference": errors, "grey_levels": levels}
+    result: dict[str, Any] = {"samples": len(names), "difference": errors, "grey_levels": levels}
     images = infer310.read_samples(output / "images") if inferred else decoded.image
     if inferred:
         first = [infer310.read_written(output / "first_call" / group.name, names) for group in groups]
@@ -129,7 +130,7 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
     return result
 
 
-def judge(result: Dict[str, Any], precision: str, output: Path) -> None:
+def judge(result: dict[str, Any], precision: str, output: Path) -> None:
     """Raises RunFailed, naming what differs, if a difference that `check` returned exceeds the limits of the precision
     (float32, float16) in which the program's device multiplies."""
     limits = LIMITS[precision]
@@ -165,7 +166,7 @@ def difference(values: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(values - expected).max()) / max(float(np.abs(expected).max()), 1.0)
 
 
-def _traversal_errors(model: Model, latents: Arrays, output: Path, gamma: float) -> Dict[str, float]:
+def _traversal_errors(model: Model, latents: Arrays, output: Path, gamma: float) -> dict[str, float]:
     """Difference of each group's traversal, the other group held at the first sample's latents."""
     errors = {}
     for g, group in enumerate(model.groups):
@@ -176,7 +177,7 @@ def _traversal_errors(model: Model, latents: Arrays, output: Path, gamma: float)
     return errors
 
 
-def _encoder_errors(run: Run, output: Path, names: Sequence[str]) -> Dict[str, float]:
+def _encoder_errors(run: Run, output: Path, names: Sequence[str]) -> dict[str, float]:
     """Difference of the latents of the work folder's images by the encoder."""
     if run.chain_encoder is None:
         raise UserError(f"{output} holds results of an encoder, and {run.folder.path} has none now; export it again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Set
+from typing import Any
 
 import numpy as np
 from mindspore import nn
@@ -23,8 +23,8 @@ from dgn.run import Run
 from dgn.training import checkpoint
 
 
-def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", mindir_version: int = 3,
-               batch: Optional[int] = None, steps: Optional[int] = None) -> Dict[str, Any]:
+def export_run(run: Run, output: Path | None = None, format: str = "mindir", mindir_version: int = 3,
+               batch: int | None = None, steps: int | None = None) -> dict[str, Any]:
     """Writes decoder, encoder, inference and inference_lite (see `dgn export --help`) and export.json into a folder.
 
     output: the folder (default: see default_folder); format: mindir, onnx or safetensors; mindir_version: 3, as
@@ -70,7 +70,7 @@ def export_run(run: Run, output: Optional[Path] = None, format: str = "mindir", 
     return about
 
 
-def _remove_former(folder: Path, suffix: str, written: Set[str]) -> None:
+def _remove_former(folder: Path, suffix: str, written: set[str]) -> None:
     """Removes the files with this suffix that an earlier export wrote and this one did not: the program would run
     them."""
     try:
@@ -88,14 +88,14 @@ def default_folder(run: Run, mindir_version: int) -> Path:
     return run.folder.output / ("export_mindir1" if mindir_version == 1 else "export")
 
 
-def _export_weights(run: Run, path: Path) -> Dict[str, Any]:
+def _export_weights(run: Run, path: Path) -> dict[str, Any]:
     """Writes the generators' weights, not folded; returns their entry of export.json."""
     weights = dict(run.model.parameters_and_names())
     files.write_weights(weights, path)
     return {"file": path.name, "outputs": {name: list(weight.shape) for name, weight in weights.items()}}
 
 
-def _export_decoder(run: Run, path: Path, count: Optional[int], lite2: bool) -> Dict[str, Any]:
+def _export_decoder(run: Run, path: Path, count: int | None, lite2: bool) -> dict[str, Any]:
     """Writes the decoder; returns its entry of export.json. count: samples in a call; None: any number."""
     config, model, saved = run.config, run.model, cells.saved_checkpoint(run)
     if lite2:
@@ -114,7 +114,7 @@ def _export_decoder(run: Run, path: Path, count: Optional[int], lite2: bool) -> 
             "difference": difference}
 
 
-def _export_encoder(run: Run, path: Path, count: int, lite2: bool) -> Dict[str, Any]:
+def _export_encoder(run: Run, path: Path, count: int, lite2: bool) -> dict[str, Any]:
     """Writes the encoder beside the chains; returns its entry of export.json."""
     assert run.chain_encoder is not None
     model = run.model
@@ -127,7 +127,7 @@ def _export_encoder(run: Run, path: Path, count: int, lite2: bool) -> Dict[str, 
 
 
 def _export_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path: Path, count: int,
-                      lite2: bool = False) -> Dict[str, Any]:
+                      lite2: bool = False) -> dict[str, Any]:
     """Writes an inference cell that must agree with the sampler, as MindIR 1 if `lite2`; returns its entry of
     export.json."""
     model, steps, sigma = sampler.energy.model, sampler.steps, cfg.last_sigma(run.config)

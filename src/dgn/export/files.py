@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, List, Mapping, Optional, Sequence
 
 import mindspore as ms
 import numpy as np
@@ -22,7 +22,7 @@ _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Sequence[np.ndarray],
-          free: Sequence[int] = (), rewrite: Optional[Callable[[Path, Path], None]] = None) -> float:
+          free: Sequence[int] = (), rewrite: Callable[[Path, Path], None] | None = None) -> float:
     """Writes a cell to `path` (.mindir or .onnx), loads the file again and runs it on `inputs`. Returns the largest
     difference of its outputs to `expected`, relative to the largest value.
 
@@ -81,13 +81,13 @@ def plain_folder() -> Path:
                     "can be written; name one in TMPDIR")
 
 
-def run_mindir(path: Path, inputs: Sequence[np.ndarray]) -> List[np.ndarray]:
+def run_mindir(path: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Outputs of a MindIR file in this MindSpore."""
     outputs = nn.GraphCell(ms.load(str(path)))(*[ms.Tensor(x) for x in inputs])
     return [value.asnumpy() for value in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-def run_onnx(path: Path, inputs: Sequence[np.ndarray]) -> List[np.ndarray]:
+def run_onnx(path: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Outputs of an ONNX file in onnxruntime. Raises RunFailed if that is not installed."""
     try:
         import onnxruntime
@@ -100,7 +100,7 @@ def run_onnx(path: Path, inputs: Sequence[np.ndarray]) -> List[np.ndarray]:
 
 def _shape(x: np.ndarray, axis: int) -> ms.Tensor:
     """A stand-in for an input, one axis of which is free."""
-    shape: List[Optional[int]] = list(x.shape)
+    shape: list[int | None] = list(x.shape)
     if axis >= 0:
         shape[axis] = None
     return ms.Tensor(shape=shape, dtype=ms.float32)

@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ class Exported(NamedTuple):
     """A folder that `dgn export` wrote."""
 
     folder: Path
-    about: Dict[str, Any]  # its export.json
+    about: dict[str, Any]  # its export.json
 
     @property
     def run(self) -> Path:
@@ -64,7 +65,7 @@ def holds_latents(data: Path, groups: Sequence[LatentGroup]) -> bool:
     return (data / "latents.npz").is_file() or any((data / group.name).is_dir() for group in groups)
 
 
-def read_latents(data: Path, groups: Sequence[LatentGroup]) -> Tuple[np.ndarray, ...]:
+def read_latents(data: Path, groups: Sequence[LatentGroup]) -> tuple[np.ndarray, ...]:
     """Latents (n, d) float32 of each group: of a latents.npz that `dgn infer` wrote, or of folders named as the groups,
     with .npy and .bin files of float32.
 
@@ -82,7 +83,7 @@ def read_latents(data: Path, groups: Sequence[LatentGroup]) -> Tuple[np.ndarray,
     return tuple(latents)
 
 
-def _stored(data: Path, name: str) -> Iterator[Tuple[Path, np.ndarray]]:
+def _stored(data: Path, name: str) -> Iterator[tuple[Path, np.ndarray]]:
     """Each file with latents of a group, and its array as stored."""
     packed = data / "latents.npz"
     files = [packed] if packed.is_file() else sorted(
@@ -147,7 +148,7 @@ def _read(path: Path) -> np.ndarray:
         raise RunFailed(f"cannot read {path}, which prepare or the program should have written: {error}") from None
 
 
-def sample_names(written: Path) -> List[str]:
+def sample_names(written: Path) -> list[str]:
     """Names of the samples that the program wrote into a folder, samples_0, samples_1 ..., in the order of the input.
 
     Raises RunFailed if there are none.
@@ -158,7 +159,7 @@ def sample_names(written: Path) -> List[str]:
     return [f"samples_{number}" for number in numbers]
 
 
-def pairs_written(folder: Path) -> Tuple[List[str], List[List[int]]]:
+def pairs_written(folder: Path) -> tuple[list[str], list[list[int]]]:
     """Names of the images that the job recombine wrote into a folder, and for each the indices of the donors of
     appearance and of geometry. Raises RunFailed if there are none."""
     names = sorted(file.stem for file in folder.glob("samples_*__samples_*.npy"))
@@ -168,7 +169,7 @@ def pairs_written(folder: Path) -> Tuple[List[str], List[List[int]]]:
     return names, [list(donors) for donors in zip(*pairs)]
 
 
-def dimensions_written(folder: Path) -> List[int]:
+def dimensions_written(folder: Path) -> list[int]:
     """The dimensions that the job traverse chose. Raises RunFailed if it has not written them."""
     try:
         return [int(word) for word in (folder / "dimensions.txt").read_text(encoding="utf-8").split()]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def sweep(dimension: int, size: int, gamma: float, steps: int = STEPS) -> np.nda
     return z
 
 
-def rank(decode: Decode, held: Sequence[Optional[np.ndarray]], moving: int, sizes: Sequence[int], gamma: float,
+def rank(decode: Decode, held: Sequence[np.ndarray | None], moving: int, sizes: Sequence[int], gamma: float,
          of: str = "image") -> Bases:
     """Ranks the dimensions of a latent group by how much they change the image.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def grids(path: Path, decoded: Decoded, lengths: np.ndarray, names: Sequence[str
 
 
 def recombination(path: Path, clips: np.ndarray, length: int, exchanged: np.ndarray,
-                  names: Sequence[str]) -> List[Path]:
+                  names: Sequence[str]) -> list[Path]:
     """Fig. 15, 16: two clips, then both with their geometries exchanged, as a sheet, a .gif and an .mp4.
 
     path: of the sheet; the others differ in their suffix.
@@ -77,7 +77,7 @@ def recombination(path: Path, clips: np.ndarray, length: int, exchanged: np.ndar
     return [sheet, *(save_animation(path.with_suffix(suffix), [moving[:2], moving[2:]]) for suffix in (".gif", ".mp4"))]
 
 
-def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) -> List[Path]:
+def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) -> list[Path]:
     """Fig. 18: of each clip EDITS clips (F, C, H, W) that differ in Z_0^g and share their dynamics, as a sheet and a
     .gif."""
     title = f"The shape of clips edited by {GEOMETRY} of their first frame, their dynamics kept"
@@ -89,7 +89,7 @@ def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) 
     return [sheet, save_animation(path.with_suffix(".gif"), moving)]
 
 
-def samples(path: Path, clips: np.ndarray, trained: int, prior: str) -> List[Path]:
+def samples(path: Path, clips: np.ndarray, trained: int, prior: str) -> list[Path]:
     """New clips (n, F, C, H, W) as a sheet and a .gif; trained: frames of the training clips; prior: see
     Run.sample."""
     at = spaced(clips.shape[1], 16)

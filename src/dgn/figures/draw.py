@@ -17,8 +17,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
@@ -45,7 +45,7 @@ CURVES = {
     "Gradient penalty of the critic": {"r1": "R1", "clip_r1": "R1, clips"}}
 
 
-def draw(run: Run, folder: Union[str, Path, None] = None, gamma: Optional[float] = None, count: int = 10) -> List[Path]:
+def draw(run: Run, folder: str | Path | None = None, gamma: float | None = None, count: int = 10) -> list[Path]:
     """Writes every picture of a run into `folder` (default: figures of the run folder); returns their paths.
 
     gamma: range of the traversals (default: evaluation.gamma); count: images shown.
@@ -76,7 +76,7 @@ def draw_data(source: Source, folder: Path) -> Path:
     return pictures.data(folder / "data.png", source.read(chosen), names)
 
 
-def draw_progress(run: Run, folder: Path) -> List[Path]:
+def draw_progress(run: Run, folder: Path) -> list[Path]:
     """Writes the pictures of a training in progress into `folder`, cheaply: the first training images, or clips, with
     their reconstructions, and for a deformable model of images their exchange."""
     path, source = folder / "reconstruction.png", run.sources.train
@@ -92,7 +92,7 @@ def draw_progress(run: Run, folder: Path) -> List[Path]:
 
 
 def draw_overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequence[str], title: str,
-                  lengths: Optional[np.ndarray] = None) -> Path:
+                  lengths: np.ndarray | None = None) -> Path:
     """The first samples with reconstructions and grids. lengths: frames that clips have (default: all); title: what was
     done to them, such as "Inferred"."""
     if samples.ndim == 4:
@@ -123,7 +123,7 @@ def _reconstructed_clips(run: Run, path: Path, chosen: np.ndarray) -> Path:
                                 "Training clips and their reconstructions")
 
 
-def _draw_clips(run: Run, folder: Path, gamma: float) -> List[Path]:
+def _draw_clips(run: Run, folder: Path, gamma: float) -> list[Path]:
     """Reconstructions, bases of the first frame (Fig. 17) and grids over time (Fig. 19); of a plain model
     reconstructions and bases of the content."""
     model, sizes, chosen = run.model, state_sizes(run.model), _some_samples(run, CLIPS)
@@ -150,21 +150,21 @@ def _grids(run: Run, path: Path, chosen: np.ndarray) -> Path:
                        [everyone[k] for k in shown])
 
 
-def one_of_each_class(names: Sequence[str]) -> List[int]:
+def one_of_each_class(names: Sequence[str]) -> list[int]:
     """Indices of one clip of each class, sorted by class: those of the person in most classes, where there is one.
     Empty if a name does not give a class and a person."""
     labels = [label for label in map(class_and_person, names) if label]
     if len(labels) < len(names):
         return []
     person = Counter(person for _, person in sorted(set(labels))).most_common(1)[0][0]
-    first: Dict[str, int] = {}
+    first: dict[str, int] = {}
     for k in sorted(range(len(names)), key=lambda k: labels[k][1] != person):
         first.setdefault(labels[k][0], k)
     return [first[name] for name in sorted(first)]
 
 
 def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents: Sequence[np.ndarray],
-           best: int) -> List[Path]:
+           best: int) -> list[Path]:
     """Traversals of the latents, and their recombination; best: the row of `latents` with the smallest error."""
     decode, sizes = run.decode, [group.shape[0] for group in run.model.groups]
     if run.model.latents is not Latents:
@@ -180,7 +180,7 @@ def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents: Se
 
 
 def _deformable_bases(folder: Path, decode: Decode, sizes: Sequence[int], face: np.ndarray,
-                      gamma: float) -> List[Path]:
+                      gamma: float) -> list[Path]:
     """Fig. 3 to 5. sizes: dimensions of Z^a and Z^g; face: (d_a,), the fixed Z^a of the geometric bases."""
     appearance = bases.rank(decode, [None, None], 0, sizes, gamma)
     geometry = bases.rank(decode, [face, None], 1, sizes, gamma)

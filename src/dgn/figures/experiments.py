@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from dgn.nets.model import GROUP_TEXTS, Decode, Decoded
 TRUE, PREDICTED = tuple(map(float, GREEN)), (1.0, 0.1, 0.1)  # colours of landmarks
 
 
-def view_bars(path: Path, result: Dict[str, Any]) -> Path:
+def view_bars(path: Path, result: dict[str, Any]) -> Path:
     """Fig. 6: R of every dimension of Z^g and Z^a, on one scale; result: of dgn.evaluation.view_covariance."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), dpi=100, sharey=True)
     for ax, name, title in zip(axes, ("z_geo", "z_app"), (f"{GEOMETRY} (geometry)", f"{APPEARANCE} (appearance)")):
@@ -32,7 +33,7 @@ def view_bars(path: Path, result: Dict[str, Any]) -> Path:
     return write_figure(figure, path)
 
 
-def view_lines(path: Path, result: Dict[str, Any]) -> Path:
+def view_lines(path: Path, result: dict[str, Any]) -> Path:
     """Fig. 7a: mean latents over the view, of the two dimensions of Z^g and the one of Z^a with the largest R."""
     chosen = _largest(result)
     figure, axes = plt.subplots(1, len(chosen), figsize=(3.7 * len(chosen), 3), dpi=100, sharey=True)
@@ -48,7 +49,7 @@ def view_lines(path: Path, result: Dict[str, Any]) -> Path:
     return write_figure(figure, path)
 
 
-def view_traversals(path: Path, decode: Decode, result: Dict[str, Any], face: np.ndarray, gamma: float) -> Path:
+def view_traversals(path: Path, decode: Decode, result: dict[str, Any], face: np.ndarray, gamma: float) -> Path:
     """Fig. 7b: images along the dimensions of Fig. 7a; the geometric ones warp the appearance `face` (d_a,)."""
     sizes = {name: len(group["r"]) for name, group in result["groups"].items()}
     rows, names = [], []
@@ -64,7 +65,7 @@ def view_traversals(path: Path, decode: Decode, result: Dict[str, Any], face: np
                       note=f"Rows of {GEOMETRY} should turn the face, the row of {APPEARANCE} should not.")
 
 
-def _largest(result: Dict[str, Any]) -> List[Tuple[str, int]]:
+def _largest(result: dict[str, Any]) -> list[tuple[str, int]]:
     """The dimensions of Fig. 7: (group, dimension)."""
     geometry = np.argsort(result["groups"]["z_geo"]["r"])[::-1]
     appearance = result["groups"]["z_app"]["dimension"]
@@ -76,7 +77,7 @@ SCORES = {"r2_gap": "R2 gap", "dci_disentanglement": "DCI dis-\nentanglement",
           "sap": "separated\npredictability"}
 
 
-def disentanglement(path: Path, models: Dict[str, Dict[str, Any]]) -> Path:
+def disentanglement(path: Path, models: dict[str, dict[str, Any]]) -> Path:
     """The measures with known factors of several models as bars; models: by name, with
     dgn.evaluation.disentanglement."""
     figure, ax = plt.subplots(figsize=(11, 3.4), dpi=100)
@@ -105,7 +106,7 @@ def landmarks(path: Path, images: np.ndarray, decoded: Decoded, truth: np.ndarra
                       note="Green: true; red: predicted from the displacement.")
 
 
-def with_points(image: np.ndarray, points: Dict[Sequence[float], np.ndarray]) -> np.ndarray:
+def with_points(image: np.ndarray, points: dict[Sequence[float], np.ndarray]) -> np.ndarray:
     """An image (C, H, W) with points (n, 2) in pixels by colour, enlarged as in other figures, (height, width, 3)."""
     scale = display_scale(image.shape[-1])
     picture = np.ascontiguousarray(enlarge(as_rgb(image), scale))
@@ -116,12 +117,12 @@ def with_points(image: np.ndarray, points: Dict[Sequence[float], np.ndarray]) ->
     return picture
 
 
-def reconstructions(path: Path, rows: Dict[str, np.ndarray], columns: Sequence[str], title: str) -> Path:
+def reconstructions(path: Path, rows: dict[str, np.ndarray], columns: Sequence[str], title: str) -> Path:
     """Rows of images (n, C, H, W), by name."""
     return save_sheet(path, [list(images) for images in rows.values()], title, list(rows), columns)
 
 
-def balance(path: Path, sweeps: Dict[str, Dict[str, Dict[str, float]]]) -> Path:
+def balance(path: Path, sweeps: dict[str, dict[str, dict[str, float]]]) -> Path:
     """The explaining-away competition (5.7): error, shares and checkerboard over the values of each sweep.
 
     sweeps: title of a sweep -> name of a value -> measures of dgn.experiments.balance.
@@ -153,7 +154,7 @@ def balance(path: Path, sweeps: Dict[str, Dict[str, Dict[str, float]]]) -> Path:
     return write_figure(figure, path)
 
 
-def balance_faces(path: Path, rows: Dict[str, List[np.ndarray]]) -> Path:
+def balance_faces(path: Path, rows: dict[str, list[np.ndarray]]) -> Path:
     """A row for each value: equally many images, reconstructions, and appearances before the warp."""
     count = len(next(iter(rows.values()))) // 3
     names = [kind if k == 0 else "" for kind in ("input", "reconstruction", "before the warp") for k in range(count)]
@@ -162,7 +163,7 @@ def balance_faces(path: Path, rows: Dict[str, List[np.ndarray]]) -> Path:
                            "solution.")
 
 
-def confusions(path: Path, results: Dict[str, Dict[str, Any]]) -> Path:
+def confusions(path: Path, results: dict[str, dict[str, Any]]) -> Path:
     """Confusion matrices side by side, in per cent of each true class; results: by name, of
     dgn.evaluation.recognition."""
     figure, axes = plt.subplots(1, len(results), figsize=(3.6 * len(results), 4.6), dpi=100, squeeze=False,

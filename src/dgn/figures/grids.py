@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import cv2
 import numpy as np
 
@@ -30,7 +28,7 @@ def enlarge(picture: np.ndarray, scale: int) -> np.ndarray:
     return cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_LINEAR)
 
 
-def with_grid(image: np.ndarray, displacement: Optional[np.ndarray] = None, scale: Optional[int] = None,
+def with_grid(image: np.ndarray, displacement: np.ndarray | None = None, scale: int | None = None,
               lines: int = 10) -> np.ndarray:
     """An image with the canonical grid drawn over it, regular or warped.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence
 
 import numpy as np
 
@@ -126,10 +126,10 @@ def samples(path: Path, images: np.ndarray, prior: str = "fitted") -> Path:
     return save_images(path, images, 11, "Samples: images decoded from random latents", SAMPLES_NOTES[prior])
 
 
-def _names(group: str, ranked: Bases) -> List[str]:
+def _names(group: str, ranked: Bases) -> list[str]:
     return [f"{group} dimension {k}" for k in ranked.order[:ROWS]]
 
 
-def ends(gamma: float) -> List[str]:
+def ends(gamma: float) -> list[str]:
     """Names of the columns of a traversal: the values of the dimension."""
     return [f"{v:+g}" if v else "0" for v in np.linspace(-gamma, gamma, STEPS).round(6)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -22,10 +23,10 @@ DPI = 100
 HIGHEST = 60_000  # pixels of a sheet's rows (matplotlib draws less than 65,536)
 NAME_WIDTH, NAME_LINES = 24, 3  # characters of a line, and lines, of a row's name
 FEW = 3  # values of a curve below which they are marked: a line needs two
-LITERAL: Dict[str, Any] = {"parse_math": False}  # a file name may hold $
+LITERAL: dict[str, Any] = {"parse_math": False}  # a file name may hold $
 
 
-def tile(rows: Sequence[Sequence[np.ndarray]], scale: Optional[int] = None, gap: int = 3) -> np.ndarray:
+def tile(rows: Sequence[Sequence[np.ndarray]], scale: int | None = None, gap: int = 3) -> np.ndarray:
     """Rows of equally large images as one picture.
 
     Args:
@@ -57,7 +58,7 @@ def _is_image(picture: np.ndarray) -> bool:
 
 
 def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row_names: Sequence[str],
-               column_names: Optional[Sequence[str]] = None, note: str = "") -> Path:
+               column_names: Sequence[str] | None = None, note: str = "") -> Path:
     """Writes rows of images as a PNG with a title, a name for each row and column, and a note below; see `tile`.
 
     Names are drawn literally: no mathematical notation; characters that cannot be printed are escaped. Rows beyond
@@ -89,7 +90,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
     return write_figure(figure, path)
 
 
-def save_images(path: Path, images: Union[np.ndarray, Sequence[np.ndarray]], columns: int, title: str,
+def save_images(path: Path, images: np.ndarray | Sequence[np.ndarray], columns: int, title: str,
                 note: str = "") -> Path:
     """Writes images as a sheet with so many in a row; the last row may have fewer."""
     rows = [list(images[k:k + columns]) for k in range(0, len(images), columns)]
@@ -107,7 +108,7 @@ def _row_name(name: str) -> str:
     return "\n".join(lines[:NAME_LINES] + (["..."] if len(lines) > NAME_LINES else []))
 
 
-def save_curves(path: Path, records: List[Dict[str, Any]], panels: Dict[str, Dict[str, str]]) -> Path:
+def save_curves(path: Path, records: list[dict[str, Any]], panels: dict[str, dict[str, str]]) -> Path:
     """Writes curves over epochs as a PNG.
 
     records: one for each epoch, with the key "epoch"; panels: for each panel's title the keys of its curves and their

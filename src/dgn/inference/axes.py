@@ -9,7 +9,8 @@ labels.
 from __future__ import annotations
 
 import functools
-from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -43,13 +44,13 @@ def group_axes(generate: Callable[[np.ndarray], np.ndarray], latents: np.ndarray
     return Axes((directions * signs).astype(np.float32), effect / max(effect.sum(), 1e-30))
 
 
-def principal_axes(model: Model, latents: Sequence[np.ndarray]) -> List[Optional[Axes]]:
+def principal_axes(model: Model, latents: Sequence[np.ndarray]) -> list[Axes | None]:
     """Principal axes of each latent group; None for one that is not sampled.
 
     latents: (n, d) of each group; evenly spaced ones are used, at most 40. The output of a group is that of its branch:
     appearance, displacement, or a plain model's image. The axes of clips are those of Z_0, at the first frame.
     """
-    axes: List[Optional[Axes]] = []
+    axes: list[Axes | None] = []
     chosen = evenly_spaced(len(latents[0]), min(SAMPLES, max(VALUES // model.size ** 2, 4)))
     for group, branch, z, size in zip(model.groups, model.branches, latents, state_sizes(model)):
         axes.append(group_axes(functools.partial(_output, branch), z[chosen, :size]) if group.sampled else None)

@@ -13,8 +13,6 @@ are inferred without this step.
 
 from __future__ import annotations
 
-from typing import Tuple
-
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
@@ -49,7 +47,7 @@ def moments(z_app: np.ndarray, z_geo: np.ndarray) -> np.ndarray:
     return known.T @ np.concatenate([known, z_app], 1)
 
 
-def regression(sums: np.ndarray, geometry: int) -> Tuple[np.ndarray, np.ndarray]:
+def regression(sums: np.ndarray, geometry: int) -> tuple[np.ndarray, np.ndarray]:
     """From `moments`: the mean of z^g (g,), and B (g, a), for which (z^g - mean) B is what z^g predicts of z^a.
 
     B of n samples is multiplied by 1 - g / n (0 at the least): by chance alone g numbers predict a share g / n of the

@@ -9,8 +9,6 @@ mask of a clip excludes do not count.
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
-
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -30,7 +28,7 @@ def roughness(displacement: Tensor) -> Tensor:
     return squared_norm(across) + squared_norm(down)
 
 
-def full_mask(count: int, mask: Optional[np.ndarray] = None) -> np.ndarray:
+def full_mask(count: int, mask: np.ndarray | None = None) -> np.ndarray:
     """The mask of a batch as the energy takes it: that of clips (N, F), or ones (N, 1) for images, where it is
     unused."""
     return np.ones((count, 1), np.float32) if mask is None else np.ascontiguousarray(mask, np.float32)
@@ -59,26 +57,26 @@ class Energy(nn.Cell):
         elif weight != self.smoothness:
             raise ValueError("this energy was built with one weight of the smoothness prior (variable)")
 
-    def outputs(self, latents: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+    def outputs(self, latents: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Branch outputs of the latents of each group."""
         outputs = ()
         for g in range(len(self.branches)):
             outputs = outputs + (self.branches[g](latents[g]),)
         return outputs
 
-    def residual(self, x: Tensor, mask: Tensor, outputs: Tuple[Tensor, ...]) -> Tensor:
+    def residual(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...]) -> Tensor:
         """F - x, 0 in the frames that a clip does not have. mask: (N, F), 1 where it has them; images: unused."""
         return self.masked(self.model.compose(outputs) - x, mask)
 
-    def squared_error(self, x: Tensor, mask: Tensor, outputs: Tuple[Tensor, ...]) -> Tensor:
+    def squared_error(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...]) -> Tensor:
         """||x - F||^2 of each sample, (N,)."""
         return squared_norm(self.residual(x, mask, outputs))
 
-    def smoothness_energy(self, mask: Tensor, outputs: Tuple[Tensor, ...]) -> Tensor:
+    def smoothness_energy(self, mask: Tensor, outputs: tuple[Tensor, ...]) -> Tensor:
         """Energy of the displacement under the smoothness prior, (N,)."""
         return 0.5 * self.smoothness * roughness(self.masked(outputs[1], mask))
 
-    def data_energy(self, x: Tensor, mask: Tensor, outputs: Tuple[Tensor, ...], sigma: Tensor) -> Tensor:
+    def data_energy(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
         """The terms that depend on the weights, (N,): -log p(x | z), and the smoothness prior if it is on (Eq. 9)."""
         energy = self.squared_error(x, mask, outputs) / (2 * sigma * sigma)
         if self.smooth:
@@ -89,7 +87,7 @@ class Energy(nn.Cell):
         """-log p(z), (N,)."""
         return 0.5 * squared_norm(z)
 
-    def total(self, x: Tensor, mask: Tensor, latents: Tuple[Tensor, ...], outputs: Tuple[Tensor, ...],
+    def total(self, x: Tensor, mask: Tensor, latents: tuple[Tensor, ...], outputs: tuple[Tensor, ...],
               sigma: Tensor) -> Tensor:
         """E(x, z) of each sample, (N,). Groups that are given, not sampled, have no prior term."""
         energy = self.data_energy(x, mask, outputs, sigma)

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from dgn.inference.latents import LatentBank
 from dgn.nets.model import Model, state_sizes
 
 SAMPLES = 20_000  # that are fitted to, at most; evenly spaced
-Mask = Callable[[np.ndarray], Optional[np.ndarray]]  # sample indices (n,) -> the frames that clips have (n, F)
+Mask = Callable[[np.ndarray], np.ndarray | None]  # sample indices (n,) -> the frames that clips have (n, F)
 
 
 class FittedPrior(NamedTuple):
@@ -43,14 +44,14 @@ class FittedPrior(NamedTuple):
     correlation: np.ndarray  # (k,) r of each direction, from one frame to the next
 
     @classmethod
-    def fit(cls, model: Model, bank: LatentBank, mask: Mask) -> "FittedPrior":
+    def fit(cls, model: Model, bank: LatentBank, mask: Mask) -> FittedPrior:
         """The fit to a bank that holds all shards. mask is called for clips only."""
         chosen = evenly_spaced(len(bank), SAMPLES)
         return cls.of_latents(model, bank.read(chosen), mask(chosen) if model.frames else None)
 
     @classmethod
     def of_latents(cls, model: Model, latents: Sequence[np.ndarray],
-                   mask: Optional[np.ndarray] = None) -> "FittedPrior":
+                   mask: np.ndarray | None = None) -> FittedPrior:
         """The fit to latents (n, d) of each group; mask (n, F): the frames that clips have (default: all)."""
         states, noise = split(model, latents)
         steps = noise.shape[1]  # those of the last frames: all, or all but the first
@@ -58,7 +59,7 @@ class FittedPrior(NamedTuple):
         return cls.of_arrays(states, noise, have)
 
     @classmethod
-    def of_arrays(cls, states: np.ndarray, noise: np.ndarray, have: np.ndarray) -> "FittedPrior":
+    def of_arrays(cls, states: np.ndarray, noise: np.ndarray, have: np.ndarray) -> FittedPrior:
         """The fit to states (n, d) and noise (n, T, k); have (n, T): which of the noise affects a frame that is
         there."""
         noise_mean, root = _gaussian(noise[have])
@@ -74,7 +75,7 @@ class FittedPrior(NamedTuple):
             variance[slow] = np.clip(c1[slow] / correlation[slow], 0, 1)
         return cls(*_gaussian(states), noise_mean, root @ directions * np.sqrt(variance), correlation)
 
-    def transform(self, states: np.ndarray, noise: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    def transform(self, states: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Standard normal values (n, d) and (n, T, k), for any T -> samples of the fit."""
         moving, fresh = np.empty_like(noise), np.sqrt(1 - np.square(self.correlation))
         for t in range(noise.shape[1]):
@@ -86,7 +87,7 @@ class FittedPrior(NamedTuple):
         write_arrays(path, checkpoint=np.array(checkpoint), **self._asdict())
 
     @classmethod
-    def load(cls, path: Path, checkpoint: str) -> Optional["FittedPrior"]:
+    def load(cls, path: Path, checkpoint: str) -> FittedPrior | None:
         """The fit that a file holds; None if there is none, or if it is of another checkpoint or damaged."""
         try:
             with np.load(path, allow_pickle=False) as stored:
@@ -95,8 +96,8 @@ class FittedPrior(NamedTuple):
             return None
 
 
-def draw_latents(model: Model, count: int, rng: np.random.Generator, frames: Optional[int] = None,
-                 fitted: Optional[FittedPrior] = None) -> List[np.ndarray]:
+def draw_latents(model: Model, count: int, rng: np.random.Generator, frames: int | None = None,
+                 fitted: FittedPrior | None = None) -> list[np.ndarray]:
     """New latents (count, d) float32 of each group, from the prior, or from the fit; of a group that is given with the
     data the labels in turn. frames: of clips (default: as many as the model was trained on)."""
     latents = []
@@ -107,7 +108,7 @@ def draw_latents(model: Model, count: int, rng: np.random.Generator, frames: Opt
     return latents if fitted is None else join(model, latents, *fitted.transform(*split(model, latents)))
 
 
-def split(model: Model, latents: Sequence[np.ndarray]) -> Tuple[np.ndarray, np.ndarray]:
+def split(model: Model, latents: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Latents of each group -> Z, or Z_0 of clips, of all sampled groups (n, d), and their xi (n, T, k), float64."""
     parts = _parts(model)
     states = [latents[g][:, :size] for g, size, _ in parts]
@@ -117,7 +118,7 @@ def split(model: Model, latents: Sequence[np.ndarray]) -> Tuple[np.ndarray, np.n
     return np.concatenate(states, 1).astype(np.float64), np.concatenate([*noise, none], 2)
 
 
-def join(model: Model, latents: Sequence[np.ndarray], states: np.ndarray, noise: np.ndarray) -> List[np.ndarray]:
+def join(model: Model, latents: Sequence[np.ndarray], states: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
     """The inverse of `split`, float32; groups that are not sampled are those of `latents`."""
     joined, parts = list(latents), _parts(model)
     for g, size, width in parts:
@@ -127,7 +128,7 @@ def join(model: Model, latents: Sequence[np.ndarray], states: np.ndarray, noise:
     return joined
 
 
-def _parts(model: Model) -> List[Tuple[int, int, int]]:
+def _parts(model: Model) -> list[tuple[int, int, int]]:
     """(index, dimensions of Z or Z_0, dimensions of xi_t) of the sampled groups."""
     noise = [branch.noise if model.frames else 0 for branch in model.branches]
     return [(g, size, noise[g]) for g, size in enumerate(state_sizes(model)) if model.groups[g].sampled]
@@ -140,7 +141,7 @@ def _lagged(values: np.ndarray, have: np.ndarray, lag: int) -> np.ndarray:
     return (covariance + covariance.T) / 2
 
 
-def _gaussian(values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def _gaussian(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) of values (n, d), and a lower triangular root (d, d) of their covariance."""
     n, d = values.shape
     mean = values.sum(0) / max(n, 1)

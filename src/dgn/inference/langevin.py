@@ -13,8 +13,9 @@ Gaussian exactly at every stable step size, and directions in which the energy i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -29,8 +30,8 @@ from dgn.randomness import generator
 
 DIVERGED = 1e3  # times the energy of the worst possible image: no stable chain reaches it
 
-Arrays = Tuple[np.ndarray, ...]
-Tensors = Tuple[Tensor, ...]
+Arrays = tuple[np.ndarray, ...]
+Tensors = tuple[Tensor, ...]
 
 
 class Diagnostics(NamedTuple):
@@ -91,12 +92,12 @@ class LangevinStep(nn.Cell):
       update_with_velocity(g, z, velocity, gradient, noise, *data)  with momentum: the new latents and velocity
     """
 
-    def __init__(self, sampled: Tuple[int, ...], alternating: bool, momentum: float = 0.0) -> None:
+    def __init__(self, sampled: tuple[int, ...], alternating: bool, momentum: float = 0.0) -> None:
         super().__init__()
         self.sampled, self.alternating, self.momentum = sampled, alternating, momentum
 
     def step(self, latents: Tensors, velocities: Tensors, outputs: tuple, noise: Tensors,
-             *data) -> Tuple[Tensors, Tensors, tuple, Tensors]:
+             *data) -> tuple[Tensors, Tensors, tuple, Tensors]:
         """One step of every sampled group: (latents, velocities, outputs of the branches, gradients).
 
         velocities: of the sampled groups, with momentum; noise: (N, d) of each sampled group, see noise_of_step; data:
@@ -119,7 +120,7 @@ class LangevinStep(nn.Cell):
         return latents, new_velocities, outputs, gradients
 
 
-def noise_of_step(noise: Tuple[Any, ...], k: int) -> Tensors:
+def noise_of_step(noise: tuple[Any, ...], k: int) -> Tensors:
     """The noise of step k, from that of all steps (K, N, d) of each sampled group.
 
     LangevinStep.step takes it in place of (noise, k): the compiler then infers the types of one step, not of K.
@@ -174,7 +175,7 @@ class Langevin(LangevinStep):
         elif factor != 1:
             raise ValueError("this sampler was built without a step factor (Options.step_factor)")
 
-    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> Tuple[Tensors, Tensor, Tensor]:
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> tuple[Tensors, Tensor, Tensor]:
         """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then with
         momentum the velocities of the sampled ones, then the noise (K, N, *shape) of each group.
 
@@ -206,7 +207,7 @@ class Langevin(LangevinStep):
             norms = norms + (ops.sqrt(self.squared_norms(gradients, place)),)
         return latents + velocities, energy, ops.stack(norms, 1)
 
-    def squared_norms(self, records: Tuple[Tensors, ...], place: int) -> Tensor:
+    def squared_norms(self, records: tuple[Tensors, ...], place: int) -> Tensor:
         """Squared norms (K, N) of the tensors (N, d) at one place in the records of K steps."""
         values = ()
         for record in records:
@@ -240,7 +241,7 @@ class Langevin(LangevinStep):
         return z - 0.5 * delta * delta * gradient + noise
 
     def update_with_velocity(self, g: int, z: Tensor, velocity: Tensor, gradient: Tensor, noise: Tensor,
-                             *data) -> Tuple[Tensor, Tensor]:
+                             *data) -> tuple[Tensor, Tensor]:
         delta: Any = data[0][g]
         if self.preconditioner is not None:
             gradient, noise = self.preconditioner(self.places[g], gradient, noise)
@@ -265,7 +266,7 @@ def make_energy(model: Model, config: Config) -> Energy:
     return Energy(model, last_smoothness(config), variable=len(config.inference.smoothness) > 1)
 
 
-def make_sampler(energy: Energy, config: Config, steps: Optional[int] = None) -> Langevin:
+def make_sampler(energy: Energy, config: Config, steps: int | None = None) -> Langevin:
     """The sampler of a training; steps: of its compiled graph (default: the config's)."""
     return _sampler(energy, config, steps, Options(sigma_factors=config.inference.sigma_app != NO_FACTOR))
 
@@ -277,7 +278,7 @@ def make_inference_sampler(energy: Energy, config: Config) -> Langevin:
                                                   step_factor=evaluation.step_factor != NO_FACTOR))
 
 
-def _sampler(energy: Energy, config: Config, steps: Optional[int], options: Options) -> Langevin:
+def _sampler(energy: Energy, config: Config, steps: int | None, options: Options) -> Langevin:
     inference = config.inference
     options = replace(options, order=inference.order, scale_by_frames=inference.scale_by_frames,
                       preconditioned=inference.preconditioner != "none")
@@ -342,7 +343,7 @@ def as_arrays(tensors: Sequence[Tensor]) -> Arrays:
 
 
 def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, state: Tensors,
-        noise: Arrays) -> Tuple[Tensors, Diagnostics]:
+        noise: Arrays) -> tuple[Tensors, Diagnostics]:
     """The state of the chains (latents, and velocities if there are any) after as many steps as there is noise for, a
     multiple of those in the sampler's graph."""
     records = []
@@ -353,8 +354,8 @@ def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, state: Tensor
     return state, Diagnostics(*(np.concatenate(values) for values in zip(*records)))
 
 
-def sample(sampler: Langevin, x: np.ndarray, mask: Optional[np.ndarray], sigma: float, state: Arrays,
-           noise: Arrays) -> Tuple[Arrays, Diagnostics]:
+def sample(sampler: Langevin, x: np.ndarray, mask: np.ndarray | None, sigma: float, state: Arrays,
+           noise: Arrays) -> tuple[Arrays, Diagnostics]:
     """`run` for NumPy arrays; mask: of clips (N, F), or None."""
     inputs = ms.Tensor(np.ascontiguousarray(x)), ms.Tensor(full_mask(len(x), mask)), ms.Tensor(sigma, ms.float32)
     result, diagnostics = run(sampler, *inputs, as_tensors(state), noise)

@@ -4,8 +4,9 @@ shards."""
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -27,13 +28,13 @@ class LatentBank:
     The files in a run folder are the working state between checkpoints; a checkpoint holds a copy.
     """
 
-    def __init__(self, count: int, shards: int, held: Dict[int, Dict[str, Any]],
-                 rotations: Optional[Mapping[str, np.ndarray]] = None) -> None:
+    def __init__(self, count: int, shards: int, held: dict[int, dict[str, Any]],
+                 rotations: Mapping[str, np.ndarray] | None = None) -> None:
         self.count, self.shards, self.held, self.rotations = count, shards, held, rotations or {}
 
     @classmethod
     def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int,
-               given: Optional[Dict[str, np.ndarray]] = None, shard: int = 0, shards: int = 1) -> "LatentBank":
+               given: dict[str, np.ndarray] | None = None, shard: int = 0, shards: int = 1) -> LatentBank:
         """New chains of a shard in `folder`, drawn from the prior; a sample's initial latents depend on seed and index
         only.
 
@@ -53,8 +54,8 @@ class LatentBank:
         return bank
 
     @classmethod
-    def open(cls, folder: Path, groups: Iterable[LatentGroup], shards: Optional[int] = None,
-             rotations: Optional[Mapping[str, np.ndarray]] = None) -> "LatentBank":
+    def open(cls, folder: Path, groups: Iterable[LatentGroup], shards: int | None = None,
+             rotations: Mapping[str, np.ndarray] | None = None) -> LatentBank:
         """The chains of all samples stored in `folder`, read-only. shards: their number (default: the one that is
         there). rotations: (d, d) by group name, by which latents are multiplied when they are read.
 
@@ -66,7 +67,7 @@ class LatentBank:
                 for shard in range(shards)}
         return cls(sum(len(arrays[groups[0].name]) for arrays in held.values()), shards, held, rotations)
 
-    def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> "LatentBank":
+    def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> LatentBank:
         """A copy in `folder` of one of `shards` shards, whatever the number of shards here."""
         bank = LatentBank._empty(folder, groups, self.count, shard, shards)
         own = range(shard, self.count, shards)
@@ -76,7 +77,7 @@ class LatentBank:
         return bank
 
     @classmethod
-    def _empty(cls, folder: Path, groups: Iterable[LatentGroup], count: int, shard: int, shards: int) -> "LatentBank":
+    def _empty(cls, folder: Path, groups: Iterable[LatentGroup], count: int, shard: int, shards: int) -> LatentBank:
         n = len(range(shard, count, shards))
         arrays = {group.name: _allocate(folder / file_name(group.name, shard, shards), (n, *group.shape))
                   for group in groups}
@@ -85,7 +86,7 @@ class LatentBank:
     def __len__(self) -> int:
         return self.count
 
-    def read(self, indices: np.ndarray) -> Tuple[np.ndarray, ...]:
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
         """Latents of the samples at `indices`, (n, *shape) for each group. Their shards must be held."""
         parts = list(self._places(indices))
         first = next(iter(self.held.values()))
@@ -96,13 +97,13 @@ class LatentBank:
         return tuple(values @ self.rotations[name] if name in self.rotations else values
                      for name, values in latents.items())
 
-    def write(self, indices: np.ndarray, latents: Tuple[np.ndarray, ...]) -> None:
+    def write(self, indices: np.ndarray, latents: tuple[np.ndarray, ...]) -> None:
         """Replaces the latents at `indices`, whose shards must be held."""
         for arrays, own, rows in self._places(indices):
             for array, values in zip(arrays.values(), latents):
                 array[rows] = values[own]
 
-    def _places(self, indices: np.ndarray) -> Iterator[Tuple[Dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+    def _places(self, indices: np.ndarray) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
         """(arrays, mask over the indices, their rows in the arrays) of each shard."""
         indices = np.asarray(indices)
         of_shard = indices % self.shards
@@ -123,7 +124,7 @@ class LatentBank:
             for array in arrays.values():
                 array.flush()
 
-    def save(self, folder: Path) -> List[Path]:
+    def save(self, folder: Path) -> list[Path]:
         """Writes a copy of every array to `folder` and returns the files. Raises OSError if that fails."""
         files = []
         for shard, arrays in self.held.items():
@@ -132,9 +133,9 @@ class LatentBank:
                 np.save(files[-1], array, allow_pickle=False)
         return files
 
-    def power_sums(self) -> Dict[str, Tuple[float, float, float]]:
+    def power_sums(self) -> dict[str, tuple[float, float, float]]:
         """Number, sum and sum of squares of each group's values in the shards that are held."""
-        result: Dict[str, Tuple[float, float, float]] = {}
+        result: dict[str, tuple[float, float, float]] = {}
         for arrays in self.held.values():
             for name, array in arrays.items():
                 result[name] = tuple(np.add(result.get(name, (0.0, 0.0, 0.0)), _power_sums(array)))
@@ -172,7 +173,7 @@ def _open(path: Path, group: LatentGroup) -> np.ndarray:
     return array
 
 
-def _allocate(path: Path, shape: Tuple[int, ...]) -> np.ndarray:
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """A mapped file with its disk space reserved: a full disk is an error here, not a crash at a later write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,7 +185,7 @@ def _allocate(path: Path, shape: Tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _power_sums(array: np.ndarray) -> Tuple[float, float, float]:
+def _power_sums(array: np.ndarray) -> tuple[float, float, float]:
     """Number, sum and sum of squares, block by block: a mapped array may exceed the memory."""
     total, squares = 0.0, 0.0
     for start in range(0, len(array), _BLOCK):
@@ -193,14 +194,14 @@ def _power_sums(array: np.ndarray) -> Tuple[float, float, float]:
     return float(array.size), float(total), float(squares)
 
 
-def mean_and_deviation(count: float, total: float, squares: float) -> Tuple[float, float]:
+def mean_and_deviation(count: float, total: float, squares: float) -> tuple[float, float]:
     """Mean and standard deviation from number, sum and sum of squares."""
     mean = total / count
     return mean, float(np.sqrt(max(squares / count - mean ** 2, 0.0)))
 
 
 def given_latents(groups: Iterable[LatentGroup], source: Source,
-                  indices: Optional[np.ndarray] = None) -> Dict[str, np.ndarray]:
+                  indices: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Latents that come with the data: one-hot labels (n, *shape) of each group that is not sampled.
 
     indices: of the samples; None: all. Raises UserError if the samples have no labels, or if the group does not have

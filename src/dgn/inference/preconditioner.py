@@ -11,7 +11,7 @@ J^T J the steps vanish: far from equilibrium gradients are large.)
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
 
 import mindspore as ms
 import numpy as np
@@ -39,10 +39,10 @@ class Preconditioner(nn.Cell):
         self.metrics = ms.ParameterTuple([_identity(f"metric_{group.name}", *group.shape) for group in sampled])
         self.roots = ms.ParameterTuple([_identity(f"root_{group.name}", *group.shape) for group in sampled])
         self.matmul = ops.MatMul()
-        self.sigmas: Tuple[float, ...] = ()
-        self.curvatures: List[np.ndarray] = [np.zeros((group.shape[0],) * 2) for group in sampled]
+        self.sigmas: tuple[float, ...] = ()
+        self.curvatures: list[np.ndarray] = [np.zeros((group.shape[0],) * 2) for group in sampled]
 
-    def construct(self, place: int, gradient: Tensor, noise: Tensor) -> Tuple[Tensor, Tensor]:
+    def construct(self, place: int, gradient: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """(M gradient, M^(1/2) noise) of the group at `place` among the sampled ones, each (N, d)."""
         return self.matmul(gradient, self.metrics[place]), self.matmul(noise, self.roots[place])
 
@@ -66,7 +66,7 @@ class Preconditioner(nn.Cell):
         self.curvatures = [(inverse - np.eye(len(inverse))) * sigma ** 2 for inverse, sigma in zip(inverses, sigmas)]
         self.sigmas = tuple(sigmas)
 
-    def copy(self, other: "Preconditioner") -> None:
+    def copy(self, other: Preconditioner) -> None:
         """Takes the values of another preconditioner of the same groups."""
         for mine, theirs in zip([*self.metrics, *self.roots], [*other.metrics, *other.roots]):
             ops.assign(mine, Tensor(theirs.asnumpy()))
@@ -81,19 +81,19 @@ class Preconditioner(nn.Cell):
                 for matrix in (self.metrics[place], self.roots[place]):
                     ops.assign(matrix, Tensor(turn.T @ matrix.asnumpy() @ turn))
 
-    def used_dimensions(self) -> Dict[str, int]:
+    def used_dimensions(self) -> dict[str, int]:
         """For each sampled group the number of directions that the data determine: eigenvalues of M^-1 above USED."""
         return {f"{name}_used": int((np.linalg.eigvalsh(metric.asnumpy()) < 1 / USED).sum())
                 for name, metric in zip(self.names, self.metrics)}
 
 
-def group_sigmas(inference: cfg.Inference, names: Sequence[str], epoch: int) -> List[float]:
+def group_sigmas(inference: cfg.Inference, names: Sequence[str], epoch: int) -> list[float]:
     """Sigma in the gradient of each of the named groups in an epoch of the training (inference.sigma, sigma_app)."""
     sigma, factor = (cfg.at_epoch(schedule, max(epoch, 0)) for schedule in (inference.sigma, inference.sigma_app))
     return [sigma * factor if name == "z_app" else sigma for name in names]
 
 
-def curvatures(model: Model, latents: Sequence[np.ndarray]) -> List[np.ndarray]:
+def curvatures(model: Model, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Sum over samples of J^T J of the image with respect to each sampled group, (d, d) float64, at latents (n, d)."""
     def image(*points: np.ndarray) -> np.ndarray:
         return decode(model, *points).image

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_per_batch
 
 # latents (N, *shape) by group: labels of groups that are not sampled, which stay, and initial values of others
-Given = Dict[str, np.ndarray]
+Given = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class ChainSettings:
     sigma_factor: Schedule = NO_FACTOR
 
 
-def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings, mask: Optional[np.ndarray] = None,
-          given: Optional[Given] = None, batch_size: Optional[int] = None) -> langevin.Arrays:
+def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
+          given: Given | None = None, batch_size: int | None = None) -> langevin.Arrays:
     """Latents (N, *shape) of each group for images (N, ...), by chains from the prior's mean, or from the given values.
 
     mask: (N, F) of clips. Raises RunFailed if a chain diverges.
@@ -84,15 +85,15 @@ def at_call(schedule: Schedule, call: int, calls: int) -> float:
     return at_epoch(schedule, (100 * (call + 1) - 1) // calls)
 
 
-def encode(encoder: Union[Encoder, ChainEncoder], groups: Sequence[LatentGroup], images: np.ndarray,
-           given: Optional[Given] = None) -> langevin.Arrays:
+def encode(encoder: Encoder | ChainEncoder, groups: Sequence[LatentGroup], images: np.ndarray,
+           given: Given | None = None) -> langevin.Arrays:
     """Latents of images (N, C, H, W) by an encoder, (N, *shape) for each group: the means of its q(z | x)."""
     given = _checked(groups, given)
     means = iter(encoder.means(apply(encoder, images, batch_size=IMAGES_PER_BATCH)))
     return tuple(next(means) if group.sampled else given[group.name] for group in groups)
 
 
-def _checked(groups: Sequence[LatentGroup], given: Optional[Given]) -> Given:
+def _checked(groups: Sequence[LatentGroup], given: Given | None) -> Given:
     """The given latents. Raises ValueError if a group that is not sampled is not among them."""
     for group in groups:
         if not group.sampled and group.name not in (given or {}):
@@ -108,11 +109,11 @@ class _Batch(NamedTuple):
     start: int
     size: int  # without padding
     x: np.ndarray
-    mask: Optional[np.ndarray]
-    latents: Tuple[np.ndarray, ...]  # initial
+    mask: np.ndarray | None
+    latents: tuple[np.ndarray, ...]  # initial
 
 
-def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: Optional[np.ndarray], given: Optional[Given],
+def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: np.ndarray | None, given: Given | None,
              batch_size: int, padded: bool) -> Iterator[_Batch]:
     """Batches of equal size; a smaller last one is padded with its first sample, as another size would be compiled
     again. padded: also a single one."""

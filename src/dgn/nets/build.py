@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from dgn.config import Config
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.discriminator import Discriminator
@@ -59,7 +57,7 @@ def _appearance(config: Config, model: Model, width: float) -> Architecture:
     return NETWORKS[network][0](width, model.size, model.channels, config.model.min_channels)
 
 
-def make_critics(config: Config, model: Model) -> List[Discriminator]:
+def make_critics(config: Config, model: Model) -> list[Discriminator]:
     """The critic of a model's images, with its initial weights (5.3); of clips the one of single frames and the one of
     whole clips, whose frames are its input channels."""
     training = config.training

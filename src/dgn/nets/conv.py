@@ -6,8 +6,6 @@ padded. Both can be differentiated twice, which R1 needs (Eq. 22).
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
-
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -22,7 +20,7 @@ class StockConv(nn.Cell):
         super().__init__()
         self.conv, self.bias_add = ops.Conv2D(outputs, kernel, pad_mode="same"), ops.BiasAdd()
 
-    def construct(self, x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+    def construct(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         out = self.conv(x, weight)
         return out if bias is None else self.bias_add(out, bias)
 
@@ -35,7 +33,7 @@ class NativeConv(nn.Cell):
         super().__init__()
         self.kernel, self.flipped_conv, self.zeros = kernel, _FlippedConv(outputs), _zeros(outputs)
 
-    def construct(self, x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+    def construct(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if self.kernel > 1:
             weight = ops.flip(weight, (2, 3))
         return self.flipped_conv(x, weight.transpose(1, 0, 2, 3), self.zeros if bias is None else bias)
@@ -52,7 +50,7 @@ class _FlippedConv(nn.Cell):
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return self.forward(x, weight, bias)
 
-    def bprop(self, x, weight, bias, out, dout) -> Tuple[Tensor, Tensor, Tensor]:
+    def bprop(self, x, weight, bias, out, dout) -> tuple[Tensor, Tensor, Tensor]:
         dweight, dbias = self.weight_gradient(x, weight, dout)
         return self.input_gradient(x, weight, dout), dweight, dbias
 
@@ -72,7 +70,7 @@ class _InputGradient(nn.Cell):
     def construct(self, x: Tensor, weight: Tensor, dout: Tensor) -> Tensor:
         return self.gradient(x, weight, dout, dout)
 
-    def bprop(self, x, weight, dout, dx, ddx) -> Tuple[Tensor, Tensor, Tensor]:
+    def bprop(self, x, weight, dout, dx, ddx) -> tuple[Tensor, Tensor, Tensor]:
         dweight, _ = self.weight_gradient(ddx, weight, dout, dout)
         return ops.zeros_like(x), dweight, self.forward(ddx, weight, self.zeros)
 
@@ -85,10 +83,10 @@ class _WeightGradient(nn.Cell):
         self.gradient, self.input_gradient = weight_gradient_operator(), input_gradient_operator()
         self.forward = forward_operator(outputs)
 
-    def construct(self, x: Tensor, weight: Tensor, dout: Tensor) -> Tuple[Tensor, Tensor]:
+    def construct(self, x: Tensor, weight: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         return self.gradient(x, weight, dout, dout)
 
-    def bprop(self, x, weight, dout, gradients, dgradients) -> Tuple[Tensor, Tensor, Tensor]:
+    def bprop(self, x, weight, dout, gradients, dgradients) -> tuple[Tensor, Tensor, Tensor]:
         ddweight, ddbias = dgradients[0], dgradients[1]
         return self.input_gradient(x, ddweight, dout, dout), ops.zeros_like(weight), self.forward(x, ddweight, ddbias)
 

@@ -7,8 +7,6 @@ generators the kernels of deconv_cpu.cc are several times faster (`python -m dgn
 
 from __future__ import annotations
 
-from typing import Tuple
-
 from mindspore import Tensor, nn, ops
 
 from dgn.nets.choice import Choice
@@ -63,7 +61,7 @@ class NativeDeconv(nn.Cell):
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return self.forward(x, weight, bias)
 
-    def bprop(self, x, weight, bias, out, dout) -> Tuple[Tensor, Tensor, Tensor]:
+    def bprop(self, x, weight, bias, out, dout) -> tuple[Tensor, Tensor, Tensor]:
         dweight, dbias = self.weight_gradient(x, weight, out, dout)
         return self.input_gradient(x, weight, out, dout), dweight, dbias
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -35,15 +35,15 @@ class GeometryGenerator(nn.Cell):
     affine: of a monotone field.
     """
 
-    def __init__(self, stack: DeconvStack, scale: float, surface: Optional[Surface] = None,
-                 affine: Optional["AffineField"] = None) -> None:
+    def __init__(self, stack: DeconvStack, scale: float, surface: Surface | None = None,
+                 affine: AffineField | None = None) -> None:
         super().__init__()
         self.stack, self.scale, self.affine, self.smooth = stack, scale, affine, surface is not None
         if surface is not None:
             self.left, self.right = Tensor(surface.left), Tensor(np.swapaxes(surface.right, -1, -2).copy())
 
     @property
-    def latent_layers(self) -> Tuple[Dense, ...]:
+    def latent_layers(self) -> tuple[Dense, ...]:
         """The layers whose inputs are the latents."""
         return (self.stack.dense,) if self.affine is None else (self.stack.dense, self.affine.dense)
 
@@ -81,7 +81,7 @@ class AffineField(nn.Cell):
         return self.matmul(coefficients, self.fields).reshape(self.shape)
 
 
-def make_surface(kind: str, size: int, points: int) -> Optional[Surface]:
+def make_surface(kind: str, size: int, points: int) -> Surface | None:
     """The surface of a kind of field (model.field) on images of size x size pixels; points: of the stack's output a
     side. None: the stack's output is the displacement of every pixel.
 
@@ -115,7 +115,7 @@ def spline_weights(size: int, points: int) -> np.ndarray:
     return weights
 
 
-def architectures(model: cfg.Model, channels: int, size: int) -> Tuple[Architecture, Architecture]:
+def architectures(model: cfg.Model, channels: int, size: int) -> tuple[Architecture, Architecture]:
     """The stacks of the appearance and of the geometry generator; the latter's outputs are the control points, if
     any."""
     appearance, geometry = NETWORKS[model.network]
@@ -160,7 +160,7 @@ class DeformableGenerator(Model):
         self.refine = nn.Conv2d(channels, channels, REFINE_KERNEL, pad_mode="same", has_bias=True, weight_init="zeros",
                                 bias_init="zeros") if model.refine else None
 
-    def compose(self, outputs: Tuple[Tensor, Tensor]) -> Tensor:
+    def compose(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
         """The images (N, C, H, W) of (appearance, displacement)."""
         return self.deform(outputs[0], outputs[1])
 
@@ -171,7 +171,7 @@ class DeformableGenerator(Model):
             image = image + self.refine(image)
         return image
 
-    def construct(self, z_app: Tensor, z_geo: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def construct(self, z_app: Tensor, z_geo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The fields of Decoded: image, appearance, displacement."""
         appearance, displacement = self.branches[0](z_app), self.branches[1](z_geo)
         return self.compose((appearance, displacement)), appearance, displacement

@@ -5,8 +5,6 @@ L. Mescheder, A. Geiger, S. Nowozin, Which Training Methods for GANs do actually
 
 from __future__ import annotations
 
-from typing import List
-
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
@@ -95,12 +93,12 @@ class Discriminator(nn.Cell):
         return self.score(activation(x).reshape(self.flat)).reshape((-1,))
 
 
-def feature_maps(size: int, width: int) -> List[int]:
+def feature_maps(size: int, width: int) -> list[int]:
     """Channels at `size`, size / 2, ... 4."""
     return [width * min(2 ** level, MAX_WIDENING) for level in range(int(np.log2(size // LAST_SIDE)) + 1)]
 
 
-def activations(maps: List[int], size: int) -> int:
+def activations(maps: list[int], size: int) -> int:
     """Number of values that the forward pass of one image stores for the backward pass.
 
     They are the outputs of the first convolution and of the poolings, and in every block: for both activations two

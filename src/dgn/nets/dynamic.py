@@ -6,8 +6,6 @@ under the prior, so the sampler, the latent bank and the energy are those of ima
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple
-
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -52,7 +50,7 @@ class FrameLatents(nn.Cell):
     transition: None if Z_t = Z_0; the latents are then (N, d), and the result is one frame, (N, 1, d).
     """
 
-    def __init__(self, states: int, transition: Optional[Transition]) -> None:
+    def __init__(self, states: int, transition: Transition | None) -> None:
         super().__init__()
         self.states, self.transition = states, transition
         self.noise = 0 if transition is None else transition.noise
@@ -128,7 +126,7 @@ class DynamicGenerator(DeformableGenerator):
             LatentGroup(group.name, (branch.length(frames),), frames_affected=branch.frames_affected(frames))
             for group, branch in zip(self.groups, self.branches))
 
-    def names_from(self, frames: int) -> Dict[str, str]:
+    def names_from(self, frames: int) -> dict[str, str]:
         """See Model. The generators of an image model (frames 0) become the emission networks; the transitions keep
         their initial weights."""
         if frames:
@@ -136,7 +134,7 @@ class DynamicGenerator(DeformableGenerator):
         prefixes = {f"branches.{k}.": f"branches.{k}.emission." for k in range(len(self.branches))}
         return {**prefixes, "refine.": "refine."} if self.refine is not None else prefixes
 
-    def compose(self, outputs: Tuple[Tensor, Tensor]) -> Tensor:
+    def compose(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
         """The clips (N, T + 1, C, H, W) of (appearance, displacement)."""
         appearance, displacement = self.each_frame(outputs[0], outputs[1]), outputs[1]
         shape, field_shape = appearance.shape, displacement.shape
@@ -150,7 +148,7 @@ class DynamicGenerator(DeformableGenerator):
             return appearance
         return ops.tile(appearance, (1, displacement.shape[1], 1, 1, 1))
 
-    def construct(self, z_app: Tensor, z_geo: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def construct(self, z_app: Tensor, z_geo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The fields of Decoded: image, appearance, displacement."""
         image, appearance, displacement = super().construct(z_app, z_geo)
         return image, self.each_frame(appearance, displacement), displacement

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
@@ -22,7 +22,7 @@ class Encoder(nn.Cell):
     deconvolutions; inputs: channels of the images; seed: of the initial weights; variance: False gives means alone.
     """
 
-    def __init__(self, groups: Tuple[LatentGroup, ...], architecture: Architecture, inputs: int, seed: int,
+    def __init__(self, groups: tuple[LatentGroup, ...], architecture: Architecture, inputs: int, seed: int,
                  variance: bool = True) -> None:
         super().__init__()
         self.variance = variance
@@ -38,7 +38,7 @@ class Encoder(nn.Cell):
         self.heads = nn.CellList([Dense(features, (2 if variance else 1) * group.shape[0], rng, gain=0.5)
                                   for group in groups if group.sampled])
 
-    def construct(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
         for layer in self.convolutions:
             x = ops.relu(layer(x))
         x = x.reshape(self.flat)  # (N, features)
@@ -52,7 +52,7 @@ class Encoder(nn.Cell):
                 posterior = posterior + (values,)
         return posterior
 
-    def means(self, outputs: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+    def means(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The means among the outputs, of each sampled group."""
         return outputs[::2] if self.variance else outputs
 
@@ -72,10 +72,10 @@ class ChainEncoder(nn.Cell):
         self.model, self.networks, self.rounds = model, nn.CellList(networks), rounds
         self.warps = model.latents is Latents
 
-    def construct(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
         return self.refinements(x)[-1]
 
-    def refinements(self, x: Tensor) -> Tuple[Tuple[Tensor, ...], ...]:
+    def refinements(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
         """The latents before and after each round. No gradient passes from a round to the one before."""
         latents = self.networks[0](x)
         refinements = (latents,)
@@ -89,7 +89,7 @@ class ChainEncoder(nn.Cell):
             refinements = refinements + (latents,)
         return refinements
 
-    def refiner_input(self, x: Tensor, latents: Tuple[Tensor, ...]) -> Tensor:
+    def refiner_input(self, x: Tensor, latents: tuple[Tensor, ...]) -> Tensor:
         """The image, its difference from the decoded one, and the appearance, (N, channels, H, W)."""
         decoded = self.model(*latents)
         parts = (x, ERROR_GAIN * (x - decoded[0]))
@@ -97,6 +97,6 @@ class ChainEncoder(nn.Cell):
             parts = parts + (decoded[1],)
         return ops.cat(parts, 1)
 
-    def means(self, outputs: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+    def means(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The latents among the outputs; see Encoder."""
         return outputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -14,7 +14,7 @@ from dgn.nets.deconv import make_deconv
 INIT_STD = 0.1  # of initial weights and biases, as in the authors' code
 
 
-def truncated_normal(shape: Tuple[int, ...], rng: np.random.Generator, std: float = INIT_STD) -> np.ndarray:
+def truncated_normal(shape: tuple[int, ...], rng: np.random.Generator, std: float = INIT_STD) -> np.ndarray:
     """float32 normal values of deviation `std`; those beyond two deviations are drawn again."""
     values = rng.standard_normal(shape)
     while (outside := np.abs(values) > 2).any():
@@ -39,7 +39,7 @@ class LayerOptions:
     relu, smooth, kind: of deconvolutions, see Deconv.
     """
 
-    gain: Optional[float] = None
+    gain: float | None = None
     init_scale: float = 1.0
     relu: bool = False
     smooth: bool = False
@@ -54,7 +54,7 @@ class ScaledLayer(nn.Cell):
     beta for the geometry generator and 1 otherwise); the bias is 0 at first.
     """
 
-    def __init__(self, shape: Tuple[int, ...], fan_in: float, rng: np.random.Generator, options: LayerOptions) -> None:
+    def __init__(self, shape: tuple[int, ...], fan_in: float, rng: np.random.Generator, options: LayerOptions) -> None:
         super().__init__()
         gain, outputs = options.gain, shape[1]
         self.scale = 1.0 if gain is None else gain * math.sqrt(2 / fan_in)
@@ -83,7 +83,7 @@ class ScaledLayer(nn.Cell):
 class Dense(ScaledLayer):
     """(N, inputs) -> (N, outputs)."""
 
-    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, gain: Optional[float] = None,
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, gain: float | None = None,
                  init_scale: float = 1.0) -> None:
         super().__init__((inputs, outputs), inputs, rng, LayerOptions(gain, init_scale))
         self.matmul = ops.MatMul()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+from collections.abc import Callable
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -15,19 +16,19 @@ class Decoded(NamedTuple):
     """The outputs of a model for N samples; clips have their frames as a second axis."""
 
     image: Tensor  # (N, C, H, W) in [0, 1], after the warp
-    appearance: Optional[Tensor] = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
-    displacement: Optional[Tensor] = None  # (N, 2, H, W) in pixels: (dx, dy)
+    appearance: Tensor | None = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
+    displacement: Tensor | None = None  # (N, 2, H, W) in pixels: (dx, dy)
 
 
 Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
 
 
-def present(decoded: Decoded) -> List[np.ndarray]:
+def present(decoded: Decoded) -> list[np.ndarray]:
     """The fields that the model has."""
     return [field for field in decoded if field is not None]
 
 
-def rows(decoded: Decoded, chosen: Union[int, slice, np.ndarray]) -> Decoded:
+def rows(decoded: Decoded, chosen: int | slice | np.ndarray) -> Decoded:
     """The samples that an index, a slice or an array of indices chooses."""
     return Decoded(*[field if field is None else field[chosen] for field in decoded])
 
@@ -56,9 +57,9 @@ class LatentGroup(NamedTuple):
     """One group of latents of a model, a standard normal under the prior."""
 
     name: str
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
     sampled: bool = True  # False: given with the data (a label), not updated by the sampler
-    frames_affected: Optional[np.ndarray] = None  # of a clip: (F, d), 1 where a latent affects a frame
+    frames_affected: np.ndarray | None = None  # of a clip: (F, d), 1 where a latent affects a frame
 
 
 class GroupText(NamedTuple):
@@ -85,25 +86,25 @@ class Model(nn.Cell):
     updates one group at a time, so it calls the branches and `compose` rather than `construct`.
     """
 
-    groups: Tuple[LatentGroup, ...]
+    groups: tuple[LatentGroup, ...]
     branches: nn.CellList
-    branch_names: Tuple[str, ...] = ()
+    branch_names: tuple[str, ...] = ()
     channels: int
     size: int
     frames = 0
     latents: type = Latents
     image_channels = "branches.0.stack.last."  # prefix of the parameters whose outputs are the image's channels
 
-    def compose(self, outputs: Tuple[Tensor, ...]) -> Tensor:
+    def compose(self, outputs: tuple[Tensor, ...]) -> Tensor:
         """The image (N, C, H, W) of the branches' outputs."""
         raise NotImplementedError
 
-    def names_from(self, frames: int) -> Dict[str, str]:
+    def names_from(self, frames: int) -> dict[str, str]:
         """{prefix of parameter names in a model with the same config but so many frames: prefix in this model}."""
         return {"": ""}
 
 
-def state_sizes(model: Model) -> List[int]:
+def state_sizes(model: Model) -> list[int]:
     """Dimensions of each group's latents at one moment: all of an image's, Z_0 of a clip's."""
     return [branch.states if model.frames else group.shape[0] for group, branch in zip(model.groups, model.branches)]
 
@@ -113,7 +114,7 @@ def samples_per_batch(model: Model) -> int:
     return max(IMAGES_PER_BATCH // max(model.frames, 1), 1)
 
 
-def apply(net: nn.Cell, *inputs: np.ndarray, batch_size: int) -> Tuple[np.ndarray, ...]:
+def apply(net: nn.Cell, *inputs: np.ndarray, batch_size: int) -> tuple[np.ndarray, ...]:
     """The outputs of a network (a model, one of its branches, an encoder) for arrays (N, ...): NumPy in and out, in
     batches of `batch_size`; a smaller last batch is padded, as another size would be compiled again."""
     count, results = len(inputs[0]), []
@@ -132,6 +133,6 @@ def pad(a: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([a, a[:1].repeat(size - len(a), 0)]) if len(a) < size else a
 
 
-def decode(model: Model, *latents: np.ndarray, batch_size: Optional[int] = None) -> Decoded:
+def decode(model: Model, *latents: np.ndarray, batch_size: int | None = None) -> Decoded:
     """Latents (N, d) of each group -> Decoded, NumPy in and out."""
     return Decoded(*apply(model, *latents, batch_size=batch_size or samples_per_batch(model)))

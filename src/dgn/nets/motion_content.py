@@ -9,8 +9,6 @@ z, h_0 and all xi_t are standard normal under the prior. z is the content of the
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
-
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -50,7 +48,7 @@ class GatedRecurrence(nn.Cell):
             states = states + (state,)
         return ops.stack(states, 1)
 
-    def driven(self, gate: int, xi: Tensor) -> Tuple[Tensor, ...]:
+    def driven(self, gate: int, xi: Tensor) -> tuple[Tensor, ...]:
         """U xi_t + bias of a gate for every frame, (N, m) each."""
         samples, frames, noise = xi.shape
         return ops.unstack(self.of_noise[gate](xi.reshape((samples * frames, noise))).reshape(
@@ -102,11 +100,11 @@ class MotionContentGenerator(Model):
         places = np.eye(model.z_app + model.z_geo, dtype=np.float32)
         self.places = Tensor(places[:model.z_app]), Tensor(places[model.z_app:])
 
-    def names_from(self, frames: int) -> Dict[str, str]:
+    def names_from(self, frames: int) -> dict[str, str]:
         """See Model. The generator of a plain model of images (frames 0) becomes the image generator."""
         return {"": ""} if frames else {"branches.0.": "generator."}
 
-    def compose(self, outputs: Tuple[Tensor, Tensor]) -> Tensor:
+    def compose(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
         """The clips (N, T, C, H, W) of (content, motion)."""
         (content, motion), (content_places, motion_places) = outputs, self.places
         samples, frames, _ = motion.shape
@@ -120,6 +118,6 @@ class MotionContentGenerator(Model):
         samples, frames, states = z.shape
         return self.matmul(z.reshape((samples * frames, states)), places).reshape((samples, frames, -1))
 
-    def construct(self, z_content: Tensor, z_motion: Tensor) -> Tuple[Tensor]:
+    def construct(self, z_content: Tensor, z_motion: Tensor) -> tuple[Tensor]:
         """The first field of Decoded: the clips."""
         return (self.compose((self.branches[0](z_content), self.branches[1](z_motion))),)

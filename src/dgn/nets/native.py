@@ -17,8 +17,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional, Tuple, Union
 
 from mindspore import ops
 
@@ -67,7 +67,7 @@ def cache_folder() -> Path:
     return folder or _private_folder()
 
 
-def _kept_folder() -> Tuple[Optional[Path], str]:
+def _kept_folder() -> tuple[Path | None, str]:
     """The folder of the libraries; or None and the reason, if it cannot be created or read, or MindSpore cannot take
     its path."""
     chosen, caches = os.environ.get("DGN_CACHE"), os.environ.get("XDG_CACHE_HOME")
@@ -90,7 +90,7 @@ def _check_path(folder: Path) -> None:
         raise OSError(f"MindSpore loads no library from a path with a colon or with bytes that are not text, {name!a}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _private_folder() -> Path:
     """A new folder, which no other user can have put a library into; it is removed when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="dgn-"))
@@ -98,9 +98,9 @@ def _private_folder() -> Path:
     return folder
 
 
-@functools.lru_cache(maxsize=None)
-def _build(source: Path, texts: Tuple[str, ...], compiler: Optional[str], folder: Optional[Path],
-           reason: str) -> Union[Path, BuildError]:
+@functools.cache
+def _build(source: Path, texts: tuple[str, ...], compiler: str | None, folder: Path | None,
+           reason: str) -> Path | BuildError:
     """One attempt for each source, compiler and folder, whether it succeeds or fails. reason: why there is no
     folder."""
     try:
@@ -129,7 +129,7 @@ def _cause(error: OSError) -> str:
     return error.strerror or str(error).split(": ")[-1]
 
 
-def _key(texts: Tuple[str, ...], compiler: str) -> str:
+def _key(texts: tuple[str, ...], compiler: str) -> str:
     """What a library depends on, as a part of its name."""
     key = hashlib.sha256()
     version = machine.compiler_version(compiler) or ""  # the command may become another compiler, or a newer one
@@ -179,7 +179,7 @@ def _compile(source: Path, library: Path, compiler: str) -> None:
         raise BuildError(f"{compiler} failed: {next((line for line in lines if 'error' in line), lines[0])}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def warn_once(message: str) -> None:
     """Logs a warning once in a process, not for every layer."""
     log.warning(message)

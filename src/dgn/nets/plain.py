@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Tuple
 
 from mindspore import Tensor, nn
 
@@ -29,11 +28,11 @@ class PlainGenerator(Model):
         self.groups = (LatentGroup("z", (model.z_app + model.z_geo,)),)
         self.branches = nn.CellList([image_generator(model, channels, size, seed)])
 
-    def compose(self, outputs: Tuple[Tensor]) -> Tensor:
+    def compose(self, outputs: tuple[Tensor]) -> Tensor:
         """The image (N, C, H, W), which is the output of the only branch."""
         return outputs[0]
 
-    def construct(self, z: Tensor) -> Tuple[Tensor]:
+    def construct(self, z: Tensor) -> tuple[Tensor]:
         """The first field of Decoded: the image."""
         return (self.branches[0](z),)
 

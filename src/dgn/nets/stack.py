@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -19,10 +20,10 @@ class Architecture(NamedTuple):
 
     side: int
     channels: int
-    layers: Tuple[LayerShape, ...]
+    layers: tuple[LayerShape, ...]
 
     @property
-    def maps(self) -> Tuple[Tuple[int, int], ...]:
+    def maps(self) -> tuple[tuple[int, int], ...]:
         """(channels, side) of every layer's output, the dense layer's first."""
         maps = [(self.channels, self.side)]
         for layer in self.layers:
@@ -30,7 +31,7 @@ class Architecture(NamedTuple):
         return tuple(maps)
 
     @property
-    def inputs(self) -> Tuple[int, ...]:
+    def inputs(self) -> tuple[int, ...]:
         """Input channels of every deconvolution."""
         return (self.channels, *(layer.outputs for layer in self.layers[:-1]))
 
@@ -67,7 +68,7 @@ def table5_geometry(width: float, size: int, outputs: int, min_channels: int = 1
 
 
 # model.network -> architectures of (appearance, geometry), each of (width, size, outputs, min_channels)
-NETWORKS: Dict[str, Tuple[Callable[..., Architecture], Callable[..., Architecture]]] = {
+NETWORKS: dict[str, tuple[Callable[..., Architecture], Callable[..., Architecture]]] = {
     "table4": (table4, table4), "table5": (table5_appearance, table5_geometry)}
 
 
@@ -81,7 +82,7 @@ class StackOptions:
     output are float32 always.
     """
 
-    gain: Optional[float] = None
+    gain: float | None = None
     deconv: str = "auto"
     smooth_last: bool = False
     last_init_scale: float = 1.0
@@ -122,7 +123,7 @@ class DeconvStack(nn.Cell):
     def construct(self, z: Tensor) -> Tensor:
         return self.maps(z)[-1]
 
-    def maps(self, z: Tensor) -> Tuple[Tensor, ...]:
+    def maps(self, z: Tensor) -> tuple[Tensor, ...]:
         """The output of every layer, the dense layer's first, (N, channels, side, side) each."""
         x = ops.relu(self.dense(z)).reshape(self.first_map)
         maps = (x,)
@@ -133,7 +134,7 @@ class DeconvStack(nn.Cell):
         return maps + (ops.tanh(self.last(ops.cast(x, ms.float32))),)
 
 
-def stacks(model: nn.Cell) -> List[DeconvStack]:
+def stacks(model: nn.Cell) -> list[DeconvStack]:
     """Every DeconvStack of a model."""
     return [cell for _, cell in model.cells_and_names() if isinstance(cell, DeconvStack)]
 
@@ -146,7 +147,7 @@ class ImageGenerator(nn.Cell):
         self.stack = stack
 
     @property
-    def latent_layers(self) -> Tuple[Dense, ...]:
+    def latent_layers(self) -> tuple[Dense, ...]:
         """The layers whose inputs are the latents."""
         return (self.stack.dense,)
 

@@ -14,8 +14,6 @@ then sampled at integer positions: every other pixel averages its neighbours, an
 
 from __future__ import annotations
 
-from typing import Tuple
-
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
@@ -53,7 +51,7 @@ class ReferenceWarp(nn.Cell):
         lower = lower_left * (1 - a) + lower_right * a
         return upper * (1 - b) + lower * b
 
-    def locate(self, displacement: ms.Tensor) -> Tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
+    def locate(self, displacement: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
         """The source of each pixel: index of its upper left neighbour among all pixels of all images, int32, and the
         fractional distances from it to the right and down, (N, 1, H, W) each."""
         n = displacement.shape[0]
@@ -67,7 +65,7 @@ class ReferenceWarp(nn.Cell):
         corner = first + ops.cast(top * self.width + left, ms.int32)  # exact in float32 up to 4096 x 4096 pixels
         return corner, u - left, v - top
 
-    def neighbours(self, image: ms.Tensor, corner: ms.Tensor) -> Tuple[ms.Tensor, ...]:
+    def neighbours(self, image: ms.Tensor, corner: ms.Tensor) -> tuple[ms.Tensor, ...]:
         """The four pixels at `corner`: upper left, upper right, lower left, lower right, (N, C, H, W) each."""
         pixels, values = self.rows(image), ()
         for step in self.steps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 
@@ -20,14 +20,14 @@ class Packer:
 
     def __init__(self, quantised: bool = True) -> None:
         self._quantised = quantised
-        self._parts: List[bytes] = []
+        self._parts: list[bytes] = []
         self._size = 0
 
-    def add(self, values: Any) -> Dict[str, Any]:
+    def add(self, values: Any) -> dict[str, Any]:
         """An array as float32."""
         return self._append(np.asarray(values, "<f4"))
 
-    def add_weight(self, weight: np.ndarray) -> Dict[str, Any]:
+    def add_weight(self, weight: np.ndarray) -> dict[str, Any]:
         """The weight (inputs, outputs, ...) of a layer."""
         if not self._quantised:
             return self.add(weight)
@@ -41,7 +41,7 @@ class Packer:
         """All arrays as base64."""
         return base64.b64encode(b"".join(self._parts)).decode("ascii")
 
-    def _append(self, array: np.ndarray) -> Dict[str, Any]:
+    def _append(self, array: np.ndarray) -> dict[str, Any]:
         start, data = self._size, np.ascontiguousarray(array).tobytes()
         data += bytes(-len(data) % 4)  # a Float32Array begins at a multiple of 4
         self._parts.append(data)

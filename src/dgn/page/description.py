@@ -11,7 +11,7 @@ the layers use: He's scale and the smoothing of a kernel are folded into them.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any
 
 import numpy as np
 from mindspore import nn
@@ -23,7 +23,7 @@ from dgn.nets.model import Model
 from dgn.nets.warp import coordinates
 from dgn.page.arrays import Packer
 
-Json = Dict[str, Any]
+Json = dict[str, Any]
 
 
 def describe(model: Model, grid: str, packer: Packer) -> Json:
@@ -56,7 +56,7 @@ def _generator(generator: nn.Cell, packer: Packer) -> Json:
             "surface": _surface(generator, packer), "affine": _affine(generator.affine, packer)}
 
 
-def _surface(generator: GeometryGenerator, packer: Packer) -> Optional[Json]:
+def _surface(generator: GeometryGenerator, packer: Packer) -> Json | None:
     """left field right^T; None: the stack gives the displacement of every pixel."""
     if not generator.smooth:
         return None
@@ -67,7 +67,7 @@ def _surface(generator: GeometryGenerator, packer: Packer) -> Optional[Json]:
     return {"left": [packer.add(matrix) for matrix in left], "right": [packer.add(matrix) for matrix in right]}
 
 
-def _affine(affine: Optional[AffineField], packer: Packer) -> Optional[Json]:
+def _affine(affine: AffineField | None, packer: Packer) -> Json | None:
     """The dense layer, and the fields that its outputs weight: a ramp along x or y, and a constant shift."""
     if affine is None:
         return None
@@ -76,7 +76,7 @@ def _affine(affine: Optional[AffineField], packer: Packer) -> Optional[Json]:
     return {**_layer(affine.dense, packer, exact=True), "ramp": packer.add(x[0]), "shift": float(shift[0, 0])}
 
 
-def _transition(transition: Optional[Transition], packer: Packer) -> Optional[Json]:
+def _transition(transition: Transition | None, packer: Packer) -> Json | None:
     """The three dense layers of Eq. 11; None if a group does not change over time."""
     if transition is None:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Dict, List, Optional
 
 import cv2
 import numpy as np
@@ -37,7 +36,7 @@ def sprite(images: np.ndarray) -> str:
     return _webp(np.concatenate(tiles, 1), 90)
 
 
-def run_pictures(folder: Path, budget: int) -> List[Dict[str, str]]:
+def run_pictures(folder: Path, budget: int) -> list[dict[str, str]]:
     """The PNG files of a figures folder, downscaled so that they need at most `budget` bytes in all: {name, caption,
     source}. If they do not fit at the smallest width, the last ones are left out."""
     paths = [path for path in folder.glob("*.png") if path.stem not in SKIPPED] if folder.is_dir() else []
@@ -55,7 +54,7 @@ def run_pictures(folder: Path, budget: int) -> List[Dict[str, str]]:
     return entries
 
 
-def _picture(path: Path) -> Optional[np.ndarray]:
+def _picture(path: Path) -> np.ndarray | None:
     """(H, W, 3) of a file, whatever its name (OpenCV's own reading aborts where it is no UTF-8); None if it is damaged
     or no image."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +26,10 @@ FACTORS = {"yaw": "turning left or right", "pitch": "looking up or down", "roll"
            "skin": "colour of the skin", "hair_colour": "colour of the hair", "background_light": "background",
            "light": "direction of the light"}
 
-Json = Dict[str, Any]
+Json = dict[str, Any]
 
 
-def nouns(run: Run) -> List[str]:
+def nouns(run: Run) -> list[str]:
     """What a sample is called, singular and plural."""
     data = run.config.data
     if data.frames:
@@ -39,7 +39,7 @@ def nouns(run: Run) -> List[str]:
     return ["digit", "digits"] if data.format == "mnist" else ["picture", "pictures"]
 
 
-def facts(run: Run) -> List[str]:
+def facts(run: Run) -> list[str]:
     """The run in a few words each."""
     data = run.config.data
     kind = f"generated {nouns(run)[1]}" if data.path is None else nouns(run)[1]
@@ -77,7 +77,7 @@ def _names_path(value: Any) -> bool:
     return isinstance(value, str) and ("/" in value or "\\" in value)
 
 
-def curves(run: Run) -> List[Json]:
+def curves(run: Run) -> list[Json]:
     """Panels {title, note, lines: [{name, x, y}]} of the training's records, a curve thinned to POINTS values."""
     records = run.folder.records()
     few = [records[k] for k in evenly_spaced(len(records), POINTS)]
@@ -94,7 +94,7 @@ def curves(run: Run) -> List[Json]:
     return panels
 
 
-def numbers(run: Run) -> List[Json]:
+def numbers(run: Run) -> list[Json]:
     """Measures {value, unit, label, note} that have a meaning for a newcomer."""
     metrics, measures = run.folder.measures(), []
 
@@ -113,7 +113,7 @@ def numbers(run: Run) -> List[Json]:
     return measures
 
 
-def exchange(run: Run) -> Optional[Json]:
+def exchange(run: Run) -> Json | None:
     """Correlations of the factors of exchanged faces with those of both donors; None if they were not measured."""
     metrics = run.folder.measures()
     title, table = "unseen faces", metrics.get("exchange_unseen")

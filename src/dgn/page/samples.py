@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
 
 import numpy as np
 
@@ -19,12 +19,12 @@ class Samples:
     """Some samples of a set."""
 
     images: np.ndarray  # (n, C, H, W); of clips their first frames
-    latents: Tuple[np.ndarray, ...]  # (n, d) of each group
+    latents: tuple[np.ndarray, ...]  # (n, d) of each group
     errors: np.ndarray  # (n,) squared errors of the reconstructions
     unseen: bool
 
 
-def shown_samples(run: Run, inferred: bool = True) -> List[Samples]:
+def shown_samples(run: Run, inferred: bool = True) -> list[Samples]:
     """Samples of the training set and of the held-out set, if there is one, with latents inferred without noise.
 
     inferred: False takes training samples alone with the latents of their chains, which costs next to nothing.
@@ -50,7 +50,7 @@ def _with_latents(run: Run, source: Source, latents: Sequence[np.ndarray], unsee
     return Samples(first, tuple(latents), errors, unseen)
 
 
-def first_pair(samples: List[Samples]) -> List[Tuple[int, int]]:
+def first_pair(samples: list[Samples]) -> list[tuple[int, int]]:
     """(set, index) of the two samples that the page shows at first: the training sample that is reconstructed best, and
     of the better half of the last set the one that differs most from it."""
     last = samples[-1]

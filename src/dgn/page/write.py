@@ -6,7 +6,7 @@ import html
 import json
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from dgn.errors import UserError
 from dgn.files import write_text
@@ -25,7 +25,7 @@ SPARE = 4096  # bytes for the pictures' names and captions
 LIMIT = 2_000_000  # bytes of the page: the pictures of the run are downscaled to what is left
 
 
-def write_page(run: Run, path: Optional[Path] = None, limit: int = LIMIT, finished: bool = True,
+def write_page(run: Run, path: Path | None = None, limit: int = LIMIT, finished: bool = True,
                prior: str = "fitted") -> Path:
     """Writes the page of a run and returns its path.
 
@@ -64,7 +64,7 @@ def has_page(run: Run) -> bool:
     return run.model.latents is not MotionLatents
 
 
-def _contents(run: Run, packer: Packer, finished: bool) -> Dict[str, Any]:
+def _contents(run: Run, packer: Packer, finished: bool) -> dict[str, Any]:
     """The page's data; arrays go to `packer`."""
     samples = shown_samples(run, inferred=finished)
     singular, plural = record.nouns(run)
@@ -83,7 +83,7 @@ def _name(run: Run) -> str:
     return run.folder.path.resolve().name.encode("utf-8", "replace").decode("utf-8")
 
 
-def _groups(run: Run, samples: List[Samples], packer: Packer) -> List[Dict[str, Any]]:
+def _groups(run: Run, samples: list[Samples], packer: Packer) -> list[dict[str, Any]]:
     """Names of the latent groups and, of those that are sampled, principal axes with their share of the effect."""
     groups = []
     for group, axes in zip(run.model.groups, principal_axes(run.model, samples[0].latents)):
@@ -97,7 +97,7 @@ def _groups(run: Run, samples: List[Samples], packer: Packer) -> List[Dict[str, 
     return groups
 
 
-def _assemble(data: Dict[str, Any], arrays: str) -> str:
+def _assemble(data: dict[str, Any], arrays: str) -> str:
     """The HTML text: template.html with style, scripts, data and arrays in place of its {{names}}."""
     def read(name: str) -> str:
         return (FOLDER / name).read_text(encoding="utf-8").strip()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
-
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -26,11 +24,11 @@ class AlternatingBackPropagation:
     encoder = None
 
     def __init__(self, sampler: langevin.Langevin, update: TrainStep, langevin_steps: int,
-                 decorrelation: Optional[Decorrelation] = None) -> None:
+                 decorrelation: Decorrelation | None = None) -> None:
         self.sampler, self.update, self.decorrelation = sampler, update, decorrelation
         self.langevin_steps = self.draws = langevin_steps
-        self.networks: Dict[str, nn.Cell] = {"weights": self.model}
-        self.optimizers: Dict[str, nn.Cell] = {"optimizer": update.optimizer}
+        self.networks: dict[str, nn.Cell] = {"weights": self.model}
+        self.optimizers: dict[str, nn.Cell] = {"optimizer": update.optimizer}
         if sampler.preconditioner is not None:
             self.networks["preconditioner"] = sampler.preconditioner
         if decorrelation is not None:
@@ -41,7 +39,7 @@ class AlternatingBackPropagation:
         """The generator."""
         return self.sampler.energy.model
 
-    def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
+    def step(self, batch: Batch, latents: Arrays) -> tuple[Arrays, StepMetrics]:
         """See Trainer."""
         parts, diagnostics = self.infer(batch, latents)
         losses, errors = zip(*self.update(batch.learning_rate, [
@@ -49,7 +47,7 @@ class AlternatingBackPropagation:
         metrics = StepMetrics(float(np.mean(losses)), np.concatenate(errors), chain_scalars(diagnostics), diagnostics)
         return joined(parts), metrics
 
-    def infer(self, batch: Batch, latents: Arrays) -> Tuple[List[MicroBatch], Diagnostics]:
+    def infer(self, batch: Batch, latents: Arrays) -> tuple[list[MicroBatch], Diagnostics]:
         """Step 3: the micro-batches with their new latents, and what the chains did."""
         parts, records = [], []
         for part in micro_batches(batch, latents, self.update.micro_batches):
@@ -62,12 +60,12 @@ class AlternatingBackPropagation:
         return parts, Diagnostics(*(np.concatenate(values, -1) for values in zip(*records)))
 
 
-def joined(parts: List[MicroBatch]) -> Arrays:
+def joined(parts: list[MicroBatch]) -> Arrays:
     """The latents of all micro-batches in host memory."""
     return tuple(np.concatenate(group) for group in zip(*(langevin.as_arrays(part.latents) for part in parts)))
 
 
-def chain_scalars(diagnostics: Diagnostics) -> Dict[str, float]:
+def chain_scalars(diagnostics: Diagnostics) -> dict[str, float]:
     """Means over chains: norm of the energy's gradient over steps and groups; drop of the energy from the first to the
     last step; share of energies that are not finite."""
     energy = diagnostics.energy
@@ -88,7 +86,7 @@ class MeanEnergy(nn.Cell):
         super().__init__()
         self.energy, self.displacement_weight = energy, displacement_weight
 
-    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> Tuple[Tensor, Tensor]:
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> tuple[Tensor, Tensor]:
         outputs = self.energy.outputs(latents)
         loss = ops.reduce_mean(self.energy.data_energy(x, mask, outputs, sigma))
         if self.displacement_weight > 0:

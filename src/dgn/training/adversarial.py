@@ -13,7 +13,7 @@ in [-1, 1]. In the non-saturating form the actor descends -log D(F(z)) in place 
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
@@ -40,7 +40,7 @@ class Adversarial(AlternatingBackPropagation):
     """
 
     def __init__(self, sampler: langevin.Langevin, actor: TrainStep, critic_with_r1: TrainStep,
-                 critic_without_r1: Optional[TrainStep], langevin_steps: int, r1_interval: int = 1) -> None:
+                 critic_without_r1: TrainStep | None, langevin_steps: int, r1_interval: int = 1) -> None:
         super().__init__(sampler, actor, langevin_steps)
         self.r1_interval = r1_interval
         self.critic_with_r1, self.critic_without_r1 = critic_with_r1, critic_without_r1
@@ -49,7 +49,7 @@ class Adversarial(AlternatingBackPropagation):
         self.networks.update(zip(NETWORKS, critic_with_r1.objective.discriminators))
         self.optimizers["critic_optimizer"] = critic_with_r1.optimizer
 
-    def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
+    def step(self, batch: Batch, latents: Arrays) -> tuple[Arrays, StepMetrics]:
         """See Trainer."""
         parts, diagnostics = self.infer(batch, latents)
         critic_prior, actor_prior = ([as_tensors([n[self.langevin_steps + k] for n in part.noise]) for part in parts]
@@ -72,8 +72,8 @@ class Adversarial(AlternatingBackPropagation):
         values = np.where(mask > 0, part.noise[1][self.langevin_steps + 2][:, :mask.shape[1]], -np.inf)
         return as_tensors([np.eye(mask.shape[1], dtype=np.float32)[values.argmax(1)]])
 
-    def update_critic(self, batch: Batch, parts: List[MicroBatch], prior: List[langevin.Tensors],
-                      frames: List[langevin.Tensors]) -> Dict[str, float]:
+    def update_critic(self, batch: Batch, parts: list[MicroBatch], prior: list[langevin.Tensors],
+                      frames: list[langevin.Tensors]) -> dict[str, float]:
         """One step of the critics on the batch's samples and as many of the model; prior: their latents; frames: see
         chosen_frames."""
         lazy = batch.iteration % self.r1_interval != 0
@@ -105,7 +105,7 @@ class Critic(nn.Cell):
         self.discriminator, self.r1_weight, self.softplus = discriminator, r1_weight, ops.Softplus()
         self.score_and_gradient = ms.value_and_grad(discriminator)
 
-    def construct(self, x: Tensor, fake: Tensor) -> Tuple[Tensor, ...]:
+    def construct(self, x: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
         if self.r1_weight > 0:
             # the gradient of the scores' sum with respect to an image is that of its own score, and INPUT_SCALE times
             # that with respect to the critic's input
@@ -129,7 +129,7 @@ class Critics(nn.Cell):
         self.discriminators = tuple(discriminators)
         self.critics = nn.CellList([Critic(discriminator, r1_weight) for discriminator in discriminators])
 
-    def construct(self, x: Tensor, fake: Tensor, *frames: Tensor) -> Tuple[Tensor, ...]:
+    def construct(self, x: Tensor, fake: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
         real, fake_views = views(x, *frames), views(fake, *frames)
         outputs = self.critics[0](real[0], fake_views[0])
         for k in range(1, len(self.critics)):
@@ -138,7 +138,7 @@ class Critics(nn.Cell):
         return outputs
 
 
-def views(x: Tensor, *frames: Tensor) -> Tuple[Tensor, ...]:
+def views(x: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
     """What each discriminator is given: images (N, C, H, W); of clips (N, F, C, H, W) one frame, (N, C, H, W), and the
     whole clip. frames: of clips (N, F), 1 where that frame is."""
     if len(frames) == 0:
@@ -162,7 +162,7 @@ class Actor(nn.Cell):
         self.model, self.groups = energy.model, len(energy.model.groups)
         self.likelihood_weight, self.minimax, self.softplus = likelihood_weight, loss == "minimax", ops.Softplus()
 
-    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> Tuple[Tensor, ...]:
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> tuple[Tensor, ...]:
         energy, errors = self.objective(x, mask, sigma, *latents[:self.groups])
         prior, frames = latents[self.groups:2 * self.groups], latents[2 * self.groups:]
         fake, loss, scores = views(self.energy.masked(self.model(*prior)[0], mask), *frames), 0.0, ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from mindspore import nn
@@ -69,7 +69,7 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
         step(Critics(critics, 0.0), of_critics) if interval > 1 else None, config.inference.steps, interval)
 
 
-def make_state(config: Config, folder: RunFolder, source: Source, saved: Optional[Path],
+def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | None,
                group: ProcessGroup = ProcessGroup()) -> TrainingState:
     """A new training, or one as the checkpoint `saved` holds it; every process creates the files of its own chains.
 
@@ -156,7 +156,7 @@ def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Tr
     return bank
 
 
-def initial_run(config: Config) -> Tuple[RunFolder, Path]:
+def initial_run(config: Config) -> tuple[RunFolder, Path]:
     """The run that training.init_from names, and its newest checkpoint. Raises UserError if there is none."""
     path = Path(config.training.init_from or "")
     if not (path / "config.yaml").is_file():

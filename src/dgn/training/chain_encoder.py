@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -77,7 +78,7 @@ class EncoderLoss(nn.Cell):
         self.sampled = tuple(group.sampled for group in energy.model.groups)
 
     def construct(self, x: Tensor, sigma: Tensor, weights: Tensor, known: Tensor,
-                  *targets: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+                  *targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         loss, energies, errors = 0.0, known, known
         for encoded in self.encoder.refinements(x):
             latents, errors, place = (), 0.0, 0
@@ -95,7 +96,7 @@ class EncoderLoss(nn.Cell):
 
 def train_encoder(encoder: ChainEncoder, energy: Energy, sigma: float, source: Source, pairs: Pairs,
                   options: EncoderOptions = EncoderOptions(),
-                  report: Optional[Callable[[int, float], None]] = None) -> None:
+                  report: Callable[[int, float], None] | None = None) -> None:
     """Trains an encoder for the model of `energy`, whose weights stay as they are.
 
     source: all training images; pairs: some of them with latents; report(step, mean energy of the batch).
@@ -118,7 +119,7 @@ def train_encoder(encoder: ChainEncoder, energy: Energy, sigma: float, source: S
 
 
 def _batches(model: Model, source: Source, pairs: Pairs, size: int,
-             options: EncoderOptions) -> Iterator[Tuple[np.ndarray, np.ndarray, Arrays]]:
+             options: EncoderOptions) -> Iterator[tuple[np.ndarray, np.ndarray, Arrays]]:
     """(images, 1 where the latents are known, latents of each group): samples of the generator in the first half,
     training images in the second; of these, half are from `pairs`, the others changed."""
     rng, samples, groups = generator(options.seed, "encoder batches"), size // 2, model.groups
@@ -157,7 +158,7 @@ def pairs_of(run_images: Source, latents: Callable[[np.ndarray], Arrays]) -> Pai
     return Pairs(run_images.read(chosen), latents(chosen))
 
 
-def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: Dict[str, Any],
+def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: dict[str, Any],
                        half: bool = False) -> Path:
     """Writes an encoder of the weights of the checkpoint `saved` into a run folder, half: as float16; returns its
     file."""
@@ -168,7 +169,7 @@ def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: 
     return path
 
 
-def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> Optional[ChainEncoder]:
+def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> ChainEncoder | None:
     """The encoder of a run; None if it has none, or one of other weights than those of the checkpoint `saved`."""
     path = folder.path / FOLDER / FILE
     try:
@@ -187,7 +188,7 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> Optional
     return encoder
 
 
-def _model_of(saved: Path) -> Dict[str, Optional[str]]:
+def _model_of(saved: Path) -> dict[str, str | None]:
     """Digests of the weights of a checkpoint and of its principal axes: the latents depend on both."""
     manifest = json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))
     return {"weights": manifest["weights.ckpt"], "axes": manifest.get(checkpoint.AXES)}

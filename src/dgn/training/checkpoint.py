@@ -21,9 +21,10 @@ import logging
 import os
 import shutil
 import zipfile
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -62,7 +63,7 @@ class Position(NamedTuple):
 class Content(NamedTuple):
     """What a checkpoint holds besides its position."""
 
-    state: Dict[str, Any]  # JSON: running sums, identity of the images
+    state: dict[str, Any]  # JSON: running sums, identity of the images
     cells: Mapping[str, nn.Cell]  # networks and optimizers by file name
     bank: LatentBank  # the chains of this process
 
@@ -109,14 +110,14 @@ def _write(final: Path, fresh: Path, content: Content, group: ProcessGroup) -> N
         raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
 
 
-def _digests(files: List[Path]) -> Dict[str, str]:
+def _digests(files: list[Path]) -> dict[str, str]:
     """SHA-256 of files, by name, which are flushed to disk."""
     for file in files:
         sync(file)
     return {file.name: sha256(file) for file in files}
 
 
-def _gathered(digests: Dict[str, str], bank: LatentBank, group: ProcessGroup) -> Dict[str, str]:
+def _gathered(digests: dict[str, str], bank: LatentBank, group: ProcessGroup) -> dict[str, str]:
     """Digests of the chains of all processes, each of which holds one shard: exchanged, so that no file is read
     again."""
     names = list(next(iter(bank.held.values())))
@@ -144,12 +145,12 @@ def _sweep(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def listed(folder: Path) -> List[Path]:
+def listed(folder: Path) -> list[Path]:
     """Checkpoints, the newest first, whole or not."""
     return sorted((p for p in folder.glob("epoch_*") if p.is_dir()), reverse=True)
 
 
-def damage(checkpoint: Path) -> Optional[str]:
+def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint; None if every file is there and as it was written."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
@@ -176,7 +177,7 @@ def newest_whole(folder: Path) -> Path:
     raise UserError(f"no usable checkpoint in {folder}")
 
 
-def read_state(checkpoint: Path, *needed: str) -> Dict[str, Any]:
+def read_state(checkpoint: Path, *needed: str) -> dict[str, Any]:
     """state.json of a checkpoint. Raises UserError if it is malformed, or lacks one of the keys that are needed."""
     try:
         state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
@@ -225,7 +226,7 @@ def save_axes(checkpoint: Path, rotations: Mapping[str, np.ndarray]) -> None:
     write_json(checkpoint / MANIFEST, {**manifest, AXES: sha256(checkpoint / AXES)})
 
 
-def read_axes(checkpoint: Path) -> Dict[str, np.ndarray]:
+def read_axes(checkpoint: Path) -> dict[str, np.ndarray]:
     """The rotations of a checkpoint, by group name; none if its training was not finished.
 
     Raises UserError for a damaged file: `damage` does not see it in early checkpoints, whose manifests do not list it.
@@ -245,7 +246,7 @@ def load_model(checkpoint: Path, model: Model) -> None:
     rotate(model, read_axes(checkpoint))
 
 
-def load_preconditioner(checkpoint: Path, preconditioner: Optional[Preconditioner], config: Config) -> None:
+def load_preconditioner(checkpoint: Path, preconditioner: Preconditioner | None, config: Config) -> None:
     """Fills the preconditioner of a sampler, if it has one, for the latents of `load_model` and the last sigma of the
     config."""
     if preconditioner is not None:
@@ -255,7 +256,7 @@ def load_preconditioner(checkpoint: Path, preconditioner: Optional[Preconditione
         preconditioner.adapt([last_sigma(config)] * len(preconditioner.names))
 
 
-def read_sigmas(checkpoint: Path, preconditioner: Preconditioner, config: Config) -> Tuple[float, ...]:
+def read_sigmas(checkpoint: Path, preconditioner: Preconditioner, config: Config) -> tuple[float, ...]:
     """The sigmas for which the preconditioner of a checkpoint was computed: recorded, or, in early checkpoints, those
     of the config that they were written with. Raises UserError if they are malformed."""
     state = read_state(checkpoint, "epoch", "step")
@@ -275,7 +276,7 @@ def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],
         return LatentBank.open(checkpoint, groups).copy_shard(folder, groups, group.rank, group.size)
 
 
-def _named(cell: nn.Cell) -> Dict[str, ms.Parameter]:
+def _named(cell: nn.Cell) -> dict[str, ms.Parameter]:
     """Parameters by their path in the Cell: Parameter.name depends on the Cells that hold it."""
     return dict(cell.parameters_and_names())
 

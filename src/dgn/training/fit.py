@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import NamedTuple
 
 from dgn import device
 from dgn.config import Config
@@ -24,14 +25,14 @@ class Fitted(NamedTuple):
     """The end of a training, or a moment in it."""
 
     state: TrainingState
-    checkpoint: Optional[Path]  # None before the first one of a new run
+    checkpoint: Path | None  # None before the first one of a new run
     bank: LatentBank  # the chains of all processes, read-only
 
 
 AfterEpoch = Callable[[Fitted, int], None]  # with the number of finished epochs; called in the first process
 
 
-def fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optional[AfterEpoch] = None,
+def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpoch | None = None,
         group: ProcessGroup = ProcessGroup()) -> Fitted:
     """Trains from the newest whole checkpoint, or from the start, to the config's last epoch. Of several processes the
     first one writes; all return when the run is complete.
@@ -55,7 +56,7 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optional
             handler.close()
 
 
-def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optional[AfterEpoch],
+def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpoch | None,
          group: ProcessGroup) -> Fitted:
     saved = _newest(folder, group)
     state = make_state(config, folder, source, saved, group)
@@ -96,7 +97,7 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: Optiona
     return Fitted(state, last, LatentBank.open(last or folder.latents, groups))
 
 
-def _newest(folder: RunFolder, group: ProcessGroup) -> Optional[Path]:
+def _newest(folder: RunFolder, group: ProcessGroup) -> Path | None:
     """The checkpoint to resume from, if there is one: the first process verifies it and sends its position to the
     others."""
     position = (-1, -1)

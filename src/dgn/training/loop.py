@@ -7,8 +7,9 @@ import functools
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,9 +40,9 @@ class Sums(NamedTuple):
     images: int = 0  # of clips: frames
     loss: float = 0.0
     squared_error: float = 0.0
-    measures: Dict[str, Sequence[float]] = {}  # name -> (samples, sum over them); never changed in place
+    measures: dict[str, Sequence[float]] = {}  # name -> (samples, sum over them); never changed in place
 
-    def add(self, metrics: StepMetrics, images: int) -> "Sums":
+    def add(self, metrics: StepMetrics, images: int) -> Sums:
         """With one more iteration on so many images."""
         n, measures = len(metrics.squared_errors), dict(self.measures)
         for key, value in metrics.scalars.items():
@@ -50,7 +51,7 @@ class Sums(NamedTuple):
         return Sums(self.samples + n, self.images + images, self.loss + n * metrics.loss,
                     self.squared_error + float(metrics.squared_errors.sum()), measures)
 
-    def all_sum(self, group: ProcessGroup) -> "Sums":
+    def all_sum(self, group: ProcessGroup) -> Sums:
         """The sums of all processes; a collective."""
         if group.size == 1:
             return self
@@ -59,7 +60,7 @@ class Sums(NamedTuple):
         samples, images, loss, error, *measures = group.all_sum(values)
         return Sums(int(samples), int(images), loss, error, dict(zip(keys, zip(measures[::2], measures[1::2]))))
 
-    def means(self) -> Dict[str, float]:
+    def means(self) -> dict[str, float]:
         """Metrics of an epoch: loss, msre (squared error of an image), and the trainer's own."""
         n = max(self.samples, 1)
         return {"loss": self.loss / n, "msre": self.squared_error / max(self.images, 1),
@@ -67,7 +68,7 @@ class Sums(NamedTuple):
 
 
 def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: Position = Position(0, 0),
-               sums: Sums = Sums(), after_epoch: Optional[Callable[[int], None]] = None) -> Optional[Path]:
+               sums: Sums = Sums(), after_epoch: Callable[[int], None] | None = None) -> Path | None:
     """Trains from `start` to the config's last epoch; returns the last checkpoint, or None if nothing was left to do.
 
     after_epoch(epochs) is called in the first process with the number of finished epochs, all chains being in their
@@ -113,10 +114,10 @@ class _Loop(NamedTuple):
     run: RunFolder
     state: TrainingState
     progress: Progress
-    interrupt: "_Interrupt"
+    interrupt: _Interrupt
 
 
-def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> Tuple[Sums, int]:
+def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> tuple[Sums, int]:
     """The batches of an epoch from `start` on; returns the sums with them, and the number of batches of an epoch."""
     run, state, config = loop.run, loop.state, loop.run.config
     schedules, order = _schedules(config, start.epoch), _order(config.training, loop.state, start.epoch)
@@ -138,7 +139,7 @@ def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> Tuple[Sums, int]:
     return sums, len(order)
 
 
-def _schedules(config: cfg.Config, epoch: int) -> Dict[str, float]:
+def _schedules(config: cfg.Config, epoch: int) -> dict[str, float]:
     """The value of every schedule of the config in an epoch, as the log records them."""
     inference = config.inference
     schedules = {"sigma": inference.sigma, "sigma_app": inference.sigma_app, "smoothness": inference.smoothness,
@@ -220,7 +221,7 @@ def _update_decorrelation(target: Decorrelation, state: TrainingState, share: fl
     target.update(_all_sum(state.group, decorrelation.moments(*_own_latents(state, chosen))), share)
 
 
-def _own_latents(state: TrainingState, indices: np.ndarray) -> Tuple[np.ndarray, ...]:
+def _own_latents(state: TrainingState, indices: np.ndarray) -> tuple[np.ndarray, ...]:
     """The latents of those samples whose chains this process has."""
     return state.bank.read(indices[indices % state.group.size == state.group.rank])
 
@@ -248,7 +249,7 @@ def _images(loaded: Loaded) -> int:
     return len(loaded.x) if loaded.mask is None else int(loaded.mask.sum())
 
 
-def _noise(state: TrainingState, training: cfg.Training, position: Position, count: int) -> Tuple[np.ndarray, ...]:
+def _noise(state: TrainingState, training: cfg.Training, position: Position, count: int) -> tuple[np.ndarray, ...]:
     """Noise for `count` samples. It is keyed by shard and place, not by the number of processes, and a process draws
     that of its own shards only."""
     own, model = state.group.shards(training.shards), state.trainer.model
@@ -260,7 +261,7 @@ def _noise(state: TrainingState, training: cfg.Training, position: Position, cou
 def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) -> Path:
     """One checkpoint for all processes."""
     sums = sums.all_sum(state.group)
-    record: Dict[str, Any] = {"sums": sums._asdict(), "images": state.source.identity(),
+    record: dict[str, Any] = {"sums": sums._asdict(), "images": state.source.identity(),
                               "shards": run.config.training.shards} if state.group.is_first else {}
     if state.group.is_first and state.trainer.sampler.preconditioner is not None:
         record[checkpoint.SIGMAS] = list(state.trainer.sampler.preconditioner.sigmas)
@@ -273,7 +274,7 @@ def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) 
     return checkpoint.save(run.checkpoints, position, content, run.config.training.checkpoints_kept, state.group)
 
 
-def _latent_statistics(state: TrainingState) -> Dict[str, float]:
+def _latent_statistics(state: TrainingState) -> dict[str, float]:
     """Mean and standard deviation of each group's latents over all processes; with a preconditioner also the number of
     used dimensions."""
     result = {}
@@ -297,8 +298,8 @@ class _Interrupt:
         """Whether any process received a signal: all stop together."""
         return self.group.any(self.flag)
 
-    def __enter__(self) -> "_Interrupt":
-        self.previous: Dict[int, Any] = {}
+    def __enter__(self) -> _Interrupt:
+        self.previous: dict[int, Any] = {}
         if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
             return self
         signals = [signal.SIGINT, signal.SIGTERM]

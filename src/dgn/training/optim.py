@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Iterable, List, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-Tensors = Tuple[Tensor, ...]
+Tensors = tuple[Tensor, ...]
 
 
 class TrainStep:
@@ -18,7 +18,7 @@ class TrainStep:
     reducer: averages the gradients over processes. The learning rate is an input, so a schedule needs no new graph.
     """
 
-    def __init__(self, objective: nn.Cell, optimizer: nn.Optimizer, reducer: Optional[nn.Cell] = None,
+    def __init__(self, objective: nn.Cell, optimizer: nn.Optimizer, reducer: nn.Cell | None = None,
                  micro_batches: int = 1) -> None:
         self.objective, self.optimizer, self.micro_batches = objective, optimizer, micro_batches
         if micro_batches == 1:
@@ -28,7 +28,7 @@ class TrainStep:
             self.accumulate = Accumulate(objective, optimizer.parameters, sums)
             self.update = Update(optimizer, reducer, sums)
 
-    def __call__(self, learning_rate: float, batch: Sequence[Tensors]) -> List[Tuple[np.ndarray, ...]]:
+    def __call__(self, learning_rate: float, batch: Sequence[Tensors]) -> list[tuple[np.ndarray, ...]]:
         """One step on the inputs of each micro-batch; returns the objective's outputs for each, before the step."""
         rate = ms.Tensor(learning_rate, ms.float32)
         if self.micro_batches == 1:
@@ -42,7 +42,7 @@ class TrainStep:
 class GradientStep(nn.Cell):
     """Gradient and optimizer as one graph: (learning rate, inputs of the objective) -> its outputs, before the step."""
 
-    def __init__(self, objective: nn.Cell, optimizer: nn.Optimizer, reducer: Optional[nn.Cell] = None) -> None:
+    def __init__(self, objective: nn.Cell, optimizer: nn.Optimizer, reducer: nn.Cell | None = None) -> None:
         super().__init__()
         self.objective, self.optimizer, self.reducer = objective, optimizer, reducer
         self.value_and_grad = ms.value_and_grad(objective, None, optimizer.parameters, has_aux=True)
@@ -76,7 +76,7 @@ class Accumulate(nn.Cell):
 class Update(nn.Cell):
     """Optimizer step along the mean of the accumulated gradients: (learning rate, micro-batches)."""
 
-    def __init__(self, optimizer: nn.Optimizer, reducer: Optional[nn.Cell], sums: ms.ParameterTuple) -> None:
+    def __init__(self, optimizer: nn.Optimizer, reducer: nn.Cell | None, sums: ms.ParameterTuple) -> None:
         super().__init__()
         self.optimizer, self.reducer, self.sums = optimizer, reducer, sums
 

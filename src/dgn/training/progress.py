@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 from tqdm import tqdm
 
@@ -18,7 +18,7 @@ class Progress:
     log: file that gets the lines, too; quiet: no output at all, for processes other than the first.
     """
 
-    def __init__(self, first_epoch: int, epochs: int, log: Optional[Path] = None, quiet: bool = False) -> None:
+    def __init__(self, first_epoch: int, epochs: int, log: Path | None = None, quiet: bool = False) -> None:
         self.log, self.quiet = log, quiet
         self.epochs, self.first = epochs, first_epoch
         self.seconds = 0.0
@@ -27,13 +27,13 @@ class Progress:
             self.bar = tqdm(total=epochs, initial=first_epoch, unit="epoch", file=sys.stdout, dynamic_ncols=True,
                             bar_format="{l_bar}{bar}| epoch {n:.1f}/{total} [{elapsed}<{remaining}{postfix}]")
 
-    def step(self, epoch: int, step: int, steps: int, means: Dict[str, float]) -> None:
+    def step(self, epoch: int, step: int, steps: int, means: dict[str, float]) -> None:
         """After a batch: updates the bar."""
         if self.bar is not None:
             self.bar.n = epoch + step / steps
             self.bar.set_postfix_str(f"loss {means['loss']:.1f}, MSRE {means['msre']:.1f}")
 
-    def epoch(self, record: Dict[str, Any], steps: int) -> None:
+    def epoch(self, record: dict[str, Any], steps: int) -> None:
         """After an epoch: prints its line."""
         done = record["epoch"] + 1
         self.seconds += record["seconds"]

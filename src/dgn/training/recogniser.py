@@ -6,7 +6,8 @@ too small to keep a processor busy.
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -40,10 +41,10 @@ class Recognisers:
 
     def __init__(self, classes: int, seed: int, epochs: int = 60) -> None:
         self.classes, self.seed, self.epochs = classes, seed, epochs
-        self.networks: Optional[RecurrentNetworks] = None
-        self.projections: List[Projection] = []
+        self.networks: RecurrentNetworks | None = None
+        self.projections: list[Projection] = []
 
-    def fit(self, sequences: Sequences, labels: np.ndarray, subsets: Sequence[np.ndarray]) -> "Recognisers":
+    def fit(self, sequences: Sequences, labels: np.ndarray, subsets: Sequence[np.ndarray]) -> Recognisers:
         """Trains model k on the sequences at indices subsets[k]; labels: class (n,) of every sequence."""
         features, frames = sequences.features, sequences.features.shape[1]
         present = np.arange(frames) < sequences.lengths[:, None]
@@ -65,7 +66,7 @@ class Recognisers:
                      [(ms.Tensor(gather(x, rows)), ms.Tensor(last[rows]), ms.Tensor(one_hot[rows]))])
         return self
 
-    def predict(self, sequences: Sequences, subsets: Sequence[np.ndarray]) -> List[np.ndarray]:
+    def predict(self, sequences: Sequences, subsets: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The class that model k gives each of the sequences at indices subsets[k]. Raises ValueError before `fit`."""
         if self.networks is None:
             raise ValueError("the recognisers are not trained; call fit first")
@@ -74,7 +75,7 @@ class Recognisers:
         scores = self.networks(ms.Tensor(gather(x, rows)), ms.Tensor(last[rows])).asnumpy()
         return [scores[k, :len(each)].argmax(1) for k, each in enumerate(subsets)]
 
-    def _inputs(self, sequences: Sequences) -> Tuple[np.ndarray, np.ndarray]:
+    def _inputs(self, sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
         """Features (K, n, F, axes) for each model, and 1 at the last frame of each sequence (n, F, 1)."""
         x = np.stack([project(sequences.features) for project in self.projections])
         return x, last_frames(sequences.lengths, sequences.features.shape[1])
@@ -153,6 +154,6 @@ class CrossEntropy(nn.Cell):
         super().__init__()
         self.networks = networks
 
-    def construct(self, x: Tensor, last: Tensor, one_hot: Tensor) -> Tuple[Tensor, Tensor]:
+    def construct(self, x: Tensor, last: Tensor, one_hot: Tensor) -> tuple[Tensor, Tensor]:
         each = -ops.reduce_sum(one_hot * ops.log_softmax(self.networks(x, last)), -1)
         return ops.reduce_sum(ops.reduce_mean(each, 1)), each

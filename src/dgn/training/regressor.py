@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -32,9 +32,9 @@ class LandmarkRegressor:
 
     def __init__(self, seed: int, epochs: int = 200) -> None:
         self.seed, self.epochs = seed, epochs
-        self.fitted: Optional[_Fitted] = None
+        self.fitted: _Fitted | None = None
 
-    def fit(self, features: np.ndarray, landmarks: np.ndarray) -> "LandmarkRegressor":
+    def fit(self, features: np.ndarray, landmarks: np.ndarray) -> LandmarkRegressor:
         """Trains on n samples: features (n, ...), flattened here; landmarks (n, p, 2) in pixels.
 
         Features are centred and scaled to a mean norm of INPUT_NORM, landmarks to unit variance. Adam's learning rate
@@ -81,7 +81,7 @@ class RidgeRegressor:
     def __init__(self) -> None:
         self.ridge, self.scale = RidgeCV(PENALTIES), 1.0
 
-    def fit(self, features: np.ndarray, landmarks: np.ndarray) -> "RidgeRegressor":
+    def fit(self, features: np.ndarray, landmarks: np.ndarray) -> RidgeRegressor:
         """Fits n samples: features (n, ...), flattened here and scaled to a mean norm of 1 about their mean; landmarks
         (n, p, 2) in pixels."""
         inputs = flat(features)
@@ -108,7 +108,7 @@ def mean_norm(inputs: np.ndarray) -> float:
 class _Fitted(NamedTuple):
     """Weights and biases of the two layers, and the normalization of inputs and outputs."""
 
-    weights: Tuple[np.ndarray, ...]
+    weights: tuple[np.ndarray, ...]
     center: np.ndarray
     scale: float
     middle: np.ndarray
@@ -137,6 +137,6 @@ class _AbsoluteError(nn.Cell):
         super().__init__()
         self.net = net
 
-    def construct(self, x: Tensor, y: Tensor) -> Tuple[Tensor, Tensor]:
+    def construct(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         errors = ops.reduce_mean(ops.abs(self.net(x) - y), 1)
         return ops.reduce_mean(errors), errors

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, NamedTuple, Optional, Protocol, Tuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import mindspore as ms
 import numpy as np
@@ -19,7 +20,7 @@ class Batch(NamedTuple):
     """n samples and the settings of one iteration."""
 
     x: np.ndarray  # (n, *shape)
-    mask: Optional[np.ndarray]  # clips: (n, F), 1 where a clip has the frame
+    mask: np.ndarray | None  # clips: (n, F), 1 where a clip has the frame
     noise: Arrays  # (draws, n, *shape of the group) standard normal, for each latent group; see Trainer.draws
     sigma: float
     learning_rate: float
@@ -31,8 +32,8 @@ class StepMetrics(NamedTuple):
 
     loss: float
     squared_errors: np.ndarray  # (n,) of the reconstructions
-    scalars: Dict[str, float]  # what else the log records
-    diagnostics: Optional[Diagnostics] = None  # of the chains, if there are any
+    scalars: dict[str, float]  # what else the log records
+    diagnostics: Diagnostics | None = None  # of the chains, if there are any
 
 
 class Trainer(Protocol):
@@ -45,19 +46,19 @@ class Trainer(Protocol):
     decorrelation: of Z^a from Z^g, if the method has one.
     """
 
-    networks: Dict[str, nn.Cell]
-    optimizers: Dict[str, nn.Cell]
+    networks: dict[str, nn.Cell]
+    optimizers: dict[str, nn.Cell]
     draws: int
     update: TrainStep
-    encoder: Optional[nn.Cell]
+    encoder: nn.Cell | None
     sampler: Langevin
-    decorrelation: Optional[Decorrelation]
+    decorrelation: Decorrelation | None
 
     @property
     def model(self) -> Model:
         """The generator."""
 
-    def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
+    def step(self, batch: Batch, latents: Arrays) -> tuple[Arrays, StepMetrics]:
         """Infers the latents (n, *shape) of each group from their present values, then updates the weights."""
 
 

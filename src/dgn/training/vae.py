@@ -9,8 +9,6 @@ the Deforming Autoencoder (Shu et al. 2018; the baseline of Table 2).
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple
-
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -31,20 +29,20 @@ class AutoEncoder:
     """
 
     draws = 1
-    decorrelation: Optional[Decorrelation] = None
+    decorrelation: Decorrelation | None = None
 
     def __init__(self, sampler: langevin.Langevin, update: TrainStep) -> None:
         self.sampler, self.update = sampler, update
-        self.encoder: Optional[nn.Cell] = update.objective.encoder
-        self.networks: Dict[str, nn.Cell] = {"weights": self.model, "encoder": self.encoder}
-        self.optimizers: Dict[str, nn.Cell] = {"optimizer": update.optimizer}
+        self.encoder: nn.Cell | None = update.objective.encoder
+        self.networks: dict[str, nn.Cell] = {"weights": self.model, "encoder": self.encoder}
+        self.optimizers: dict[str, nn.Cell] = {"optimizer": update.optimizer}
 
     @property
     def model(self) -> Model:
         """The generator."""
         return self.sampler.energy.model
 
-    def step(self, batch: Batch, latents: Arrays) -> Tuple[Arrays, StepMetrics]:
+    def step(self, batch: Batch, latents: Arrays) -> tuple[Arrays, StepMetrics]:
         """See Trainer; only the given groups of `latents` are used, and there are no chains."""
         draws = tuple(n[0] if group.sampled else z for group, n, z in zip(self.model.groups, batch.noise, latents))
         parts = micro_batches(batch._replace(noise=()), draws, self.update.micro_batches)
@@ -67,7 +65,7 @@ class NegativeElbo(nn.Cell):
         self.objective, self.encoder, self.variational = MeanEnergy(energy), encoder, variational
         self.sampled = tuple(group.sampled for group in energy.model.groups)
 
-    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *draws: Tensor) -> Tuple[Tensor, ...]:
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *draws: Tensor) -> tuple[Tensor, ...]:
         posterior = self.encoder(x)
         if not self.variational:
             means = self.latents(posterior, draws, 0.0)
@@ -77,7 +75,7 @@ class NegativeElbo(nn.Cell):
         means = self.latents(posterior, draws, 0.0)
         return (energy + divergence, self.objective.squared_error(x, mask, *means), divergence) + means
 
-    def latents(self, posterior: Tuple[Tensor, ...], draws: Tuple[Tensor, ...], scale: float) -> Tuple[Tensor, ...]:
+    def latents(self, posterior: tuple[Tensor, ...], draws: tuple[Tensor, ...], scale: float) -> tuple[Tensor, ...]:
         """mean + scale * std * noise of the sampled groups; given groups unchanged."""
         latents, k = (), 0
         for g in range(len(self.sampled)):
@@ -90,7 +88,7 @@ class NegativeElbo(nn.Cell):
             latents = latents + (z,)
         return latents
 
-    def divergence(self, posterior: Tuple[Tensor, ...]) -> Tensor:
+    def divergence(self, posterior: tuple[Tensor, ...]) -> Tensor:
         """KL(q || N(0, I)) of each sample, (N,), over all sampled groups."""
         total = 0.0
         for k in range(0, len(posterior), 2):

@@ -24,12 +24,12 @@ class Graph:
             self.model.graph.input.add().name = name
         self.model.graph.output.add().name = "out"
 
-    def constant(self, name: str, **value) -> "Graph":
+    def constant(self, name: str, **value) -> Graph:
         node = self.model.graph.node.add(op_type="Constant", output=[name])
         node.attribute.add(name="value", **value)
         return self
 
-    def operator(self, kind: str, inputs, output: str = "out", functional: bool = True, **attributes) -> "Graph":
+    def operator(self, kind: str, inputs, output: str = "out", functional: bool = True, **attributes) -> Graph:
         name = f"{kind}:{len(self.model.primitives)}"
         primitive = self.model.primitives.add(name=name, op_type=kind, prim_type=2 if functional else 1)
         for key, value in attributes.items():

@@ -9,7 +9,7 @@ its constants: Lite 2.0 silently gives wrong numbers where one constant goes int
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -153,7 +153,7 @@ class AdjointLangevin(LangevinStep):
             self.down, self.across = _constant(curvature, "down"), _constant(curvature, "across")
         self.preconditioner, self.places = sampler.preconditioner, sampler.places
 
-    def construct(self, images: Tensor, *state: Tensor) -> Tuple[Tensor, ...]:
+    def construct(self, images: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         groups = len(self.branches)
         latents, noise, outputs = state[:groups], state[groups:], ()
         for g in range(groups):
@@ -162,7 +162,7 @@ class AdjointLangevin(LangevinStep):
             latents, _, outputs, _ = self.step(latents, (), outputs, noise_of_step(noise, k), images)
         return latents
 
-    def run_branch(self, g: int, z: Tensor) -> Tuple[Tensor, Tensors]:
+    def run_branch(self, g: int, z: Tensor) -> tuple[Tensor, Tensors]:
         """(output of branch g, maps of its stack and coefficients of its affine part)."""
         maps = self.branches[g].stack.maps(z)
         output = self.branches[g].finish(maps[-1])

@@ -10,8 +10,9 @@ What differs for the graphs of this project:
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -28,16 +29,16 @@ class Rule(NamedTuple):
     """How an operator of version 3 is written in version 1."""
 
     tensors: int  # number of inputs that stay inputs
-    options: Tuple[str, ...] = ()  # attribute names of the inputs after them
+    options: tuple[str, ...] = ()  # attribute names of the inputs after them
     name: str = ""  # in version 1; empty: the same
-    fixed: Tuple[Tuple[str, bool], ...] = ()  # attributes that version 3 does not have
+    fixed: tuple[tuple[str, bool], ...] = ()  # attributes that version 3 does not have
     scalars: bool = False  # a scalar input becomes a float32 tensor
 
 
 _ARITHMETIC = Rule(2, scalars=True)
 _UNTRANSPOSED = tuple((name, False) for name in ("transpose_a", "transpose_b", "transpose_x1", "transpose_x2"))
 
-RULES: Dict[str, Rule] = {
+RULES: dict[str, Rule] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"), _ARITHMETIC),
     **dict.fromkeys(("Greater", "Less", "GreaterEqual", "LessEqual"), _ARITHMETIC),
     "AddScalar": Rule(2, name="Add", scalars=True),
@@ -214,7 +215,7 @@ class Rewriting:
         for value in graph.input:
             value.name = new.get(value.name, value.name)
         for node in graph.node:
-            renamed: List[str] = [new.get(name, name) for name in node.input]
+            renamed: list[str] = [new.get(name, name) for name in node.input]
             del node.input[:]
             node.input.extend(renamed)
 
