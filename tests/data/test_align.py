@@ -222,6 +222,7 @@ def test_the_command_aligns_and_checks(photos, tmp_path, monkeypatch, capsys):
         detect.open_detector(smallest=1.0)
     assert main([*line[:4], "--labels", str(photos / "labels.csv")]) == 2 and "--align" in capsys.readouterr().err
     assert main([*line, "--all", "--format", "strips"]) == 2 and "is for photographs" in capsys.readouterr().err
+    assert main([*line, "--window", "24"]) == 2 and "--window is for clips" in capsys.readouterr().err
 
 
 def test_cuts_of_the_fei_set_keep_their_views(tmp_path):

@@ -100,6 +100,55 @@ def test_a_video_is_cut_by_one_square_and_its_frames_are_kept(tmp_path):
     assert ClipFolder(tmp_path / "out", "frames", 12, Cut(16)).read(np.array([0])).shape == (1, 12, 3, 16, 16)
 
 
+def frames(folder, levels) -> None:
+    """A clip of numbered frames of 40 x 40 pixels, each of one grey level."""
+    folder.mkdir(parents=True)
+    for k, level in enumerate(levels):
+        assert cv2.imwrite(str(folder / f"{k:03d}.png"), np.full((40, 40, 3), level, np.uint8))
+
+
+def test_long_clips_are_cut_into_windows_with_places_of_their_own(tmp_path):
+    """Eleven frames are two windows of five; the detector tells the window by the frame's level."""
+    frames(tmp_path / "clips" / "first talk", range(0, 110, 10))
+    frames(tmp_path / "clips" / "second", range(100, 150, 10))
+    frames(tmp_path / "clips" / "short", (0, 0))
+    seen = []
+
+    def find(picture, name):
+        seen.append(picture[0, 0, 0])
+        return [] if picture[0, 0, 0] == 20 else [np.array([0, 0, 20 if picture[0, 0, 0] < 50 else 30])]
+
+    def cut(picture, place):
+        return np.full((8, 8, 3), picture[0, 0, 0] + place[2], np.uint8)
+    report = prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", prepare.Cutter(find, cut, ["side"]), 5)
+    assert report.found == ["first talk-0001", "first talk-0002", "second-0001"] and not report.not_found
+    assert report.unreadable == [("short", "its 2 frames are fewer than the 5 of a window")]
+    assert seen == [*range(0, 100, 10), *range(100, 150, 10)]
+    clips = ClipFolder(tmp_path / "out", "frames", 5, Cut(8))
+    levels = np.rint(255 * clips.read(clips.first())[:, :, 0, 0, 0])
+    np.testing.assert_array_equal(levels, [np.arange(20, 70, 10), np.arange(80, 130, 10), np.arange(130, 180, 10)])
+    assert clips.people() == ["first_talk", "first_talk", "second"]
+
+
+def test_windows_keep_the_people_that_are_known(tmp_path):
+    cutter = squares([(0, 0, 16, 16)], size=16)
+    for clip in ("joy/ann_1", "joy/bob_1", "fear/ann_2"):
+        frames(tmp_path / "named" / clip, range(4))
+    prepare.crop_clips(tmp_path / "named", "frames", tmp_path / "a", cutter, 2)
+    assert not (tmp_path / "a" / "identity.txt").exists()
+    assert ClipFolder(tmp_path / "a", "frames", 2, Cut(16)).people() == 4 * ["ann"] + 2 * ["bob"]
+
+    (tmp_path / "named" / "identity.txt").write_text("joy/ann_1 7\njoy/bob_1 8\nfear/ann_2 8\n")
+    for window, target, each in ((2, "b", 2), (None, "c", 1)):  # clips that are not divided, too
+        prepare.crop_clips(tmp_path / "named", "frames", tmp_path / target, cutter, window)
+        people = ClipFolder(tmp_path / target, "frames", 2, Cut(16)).people()
+        assert people == [person for person in "878" for _ in range(each)]
+
+    frames(tmp_path / "alone" / "talk", range(4))
+    prepare.crop_clips(tmp_path / "alone", "frames", tmp_path / "d", cutter, 2)
+    assert ClipFolder(tmp_path / "d", "frames", 2, Cut(16)).people() is None
+
+
 def test_clips_of_frames_and_strips_are_cut_by_one_square_each(tmp_path):
     """Grey JPEG frames, whose square is the median of the detected ones; and a strip of colour."""
     (tmp_path / "frames" / "joy").mkdir(parents=True)

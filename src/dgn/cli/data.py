@@ -5,6 +5,7 @@
   dgn data crop PHOTOS OUT --size 64                      the largest face of each photograph, cut out and resized
   dgn data crop PHOTOS OUT --align --sheet cuts.png       turned and scaled by the eyes
   dgn data crop CLIPS OUT --size 64 --format videos       the face of each clip, as a folder of numbered frames
+  dgn data crop VIDEOS OUT --format videos --window 48    long recordings, cut into clips of 48 frames
   dgn data clips OUT --count 24 --frames 16 --size 64     generated clips as folders of numbered frames
   dgn data pack IMAGES OUT.mindrecord --set data.size=64  a folder as one MindRecord file
 """
@@ -54,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop.add_argument("--format", choices=["images", *cfg.CLIP_FORMATS], default="images",
                       help="images: photographs; else the format of clips, as in data.format: one square for all "
                            "frames of a clip")
+    crop.add_argument("--window", type=positive, metavar="FRAMES",
+                      help="with clips: cut each into clips of so many frames, for long recordings")
     crop.set_defaults(job_run=_crop)
 
     clips = jobs.add_parser("clips", help="write generated clips")
@@ -107,7 +110,10 @@ def _crop(args: argparse.Namespace) -> int:
     cutter = _cutter(args)
     truth = read_eyes(Path(args.check), source) if args.check else {}
     kind = "photographs" if images else "clips"
-    report = crop_faces(source, out, cutter, args.all) if images else crop_clips(source, args.format, out, cutter)
+    if images:
+        report = crop_faces(source, out, cutter, args.all)
+    else:
+        report = crop_clips(source, args.format, out, cutter, args.window)
     total = len(report.found) + len(report.not_found) + len(report.unreadable)
     print(f"{len(report.found)} of {total} {kind}: face found, written to {args.out}")
     for name in report.not_found:
@@ -138,6 +144,8 @@ def _cutter(args: argparse.Namespace):
     for option in ("labels", "check", "all"):
         if getattr(args, option) and args.format != "images":
             raise UserError(f"--{option} is for photographs, not for --format {args.format}")
+    if args.window and args.format == "images":
+        raise UserError("--window is for clips; add --format videos, frames or strips")
     if not args.align:
         return prepare.by_squares(open_detector(args.detector, args.smallest), args.size, args.margin)
     if args.labels:

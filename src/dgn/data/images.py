@@ -86,9 +86,10 @@ def read_identities(folder: Path) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
+    rows = [line.strip().rsplit(maxsplit=1) for line in lines if line.strip()]  # a file's name may have spaces
     for number, row in enumerate(rows, 1):
         if len(row) != 2:
             raise UserError(f"{path}, line {number}: must be a file's name and a person, such as 000001.jpg 2880")

@@ -97,7 +97,7 @@ def described(data: Data, sources: Sources) -> str:
     size = f"{shape[-1]} x {shape[-2]} pixels, {'gray' if shape[-3] == 1 else 'color'}"
     size += f", {data.frames} frames" if data.frames else ""
     kind += " (half of them mirrored)" if data.mirror else ""
-    known = f", {len(set(people)):,} people" if people else ""
+    known = f", {count:,} {'person' if count == 1 else 'people'}" if (count := len(set(people or ()))) else ""
     return (f"{len(sources.train):,} {kind} to train on{known}, {len(sources.held_out or ()):,} held out, "
             f"{f'from {data.path}' if data.path else 'generated'}; {size}")
 

@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from dgn import machine
 from dgn.data.align import EYES, align, eye_places
-from dgn.data.clips import find_clips
+from dgn.data.clips import find_clips, people_of_names
 from dgn.data.cut import in_colour, resize
 from dgn.data.decoding import decode
 from dgn.data.detect import Detector
 from dgn.data.folder import map_files, quiet_opencv
 from dgn.data.frames import Clip, spread
-from dgn.data.images import find_images, read_identities, write_image
+from dgn.data.images import find_images, people_of_identities, read_identities, write_image
 from dgn.data.labels import EYE_COLUMNS
 from dgn.errors import UserError
 from dgn.files import append_line, disk_errors, new_folder, png_name, png_names
@@ -141,40 +141,68 @@ def _outputs(name: str, count: int, firsts: set[str]) -> list[str]:
     return [first, *itertools.islice((other for other in others if other not in firsts), count - 1)] if count else []
 
 
-def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter) -> Report:
+def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter, window: int | None = None) -> Report:
     """Cuts the face of every clip below `source`: its frames as `target`/<clip>/000001.png ...
 
     layout: one of CLIP_FORMATS. One place is used for a whole clip, the median of the largest faces in some of its
-    frames: a crop that followed the face would remove its motion. Raises UserError as crop_faces does.
+    frames: a crop that followed the face would remove its motion. window: number of frames into which every clip is cut
+    first (a shorter rest is left out); each is then a clip with a place of its own, `target`/<clip>-0001 ...
+    `target`/identity.txt names the persons, if `source` has such a file; else, of windows of several clips, each of
+    which may show another person, the clips. Raises UserError as crop_faces does.
     """
     clips = find_clips(source, layout)
+    people = _people(source, list(clips), window is not None)
     new_folder(target)
     report = Report([], [], [])
     for name, clip in tqdm(clips.items(), unit="clip", disable=None):
+        pieces: dict[str, bool] = {}
         try:
             with quiet_opencv():
-                has_face = _crop_clip(name, clip, target / name, cutter)
+                _crop_clip(name, clip, target, cutter, window, pieces)
         except ValueError as reason:
-            for frame in (target / name).glob("*.png"):  # half a clip would be taken for a whole one
-                frame.unlink()
+            for piece in pieces:
+                for frame in (target / piece).glob("*.png"):  # half a clip would be taken for a whole one
+                    frame.unlink()
             report.unreadable.append((name, str(reason)))
             continue
-        (report.found if has_face else report.not_found).append(name)
+        for piece, has_face in pieces.items():
+            (report.found if has_face else report.not_found).append(piece)
+            if has_face and people[name]:
+                append_line(target / "identity.txt", f"{piece} {people[name]}")
     return report
 
 
-def _crop_clip(name: str, clip: Clip, target: Path, cutter: Cutter) -> bool:
-    """Writes the frames of one clip; False if no face was found. ValueError if it cannot be read to its end."""
-    sampled = set(spread([frame.seconds for frame in clip.frames(lambda index: False)], SAMPLED_FRAMES).tolist())
-    pictures = (frame.pixels for frame in clip.frames(sampled.__contains__) if frame.pixels is not None)
-    places = [found[0] for found in (cutter.find(in_colour(picture), name) for picture in pictures) if found]
-    if places:
-        place = np.median(places, 0)
-        for frame in clip.frames(lambda number: True):
-            assert frame.pixels is not None
-            face = cutter.cut(in_colour(frame.pixels), place)
-            write_image(target / f"{frame.number + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
-    return bool(places)
+def _people(source: Path, clips: list[str], windows: bool) -> dict[str, str]:
+    """The person of each clip for identity.txt; "" if nothing is to be written."""
+    known = people_of_identities(source, clips)
+    if known is None and windows and len(clips) > 1 and people_of_names(clips) is None:
+        known = ["_".join(name.split()) for name in clips]
+    return dict(zip(clips, known or itertools.repeat("")))
+
+
+def _crop_clip(name: str, clip: Clip, target: Path, cutter: Cutter, window: int | None,
+               pieces: dict[str, bool]) -> None:
+    """Writes the frames of one clip, or of its windows; fills pieces: name -> whether a face was found. ValueError if
+    the clip cannot be read to its end, or is shorter than the window."""
+    seconds = [frame.seconds for frame in clip.frames(lambda number: False)]
+    length = window or len(seconds)
+    if len(seconds) < length:
+        raise ValueError(f"its {len(seconds)} frames are fewer than the {length} of a window")
+    firsts = range(0, len(seconds) - length + 1, length)
+    names = [name if window is None else f"{name}-{k + 1:04d}" for k in range(len(firsts))]
+    sampled = {first + k for first in firsts for k in spread(seconds[first:first + length], SAMPLED_FRAMES).tolist()}
+    found: list[list[np.ndarray]] = [[] for _ in firsts]
+    for frame in clip.frames(sampled.__contains__):
+        if frame.pixels is not None:
+            found[frame.number // length] += cutter.find(in_colour(frame.pixels), name)[:1]
+    places = [np.median(faces, 0) if faces else None for faces in found]
+    pieces.update(zip(names, (place is not None for place in places)))
+    place_of = dict(enumerate(places))  # none of the frames after the last window
+    for frame in clip.frames(lambda number: place_of.get(number // length) is not None):
+        if frame.pixels is not None:
+            number, within = divmod(frame.number, length)
+            face = cutter.cut(in_colour(frame.pixels), places[number])
+            write_image(target / names[number] / f"{within + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
 
 
 def _check_margin(margin: float) -> None:
