@@ -195,14 +195,13 @@ def _crop_clip(name: str, clip: Clip, target: Path, cutter: Cutter, window: int 
     for frame in clip.frames(sampled.__contains__):
         if frame.pixels is not None:
             found[frame.number // length] += cutter.find(in_colour(frame.pixels), name)[:1]
-    places = [np.median(faces, 0) if faces else None for faces in found]
-    pieces.update(zip(names, (place is not None for place in places)))
-    place_of = dict(enumerate(places))  # none of the frames after the last window
-    for frame in clip.frames(lambda number: place_of.get(number // length) is not None):
+    pieces.update(zip(names, map(bool, found)))
+    places = {k: np.median(faces, 0) for k, faces in enumerate(found) if faces}
+    for frame in clip.frames(lambda number: number // length in places):
         if frame.pixels is not None:
-            number, within = divmod(frame.number, length)
-            face = cutter.cut(in_colour(frame.pixels), places[number])
-            write_image(target / names[number] / f"{within + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
+            k, within = divmod(frame.number, length)
+            face = cutter.cut(in_colour(frame.pixels), places[k])
+            write_image(target / names[k] / f"{within + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
 
 
 def _check_margin(margin: float) -> None:
