@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dgn import device
+
 START = time.monotonic()  # of the program: the package imports this module early
 TIMEOUT = 10  # seconds for git
 
@@ -26,6 +28,11 @@ def provenance(seconds: float | None = None) -> dict[str, Any]:
     source = commit()
     return {"command": command(), "dgn": __version__, **({"commit": source} if source else {}),
             "seconds": round(time.monotonic() - START if seconds is None else seconds, 1)}
+
+
+def origin(seconds: float | None = None) -> dict[str, Any]:
+    """What is stored beside a result: versions of the software and hardware, and the provenance."""
+    return {"versions": device.versions(), "provenance": provenance(seconds)}
 
 
 def command() -> str:

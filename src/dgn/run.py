@@ -167,14 +167,18 @@ class Run:
         evaluation = self.config.evaluation
         return evaluation.encoder_steps if use_encoder and self.chain_encoder is not None else evaluation.steps
 
-    def inference_settings(self, steps: int | None = None, use_encoder: bool = True) -> dict[str, Any]:
+    def inference_settings(self, steps: int | None = None, use_encoder: bool = True,
+                           descent_steps: int = 0) -> dict[str, Any]:
         """How `infer` with these arguments finds latents, to be recorded with results: "start", encoder or mean (of the
-        prior), and the number of "steps", a multiple of those in the compiled graph."""
+        prior), and the numbers of "steps" and, if there are any, of "descent_steps", multiples of those in the compiled
+        graph."""
         if use_encoder and self.encoder is not None:
             return {"start": "encoder", "steps": 0}
         steps = self.default_steps(use_encoder) if steps is None else steps
+        counts = {"steps": steps, "descent_steps": descent_steps}
         return {"start": "encoder" if use_encoder and self.chain_encoder is not None else "mean",
-                "steps": unseen.graph_calls(self.sampler, steps) * self.sampler.steps}
+                **{name: unseen.graph_calls(self.sampler, count) * self.sampler.steps for name, count in counts.items()
+                   if count or name == "steps"}}
 
     def _checked_images(self, images: Any) -> np.ndarray:
         model = self.model

@@ -30,6 +30,7 @@ from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, check_new_folder, disk_errors, new_folder, write_json, write_text
+from dgn.provenance import origin
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +156,12 @@ class RunFolder:
         except RunFailed:
             console.say(f"result: {json.dumps(sections)}")
             raise
+
+    def add_section(self, name: str, result: dict[str, Any]) -> dict[str, Any]:
+        """Writes a section of metrics.json with its origin (dgn.provenance); returns both. See add_results."""
+        result = {**result, **origin()}
+        self.add_results(**{name: result})
+        return result
 
     def measures(self) -> dict[str, Any]:
         """metrics.json; {} if there is none yet, or it is damaged. Raises RunFailed if it cannot be read."""

@@ -43,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
     result = compare(trained, unseen_samples(trained))
     if result:
         print(table(result))
-        trained.folder.add_results(encoder=result)
+        trained.folder.add_section("encoder", result)
     return 0

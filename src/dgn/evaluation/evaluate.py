@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from dgn import device
 from dgn.config import Config, Data
 from dgn.data.faces import FaceSource, correspondence
 from dgn.data.open import generated_faces
@@ -20,7 +19,7 @@ from dgn.evaluation.exchange import Predict, exchange_correlations, probe
 from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
 from dgn.evaluation.uncertainty import plus_minus
-from dgn.provenance import provenance
+from dgn.provenance import origin
 from dgn.run import Run
 
 log = logging.getLogger(__name__)
@@ -73,8 +72,8 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
         return result
     if has_known_exchange(config):
         result.update(known_factor_measures(run, train, unseen))
-    run.folder.add_results(**result, checkpoint=run.checkpoint and run.checkpoint.name, versions=device.versions(),
-                           provenance=provenance(time.monotonic() - started))
+    run.folder.add_results(**result, checkpoint=run.checkpoint and run.checkpoint.name,
+                           **origin(time.monotonic() - started))
     return result
 
 

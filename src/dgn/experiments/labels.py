@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from dgn.errors import UserError
-from dgn.experiments.models import held_out, origin
+from dgn.experiments.models import held_out
 from dgn.randomness import generator
 from dgn.run import Run
 
@@ -45,9 +45,8 @@ def labels(run: Run, *, images: int = 300, steps: int = 100) -> dict[str, Any]:
         raise UserError(f"all held-out images of {folder} have the label {truth[0]}; at least two are needed")
     inferred = least_energy(run, unseen, steps)
     result = {"images": len(chosen), "analysis_accuracy": float((inferred == truth).mean()),
-              **synthesis(run, unseen, truth), **origin()}
-    run.folder.add_results(labels=result)
-    return {**result, "pictures": []}
+              **synthesis(run, unseen, truth)}
+    return {**run.folder.add_section("labels", result), "pictures": []}
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -3,10 +3,11 @@
   dgn experiment landmarks runs/faces_demo
   dgn experiment landmarks runs/mtfl --data mtfl/
 
-The run's model infers every image. The paper's regressor, with 100 hidden units, and ridge regression, which is better
-with few images, are trained on the displacement fields of some images and tested on the others. Without a regressor,
-the displacement carries the landmarks' median canonical positions to each test image. Two controls: the same
-regressors on raw pixels, and the mean shape of the training images.
+The run's model infers every image: the Langevin steps of `dgn infer`, or --steps, then 100 without noise. The paper's
+regressor, with 100 hidden units, and ridge regression, which is better with few images, are trained on the displacement
+fields of some images and tested on the others. Without a regressor, the displacement carries the landmarks' median
+canonical positions to each test image. Two controls: the same regressors on raw pixels, and the mean shape of the
+training images.
 
 Without --data the faces are generated. --data: a folder with labels of landmarks (labels.csv, or MTFL's index.tsv);
 images that the run was not trained on are the test, or, if there are none or it is unknown, the last fifth. --folds 10
@@ -35,7 +36,7 @@ from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import MEAN_SHAPE, canonical_landmarks, carried_landmarks, landmark_errors
 from dgn.evaluation.ratios import number
 from dgn.evaluation.uncertainty import plus_minus
-from dgn.experiments.models import OTHER_PEOPLE, check_deformable, origin, training_files
+from dgn.experiments.models import OTHER_PEOPLE, check_deformable, training_files
 from dgn.figures import experiments as figures
 from dgn.files import expanded
 from dgn.nets.model import Decoded, rows
@@ -97,9 +98,9 @@ def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, co
     test = np.flatnonzero(np.any(test_sets, 0))
     predicted = {name: values[test] for name, values in points.items()}
     result = {**landmark_errors(predicted, truth[test], [people[k] for k in test]), "images": len(images),
-              "tested": len(test), "folds": folds, "chains": chains, **run.inference_settings(steps),
-              "data": data or "generated faces", **origin()}
-    run.folder.add_results(landmarks=result)
+              "tested": len(test), "folds": folds, "chains": chains, 
+              **run.inference_settings(steps, descent_steps=DESCENT_STEPS), "data": data or "generated faces"}
+    result = run.folder.add_section("landmarks", result)
     shown = test[:SHOWN]
     return {**result, "pictures": [figures.landmarks(
         run.folder.figures / "landmarks.png", images[shown], rows(decoded, shown), truth[shown],

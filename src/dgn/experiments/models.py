@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dgn import config as cfg
-from dgn import device, recipe
+from dgn import recipe
 from dgn.config import Config
 from dgn.data.cut import Crop
 from dgn.data.open import open_sources
@@ -16,7 +16,7 @@ from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.files import expanded, write_json
 from dgn.nets.model import Latents
-from dgn.provenance import provenance
+from dgn.provenance import origin
 from dgn.run import Run
 from dgn.run_folder import RunFolder, held_out_files
 
@@ -181,11 +181,6 @@ def table(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     return "\n".join("  ".join(cell.rjust(width) if k else cell.ljust(width)
                                for k, (cell, width) in enumerate(zip(line, widths))) for line in lines)
-
-
-def origin() -> dict[str, Any]:
-    """What is written beside the numbers of an experiment: versions of the software, and dgn.provenance."""
-    return {"versions": device.versions(), "provenance": provenance()}
 
 
 def write_results(folder: Path, result: dict[str, Any]) -> dict[str, Any]:

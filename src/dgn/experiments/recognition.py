@@ -73,7 +73,9 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     most_frequent = recognition_scores(truth, np.full(len(truth), np.bincount(truth).argmax()), classes, persons)
     result = {**measures, "most_frequent": most_frequent, "clips": len(source), "people": people, "folds": folds,
               "as_they_are": not from_first}
-    run.folder.add_results(recognition=result)
+    if steps:
+        result.update(run.inference_settings(steps, descent_steps=descent_steps))
+    run.folder.add_section("recognition", result)
     return {**result, "pictures": [figures.confusions(run.folder.figures / "recognition.png", measures)]}
 
 

@@ -64,11 +64,11 @@ def recombination(run: Run, *, clips: Sequence[int | str] | None = None) -> dict
     result: dict[str, Any] = {}
     if run.config.data.path is None and (partner != np.arange(len(source))).any():
         result["correlations"] = clip_correlations(run, partner)
-        run.folder.add_results(recombination=result["correlations"])
+        run.folder.add_section("recombination", result["correlations"])
     measured = evenly_spaced(len(source), MEASURED)
     classes = classes_of([names[k] for k in measured])
     result["explained_motion"] = explained_motion(reconstructed(run, measured), classes)
-    run.folder.add_results(explained_motion=result["explained_motion"])
+    run.folder.add_section("explained_motion", result["explained_motion"])
 
     z_app, z_geo = run.bank.read(pair)
     exchanged = run.decode(z_app, z_geo[::-1]).image

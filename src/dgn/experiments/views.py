@@ -25,7 +25,7 @@ from dgn.data.faces import VIEWS, FaceSource
 from dgn.errors import UserError
 from dgn.evaluation.uncertainty import plus_minus
 from dgn.evaluation.view_covariance import view_covariance
-from dgn.experiments.models import OTHER_PEOPLE, check_deformable, origin
+from dgn.experiments.models import OTHER_PEOPLE, check_deformable
 from dgn.figures import experiments as figures
 from dgn.files import expanded
 from dgn.inference.axes import along_axes, principal_axes
@@ -53,8 +53,7 @@ def views(run: Run, *, data: str | None = None, crop: Crop | None = None, people
     principal = [axes for axes in principal_axes(run.model, flat) if axes is not None]
     rotated = {name: z @ own.directions for (name, z), own in zip(latents.items(), principal)}
     measures = {kind: view_covariance(z, list(images)) for kind, z in zip(AXES, (latents, rotated))}
-    result = {**measures, **run.inference_settings(steps), **origin()}
-    run.folder.add_results(views=result)
+    result = run.folder.add_section("views", {**measures, **run.inference_settings(steps)})
     shown, folder, face = result["principal"], run.folder.figures, rotated["z_app"][len(images) // 2][0]
     decode, gamma = along_axes(run.decode, principal), run.config.evaluation.gamma
     return {**result, "pictures": [
