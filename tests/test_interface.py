@@ -8,13 +8,16 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import dgn
+from dgn import config as cfg
 from dgn import randomness
 from dgn.training import checkpoint
 from tests.training.tiny import SETTINGS
@@ -70,6 +73,46 @@ def test_latents_have_names_and_can_be_recombined(run, images):
     np.testing.assert_array_equal(recombined.appearance, own.appearance)
     np.testing.assert_array_equal(recombined.displacement, own.displacement[::-1])
     np.testing.assert_array_equal(run.infer(source.read(np.arange(10)), steps=4).geometry, z.geometry)  # arrays, too
+
+
+def test_images_in_memory_are_cut_as_those_of_a_folder(run, images):
+    source = dgn.images(images, like=run)
+    large = np.stack([np.asarray(PIL.Image.open(path).convert("RGB")) for path in source.paths(source.first())])
+    inside = dgn.images(large, like=run)
+    np.testing.assert_array_equal(inside[:], source[:])
+    assert inside.names[:2] == ["000000", "000001"] and source.names[3] == "003.png"
+    assert repr(inside) == "ArrayImages(10 samples of 3 x 16 x 16)"
+    assert dgn.images(large[..., 0], like=run).shape == dgn.images(large[..., :1], like=run).shape == (3, 16, 16)
+    for wrong in (large / 255, large[0], large[:0], large[..., :2]):
+        with pytest.raises(dgn.UserError, match="must be the path of a folder, or an array"):
+            dgn.images(wrong, like=run)
+    with pytest.raises(dgn.UserError, match="images are list; they must be the path of a folder"):
+        dgn.images([images / "000.png"], like=run)
+    config = cfg.changed(run.config, data={"crop": (0, 0, 8, 999)})
+    cropped = dataclasses.replace(run, folder=SimpleNamespace(config=config))
+    with pytest.raises(dgn.UserError, match="reaches outside of this image"):
+        dgn.images(large, like=cropped)
+
+
+def test_threads_use_a_run_one_after_the_other(run, images):
+    """Without a lock MindSpore ends the process."""
+    x, z = dgn.images(images, like=run)[:4], run.bank.read(np.arange(4))
+    expected = run.decode(*z).image, run.infer(x, steps=4).geometry
+    with ThreadPoolExecutor(3) as pool:
+        decoded = [pool.submit(lambda: run.decode(*z).image) for _ in range(6)]
+        inferred = [pool.submit(lambda: run.infer(x, steps=4).geometry) for _ in range(3)]
+    for results, value in zip((decoded, inferred), expected):
+        for result in results:
+            np.testing.assert_array_equal(result.result(), value)
+
+
+def test_an_error_of_the_users_callback_keeps_the_training(images, tmp_path):
+    def fail(run, epochs):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        dgn.train(dgn.Config(), tmp_path / "run", {**OVERRIDES, "data.path": str(images)}, after_epoch=fail)
+    assert checkpoint.newest_whole(tmp_path / "run" / "checkpoints").name == "epoch_00001"
 
 
 def test_inference_lowers_the_energy_and_descends_to_a_mode(run, images):
@@ -160,6 +203,8 @@ def test_arrays_of_another_kind_are_user_errors(run, images):
 def test_latents_are_decoded_one_by_one_or_in_one_piece(run):
     z = dgn.Latents(*run.bank.read(np.arange(3)))
     np.testing.assert_array_equal(run.decode(z).image, run.decode(*z).image)
+    with pytest.raises(dgn.UserError, match="latents have values that are not finite"):
+        run.decode(np.where(np.arange(4) == 1, np.nan, z.appearance), z.geometry)
 
 
 def test_latents_of_an_image_do_not_depend_on_how_many_follow_it(run, images):

@@ -14,15 +14,19 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
+from typing import ParamSpec, TypeVar
 
 from dgn import machine, numerics
 from dgn.config import Numerics
 from dgn.errors import RunFailed, UserError, first_line
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 MINDSPORE = (2, 7, 2), (2, 11)  # from, below
 NUMPY_BELOW = 2
 NOTICE = 5.0  # seconds without a connection after which a process says what it waits for
@@ -70,6 +74,19 @@ def set_environment(name: str = "auto") -> None:
         # With AVX-512 the oneDNN inside MindSpore 2.10 runs convolutions on plain layouts by its reference code, up to
         # 30 times slower than the matrix products that it uses with AVX2.
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+
+
+_GRAPHS = threading.RLock()
+
+
+def one_at_a_time(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function that one thread at a time calls, of all functions with this decorator. They run graphs: MindSpore
+    compiles and runs these for one thread at a time, else the process ends with a segmentation fault."""
+    @functools.wraps(function)
+    def locked(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
+        with _GRAPHS:
+            return function(*args, **options)
+    return locked
 
 
 def start(name: str = "auto", settings: Numerics | None = None) -> str:

@@ -34,7 +34,7 @@ def dataset_cause(error: Exception) -> str:
     return next(filter(None, causes), first_line(error))
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """Ctrl-C (or SIGTERM): the position is saved in `checkpoint`."""
 
     def __init__(self, checkpoint_path: Path) -> None:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from dgn.data.frames import strip
 from dgn.data.images import write_image
+from dgn.data.open import check_new_images
 from dgn.data.source import Source, to_images
 from dgn.errors import UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
@@ -24,21 +25,22 @@ BATCHES = 5  # of about 100 images or frames, inferred and written at a time
 
 
 def infer_folder(run: Run, source: Source, output: Path, steps: int | None = None, seed: int | None = None,
-                 use_encoder: bool = True) -> dict[str, Any]:
+                 use_encoder: bool = True, descent_steps: int = 0) -> dict[str, Any]:
     """Infers the latents of all samples and writes latents.npz, the pictures of each and overview.png to a new folder
     (see `dgn infer --help`).
 
-    steps, seed, use_encoder: as of Run.infer.
+    steps, seed, use_encoder, descent_steps: as of Run.infer.
     Returns the errors of the reconstructions (msre, psnr), the number of samples ("count") and how they were inferred
     (Run.inference_settings). Raises UserError if `output` is not empty, if two samples have one name, or for no steps
     without an encoder.
     """
-    settings = run.inference_settings(steps, use_encoder)
-    if steps == 0 and settings["start"] != "encoder":
+    settings = run.inference_settings(steps, use_encoder, descent_steps)
+    if steps == 0 and not descent_steps and settings["start"] != "encoder":
         raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
     given = given_latents(run.model.groups, source)
     names = [source.name(index) for index in range(len(source))]
     png_names(names)  # refused before the inference, not after it
+    check_new_images(source)
     new_folder(output)
     latents, errors, frames = [], [], []
     shown: tuple[Any, ...] = ()
@@ -48,7 +50,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: int | None = Non
             indices = np.arange(first, min(first + chunk, len(source)))
             samples, mask = source.read(indices), source.mask(indices)
             own = {name: labels[indices] for name, labels in given.items()}
-            chains = run.chains(steps, seed=seed, first=first, use_encoder=use_encoder)
+            chains = run.chains(steps, descent_steps, seed, first, use_encoder=use_encoder)
             z = run.infer_batch(samples, chains, mask, own, use_encoder)
             decoded = run.decode(*z)
             lengths = None if mask is None else mask.sum(1).astype(int)

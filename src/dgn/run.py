@@ -16,6 +16,8 @@ from dgn import config as cfg
 from dgn import device as devices
 from dgn import packaged, recipe
 from dgn.config import Config
+from dgn.data.arrays import ArrayImages
+from dgn.data.cut import cut_of
 from dgn.data.open import open_new_images, open_sources
 from dgn.data.source import Source, Sources, Subset, same_samples
 from dgn.errors import UserError, check_opened
@@ -72,6 +74,7 @@ class Run:
         """The training and held-out samples. Raises UserError if they are not those that the run was trained on."""
         return self.open()
 
+    @devices.one_at_a_time
     def decode(self, *latents: np.ndarray) -> Decoded:
         """Images of latents (N, d) of each group, NumPy in and out: image (N, C, H, W) in [0, 1]; for a deformable
         model also appearance (N, C, H, W) and displacement (N, 2, H, W) in pixels (Eq. 1). With model.refine images may
@@ -131,6 +134,7 @@ class Run:
         everyone, given = images.first(), given_latents(self.model.groups, images)
         return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
 
+    @devices.one_at_a_time
     def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
                     given: Given | None = None, use_encoder: bool = True) -> Any:
         """`infer` for arrays: mask (N, F) of clips (default: all frames); given: labels of groups that are not
@@ -205,6 +209,8 @@ class Run:
             wanted = ", ".join(f"{group.name} (N, {group.shape[0]})" for group in groups)
             several = f" for clips of {self.model.frames} frames" if self.model.frames else ""
             raise UserError(f"latents have the shapes {[z.shape for z in arrays]}; this model has {wanted}{several}")
+        if not all(np.isfinite(z).all() for z in arrays):
+            raise UserError("latents have values that are not finite (NaN or infinite)")
         return arrays
 
     def _have_one_clip_length(self, widths: Sequence[int]) -> bool:
@@ -225,6 +231,7 @@ class Run:
         given = dict(zip((group.name for group in self.model.groups), chains))
         return self.infer_batch(source.read(everyone), self.chains(0, descent_steps), source.mask(everyone), given)
 
+    @devices.one_at_a_time
     def energy(self, images: np.ndarray, latents: Arrays, mask: np.ndarray | None = None) -> np.ndarray:
         """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,).
 
@@ -255,15 +262,44 @@ def load(path: str | Path, device: str = "auto", data: str | Path | None = None)
     return open_run(expanded(path), data=data)
 
 
-def images(path: str | Path, like: Run, format: str | None = None) -> Source:
+def images(path: str | Path | np.ndarray, like: Run, format: str | None = None, corrupt: str = "error") -> Source:
     """The images (or clips) at `path`, cropped and resized as those of a run.
 
-    path: a folder, MindRecord file or official set; like: the run; format: of clips, "videos", "frames" or "strips"
-    (default: its data.format). `source[:n]` gives the first n as (n, C, H, W) float32 in [0, 1]. Raises
-    UserError if there is nothing to read.
+    path: a folder, MindRecord file or official set, or an array of images (N, H, W) or (N, H, W, 3), uint8; like: the
+    run; format: of clips, "videos", "frames" or "strips" (default: its data.format); corrupt: "error", or "skip" to
+    leave out files that cannot be read. `source[:n]` gives the first n as (n, C, H, W) float32 in [0, 1],
+    `source.names` the names of all. Raises UserError if there is nothing to read.
     """
     check_opened(like)
-    return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)))
+    if isinstance(path, np.ndarray):
+        if like.config.data.frames:
+            raise UserError(f"{like.folder.path} is a run on clips; give a folder of clips")
+        return ArrayImages(path, cut_of(like.config.data))
+    if not isinstance(path, (str, Path)):
+        raise UserError(f"images are {type(path).__name__}; they must be the path of a folder, or an array of images "
+                        "(N, H, W) or (N, H, W, 3), uint8")
+    return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)), corrupt)
+
+
+def training_files(config: Config, folder: Path | None = None) -> set[Path] | None:
+    """The image files that a training of this config uses, and those of the run that it is initialized from.
+
+    folder: of a run of this config, which records the files that it held out.
+    Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
+    """
+    files: set[Path] = set()
+    if config.training.init_from:
+        start = Path(config.training.init_from)
+        earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
+        if earlier is None:
+            return None
+        files |= earlier
+    if config.data.path is None:
+        return files
+    if config.data.format != "images" or not Path(config.data.path).is_dir():
+        return None
+    source = open_sources(config.data, None if folder is None else held_out_files(folder)).train
+    return files | {path.resolve() for path in source.paths(source.first()) or ()}
 
 
 def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None) -> Run:

@@ -13,8 +13,8 @@ import pytest
 import dgn
 from dgn import config as cfg
 from dgn.__main__ import COMMANDS, main
-from dgn.cli.evaluate import warn_of_training_images
 from dgn.cli.train import pictures_while_training
+from dgn.evaluation.evaluate import warn_of_training_images
 from dgn.nets.model import Latents
 from tests.page.runs import data_of
 from tests.training.tiny import SETTINGS, arguments
@@ -137,6 +137,21 @@ def test_infer_writes_latents_and_pictures(trained, images, tmp_path, capsys):
     np.testing.assert_array_equal(np.load(tmp_path / "again" / "latents.npz")["z_app"], found["z_app"])
 
 
+def test_a_damaged_file_is_known_before_the_inference_and_can_be_left_out(trained, images, tmp_path, capsys):
+    shutil.copytree(images, tmp_path / "some")
+    (tmp_path / "some" / "zz.jpg").write_bytes(b"no image")
+    line = ["infer", str(trained), "--images", str(tmp_path / "some"), "--steps", "2", "--descent-steps", "3",
+            "--output", str(tmp_path / "out")]
+    assert main(line) == 2 and not (tmp_path / "out").exists()
+    message = capsys.readouterr().err
+    assert "1 of 11 files cannot be used" in message and "zz.jpg" in message and "--corrupt skip" in message
+    assert main([*line, "--corrupt", "skip"]) == 0 and "10 images" in capsys.readouterr().out
+    found = np.load(tmp_path / "out" / "latents.npz", allow_pickle=False)
+    run = dgn.load(trained)
+    expected = run.infer(dgn.images(images, like=run), 2, 3)
+    np.testing.assert_allclose(found["z_geo"], expected.geometry, atol=1e-5)
+
+
 def test_inference_lowers_the_error_of_new_chains(learned, images, tmp_path, monkeypatch, capsys):
     run, errors = dgn.load(learned, device="CPU"), []  # one for both calls: it is compiled once
     monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: run)
@@ -150,10 +165,10 @@ def test_inference_lowers_the_error_of_new_chains(learned, images, tmp_path, mon
 def test_images_of_the_training_are_not_called_unseen_without_a_warning(trained, images, tmp_path, caplog):
     run, own = dgn.load(trained), str(trained.with_name("mine"))
     for folder in (str(images), own):
-        warn_of_training_images(run, folder, dgn.images(folder, like=run))
-    assert [record.getMessage().split(" were")[0] for record in caplog.records] == [f"8 of the 10 images of {own}"]
+        warn_of_training_images(run, dgn.images(folder, like=run))
+    assert [record.getMessage().split(" were")[0] for record in caplog.records] == ["8 of these 10 images"]
     gone = cfg.changed(run.config, data={"path": str(tmp_path)})  # a folder that has no images any more
-    warn_of_training_images(SimpleNamespace(config=gone, folder=run.folder), own, dgn.images(own, like=run))
+    warn_of_training_images(SimpleNamespace(config=gone, folder=run.folder), dgn.images(own, like=run))
     assert len(caplog.records) == 1
 
 
@@ -161,9 +176,10 @@ def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics
     trained, images, tmp_path, monkeypatch
 ):
     stored, warned = (trained / "metrics.json").read_text(), []
-    monkeypatch.setattr("dgn.cli.evaluate.warn_of_training_images", lambda run, *of: warned.append(of[0]))
+    monkeypatch.setattr("dgn.evaluation.evaluate.warn_of_training_images",
+                        lambda run, other: warned.append(other.paths(other.first(1))))
     monkeypatch.chdir(images)
-    assert main(["evaluate", str(trained), "--images", str(images)]) == 0 and warned == [str(images)]
+    assert main(["evaluate", str(trained), "--images", str(images)]) == 0 and warned == [[images / "000.png"]]
     assert (trained / "metrics.json").read_text() == stored
     mine = trained.with_name("mine")
     mine.rename(tmp_path / "elsewhere")

@@ -27,7 +27,7 @@ def data_of(folder, **values) -> Data:
 
 
 def names(source) -> list:
-    return [source.name(index) for index in range(len(source))]
+    return source.names
 
 
 def test_the_identity_is_that_of_the_training_images_alone(tmp_path):
@@ -47,6 +47,16 @@ def test_the_identity_is_that_of_the_training_images_alone(tmp_path):
     assert open_sources(data, held_out).held_out is None
     (tmp_path / "003.png").rename(tmp_path / "0030.png")
     assert not same_samples(open_sources(data, held_out).train, train.identity())
+
+
+def test_folders_that_are_held_out_whole_are_named(tmp_path, caplog):
+    for kind in "abc":
+        write_images(tmp_path / kind, 3)
+    caplog.set_level("INFO")
+    open_sources(data_of(tmp_path, held_out=2))
+    assert "trained on" not in caplog.text
+    open_sources(data_of(tmp_path, held_out=4))
+    assert "nothing in c is trained on: the last files by name are held out" in caplog.text
 
 
 def test_training_images_alone_are_mirrored(tmp_path):

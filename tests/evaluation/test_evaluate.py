@@ -119,6 +119,17 @@ def test_other_images_are_measured_without_known_factors_and_not_written(run, re
     assert run.folder.results.read_text() == before
 
 
+def test_a_run_that_was_trained_further_since_keeps_the_newer_results(run, caplog, monkeypatch):
+    monkeypatch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 300)
+    newer, before = run.folder.checkpoints / "epoch_00002", run.folder.results.read_text()
+    newer.mkdir(parents=True)
+    try:
+        assert evaluate(run)["train"] and "was trained further" in caplog.text
+    finally:
+        newer.rmdir()
+    assert run.folder.results.read_text() == before
+
+
 def test_of_many_other_images_evenly_spaced_ones_are_measured(run, monkeypatch, caplog):
     monkeypatch.setattr(chain_encoder, "OTHER_IMAGES", 3)
     few = chain_encoder.unseen_samples(run, run.sources.held_out)

@@ -84,6 +84,12 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, Ascend, GPU or CPU (default %(default)s)")
 
 
+def add_corrupt(parser: argparse.ArgumentParser) -> None:
+    """The --corrupt argument of commands that read new images."""
+    parser.add_argument("--corrupt", choices=["error", "skip"], default="error",
+                        help="skip: leave out files of --images that cannot be read (default %(default)s)")
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """The --data argument of commands that read a run's images."""
     parser.add_argument("--data", metavar="PATH", type=user_path,

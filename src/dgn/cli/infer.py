@@ -22,7 +22,7 @@ import argparse
 from pathlib import Path
 
 from dgn import config as cfg
-from dgn.cli import add_device, add_run, natural, user_path
+from dgn.cli import add_corrupt, add_device, add_run, natural, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", metavar="PATH", type=user_path, required=True,
                         help="folder of images or clips, or .mindrecord file")
     parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of clips (default: data.format of the run)")
+    add_corrupt(parser)
     parser.add_argument("--steps", type=natural, help="Langevin steps (default: evaluation.steps, or "
                         "evaluation.encoder_steps of a run with an encoder)")
+    parser.add_argument("--descent-steps", type=natural, default=0,
+                        help="further steps without noise, towards a mode: latents that vary less from seed to seed "
+                             "(default %(default)s)")
     parser.add_argument("--by-langevin", action="store_true",
                         help="start from the prior's mean although the run has an encoder")
     parser.add_argument("--output", metavar="DIR", type=user_path, default="inferred",
@@ -49,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
     trained, output = load(args.run_folder, args.device), Path(args.output)
     check_outside(output, args.images)
     check_output(output, trained.config.data)
-    source = open_new_images(cfg.with_format(trained.config.data, args.format), args.images)
-    result = infer_folder(trained, source, output, args.steps, args.seed, not args.by_langevin)
+    source = open_new_images(cfg.with_format(trained.config.data, args.format), args.images,
+                             args.corrupt)
+    result = infer_folder(trained, source, output, args.steps, args.seed, not args.by_langevin, args.descent_steps)
     kind = "clips" if trained.config.data.frames else "images"
     print(f"{result['count']} {kind}, {result['steps']} steps: MSRE {result['msre']:.1f}, PSNR {result['psnr']:.1f} "
           f"dB; written to {output}")

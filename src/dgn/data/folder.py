@@ -23,6 +23,7 @@ from dgn.errors import Unreadable, UserError
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+_LISTED = 10  # files that are left out, in the log
 _CHUNK = 64  # samples that are submitted to the workers at once, which bounds the decoded ones in memory
 
 
@@ -109,6 +110,10 @@ class Folder(Source):
         """Names of the samples at `indices`."""
         return [self._names[index] for index in indices]
 
+    def paths(self, indices: np.ndarray) -> list[Path]:
+        """The files (of clips of frames: the folders) of the samples at `indices`."""
+        return [self._folder / self._names[index] for index in indices]
+
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices`, (n, *shape) float32 in [0, 1]. Raises Unreadable naming one that cannot be
         used."""
@@ -147,8 +152,10 @@ class Folder(Source):
             if result.pixels is not None:
                 self._cache.add(len(usable), result.pixels)
             usable.append(name)
-        for name, reason in self.skipped if usable else ():
+        for name, reason in self.skipped[:_LISTED] if usable else ():
             log.warning("left out: %s: %s", self._folder / name, reason)
+        if usable and len(self.skipped) > _LISTED:
+            log.warning("left out: %d more files of %s", len(self.skipped) - _LISTED, self._folder)
         self._names = usable
         if not usable:
             name, reason = self.skipped[0]

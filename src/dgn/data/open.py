@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -76,18 +76,24 @@ def check_sources(sources: Sources) -> None:
     train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train  # each file once
     total = len(train) + len(sources.held_out or ())
     unusable = [file for check in checks for file in check.unusable]
-    if unusable:
-        if len(unusable) == total:
-            raise UserError("none of the {} files can be used, the first, {}, for this reason: {}".format(
-                total, *unusable[0]))
-        listed = "; ".join(f"{path}: {reason}" for path, reason in unusable[:_NAMED])
-        more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
-        raise UserError(f"{len(unusable)} of {total} files cannot be used: {listed}{more}. Replace or remove them, or "
-                        "leave such files out with data.corrupt=skip")
+    _refuse(unusable, total, "with data.corrupt=skip")
     small = sum(check.small for check in checks)
     if small:
         log.warning("%d of %d images are smaller than %d x %d pixels and are enlarged", small, total,
                     *sources.train.shape[-2:])
+
+
+def _refuse(unusable: Sequence[tuple[str, str]], total: int, means: str) -> None:
+    """Raises UserError naming files that cannot be used, if there are any; means: of leaving them out."""
+    if not unusable:
+        return
+    if len(unusable) == total:
+        raise UserError("none of the {} files can be used, the first, {}, for this reason: {}".format(
+            total, *unusable[0]))
+    listed = "; ".join(f"{path}: {reason}" for path, reason in unusable[:_NAMED])
+    more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
+    raise UserError(f"{len(unusable)} of {total} files cannot be used: {listed}{more}. Replace or remove them, or "
+                    f"leave such files out {means}")
 
 
 def described(data: Data, sources: Sources) -> str:
@@ -136,10 +142,16 @@ def open_images(data: Data, path: str) -> Source:
     return records
 
 
-def open_new_images(data: Data, path: str) -> Source:
+def open_new_images(data: Data, path: str, corrupt: str = "error") -> Source:
     """All images or clips at `path`, which are not the run's own: `open_images` without data.pattern, which selects
-    files of the training's folder."""
-    return open_images(dataclasses.replace(data, pattern=None), path)
+    files of the training's folder; corrupt: takes the place of data.corrupt."""
+    return open_images(dataclasses.replace(data, pattern=None, corrupt=corrupt), path)
+
+
+def check_new_images(source: Source) -> None:
+    """Decodes all images of `open_new_images`. Raises UserError naming files that cannot be used."""
+    _refuse(source.check(source.first(), True).unusable, len(source),
+            'with --corrupt skip (dgn.images: corrupt="skip")')
 
 
 def split(whole: Source, data: Data, held_out: Sequence[str] | None = None) -> Sources:
@@ -169,4 +181,16 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None) -> S
             log.info("%d of %d samples show people of the held-out ones and are not trained on",
                      (~unseen).sum() - len(indices), len(everyone))
     train = Subset(whole, indices[:data.limit])
+    if held_out is None:
+        _say_unseen_folders(whole.files(train.indices), whole.files(everyone[unseen]))
     return Sources(Mirrored(train) if data.mirror else train, Subset(whole, everyone[unseen]) if unseen.any() else None)
+
+
+def _say_unseen_folders(trained: Sequence[str] | None, held_out: Sequence[str] | None) -> None:
+    """Logs the folders whose files are all held out: of files sorted by name the last ones are, which of folders by
+    class are those of the last classes."""
+    seen = {str(PurePosixPath(name).parent) for name in trained or ()}
+    unseen = sorted({str(PurePosixPath(name).parent) for name in held_out or ()} - seen)
+    if unseen:
+        more = f" and {len(unseen) - _NAMED} more folders" if len(unseen) > _NAMED else ""
+        log.info("nothing in %s%s is trained on: the last files by name are held out", ", ".join(unseen[:_NAMED]), more)

@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +57,14 @@ class Source:
         """Name of a sample in messages and files."""
         raise NotImplementedError
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all samples, in order."""
+        return [self.name(k) for k in range(len(self))]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} samples of {' x '.join(map(str, self.shape))})"
+
     def identity(self) -> str:
         """A text that changes when an index refers to another sample: chains belong to samples by index."""
         raise NotImplementedError
@@ -66,6 +75,10 @@ class Source:
 
     def files(self, indices: np.ndarray) -> list[str] | None:
         """Names of the samples at `indices` if they are files, which may be removed one by one; else None."""
+        return None
+
+    def paths(self, indices: np.ndarray) -> list[Path] | None:
+        """The file or folder of each sample at `indices`; None if samples have none of their own."""
         return None
 
     def check(self, indices: np.ndarray, decode: bool) -> Check:
@@ -126,6 +139,9 @@ class Subset(Source):
 
     def files(self, indices: np.ndarray) -> list[str] | None:
         return self.source.files(self.indices[indices])
+
+    def paths(self, indices: np.ndarray) -> list[Path] | None:
+        return self.source.paths(self.indices[indices])
 
     def check(self, indices: np.ndarray, decode: bool) -> Check:
         return self.source.check(self.indices[indices], decode)

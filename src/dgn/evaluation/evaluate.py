@@ -20,7 +20,8 @@ from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
 from dgn.evaluation.uncertainty import plus_minus
 from dgn.provenance import origin
-from dgn.run import Run
+from dgn.run import Run, training_files
+from dgn.training import checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,8 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
         everyone = few.first()
         latents = run.infer(few, steps, use_encoder=use_encoder)
         unseen = Sample(few.read(everyone), latents, few.mask(everyone), units(few, everyone))
+    if images is not None:
+        warn_of_training_images(run, images)
     result = unlabelled_measures(run.decode, train, unseen)
     if unseen is not None:
         result["unseen"].update(run.inference_settings(steps, use_encoder))
@@ -72,9 +75,25 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
         return result
     if has_known_exchange(config):
         result.update(known_factor_measures(run, train, unseen))
+    if run.checkpoint != next(iter(checkpoint.listed(run.folder.checkpoints)), run.checkpoint):
+        log.warning("%s was trained further since this Run was loaded; metrics.json is not written", run.folder.path)
+        return result
     run.folder.add_results(**result, checkpoint=run.checkpoint and run.checkpoint.name,
                            **origin(time.monotonic() - started))
     return result
+
+
+def warn_of_training_images(run: Run, images: Source) -> None:
+    """Logs how many of the images the run was trained on, if that is known."""
+    paths = images.paths(images.first())
+    try:
+        known = training_files(run.config, run.folder.path) if paths else None
+    except UserError:  # _training_sample says that the training images cannot be read
+        return
+    count = sum(path.resolve() in known for path in paths) if paths and known else 0
+    if count:
+        log.warning("%d of these %d images were trained on: the errors of unseen images would be larger", count,
+                    len(images))
 
 
 def _training_sample(run: Run, optional: bool) -> Sample | None:

@@ -36,11 +36,11 @@ from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import MEAN_SHAPE, canonical_landmarks, carried_landmarks, landmark_errors
 from dgn.evaluation.ratios import number
 from dgn.evaluation.uncertainty import plus_minus
-from dgn.experiments.models import OTHER_PEOPLE, check_deformable, training_files
+from dgn.experiments.models import OTHER_PEOPLE, check_deformable
 from dgn.figures import experiments as figures
 from dgn.files import expanded
 from dgn.nets.model import Decoded, rows
-from dgn.run import Run
+from dgn.run import Run, training_files
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 
 TEST_SHARE = 0.2

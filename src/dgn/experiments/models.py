@@ -11,14 +11,12 @@ from dgn import config as cfg
 from dgn import recipe
 from dgn.config import Config
 from dgn.data.cut import Crop
-from dgn.data.open import open_sources
 from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.files import expanded, write_json
 from dgn.nets.model import Latents
 from dgn.provenance import origin
 from dgn.run import Run
-from dgn.run_folder import RunFolder, held_out_files
 
 Recipe = str | Path | Config  # a YAML file, or the config that it gives
 
@@ -136,28 +134,6 @@ def final_inference(config: Config) -> dict[str, Any]:
     smoothness, without decorrelation."""
     return {"sigma": ((0, cfg.last_sigma(config)),), "sigma_app": cfg.NO_FACTOR,
             "decorrelation": cfg.OFF, "smoothness": ((0, cfg.last_smoothness(config)),)}
-
-
-def training_files(config: Config, folder: Path | None = None) -> set[Path] | None:
-    """The image files that a training of this config uses, and those of the run that it is initialized from.
-
-    folder: of a run of this config, which records the files that it held out.
-    Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
-    """
-    files: set[Path] = set()
-    if config.training.init_from:
-        start = Path(config.training.init_from)
-        earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
-        if earlier is None:
-            return None
-        files |= earlier
-    if config.data.path is None:
-        return files
-    images = Path(config.data.path)
-    if config.data.format != "images" or not images.is_dir():
-        return None
-    source = open_sources(config.data, None if folder is None else held_out_files(folder)).train
-    return files | {(images / source.name(k)).resolve() for k in range(len(source))}
 
 
 def check_deformable(run: Run) -> None:

@@ -37,14 +37,13 @@ from dgn.experiments.models import (
     model_config,
     output_folder,
     table,
-    training_files,
     transfer_recipe,
     tuning_config,
     write_results,
 )
 from dgn.experiments.views import images_by_view
 from dgn.figures import experiments as figures
-from dgn.run import Run
+from dgn.run import Run, training_files
 from dgn.run_training import ensure_trained
 
 COMPARED = ("VAE", "ABP", "ours")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgn import config as cfg
+from dgn import device
 from dgn.data.source import Loaded, epoch_order, evenly_spaced, prefetch, shard_key
 from dgn.distributed import ProcessGroup
 from dgn.errors import Interrupted, RunFailed, Unreadable, UserError
@@ -105,9 +106,21 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
                 _set_smoothness(state, cfg.last_smoothness(config))  # a Run has the last one, as it has the last sigma
                 group.barrier()
                 if group.is_first:
-                    after_epoch(done)
+                    _call(after_epoch, run, state, done, saved)
                 group.barrier()
     return saved
+
+
+def _call(after_epoch: Callable[[int], None], run: RunFolder, state: TrainingState, done: int,
+          saved: Path | None) -> None:
+    """Calls after_epoch; an exception of the user's code does not lose the training."""
+    try:
+        after_epoch(done)
+    except Exception:
+        position = Position(done, 0)
+        if state.group.size == 1 and (saved is None or saved.name != position.name):
+            _save(run, state, position, Sums())
+        raise
 
 
 class _Loop(NamedTuple):
@@ -231,6 +244,7 @@ def _all_sum(group: ProcessGroup, array: np.ndarray) -> np.ndarray:
     return group.all_sum(array.ravel()).reshape(array.shape)
 
 
+@device.one_at_a_time
 def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:
     """One step of the trainer; the new latents are written to the bank. Raises RunFailed if chains or weights
     diverge."""
