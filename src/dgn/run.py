@@ -32,7 +32,7 @@ from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import Decoded, Model, decode
 from dgn.randomness import generator
-from dgn.run_folder import RunFolder, held_out_files
+from dgn.run_folder import RunFolder, recorded_files
 from dgn.training import checkpoint
 from dgn.training.chain_encoder import load_chain_encoder
 
@@ -284,7 +284,7 @@ def images(path: str | Path | np.ndarray, like: Run, format: str | None = None, 
 def training_files(config: Config, folder: Path | None = None) -> set[Path] | None:
     """The image files that a training of this config uses, and those of the run that it is initialized from.
 
-    folder: of a run of this config, which records the files that it held out.
+    folder: of a run of this config, which records its files.
     Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
     """
     files: set[Path] = set()
@@ -298,7 +298,7 @@ def training_files(config: Config, folder: Path | None = None) -> set[Path] | No
         return files
     if config.data.format != "images" or not Path(config.data.path).is_dir():
         return None
-    source = open_sources(config.data, None if folder is None else held_out_files(folder)).train
+    source = open_sources(config.data, *(recorded_files(folder) if folder else ())).train
     return files | {path.resolve() for path in source.paths(source.first()) or ()}
 
 
@@ -322,7 +322,7 @@ def open_run(path: Path, sources: Sources | None = None, data: str | Path | None
                     "is that of the last epoch, %g", path, state["epoch"], epochs, cfg.last_sigma(config))
 
     def open_them() -> Sources:
-        opened = sources or open_sources(config.data, held_out_files(folder.path))
+        opened = sources or open_sources(config.data, *recorded_files(folder.path))
         if not same_samples(opened.train, trained_on):
             where = f"{config.data.path} holds now" if config.data.path else "are generated now"
             raise UserError(f"{path} was trained on other images than {where}: some were added, removed or renamed, "

@@ -2,6 +2,7 @@
 
   config.yaml     every setting
   held_out.json   names of the held-out files: they stay held out if one of them is removed
+  trained.json    names of the files trained on: files that are added later are not
   metrics.jsonl   metrics of the training, one line an epoch
   train.log       the output of the training
   metrics.json    results of evaluation and experiments, one section each
@@ -34,23 +35,28 @@ from dgn.provenance import origin
 
 log = logging.getLogger(__name__)
 
-HELD_OUT = "held_out.json"
+HELD_OUT, TRAINED = "held_out.json", "trained.json"
 APPEARS_WITHIN = 90.0  # seconds: a client of NFS remembers for up to a minute that a file was not there
 RESULTS = "metrics.json"
 
 
-def held_out_files(path: Path) -> list[str] | None:
-    """Names of the held-out files of the run in `path`, in order; None if there is no run, or it has recorded none."""
+def recorded_files(path: Path) -> tuple[list[str] | None, list[str] | None]:
+    """Names of the held-out files and of those trained on by the run in `path`, in order; None for each that it has
+    not recorded, or if there is no run."""
+    return _names(path / HELD_OUT), _names(path / TRAINED)
+
+
+def _names(path: Path) -> list[str] | None:
     try:
-        names = json.loads((path / HELD_OUT).read_text(encoding="utf-8"))
+        names = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(names, list):
             raise ValueError("not a list")
         return [str(name) for name in names]
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
-        raise UserError(f"{path / HELD_OUT} is damaged; restore it, or remove it if no held-out file was "
-                        "removed") from None
+        raise UserError(f"{path} is damaged; restore it, or remove it if no file was added or removed since the "
+                        "training") from None
 
 
 class RunFolder:

@@ -16,7 +16,7 @@ from dgn import device as devices
 from dgn import recipe
 from dgn.config import Config
 from dgn.data.open import check_output, check_sources, open_sources
-from dgn.data.source import Sources
+from dgn.data.source import Mirrored, Sources
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.files import expanded, write_json, write_text
@@ -28,7 +28,7 @@ from dgn.nets.build import make_chain_encoder
 from dgn.nets.model import LatentGroup
 from dgn.provenance import provenance
 from dgn.run import Run, open_run
-from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
+from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
 from dgn.training import checkpoint
 from dgn.training.build import check_version, initial_digest, initial_run
 from dgn.training.chain_encoder import EncoderOptions, pairs_of, save_chain_encoder, train_encoder
@@ -71,10 +71,8 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Af
     The latents of the run that is returned are along principal axes (dgn.inference.axes). Its checkpoint holds these
     axes beside the model as it was trained, its folder the distribution of its latents (dgn.inference.fitted).
     """
-    if group.is_first and sources.held_out is not None and not checkpoint.listed(folder.checkpoints):
-        held_out = sources.held_out.files(sources.held_out.first())
-        if held_out is not None:
-            write_json(folder.path / HELD_OUT, held_out)
+    if group.is_first and not checkpoint.listed(folder.checkpoints):
+        record_files(folder, sources)
 
     @functools.lru_cache  # a new Cell would be compiled again
     def inference_sampler(energy: Energy) -> Langevin:
@@ -99,6 +97,15 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Af
             run = along_principal_axes(run)
         run.fitted_prior.save(folder.fitted_prior, newest.name)
     return run
+
+
+def record_files(folder: RunFolder, sources: Sources) -> None:
+    """Writes the names of the files that are trained on and held out, if the samples are files."""
+    train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train
+    for name, source in ((TRAINED, train), (HELD_OUT, sources.held_out)):
+        files = source.files(source.first()) if source is not None else None
+        if files is not None:
+            write_json(folder.path / name, files)
 
 
 def along_principal_axes(run: Run) -> Run:
@@ -155,7 +162,7 @@ def sources_to_resume(folder: RunFolder, config: Config) -> Sources:
     """The samples of a run that is resumed with `config`. Raises UserError for a value that must not change, and if a
     file cannot be used."""
     cfg.check_resumable(folder.config, config)
-    sources = open_sources(config.data, held_out_files(folder.path))
+    sources = open_sources(config.data, *recorded_files(folder.path))
     check_sources(sources)
     return sources
 
@@ -212,7 +219,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
         raise UserError(f"{path} was not initialized from {config.training.init_from} as it is now; remove it, so "
                         "that it is trained again")
     folder.change_config(config)
-    sources = open_sources(config.data, held_out_files(path))
+    sources = open_sources(config.data, *recorded_files(path))
     saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
     if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)

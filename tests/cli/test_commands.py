@@ -70,6 +70,7 @@ def test_a_training_leaves_a_run_folder_with_everything(trained):
         "latents",
         "figures",
         "held_out.json",
+        "trained.json",
         "page.html",
         ".lock",
     }

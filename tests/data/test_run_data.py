@@ -14,7 +14,7 @@ import dgn
 from dgn.__main__ import main
 from dgn.config import Config
 from dgn.files import png_name, write_json
-from dgn.run_folder import HELD_OUT, RunFolder, held_out_files
+from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
 from tests.training.saved import saved_run
 from tests.training.tiny import arguments, resume, write_images
 
@@ -54,8 +54,21 @@ def test_a_held_out_image_that_was_removed_does_not_lock_the_run(moved, tmp_path
     sources = dgn.load(run).sources
     assert [len(part) for part in sources] == [8, 1] and sources.held_out.name(0) == "009.png"
     (images / "007.png").unlink()  # a training image
-    with pytest.raises(dgn.UserError, match="was trained on other images"):
+    with pytest.raises(dgn.UserError, match="1 of the 8 files that the run was trained on are not in .*: 007.png;"):
         assert dgn.load(run).sources
+
+
+def test_images_that_are_added_after_the_training_are_not_used(moved, tmp_path):
+    run, images = (shutil.copytree(path, tmp_path / path.name) for path in moved)
+    before = dgn.load(run, data=images).sources
+    shutil.copy(images / "000.png", images / "0000.png")
+    shutil.copy(images / "000.png", images / "zz.png")
+    after = dgn.load(run, data=images).sources
+    assert [part.names for part in after] == [part.names for part in before] == [
+        [f"{k:03d}.png" for k in range(8)], ["008.png", "009.png"]]
+    (run / "trained.json").unlink()  # as runs before 0.2.0
+    with pytest.raises(dgn.UserError, match="was trained on other images"):
+        assert dgn.load(run, data=images).sources
 
 
 def test_evaluation_of_data_that_were_moved_names_the_option(moved, capsys):
@@ -117,10 +130,12 @@ def test_damaged_records_of_a_run_are_read_up_to_the_damage(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["3", "null", '{"a": 1}', "[", '"a"'])
-def test_a_damaged_list_of_held_out_files_is_named(tmp_path, text):
-    (tmp_path / HELD_OUT).write_text(text)
-    with pytest.raises(dgn.UserError, match="held_out.json is damaged"):
-        held_out_files(tmp_path)
+def test_a_damaged_list_of_files_is_named(tmp_path, text):
+    for name in (HELD_OUT, TRAINED):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(dgn.UserError, match=f"{name} is damaged"):
+            recorded_files(tmp_path)
+        (tmp_path / name).unlink()
 
 
 def test_names_of_the_greatest_length(tmp_path):

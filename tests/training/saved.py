@@ -9,11 +9,9 @@ import numpy as np
 from mindspore import nn
 
 from dgn import recipe
-from dgn.files import write_json
 from dgn.inference.preconditioner import group_sigmas
 from dgn.randomness import generator
-from dgn.run_folder import HELD_OUT
-from dgn.run_training import new_run
+from dgn.run_training import new_run, record_files
 from dgn.training import checkpoint
 from dgn.training.build import make_state
 from tests.training.tiny import SETTINGS
@@ -39,9 +37,7 @@ def saved_run(output: Path, *settings: str, images: Path | None = None) -> Path:
     """
     where = [] if images is None else [f"data.path={images}"]
     folder, sources = new_run(output, recipe.load(None, [*SETTINGS, "training.epochs=1", *where, *settings]))
-    held_out = sources.held_out.files(sources.held_out.first())
-    if held_out is not None:
-        write_json(output / HELD_OUT, held_out)
+    record_files(folder, sources)
     trainer, bank, *_ = make_state(folder.config, folder, sources.train, None)
     for network in trainer.networks.values():
         randomised(network)

@@ -21,7 +21,7 @@ from dgn import config as cfg
 from dgn import device, recipe
 from dgn.cli import add_config, add_device, user_path
 from dgn.errors import Interrupted, RunFailed, UserError
-from dgn.run_folder import RunFolder, held_out_files
+from dgn.run_folder import RunFolder, recorded_files
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         if not resumed:
             RunFolder.check_free(Path(args.output))
-        sources = (open_sources(config.data, held_out_files(resumed.path)) if resumed
+        sources = (open_sources(config.data, *recorded_files(resumed.path)) if resumed
                    else checked_sources(Path(args.output), config))
         print(dry_run(config, len(sources.train)), f"\ndata         {described(config.data, sources)}", sep="")
         return 0

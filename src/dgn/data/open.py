@@ -29,18 +29,19 @@ FACES = 1000  # generated training faces without data.limit
 _NAMED = 5  # files that a message names
 
 
-def open_sources(data: Data, held_out: Sequence[str] | None = None) -> Sources:
+def open_sources(data: Data, held_out: Sequence[str] | None = None, trained: Sequence[str] | None = None) -> Sources:
     """Training and held-out samples of a config.
 
-    held_out: names of the held-out files of an existing run; those that were removed are missing, and the training
-    samples are the same. Raises UserError if there are too few samples.
+    held_out, trained: names of the files of an existing run, as far as it has recorded them. Held-out files that were
+    removed are missing, and files that were added are not used: the training samples are the same. Raises UserError if
+    there are too few samples, or a file that was trained on is missing.
     """
     if data.path is not None:
         check_utf8(data.path)
         if not Path(data.path).exists():
             raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new place "
                             "with --data")
-        return split(open_images(data, data.path), data, held_out)
+        return split(open_images(data, data.path), data, held_out, trained)
     for key, used in (("pattern", data.pattern is not None), ("mirror", data.mirror), ("crop", data.crop is not None),
                       ("category", data.category is not None), ("split", data.split != "all"),
                       ("format", data.format != "images")):
@@ -154,17 +155,20 @@ def check_new_images(source: Source) -> None:
             'with --corrupt skip (dgn.images: corrupt="skip")')
 
 
-def split(whole: Source, data: Data, held_out: Sequence[str] | None = None) -> Sources:
+def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
+          trained: Sequence[str] | None = None) -> Sources:
     """The last `data.held_out` samples (or those with the names `held_out`) for evaluation, the first `data.limit` of
-    the others for training.
+    the others (or those with the names `trained`) for training.
 
     If the source knows the people that its samples show, training samples of held-out people are dropped, so that
     unseen images show unseen people. With data.mirror the mirror images of the training samples follow them.
     """
     everyone = whole.first()
-    names, files = set(held_out or ()), None if held_out is None else whole.files(everyone)
+    names, files = set(held_out or ()), None if held_out is None and trained is None else whole.files(everyone)
     last = everyone >= len(whole) - data.held_out
     unseen = last if files is None else np.array([file in names for file in files])
+    if trained is not None and files is not None:
+        return _sources(whole, _places(trained, files, data.path), unseen, data)
     if unseen.all():
         raise UserError(f"{len(whole)} {'clips' if data.frames else 'images'}, and data.held_out = {data.held_out} of "
                         "them are kept for the evaluation: none is left to train on; lower data.held_out (0 "
@@ -180,10 +184,25 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None) -> S
         if len(indices) < (~unseen).sum():
             log.info("%d of %d samples show people of the held-out ones and are not trained on",
                      (~unseen).sum() - len(indices), len(everyone))
-    train = Subset(whole, indices[:data.limit])
     if held_out is None:
-        _say_unseen_folders(whole.files(train.indices), whole.files(everyone[unseen]))
-    return Sources(Mirrored(train) if data.mirror else train, Subset(whole, everyone[unseen]) if unseen.any() else None)
+        _say_unseen_folders(whole.files(indices[:data.limit]), whole.files(everyone[unseen]))
+    return _sources(whole, indices[:data.limit], unseen, data)
+
+
+def _sources(whole: Source, trained: np.ndarray, unseen: np.ndarray, data: Data) -> Sources:
+    train, held_out = Subset(whole, trained), np.flatnonzero(unseen)
+    return Sources(Mirrored(train) if data.mirror else train, Subset(whole, held_out) if len(held_out) else None)
+
+
+def _places(trained: Sequence[str], files: Sequence[str], path: str | None) -> np.ndarray:
+    """Indices of the files that a run was trained on. Raises UserError if some are missing."""
+    places = {file: place for place, file in enumerate(files)}
+    missing = [file for file in trained if file not in places]
+    if missing:
+        more = " ..." if len(missing) > _NAMED else ""
+        raise UserError(f"{len(missing)} of the {len(trained)} files that the run was trained on are not in {path}: "
+                        f"{', '.join(missing[:_NAMED])}{more}; restore them, or train a new run")
+    return np.array([places[file] for file in trained], np.int64)
 
 
 def _say_unseen_folders(trained: Sequence[str] | None, held_out: Sequence[str] | None) -> None:
