@@ -111,7 +111,7 @@
       : labelled(0) ? "a label (its appearance) and one latent vector, a list of numbers: its geometry (pose, shape)"
         : `two latent vectors (lists of numbers): appearance (${data.groups[0].hint}) and geometry ` +
           `(${data.groups[1].hint})`;
-    const learned = separate && !labelled(0) ? " The network learned to separate the two only from images." : "";
+    const learned = separate && !labelled(0) ? " It learned to separate the two from images without labels." : "";
     const motion = State.parts.length > 2 ? " Further numbers control its motion." : "";
     byId("title").textContent = separate ? `Edit the appearance and geometry of ${article} ${one}`
       : `Edit ${article} ${one}`;
