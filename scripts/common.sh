@@ -5,8 +5,8 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$ROOT/src${PYTHONPATH:+:$PYTHONPATH}"
 
 # MindSpore's compiler allocates millions of small objects. With longer lists of free chunks and huge pages, glibc's
-# allocator saves an eighth of the time of a compilation. Huge pages only where they are of 2 MiB: glibc rounds up to
-# them.
+# allocator saves an eighth of the time of a compilation. Huge pages are used only if their size is 2 MiB, because glibc
+# rounds allocations up to it.
 tune_malloc() {
     local size=/sys/kernel/mm/transparent_hugepage/hpage_pmd_size tunables=glibc.malloc.tcache_count=65535
     [ ! -r "$size" ] || [ "$(cat "$size")" -gt 2097152 ] || tunables=$tunables:glibc.malloc.hugetlb=1
@@ -29,7 +29,8 @@ fail() {
 
 case "$ROOT" in *:*) fail "the project's folder $ROOT has a colon in its path, which PYTHONPATH does not allow" ;; esac
 
-# quoted WORDS ...: prints the words as a command line. (printf %q escapes the bytes of accented letters in some locales.)
+# quoted WORDS ...: prints the words as a command line. (In some locales printf %q escapes the bytes of accented
+# letters.)
 quoted() {
     local word line="" quote="'\\''"
     for word; do
@@ -60,8 +61,8 @@ required() {
     echo "${names//-r /}"
 }
 
-# unmet_requirements PYTHON: prints the requirements of REQUIREMENTS that the Python does not meet, and succeeds if there
-# are none. opencv-python and opencv-python-headless replace each other. Lines with an environment marker are not
+# unmet_requirements PYTHON: prints the requirements of REQUIREMENTS that the Python does not meet, and succeeds if all
+# are met. opencv-python and opencv-python-headless replace each other. Lines with an environment marker are not
 # checked.
 unmet_requirements() {
     "$1" - "${REQUIREMENTS[@]}" <<'PY'
@@ -199,7 +200,7 @@ its Python packages must be importable, too:
 DGN_MAKE_VENV=1 runs these commands; DGN_PYTHON names another Python."
     fi
     echo "No Python here meets $(required): installing $ROOT/.venv with $("$base" --version)" \
-        "(once, one to several minutes, by the network)"
+        "(first run only; downloads packages, takes a few minutes)"
     PYTHON=$ROOT/.venv/bin/python
     ( # two launchers at once would install into one folder: the second one waits, and finds it made
         ! command -v flock >/dev/null || flock 9
@@ -247,7 +248,7 @@ sys.stdout.buffer.write(b"".join(os.fsencode(word) + b"\0" for word in words + [
 
 # train_arguments DEVICE CONFIG DATA OUTPUT: sets ARGS to the arguments of `python -m dgn` for a training, with those of
 # DGN_OPTIONS. Without OUTPUT the program chooses a new folder, runs/<config name> or with a number. A resumed run uses
-# its own config in place of CONFIG; without OUTPUT it is runs/<config name>.
+# its own config instead of CONFIG; without OUTPUT it is runs/<config name>.
 train_arguments() {
     local word output=$4 name
     case $1 in

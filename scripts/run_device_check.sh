@@ -4,8 +4,8 @@
 #   bash scripts/run_device_check.sh [DEVICE_TARGET] [DEVICE_NUM] [OUTPUT_PATH]
 #
 # DEVICE_TARGET  Ascend, GPU, CPU or auto (default: auto)
-# DEVICE_NUM     devices of this host: from 2 on a training on all of them is compared with one device (default: 1)
-# OUTPUT_PATH    new folder of report.md, report.json, a trace and the logs of other processes (default: device_check)
+# DEVICE_NUM     devices of this host; with 2 or more, a training on all of them is checked too (default: 1)
+# OUTPUT_PATH    new folder for report.md, report.json, a trace and the logs of other processes (default: device_check)
 #
 # DGN_OPTIONS holds further options of `python -m dgn check`, with shell quoting: DGN_OPTIONS="--quick".
 # The exit code is 0 if all checks passed, 1 if one failed.

@@ -6,9 +6,9 @@
 # DEVICE_TARGET  Ascend, GPU, CPU or auto (default: auto, the first of these that is available)
 # DEVICE_NUM     number of processes on this host (default: 2)
 # CONFIG_PATH    recipe (default: config/faces_demo.yaml); training.batch_size is the batch of all processes together
-# DATA_PATH      folder of images or .mindrecord file (default: that of the recipe; if it has none, generated faces)
-# OUTPUT_PATH    run folder (default: runs/<config name>); the logs of the processes are in OUTPUT_PATH.logs, those of
-#                earlier starts in OUTPUT_PATH.logs.1 (the newest) to .3, of several hosts in node_<NODE_RANK>.1 there
+# DATA_PATH      folder of images or .mindrecord file (default: the recipe's; if it has none, generated faces)
+# OUTPUT_PATH    run folder (default: runs/<config name>). The logs of the processes are in OUTPUT_PATH.logs, or with
+#                several hosts in node_<NODE_RANK> there; those of earlier starts end in .1 (the newest) to .3.
 #
 # Several hosts: run the same command on each with these variables. OUTPUT_PATH must be on a file system that all hosts
 # share, and DATA_PATH must have the same files on each.
@@ -23,12 +23,12 @@
 #                     resumed with any number of processes that divides the batch.
 #   DGN_PATIENCE      seconds that a process waits for the others, which may be writing files (default: 3600). It
 #                     determines HCCL_EXEC_TIMEOUT and MS_NODE_TIMEOUT unless they are set.
-#   ASCEND_RT_VISIBLE_DEVICES (of a GPU CUDA_VISIBLE_DEVICES)  the devices of this host to use, such as 4,5,6,7
+#   ASCEND_RT_VISIBLE_DEVICES (for GPUs CUDA_VISIBLE_DEVICES)  the devices of this host to use, such as 4,5,6,7
 #   ASCEND_PROCESS_LOG_PATH  folder of CANN's logs (default: cann in the folder of logs)
 #   DGN_BIND_CORE     whether msrun binds the processes to cores near their devices (default: True; not used on CPU)
 #
 # Ctrl-C on any host, or the end of the terminal's session, saves a checkpoint and ends all processes (exit code 130).
-# Else the exit code is that of the process that failed.
+# Otherwise the exit code is that of the process that failed.
 set -euo pipefail
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -100,10 +100,10 @@ if [ "$TOTAL" -gt "$LOCAL" ]; then
     LOGS=$LOGS/node_$NODE
 fi
 OTHER=$(cat -- "$LOGS/launcher" 2>/dev/null || true)
-# a process that has taken the id of a launcher that was killed is none
+# the launcher may have been killed and its process id reused, so the command line is checked
 [ -z "$OTHER" ] || ! { tr '\0' ' ' <"/proc/$OTHER/cmdline"; } 2>/dev/null | grep -q run_distribute_train ||
     fail "$OUTPUT is in use by the launcher with process id $OTHER; wait for it, or stop it"
-# those of earlier runs stay as LOGS.1, the newest, to LOGS.3
+# the logs of earlier starts stay as LOGS.1, the newest, to LOGS.3
 if [ -e "$LOGS" ]; then
     rm -rf -- "$LOGS.3"
     for K in 2 1; do [ ! -e "$LOGS.$K" ] || mv -- "$LOGS.$K" "$LOGS.$((K + 1))"; done
@@ -115,9 +115,9 @@ echo $$ >"$LOGS/launcher"
 
 # clamp VALUE LOW HIGH
 clamp() { echo $(($1 < $2 ? $2 : $1 > $3 ? $3 : $1)); }
-# The range of CANN's documentation. HCCL_CONNECT_TIMEOUT is not derived: the processes connect at once, at the start, and
-# MindSpore sets it to 600. MS_NODE_TIMEOUT is set by `python -m dgn` in the training processes only, as the scheduler
-# needs its short default to notice a process that died.
+# The range is that of CANN's documentation. HCCL_CONNECT_TIMEOUT is not derived: the processes connect immediately at
+# the start, and MindSpore sets it to 600. `python -m dgn` sets MS_NODE_TIMEOUT only in the training processes, because
+# the scheduler needs its short default to notice a process that died.
 export DGN_PATIENCE=$PATIENCE
 export HCCL_EXEC_TIMEOUT=${HCCL_EXEC_TIMEOUT:-$(clamp "$PATIENCE" 68 17340)}
 
@@ -146,7 +146,7 @@ fi
 printf '#!/bin/sh\nexec %s "$@"\n' "$(quoted "$PYTHON")" >"$LOGS/bin/python"
 chmod +x -- "$LOGS/bin/python"
 export PATH="$(CDPATH='' cd -- "$LOGS/bin" && pwd):$BIN:$PATH"
-# in a session of its own: Ctrl-C in a terminal reaches this script alone
+# in a session of its own: Ctrl-C in a terminal reaches only this script
 setsid "$MSRUN" "${MSRUN_OPTIONS[@]}" "$ROOT/src/dgn/__main__.py" "${ARGS[@]}" >"$LOGS/msrun.log" 2>&1 &
 LAUNCHER=$!
 

@@ -24,8 +24,8 @@
 #   Ascend 310 (Atlas 200, 300): Lite 2.0, --mindir-version 1 --batch 8
 #   Ascend 310P, 310B, 910B:     Lite 2.7 or newer, --target ascend --batch 8
 #
-# Lite 2.7 or newer loads these files as they are, and compiles them for the device each time. converter_lite does this
-# once. Its output goes into a copy of the export folder, which is then MINDIR_PATH:
+# Lite 2.7 or newer loads these files unchanged and compiles them for the device at each start. converter_lite compiles
+# them once. Its output goes into a copy of the export folder, which is then MINDIR_PATH:
 #   export LD_LIBRARY_PATH=$MSLITE_HOME/tools/converter/lib:$LD_LIBRARY_PATH
 #   cp -r RUN_DIR/export RUN_DIR/export_ascend
 #   printf '[ascend_context]\nprecision_mode=preferred_fp32\n' >converter.cfg  # the default is enforce_fp16

@@ -6,7 +6,7 @@
 # requirements.txt accepts, in an environment of its own, which is installed once (2 minutes).
 #
 # DGN_OLDEST_VENV   folder of that environment (default: .venv-oldest)
-# DGN_TEST_WORKERS  number of test processes (default: number of cores + 1, since some tests wait for others, at most 4)
+# DGN_TEST_WORKERS  number of test processes (default: number of cores + 1, at most 4; some tests wait for others)
 # DGN_THREADS       threads of each process (default: 1)
 set -euo pipefail
 

@@ -5,8 +5,8 @@
 #
 # DEVICE_TARGET  Ascend, GPU, CPU or auto (default: auto, the first of these that is available)
 # CONFIG_PATH    recipe (default: config/faces_demo.yaml)
-# DATA_PATH      folder of images or .mindrecord file (default: that of the recipe; if it has none, generated faces)
-# OUTPUT_PATH    run folder, new (default: runs/<config name>, with a number if that exists)
+# DATA_PATH      folder of images or .mindrecord file (default: the recipe's; if it has none, generated faces)
+# OUTPUT_PATH    new run folder (default: runs/<config name>, with a number if that exists)
 #
 # DGN_OPTIONS holds further options of `python -m dgn train`, with shell quoting: DGN_OPTIONS="--resume",
 # DGN_OPTIONS='--set "data.path=/my photos"'.

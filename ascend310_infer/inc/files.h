@@ -33,7 +33,7 @@ void MakeFolder(const std::string &path);
 // Throws RunFailed.
 void WriteFile(const std::string &path, const std::string &bytes);
 
-// Writes path.npy, or path.bin with the values alone. Throws RunFailed.
+// Writes path.npy, or path.bin with only the values. Throws RunFailed.
 void WriteArray(const std::string &path, const Array &array, bool npy);
 
 }  // namespace dgn

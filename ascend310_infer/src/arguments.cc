@@ -153,7 +153,8 @@ Jobs:
                 (--pairs grid) or sample by sample (--pairs aligned) -> image/ ..., recombination.png
   infer         infer latents of images (channels, height, width) in [0, 1] by Langevin dynamics; FILE is
                 inference_lite.mindir -> z_app/ z_geo/, the input of the other jobs
-  encode        the same in one pass of the encoder; FILE is encoder.mindir. --start_path of infer takes its results
+  encode        infer latents of images in one pass of the encoder; FILE is encoder.mindir.
+                Its output can be the --start_path of infer
 
 Arrays are float32, either .npy or .bin (values only). A file holds one sample or several.
 
@@ -162,7 +163,7 @@ Arrays are float32, either .npy or .bin (values only). A file holds one sample o
   --format npy|bin       format of the written arrays (default: npy)
   --device_type TYPE     Ascend310, Ascend or CPU (default: Ascend310)
   --device_id N          (default: 0)
-  --batch N              samples of a call, if the file has a free batch dimension (default: 1)
+  --batch N              samples per call, if the file has a free batch dimension (default: 1)
   --threads N            CPU threads; 0: one per core (default: 0)
   --limit N              use the first N samples of a folder; 0: all (default: 0)
   --warmup N             untimed calls before the timing starts (default: 3)
@@ -171,7 +172,7 @@ Arrays are float32, either .npy or .bin (values only). A file holds one sample o
   --positions N          traverse: positions from -gamma to gamma (default: 11)
   --rows N               traverse: number of dimensions (default: 6)
   --dimensions A,B,..    traverse: these dimensions
-  --pairs grid|aligned   recombine: (default: grid)
+  --pairs grid|aligned   recombine: all pairs, or sample by sample (default: grid)
   --steps N              infer: Langevin steps with noise, rounded up to whole calls (default: 300)
   --descent_steps N      infer: subsequent steps without noise, rounded up to whole calls (default: 0)
   --seed N               infer: seed of the noise (default: 1)

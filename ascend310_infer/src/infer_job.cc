@@ -159,8 +159,8 @@ void Infer(const Arguments &arguments, Runner *runner) {
 void Encode(const Arguments &arguments, Runner *runner) {
   const std::vector<InputInfo> &inputs = runner->inputs();
   if (inputs.size() != 1 || inputs[0].shape.size() != 4 || inputs[0].shape[0] < 1) {
-    throw UserError("the network is not an encoder (use encoder.mindir): it has " + std::to_string(inputs.size()) +
-                    " inputs, the first of the shape " + ShapeText(inputs[0].shape) + ", instead of images alone");
+    throw UserError("the network is not an encoder (use encoder.mindir): its only input must be images, but it has " +
+                    std::to_string(inputs.size()) + " inputs, the first of the shape " + ShapeText(inputs[0].shape));
   }
   const Samples images(arguments.input_path, SampleShape(inputs[0].shape), arguments.limit);
   const int64_t batch = inputs[0].shape[0];
@@ -169,7 +169,7 @@ void Encode(const Arguments &arguments, Runner *runner) {
     const std::vector<Array> latents = runner->Run({ReadImages(images, first, count, batch)});
     const std::vector<std::string> groups = GroupNames(latents.size(), "the encoder");
     for (const Array &z : latents) {
-      if (z.shape.size() != 2 || z.shape[0] != batch) throw RunFailed("an output of the encoder is no array of latents");
+      if (z.shape.size() != 2 || z.shape[0] != batch) throw RunFailed("an output of the encoder is not latents");
     }
     for (const std::string &group : groups) MakeFolder(arguments.output_path + "/" + group);
     WriteLatents(arguments, groups, latents.data(), images, first, count);

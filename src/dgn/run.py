@@ -255,7 +255,7 @@ def load(path: str | Path, device: str = "auto", data: str | Path | None = None)
     """Opens a run folder, or a model that comes with the package by its name (faces): builds its model and sampler and
     restores their weights.
 
-    device: Ascend, GPU, CPU, or auto: the first of these that is available. data: the present place of the run's
+    device: Ascend, GPU, CPU, or auto: the first of these that is available. data: new location of the run's
     images, if they were moved. Raises UserError if the folder holds no whole checkpoint.
     """
     devices.start(device)

@@ -147,7 +147,7 @@ def resume(path: str | Path, overrides: Mapping[str, Any] | None = None, device:
            data: str | Path | None = None, after_epoch: AfterEpoch | None = None) -> Run:
     """Continues the training in a run folder from its newest whole checkpoint, to its last epoch, and returns the run.
 
-    overrides: new values by section.key, such as {"training.epochs": 400}; data: the present place of the run's images,
+    overrides: new values by section.key, such as {"training.epochs": 400}; data: new location of the run's images,
     if they were moved; device, after_epoch: see `train`. Results measured before are kept as metrics_epoch_NNNNN.json.
     Raises UserError for a folder without a run or a value that must not change, and what `train` raises.
     """

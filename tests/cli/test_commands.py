@@ -195,7 +195,7 @@ def test_the_page_of_the_training_and_that_of_the_command(trained, tmp_path):
     log = (trained / "train.log").read_text()
     assert log.splitlines()[-1].split()[:2] == ["page", "run/page.html"]
     first = (trained / "page.html").read_text(encoding="utf-8")
-    assert data_of(first)["noun"] == "picture" and str(trained.parent) not in first
+    assert data_of(first)["noun"] == "image" and str(trained.parent) not in first
     assert main(["page", str(trained), str(tmp_path / "copy.html"), "--device", "CPU"]) == 0
     again = data_of((tmp_path / "copy.html").read_text(encoding="utf-8"))
     assert again["facts"] == data_of(first)["facts"]

@@ -233,7 +233,7 @@ def test_options_of_recognition(videos, monkeypatch, capsys):
     monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: videos)
     monkeypatch.setattr(recognition, "recognition", lambda run, **options: {**options, "pictures": ["x.png"]})
     monkeypatch.setattr(recognition, "summary", lambda result: str(sorted(result.items())))
-    options = ["--folds", 3, "--epochs", 2, "--as-they-are", "--steps", 7, "--descent-steps", 4]
+    options = ["--folds", 3, "--epochs", 2, "--absolute-features", "--steps", 7, "--descent-steps", 4]
     assert experiment("recognition", videos.folder.path, *options) == 0
     called = [("descent_steps", 4), ("epochs", 2), ("folds", 3), ("from_first", False), ("pictures", ["x.png"]),
               ("steps", 7)]
@@ -334,7 +334,7 @@ def test_sampling_beyond_the_trained_length(run, sheets):
 
 def test_recognition(run, monkeypatch):
     result = recognition.recognition(run, folds=2, epochs=2, descent_steps=4)
-    assert (result["people"], result["clips"], result["folds"], result["as_they_are"]) == (4, 24, 2, False)
+    assert (result["people"], result["clips"], result["folds"], result["absolute_features"]) == (4, 24, 2, False)
     text, constant = recognition.summary(result), np.tile(np.arange(6) == 0, 4)
     people = [label(run.sources.train.name(k))[1] for k in range(24)]
     assert result["most_frequent"]["accuracy_error"] == pytest.approx(mean_error(constant, people), abs=1e-6)

@@ -11,7 +11,7 @@ from dgn.config import LARGEST
 # settings of the argument --prior of commands that draw samples: Run.sample's, "fitted" without it
 PRIOR: dict[str, Any] = {
     "action": "store_const", "const": "prior", "default": "fitted",
-    "help": "draw samples from the prior (default: from a Gaussian fitted to the training's latents)"}
+    "help": "draw samples from the prior (default: from a Gaussian fitted to the latents of the training)"}
 
 
 def positive(text: str) -> int:
@@ -93,4 +93,4 @@ def add_corrupt(parser: argparse.ArgumentParser) -> None:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """The --data argument of commands that read a run's images."""
     parser.add_argument("--data", metavar="PATH", type=user_path,
-                        help="the present place of the run's images, if they were moved")
+                        help="new location of the run's images, if they were moved")

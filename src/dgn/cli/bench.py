@@ -12,11 +12,11 @@
   DGN_THREADS=1 dgn bench program ascend310_infer/build/dgn_infer
 
 parts: the sampler, a training step and their parts. Candidates take turns and ratios are taken within a turn, so a
-machine whose clock rate drifts does not favour one of them. The share is that of the rate which a matrix product
-reaches here; the arithmetic is counted from the networks' layers. For clips a sample is a clip, and the recurrence's
-share of a Langevin step is given as well; with a critic its step, and the actor's, which takes the place of the
-training step. --graphs instead counts the operators of every graph of a training and times its compilation, of one
-recipe or of each in a folder; --profile writes a trace, whose trace_view.json MindStudio Insight and Perfetto open.
+machine whose clock rate drifts does not favour one of them. The last column is the FLOP rate as a percentage of the
+rate of a large matrix product on this machine; FLOPs are counted from the layers. For clips a sample is a clip, and the
+recurrence's fraction of a Langevin step is printed. With a critic, the steps of critic and generators are timed as
+well. --graphs counts the operators of every graph of a training and times its compilation, for one recipe or for each
+in a folder. --profile writes a trace, whose trace_view.json MindStudio Insight and Perfetto open.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts.add_argument("--against", choices=["torch"],
                        help="also the sampler as PyTorch programs, if PyTorch is installed")
     parts.add_argument("--graphs", action="store_true",
-                       help="in place of times: operators and compile time of every graph of a training with --config, "
+                       help="instead of times: operators and compile time of every graph of a training with --config, "
                             "which may then be a folder of recipes")
     parts.add_argument("--profile", metavar="DIR", type=user_path,
-                       help="in place of times: a trace of the graphs of a training by mindspore.profiler")
+                       help="instead of times: a trace of the graphs of a training by mindspore.profiler")
     parts.add_argument("--json", metavar="FILE", type=user_path,
                        help="also write the seconds of every call, or with --graphs the counts")
     processes = tools.add_parser("processes", help="iterations of a training in one process and in several")
@@ -66,9 +66,10 @@ def _add_common(parser: argparse.ArgumentParser, batch: int | None = None, steps
     if batch:
         parser.add_argument("--batch", type=positive, default=batch, help="samples (default %(default)s)")
     if steps:
-        parser.add_argument("--steps", type=positive, default=steps, help="Langevin steps a call (default %(default)s)")
+        parser.add_argument("--steps", type=positive, default=steps,
+                            help="Langevin steps per call (default %(default)s)")
     if rounds:
-        parser.add_argument("--rounds", type=positive, default=rounds, help="turns (default %(default)s)")
+        parser.add_argument("--rounds", type=positive, default=rounds, help="timed repetitions (default %(default)s)")
     add_device(parser)
 
 

@@ -7,8 +7,8 @@
 Operators at the shapes of a recipe, forward and gradient, against NumPy in float64; the decoder; Langevin dynamics
 against a posterior in closed form; R1 against finite differences; 16-bit layers; exported files; iterations
 of three trainings (images, clips, with a critic) against CPU, with --devices also on several devices; then times,
-operators of graphs and a trace. Writes report.md and report.json, which belong to a report about a device, into the
-output folder. Exit code 0 if all checks passed, 1 if one failed.
+operators of graphs and a trace. Writes report.md and report.json to the output folder; attach both when you report on a
+device. The exit code is 0 if all checks passed, 1 if one failed.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ QUICK = ["data.size=16", "model.width=16", "inference.steps=1"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="DIR", type=user_path, default="device_check",
-                        help="new folder of the report (default %(default)s)")
+                        help="new folder for the report (default %(default)s)")
     parser.add_argument("--devices", type=positive, default=1, metavar="N",
-                        help="also train on so many devices of this host")
+                        help="also train on this number of devices of this host")
     parser.add_argument("--quick", action="store_true", help="small shapes: a test of the command itself")
     add_config(parser, "recipe of images whose shapes are used; without it the paper's model (Table 4)")
     parser.add_argument("--batch", type=positive, help="samples (default: training.batch_size; with --quick 4)")

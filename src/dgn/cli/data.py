@@ -27,15 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="job")
     faces = jobs.add_parser("faces", help="write generated faces")
     _add_drawn(faces, 1000, "faces, or subjects")
-    faces.add_argument("--kind", choices=["random", "views", "expressions"], default="random")
-    faces.add_argument("--sheet", metavar="PNG", type=user_path, help="also draw the first 30 on one sheet")
+    faces.add_argument("--kind", choices=["random", "views", "expressions"], default="random",
+                       help="population of the faces (default %(default)s)")
+    faces.add_argument("--sheet", metavar="PNG", type=user_path, help="also save a contact sheet of the first 30")
     faces.set_defaults(job_run=_faces)
 
     crop = jobs.add_parser("crop", help="cut faces out of photographs or clips")
     crop.add_argument("source", type=user_path, help="folder of photographs or clips")
     crop.add_argument("out", type=user_path, help="new folder")
-    crop.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
-    crop.add_argument("--margin", type=float, default=0.0, help="widen the square by this share of it on each side")
+    crop.add_argument("--size", type=positive, default=64, help="side in pixels (default %(default)s)")
+    crop.add_argument("--margin", type=float, default=0.0,
+                      help="enlarge the square on each side by this fraction of its side")
     places = crop.add_mutually_exclusive_group()
     places.add_argument("--detector", metavar="FILE", type=user_path,
                         help="cascade (.xml) of faces or YuNet model (.onnx); default OpenCV's Haar cascades")
@@ -43,25 +45,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="with --align: eyes from labels.csv, crops.csv or MTFL's index.tsv instead of a detector")
     crop.add_argument("--align", action="store_true", help="turn, scale and cut by the eyes")
     crop.add_argument("--eyes", type=pair, metavar="X,Y",
-                      help="with --align: place of the left eye, as shares of the side from the left and the top; the "
-                           "right one mirrors it (default 0.325,0.36, as in CelebA's faces)")
+                      help="with --align: position of the left eye, as fractions of the side from the left and the "
+                           "top; the right eye mirrors it (default 0.325,0.36, as in CelebA's faces)")
     crop.add_argument("--check", metavar="FILE", type=user_path,
-                      help="with --align: also print the error of the detected eyes against such labels")
-    crop.add_argument("--smallest", type=above_zero, default=0.125, metavar="SHARE",
-                      help="width of the smallest face that is found, as a share of the photograph's longer side; "
-                           "smaller ones take longer (default %(default)s)")
-    crop.add_argument("--all", action="store_true", help="every face of a photograph, not the largest alone")
-    crop.add_argument("--sheet", metavar="PNG", type=user_path, help="also draw up to 60 of the cuts on one sheet")
+                      help="with --align: also print the error of the detected eyes relative to these labels (same "
+                           "formats as --labels)")
+    crop.add_argument("--min-face", type=above_zero, default=0.125, metavar="FRACTION",
+                      help="minimum face width, as a fraction of the longer image side; smaller values take longer "
+                           "(default %(default)s)")
+    crop.add_argument("--all", action="store_true", help="cut every face of a photograph, not only the largest")
+    crop.add_argument("--sheet", metavar="PNG", type=user_path,
+                      help="also save a contact sheet of up to 60 crops")
     crop.add_argument("--format", choices=["images", *cfg.CLIP_FORMATS], default="images",
-                      help="images: photographs; else the format of clips, as in data.format: one square for all "
-                           "frames of a clip")
+                      help="file format: images for photographs, else that of the clips, as in data.format, with one "
+                           "square for all frames of a clip (default %(default)s)")
     crop.add_argument("--window", type=positive, metavar="FRAMES",
-                      help="with clips: cut each into clips of so many frames, for long recordings")
+                      help="with clips: cut each into clips of this number of frames, for long recordings")
     crop.set_defaults(job_run=_crop)
 
     clips = jobs.add_parser("clips", help="write generated clips")
     _add_drawn(clips, 24, "clips, six for each person")
-    clips.add_argument("--frames", type=positive, default=16, help="of each clip (default %(default)s)")
+    clips.add_argument("--frames", type=positive, default=16, help="frames per clip (default %(default)s)")
     clips.add_argument("--changing-light", action="store_true",
                        help="the light of each clip moves from side to side (data.changing_light)")
     clips.set_defaults(job_run=_clips)
@@ -77,9 +81,9 @@ def _add_drawn(parser: argparse.ArgumentParser, count: int, what: str) -> None:
     """Arguments of jobs that draw."""
     parser.add_argument("out", type=user_path, help="new folder")
     parser.add_argument("--count", type=positive, default=count, help=f"{what} (default %(default)s)")
-    parser.add_argument("--size", type=positive, default=64, help="pixels (default %(default)s)")
-    parser.add_argument("--grey", action="store_true")
-    parser.add_argument("--seed", type=natural, default=1)
+    parser.add_argument("--size", type=positive, default=64, help="side in pixels (default %(default)s)")
+    parser.add_argument("--grey", action="store_true", help="greyscale")
+    parser.add_argument("--seed", type=natural, default=1, help="random seed (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -147,11 +151,11 @@ def _cutter(args: argparse.Namespace):
     if args.window and args.format == "images":
         raise UserError("--window is for clips; add --format videos, frames or strips")
     if not args.align:
-        return prepare.by_squares(open_detector(args.detector, args.smallest), args.size, args.margin)
+        return prepare.by_squares(open_detector(args.detector, args.min_face), args.size, args.margin)
     if args.labels:
         find = prepare.labelled(read_eyes(Path(args.labels), Path(args.source)))
     else:
-        detect = open_eye_detector(args.detector, args.smallest)
+        detect = open_eye_detector(args.detector, args.min_face)
         find = lambda picture, name: detect(picture)  # noqa: E731
     return prepare.by_eyes(find, args.size, args.eyes or EYES, args.margin)
 
@@ -163,8 +167,8 @@ def _print_errors(result: dict[str, Any]) -> None:
     print(f"{result['photographs']} labelled photographs: face found in {100 * result['found']:.1f} %")
     for key, name in (("mean", "mean of both eyes"), ("worse", "worse eye")):
         if key in result:
-            quantiles = ", ".join(f"{100 * share:.0f} %: {100 * value:.1f}"
-                                  for share, value in zip(QUANTILES, result[key]))
+            quantiles = ", ".join(f"{100 * fraction:.0f} %: {100 * value:.1f}"
+                                  for fraction, value in zip(QUANTILES, result[key]))
             print(f"error in % of the distance between the eyes, {name}: below {100 * WITHIN:.0f} in "
                   f"{100 * result[key + '_within']:.1f} %; quantiles {quantiles}")
 

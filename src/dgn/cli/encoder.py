@@ -1,13 +1,14 @@
-"""Train an encoder beside the chains of a run: a convolutional network that gives the latents of an image in one pass.
+"""Train an encoder that initializes the Langevin chains of unseen images (amortized inference, one pass).
 
   dgn encoder runs/demo
   dgn encoder runs/demo --steps 3000
 
-It is trained on the run's images and their chains and on samples of the generator, then by the energy of its own
-latents, and kept in the run folder (encoder/). From then on the chains of unseen images start at its latents in place
-of the prior's mean: `infer`, `evaluate` and `page` take evaluation.encoder_steps steps (20) in place of
-evaluation.steps (300); --by-langevin of the first two does without it. `export` writes encoder.mindir. At the end both
-starts are compared on the run's unseen images (section encoder of metrics.json). Images only.
+First it is trained by regression on known latents: those of training images and of generated samples. Then it minimizes
+the energy (Eq. 8) of its own latents. It is stored in the run folder (encoder/). From then on the chains of unseen
+images start at its latents instead of the prior mean: `infer`, `evaluate` and `page` take evaluation.encoder_steps (20)
+steps instead of evaluation.steps (300). `infer` and `evaluate` ignore it with --no-encoder. `export` writes
+encoder.mindir. At the end both initializations are compared on the run's unseen images (section encoder of
+metrics.json). Images only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dgn.cli import add_data, add_device, add_run, positive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--steps", type=positive, default=2000, help="of the optimizer (default %(default)s)")
+    parser.add_argument("--steps", type=positive, default=2000, help="optimizer steps (default %(default)s)")
     add_data(parser)
     add_device(parser)
 

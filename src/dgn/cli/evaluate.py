@@ -3,11 +3,15 @@
   dgn evaluate runs/demo
   dgn evaluate runs/demo --images cuts/ --steps 300
 
-Reconstruction (MSRE: sum of squared errors of a [0, 1] image; PSNR in dB) of the training images from their chains and
-of unseen images after Langevin inference; the appearance's energy near the Nyquist frequency relative to the images'
-(a checkerboard is far above 1); size and smoothness of the displacement, and how far it has moved the canonical frame;
-for generated faces the exchange of known factors among training and among unseen faces, and the end-point error of the
-displacement. Printed as text, then as JSON in one line that begins with "result:". Results for the run's own images are
+Measured are:
+- reconstruction of the training images from their chains, and of unseen images after Langevin inference (MSRE: sum of
+  the squared errors of an image in [0, 1]; PSNR in dB);
+- energy of the appearance near the Nyquist frequency, relative to that of the images (a checkerboard is far above 1);
+- magnitude and smoothness of the displacement, and how far it has moved the canonical frame;
+- for generated faces also the exchange of known factors, among training and among unseen faces, and the end-point error
+  of the displacement.
+
+The results are printed as text, then as JSON in one line that begins with "result:". Those of the run's own images are
 written to metrics.json in the run folder.
 """
 
@@ -23,14 +27,16 @@ from dgn.cli import add_corrupt, add_data, add_device, add_run, positive, user_p
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--images", metavar="PATH", type=user_path,
-                        help="other unseen images than the held-out ones, all of them up to 1,000; nothing is written")
-    parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of the clips of --images (default: "
-                                                                   "data.format)")
+                        help="evaluate these images instead of the held-out ones (at most 1,000, evenly spaced); "
+                             "metrics.json is not written")
+    parser.add_argument("--format", choices=cfg.CLIP_FORMATS, help="format of the clips of --images "
+                                                                   "(default: data.format)")
     add_corrupt(parser)
     parser.add_argument("--steps", type=positive, help="Langevin steps for an unseen image (default: evaluation.steps, "
                                                       "or evaluation.encoder_steps of a run with an encoder)")
-    parser.add_argument("--by-langevin", action="store_true", help="infer unseen images by Langevin dynamics from the "
-                        "prior's mean although the run has an encoder; nothing is written")
+    parser.add_argument("--no-encoder", dest="use_encoder", action="store_false",
+                        help="start the chains at the prior mean and ignore the run's encoder; metrics.json is not "
+                             "written")
     add_data(parser)
     add_device(parser)
 
@@ -43,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
     trained = load(args.run_folder, args.device, args.data)
     images = open_new_images(cfg.with_format(trained.config.data, args.format), args.images,
                              args.corrupt) if args.images else None
-    result = evaluate(trained, images, args.steps, not args.by_langevin)
+    result = evaluate(trained, images, args.steps, args.use_encoder)
     print(summary(result))
-    if trained.folder.output != trained.folder.path and images is None and not args.by_langevin:
+    if trained.folder.output != trained.folder.path and images is None and args.use_encoder:
         print(f"numbers           {trained.folder.results}")
     print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} "
           f"ckpt={trained.checkpoint}")

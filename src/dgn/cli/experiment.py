@@ -3,8 +3,8 @@
   dgn experiment baselines --config config/faces_demo.yaml --output runs/baselines
   dgn experiment views runs/faces_demo
 
-An experiment that trains several models keeps each in a run folder of its own; called again, it continues where it was
-stopped and trains nothing twice. `dgn experiment NAME --help` describes each.
+An experiment that trains several models keeps each in a run folder of its own. Called again, it continues where it was
+stopped and trains nothing twice. `dgn experiment NAME --help` describes an experiment.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Experiment(NamedTuple):
 def tuning_options(count: int, epochs: int) -> list[Option]:
     """The images of a fine-tuning, which are an experiments.models.Target."""
     return [
-        option("--target", metavar="FOLDER", type=user_path, help="images of the fine-tuning"),
+        option("--target", metavar="FOLDER", type=user_path, help="folder of the images for the fine-tuning"),
         option("--frontal", metavar="PATTERN", help="which files of --target, such as '*-1[12].jpg'"),
         option("--target-crop", type=crop, metavar="L,T,R,B", help="crop of the images of --target"),
         option("--tune-faces", type=positive, default=count,
-               help="images of the fine-tuning, at most (default %(default)s)"),
+               help="maximum number of images for the fine-tuning (default %(default)s)"),
         option("--tune-epochs", type=positive, default=epochs, help="epochs of the fine-tuning (default %(default)s)")]
 
 
@@ -72,8 +72,8 @@ def with_sweeps(given: Keywords) -> Keywords:
 
 STEPS = option("--steps", type=positive, help="Langevin steps (default: evaluation.steps of the run, or with "
                "an encoder evaluation.encoder_steps)")
-CROP = option("--crop", type=crop, metavar="L,T,R,B", help="their crop (default: the run's)")
-MOVED = "the present place of the run's images, if they were moved"
+CROP = option("--crop", type=crop, metavar="L,T,R,B", help="crop of the images of --data (default: the run's)")
+MOVED = "new location of the run's images, if they were moved"
 
 EXPERIMENTS: dict[str, Experiment] = {
     "baselines": Experiment([
@@ -82,7 +82,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "views": Experiment([
         option("--data", metavar="FOLDER", type=user_path, help="labelled images (default: generated faces)"), CROP,
         option("--faces", dest="people", type=positive, default=100,
-               help="people, at most (default %(default)s, as the paper)"), STEPS]),
+               help="maximum number of people (default %(default)s, as in the paper)"), STEPS]),
     "transfer": Experiment([
         *tuning_options(count=1000, epochs=30),
         option("--held-out", type=positive, default=100,
@@ -98,36 +98,40 @@ EXPERIMENTS: dict[str, Experiment] = {
         option("--data", "--images", dest="images", metavar="FOLDER", type=user_path,
                help="animal faces (default: drawn ones)"),
         option("--labels", metavar="FILE", type=user_path,
-               help="their eyes (default: labels.csv, crops.csv or index.tsv in --data)"),
+               help="table of their eyes (default: labels.csv, crops.csv or index.tsv in --data)"),
         option("--eyes", type=pair, metavar="X,Y",
-               help="where the left eye is cut to, as shares of the side from the left and the top (default: where "
-                    "generated faces have it, or 0.325,0.36)"),
-        option("--gamma", type=above_zero, help="from -gamma to gamma (default: evaluation.gamma of the run)")]),
+               help="position of the left eye in the cut image, as fractions of its side from the left and the top "
+                    "(default: where generated faces have it, or 0.325,0.36)"),
+        option("--gamma", type=above_zero,
+               help="the traversal goes from -gamma to gamma (default: evaluation.gamma of the run)")]),
     "labels": Experiment([
-        option("--images", type=positive, default=300, help="held-out images, at most (default %(default)s)"),
+        option("--images", type=positive, default=300, help="maximum number of held-out images (default %(default)s)"),
         option("--steps", type=positive, default=100, help="Langevin steps under each label (default %(default)s)")],
         data=MOVED),
     "landmarks": Experiment([
         option("--data", metavar="FOLDER", type=user_path, help="images with landmarks (default: generated faces)"),
         CROP,
-        option("--faces", dest="count", type=positive, help="images, at most (default: all, or 2500 generated ones)"),
+        option("--faces", dest="count", type=positive,
+               help="maximum number of images (default: all, or 2500 generated ones)"),
         STEPS,
         option("--chains", type=positive, default=1,
-               help="of each image, whose displacement fields are averaged (default %(default)s)"),
-        option("--epochs", type=positive, default=200, help="of the regressor (default %(default)s)"),
-        option("--folds", type=positive, default=1, help="of a cross-validation (default: none)")]),
+               help="chains per image; their displacement fields are averaged (default %(default)s)"),
+        option("--epochs", type=positive, default=200, help="training epochs of the regressor (default %(default)s)"),
+        option("--folds", type=positive, default=1,
+               help="folds of the cross-validation (default: one train/test split)")]),
     "adversarial": Experiment([
         option("--more-epochs", type=positive, default=60,
-               help="of each of the two continued runs (default %(default)s)"),
+               help="epochs of each of the two continued runs (default %(default)s)"),
         option("--rate", dest="learning_rate", type=above_zero, default=1e-3,
-               help="their learning rate, at the end 0.3 times that (default %(default)s)"),
+               help="initial learning rate of the continued runs; 0.3 times as large after 80 %% of the epochs "
+                    "(default %(default)s)"),
         option("--faces", type=positive, default=500,
                help="unseen generated faces whose latents are measured (default %(default)s)")],
         trains=True, data="images (data.path); without it faces are generated"),
     "balance": Experiment([
         option("--sweep", dest="sweeps", choices=["alpha", "beta", "start"], action="append",
-               help="only this one; may be repeated (default: all)"),
-        option("--shown", type=positive, default=5, help="faces of the picture (default %(default)s)")],
+               help="run only this sweep; may be repeated (default: all)"),
+        option("--shown", type=positive, default=5, help="faces shown in the picture (default %(default)s)")],
         trains=True, convert=with_sweeps),
     "recombination": Experiment([
         option("--clips", nargs=2, metavar=("A", "B"),
@@ -136,23 +140,27 @@ EXPERIMENTS: dict[str, Experiment] = {
     "shape": Experiment([
         option("--clips", nargs="+", metavar="CLIP",
                help="training clips by index or name (default: the first, and one of another person and class)"),
-        option("--dimension", type=natural, help="of Z_0^g (default: the one with the largest effect)"),
-        option("--amount", type=above_zero, default=1.5, help="change, both ways (default %(default)s)")], data=MOVED),
+        option("--dimension", type=natural,
+               help="index of the dimension of Z_0^g (default: the one with the largest effect)"),
+        option("--amount", type=above_zero, default=1.5,
+               help="change of that dimension in both directions (default %(default)s)")], data=MOVED),
     "sampling": Experiment([
-        option("--frames", type=positive, help="of the new clips (default: three times those trained on)"),
-        option("--count", type=positive, help="in the picture (default: 6 clips, 33 images)"),
+        option("--frames", type=positive, help="frames per new clip (default: three times those trained on)"),
+        option("--count", type=positive, help="samples shown in the picture (default: 6 clips, 33 images)"),
         option("--prior", **PRIOR),
-        option("--seed", type=natural, default=1, help="of the latents (default %(default)s)")], data=MOVED),
+        option("--seed", type=natural, default=1,
+               help="random seed of the latents (default %(default)s)")], data=MOVED),
     "recognition": Experiment([
-        option("--folds", type=positive, default=10, help="of the cross-validation (default %(default)s)"),
-        option("--epochs", type=positive, default=60, help="of the recogniser (default %(default)s)"),
-        option("--as-they-are", dest="from_first", action="store_false",
-               help="features of every frame, not their difference from the first frame: for clips that do not begin "
-                    "with a neutral face"),
+        option("--folds", type=positive, default=10, help="folds of the cross-validation (default %(default)s)"),
+        option("--epochs", type=positive, default=60, help="training epochs of the recogniser (default %(default)s)"),
+        option("--absolute-features", dest="from_first", action="store_false",
+               help="use the features of each frame, not their difference from the first frame; for clips that do not "
+                    "start neutral"),
         option("--steps", type=positive,
-               help="infer anew by so many Langevin steps (default: continue the chains of the training)"),
+               help="infer the latents again with this number of Langevin steps (default: continue the chains of the "
+                    "training)"),
         option("--descent-steps", type=positive, default=100,
-               help="steps without noise thereafter (default %(default)s)")], data=MOVED),
+               help="further steps without noise (default %(default)s)")], data=MOVED),
 }
 
 
@@ -165,7 +173,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if experiment.trains:
             add_config(sub, "recipe of the trainings", required=True)
             sub.add_argument("--output", metavar="DIR", type=user_path, default=f"runs/{name}",
-                             help="(default %(default)s)")
+                             help="folder for the runs, metrics.json and figures (default %(default)s)")
         else:
             add_run(sub)
         if experiment.data:

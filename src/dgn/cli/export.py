@@ -7,23 +7,26 @@
 Written to the output folder (default: export in the run folder):
 
   decoder.mindir          latents of each group -> image, appearance, displacement
-  encoder.mindir          image -> latents of each group; of a run with an encoder beside the chains (dgn encoder) whose
-                          latents are no labels
-  inference.mindir        image, latents, noise of each group -> latents, after K Langevin steps: call it repeatedly
-                          from zeros (the prior's mean), each time with new noise (of models of images; latents that are
-                          labels are given, stay, and have no noise)
+  encoder.mindir          image -> latents of each group; only of a run with an encoder that initializes the chains
+                          (dgn encoder) and without labels as latents
+  inference.mindir        image, latents, noise of each group -> latents after K Langevin steps. Call it repeatedly,
+                          first with zeros (the prior mean), each time with new noise. Only of models of images;
+                          latents that are labels are inputs, are returned unchanged, and have no noise.
   inference_lite.mindir   the same function, its gradient written out in operators that MindSpore Lite 2.0 runs
   export.json             names and shapes of inputs and outputs, sigma, and the difference of each file to the model
 
 Every file is loaded again and compared with the model before it is kept. The graphs use MindSpore's own operators only;
-the warp consists of gathers, which MindSpore Lite runs. --format onnx writes decoder and encoder alone, and needs
-onnxruntime; --format safetensors writes the weights alone, by name, into weights.safetensors.
+the warp consists of gathers, which MindSpore Lite runs. --format onnx writes only decoder and encoder, and needs
+onnxruntime. --format safetensors writes only the weights, by name, into weights.safetensors.
 
-Which MindSpore Lite: Atlas with Ascend 310 takes Lite 2.0 (CANN 6), which reads MindIR 1 only: --mindir-version 1. So
-does CPU with the Lite 2.0 of PyPI, the only one that was tested. 310P, 310B and 910B take Lite 2.7 and newer, which
-reads the MindIR 3 that MindSpore writes, with fixed shapes (--target ascend). --mindir-version 1 rewrites
-decoder.mindir and inference_lite.mindir, for a fixed number of samples (default 1), after the comparison; the default
-folder is then export_mindir1.
+MindSpore Lite by device:
+  Ascend 310 (Atlas)      Lite 2.0 (CANN 6), which reads only MindIR 1: --mindir-version 1
+  CPU                     Lite 2.0 of PyPI, the only one that was tested: --mindir-version 1
+  310P, 310B, 910B        Lite 2.7 or newer, which reads the MindIR 3 that MindSpore writes, with fixed shapes:
+                          --target ascend
+
+--mindir-version 1 rewrites decoder.mindir and inference_lite.mindir after the comparison, for a fixed number of samples
+(default 1). The default folder is then export_mindir1.
 """
 
 from __future__ import annotations
@@ -54,16 +57,18 @@ def samples(chosen: int | None, target: str) -> int | None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("output", metavar="OUT", type=user_path, nargs="?",
-                        help="folder of the files (default: export, or export_mindir1, in the run folder)")
+                        help="output folder (default: export, or export_mindir1 with --mindir-version 1, in the run "
+                             "folder)")
     parser.add_argument("--batch", type=batch, default=None,
-                        help="samples of a call, or free (default): any number for the decoder, one for inference")
+                        help="samples per call, or free (default): any number for the decoder, one for inference")
     parser.add_argument("--target", choices=["any", "ascend"], default="any",
                         help="ascend: fixed shapes, for MindSpore Lite on 310P, 310B, 910B (--batch is 1 by default)")
     parser.add_argument("--steps", type=positive,
-                        help="Langevin steps of a call of the inference (default: inference.steps of the run)")
-    parser.add_argument("--format", choices=["mindir", "onnx", "safetensors"], default="mindir")
+                        help="Langevin steps per call of the inference (default: inference.steps of the run)")
+    parser.add_argument("--format", choices=["mindir", "onnx", "safetensors"], default="mindir",
+                        help="file format (default %(default)s)")
     parser.add_argument("--mindir-version", type=int, choices=[1, 3], default=3,
-                        help="of the MindIR files; 1 for MindSpore Lite 2.0 (default %(default)s)")
+                        help="MindIR version; 1 for MindSpore Lite 2.0 (default %(default)s)")
     add_device(parser)
     parser.set_defaults(device="CPU")  # its results do not depend on the device, and float32 is exact there
 

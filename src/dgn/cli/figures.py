@@ -2,9 +2,9 @@
 
   dgn figures runs/demo
 
-Reconstructions with their grids (Fig. 2), bases of appearance and geometry (Fig. 3 to 5), recombination (Fig. 11),
-samples and training curves; of clips the grids over time (Fig. 19) and the bases of the first frame (Fig.
-17); of a model with given labels every label warped by a geometric basis (Fig. 13).
+For images: reconstructions with their grids (Fig. 2), bases of appearance and geometry (Fig. 3 to 5), recombination
+(Fig. 11), samples and training curves. For clips: grids over time (Fig. 19) and bases of the first frame (Fig. 17). For
+a model with given labels: every label, warped by a geometric basis (Fig. 13).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dgn.cli import above_zero, add_data, add_device, add_run, user_path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--gamma", type=above_zero, help="bases go from -gamma to gamma (default: evaluation.gamma)")
-    parser.add_argument("--output", metavar="DIR", type=user_path, help="default: figures in the run folder")
+    parser.add_argument("--output", metavar="DIR", type=user_path,
+                        help="folder for the pictures (default: figures in the run folder)")
     add_data(parser)
     add_device(parser)
 

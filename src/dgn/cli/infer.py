@@ -1,19 +1,19 @@
-"""Infer the latents of new images or clips: Langevin dynamics with a run's weights fixed (5.3: 300 steps), from the
-prior's mean, or, by fewer steps, from the latents of the run's encoder (dgn encoder).
+"""Infer the latents of new images or clips by Langevin dynamics with the run's weights. Chains start at the prior mean
+(300 steps, as in 5.3), or at the latents of the run's encoder, if it has one (dgn encoder; fewer steps).
 
   dgn infer runs/demo --images cuts/ --steps 300 --output found/
 
 The images are cut as the run's config says. Written to the output folder:
 
-  latents.npz        names, z_app (n, d_a), z_geo (n, d_g); of clips also frames (n,), those that each has
-  reconstruction/    one PNG an image, after the warp
-  appearance/        one PNG an image, before the warp
-  displacement/      one .npy an image, (2, H, W) in pixels
+  latents.npz        names, z_app (n, d_a), z_geo (n, d_g); for clips also frames (n,), the number of frames of each
+  reconstruction/    one PNG file per image, after the warp
+  appearance/        one PNG file per image, before the warp
+  displacement/      one .npy file per image, (2, H, W) in pixels
   overview.png       the first ten, with grids
 
-Of a run on clips (--images is then a folder of clips, as the config says) latents are (Z_0, xi_1 .. xi_T) in one row;
-pictures are strips, frames from left to right; displacements (F, 2, H, W); overview.png shows the first three; and
-animation/ has one .gif a clip, the clip beside its reconstruction.
+For a run on clips, --images is a folder of clips, as the config says. Then latents are (Z_0, xi_1 .. xi_T) in one row;
+pictures are strips, frames from left to right; displacements are (F, 2, H, W); overview.png shows the first three;
+animation/ has one .gif file per clip, the clip beside its reconstruction.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--descent-steps", type=natural, default=0,
                         help="further steps without noise, towards a mode: latents that vary less from seed to seed "
                              "(default %(default)s)")
-    parser.add_argument("--by-langevin", action="store_true",
-                        help="start from the prior's mean although the run has an encoder")
+    parser.add_argument("--no-encoder", dest="use_encoder", action="store_false",
+                        help="start the chains at the prior mean and ignore the run's encoder")
     parser.add_argument("--output", metavar="DIR", type=user_path, default="inferred",
                         help="new folder for the results (default %(default)s)")
-    parser.add_argument("--seed", type=natural, help="of the chains' noise (default: training.seed of the run)")
+    parser.add_argument("--seed", type=natural, help="random seed of the noise (default: training.seed of the run)")
     add_device(parser)
 
 
@@ -53,9 +53,8 @@ def run(args: argparse.Namespace) -> int:
     trained, output = load(args.run_folder, args.device), Path(args.output)
     check_outside(output, args.images)
     check_output(output, trained.config.data)
-    source = open_new_images(cfg.with_format(trained.config.data, args.format), args.images,
-                             args.corrupt)
-    result = infer_folder(trained, source, output, args.steps, args.seed, not args.by_langevin, args.descent_steps)
+    source = open_new_images(cfg.with_format(trained.config.data, args.format), args.images, args.corrupt)
+    result = infer_folder(trained, source, output, args.steps, args.seed, args.use_encoder, args.descent_steps)
     kind = "clips" if trained.config.data.frames else "images"
     print(f"{result['count']} {kind}, {result['steps']} steps: MSRE {result['msre']:.1f}, PSNR {result['psnr']:.1f} "
           f"dB; written to {output}")

@@ -22,14 +22,15 @@ from dgn.cli import above_zero, add_device, natural, user_path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(dest="step", required=True)
     prepare = steps.add_parser("prepare", help="arrays for the program")
-    prepare.add_argument("mindir", metavar="MINDIR", type=user_path)
-    prepare.add_argument("data", metavar="DATA", type=user_path)
-    prepare.add_argument("output", metavar="OUT", type=user_path)
     check = steps.add_parser("check", help="the program's results compared with Python's")
-    check.add_argument("mindir", metavar="MINDIR", type=user_path)
-    check.add_argument("output", metavar="OUT", type=user_path)
-    check.add_argument("--precision", choices=["float32", "float16"], default="float32", help="in which the program's "
-                       "device multiplies; decides the accepted difference to Python (default %(default)s)")
+    for sub in (prepare, check):
+        sub.add_argument("mindir", metavar="MINDIR", type=user_path, help="export folder, or its decoder.mindir")
+    prepare.add_argument("data", metavar="DATA", type=user_path, help="folder of images or of latents")
+    prepare.add_argument("output", metavar="OUT", type=user_path, help="new folder for the arrays")
+    check.add_argument("output", metavar="OUT", type=user_path, help="folder with the program's results")
+    check.add_argument("--precision", choices=["float32", "float16"], default="float32", help="precision in which "
+                       "the program's device multiplies; it decides the accepted difference from Python (default "
+                       "%(default)s)")
     check.add_argument("--descent-steps", type=natural, default=300, metavar="N",
                        help="steps without noise with which the program inferred (default %(default)s)")
     check.add_argument("--gamma", type=above_zero, default=3.0, help="range of the traversals (default %(default)s)")

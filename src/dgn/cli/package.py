@@ -1,11 +1,10 @@
-"""Make a packaged model from a run: a run folder without what only a training needs, small enough to come with the
-package.
+"""Package a run on generated images: weights, latents and metrics, without optimizer state.
 
   dgn package runs/faces_demo src/dgn/models/faces
 
 The new folder holds config.yaml, the newest checkpoint without its optimizers, the encoder if the run has one, some of
-the training's records, and metrics.json. It can be used wherever a run folder can; in src/dgn/models it is found by its
-name: `dgn.load("faces")`, `dgn figures faces`. The run must be one on generated images.
+the records of the training, and metrics.json. It can be used wherever a run folder can. In src/dgn/models it is found
+by its name: `dgn.load("faces")`, `dgn figures faces`.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
   dgn page runs/demo
   dgn page runs/demo demo.html
 
-Sliders along the principal axes of appearance and geometry, the exchange of two images, the image before the warp, the
-grid and the displacement; of clips also the motion; random samples; below them curves, numbers and pictures of the run.
-The plain model of clips has no page.
+The page has sliders along the principal axes of appearance and geometry, the exchange of two images (for clips also of
+their motion), the image before the warp, the grid, the displacement, and random samples. Below them are curves, numbers
+and pictures of the run. The plain model of clips has no page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dgn.cli import PRIOR, add_data, add_device, add_run, user_path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("output", metavar="OUT.html", type=user_path, nargs="?",
-                        help="default: page.html in the run folder")
+                        help="file to write (default: page.html in the run folder)")
     parser.add_argument("--prior", **PRIOR)
     add_data(parser)
     add_device(parser)

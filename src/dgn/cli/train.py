@@ -1,5 +1,6 @@
-"""Train a model: alternating back-propagation (Algorithm 1) on a folder of images, a MindRecord file or generated
-faces.
+"""Train a model by alternating back-propagation (Algorithms 1, 2), or as a VAE or autoencoder (training.method).
+
+Data: a folder of images or clips, a MindRecord file, MNIST, CIFAR-10, or generated faces.
 
   dgn train --config config/faces_demo.yaml --output runs/demo
   dgn train --config config/photos.yaml --data cuts/ --output runs/mine --set training.epochs=200
@@ -25,17 +26,17 @@ from dgn.run_folder import RunFolder, recorded_files
 
 log = logging.getLogger(__name__)
 
-# Of a batch in each process; choices, not measured on a device. There the launches of operators are inferred to
-# dominate, whose number does not depend on the samples.
-FEW_SAMPLES = {"CPU": 8, "GPU": 64, "Ascend": 64}
+# Samples per process below which a warning is logged. Chosen, not measured: on accelerators operator launches probably
+# dominate the time, and their number does not depend on the batch size.
+MIN_SAMPLES_PER_PROCESS = {"CPU": 8, "GPU": 64, "Ascend": 64}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser, "recipe; without it the defaults, which are the paper's")
     parser.add_argument("--data", metavar="PATH", type=user_path,
-                        help="folder of images or .mindrecord file (data.path)")
-    parser.add_argument("--output", metavar="DIR", type=user_path, help="run folder, new (default: runs/ and the "
-                        "recipe's name; a number is added if that exists)")
+                        help="images or clips: folder, .mindrecord file, MNIST or CIFAR-10 (data.path)")
+    parser.add_argument("--output", metavar="DIR", type=user_path, help="new run folder (default: runs/ and the "
+                        "recipe's name, with a number if that exists)")
     add_device(parser)
     parser.add_argument("--resume", action="store_true", help="resume the run in --output from its newest checkpoint")
     parser.add_argument("--train-only", action="store_true",
@@ -119,7 +120,8 @@ def resume_command(args: argparse.Namespace) -> str:
 
 
 def for_processes(config: cfg.Config, size: int) -> cfg.Config:
-    """The config with batches that so many processes can share. Raises UserError if the batch cannot be divided."""
+    """The config with training.shards set for `size` processes. Raises UserError if training.batch_size is not
+    divisible."""
     batch = config.training.batch_size
     if config.training.shards % size == 0:
         return config
@@ -128,17 +130,17 @@ def for_processes(config: cfg.Config, size: int) -> cfg.Config:
         below = batch // unit * unit
         near = f"{below} or {below + unit}" if below else str(unit)
         raise UserError(f"training.batch_size is {batch}; it must be a multiple of the number of processes, {size}: "
-                        f"--set training.batch_size=... with {near}, of a launcher in DGN_OPTIONS")
+                        f"set it to {near} with --set (for a launcher: in DGN_OPTIONS)")
     return cfg.changed(config, training={"shards": size})
 
 
 def warn_of_few_samples(config: cfg.Config, size: int, name: str) -> None:
-    """A warning if each of several processes has few samples of a batch for the device `name`."""
-    share, few = config.training.batch_size // size, FEW_SAMPLES[name]
-    if size > 1 and share < few:
+    """Logs a warning if each of several processes has too few samples of a batch for the device `name`."""
+    samples, least = config.training.batch_size // size, MIN_SAMPLES_PER_PROCESS[name]
+    if size > 1 and samples < least:
         log.warning("training.batch_size is %d, so each of %d processes computes %d samples, too few for %s; use fewer "
                     "processes or a larger batch, such as %d",
-                    config.training.batch_size, size, share, name, few * size)
+                    config.training.batch_size, size, samples, name, least * size)
 
 
 def dry_run(config: cfg.Config, count: int) -> str:
@@ -160,8 +162,8 @@ def show_data(folder: RunFolder, sources) -> None:
 
 
 def pictures_while_training(config: cfg.Config, train_only: bool) -> Callable | None:
-    """A callback that draws pictures and updates the page: every training.figures_every epochs all figures; by default
-    a few after epochs with growing gaps, 1, 3, 10, 30, 100 ..., except with --train-only (None)."""
+    """A callback that draws pictures and updates the page: all figures every training.figures_every epochs, or by
+    default a few after epochs 1, 3, 10, 30, 100 ...; None by default with --train-only."""
     every, epochs = config.training.figures_every, config.training.epochs
     if train_only and not every:
         return None

@@ -1,7 +1,7 @@
 """Expressions recognised from what a video model infers (5.6, Table 3).
 
   dgn experiment recognition runs/clips
-  dgn experiment recognition runs/ckplus --as-they-are
+  dgn experiment recognition runs/ckplus --absolute-features
 
 Features of every clip over time go to a recurrent network (dgn.training.recogniser) in person-independent
 cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls, the appearance
@@ -44,13 +44,13 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     """Recognises the classes of the run's training clips from each of FEATURES.
 
     folds: of the cross-validation; epochs: of the recogniser. from_first: see relative_to_first; False for clips that
-    do not begin with a neutral face. steps: infer the latents anew by so many Langevin steps (default: continue the
-    chains of the training); then descent_steps without noise lead to a mode.
+    do not begin with a neutral face. steps: infer the latents again with this number of Langevin steps (default:
+    continue the chains of the training); then descent_steps without noise lead to a mode.
     Returns for each of FEATURES that the model has, and for most_frequent, the class that is given to every clip, the
-    values of evaluation.recognition.recognition_scores; clips, people, folds, as_they_are (not from_first); pictures:
-    figures/recognition.png. All but the pictures is written to the section recognition of metrics.json. Raises
-    UserError for a run on images, clips without class and person in their names, fewer than 2 classes, or fewer people
-    than folds.
+    values of evaluation.recognition.recognition_scores; clips, people, folds, absolute_features (not from_first);
+    pictures: figures/recognition.png. All but the pictures is written to the section recognition of metrics.json.
+    Raises UserError for a run on images, clips without class and person in their names, fewer than 2 classes, or fewer
+    people than folds.
     """
     check_clips(run)
     source = run.sources.train
@@ -72,7 +72,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
         measures[name] = recognition_scores(truth, cross_validate(model, sequences, truth, held_out), classes, persons)
     most_frequent = recognition_scores(truth, np.full(len(truth), np.bincount(truth).argmax()), classes, persons)
     result = {**measures, "most_frequent": most_frequent, "clips": len(source), "people": people, "folds": folds,
-              "as_they_are": not from_first}
+              "absolute_features": not from_first}
     if steps:
         result.update(run.inference_settings(steps, descent_steps=descent_steps))
     run.folder.add_section("recognition", result)

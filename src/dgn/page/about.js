@@ -81,8 +81,8 @@ const About = (() => {
       element("caption", {}, element("strong", {}, "Which donor does an exchanged face resemble? "),
               "It has the appearance of one face and the geometry of another. Correlation with both, " +
               `${data.exchange.title}; 1 is full agreement.`),
-      element("tr", {}, element("td", {}), element("th", { scope: "col" }, "with the appearance's donor"),
-              element("th", { scope: "col" }, "with the geometry's donor")), ...rows));
+      element("tr", {}, element("td", {}), element("th", { scope: "col" }, "with the appearance donor"),
+              element("th", { scope: "col" }, "with the geometry donor")), ...rows));
   }
 
   function addPictures() {

@@ -12,7 +12,7 @@
  *                                                          of a monotone field L_c .. R_c^T for each component c and
  *                                                          an affine part
  *   image(x, y)  = appearance(x + dx, y + dy)              warp, bilinear, coordinates clamped (Eq. 2 to 4); step x
- *                                                          in place of x on the sampling grid of the authors' code
+ *                                                          instead of x on the sampling grid of the authors' code
  *   image       += conv3x3(image)                          refine, if the model has it
  *
  * A stack is a dense layer and transposed convolutions, ReLU after all but the last.

@@ -16,16 +16,17 @@ THUMBNAIL = 96  # pixels a side, at most
 WIDTHS = (1100, 900, 720, 560, 420)  # of a picture, the first at which all fit
 QUALITY = 72
 CAPTIONS = {
-    "reconstruction": "Images and what the model makes of their latents; below, where it has a warp, the image before "
-                      "it, and the grid",
+    "reconstruction": "Images and their reconstructions; below, for a model with a warp, the image before it, and "
+                      "the grid",
     "recombination": "One image's appearance with the geometry of others, and the reverse",
-    "appearance_bases": "Each row: one number of the appearance changed, the rest kept",
-    "geometry_bases": "Each row: one number of the geometry changed, the rest kept",
+    "appearance_bases": "Each row varies one appearance latent; the others are fixed",
+    "geometry_bases": "Each row varies one geometry latent; the others are fixed",
     "applied_bases": "Changes of the appearance, warped by a change of the geometry",
-    "latent_bases": "Each row: one number of the latent vector changed, the rest kept",
-    "labels_1": "Every label, its geometry changed", "labels_2": "Every label, its geometry changed in another way",
-    "grids": "The canonical grid over time", "samples": "New images, from random latents",
-    "data": "The first images of the data"}
+    "latent_bases": "Each row varies one latent; the others are fixed",
+    "labels_1": "Each label, with a change of its geometry",
+    "labels_2": "Each label, with another change of its geometry",
+    "grids": "The canonical grid over time", "samples": "New images, decoded from random latents",
+    "data": "The first training images"}
 SKIPPED = ("curves",)  # the page draws them itself
 
 
@@ -37,7 +38,7 @@ def sprite(images: np.ndarray) -> str:
 
 
 def run_pictures(folder: Path, budget: int) -> list[dict[str, str]]:
-    """The PNG files of a figures folder, downscaled so that they need at most `budget` bytes in all: {name, caption,
+    """The PNG files of a figures folder, downscaled so that they need at most `budget` bytes in total: {name, caption,
     source}. If they do not fit at the smallest width, the last ones are left out."""
     paths = [path for path in folder.glob("*.png") if path.stem not in SKIPPED] if folder.is_dir() else []
     known = list(CAPTIONS)
@@ -65,7 +66,7 @@ def _picture(path: Path) -> np.ndarray | None:
 
 
 def _as_bgr(image: np.ndarray) -> np.ndarray:
-    """(C, H, W) in [0, 1], grayscale or RGB -> (H, W, 3) bytes in OpenCV's order."""
+    """(C, H, W) in [0, 1], greyscale or RGB -> (H, W, 3) bytes in OpenCV's order."""
     picture = to_bytes(image).transpose(1, 2, 0)
     return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))[..., ::-1])
 

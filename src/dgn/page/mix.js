@@ -149,9 +149,9 @@ const Mix = (() => {
     const noun = data.noun;
     document.getElementById("mix-title").textContent = `Mix two ${data.nouns}`;
     document.getElementById("mix-text").textContent = groups.length > 1
-      ? `Choose two ${data.nouns}. The table exchanges their parts: on the diagonal are the two as the model draws ` +
-        "them, the other pictures are new. The sliders go from one to the other, each part on its own."
-      : `Choose two ${data.nouns}, and go from one to the other.`;
+      ? `Choose two ${data.nouns}. The table exchanges their parts: the diagonal shows the two as the model decodes ` +
+        "them, the other images are new. Each slider moves one part from A to B."
+      : `Choose two ${data.nouns}, and move from one to the other.`;
     picker("a");
     picker("b");
     parts.forEach(addBlend);

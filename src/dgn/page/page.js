@@ -1,4 +1,4 @@
-/* The large picture with its views and buttons; the page is put together here. */
+/* The large image with its views and buttons; the page is put together here. */
 "use strict";
 
 (() => {
@@ -7,13 +7,13 @@
   const INSET = 128; // pixels of a small view
   const FRAMES_PER_SECOND = 10;
   const VIEWS = [
-    { name: "Picture", text: "What the model draws.",
+    { name: "Image", text: "The decoded image.",
       draw: (canvas, now) => Draw.image(canvas, now.image, channels, size) },
-    { name: "Before the warp", text: "The appearance alone, in a common pose: colour and light without pose and shape.",
+    { name: "Before the warp", text: "Only the appearance, in a common pose: colour and light without pose and shape.",
       draw: (canvas, now) => Draw.image(canvas, now.appearance, channels, size) },
-    { name: "Grid", text: "A regular grid drawn on the appearance, bent as the geometry bends it.",
+    { name: "Grid", text: "A regular grid on the appearance, warped by the displacement.",
       draw: (canvas, now) => Draw.grid(canvas, now.image, now.displacement, channels, size) },
-    { name: "Displacement", text: "How far the geometry moves each point of the appearance, and where to.",
+    { name: "Displacement", text: "How far, and in which direction, the geometry moves each point of the appearance.",
       draw: (canvas, now) => Draw.arrows(canvas, now.image, now.displacement, channels, size) },
   ];
   const views = data.model.groups.length > 1 ? VIEWS : VIEWS.slice(0, 1);
@@ -106,19 +106,21 @@
   /* ---- the whole page ---- */
 
   function words() {
-    const one = data.noun, separate = views.length > 1;
-    const from = !separate ? "one list of numbers"
-      : labelled(0) ? "a label, its appearance, and a list of numbers, its geometry (pose, shape)"
-        : `two lists of numbers: its appearance (${data.groups[0].hint}) and its geometry (${data.groups[1].hint})`;
-    const learned = separate && !labelled(0) ? " It learned to separate the two from images alone." : "";
-    const motion = State.parts.length > 2 ? " Further numbers move it." : "";
-    byId("title").textContent = separate ? `Take a ${one} apart` : `A ${one} from numbers`;
-    byId("lede").textContent = `A neural network draws this ${one} from ${from}.${motion}${learned} Move something, ` +
-      "and it draws again, here in your browser.";
+    const one = data.noun, article = /^[aeiou]/.test(one) ? "an" : "a", separate = views.length > 1;
+    const from = !separate ? "one latent vector (a list of numbers)"
+      : labelled(0) ? "a label (its appearance) and one latent vector, a list of numbers: its geometry (pose, shape)"
+        : `two latent vectors (lists of numbers): appearance (${data.groups[0].hint}) and geometry ` +
+          `(${data.groups[1].hint})`;
+    const learned = separate && !labelled(0) ? " It learned to separate the two from images without labels." : "";
+    const motion = State.parts.length > 2 ? " Further numbers control its motion." : "";
+    byId("title").textContent = separate ? `Edit the appearance and geometry of ${article} ${one}`
+      : `Edit ${article} ${one}`;
+    byId("lede").textContent = `A generator network decodes this ${one} from ${from}.${motion}${learned} Move a ` +
+      "slider to update the image; the model runs in your browser.";
     byId("random").textContent = `Random ${one}`;
     byId("mean").textContent = `Mean ${one}`;
-    byId("sliders-text").textContent = "Each slider is one direction in which the model can change the picture, the " +
-      `strongest first. The strip above it shows where it leads from this ${one}.`;
+    byId("sliders-text").textContent = "Each slider moves the latents along one principal axis (one direction of " +
+      "change), the largest effect first. The strip above it previews the results.";
   }
 
   words();
@@ -136,7 +138,7 @@
   document.addEventListener("keydown", onKey);
   State.listen(drawSoon);
   document.addEventListener("rest", () => {
-    byId("timing").textContent = `A picture takes ${State.milliseconds().toFixed(1)} ms here.`;
+    byId("timing").textContent = `One image takes ${State.milliseconds().toFixed(1)} ms.`;
   });
   draw();
   document.documentElement.dataset.ready = "yes";

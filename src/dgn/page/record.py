@@ -1,4 +1,4 @@
-"""What the page shows of the training: facts, curves and measures, in plain words."""
+"""What the page shows of the training: facts, curves and metrics, in plain words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dgn.run import Run
 POINTS = 160  # of a curve, at most
 METRICS_BYTES = 60_000  # of metrics.json, at most; a larger one is left out
 PANELS = (
-    ("Reconstruction error", "squared error of a training image (MSRE); lower is better",
+    ("Reconstruction error", "squared error per training image (MSRE); lower is better",
      {"msre": "training images"}),
     ("Spread of the latents", "standard deviation; the prior has 1",
      {f"{group}_std": text.name for group, text in GROUP_TEXTS.items()}),
@@ -36,7 +36,7 @@ def nouns(run: Run) -> list[str]:
         return ["clip", "clips"]
     if data.path is None:
         return ["face", "faces"]
-    return ["digit", "digits"] if data.format == "mnist" else ["picture", "pictures"]
+    return ["digit", "digits"] if data.format == "mnist" else ["image", "images"]
 
 
 def facts(run: Run) -> list[str]:
@@ -105,11 +105,11 @@ def numbers(run: Run) -> list[Json]:
         part = metrics.get(key) or {}
         if part.get("psnr") is not None:
             add(part["psnr"], "dB", f"reconstruction of {name} {nouns(run)[1]}",
-                f"peak signal-to-noise ratio, higher is better; squared error {part['msre']:.0f} an image")
+                f"peak signal-to-noise ratio, higher is better; squared error per image {part['msre']:.0f}")
     geometry = metrics.get("geometry") or {}
     if geometry.get("displacement_rms") is not None:
         add(geometry["displacement_rms"], "pixels", "typical displacement",
-            f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the picture lies in folds")
+            f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the pixels are folded")
     return measures
 
 

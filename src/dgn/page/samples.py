@@ -27,7 +27,7 @@ class Samples:
 def shown_samples(run: Run, inferred: bool = True) -> list[Samples]:
     """Samples of the training set and of the held-out set, if there is one, with latents inferred without noise.
 
-    inferred: False takes training samples alone with the latents of their chains, which costs next to nothing.
+    inferred: False takes only training samples, with the latents of their chains, which costs next to nothing.
     """
     train, held_out = run.sources
     few = Subset(train, evenly_spaced(len(run.bank), SHOWN))

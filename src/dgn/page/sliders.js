@@ -28,8 +28,9 @@ const Sliders = (() => {
   /** A slider of group g along column k of its axes. */
   function addRow(place, g, directions, k) {
     const d = State.groups[g].states, title = State.data.groups[g].title;
-    const share = State.data.groups[g].share[k];
-    const effect = `${share >= 0.01 ? `${Math.round(100 * share)}%` : "less than 1%"} of what this part can change`;
+    const fraction = State.data.groups[g].share[k];
+    const amount = fraction >= 0.01 ? `${Math.round(100 * fraction)}%` : "less than 1%";
+    const effect = `${amount} of the total effect of this group`;
     const strip = element("canvas", { width: PLACES.length * TILE, height: TILE, "aria-hidden": "true" });
     const input = element("input", { type: "range", min: -RANGE, max: RANGE, step: STEP, value: 0,
                                      "aria-label": `${title}, direction ${k + 1}: ${effect}` });
@@ -55,7 +56,7 @@ const Sliders = (() => {
         addRow(place, g, directions, rows.filter((row) => row.g === g).length);
       }
       more.hidden = shown === d;
-      more.textContent = `${Math.min(MORE, d - shown)} more, weaker`;
+      more.textContent = `Show ${Math.min(MORE, d - shown)} more`;
       if (!from) return;
       rows.filter((row) => row.g === g)[from].input.focus(); // the button may be gone
       update();

@@ -98,11 +98,11 @@ def _groups(run: Run, samples: list[Samples], packer: Packer) -> list[dict[str, 
 
 
 def _assemble(data: dict[str, Any], arrays: str) -> str:
-    """The HTML text: template.html with style, scripts, data and arrays in place of its {{names}}."""
+    """The HTML text: template.html with style, scripts, data and arrays instead of its {{names}}."""
     def read(name: str) -> str:
         return (FOLDER / name).read_text(encoding="utf-8").strip()
 
-    title = f"{data['noun'].capitalize()}s from numbers: {data['run']}"
+    title = f"{data['nouns'].capitalize()} decoded by {data['run']}"
     parts = {"title": html.escape(title), "generator": html.escape(record.program()),
              "style": read("style.css"), "arrays": arrays,
              "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
