@@ -140,7 +140,7 @@ def test_processes_that_do_not_connect_are_a_failure_with_their_address(monkeypa
     monkeypatch.setattr(ms.communication, "init", fails if broken == "init" else lambda: None)
     monkeypatch.setattr(distributed, "process_group", distributed.ProcessGroup)
     monkeypatch.setattr(distributed.ProcessGroup, "barrier", fails)
-    with pytest.raises(RunFailed, match=r"the 8 processes do not connect.* 10\.0\.0\.1:8118: Connect timeout; on all"):
+    with pytest.raises(RunFailed, match=r"8 processes cannot connect .* 10\.0\.0\.1:8118: Connect timeout\. On all"):
         device._join.__wrapped__()
 
 

@@ -145,9 +145,9 @@ def test_arrays_of_another_kind_are_user_errors(run, images):
     with pytest.raises(dgn.UserError, match="frames is 5, and this model makes images"):
         run.sample(2, frames=5)
     for steps in (-1, 1.5):
-        with pytest.raises(dgn.UserError, match=f"steps is {steps}; it must be a whole number"):
+        with pytest.raises(dgn.UserError, match=f"steps is {steps}; it must be an integer"):
             run.infer(x, steps=steps)
-        with pytest.raises(dgn.UserError, match=f"descent_steps is {steps}; it must be a whole number"):
+        with pytest.raises(dgn.UserError, match=f"descent_steps is {steps}; it must be an integer"):
             run.training_latents(steps)
     with pytest.raises(dgn.UserError, match="images are uint8"):
         run.energy((255 * x).astype(np.uint8), (z_app, z_geo))

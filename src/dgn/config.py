@@ -29,7 +29,7 @@ def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: 
     return field(default=default, metadata={"fixed": fixed, "trains": trains, **rules})
 
 
-LARGEST = 2 ** 31 - 1  # whole number
+LARGEST = 2 ** 31 - 1  # of integers
 
 
 def number(default: Any, low: float = float("-inf"), high: float | None = None, *, above: float | None = None,

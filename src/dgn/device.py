@@ -37,15 +37,15 @@ _LOG_LEVEL_IS_FREE = LOG_LEVEL not in os.environ  # what the user has set stays
 def check_versions() -> None:
     """Raises UserError, saying what to do, if MindSpore or NumPy is missing or of a version that does not fit."""
     oldest, beyond = (".".join(map(str, version)) for version in MINDSPORE)
-    wanted = f"from {oldest} to below {beyond}"
+    wanted = f">={oldest},<{beyond}"
     remedy = (f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which makes its own "
               ".venv")
     try:
         version = metadata.version("mindspore")
     except metadata.PackageNotFoundError:
-        raise UserError(f"MindSpore {wanted} is needed and none is installed: {remedy}") from None
+        raise UserError(f"MindSpore {wanted} is required but not installed: {remedy}") from None
     if not MINDSPORE[0] <= tuple(int(part) for part in re.findall(r"\d+", version)[:3]) < MINDSPORE[1]:
-        raise UserError(f"MindSpore {wanted} is needed, {version} is installed: {remedy}")
+        raise UserError(f"MindSpore {wanted} is required, but {version} is installed: {remedy}")
     numpy_version = metadata.version("numpy")
     if int(numpy_version.split(".")[0]) >= NUMPY_BELOW:
         raise UserError(f"MindSpore {wanted} computes wrongly with NumPy {numpy_version}: install numpy>=1.25,<2; "
@@ -90,8 +90,8 @@ def start(name: str = "auto", settings: Numerics | None = None) -> str:
         name = current() if started else preferred()
     elif not available(name):
         reasons = "; ".join(machine.attempt(name).messages[:2])
-        raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor "
-                        f"--device {name} shows what is missing, auto and CPU run here")
+        raise UserError(f"{name} is not available in MindSpore {ms.__version__} ({reasons}); dgn doctor --device "
+                        f"{name} shows what is missing. Use --device auto or CPU")
     _select(name)
     if settings is not None:
         numerics.apply(settings, name)
@@ -191,10 +191,10 @@ def _join() -> None:
         process_group().barrier()  # HCCL makes its connections in the first collective
     except RuntimeError as error:
         reason = first_line(error).rstrip(".")
-        raise RunFailed(f"the {variables['MS_WORKER_NUM']} processes do not connect, by the scheduler at "
-                        f"{host}:{port}: {reason}; on all hosts the address must be that of the first one, the port "
-                        "free and open, and each device must reach the others (docs/devices.md, Several "
-                        "hosts)") from None
+        raise RunFailed(f"the {variables['MS_WORKER_NUM']} processes cannot connect through the scheduler at "
+                        f"{host}:{port}: {reason}. On all hosts, MASTER_ADDR must be the address of the first host, "
+                        "the port must be free and open, and the devices must reach each other (docs/devices.md, "
+                        "Several hosts)") from None
     finally:
         signal.signal(signal.SIGINT, previous)
 

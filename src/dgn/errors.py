@@ -35,7 +35,7 @@ def dataset_cause(error: Exception) -> str:
 
 
 class Interrupted(Exception):
-    """Ctrl-C (or SIGTERM): the position is saved in `checkpoint`."""
+    """The training was stopped by SIGINT (Ctrl-C), SIGTERM or SIGHUP. checkpoint: folder of the saved state."""
 
     def __init__(self, checkpoint_path: Path) -> None:
         super().__init__(f"stopped and saved {checkpoint_path}; dgn.resume({str(checkpoint_path.parents[1])!r}) "
@@ -44,6 +44,6 @@ class Interrupted(Exception):
 
 
 def check_opened(run: object) -> None:
-    """Raises UserError for a path in place of a Run."""
+    """Raises UserError for a path instead of a Run."""
     if isinstance(run, (str, Path)):
         raise UserError(f"this function takes a Run, not the path {str(run)!r}; dgn.load opens it")

@@ -35,7 +35,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: int | None = Non
     """
     settings = run.inference_settings(steps, use_encoder)
     if steps == 0 and settings["start"] != "encoder":
-        raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
+        raise UserError("steps is 0, but no encoder is used; without an encoder at least 1 Langevin step is required")
     given = given_latents(run.model.groups, source)
     names = [source.name(index) for index in range(len(source))]
     png_names(names)  # refused before the inference, not after it

@@ -62,12 +62,12 @@ def results_file(path: Path) -> Path:
 def make(run: RunFolder, output: Path) -> int:
     """Writes the packaged form of a run into the new folder `output`; returns its number of bytes.
 
-    Raises UserError if the run is on files, whose images would be missing elsewhere, or has no whole checkpoint.
+    Raises UserError if the run is on files, whose images would be missing elsewhere, or has no valid checkpoint.
     """
     if run.config.data.path is not None:
         raise UserError(f"{run.path} was trained on {run.config.data.path}; only runs on generated images can be "
                         "packaged, since the images are not part of the package")
-    saved = checkpoint.newest_whole(run.checkpoints)
+    saved = checkpoint.newest_valid(run.checkpoints)
     new_folder(output)
     target = output / "checkpoints" / saved.name
     manifest = json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))

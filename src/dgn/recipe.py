@@ -139,7 +139,7 @@ def _build(values: Mapping[str, Origin]) -> Config:
 
 def _nearest(word: str, known: Mapping[str, Any]) -> str:
     match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(known)}"
+    return f"; did you mean {match[0]!r}?" if match else f"; known names: {', '.join(known)}"
 
 
 def _read_file(path: Path) -> dict[str, Origin]:
@@ -174,7 +174,7 @@ def _mapping(node: yaml.Node | None, path: Path, what: str) -> dict[str, yaml.No
     for key, content in node.value:
         name = str(key.value)
         if name in entries:
-            raise UserError(f"{_line(path, key)}: {name!r} stands twice in {what}; keep one of them")
+            raise UserError(f"{_line(path, key)}: duplicate key {name!r} in {what}; keep one of them")
         entries[name] = content
     return entries
 
@@ -209,7 +209,7 @@ def _convert(origin: Origin, hint: Any, key: str) -> Any:
         arguments = typing.get_args(hint)
         size = None if Ellipsis in arguments else len(arguments)
         if not isinstance(value, (list, tuple)) or (size is not None and len(value) != size):
-            raise _wrong(origin, key, f"a list of {size} whole numbers" if size else "a list of whole numbers")
+            raise _wrong(origin, key, f"a list of {size} integers" if size else "a list of integers")
         return tuple(_whole(v, origin, key) for v in value)
     return {bool: _truth, int: _whole, float: _decimal}[hint](value, origin, key)
 
@@ -244,7 +244,7 @@ def _whole(value: Any, origin: Origin, key: str) -> int:
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(origin, key, "a whole number, of at most 18 digits")
+        raise _wrong(origin, key, "an integer of at most 18 digits")
     return value
 
 

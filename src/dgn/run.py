@@ -91,11 +91,11 @@ class Run:
         frames.
         """
         if not isinstance(count, (int, np.integer)) or count < 1:
-            raise UserError(f"count is {count}; it must be a whole number, at least 1")
+            raise UserError(f"count is {count}; it must be an integer, at least 1")
         if frames is not None and not self.model.frames:
             raise UserError(f"frames is {frames}, and this model makes images")
         if frames is not None and (not isinstance(frames, (int, np.integer)) or frames < 1):
-            raise UserError(f"frames is {frames}; it must be a whole number, at least 1")
+            raise UserError(f"frames is {frames}; it must be an integer, at least 1")
         if prior not in PRIORS:
             raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
         fitted = self.fitted_prior if prior == "fitted" else None
@@ -150,12 +150,12 @@ class Run:
                first: int = 0, use_encoder: bool = True) -> ChainSettings:
         """Settings of Langevin inference at the sigma of the last epoch; see `infer` and ChainSettings.
 
-        Raises UserError for steps that are negative or no whole numbers.
+        Raises UserError for steps that are negative or not integers.
         """
         steps = self.default_steps(use_encoder) if steps is None else steps
         for name, value in (("steps", steps), ("descent_steps", descent_steps)):
             if not isinstance(value, (int, np.integer)) or value < 0:
-                raise UserError(f"{name} is {value}; it must be a whole number, at least 0")
+                raise UserError(f"{name} is {value}; it must be an integer, at least 0")
         evaluation = self.config.evaluation
         from_the_mean = steps and not (use_encoder and self.chain_encoder is not None)
         sigma_factor = evaluation.sigma_factor if from_the_mean else ((0, evaluation.sigma_factor[-1][1]),)
@@ -267,7 +267,7 @@ def open_run(path: Path, sources: Sources | None = None, data: str | Path | None
     folder = packaged.open_folder(path)
     config = folder.config = recipe.relocated(folder.config, data)
     devices.start(settings=config.numerics)
-    saved = checkpoint.newest_whole(folder.checkpoints)
+    saved = checkpoint.newest_valid(folder.checkpoints)
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_inference_sampler(make_energy(model, config), config)

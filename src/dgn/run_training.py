@@ -138,7 +138,7 @@ def train(config: str | Path | Config, output: str | Path, overrides: Mapping[st
 
 def resume(path: str | Path, overrides: Mapping[str, Any] | None = None, device: str = "auto",
            data: str | Path | None = None, after_epoch: AfterEpoch | None = None) -> Run:
-    """Continues the training in a run folder from its newest whole checkpoint, to its last epoch, and returns the run.
+    """Continues the training in a run folder from its newest valid checkpoint, to its last epoch, and returns the run.
 
     overrides: new values by section.key, such as {"training.epochs": 400}; data: the present place of the run's images,
     if they were moved; device, after_epoch: see `train`. Results measured before are kept as metrics_epoch_NNNNN.json.
@@ -213,7 +213,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
                         "that it is trained again")
     folder.change_config(config)
     sources = open_sources(config.data, held_out_files(path))
-    saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
+    saved = checkpoint.newest_valid(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
     if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)
         return open_run(path, sources)

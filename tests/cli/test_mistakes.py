@@ -43,7 +43,7 @@ def train(tmp_path, *extra):
 def test_wrong_key_type_and_value(tmp_path, images, capsys):
     for setting, part in (
         ("training.epoch=2", "did you mean 'epochs'"),
-        ("training.epochs=soon", "a whole number"),
+        ("training.epochs=soon", "an integer"),
         ("model.alpha=9", "at most 4"),
         ("data.size=50", "16, 32, 64"),
     ):
@@ -114,7 +114,7 @@ def test_missing_config_data_and_device(tmp_path, images, capsys):
     check(train(tmp_path, "--config", tmp_path / "no.yaml"), 2, capsys, "no config file", "no.yaml")
     check(train(tmp_path, "--data", tmp_path / "nowhere"), 2, capsys, "nowhere", "no such folder")
     check(["train", "--device", "TPU", "--output", tmp_path / "run"], 2, capsys, "unknown device 'TPU'", "Ascend")
-    check(["train", "--device", "Ascend", "--output", tmp_path / "run"], 2, capsys, "no Ascend here")
+    check(["train", "--device", "Ascend", "--output", tmp_path / "run"], 2, capsys, "Ascend is not available")
     check(train(tmp_path, "--data", images, "--set", "data.held_out=10"), 2, capsys, "10 images", "none is left")
 
 

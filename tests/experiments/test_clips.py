@@ -203,7 +203,7 @@ def test_clips_from_python(videos, images_run):
         dgn.images(path, like=images_run, format="videos")
     assert videos.sample(1, frames=2).image.shape[1] == 2
     for frames in (0, -1, 2.5):
-        with pytest.raises(dgn.UserError, match=f"frames is {frames}; it must be a whole number"):
+        with pytest.raises(dgn.UserError, match=f"frames is {frames}; it must be an integer"):
             videos.sample(1, frames=frames)
 
 

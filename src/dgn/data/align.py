@@ -1,6 +1,6 @@
 """Faces turned, scaled and cut by their eyes, as the paper cuts them with OpenFace (5.1).
 
-Eyes are (2, 2): x, y of the one at the left and the one at the right of the picture; pixel centres at whole numbers.
+Eyes are (2, 2): x, y of the one at the left and the one at the right of the picture; pixel centres at integers.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def open_detector(path: str | None = None, smallest: float = SMALLEST) -> Detect
 
 def open_eye_detector(path: str | None = None, smallest: float = SMALLEST) -> Detector:
     """A detector of faces as eyes (2, 2): x, y of the one at the left and the one at the right of the picture, in
-    pixels, pixel centres at whole numbers.
+    pixels, pixel centres at integers.
 
     path: a YuNet model, or a cascade of faces, in whose boxes OpenCV's eye cascades search; None: OpenCV's own.
     smallest: see SMALLEST. Raises UserError as open_detector does.

@@ -36,7 +36,7 @@ class Face:
     """A drawn face.
 
     image: (C, size, size) float32 in [0, 1], multiples of 1/255; landmarks: (5, 2) float32, pixel (x, y) of LANDMARKS,
-    pixel centres at whole numbers.
+    pixel centres at integers.
     """
 
     image: np.ndarray

@@ -114,7 +114,7 @@ def read_files(folder: Path, files: list[str], data: Data) -> np.ndarray:
 
 
 def cut_landmarks(folder: Path, labels: list[Label], data: Data) -> np.ndarray:
-    """Landmarks (n, 5, 2) in pixels of the images of `read_files`; pixel centres at whole numbers.
+    """Landmarks (n, 5, 2) in pixels of the images of `read_files`; pixel centres at integers.
 
     Raises UserError if landmarks are missing, both eyes are one point, or a file whose size is needed cannot be read.
     """

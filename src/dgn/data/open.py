@@ -78,8 +78,7 @@ def check_sources(sources: Sources) -> None:
     unusable = [file for check in checks for file in check.unusable]
     if unusable:
         if len(unusable) == total:
-            raise UserError("none of the {} files can be used, the first, {}, for this reason: {}".format(
-                total, *unusable[0]))
+            raise UserError("none of the {} files can be used; the first one, {}: {}".format(total, *unusable[0]))
         listed = "; ".join(f"{path}: {reason}" for path, reason in unusable[:_NAMED])
         more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
         raise UserError(f"{len(unusable)} of {total} files cannot be used: {listed}{more}. Replace or remove them, or "
@@ -162,9 +161,9 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None) -> S
         other_people = {people[index] for index in everyone[unseen]} | set(whole.people(list(names)) or ())
         indices = np.array([index for index in indices if people[index] not in other_people], int)
         if not len(indices):
-            raise UserError(f"data.held_out = {data.held_out}: the people of the held-out images are those of all "
-                            "other images, so none are left to train on (people are those of identity.txt or, of "
-                            "clips, of names class/person_...)")
+            raise UserError(f"data.held_out = {data.held_out}: every other image shows a person of the held-out "
+                            "images, so no training image is left; people come from identity.txt, or for clips from "
+                            "names class/person_...")
         if len(indices) < (~unseen).sum():
             log.info("%d of %d samples show people of the held-out ones and are not trained on",
                      (~unseen).sum() - len(indices), len(everyone))

@@ -51,11 +51,12 @@ class Energy(nn.Cell):
         self.sampled = tuple(g for g, group in enumerate(model.groups) if group.sampled)
 
     def set_smoothness(self, weight: float) -> None:
-        """Changes the weight of the smoothness prior. Raises ValueError if the energy was built with a constant one."""
+        """Changes the weight of the smoothness prior. Raises ValueError if the weight is a constant
+        (variable=False)."""
         if isinstance(self.smoothness, Parameter):
             ops.assign(self.smoothness, Tensor(weight, ms.float32))
         elif weight != self.smoothness:
-            raise ValueError("this energy was built with one weight of the smoothness prior (variable)")
+            raise ValueError("the smoothness weight of this energy is constant; build it with variable=True")
 
     def outputs(self, latents: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Branch outputs of the latents of each group."""

@@ -313,11 +313,12 @@ def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where:
     samples = np.flatnonzero(bad[step])
     shown = ", ".join(names(s) for s in samples[:5]) + (" ..." if len(samples) > 5 else "")
     value = energy[step, samples[0]]
-    what = f"reached {value:.3g}" if value > limit and np.isfinite(value) else "is not a number"
+    exceeded = value > limit and np.isfinite(value)
+    what = f"energy {value:.3g} above the limit" if exceeded else "energy, gradient or latents not finite"
     raise RunFailed(
-        f"{where}, Langevin step {step}: the energy of {len(samples)} of {energy.shape[1]} chains {what} ({shown}). "
-        "The chains diverge: lower inference.step_size (of unseen images also evaluation.step_factor), raise "
-        "inference.sigma, or lower training.learning_rate")
+        f"{where}, Langevin step {step}: {len(samples)} of {energy.shape[1]} chains diverged, {what} ({shown}). Lower "
+        "inference.step_size (for unseen images also evaluation.step_factor), raise inference.sigma, or lower "
+        "training.learning_rate")
 
 
 def energy_limit(values: int, sigma: float) -> float:

@@ -111,9 +111,9 @@ def check_alike(config: Config, source: Source, initial: str, group: ProcessGrou
         of_each = [digest[k * size:(k + 1) * size] for digest in gathered]
         ranks = [str(rank) for rank, digest in enumerate(of_each) if digest != of_each[0]]
         if ranks:
-            different.append(f"other {name} in process{'es' if len(ranks) > 1 else ''} {', '.join(ranks)}")
+            different.append(f"{name} in process{'es' if len(ranks) > 1 else ''} {', '.join(ranks)}")
     if different:
-        raise UserError(f"not all processes are as process 0: {'; '.join(different)}. This is process {group.rank}, "
+        raise UserError(f"the processes differ from process 0: {'; '.join(different)}. This is process {group.rank}, "
                         f"with {data}, {versions}. All hosts need the same recipe, options, files and versions")
 
 
@@ -132,16 +132,16 @@ def new_training(config: Config, folder: RunFolder, source: Source, trainer: Tra
 
 
 def check_version(config: Config, saved: Path) -> None:
-    """Raises UserError if the critic of a checkpoint was trained with R1 by images in [0, 1], which is four times the
-    present R1."""
+    """Raises UserError if the critic of a checkpoint was trained with R1 with respect to images in [0, 1], which is
+    four times the present R1."""
     training, run = config.training, saved.parent.parent
     version = checkpoint.read_state(saved).get("version", 1)
     if not isinstance(version, int):
         raise checkpoint.malformed(saved, f"version is {version!r}")
     if training.adversarial != "none" and training.r1_weight and version < 2:
-        raise UserError(f"{run} is of dgn before 0.2.0, where R1 was by images in [0, 1], not in [-1, 1]; a new run "
-                        f"with training.init_from={run} and training.r1_weight={4 * training.r1_weight:g} continues it "
-                        "with the same penalty")
+        raise UserError(f"{run} was written by dgn before 0.2.0, where R1 was with respect to images in [0, 1], not in "
+                        f"[-1, 1]; a new run with training.init_from={run} and training.r1_weight="
+                        f"{4 * training.r1_weight:g} continues it with the same penalty")
 
 
 def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Trainer,
@@ -151,8 +151,8 @@ def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Tr
     bank = checkpoint.restore_bank(saved, folder.latents, trainer.model.groups, group)
     recorded = checkpoint.read_state(saved, "images")["images"]
     if group.is_first and (len(bank) != len(source) or not same_samples(source, recorded)):
-        raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in "
-                        "another order; resume with the same images")
+        raise UserError(f"{saved} holds the chains of {len(bank)} images, but the data are {len(source)} images, or "
+                        "different ones, or in another order; resume with the images of the original training")
     return bank
 
 
@@ -163,7 +163,7 @@ def initial_run(config: Config) -> tuple[RunFolder, Path]:
         raise UserError(f"training.init_from is {path}, which holds no run (no config.yaml): train that one first, or "
                         "begin with new weights, --set training.init_from=null")
     run = RunFolder.open(path)
-    return run, checkpoint.newest_whole(run.checkpoints)
+    return run, checkpoint.newest_valid(run.checkpoints)
 
 
 def initial_digest(config: Config) -> str:

@@ -129,8 +129,8 @@ def _gathered(digests: dict[str, str], bank: LatentBank, group: ProcessGroup) ->
 
 
 def prune(folder: Path, written: Path, keep: int) -> None:
-    """Removes unfinished folders, checkpoints named later than the one just `written` (damaged ones that this run
-    passed over and has not reached again), and all but the newest `keep`."""
+    """Removes unfinished folders, checkpoints later than the one just `written` (damaged ones that this run skipped
+    when it was resumed), and all but the newest `keep`."""
     _sweep(folder)
     checkpoints = listed(folder)
     later = [path for path in checkpoints if path.name > written.name]
@@ -146,7 +146,7 @@ def _sweep(folder: Path) -> None:
 
 
 def listed(folder: Path) -> list[Path]:
-    """Checkpoints, the newest first, whole or not."""
+    """All checkpoints, also damaged ones, the newest first."""
     return sorted((p for p in folder.glob("epoch_*") if p.is_dir()), reverse=True)
 
 
@@ -167,13 +167,13 @@ def damage(checkpoint: Path) -> str | None:
     return None
 
 
-def newest_whole(folder: Path) -> Path:
-    """The newest undamaged checkpoint; damaged ones are named in the log and passed over. Raises UserError if none."""
+def newest_valid(folder: Path) -> Path:
+    """The newest valid checkpoint; damaged ones are skipped, with a warning. Raises UserError if there is none."""
     for checkpoint in listed(folder):
         reason = damage(checkpoint)
         if reason is None:
             return checkpoint
-        log.warning("checkpoint %s is damaged and passed over: %s", checkpoint, reason)
+        log.warning("skipping damaged checkpoint %s: %s", checkpoint, reason)
     raise UserError(f"no usable checkpoint in {folder}")
 
 

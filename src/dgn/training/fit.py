@@ -34,7 +34,7 @@ AfterEpoch = Callable[[Fitted, int], None]  # with the number of finished epochs
 
 def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpoch | None = None,
         group: ProcessGroup = ProcessGroup()) -> Fitted:
-    """Trains from the newest whole checkpoint, or from the start, to the config's last epoch. Of several processes the
+    """Trains from the newest valid checkpoint, or from the start, to the config's last epoch. Of several processes the
     first one writes; all return when the run is complete.
 
     Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk is full. Errors
@@ -102,7 +102,7 @@ def _newest(folder: RunFolder, group: ProcessGroup) -> Path | None:
     others."""
     position = (-1, -1)
     if group.is_first and checkpoint.listed(folder.checkpoints):
-        record = checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints), "epoch", "step")
+        record = checkpoint.read_state(checkpoint.newest_valid(folder.checkpoints), "epoch", "step")
         position = (record["epoch"], record["step"])
     epoch, step = (int(value) for value in group.gather_values(position)[0])
     return folder.checkpoints / checkpoint.Position(epoch, step).name if epoch >= 0 else None
