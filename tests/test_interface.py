@@ -117,7 +117,7 @@ def test_evaluate_and_draw_take_a_run(run, images, tmp_path):
         .mean(),
         rel=1e-4,
     )
-    assert json.loads(run.folder.results.read_text())["unseen"] == result["unseen"]
+    assert json.loads(run.folder.results_path.read_text())["unseen"] == result["unseen"]
     pictures = dgn.draw(run, tmp_path / "figures", gamma=2)
     assert all(path.stat().st_size > 1000 for path in pictures) and len(pictures) == 7
 
@@ -153,7 +153,7 @@ def test_arrays_of_another_kind_are_user_errors(run, images):
         run.energy((255 * x).astype(np.uint8), (z_app, z_geo))
     with pytest.raises(dgn.UserError, match="latents have the shapes"):
         run.energy(x, (z_geo, z_app))
-    with pytest.raises(dgn.UserError, match="there are 3 images and latents of 2"):
+    with pytest.raises(dgn.UserError, match="there are 3 images, but latents of 2"):
         run.energy(x, (z_app[:2], z_geo[:2]))
 
 

@@ -91,10 +91,10 @@ def make(run: RunFolder, output: Path) -> int:
         save_chain_encoder(output, target, encoder, {}, half=True)
     for path in output.rglob("*.ckpt"):
         path.chmod(0o644)  # MindSpore's are readable for their owner alone
-    records = run.records()
+    records = run.read_metrics_log()
     few = [records[k] for k in evenly_spaced(len(records), RECORDS)]
     write_text(output / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in few))
-    results = run.measures()
+    results = run.read_results()
     if "provenance" in results:
         results["provenance"] = {**results["provenance"], "command": without_folders(results["provenance"]["command"])}
     write_json(output / RESULTS, results)

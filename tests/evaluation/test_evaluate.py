@@ -105,18 +105,18 @@ def test_registration_without_displacement_is_no_better_than_nothing(result):
 
 
 def test_the_results_are_written_with_their_provenance(run, result):
-    written = json.loads(run.folder.results.read_text())
+    written = json.loads(run.folder.results_path.read_text())
     assert {key: written[key] for key in result} == result
     assert written["checkpoint"] == "epoch_00001" and written["versions"]["mindspore"]
     assert written["provenance"]["dgn"] == written["versions"]["dgn"] and written["provenance"]["seconds"] >= 0
 
 
 def test_other_images_are_measured_without_known_factors_and_not_written(run, result):
-    before = run.folder.results.read_text()
+    before = run.folder.results_path.read_text()
     other = evaluate(run, run.sources.held_out)
     assert other["unseen"] == {**result["unseen"], "images": HELD_OUT}  # all, and of its own the first UNSEEN
     assert set(result) - set(other) == {"exchange", "exchange_unseen", "registration"}
-    assert run.folder.results.read_text() == before
+    assert run.folder.results_path.read_text() == before
 
 
 def test_of_many_other_images_evenly_spaced_ones_are_measured(run, monkeypatch, caplog):

@@ -116,7 +116,7 @@ def test_evaluation_counts_the_frames_of_clips(run):
     np.testing.assert_array_equal(run.infer(run.sources.held_out).geometry, z.geometry)
     written = results(run.folder.path)
     assert {name: written[name] for name in found} == found and "exchange" not in found
-    record, z = run.folder.records()[-1], run.bank.read(everyone)
+    record, z = run.folder.read_metrics_log()[-1], run.bank.read(everyone)
     assert (record["z_app_std"], record["z_geo_std"]) == pytest.approx((z[0].std(), z[1].std()), rel=1e-4)
 
 
@@ -394,7 +394,7 @@ def test_latents_of_no_clip_are_a_user_error(run):
 
 
 def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets):
-    assert plain.folder.records()[-1]["msre"] < plain.folder.records()[0]["msre"]
+    assert plain.folder.read_metrics_log()[-1]["msre"] < plain.folder.read_metrics_log()[0]["msre"]
     names = [path.name for path in draw(plain)]
     assert names == ["reconstruction.png", "latent_bases.png", "curves.png"]
     drawn = sheets["reconstruction.png"]

@@ -34,7 +34,7 @@ def in_per_cent_of_the_eye_distance(predicted, truth):
 def test_errors_on_generated_faces(run):
     result = landmarks.landmarks(run, count=COUNT, epochs=3)
     pictures = result.pop("pictures")
-    assert json.loads(run.folder.results.read_text())["landmarks"] == result
+    assert json.loads(run.folder.results_path.read_text())["landmarks"] == result
     assert [p.name for p in pictures if p.is_file()] == ["landmarks.png"]
     assert (result["images"], result["tested"]) == (COUNT, COUNT - TRAINED)
     data = run.config.data

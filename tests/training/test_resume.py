@@ -61,7 +61,7 @@ def test_a_shorter_run_that_is_resumed_for_longer(images, unbroken, tmp_path):
     run = dgn.resume(output, {"training.epochs": EPOCHS}, device="CPU")
     assert run.checkpoint.name == f"epoch_{EPOCHS:05d}"
     assert_same(output, unbroken)
-    assert not run.folder.results.exists() and (output / "metrics_epoch_00002.json").read_text() == "{}"
+    assert not run.folder.results_path.exists() and (output / "metrics_epoch_00002.json").read_text() == "{}"
     with pytest.raises(dgn.UserError, match="model.z_app is 4 in this run and cannot become 5 when it is resumed"):
         dgn.resume(output, {"model.z_app": 5}, device="CPU")
 
@@ -93,7 +93,7 @@ def test_an_unfinished_run_says_so_when_it_is_opened(unbroken, tmp_path, caplog)
     dgn.load(unbroken, device="CPU")
     assert "not finished" not in caplog.text
     dgn.load(as_it_was(unbroken, tmp_path / "run", 3), device="CPU")
-    assert f"run is not finished: 3 of {EPOCHS} epochs; its dimensions are not along principal axes" in caplog.text
+    assert f"run is not finished: 3 of {EPOCHS} epochs; its dimensions are not principal axes" in caplog.text
 
 
 def test_a_scheduled_smoothness_is_that_of_each_epoch(images, tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     result = evaluate(trained, images, args.steps, not args.by_langevin)
     print(summary(result))
     if trained.folder.output != trained.folder.path and images is None and not args.by_langevin:
-        print(f"numbers           {trained.folder.results}")
+        print(f"numbers           {trained.folder.results_path}")
     print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} "
           f"ckpt={trained.checkpoint}")
     return 0

@@ -105,7 +105,7 @@ def curves(run: Run, folder: Path) -> Path:
     """The training curves."""
     stds = {f"{group.name}_std": f"{GROUP_TEXTS[group.name].name} {GROUP_TEXTS[group.name].symbol}"
             for group in run.model.groups if group.sampled}
-    return sheet.save_curves(folder / "curves.png", run.folder.records(), {
+    return sheet.save_curves(folder / "curves.png", run.folder.read_metrics_log(), {
         "Reconstruction error (MSRE)": {"msre": "squared error of a training image"},
         "Standard deviation of the latents (prior: 1)": stds, **CURVES})
 

@@ -43,13 +43,13 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpo
     if not group.is_first:
         return _fit(folder, config, source, after_epoch, group)
     with folder.locked():
-        with disk_errors(folder.text_log):
-            handler = logging.FileHandler(folder.text_log, encoding="utf-8")
+        with disk_errors(folder.train_log):
+            handler = logging.FileHandler(folder.train_log, encoding="utf-8")
         logging.getLogger().addHandler(handler)
         try:
             return _fit(folder, config, source, after_epoch, group)
         except (RunFailed, UserError) as error:
-            append_line(folder.text_log, f"dgn: {error}")
+            append_line(folder.train_log, f"dgn: {error}")
             raise
         finally:
             logging.getLogger().removeHandler(handler)
@@ -78,7 +78,7 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
         folder.rewind(start.epoch, continued=start.epoch < config.training.epochs)
     folder.config = config
     groups = state.trainer.model.groups
-    progress = Progress(start.epoch, config.training.epochs, folder.text_log, quiet=not group.is_first)
+    progress = Progress(start.epoch, config.training.epochs, folder.train_log, quiet=not group.is_first)
     several = f", {group.size} processes" if group.size > 1 else ""
     progress.say(f"dgn train on {device.current()}{several}: {len(source)} "
                  f"{'clips' if config.data.frames else 'images'}, "

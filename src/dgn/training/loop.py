@@ -93,7 +93,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
                       **_latent_statistics(state),
                       "images_per_second": group.all_sum([sums.images - before])[0] / seconds, "seconds": seconds}
             if group.is_first:
-                run.log(record)
+                run.log_metrics(record)
             progress.epoch(record, batches)
             done, stop = epoch + 1, interrupt.requested()
             if done % config.training.checkpoint_every == 0 or done == config.training.epochs or stop:
