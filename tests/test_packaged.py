@@ -113,7 +113,8 @@ def test_a_run_on_clips_is_packaged_without_its_optimizer(tmp_path, capsys):
                                   open_run(folder.path).decode(*bank.read(everyone)).image)
     assert {path.name for path in made.checkpoint.iterdir()} == {"weights.ckpt", "z_app.npy", "z_geo.npy", "state.json",
                                                                  "manifest.json"}
-    assert made.folder.read_metrics_log() == folder.read_metrics_log() and made.sources.train.read(everyone).shape == (6, 3, 3, 16, 16)
+    assert made.folder.read_metrics_log() == folder.read_metrics_log()
+    assert made.sources.train.read(everyone).shape == (6, 3, 3, 16, 16)
     assert made.folder.read_results()["provenance"]["command"] == "python -m dgn train --config config/clips.yaml"
 
 

@@ -220,7 +220,7 @@ def test_generated_faces_are_the_default_and_known_factors_are_measured(tmp_path
         line += ["--set", setting]
     assert main(line) == 0
     exchange = json.loads((tmp_path / "run" / "metrics.json").read_text())["exchange"]
-    assert {"own", "appearance_donor", "geometry_donor", "geometry_donor_error"} < set(exchange["yaw"])
+    assert {"own", "appearance_donor", "geometry_donor", "geometry_donor_stderr"} < set(exchange["yaw"])
     assert "skin" in exchange
 
 

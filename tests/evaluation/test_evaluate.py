@@ -78,8 +78,8 @@ def result(run):
 
 
 def test_reconstruction_and_displacement(result):
-    assert result["train"] == {"msre": 0, "msre_error": 0, "psnr": 120, "mse": 0, "images": TRAINING}
-    assert result["unseen"] == {"msre": 0, "msre_error": 0, "psnr": 120, "mse": 0, "images": UNSEEN, "start": "mean",
+    assert result["train"] == {"msre": 0, "msre_stderr": 0, "psnr": 120, "mse": 0, "images": TRAINING}
+    assert result["unseen"] == {"msre": 0, "msre_stderr": 0, "psnr": 120, "mse": 0, "images": UNSEEN, "start": "mean",
                                 "steps": 300}
     assert result["appearance"]["nyquist_ratio"] == pytest.approx(1)
     assert result["geometry"]["displacement_rms"] == 0 == result["geometry"]["folded"]

@@ -19,7 +19,7 @@ from dgn.data.frames import strip
 from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
-from dgn.evaluation.uncertainty import mean_error
+from dgn.evaluation.uncertainty import standard_error_of_mean
 from dgn.experiments import recognition, recombination, sampling, shape
 from dgn.experiments.clips import Probe, clip_indices, label, motion
 from dgn.figures.draw import draw, one_of_each_class
@@ -317,7 +317,8 @@ def test_sampling_beyond_the_trained_length(run, sheets):
     assert clips.shape == (2, 8, 3, 16, 16) and result["frames"] == 8
     for where, part in (("within", changes[:, :FRAMES - 1]), ("beyond", changes[:, FRAMES - 1:])):
         assert result["fitted"][f"change_{where}"] == pytest.approx(part.mean(), rel=1e-4)
-        assert result["fitted"][f"error_{where}"] == pytest.approx(mean_error(part.mean(1)), rel=1e-3)
+        error = standard_error_of_mean(part.mean(1))
+        assert result["fitted"][f"change_{where}_stderr"] == pytest.approx(error, rel=1e-3)
     prior = sampling.changes(run.sample(4, 1, "prior", 8).image, FRAMES)
     assert result["prior"] == pytest.approx(prior) and prior != result["fitted"]
     real = run.sources.train.read(np.arange(4))
@@ -337,11 +338,12 @@ def test_recognition(run, monkeypatch):
     assert (result["people"], result["clips"], result["folds"], result["as_they_are"]) == (4, 24, 2, False)
     text, constant = recognition.summary(result), np.tile(np.arange(6) == 0, 4)
     people = [label(run.sources.train.name(k))[1] for k in range(24)]
-    assert result["most_frequent"]["accuracy_error"] == pytest.approx(mean_error(constant, people), abs=1e-6)
+    error = standard_error_of_mean(constant, people)
+    assert result["most_frequent"]["accuracy_stderr"] == pytest.approx(error, abs=1e-6)
     for name in ("Dglf", "Ddf", "appearance", "pixels"):
         confusion = np.array(result[name]["confusion"])
         assert (confusion.sum(1) == 4).all() and result[name]["accuracy"] == pytest.approx(np.trace(confusion) / 24)
-        assert f"{100 * result[name]['accuracy']:.1f} +- {100 * result[name]['accuracy_error']:.1f} %" in text
+        assert f"{100 * result[name]['accuracy']:.1f} +- {100 * result[name]['accuracy_stderr']:.1f} %" in text
     assert result["most_frequent"]["accuracy"] == pytest.approx(1 / 6)
     assert results(run.folder.path)["recognition"] == {name: result[name] for name in result if name != "pictures"}
     assert all(cv2.imread(str(path)) is not None for path in result["pictures"])

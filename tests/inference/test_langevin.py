@@ -80,16 +80,16 @@ def test_a_preconditioner_is_adapted_to_another_sigma(rng):
     adapted.adapt([0.2, 0.2])
     restored = Preconditioner(model.groups)  # as from a checkpoint: without E[J^T J]
     restored.copy(wanted)
-    restored.restored([0.2, 0.2])
+    restored.recover_curvatures([0.2, 0.2])
     restored.adapt([0.8, 0.2])
     restored.adapt([0.2, 0.2])
     assert adapted.sigmas == wanted.sigmas == restored.sigmas == (0.2, 0.2)
     for own in (adapted, restored):
-        for matrix, expected in zip([*own.metrics, *own.roots], [*wanted.metrics, *wanted.roots]):
+        for matrix, expected in zip([*own.inverses, *own.roots], [*wanted.inverses, *wanted.roots]):
             np.testing.assert_allclose(matrix.asnumpy(), expected.asnumpy(), rtol=1e-3, atol=1e-6)
-    before = [metric.asnumpy() for metric in adapted.metrics]
+    before = [metric.asnumpy() for metric in adapted.inverses]
     adapted.adapt([0.2, 0.2])
-    for metric, own in zip(adapted.metrics, before):
+    for metric, own in zip(adapted.inverses, before):
         np.testing.assert_array_equal(metric.asnumpy(), own)
 
 

@@ -79,8 +79,8 @@ def test_the_preconditioner_is_that_of_the_sigma_in_use(images, tmp_path, capsys
     stored = Preconditioner(run.model.groups)
     checkpoint.load(run.checkpoint, {"preconditioner": stored})
     stored.rotate(checkpoint.read_axes(run.checkpoint))
-    inverse = [np.linalg.inv(metric.asnumpy()) - np.eye(len(metric)) for metric in stored.metrics]
-    for matrix, own, factor in zip(inverse, run.sampler.preconditioner.metrics, (4, 1)):
+    inverse = [np.linalg.inv(metric.asnumpy()) - np.eye(len(metric)) for metric in stored.inverses]
+    for matrix, own, factor in zip(inverse, run.sampler.preconditioner.inverses, (4, 1)):
         adapted = np.linalg.inv(own.asnumpy()) - np.eye(len(own))
         np.testing.assert_allclose(adapted, factor * matrix, rtol=0.02, atol=0.02)
     assert resume(output, "training.epochs=7", "inference.sigma=0.4") == 0  # epoch 6 is none of an update

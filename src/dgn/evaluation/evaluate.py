@@ -141,7 +141,7 @@ def summary(result: dict[str, Any]) -> str:
     lines = []
     for key, title in (("train", "training images"), ("unseen", "unseen images")):
         if own := result.get(key):
-            msre = plus_minus(own["msre"], own["msre_error"], ".1f")
+            msre = plus_minus(own["msre"], own["msre_stderr"], ".1f")
             lines.append(f"{title:17} MSRE {msre}, PSNR {own['psnr']:.1f} dB ({own['images']})")
     if "encoder" in result:
         lines.append(table(result["encoder"]))
@@ -163,7 +163,7 @@ def summary(result: dict[str, Any]) -> str:
         lines.append("exchange          correlation with the geometry donor / the appearance donor: "
                      f"{', '.join(exchanged)} faces")
         for name in next(iter(exchanged.values())):
-            donors = [" / ".join(plus_minus(own[name][donor], own[name][f"{donor}_error"], "+.2f")
+            donors = [" / ".join(plus_minus(own[name][donor], own[name][f"{donor}_stderr"], "+.2f")
                                  for donor in ("geometry_donor", "appearance_donor")) for own in exchanged.values()]
             lines.append(f"  {name:16} {', '.join(donors)}")
     return "\n".join(lines)

@@ -83,7 +83,7 @@ def summary(result: dict[str, Any]) -> str:
             "most frequent class": result["most_frequent"]}
     corner = f"{result['clips']} clips, {result['people']} people, {len(result['most_frequent']['classes'])} classes"
     return table(corner, ["accuracy", "mean recall"], {
-        name: [f"{plus_minus(r['accuracy'], r['accuracy_error'], '.1f', scale=100)} %",
+        name: [f"{plus_minus(r['accuracy'], r['accuracy_stderr'], '.1f', scale=100)} %",
                f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()})
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from dgn.errors import UserError
 from dgn.evaluation.frechet import distance_of_halves, frechet_distance
 from dgn.evaluation.ratios import number
-from dgn.evaluation.uncertainty import mean_error, plus_minus
+from dgn.evaluation.uncertainty import plus_minus, standard_error_of_mean
 from dgn.figures import clips as figures
 from dgn.figures import pictures
 from dgn.run import PRIORS, Run
@@ -76,7 +76,7 @@ def summary(result: dict[str, Any]) -> str:
             f"; of one half of these to the other {number(result['frechet_of_halves'], '.4f')}")
 
     def mean(measured: dict[str, float | None], where: str) -> str:
-        return plus_minus(measured[f"change_{where}"], measured[f"error_{where}"], ".4f")
+        return plus_minus(measured[f"change_{where}"], measured[f"change_{where}_stderr"], ".4f")
     lines = [f"  clips of {NAMES[name]}: within the trained length {mean(result[name], 'within')}"
              + (f", beyond it {mean(result[name], 'beyond')}" if result["frames"] > result["trained_frames"] else "")
              for name in PRIORS]
@@ -85,14 +85,16 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def changes(clips: np.ndarray, trained: int) -> dict[str, float | None]:
-    """Mean absolute change of a pixel from frame to frame of new clips (n, F, C, H, W), within and beyond the trained
-    number of frames (None: no frame lies beyond it), change_within and change_beyond, and the standard errors of these
-    means over clips, error_within and error_beyond."""
+    """Mean absolute change of a pixel from frame to frame of new clips (n, F, C, H, W).
+
+    Returns change_within and change_beyond, the means within and beyond the trained number of frames, and
+    change_within_stderr and change_beyond_stderr, their standard errors over clips; None if no frame lies beyond.
+    """
     new, result = change(clips), {}
     for where, part in (("within", new[:, :trained - 1]), ("beyond", new[:, trained - 1:])):
         means = part.mean(1) if part.shape[1] else None
         result[f"change_{where}"] = None if means is None else float(means.mean())
-        result[f"error_{where}"] = None if means is None else mean_error(means)
+        result[f"change_{where}_stderr"] = None if means is None else standard_error_of_mean(means)
     return result
 
 

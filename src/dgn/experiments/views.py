@@ -67,7 +67,7 @@ def summary(result: dict[str, Any]) -> str:
     lines = []
     for kind, name in AXES.items():
         geometry, appearance = (result[kind]["groups"][group] for group in ("z_geo", "z_app"))
-        ratio = plus_minus(result[kind]["ratio"], result[kind]["ratio_error"])
+        ratio = plus_minus(result[kind]["ratio"], result[kind]["ratio_stderr"])
         lines.append(f"{name + ':':34}largest R of Z^g {geometry['largest']:.3f} (dimension {geometry['dimension']}), "
                      f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio {ratio}; "
                      f"largest R expected by chance {geometry['noise']:.3f} and {appearance['noise']:.3f}")

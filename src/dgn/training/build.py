@@ -88,7 +88,7 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | 
         bank = resumed_training(folder, source, saved, trainer, group)
         preconditioner = trainer.sampler.preconditioner
         if preconditioner is not None:
-            preconditioner.restored(checkpoint.read_sigmas(saved, preconditioner, folder.config))
+            preconditioner.recover_curvatures(checkpoint.read_sigmas(saved, preconditioner, folder.config))
     group.barrier()
     if group.is_first:
         remove_other_shards(folder.latents, model.groups, group.size)

@@ -251,7 +251,7 @@ def load_preconditioner(checkpoint: Path, preconditioner: Preconditioner | None,
     config."""
     if preconditioner is not None:
         load(checkpoint, {"preconditioner": preconditioner})
-        preconditioner.restored(read_sigmas(checkpoint, preconditioner, config))
+        preconditioner.recover_curvatures(read_sigmas(checkpoint, preconditioner, config))
         preconditioner.rotate(read_axes(checkpoint))
         preconditioner.adapt([last_sigma(config)] * len(preconditioner.names))
 
