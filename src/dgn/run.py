@@ -217,8 +217,8 @@ class Run:
 
     def _have_one_clip_length(self, widths: Sequence[int]) -> bool:
         """Whether latents with these numbers of dimensions belong to clips with the same number of frames."""
-        frames = {branch.first + (width - branch.states) // branch.noise
-                  for branch, width in zip(self.model.branches, widths) if branch.noise}
+        frames = {branch.first + (width - branch.state_size) // branch.noise_size
+                  for branch, width in zip(self.model.branches, widths) if branch.noise_size}
         own = max(frames, default=self.model.frames)
         return own > 0 and all(branch.length(own) == width for branch, width in zip(self.model.branches, widths))
 

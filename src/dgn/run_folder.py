@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 HELD_OUT = "held_out.json"
 APPEARS_WITHIN = 90.0  # seconds: an NFS client may cache for up to a minute that a file does not exist
 RESULTS = "metrics.json"
+RENAMED = {"score_made": "score_fake", "clip_score_made": "clip_score_fake"}  # keys of metrics before 0.2.0
 
 
 def held_out_files(path: Path) -> list[str] | None:
@@ -185,7 +186,7 @@ class RunFolder:
                     break
                 if not (isinstance(record, dict) and "epoch" in record):
                     break
-                records.append(record)
+                records.append({RENAMED.get(key, key): value for key, value in record.items()})
         return records
 
     def rewind(self, epoch: int, continued: bool = True) -> None:

@@ -116,6 +116,12 @@ def test_damaged_records_of_a_run_are_read_up_to_the_damage(tmp_path):
     assert folder.read_metrics_log() == []
 
 
+def test_metrics_under_former_names_are_read_under_the_present_ones(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", Config())
+    folder.metrics_log.write_text('{"epoch": 0, "score_made": 1, "clip_score_made": 2}\n')
+    assert folder.read_metrics_log() == [{"epoch": 0, "score_fake": 1, "clip_score_fake": 2}]
+
+
 @pytest.mark.parametrize("text", ["3", "null", '{"a": 1}', "[", '"a"'])
 def test_a_damaged_list_of_held_out_files_is_named(tmp_path, text):
     (tmp_path / HELD_OUT).write_text(text)

@@ -51,7 +51,7 @@ def test_two_processes_train_a_critic_as_one_does(images, tmp_path):
             np.testing.assert_allclose(found[name].asnumpy(), wanted[name].asnumpy(), rtol=1e-2, atol=least,
                                        err_msg=name)
     for a, b in zip(state(two)[3], state(one)[3]):
-        for key in ("critic", "score_real", "score_made", "r1", "actor"):
+        for key in ("critic", "score_real", "score_fake", "r1", "actor"):
             assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-5), key
 
 

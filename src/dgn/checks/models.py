@@ -35,7 +35,7 @@ def decoder(setup: Setup) -> Iterator[Check]:
     """The decoder against NumPy."""
     model = _model(setup.config)
     geometry = model.branches[1]
-    if geometry.smooth or geometry.affine is not None or model.refine is not None:
+    if geometry.has_basis or geometry.affine is not None or model.refine is not None:
         return  # not in the definition in NumPy
     weights = {name: p.asnumpy().astype(np.float64) for name, p in cells.fold(model).parameters_and_names()}
     latents = _latents(model)

@@ -33,7 +33,7 @@ from dgn.experiments.models import table
 from dgn.figures import experiments as figures
 from dgn.nets.model import Latents, apply, samples_per_batch
 from dgn.run import Run
-from dgn.training.recogniser import Recognisers, Sequences
+from dgn.training.recogniser import SequenceClassifiers, Sequences
 
 FEATURES = {"Dglf": "geometric latents", "Ddf": "displacement fields", "appearance": "appearance latents",
             "motion": "motion latents", "content": "content latents", "pixels": "raw pixels"}
@@ -68,7 +68,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
         print(f"training recognisers on {FEATURES[name]} ...", flush=True)
         values = values.reshape(*values.shape[:2], -1).astype(np.float32)
         sequences = Sequences(relative_to_first(values) if from_first else values, lengths)
-        model = Recognisers(len(classes), run.config.training.seed, epochs)
+        model = SequenceClassifiers(len(classes), run.config.training.seed, epochs)
         measures[name] = recognition_scores(truth, cross_validate(model, sequences, truth, held_out), classes, persons)
     most_frequent = recognition_scores(truth, np.full(len(truth), np.bincount(truth).argmax()), classes, persons)
     result = {**measures, "most_frequent": most_frequent, "clips": len(source), "people": people, "folds": folds,
@@ -113,7 +113,7 @@ def relative_to_first(features: np.ndarray) -> np.ndarray:
     return features - features[:, :1]
 
 
-def cross_validate(model: Recognisers, sequences: Sequences, labels: np.ndarray,
+def cross_validate(model: SequenceClassifiers, sequences: Sequences, labels: np.ndarray,
                    held_out: list[np.ndarray]) -> np.ndarray:
     """The class (n,) that each sequence is given by a network trained on the other folds.
 

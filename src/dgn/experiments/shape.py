@@ -47,7 +47,7 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
     """
     check_clips(run)
     check_geometry(run)
-    source, sizes = run.sources.train, [branch.states for branch in run.model.branches]
+    source, sizes = run.sources.train, [branch.state_size for branch in run.model.branches]
     everyone = [source.name(k) for k in range(len(run.bank))]
     if clips is None:
         clips = np.unique([0, exchange_partners(everyone, source.people())[0]]).tolist()

@@ -1,4 +1,4 @@
-"""Exports a run: its decoder and its Langevin inference as MindIR, or the decoder as ONNX."""
+"""Exports a run: decoder, encoder and Langevin inference as MindIR; decoder and encoder as ONNX; or the weights."""
 
 from __future__ import annotations
 

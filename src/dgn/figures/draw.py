@@ -38,8 +38,8 @@ EXCHANGE = "Training images with appearance and geometry exchanged"
 CURVES = {
     "Gradient of the energy": {"gradient": "norm"},
     "Divergence of the encoder's latents from the prior": {"kl": "KL divergence"},
-    "Scores of the critic": {"score_real": "images", "score_made": "samples of the prior",
-                             "clip_score_real": "clips", "clip_score_made": "clips of the prior"},
+    "Scores of the critic": {"score_real": "images", "score_fake": "samples of the prior",
+                             "clip_score_real": "clips", "clip_score_fake": "clips of the prior"},
     "Losses of critic and generator (Eq. 22)": {"critic": "critic (0: perfect, 1.39: chance)",
                                                 "clip_critic": "critic of clips", "actor": "generator"},
     "Gradient penalty of the critic": {"r1": "R1", "clip_r1": "R1, clips"}}

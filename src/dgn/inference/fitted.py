@@ -134,7 +134,7 @@ def join(model: Model, latents: Sequence[np.ndarray], states: np.ndarray, noise:
 
 def _parts(model: Model) -> list[tuple[int, int, int]]:
     """(index, dimensions of Z or Z_0, dimensions of xi_t) of the sampled groups."""
-    noise = [branch.noise if model.frames else 0 for branch in model.branches]
+    noise = [branch.noise_size if model.frames else 0 for branch in model.branches]
     return [(g, size, noise[g]) for g, size in enumerate(state_sizes(model)) if model.groups[g].sampled]
 
 

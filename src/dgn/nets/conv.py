@@ -95,7 +95,7 @@ def _zeros(outputs: int) -> Tensor:
     return Tensor(np.zeros(outputs, np.float32))
 
 
-_CHOICE = Choice("model.deconv", elsewhere="stock", fallback="stock")
+_CHOICE = Choice("model.deconv", accelerator="stock", cpu_fallback="stock")
 
 
 def make_conv(kind: str, outputs: int, kernel: int) -> nn.Cell:

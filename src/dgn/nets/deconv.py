@@ -90,7 +90,7 @@ def _prefix(relu: bool) -> str:
     return "DeconvRelu" if relu else "Deconv"
 
 
-_CHOICE = Choice("model.deconv", elsewhere="stock", fallback="stock")
+_CHOICE = Choice("model.deconv", accelerator="stock", cpu_fallback="stock")
 
 
 def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> nn.Cell:

@@ -130,7 +130,7 @@ class NativeWarp(nn.Cell):
         return displacement if self.offset is None else displacement + self.offset
 
 
-_CHOICE = Choice("model.warp", elsewhere="grid_sample", fallback="reference")
+_CHOICE = Choice("model.warp", accelerator="grid_sample", cpu_fallback="reference")
 
 
 def make_warp(kind: str, height: int, width: int, grid: str = "integer") -> nn.Cell:

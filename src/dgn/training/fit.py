@@ -14,7 +14,7 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, disk_errors
 from dgn.inference.latents import LatentBank
-from dgn.run_folder import RunFolder
+from dgn.run_folder import RENAMED, RunFolder
 from dgn.training import checkpoint
 from dgn.training.build import TrainingState, make_state
 from dgn.training.loop import Sums, run_epochs
@@ -66,7 +66,8 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
         start = checkpoint.Position(record["epoch"], record["step"])
         try:
             sums = Sums(**record["sums"])
-        except TypeError as error:
+            sums = sums._replace(measures={RENAMED.get(key, key): value for key, value in sums.measures.items()})
+        except (TypeError, AttributeError) as error:
             raise checkpoint.malformed(saved, error) from None
         if start.step and record.get("shards") != config.training.shards:
             start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the unfinished epoch is repeated

@@ -75,8 +75,8 @@ class GeometryAdjoint(nn.Cell):
 
     def __init__(self, generator: GeometryGenerator) -> None:
         super().__init__()
-        self.stack, self.scale, self.smooth = StackAdjoint(generator.stack), generator.scale, generator.smooth
-        if generator.smooth:
+        self.stack, self.scale, self.has_basis = StackAdjoint(generator.stack), generator.scale, generator.has_basis
+        if generator.has_basis:
             left, right = (np.swapaxes(matrix.asnumpy(), -1, -2) for matrix in (generator.left, generator.right))
             self.left, self.right = _constant(left, "left"), _constant(right, "right")
         self.has_affine = generator.affine is not None
@@ -87,7 +87,7 @@ class GeometryAdjoint(nn.Cell):
 
     def construct(self, dfield: Tensor, *maps: Tensor) -> Tensor:
         field = dfield
-        if self.smooth:
+        if self.has_basis:
             field = ops.matmul(ops.matmul(self.left, dfield), self.right)
         if not self.has_affine:
             return self.stack(self.scale * field, *maps)
