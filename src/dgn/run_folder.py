@@ -186,7 +186,7 @@ class RunFolder:
                     break
                 if not (isinstance(record, dict) and "epoch" in record):
                     break
-                records.append({RENAMED.get(key, key): value for key, value in record.items()})
+                records.append({RENAMED.get(str(key), str(key)): value for key, value in record.items()})
         return records
 
     def rewind(self, epoch: int, continued: bool = True) -> None:

@@ -135,7 +135,7 @@ def test_no_usable_checkpoint_is_reported(state):
 )
 def test_a_checkpoint_of_another_model_is_refused(state, changed):
     saved = save(state, 1)
-    with pytest.raises(UserError, match="of another model"):
+    with pytest.raises(UserError, match="belongs to another model"):
         checkpoint.load(saved, {"weights": DeformableGenerator(changed, 3, 16, seed=1)})
 
 

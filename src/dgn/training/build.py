@@ -31,7 +31,7 @@ from dgn.training.vae import AutoEncoder, NegativeElbo
 
 
 class TrainingState(NamedTuple):
-    """Everything that an epoch changes, and its data."""
+    """Everything that an epoch changes, and the data."""
 
     trainer: Trainer
     bank: LatentBank  # the chains of `source`, by sample index
@@ -71,10 +71,11 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
 
 def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | None,
                group: ProcessGroup = ProcessGroup()) -> TrainingState:
-    """A new training, or one as the checkpoint `saved` holds it; every process creates the files of its own chains.
+    """The state of a new training, or the state in the checkpoint `saved`; every process creates the files of its own
+    chains.
 
     Raises UserError if the checkpoint, or the run of training.init_from, has another model or other images, or if the
-    processes differ in what they are to train.
+    processes differ in config, data or versions.
     """
     if group.size > 1:
         initial = initial_digest(config) if config.training.init_from and saved is None else ""
@@ -96,10 +97,10 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | 
 
 
 def check_alike(config: Config, source: Source, initial: str, group: ProcessGroup) -> None:
-    """Raises UserError in every process, with the processes and what differs, unless all have the same config (without
-    its paths, which may differ between hosts), samples and versions. A collective.
+    """Raises UserError in every process unless all have the same config, samples and versions; the message names the
+    processes and what differs. Paths in the config may differ between hosts. A collective.
 
-    initial: digest of the weights to begin with.
+    initial: digest of the initial weights.
     """
     settings = recipe.to_dict(config)
     settings["data"]["path"] = settings["training"]["init_from"] = None
@@ -119,7 +120,7 @@ def check_alike(config: Config, source: Source, initial: str, group: ProcessGrou
 
 def new_training(config: Config, folder: RunFolder, source: Source, trainer: Trainer,
                  group: ProcessGroup) -> LatentBank:
-    """Initial weights from training.init_from, if given; initial chains."""
+    """Loads initial weights from training.init_from, if given, and creates the initial chains."""
     model = trainer.model
     if config.training.init_from:
         init_from(*initial_run(config), trainer)
@@ -146,7 +147,7 @@ def check_version(config: Config, saved: Path) -> None:
 
 def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Trainer,
                      group: ProcessGroup) -> LatentBank:
-    """Weights, optimizers and chains of a checkpoint."""
+    """Loads weights and optimizers from a checkpoint; returns its chains."""
     checkpoint.load(saved, {**trainer.networks, **trainer.optimizers})
     bank = checkpoint.restore_bank(saved, folder.latents, trainer.model.groups, group)
     recorded = checkpoint.read_state(saved, "images")["images"]
@@ -160,8 +161,8 @@ def initial_run(config: Config) -> tuple[RunFolder, Path]:
     """The run that training.init_from names, and its newest checkpoint. Raises UserError if there is none."""
     path = Path(config.training.init_from or "")
     if not (path / "config.yaml").is_file():
-        raise UserError(f"training.init_from is {path}, which holds no run (no config.yaml): train that one first, or "
-                        "begin with new weights, --set training.init_from=null")
+        raise UserError(f"training.init_from is {path}, which holds no run (no config.yaml): train that run first, or "
+                        "start with new weights, --set training.init_from=null")
     run = RunFolder.open(path)
     return run, checkpoint.newest_valid(run.checkpoints)
 
@@ -172,8 +173,8 @@ def initial_digest(config: Config) -> str:
 
 
 def init_from(run: RunFolder, saved: Path, trainer: Trainer) -> None:
-    """Initial weights from a checkpoint of another run. A model of clips may start from a model of images; a critic
-    that the other run does not have keeps its own initial weights."""
+    """Loads initial weights from a checkpoint of another run. A model of clips may start from a model of images; a
+    critic that the other run does not have keeps its initial weights."""
     model = trainer.model
     checkpoint.load(saved, {"weights": model}, checkpoint.Conversion(model.names_from(run.config.data.frames),
                                                                      model.image_channels))

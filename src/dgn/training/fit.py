@@ -22,7 +22,7 @@ from dgn.training.progress import Progress
 
 
 class Fitted(NamedTuple):
-    """The end of a training, or a moment in it."""
+    """The state at the end of a training, or after one of its epochs."""
 
     state: TrainingState
     checkpoint: Path | None  # None before the first one of a new run
@@ -34,11 +34,11 @@ AfterEpoch = Callable[[Fitted, int], None]  # with the number of finished epochs
 
 def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpoch | None = None,
         group: ProcessGroup = ProcessGroup()) -> Fitted:
-    """Trains from the newest valid checkpoint, or from the start, to the config's last epoch. Of several processes the
-    first one writes; all return when the run is complete.
+    """Trains from the newest valid checkpoint, or from the start, to the config's last epoch. With several processes
+    only the first one writes; all return when the run is complete.
 
-    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk is full. Errors
-    of the first process are also written to the run's log.
+    Raises Interrupted after Ctrl-C, when the state is saved; RunFailed if a chain diverges or the disk is full. Errors
+    of the first process are also written to train.log.
     """
     if not group.is_first:
         return _fit(folder, config, source, after_epoch, group)
@@ -70,9 +70,9 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
         except (TypeError, AttributeError) as error:
             raise checkpoint.malformed(saved, error) from None
         if start.step and record.get("shards") != config.training.shards:
-            start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the unfinished epoch is repeated
+            start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the epoch is repeated
     if start > checkpoint.Position(config.training.epochs, 0):
-        raise UserError(f"training.epochs is {config.training.epochs}, and {saved} is beyond that; give at least "
+        raise UserError(f"training.epochs is {config.training.epochs}, but {saved} is beyond that; it must be at least "
                         f"{start.epoch + (start.step > 0)}")
     if group.is_first:
         folder.change_config(config)
@@ -99,8 +99,7 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
 
 
 def _newest(folder: RunFolder, group: ProcessGroup) -> Path | None:
-    """The checkpoint to resume from, if there is one: the first process verifies it and sends its position to the
-    others."""
+    """The checkpoint to resume from, or None. The first process verifies it and sends its position to the others."""
     position = (-1, -1)
     if group.is_first and checkpoint.listed(folder.checkpoints):
         record = checkpoint.read_state(checkpoint.newest_valid(folder.checkpoints), "epoch", "step")
