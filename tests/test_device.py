@@ -118,7 +118,7 @@ def test_several_processes_of_another_launcher_do_not_train_each_by_itself(monke
     assert "scripts/run_distribute_train.sh" in capsys.readouterr().err
     for train in (lambda: run_training.train(Config(), tmp_path / "run"), lambda: run_training.resume(tmp_path / "run"),
                   lambda: run_training.ensure_trained(tmp_path / "run", Config())):
-        with pytest.raises(UserError, match=f"{name} is 8: .* 8 processes, and each would train by itself"):
+        with pytest.raises(UserError, match=f"{name} is 8: .* 8 processes, and each would train separately"):
             train()
     assert not (tmp_path / "run").exists()
     monkeypatch.setenv(name, "1")

@@ -89,7 +89,7 @@ def test_an_unknown_name_lists_the_packaged_models(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     assert main(["figures", "fases"]) == 2
     message = capsys.readouterr().err
-    assert "fases holds no run" in message and "packaged are" in message and "faces" in message.partition("are")[2]
+    assert "fases holds no run" in message and "faces" in message.partition("packaged models:")[2]
 
 
 def test_a_run_on_clips_is_packaged_without_its_optimizer(tmp_path, capsys):

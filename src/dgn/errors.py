@@ -1,4 +1,4 @@
-"""The ways in which dgn stops on purpose; each message is written for the user."""
+"""The exceptions that dgn raises on purpose; each message is written for the user."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """The input is wrong (config, files, arguments); the message says what, where, and what would be right. Exit code
+    """The input is invalid (config, files, arguments); the message says what, where, and how to correct it. Exit code
     2."""
 
     exit_code = 2
 
 
 class Unreadable(UserError):
-    """A sample cannot be read: its file is damaged, disappeared, or the disk failed. May be raised during a
+    """A sample cannot be read: its file is damaged or has disappeared, or the disk failed. It may be raised during a
     training."""
 
 
 class RunFailed(Exception):
-    """A correct input led to a failure (a chain diverged, the disk is full). Exit code 1."""
+    """A failure with valid input (a chain diverged, the disk is full). Exit code 1."""
 
     exit_code = 1
 
@@ -29,7 +29,7 @@ def first_line(error: Exception) -> str:
 
 
 def dataset_cause(error: Exception) -> str:
-    """The line of an error of mindspore.dataset that gives the cause; its first lines only refer to it."""
+    """The line with the cause in an error of mindspore.dataset; its first lines only refer to it."""
     causes = [line.split("ERROR]")[-1].strip(" .") for line in str(error).splitlines() if "ERROR]" in line]
     return next(filter(None, causes), first_line(error))
 

@@ -107,7 +107,7 @@ def test_the_renamed_keys_of_a_resumed_run_are_named_once(tmp_path, images, capl
 
 def test_a_limit_of_the_address_space_is_named(monkeypatch, capsys):
     monkeypatch.setattr("resource.getrlimit", lambda kind: (600_000 * 1024, -1))
-    check(["evaluate", "runs"], 2, capsys, "ulimit -v leaves this process 0.6 GB", "1.3 GB")
+    check(["evaluate", "runs"], 2, capsys, "ulimit -v limits this process to 0.6 GB", "1.3 GB")
 
 
 def test_missing_config_data_and_device(tmp_path, images, capsys):

@@ -186,7 +186,7 @@ def test_a_process_that_does_not_see_the_run_folder_is_refused(images, tmp_path,
     monkeypatch.setattr(run_folder, "APPEARS_WITHIN", 0.1)
     assert main(arguments(images, tmp_path / "run", 1)) == 2
     message = capsys.readouterr().err
-    assert "process 1 does not see the run folder" in message and "after a wait of 0 s" in message
+    assert "process 1 does not see the run folder" in message and "created, after 0 s" in message
 
 
 def test_a_run_folder_may_appear_late_on_another_host(tmp_path, monkeypatch):

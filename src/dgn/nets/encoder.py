@@ -78,7 +78,7 @@ class ChainEncoder(nn.Cell):
         return self.refinements(x)[-1]
 
     def refinements(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """The latents before the first round and after each round. Gradients do not pass from a round to earlier ones."""
+        """The latents before the first round and after each round. Gradients do not pass back to earlier rounds."""
         latents = self.networks[0](x)
         refinements = (latents,)
         for _ in range(self.rounds):

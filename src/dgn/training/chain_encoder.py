@@ -184,8 +184,8 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> ChainEnc
         about = {}
     other = any(about.get(name) != digest for name, digest in _model_of(saved).items())
     if other or not path.is_file() or about.get("encoder") != sha256(path):
-        log.warning("%s is not used: it is damaged, or was not trained for the weights of %s; `python -m dgn encoder` "
-                    "trains it again", path, saved)
+        log.warning("%s is not used: it is damaged, or was trained for other weights than those of %s; `python -m dgn "
+                    "encoder` trains it again", path, saved)
         return None
     encoder = make_chain_encoder(folder.config, model)
     checkpoint.load(path.parent, {"encoder": encoder.networks})
