@@ -28,18 +28,18 @@ NUMPY_BELOW = 2
 NOTICE = 5.0  # seconds without a connection after which a process prints what it waits for
 ADDRESS_SPACE = 1_300_000_000  # bytes; with less MindSpore hangs when it is imported, or aborts at exit
 PATIENCE = 3600  # seconds that a process waits for the others
-OTHER_LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE")  # variables with the number of processes of other launchers
+OTHER_LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE")  # their numbers of processes
 DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
 LOG_LEVEL = "GLOG_v"  # MindSpore reads it when it is imported
 _LOG_LEVEL_IS_FREE = LOG_LEVEL not in os.environ  # a value set by the user is kept
 
 
 def check_versions() -> None:
-    """Raises UserError, with a remedy, if MindSpore is missing, or its version or NumPy's is unsupported."""
+    """Raises UserError, with a remedy, if MindSpore is missing, or if its version or NumPy's is unsupported."""
     oldest, beyond = (".".join(map(str, version)) for version in MINDSPORE)
     wanted = f">={oldest},<{beyond}"
-    remedy = (f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which creates its own "
-              ".venv")
+    remedy = (f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which creates its "
+              "own .venv")
     try:
         version = metadata.version("mindspore")
     except metadata.PackageNotFoundError:

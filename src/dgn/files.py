@@ -67,7 +67,7 @@ def new_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the output folder {path}: {error.strerror or error}") from None
+        raise UserError(f"cannot create the output folder {path}: {error.strerror or error}") from None
     return path
 
 

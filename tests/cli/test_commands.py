@@ -88,7 +88,7 @@ def test_a_training_leaves_a_run_folder_with_everything(trained):
         "images_per_second",
     } <= set(records[0])
     log = (trained / "train.log").read_text()
-    assert "8 images to train on, 2 held out, from" in log and "16 x 16 pixels, color" in log
+    assert "8 images to train on, 2 held out, from" in log and "16 x 16 pixels, colour" in log
     assert "epoch: 2 step: 2, loss is" in log and "picture" in log and "MSRE" in log
 
 

@@ -137,14 +137,14 @@ def test_output_folders_that_are_taken_or_closed(tmp_path, images, trained, caps
     (tmp_path / "mine" / "thesis.tex").write_text("")
     check(arguments(images, tmp_path / "mine", 1), 2, capsys, "not empty")
     (tmp_path / "file").write_text("")
-    check(arguments(images, tmp_path / "file" / "run", 1), 2, capsys, "cannot make the output folder")
+    check(arguments(images, tmp_path / "file" / "run", 1), 2, capsys, "cannot create the output folder")
     if os.geteuid() == 0:  # root may write anywhere: a kernel folder refuses root too
         closed = "/proc/dgn-run"
     else:
         closed = tmp_path / "closed"
         closed.mkdir()
         closed.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    check(arguments(images, closed, 1), 2, capsys, "cannot make the output folder", closed)
+    check(arguments(images, closed, 1), 2, capsys, "cannot create the output folder", closed)
 
 
 def test_nothing_to_resume_or_evaluate(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""From the pixels of an image to a sample: crop, resize, RGB or grayscale."""
+"""From the pixels of an image to a sample: crop, resize, RGB or greyscale."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def cut_of(data: Data) -> Cut:
 
 
 def in_colour(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) of an image that may be grayscale, (H, W)."""
+    """(H, W, 3) of an image that may be greyscale, (H, W)."""
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
 
 

@@ -26,7 +26,7 @@ _SCAN, _END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND\xaeB`\x82"  # marks of 
 
 
 def decode(path: Path) -> np.ndarray:
-    """The pixels of an image file: (H, W) if it is grayscale, else (H, W, 3) RGB; uint8.
+    """The pixels of an image file: (H, W) if it is greyscale, else (H, W, 3) RGB; uint8.
 
     16-bit channels are scaled to 8, a transparent image is laid on white, and the image is turned upright by its EXIF
     orientation. Of an animation the first image is used; bytes after the end of an image, such as the video of a motion
@@ -42,7 +42,7 @@ def decode(path: Path) -> np.ndarray:
             orientation = _orientation(image)
             # a thumbnail's end mark is before the last scan; a video behind the image has such bytes by chance
             unsure = image.format in _JPEG and data.rfind(_END) < data.rfind(_SCAN)
-            # Pillow would clip 16-bit grayscale, "I", when it converts it
+            # Pillow would clip 16-bit greyscale, "I", when it converts it
             transparent = image.has_transparency_data and not image.mode.startswith("I")
             pixels = _by_pillow(image) if transparent or unsure else None
     except UnidentifiedImageError:

@@ -93,7 +93,7 @@ def described(data: Data, sources: Sources) -> str:
     """What was found, as text: number, size and place of the samples, and how many are held out."""
     kind = "clips" if data.frames else "images" if data.path else "faces"
     shape, people = sources.train.shape, sources.train.people()
-    size = f"{shape[-1]} x {shape[-2]} pixels, {'gray' if shape[-3] == 1 else 'color'}"
+    size = f"{shape[-1]} x {shape[-2]} pixels, {'greyscale' if shape[-3] == 1 else 'colour'}"
     size += f", {data.frames} frames" if data.frames else ""
     kind += " (half of them mirrored)" if data.mirror else ""
     known = f", {count:,} {'person' if count == 1 else 'people'}" if (count := len(set(people or ()))) else ""

@@ -1,4 +1,4 @@
-"""Sharpness of images relative to real ones."""
+"""Sharpness of images relative to real images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dgn.evaluation.ratios import ratio
 
 
 def gradient_energy(images: np.ndarray) -> float:
-    """Mean squared difference of horizontal neighbours plus that of vertical neighbours, for images (N, C, H, W)."""
+    """Mean squared difference of horizontal neighbours plus the same for vertical neighbours; images: (N, C, H, W)."""
     across, down = np.diff(images, axis=3), np.diff(images, axis=2)
     return float(np.square(across).mean() + np.square(down).mean())
 
@@ -21,7 +21,7 @@ def relative_sharpness(images: np.ndarray, real: np.ndarray) -> float | None:
         real: (M, C, H, W) in [0, 1].
 
     Returns:
-        1: as sharp as real images; below 1: blurred, or of lower contrast, whose square it follows; above 1: noisy,
-        over-sharpened or of higher contrast. None if the real images are constant.
+        1: as sharp as real images; below 1: blurred, or lower contrast (the value is proportional to its square);
+        above 1: noisy, over-sharpened, or higher contrast. None if the real images are constant.
     """
     return ratio(gradient_energy(images), gradient_energy(real))

@@ -17,7 +17,7 @@ def display_scale(side: int) -> int:
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """(C, H, W) in [0, 1], grayscale or colour -> (H, W, 3)."""
+    """(C, H, W) in [0, 1], greyscale or colour -> (H, W, 3)."""
     picture = np.clip(image.transpose(1, 2, 0), 0, 1).astype(np.float32)
     return np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture
 

@@ -201,8 +201,8 @@ class Conversion(NamedTuple):
     """How parameters of one model become initial parameters of another.
 
     prefixes: {prefix in the checkpoint: prefix in the Cell}; parameters without such a prefix keep their values.
-    image_channels: prefix of the layer that outputs the image's channels, where the weights of a grey model are
-        repeated for a colour model (5.2: grey expressions to colour faces); empty: never.
+    image_channels: prefix of the layer that outputs the image's channels, where the weights of a greyscale model are
+        repeated for a colour model (5.2: greyscale expressions to colour faces); empty: never.
     """
 
     prefixes: Mapping[str, str] = {"": ""}
