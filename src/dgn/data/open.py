@@ -32,13 +32,13 @@ _NAMED = 5  # files that a message names
 def open_sources(data: Data, held_out: Sequence[str] | None = None) -> Sources:
     """Training and held-out samples of a config.
 
-    held_out: names of the held-out files of an existing run; those that were removed are missing, and the training
-    samples are the same. Raises UserError if there are too few samples.
+    held_out: names of the held-out files of an existing run; if some of them were removed, the training samples stay
+    the same. Raises UserError if there are too few samples.
     """
     if data.path is not None:
         check_utf8(data.path)
         if not Path(data.path).exists():
-            raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new place "
+            raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new path "
                             "with --data")
         return split(open_images(data, data.path), data, held_out)
     for key, used in (("pattern", data.pattern is not None), ("mirror", data.mirror), ("crop", data.crop is not None),
@@ -54,7 +54,7 @@ def open_sources(data: Data, held_out: Sequence[str] | None = None) -> Sources:
 
 
 def whole_people(count: int, each: int) -> int:
-    """The least number from `count` on that whole people have, with `each` samples a person: held-out ones follow."""
+    """`count` rounded up to complete people with `each` samples, so that held-out samples are of other people."""
     return -(-count // each) * each
 
 
@@ -65,15 +65,15 @@ def check_output(output: Path, data: Data) -> None:
 
 
 def check_sources(sources: Sources) -> None:
-    """Checks all files of a training before it starts: held-out samples are decoded, of training samples at least the
-    headers are read. Logs the number of images that are enlarged.
+    """Checks all files of a training before it starts: held-out samples are decoded; for training samples at least the
+    headers are read. Warns of images that are enlarged.
 
-    Raises UserError naming files that cannot be used.
+    Raises UserError, which names files, if some cannot be used.
     """
     checks = [sources.train.check(sources.train.first(), False)]
     if sources.held_out is not None:
         checks.append(sources.held_out.check(sources.held_out.first(), True))
-    train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train  # each file once
+    train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train  # counts each file once
     total = len(train) + len(sources.held_out or ())
     unusable = [file for check in checks for file in check.unusable]
     if unusable:
@@ -90,7 +90,7 @@ def check_sources(sources: Sources) -> None:
 
 
 def described(data: Data, sources: Sources) -> str:
-    """What was found, as text: number, size and place of the samples, and how many are held out."""
+    """Number, size and origin of the samples, and the number of held-out samples, as text."""
     kind = "clips" if data.frames else "images" if data.path else "faces"
     shape, people = sources.train.shape, sources.train.people()
     size = f"{shape[-1]} x {shape[-2]} pixels, {'greyscale' if shape[-3] == 1 else 'colour'}"
@@ -102,7 +102,7 @@ def described(data: Data, sources: Sources) -> str:
 
 
 def generated_faces(data: Data, count: int, seed: int | None = None) -> FaceSource:
-    """`count` generated faces of the config's population; another seed gives other people."""
+    """`count` generated faces of the config's population. seed: another seed gives other people."""
     seed = data.seed if seed is None else seed
     return FaceSource(count, data.size, seed, grey=data.grey, population=data.population)
 
@@ -114,39 +114,39 @@ def generated_clips(data: Data, count: int, seed: int | None = None) -> FaceClip
 
 
 def open_images(data: Data, path: str) -> Source:
-    """All images of a folder, MindRecord file or official set, or all clips of a folder, cropped as the config says."""
+    """All images of a folder, MindRecord file or official dataset, or all clips of a folder, with the config's crop."""
     if data.frames:
         return ClipFolder(path, data.format, data.frames, cut_of(data), reading_of(data), data.resample)
     packed = path.endswith(".mindrecord")
     if data.pattern is not None and (packed or data.format != "images"):
-        raise UserError(f"data.pattern selects files of a folder, and {path} is none")
+        raise UserError(f"data.pattern selects files of a folder, but {path} is no folder of images")
     if data.format == "images" and (data.category is not None or data.split != "all"):
         raise UserError("data.category and data.split are for data.format mnist and cifar10")
     if data.format != "images":
         if data.crop is not None:
-            raise UserError(f"data.crop is {list(data.crop)}, and the images of {data.format} are taken whole")
+            raise UserError(f"data.crop is {list(data.crop)}, but images of {data.format} are not cropped")
         return formats.open_set(data.format, path, data.split, data.category, data.size, data.grey)
     if not packed:
         return ImageFolder(path, cut_of(data), reading_of(data))
     records = RecordImages(path)
     if records.shape != cut_of(data).shape:
-        raise UserError(f"{path} holds images of {records.shape} (channels, height, width), the config asks for "
+        raise UserError(f"{path} holds images of {records.shape} (channels, height, width), but the config has "
                         f"{cut_of(data).shape}; pack them again, or change data.size and data.grey")
     return records
 
 
 def open_new_images(data: Data, path: str) -> Source:
-    """All images or clips at `path`, which are not the run's own: `open_images` without data.pattern, which selects
-    files of the training's folder."""
+    """All images or clips at `path`, which are not data of the run: `open_images` without data.pattern, which selects
+    files in the folder of the training."""
     return open_images(dataclasses.replace(data, pattern=None), path)
 
 
 def split(whole: Source, data: Data, held_out: Sequence[str] | None = None) -> Sources:
-    """The last `data.held_out` samples (or those with the names `held_out`) for evaluation, the first `data.limit` of
-    the others for training.
+    """Splits samples: the last `data.held_out` (or the samples named `held_out`) are for evaluation, the first
+    `data.limit` of the others for training.
 
-    If the source knows the people that its samples show, training samples of held-out people are dropped, so that
-    unseen images show unseen people. With data.mirror the mirror images of the training samples follow them.
+    If the source knows the people in its samples, training samples of held-out people are dropped, so that unseen
+    images show unseen people. With data.mirror, mirror images of the training samples are added at the end.
     """
     everyone = whole.first()
     names, files = set(held_out or ()), None if held_out is None else whole.files(everyone)
@@ -154,8 +154,8 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None) -> S
     unseen = last if files is None else np.array([file in names for file in files])
     if unseen.all():
         raise UserError(f"{len(whole)} {'clips' if data.frames else 'images'}, and data.held_out = {data.held_out} of "
-                        "them are kept for the evaluation: none is left to train on; lower data.held_out (0 "
-                        "keeps none)")
+                        "them are held out for evaluation: none are left for training; lower data.held_out (0: no "
+                        "evaluation)")
     indices, people = everyone[~unseen], whole.people()
     if people is not None:
         other_people = {people[index] for index in everyone[unseen]} | set(whole.people(list(names)) or ())
@@ -165,7 +165,7 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None) -> S
                             "images, so no training image is left; people come from identity.txt, or for clips from "
                             "names class/person_...")
         if len(indices) < (~unseen).sum():
-            log.info("%d of %d samples show people of the held-out ones and are not trained on",
+            log.info("%d of %d samples show people of held-out samples and are not used for training",
                      (~unseen).sum() - len(indices), len(everyone))
     train = Subset(whole, indices[:data.limit])
     return Sources(Mirrored(train) if data.mirror else train, Subset(whole, everyone[unseen]) if unseen.any() else None)

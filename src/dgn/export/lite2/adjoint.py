@@ -1,9 +1,9 @@
-"""Langevin dynamics with the gradient written out.
+"""Langevin dynamics with an explicit gradient.
 
-MindSpore Lite 2.0 runs the decoder, but no graph of automatic differentiation. Here the gradient of the
-energy with respect to the latents (Eq. 7, 8) consists of operators that it has, and every operator has its own copy of
-its constants: Lite 2.0 silently gives wrong numbers where one constant goes into two operators that use it differently
-(a weight into a Conv2DTranspose and a Conv2D, a matrix to the left in one product and to the right in another).
+MindSpore Lite 2.0 runs the decoder, but no graphs of automatic differentiation. Here the gradient of the energy with
+respect to the latents (Eq. 7, 8) consists of operators that it supports, and every operator has its own copy of its
+constants, because Lite 2.0 silently gives wrong numbers if one constant is used in two different ways (a weight in a
+Conv2DTranspose and a Conv2D, a matrix on the left in one product and on the right in another).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class StackAdjoint(nn.Cell):
         self.weight, self.matmul = _constant(stack.dense.weight.asnumpy(), "weight"), ops.MatMul(transpose_b=True)
 
     def construct(self, dout: Tensor, *maps: Tensor) -> Tensor:
-        """dout: gradient with respect to the last of `maps`, which are those of the forward pass. Returns (N, d)."""
+        """dout: gradient with respect to the last of `maps`, the maps of the forward pass. Returns (N, d)."""
         gradient = self.last(dout * (1 - maps[-1] * maps[-1]))  # through tanh
         before = len(maps) - 2
         for layer in self.hidden:
