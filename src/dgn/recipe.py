@@ -93,7 +93,7 @@ def relocated(config: Config, data: str | Path | None) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Nested dictionaries of plain values, as they are written to config.yaml."""
+    """Nested dictionaries of plain values, for config.yaml."""
     return {name: {key: _plain(value) for key, value in section.items()}
             for name, section in dataclasses.asdict(config).items()}
 

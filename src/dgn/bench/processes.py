@@ -65,7 +65,7 @@ def iteration(config: Config, group: ProcessGroup, rounds: int) -> Result:
 
 
 class _Exchange(nn.Cell):
-    """The averaging of gradients alone."""
+    """Only the averaging of gradients."""
 
     def __init__(self, reducer: nn.Cell) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ def msrun(count: int, words: Sequence[str], logs: Path | None = None) -> None:
     """
     launcher = machine.msrun()
     if launcher is None:
-        raise RunFailed("several processes need MindSpore's msrun, which is neither beside this Python nor on PATH")
+        raise RunFailed("several processes need MindSpore's msrun, which is neither next to this Python nor on PATH")
     with tempfile.TemporaryDirectory() as scratch, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The C++ program of ascend310_infer beside Python: a call of the decoder, and one Langevin step, on CPU."""
+"""Compares the C++ program of ascend310_infer with Python: a call of the decoder, and one Langevin step, on CPU."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ class Limits(NamedTuple):
 
 
 # By the precision in which a device multiplies. Single latents are checked only after the first call: for a model with
-# a small sigma, float32 rounding separated chains, from 4e-6 after 5 steps to 0.3 after 300, into modes that explain the
-# images equally well. The limit for float16 comes from an emulation and was never measured on a device: operands and
-# results of every dense and deconvolution layer were rounded to 16 bits, as in Ascend's matrix unit. For the same model
-# (Table 5, 32x32) images then differed by 1.5e-3 and displacements by 5e-4 of the largest value; latents differed by
-# 0.7 after 5 steps, with images no worse (MSRE 1.52 instead of 1.58).
+# a small sigma, float32 rounding separated chains, from 4e-6 after 5 steps to 0.3 after 300, into modes that explain
+# the images equally well. The limit for float16 comes from an emulation and was never measured on a device: operands
+# and results of every dense and deconvolution layer were rounded to 16 bits, as in Ascend's matrix unit. For the same
+# model (Table 5, 32x32) images then differed by 1.5e-3 and displacements by 5e-4 of the largest value; latents differed
+# by 0.7 after 5 steps, with images no worse (MSRE 1.52 instead of 1.58).
 LIMITS = {"float32": Limits(1e-5, 1e-3), "float16": Limits(1e-2, None)}
 ERROR_RATIO = 1.5  # largest MSRE of the program's latents after all steps, relative to Python; chosen, not derived
 

@@ -33,7 +33,7 @@ def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Seq
     kind = path.suffix[1:]
     shapes = [_shape(x, axis) for x, axis in zip(inputs, free)] if free else [ms.Tensor(x) for x in inputs]
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)  # first, so that an unwritable folder is detected before the work
+        path.parent.mkdir(parents=True, exist_ok=True)  # an error of the folder comes before the work
         with tempfile.TemporaryDirectory(dir=plain_folder(), prefix="dgn-export-") as scratch:
             fresh = Path(scratch) / (path.name if _PLAIN.fullmatch(path.name) else f"model.{kind}")
             try:

@@ -12,7 +12,7 @@ SHOWN_PIXELS = 192  # side of an image in a figure, about, if that takes no larg
 
 
 def display_scale(side: int) -> int:
-    """How many times an image of `side` pixels is enlarged in a figure."""
+    """Factor by which an image of `side` pixels is enlarged in a figure."""
     return min(LARGEST_SCALE, max(1, round(SHOWN_PIXELS / side)))
 
 
@@ -38,7 +38,7 @@ def with_grid(image: np.ndarray, displacement: np.ndarray | None = None, scale: 
     Args:
         image: (C, H, W) in [0, 1].
         displacement: (2, H, W) in pixels; None: a regular grid.
-        scale: enlargement; by default that of figures.
+        scale: enlargement (default: as in figures).
         lines: cells of the grid along each side.
 
     Returns:

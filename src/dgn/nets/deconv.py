@@ -75,12 +75,12 @@ def forward_operator(outputs: int, stride: int = 1, relu: bool = False) -> ops.C
 
 
 def input_gradient_operator(relu: bool = False) -> ops.Custom:
-    """(x, weight, out, dout) -> dx. Only the shape of x is used, and without ReLU only that of out."""
+    """(x, weight, out, dout) -> dx. Only the shape of x is used, and without ReLU only the shape of out."""
     return operator("deconv_cpu.cc", f"{_prefix(relu)}InputGradient", lambda x, weight, out, dout: x)
 
 
 def weight_gradient_operator(relu: bool = False) -> ops.Custom:
-    """(x, weight, out, dout) -> (dweight, dbias). Only the shape of weight is used, and without ReLU only that of
+    """(x, weight, out, dout) -> (dweight, dbias). Only the shape of weight is used, and without ReLU only the shape of
     out."""
     return operator("deconv_cpu.cc", f"{_prefix(relu)}WeightGradient", lambda x, weight, out, dout: (
         weight, [weight[1]] if isinstance(weight, (list, tuple)) else weight))

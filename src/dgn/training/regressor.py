@@ -18,8 +18,8 @@ BATCH = 100
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-4
 VALIDATION = 0.1  # fraction of the samples that is used to select the epoch with the smallest error
 # Mean Euclidean norm of the inputs for any number of inputs. An Adam step changes each of 12,288 weights by about the
-# learning rate: with inputs of unit variance the output would jump, and the error on raw pixels was as large as that of
-# the mean shape (38 % instead of 14 %).
+# learning rate: with inputs of unit variance the output would jump, and the error on raw pixels was as large as for the
+# mean shape (38 % instead of 14 %).
 INPUT_NORM = 3.0
 PENALTIES = np.logspace(-4, 1, 11)  # penalties of ridge regression, for inputs with mean norm 1
 
