@@ -55,8 +55,8 @@ class Attempt(NamedTuple):
 
 
 def accelerators() -> list[str]:
-    """Devices with a driver on this machine, recognized by their device files; a GPU counts only with CUDA_HOME, without
-    which MindSpore does not load its GPU library."""
+    """Devices with a driver on this machine, recognized by their device files; a GPU counts only with CUDA_HOME,
+    without which MindSpore does not load its GPU library."""
     devices = ["Ascend"] if glob.glob("/dev/davinci[0-9]*") else []
     return devices + (["GPU"] if glob.glob("/dev/nvidia[0-9]*") and os.environ.get("CUDA_HOME") else [])
 
@@ -211,7 +211,7 @@ def cpuinfo(*keys: str) -> str | None:
 
 
 def cores() -> int:
-    """Number of cores that this process may use, limited by its affinity mask and the CPU quota of its control group."""
+    """Number of cores that this process may use: limited by its affinity mask and the quota of its control group."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(count, _quota(CGROUP) or count))
 
