@@ -115,7 +115,7 @@ def test_missing_config_data_and_device(tmp_path, images, capsys):
     check(train(tmp_path, "--data", tmp_path / "nowhere"), 2, capsys, "nowhere", "no such folder")
     check(["train", "--device", "TPU", "--output", tmp_path / "run"], 2, capsys, "unknown device 'TPU'", "Ascend")
     check(["train", "--device", "Ascend", "--output", tmp_path / "run"], 2, capsys, "Ascend is not available")
-    check(train(tmp_path, "--data", images, "--set", "data.held_out=10"), 2, capsys, "10 images", "none is left")
+    check(train(tmp_path, "--data", images, "--set", "data.held_out=10"), 2, capsys, "10 images", "none are left")
 
 
 def test_unusable_images(tmp_path, images, capsys):
@@ -177,7 +177,7 @@ def test_a_checkpoint_of_another_config_and_other_images(tmp_path, trained, caps
     )
     other = write_images(tmp_path / "other", 10)
     (other / "003.png").rename(other / "renamed.png")
-    check(["train", "--resume", "--output", trained, "--data", other], 2, capsys, "others, or in another order")
+    check(["train", "--resume", "--output", trained, "--data", other], 2, capsys, "different ones, or in another")
     check(["train", "--resume", "--output", trained, "--config", "x.yaml"], 2, capsys, "--config")
 
 
@@ -215,7 +215,7 @@ def test_inference_and_data_jobs(tmp_path, images, trained, capsys):
 
 
 def test_weights_that_explode_end_the_run_with_advice(tmp_path, images, capsys):
-    check(arguments(images, tmp_path / "run", 3, "--set", "training.learning_rate=1.0e+20"), 1, capsys, "not", "number")
+    check(arguments(images, tmp_path / "run", 3, "--set", "training.learning_rate=1.0e+20"), 1, capsys, "not finite")
 
 
 def test_records_of_another_size_or_colour(tmp_path, images, capsys):

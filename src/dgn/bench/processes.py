@@ -1,7 +1,6 @@
 """One training in one process and in several: images per second, the exchange of gradients, and memory.
 
-`launch` starts the processes as scripts/run_distribute_train.sh does, each with one thread; `iteration` is what each of
-them measures.
+`launch` starts the processes like scripts/run_distribute_train.sh, each with one thread; each of them runs `iteration`.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ Result = dict[str, Any]  # of `iteration`
 
 def iteration(config: Config, group: ProcessGroup, rounds: int) -> Result:
     """Times whole iterations (sampler, training step, exchange of gradients) on this process's part of a batch of
-    random images, and the exchange alone. A collective; each process gets the slowest one's times and the largest
+    random images, and only the exchange. A collective; each process gets the slowest one's times and the largest
     memory."""
     model = make_model(config)
     trainer = make_trainer(config, model, group)

@@ -14,7 +14,7 @@ def gradient_energy(images: np.ndarray) -> float:
 
 
 def relative_sharpness(images: np.ndarray, real: np.ndarray) -> float | None:
-    """Gradient energy of images relative to that of real images.
+    """Gradient energy of images divided by the gradient energy of real images.
 
     Args:
         images: (N, C, H, W) in [0, 1].

@@ -7,7 +7,7 @@
   applied_bases.png        appearance bases warped by a geometric basis (Fig. 5)
   recombination.png        images: appearance of one face with the geometry of others, and the reverse (Fig. 11)
   grids.png                clips: the grid of every frame (Fig. 19), one clip of each class if their names give
-                           classes; bases are then those of the first frame (Fig. 17)
+                           classes; bases are bases of the first frame (Fig. 17)
   latent_bases.png         plain models: one dimension of Z along each row; of clips one of the content
   labels_1.png, _2.png     models with given labels: every label warped by a geometric basis (Fig. 13)
   samples.png              images: samples of the Gaussian that is fitted to the training's latents

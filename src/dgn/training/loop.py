@@ -220,7 +220,7 @@ def _update_decorrelation(target: Decorrelation, state: TrainingState, fraction:
 
 
 def _own_latents(state: TrainingState, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The latents of those of the samples whose chains this process owns."""
+    """The latents of the samples at `indices` whose chains this process owns."""
     return state.bank.read(indices[indices % state.group.size == state.group.rank])
 
 

@@ -102,7 +102,7 @@ def cosine(rate: float, done: float) -> float:
 
 
 def reset_adam(optimizer: nn.Optimizer) -> None:
-    """Resets Adam's moments and bias correction to those of a new optimizer; compiled graphs see the change.
+    """Resets Adam's moments and bias correction to initial values; compiled graphs see the change.
 
     The bias correction is one number for all weights, so it cannot be reset for some of them only.
     """

@@ -96,16 +96,15 @@ class GeometryAdjoint(nn.Cell):
 
 
 class WarpAdjoint(nn.Cell):
-    """Gradients of the reference warp with respect to both inputs; dout: with respect to the warped image (N, C, H,
-    W)."""
+    """Gradients of the reference warp with respect to both inputs. dout: gradient with respect to the warped image
+    (N, C, H, W)."""
 
     def __init__(self, warp: ReferenceWarp) -> None:
         super().__init__()
         self.warp, self.over_channels, self.add_rows = warp, ops.ReduceSum(keep_dims=True), ops.UnsortedSegmentSum()
 
     def to_image(self, displacement: Tensor, dout: Tensor) -> Tensor:
-        """(N, C, H, W): every pixel of dout, by its bilinear weights, added to the four pixels that it was sampled
-        from."""
+        """(N, C, H, W): adds each pixel of dout, with bilinear weights, to the four pixels that it was sampled from."""
         corner, a, b = self.warp.locate(displacement)
         indices, weighted = (), ()
         for step, weight in zip(self.warp.steps, ((1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b)):
@@ -200,7 +199,7 @@ class AdjointLangevin(LangevinStep):
 
 
 def adjoint_inference(config: cfg.Config, saved: Path, steps: int) -> AdjointLangevin:
-    """The function of dgn.export.cells.inference, its gradient written out."""
+    """The function of dgn.export.cells.inference with an explicit gradient."""
     config = full_precision(portable(config))
     return AdjointLangevin(load_sampler(config, decoder(config, saved), saved, steps), cfg.last_sigma(config))
 
@@ -216,7 +215,7 @@ def _adjoint(branch: nn.Cell) -> nn.Cell:
 
 
 def _constant(values: np.ndarray, name: str) -> Parameter:
-    """A Parameter for one operator alone (see above)."""
+    """A Parameter for only one operator (see above)."""
     return Parameter(Tensor(np.array(values, np.float32)), name=name, requires_grad=False)
 
 
