@@ -118,7 +118,7 @@ def test_several_processes_of_another_launcher_do_not_train_each_by_itself(monke
     assert "scripts/run_distribute_train.sh" in capsys.readouterr().err
     for train in (lambda: run_training.train(Config(), tmp_path / "run"), lambda: run_training.resume(tmp_path / "run"),
                   lambda: run_training.ensure_trained(tmp_path / "run", Config())):
-        with pytest.raises(UserError, match=f"{name} is 8: .* 8 processes, and each would train by itself"):
+        with pytest.raises(UserError, match=f"{name} is 8: .* 8 processes, and each would train separately"):
             train()
     assert not (tmp_path / "run").exists()
     monkeypatch.setenv(name, "1")
@@ -140,7 +140,7 @@ def test_processes_that_do_not_connect_are_a_failure_with_their_address(monkeypa
     monkeypatch.setattr(ms.communication, "init", fails if broken == "init" else lambda: None)
     monkeypatch.setattr(distributed, "process_group", distributed.ProcessGroup)
     monkeypatch.setattr(distributed.ProcessGroup, "barrier", fails)
-    with pytest.raises(RunFailed, match=r"the 8 processes do not connect.* 10\.0\.0\.1:8118: Connect timeout; on all"):
+    with pytest.raises(RunFailed, match=r"8 processes cannot connect .* 10\.0\.0\.1:8118: Connect timeout\. On all"):
         device._join.__wrapped__()
 
 

@@ -112,7 +112,7 @@ def test_an_error_of_the_users_callback_keeps_the_training(images, tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         dgn.train(dgn.Config(), tmp_path / "run", {**OVERRIDES, "data.path": str(images)}, after_epoch=fail)
-    assert checkpoint.newest_whole(tmp_path / "run" / "checkpoints").name == "epoch_00001"
+    assert checkpoint.newest_valid(tmp_path / "run" / "checkpoints").name == "epoch_00001"
 
 
 def test_inference_lowers_the_energy_and_descends_to_a_mode(run, images):
@@ -160,7 +160,7 @@ def test_evaluate_and_draw_take_a_run(run, images, tmp_path):
         .mean(),
         rel=1e-4,
     )
-    assert json.loads(run.folder.results.read_text())["unseen"] == result["unseen"]
+    assert json.loads(run.folder.results_path.read_text())["unseen"] == result["unseen"]
     pictures = dgn.draw(run, tmp_path / "figures", gamma=2)
     assert all(path.stat().st_size > 1000 for path in pictures) and len(pictures) == 7
 
@@ -188,15 +188,15 @@ def test_arrays_of_another_kind_are_user_errors(run, images):
     with pytest.raises(dgn.UserError, match="frames is 5, and this model makes images"):
         run.sample(2, frames=5)
     for steps in (-1, 1.5):
-        with pytest.raises(dgn.UserError, match=f"steps is {steps}; it must be a whole number"):
+        with pytest.raises(dgn.UserError, match=f"steps is {steps}; it must be an integer"):
             run.infer(x, steps=steps)
-        with pytest.raises(dgn.UserError, match=f"descent_steps is {steps}; it must be a whole number"):
+        with pytest.raises(dgn.UserError, match=f"descent_steps is {steps}; it must be an integer"):
             run.training_latents(steps)
     with pytest.raises(dgn.UserError, match="images are uint8"):
         run.energy((255 * x).astype(np.uint8), (z_app, z_geo))
     with pytest.raises(dgn.UserError, match="latents have the shapes"):
         run.energy(x, (z_geo, z_app))
-    with pytest.raises(dgn.UserError, match="there are 3 images and latents of 2"):
+    with pytest.raises(dgn.UserError, match="there are 3 images, but latents of 2"):
         run.energy(x, (z_app[:2], z_geo[:2]))
 
 

@@ -51,14 +51,14 @@ def test_a_packaged_model_is_small_and_names_no_folder_of_a_machine(name):
 def test_the_published_error_of_training_faces_is_measured_again(faces):
     count = len(faces.bank)
     everyone = np.arange(count)
-    published = faces.folder.measures()["train"]
+    published = faces.folder.read_results()["train"]
     error = mean_error(faces.sources.train.read(everyone), faces.decode(*faces.bank.read(everyone)))
     assert published["images"] == count and error == pytest.approx(published["msre"], rel=1e-3)
 
 
 def test_the_published_error_of_unseen_faces_is_measured_again(faces):
     """With the published start and number of steps: an encoder's latents and 20 steps, or 300 from the prior's mean."""
-    published = faces.folder.measures()["unseen"]
+    published = faces.folder.read_results()["unseen"]
     few = Subset(faces.sources.held_out, np.arange(published["images"]))
     latents = faces.infer(few, published.get("steps"), use_encoder=published.get("start") == "encoder")
     error = mean_error(few.read(np.arange(len(few))), faces.decode(*latents))
@@ -68,9 +68,9 @@ def test_the_published_error_of_unseen_faces_is_measured_again(faces):
 def test_nothing_is_written_in_the_package(faces, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before, output = contents(packaged.FOLDER), packaged.OUTPUT / "faces"
-    published = faces.folder.measures()
+    published = faces.folder.read_results()
     faces.folder.add_results(own={"value": 1})
-    assert faces.folder.measures() == {**published, "own": {"value": 1}}
+    assert faces.folder.read_results() == {**published, "own": {"value": 1}}
     assert write_page(faces, finished=False) == output / "page.html" and (output / "page.html").stat().st_size > 1e5
     assert curves(faces, faces.folder.figures) == output / "figures" / "curves.png"
     assert {path.name for path in output.iterdir()} == {"metrics.json", "page.html", "figures"}
@@ -89,7 +89,7 @@ def test_an_unknown_name_lists_the_packaged_models(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     assert main(["figures", "fases"]) == 2
     message = capsys.readouterr().err
-    assert "fases holds no run" in message and "packaged are" in message and "faces" in message.partition("are")[2]
+    assert "fases holds no run" in message and "faces" in message.partition("packaged models:")[2]
 
 
 def test_a_run_on_clips_is_packaged_without_its_optimizer(tmp_path, capsys):
@@ -102,7 +102,7 @@ def test_a_run_on_clips_is_packaged_without_its_optimizer(tmp_path, capsys):
     checkpoint.save(folder.checkpoints, checkpoint.Position(2, 0), checkpoint.Content(
         {"images": train.identity()}, cells, bank), 1)
     for epoch in range(2):
-        folder.log({"epoch": epoch, "msre": 3.0 - epoch, "seconds": 1.0})
+        folder.log_metrics({"epoch": epoch, "msre": 3.0 - epoch, "seconds": 1.0})
     folder.add_results(provenance={"command": "python -m dgn train --config /a/b/config/clips.yaml"})
 
     assert main(["package", str(folder.path), str(tmp_path / "clips")]) == 0
@@ -113,8 +113,9 @@ def test_a_run_on_clips_is_packaged_without_its_optimizer(tmp_path, capsys):
                                   open_run(folder.path).decode(*bank.read(everyone)).image)
     assert {path.name for path in made.checkpoint.iterdir()} == {"weights.ckpt", "z_app.npy", "z_geo.npy", "state.json",
                                                                  "manifest.json"}
-    assert made.folder.records() == folder.records() and made.sources.train.read(everyone).shape == (6, 3, 3, 16, 16)
-    assert made.folder.measures()["provenance"]["command"] == "python -m dgn train --config config/clips.yaml"
+    assert made.folder.read_metrics_log() == folder.read_metrics_log()
+    assert made.sources.train.read(everyone).shape == (6, 3, 3, 16, 16)
+    assert made.folder.read_results()["provenance"]["command"] == "python -m dgn train --config config/clips.yaml"
 
 
 def test_a_run_on_files_is_not_packaged(tmp_path):

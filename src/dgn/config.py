@@ -22,26 +22,26 @@ OFF: Schedule = ((0, 0.0),)
 def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: Any) -> Any:
     """A field with its rules as metadata.
 
-    fixed: a resumed run must not change it; trains: it affects the trained weights, so two runs that differ in it are
-    different runs. rules: low, high (inclusive), above (exclusive), options; of a schedule: zero (it may have zeros),
+    fixed: a resumed run must not change it. trains: it affects the trained weights, so two runs that differ in it are
+    different runs. rules: low, high (inclusive), above (exclusive), options; for a schedule: zero (0 is allowed) and
     most (inclusive).
     """
     return field(default=default, metadata={"fixed": fixed, "trains": trains, **rules})
 
 
-LARGEST = 2 ** 31 - 1  # whole number
+LARGEST = 2 ** 31 - 1  # of integers
 
 
 def number(default: Any, low: float = float("-inf"), high: float | None = None, *, above: float | None = None,
            **flags: bool) -> Any:
-    """A field in the range low <= value <= high (value > above). high: by default what 32 bits can hold."""
+    """A field in the range low <= value <= high, or value > above. high: by default the largest that 32 bits hold."""
     if high is None:
         high = 1e30 if isinstance(default, float) else LARGEST
     return setting(default, low=low, high=high, above=above, **flags)
 
 
 def choice(default: str, *options: str, **flags: bool) -> Any:
-    """A field that takes one of `options`."""
+    """A field whose value is one of `options`."""
     return setting(default, options=options, **flags)
 
 
@@ -49,7 +49,7 @@ def choice(default: str, *options: str, **flags: bool) -> Any:
 class Data:
     """The images of a run, and how they are cropped."""
 
-    path: str | None = None  # folder of images or clips, MindRecord file, or official set; None: generated faces
+    path: str | None = None  # folder of images or clips, MindRecord file, or official dataset; None: generated faces
     format: str = choice("images", "images", "mnist", "cifar10", *CLIP_FORMATS, fixed=True)  # of the files at `path`
     frames: int = number(0, 0, 1000, fixed=True)  # 0: samples are images; else clips of this many frames, T + 1
     resample: bool = setting(False, fixed=True)  # clips resampled to `frames` frames; else cut or padded with a mask
@@ -63,7 +63,8 @@ class Data:
     crop: tuple[int, int, int, int] | None = setting(None, fixed=True)  # left, top, right, bottom; None: square
     limit: int | None = number(None, 1, fixed=True)  # training samples at most (generated: 1000 faces, 516 clips)
     mirror: bool = setting(False, fixed=True)  # the mirror image of every training sample is one more sample
-    held_out: int = number(200, 0, fixed=True)  # the last samples (of clips named class/person_...: the last people)
+    # the last samples; training samples of the same people are dropped (data.open.split)
+    held_out: int = number(200, 0, fixed=True)
     corrupt: str = choice("error", "error", "skip")  # an unreadable file stops the run, or is left out
     cache_mb: int = number(256, 0, trains=False)  # decoded images kept in memory
     seed: int = number(1, 0, fixed=True)  # of generated faces
@@ -73,8 +74,9 @@ class Data:
 class Model:
     """The generators: Table 4, and its natural form at other sizes; Table 5 for video."""
 
-    # plain: one generator of equal size (Table 1); of clips the generator of MoCoGAN, a content of z_app dimensions and
-    # a motion of z_geo, which a recurrent unit makes of noise of xi_geo dimensions a frame
+    # plain: one generator of equal size (Table 1); for clips the generator of MoCoGAN, with a content of z_app
+    # dimensions and a motion of z_geo dimensions, which a recurrent unit computes from xi_geo dimensions of noise a
+    # frame
     kind: str = choice("deformable", "deformable", "plain", fixed=True)
     appearance: str = choice("sampled", "sampled", "label", fixed=True)  # label: Z^a is the given one-hot label (5.4)
     z_app: int = number(64, 1, fixed=True)  # dimensions of Z^a
@@ -83,23 +85,27 @@ class Model:
     xi_geo: int = number(10, 1, fixed=True)  # clips: dimensions of xi^g
     network: str = choice("table4", "table4", "table5", fixed=True)  # Table 5 (video) takes width 256 and alpha 2
     width: int = number(128, 8, fixed=True)  # channels of the geometry generator's first map
-    min_channels: int = number(1, 1, fixed=True)  # of any hidden layer: Table 4's halving would leave 4 at 256x256
-    # of the hidden layers; mixed: float16; bfloat16 on Ascend only
+    min_channels: int = number(1, 1, fixed=True)  # of hidden layers; the halving of Table 4 reaches 4 at 256x256
+    # arithmetic of the hidden layers; mixed means float16; bfloat16: only on Ascend
     precision: str = choice("float32", "float32", "float16", "bfloat16", "mixed", fixed=True)
     alpha: float = number(0.625, above=0, high=4, fixed=True)  # scheme 1: appearance / geometry channels (5.7)
-    scaling: str = choice("none", "none", "he", fixed=True)  # scheme 2: weights scaled at run time by He's constant
-    beta: float = number(0.3, above=0, high=10, fixed=True)  # scheme 2: additional scale of the geometry's weights
+    scaling: str = choice("none", "none", "he", fixed=True)  # he: scheme 2, weights scaled in each forward pass (5.7)
+    beta: float = number(0.3, above=0, high=10, fixed=True)  # scheme 2: additional factor on the geometry's weights
     geometry_init: float = number(1.0, 0, 10, fixed=True)  # scale of the geometry's initial last layer (5.7)
     max_displacement: float = number(0.3125, above=0, high=1, fixed=True)  # relative to the image: 20 pixels at 64
     smooth_appearance: bool = setting(False, fixed=True)  # beyond the paper: smoothed last kernel, no checkerboards
-    # of the displacement; auto: pixels, or spline with a control_grid; monotone (beyond the paper): sums of increments
+    # form of the displacement; auto: pixels, or spline with a control_grid; monotone (beyond the paper):
+    # cumulative sums of increments
     field: str = choice("auto", "auto", "pixels", "spline", "monotone", fixed=True)
     control_grid: int = number(0, 0, 256, fixed=True)  # beyond the paper: B-spline control points a side; 0: per pixel
-    refine: bool = setting(False, fixed=True)  # the optional refining layer after the warp (Fig. 1)
+    refine: bool = setting(False, fixed=True)  # optional refining layer after the warp (Fig. 1)
     grid: str = choice("integer", "integer", "authors", fixed=True)  # sampling grid of zero displacement, see nets.warp
-    warp: str = choice("auto", "auto", "reference", "grid_sample", "native", trains=False)  # implementation of Eq. 2-4
-    deconv: str = choice("auto", "auto", "stock", "symmetric", "native", trains=False)  # and of the critic
-    recurrence: str = choice("auto", "auto", "stock", "native", trains=False)  # of the transition over time
+    # implementation of the warp (Eq. 2-4)
+    warp: str = choice("auto", "auto", "reference", "grid_sample", "native", trains=False)
+    # implementation of the deconvolutions, and of the critic's convolutions
+    deconv: str = choice("auto", "auto", "stock", "symmetric", "native", trains=False)
+    # implementation of the transition over time (Eq. 11)
+    recurrence: str = choice("auto", "auto", "stock", "native", trains=False)
 
 
 @dataclass(frozen=True)
@@ -108,17 +114,17 @@ class Inference:
 
     step_size: float = number(0.1, above=0, high=10)  # delta
     steps: int = number(20, 1)  # l: Langevin steps in each iteration
-    steps_per_graph: int = number(0, 0)  # steps of one compiled graph, a divisor of `steps`; 0: all
+    steps_per_graph: int = number(0, 0)  # steps in one compiled graph, a divisor of `steps`; 0: all
     sigma: Schedule = ((0, 1.5), (100, 1.0))  # standard deviation of the residual; the error is summed over the image
     chain_init: str = choice("prior", "prior", "mean")  # chains start as prior samples, or (beyond paper) at 0
-    restart_every: int = number(0, 0)  # beyond the paper: chains restart at the prior's mean every n epochs; 0: never
+    restart_every: int = number(0, 0)  # beyond the paper: chains restart at the prior mean every n epochs; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # simultaneous: as in the authors' code
     scale_by_frames: bool = False  # beyond the paper, clips: delta / sqrt(frames that the latent affects)
-    sigma_app: Schedule = NO_FACTOR  # beyond the paper: factor on sigma in the appearance's chain only
+    sigma_app: Schedule = NO_FACTOR  # beyond the paper: factor on sigma, only for the gradient of Z^a
     preconditioner: str = choice("none", "none", "gauss_newton")  # beyond the paper: see dgn.inference.preconditioner
     # beyond the paper: weight of a Gaussian prior on the displacement's differences
     smoothness: Schedule = setting(OFF, zero=True)
-    # beyond the paper: share of what Z^g predicts of Z^a that is removed from it, see dgn.inference.decorrelation
+    # beyond the paper: fraction of the linear prediction of Z^a from Z^g to subtract, see dgn.inference.decorrelation
     decorrelation: Schedule = setting(OFF, fixed=True, zero=True, most=1)
 
 
@@ -126,18 +132,20 @@ class Inference:
 class Training:
     """Algorithm 1."""
 
-    # alternating back-propagation; an encoder and the ELBO; or an encoder alone, without noise and KL divergence
+    # abp: alternating back-propagation; vae: encoder and ELBO; autoencoder: encoder without noise and KL divergence
     method: str = choice("abp", "abp", "vae", "autoencoder", fixed=True)
     init_from: str | None = None  # run folder whose weights are the initial ones (5.2)
     freeze: str = choice("none", "none", "appearance", "geometry", fixed=True)  # generator that is not updated (5.2)
     reinit_appearance: tuple[int, ...] = setting((), fixed=True)  # beyond the paper: epochs that reinitialize F_a
     adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
-    # beyond the paper: penalty on the mean displacement of the batch, of several processes on that of each one's part
+    # beyond the paper: weight of half the squared norm of the batch's mean displacement (each process: of its own
+    # samples)
     mean_displacement_weight: float = number(0.0, 0)
-    likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22; 0: the generators learn from the critic alone
-    r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22; R1 by the critic's input, in [-1, 1]
+    likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22; 0: the generators learn only from the critic
+    r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22; R1 with respect to the critic's input in [-1, 1]
     r1_interval: int = number(1, 1)  # lazy R1: every k iterations with weight k
-    critic_width: int = number(16, 1, fixed=True)  # channels of the critic at full size; doubled as the size halves
+    # critic channels at full size; doubled at each halving, up to 16 times as many
+    critic_width: int = number(16, 1, fixed=True)
     epochs: int = number(1000, 1)
     batch_size: int = number(100, 1, fixed=True)  # of all processes together
     shards: int = number(1, 1)  # equal parts of each batch by sample index; a multiple of the processes
@@ -153,19 +161,19 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Evaluation at the end of a run, and by `dgn evaluate`."""
+    """Evaluation after training and by `dgn evaluate`."""
 
     images: int = number(200, 1, trains=False)  # unseen images, at most
     steps: int = number(300, 1, trains=False)  # Langevin steps for an unseen image (5.3)
-    encoder_steps: int = number(20, 0, trains=False)  # the same from the latents of `dgn encoder`, if the run has one
-    # beyond the paper, underdamped Langevin dynamics (see dgn.inference.langevin): share of the velocity kept at each
-    # step; 0: Eq. 7. Above 0 all groups are updated from one state, whatever inference.order
+    encoder_steps: int = number(20, 0, trains=False)  # Langevin steps if `dgn encoder` initializes the chain
+    # beyond the paper, underdamped Langevin dynamics (dgn.inference.langevin): fraction of the velocity kept per step;
+    # 0: Eq. 7. Above 0 all groups are updated simultaneously, regardless of inference.order
     momentum: float = number(0.0, 0, 0.99, trains=False)
     # beyond the paper: factor on inference.step_size by percent of the steps, [[percent, factor], ...]; it changes
     # between calls of the sampler's graph (inference.steps_per_graph)
     step_factor: Schedule = setting(NO_FACTOR, trains=False, most=10)
-    # beyond the paper: factor on the last inference.sigma, likewise (annealing: larger first), for chains from the
-    # prior's mean; those from an encoder's latents have the last factor
+    # beyond the paper: factor on the last inference.sigma, same format (annealing: start above 1), for chains that
+    # start at the prior mean; chains that start at encoder latents use the last factor
     sigma_factor: Schedule = setting(NO_FACTOR, trains=False, most=100)
     gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (5)
 
@@ -182,7 +190,7 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Config:
-    """One run. Raises UserError for values out of range or combinations that have no meaning."""
+    """Settings of a run. Raises UserError for values out of range and for combinations that have no meaning."""
 
     data: Data = Data()
     model: Model = Model()
@@ -300,12 +308,12 @@ class Config:
 
 
 def at_epoch(schedule: Schedule, epoch: int) -> float:
-    """The value of a schedule at `epoch`, counted from 0, or at a percent of a chain's steps."""
+    """The value of a schedule at `epoch`, counted from 0; in the evaluation section at a percent of a chain's steps."""
     return [value for first, value in schedule if first <= epoch][-1]
 
 
 def last_sigma(config: Config) -> float:
-    """Sigma of the last epoch, with which a finished run infers."""
+    """Sigma of the last epoch; finished runs use it for inference."""
     return at_epoch(config.inference.sigma, config.training.epochs - 1)
 
 
@@ -323,7 +331,7 @@ def check_resumable(old: Config, new: Config) -> None:
 
 
 def first_difference(old: Config, new: Config) -> str | None:
-    """The first setting in which two trainings differ, as text; None if they would give the same weights."""
+    """The first difference that affects the weights of two trainings, as text; None without one."""
     for key, before, after, rules in _pairs(old, new):
         if rules["trains"] and before != after:
             return f"{key} is {before!r} there, {after!r} here"

@@ -29,47 +29,47 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 MINDSPORE = (2, 7, 2), (2, 11)  # from, below
 NUMPY_BELOW = 2
-NOTICE = 5.0  # seconds without a connection after which a process says what it waits for
-ADDRESS_SPACE = 1_300_000_000  # bytes; with less MindSpore hangs in its import, or aborts at the exit
+NOTICE = 5.0  # seconds without a connection after which a process prints what it waits for
+ADDRESS_SPACE = 1_300_000_000  # bytes; with less MindSpore hangs when it is imported, or aborts at exit
 PATIENCE = 3600  # seconds that a process waits for the others
-OTHER_LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE")  # their numbers of processes; msrun sets MS_ROLE, too
+OTHER_LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE")  # their numbers of processes
 DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
 LOG_LEVEL = "GLOG_v"  # MindSpore reads it when it is imported
-_LOG_LEVEL_IS_FREE = LOG_LEVEL not in os.environ  # what the user has set stays
+_LOG_LEVEL_IS_FREE = LOG_LEVEL not in os.environ  # a value set by the user is kept
 
 
 def check_versions() -> None:
-    """Raises UserError, saying what to do, if MindSpore or NumPy is missing or of a version that does not fit."""
+    """Raises UserError, with a remedy, if MindSpore is missing, or if its version or NumPy's is unsupported."""
     oldest, beyond = (".".join(map(str, version)) for version in MINDSPORE)
-    wanted = f"from {oldest} to below {beyond}"
-    remedy = (f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which makes its own "
-              ".venv")
+    wanted = f">={oldest},<{beyond}"
+    remedy = (f"run {sys.executable} -m pip install -r requirements.txt, or scripts/run_train.sh, which creates its "
+              "own .venv")
     try:
         version = metadata.version("mindspore")
     except metadata.PackageNotFoundError:
-        raise UserError(f"MindSpore {wanted} is needed and none is installed: {remedy}") from None
+        raise UserError(f"MindSpore {wanted} is required but not installed: {remedy}") from None
     if not MINDSPORE[0] <= tuple(int(part) for part in re.findall(r"\d+", version)[:3]) < MINDSPORE[1]:
-        raise UserError(f"MindSpore {wanted} is needed, {version} is installed: {remedy}")
+        raise UserError(f"MindSpore {wanted} is required, but {version} is installed: {remedy}")
     numpy_version = metadata.version("numpy")
     if int(numpy_version.split(".")[0]) >= NUMPY_BELOW:
-        raise UserError(f"MindSpore {wanted} computes wrongly with NumPy {numpy_version}: install numpy>=1.25,<2; "
+        raise UserError(f"MindSpore {wanted} gives wrong results with NumPy {numpy_version}: install numpy>=1.25,<2; "
                         f"{remedy}")
 
 
 def set_environment(name: str = "auto") -> None:
-    """Environment that must stand before MindSpore is first imported; what the user has set stays.
+    """Sets environment variables before MindSpore is first imported; values set by the user are kept.
 
-    name: the device asked for. On accelerators MindSpore's warnings are shown (versions of CANN, missing packages); on
-    CPU neither these, which are not about what the user does, nor errors, which its exceptions repeat.
+    name: the requested device. On accelerators MindSpore's warnings are shown (versions of CANN, missing packages). On
+    CPU warnings are hidden, because they do not concern the user, and errors, too, because exceptions repeat them.
     """
     if _LOG_LEVEL_IS_FREE:
         on_cpu = name == "CPU" or (name not in DEVICES and not machine.accelerators())
         os.environ[LOG_LEVEL] = "4" if on_cpu else "2"
     if os.environ.get("MS_ROLE") == "MS_WORKER":
-        # how long a process waits for the others: one may be drawing or writing while they wait (CPU's own limit is 30
-        # s); the scheduler keeps that limit, by which it misses a process that died
+        # how long a process waits for the others: one may draw or write while they wait (default on CPU: 30 s); the
+        # scheduler keeps the default, by which it notices that a process died
         os.environ.setdefault("MS_NODE_TIMEOUT", os.environ.get("DGN_PATIENCE", str(PATIENCE)))
-    os.environ.setdefault("DGN_THREADS", str(machine.cores()))  # the C++ kernels know of no quota
+    os.environ.setdefault("DGN_THREADS", str(machine.cores()))  # the C++ kernels do not see CPU quotas
     if platform.machine() == "x86_64":
         # With AVX-512 the oneDNN inside MindSpore 2.10 runs convolutions on plain layouts by its reference code, up to
         # 30 times slower than the matrix products that it uses with AVX2.
@@ -91,10 +91,10 @@ def one_at_a_time(function: Callable[Arguments, Result]) -> Callable[Arguments, 
 
 def start(name: str = "auto", settings: Numerics | None = None) -> str:
     """Selects the device ("auto": Ascend, then GPU, then CPU), applies the numerics of a config, sets graph mode, joins
-    the group of processes that msrun started, and returns the device's name. After the first call "auto" is the device
-    in use. A card that was chosen before, by mindspore.set_device(name, number), is kept.
+    the group of processes that msrun started, and returns the device's name. After the first call "auto" means the
+    device in use. A card that was selected before by mindspore.set_device(name, number) is kept.
 
-    Raises UserError if the device is unknown or absent, RunFailed if the processes do not connect.
+    Raises UserError if the device is unknown or not available, RunFailed if the processes cannot connect.
     """
     if name != "auto" and name not in DEVICES:
         raise UserError(f"unknown device {name!r}; it must be one of auto, {', '.join(DEVICES)}")
@@ -107,8 +107,8 @@ def start(name: str = "auto", settings: Numerics | None = None) -> str:
         name = current() if started else preferred()
     elif not available(name):
         reasons = "; ".join(machine.attempt(name).messages[:2])
-        raise UserError(f"no {name} here: MindSpore {ms.__version__} does not offer it ({reasons}); dgn doctor "
-                        f"--device {name} shows what is missing, auto and CPU run here")
+        raise UserError(f"{name} is not available in MindSpore {ms.__version__} ({reasons}); dgn doctor --device "
+                        f"{name} shows what is missing. Use --device auto or CPU")
     _select(name)
     if settings is not None:
         numerics.apply(settings, name)
@@ -119,30 +119,30 @@ def start(name: str = "auto", settings: Numerics | None = None) -> str:
 
 
 def _select(name: str) -> None:
-    """Sets MindSpore's device; a device of this kind that is set already, also with a number, stays. Raises UserError
-    if another one is in use."""
+    """Sets MindSpore's device; if this kind of device is already set, also with a number, it is kept. Raises UserError
+    if another device is in use."""
     import mindspore as ms
 
     before = current()
     try:
         ms.set_device(name)
-    except RuntimeError as error:  # it is set, or in use
+    except RuntimeError as error:  # the device is already set, or in use
         if before != name:
             raise UserError(f"{name} cannot be used in this process, which uses {before} ({first_line(error)}); start "
-                            "another process") from None
+                            "a new process") from None
 
 
 def import_mindspore() -> None:
-    """Imports MindSpore. Raises UserError if its version does not fit or it cannot be imported."""
+    """Imports MindSpore. Raises UserError if its version is unsupported or it cannot be imported."""
     check_versions()
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
     if 0 <= space < ADDRESS_SPACE:
-        raise UserError(f"ulimit -v leaves this process {space / 1e9:.1f} GB of address space, and MindSpore needs "
-                        f"{ADDRESS_SPACE / 1e9:.1f} GB at the least; raise the limit")
+        raise UserError(f"ulimit -v limits this process to {space / 1e9:.1f} GB of address space, but MindSpore needs "
+                        f"at least {ADDRESS_SPACE / 1e9:.1f} GB; raise the limit")
     if "mindspore" in sys.modules:
         return
     collecting = gc.isenabled()
-    gc.disable()  # the import makes many objects and hardly any garbage; visits cost a tenth of its time
+    gc.disable()  # the import creates many objects and hardly any garbage; collections would take a tenth of its time
     try:
         import mindspore  # noqa: F401
     except (ImportError, OSError) as error:
@@ -151,7 +151,7 @@ def import_mindspore() -> None:
     finally:
         if collecting:
             gc.enable()
-    gc.freeze()  # MindSpore collects garbage before each compilation; what is loaded by now need not be visited
+    gc.freeze()  # MindSpore collects garbage before each compilation; objects loaded so far are skipped
 
 
 def current() -> str:
@@ -167,27 +167,27 @@ def launched_by_msrun() -> bool:
 
 
 def launched_processes() -> int:
-    """The number of processes that msrun started together, by the environment, so also before they connect; 1 without
+    """The number of processes that msrun started together, from the environment, so also before they connect; 1 without
     msrun."""
     count = os.environ.get("MS_WORKER_NUM", "")
     return max(int(count), 1) if launched_by_msrun() and count.isdecimal() else 1
 
 
 def check_launcher() -> None:
-    """Raises UserError if this process is one of several that mpirun or a script with a rank table started: each would
-    train by itself."""
+    """Raises UserError if mpirun or a script with a rank table started this process and others, because each of them
+    would train separately."""
     sizes = {name: os.environ.get(name, "") for name in OTHER_LAUNCHERS}
     for name, size in sizes.items():
         if not launched_by_msrun() and size.isdecimal() and int(size) > 1:
             raise UserError(f"{name} is {size}: it seems that mpirun or a script with a rank table started {size} "
-                            "processes, and each would train by itself. Use scripts/run_distribute_train.sh, which "
-                            f"starts them by msrun; for a training in one process unset {name}")
+                            "processes, and each would train separately. Use scripts/run_distribute_train.sh, which "
+                            f"starts them with msrun; for a training in one process unset {name}")
 
 
 @functools.cache
 def _join() -> None:
-    """Connects to the other processes, up to a first collective; the scheduler serves them here and exits. Raises
-    RunFailed if they do not connect."""
+    """Connects to the other processes and runs a first collective; the scheduler serves them here and exits. Raises
+    RunFailed if they cannot connect."""
     from mindspore import communication
 
     from dgn.distributed import process_group
@@ -205,13 +205,13 @@ def _join() -> None:
             print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of "
                   "msrun, stop it and unset these variables", file=sys.stderr, flush=True)
         communication.init()
-        process_group().barrier()  # HCCL makes its connections in the first collective
+        process_group().barrier()  # HCCL connects in the first collective
     except RuntimeError as error:
         reason = first_line(error).rstrip(".")
-        raise RunFailed(f"the {variables['MS_WORKER_NUM']} processes do not connect, by the scheduler at "
-                        f"{host}:{port}: {reason}; on all hosts the address must be that of the first one, the port "
-                        "free and open, and each device must reach the others (docs/devices.md, Several "
-                        "hosts)") from None
+        raise RunFailed(f"the {variables['MS_WORKER_NUM']} processes cannot connect through the scheduler at "
+                        f"{host}:{port}: {reason}. On all hosts, MASTER_ADDR must be the address of the first host, "
+                        "the port must be free and open, and the devices must reach each other (docs/devices.md, "
+                        "Several hosts)") from None
     finally:
         signal.signal(signal.SIGINT, previous)
 
@@ -236,19 +236,19 @@ def available(name: str) -> bool:
 
     own = getattr(getattr(ms, "device_context", None), name.lower(), None)
     check = getattr(own, "is_available", None)
-    with silenced():  # its warnings, which machine.attempt shows, are for those who asked for this device
-        return bool(check() if check else ms.hal.is_available(name))  # older versions lack the first
+    with silenced():  # machine.attempt shows the warnings if the user requested this device
+        return bool(check() if check else ms.hal.is_available(name))  # older versions have no is_available here
 
 
 def preferred() -> str:
-    """The first of DEVICES that MindSpore can use on this machine: what "auto" stands for."""
+    """The first of DEVICES that MindSpore can use on this machine: the meaning of "auto"."""
     import_mindspore()
     return next(name for name in DEVICES if available(name))
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Sends what MindSpore writes to the two standard streams within the block to nowhere."""
+    """Discards everything that is written to standard output and standard error within the block, also by MindSpore."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
@@ -264,7 +264,7 @@ def silenced() -> Iterator[None]:
 
 
 def versions() -> dict:
-    """Versions that belong beside every number."""
+    """Versions to record with every result."""
     import mindspore as ms
 
     from dgn import __version__
@@ -275,7 +275,7 @@ def versions() -> dict:
 
 
 def software() -> str:
-    """The versions that processes of one training must share, as text."""
+    """The versions that must be equal in all processes of a training, as text."""
     known, cann = versions(), machine.cann() if current() == "Ascend" else None
     shared = {name: known[name] for name in ("dgn", "mindspore", "numpy")}
     if cann:
@@ -284,5 +284,5 @@ def software() -> str:
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of MindSpore's runtime is that of an allocation of host or device memory."""
+    """Whether an error of MindSpore's runtime means that host or device memory could not be allocated."""
     return any(words in str(error) for words in ("Memory not enough", "Out of Memory", "std::bad_alloc"))

@@ -1,8 +1,8 @@
-"""The processes of a data-parallel training, one a device: which samples each owns, and their collectives.
+"""The processes of a data-parallel training, one for each device: the samples that each owns, and their collectives.
 
 Process r of R owns the samples whose index is r modulo R, and only it updates their chains. Every batch holds equally
-many samples of each process (dgn.data.source.epoch_order). Gradients are averaged over processes; otherwise only sums
-of an epoch's metrics, the wish to stop, and digests of checkpoint files cross the network.
+many samples of each process (dgn.data.source.epoch_order). Gradients are averaged over processes. Besides gradients the
+processes exchange sums of metrics and statistics, stop requests, and digests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ProcessGroup:
         return range(self.rank, count, self.size)
 
     def all_gather(self, data: bytes) -> list[bytes]:
-        """The data of every process, equally many bytes each; a collective.
+        """The data of every process, which have equal lengths; a collective.
 
         It uses AllReduce of float32, which MindSpore documents for every device: each process adds its bytes to zeros,
         which is exact.
@@ -50,7 +50,7 @@ class ProcessGroup:
         return np.stack([np.frombuffer(data, np.float64) for data in self.all_gather(own.tobytes())])
 
     def all_sum(self, values: Iterable[float]) -> np.ndarray:
-        """Sum of each value over processes, in float64 and rank order, so equal in all of them; a collective."""
+        """Sum of each value over processes, in float64 and rank order, so that it is equal in all; a collective."""
         return self.gather_values(values).sum(0)
 
     def barrier(self) -> None:

@@ -1,4 +1,4 @@
-"""The ways in which dgn stops on purpose; each message is written for the user."""
+"""The exceptions that dgn raises on purpose; each message is written for the user."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """The input is wrong (config, files, arguments); the message says what, where, and what would be right. Exit code
+    """The input is invalid (config, files, arguments); the message says what, where, and how to correct it. Exit code
     2."""
 
     exit_code = 2
 
 
 class Unreadable(UserError):
-    """A sample cannot be read: its file is damaged, disappeared, or the disk failed. May be raised during a
+    """A sample cannot be read: its file is damaged or has disappeared, or the disk failed. It may be raised during a
     training."""
 
 
 class RunFailed(Exception):
-    """A correct input led to a failure (a chain diverged, the disk is full). Exit code 1."""
+    """A failure with valid input (a chain diverged, the disk is full). Exit code 1."""
 
     exit_code = 1
 
@@ -29,13 +29,13 @@ def first_line(error: Exception) -> str:
 
 
 def dataset_cause(error: Exception) -> str:
-    """The line of an error of mindspore.dataset that gives the cause; its first lines only refer to it."""
+    """The line with the cause in an error of mindspore.dataset; its first lines only refer to it."""
     causes = [line.split("ERROR]")[-1].strip(" .") for line in str(error).splitlines() if "ERROR]" in line]
     return next(filter(None, causes), first_line(error))
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C (or SIGTERM): the position is saved in `checkpoint`."""
+    """The training was stopped by SIGINT (Ctrl-C), SIGTERM or SIGHUP. checkpoint: folder of the saved state."""
 
     def __init__(self, checkpoint_path: Path) -> None:
         super().__init__(f"stopped and saved {checkpoint_path}; dgn.resume({str(checkpoint_path.parents[1])!r}) "
@@ -44,6 +44,6 @@ class Interrupted(KeyboardInterrupt):
 
 
 def check_opened(run: object) -> None:
-    """Raises UserError for a path in place of a Run."""
+    """Raises UserError for a path instead of a Run."""
     if isinstance(run, (str, Path)):
         raise UserError(f"this function takes a Run, not the path {str(run)!r}; dgn.load opens it")

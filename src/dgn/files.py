@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}-{name}")
     try:
         with disk_errors(path):
-            if path.exists() and not path.is_file():  # root could replace even a device such as /dev/null
+            if path.exists() and not path.is_file():  # root could even replace a device such as /dev/null
                 raise OSError("it is there and not a regular file")
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
@@ -62,17 +62,17 @@ def check_new_folder(path: Path) -> None:
 
 
 def new_folder(path: Path) -> Path:
-    """Makes a folder for results. Raises UserError if it holds files already or cannot be made."""
+    """Creates a folder for results. Raises UserError if it already holds files or cannot be created."""
     check_new_folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the output folder {path}: {error.strerror or error}") from None
+        raise UserError(f"cannot create the output folder {path}: {error.strerror or error}") from None
     return path
 
 
 def check_outside(output: Path, data: str | Path | None) -> None:
-    """Raises UserError if `output` is, or lies in, the folder of images `data`: pictures that are written there would
+    """Raises UserError if `output` is, or lies in, the folder of images `data`, because pictures written there would
     become images of the data."""
     if data is not None and Path(data).is_dir() and output.resolve().is_relative_to(Path(data).resolve()):
         raise UserError(f"the output {output} lies in the folder of images {data}, where its pictures would be taken "
@@ -85,17 +85,17 @@ def expanded(path: str | Path) -> Path:
 
 
 def check_utf8(path: object) -> None:
-    """Raises UserError for a path that is not UTF-8, or that the locale's encoding does not have."""
+    """Raises UserError for a path that is not UTF-8, or that the locale's encoding cannot represent."""
     if not is_utf8(path):
         encoding = sys.getfilesystemencoding()
         if encoding.lower() not in ("utf-8", "utf8"):
-            raise UserError(f"{escaped(path)}: the locale's encoding, {encoding}, does not have this name; set "
+            raise UserError(f"{escaped(path)}: the locale's encoding, {encoding}, cannot represent this name; set "
                             "LC_ALL=C.UTF-8")
         raise UserError(f"{escaped(path)}: the name is not UTF-8; rename it")
 
 
 def is_utf8(path: object) -> bool:
-    """Whether a path can be written to UTF-8 text: Linux allows other bytes in it."""
+    """Whether a path is UTF-8; Linux also allows other bytes."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

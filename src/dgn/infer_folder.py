@@ -1,4 +1,4 @@
-"""Latents of many new images or clips, inferred in bounded memory and written to a folder with pictures."""
+"""Infers the latents of many new images or clips in bounded memory, and writes them to a folder with pictures."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from dgn.inference.latents import given_latents
 from dgn.nets.model import Decoded, rows, samples_per_batch
 from dgn.run import Run
 
-BATCHES = 5  # of about 100 images or frames, inferred and written at a time
+BATCHES = 5  # batches of about 100 images or frames that are inferred and written together
 
 
 def infer_folder(run: Run, source: Source, output: Path, steps: int | None = None, seed: int | None = None,
                  use_encoder: bool = True, descent_steps: int = 0) -> dict[str, Any]:
-    """Infers the latents of all samples and writes latents.npz, the pictures of each and overview.png to a new folder
-    (see `dgn infer --help`).
+    """Infers the latents of all samples, and writes latents.npz, pictures of each sample and overview.png to a new
+    folder (see `dgn infer --help`).
 
-    steps, seed, use_encoder, descent_steps: as of Run.infer.
-    Returns the errors of the reconstructions (msre, psnr), the number of samples ("count") and how they were inferred
-    (Run.inference_settings). Raises UserError if `output` is not empty, if two samples have one name, or for no steps
-    without an encoder.
+    steps, seed, use_encoder, descent_steps: see Run.infer.
+    Returns the errors of the reconstructions (msre, psnr), the number of samples ("count") and the values of
+    Run.inference_settings. Raises UserError if `output` is not empty, if two samples have the same name, if a file
+    cannot be used, or if there are no steps and no encoder.
     """
     settings = run.inference_settings(steps, use_encoder, descent_steps)
     if steps == 0 and not descent_steps and settings["start"] != "encoder":
-        raise UserError("--steps 0 gives the encoder's latents, and there is none here; take at least 1")
+        raise UserError("steps is 0, but no encoder is used; without an encoder at least 1 Langevin step is required")
     given = given_latents(run.model.groups, source)
-    names = [source.name(index) for index in range(len(source))]
-    png_names(names)  # refused before the inference, not after it
+    names = source.names
+    png_names(names)  # raises an error before the inference, not after it
     check_new_images(source)
     new_folder(output)
     latents, errors, frames = [], [], []
@@ -65,7 +65,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: int | None = Non
             errors.append(reconstruction_errors(to_images(samples, mask), to_images(decoded.image, mask)))
             bar.update(len(samples))
     groups = {group.name: np.concatenate(parts) for group, parts in zip(run.model.groups, zip(*latents))}
-    if frames:  # those that each clip has; the latents of others follow the prior
+    if frames:  # number of frames of each clip; latents of other frames follow the prior
         groups["frames"] = np.concatenate(frames)
     write_arrays(output / "latents.npz", names=np.array(names), **groups)
     samples, decoded, lengths = shown
@@ -76,7 +76,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: int | None = Non
 
 
 def write_decoded(output: Path, names: list[str], decoded: Decoded, lengths: np.ndarray | None = None) -> None:
-    """Pictures and displacements of some samples; lengths: of clips, whose padding is not written."""
+    """Writes pictures and displacements of samples. lengths: frames of each clip; padding is not written."""
     for row, name in enumerate(names):
         own = rows(decoded, row)
         image, appearance, displacement = own

@@ -33,7 +33,7 @@ def exiting() -> Iterator[None]:
     """Ctrl-C within the block exits at once; after it, Ctrl-C raises KeyboardInterrupt."""
     try:
         exit_at_once()
-    except ValueError:  # not in the main thread, which alone receives signals
+    except ValueError:  # not the main thread, which is the only one that receives signals
         yield
         return
     try:

@@ -1,5 +1,5 @@
-"""What this machine has for MindSpore: devices, CANN, CUDA, packages. Standard library only, so that it works without
-MindSpore."""
+"""What this machine has for MindSpore: devices, CANN, CUDA, packages. It imports only the standard library, so that it
+works without MindSpore."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/late
 CANN_MODULES = {"te": "te", "attr": "attrs", "Cython": "cython", "decorator": "decorator", "cffi": "cffi",
                 "pathlib2": "pathlib2", "requests": "requests", "absl": "absl-py"}  # module: package
 CGROUP = Path("/sys/fs/cgroup")
-TIMEOUT = 120  # seconds for a program; the driver of a broken device may hang
-LIBRARIES = {"Ascend": ("ascend", "ge_runner"), "GPU": ("gpu", "cuda", "cudnn")}  # words in names of their libraries
+TIMEOUT = 120  # seconds for a program, because the driver of a broken device may hang
+LIBRARIES = {"Ascend": ("ascend", "ge_runner"), "GPU": ("gpu", "cuda", "cudnn")}  # words in names of libraries
 
 _ATTEMPT = "import mindspore as ms; ms.set_device({name!r}); {check} and ms.run_check()"
 _FAILED = "MindSpore running check failed"  # run_check prints it, and exits with 0
@@ -47,7 +47,7 @@ class Cann(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """What came of selecting a device in a process of its own."""
+    """The result of selecting a device in a separate process."""
 
     succeeded: bool
     messages: tuple[str, ...]  # errors of loading libraries first, then warnings, each once
@@ -55,14 +55,14 @@ class Attempt(NamedTuple):
 
 
 def accelerators() -> list[str]:
-    """Devices whose driver is on this machine, by their device files; MindSpore loads its GPU library only with
-    CUDA_HOME."""
+    """Devices with a driver on this machine, recognized by their device files; a GPU counts only with CUDA_HOME,
+    without which MindSpore does not load its GPU library."""
     devices = ["Ascend"] if glob.glob("/dev/davinci[0-9]*") else []
     return devices + (["GPU"] if glob.glob("/dev/nvidia[0-9]*") and os.environ.get("CUDA_HOME") else [])
 
 
 def attempt(name: str, check: bool = False) -> Attempt:
-    """Selects a device with MindSpore's warnings on; check: and runs mindspore.run_check() on it."""
+    """Selects a device and shows MindSpore's warnings. check: whether to run mindspore.run_check() on it."""
     environment = {key: value for key, value in os.environ.items() if key != "MS_ROLE"}  # it joins no other processes
     environment["GLOG_v"] = "2"
     command = [sys.executable, "-c", _ATTEMPT.format(name=name, check=check)]
@@ -171,7 +171,7 @@ def cuda_libraries() -> list[str]:
 
 
 def msrun() -> Path | None:
-    """MindSpore's launcher of several processes: beside this Python, where the scripts look first, or on PATH."""
+    """MindSpore's launcher of several processes, next to this Python, where the scripts look first, or on PATH."""
     beside = Path(sys.executable).with_name("msrun")
     on_path = shutil.which("msrun")
     return beside if beside.is_file() else Path(on_path) if on_path else None
@@ -211,7 +211,7 @@ def cpuinfo(*keys: str) -> str | None:
 
 
 def cores() -> int:
-    """Cores that this process may use: those of its affinity mask, or fewer by the CPU quota of its control group."""
+    """Number of cores that this process may use: limited by its affinity mask and the quota of its control group."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(count, _quota(CGROUP) or count))
 

@@ -1,9 +1,9 @@
-"""Trained models that come with the package, and the making of one from a run.
+"""Trained models that are part of the package, and their creation from a run.
 
-A packaged model is a run folder without all that only a training needs: config.yaml, the newest checkpoint without its
-optimizers, the encoder beside the chains if there is one, some of the training's records, the results. The encoder, and
-weights of more than half a megabyte, are float16. It is trained on generated images alone, so its samples exist
-everywhere. What commands write for it goes to runs/packaged/NAME in the working directory.
+A packaged model is a run folder without the files that only a training needs. It has config.yaml, the newest checkpoint
+without optimizers, the encoder of `dgn encoder` if there is one, some of the training's metrics, and the results. The
+encoder, and weights of more than half a megabyte, are float16. It is trained only on generated images, so its samples
+can be generated everywhere. Commands write their results for it to runs/packaged/NAME in the working directory.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from dgn.training.chain_encoder import load_chain_encoder, save_chain_encoder
 
 FOLDER = Path(__file__).parent / "models"
 OUTPUT = Path("runs") / "packaged"  # in the working directory
-RECORDS = 160  # of the training, at most: the points of a curve on the page
+RECORDS = 160  # largest number of epochs whose metrics are kept: the points of a curve on the page
 WEIGHTS = "weights.ckpt"
-NETWORKS = (WEIGHTS, "encoder.ckpt", "preconditioner.ckpt")  # of a checkpoint, as far as a run has them
-LIMIT = 1_000_000  # bytes of a model in this package
+NETWORKS = (WEIGHTS, "encoder.ckpt", "preconditioner.ckpt")  # files of a checkpoint that are kept, if they exist
+LIMIT = 1_000_000  # largest size of a packaged model in bytes
 
 
 def names() -> list[str]:
@@ -37,7 +37,7 @@ def names() -> list[str]:
 
 
 def open_folder(path: Path) -> RunFolder:
-    """The run in the folder `path`, or the packaged model of this name. A folder that holds a run comes first.
+    """The run in the folder `path`, or the packaged model with this name; a folder that holds a run takes precedence.
 
     Raises UserError, naming the packaged models, if there is neither.
     """
@@ -45,14 +45,14 @@ def open_folder(path: Path) -> RunFolder:
         if path.name in names():
             return RunFolder.open(FOLDER / path.name, OUTPUT / path.name)
         if not path.exists():
-            raise UserError(f"{path} holds no run, and no packaged model has this name; packaged are "
-                            f"{', '.join(names()) or 'none'}; else give the output folder of a training")
+            raise UserError(f"{path} holds no run, and no packaged model has this name; packaged models: "
+                            f"{', '.join(names()) or 'none'}. Else give the output folder of a training")
     return RunFolder.open(path)
 
 
 def results_file(path: Path) -> Path:
-    """metrics.json of the run folder `path`, or of the packaged model of this name: the one that commands wrote in the
-    working directory, else its own."""
+    """metrics.json of the run folder `path`, or of the packaged model with this name: the file that commands wrote in
+    the working directory, else the packaged file."""
     if path.exists() or len(path.parts) > 1 or path.name not in names():
         return path / RESULTS
     written = OUTPUT / path.name / RESULTS
@@ -60,14 +60,14 @@ def results_file(path: Path) -> Path:
 
 
 def make(run: RunFolder, output: Path) -> int:
-    """Writes the packaged form of a run into the new folder `output`; returns its number of bytes.
+    """Writes the packaged form of a run to the new folder `output`; returns its size in bytes.
 
-    Raises UserError if the run is on files, whose images would be missing elsewhere, or has no whole checkpoint.
+    Raises UserError if the run is on files, whose images would be missing elsewhere, or has no valid checkpoint.
     """
     if run.config.data.path is not None:
         raise UserError(f"{run.path} was trained on {run.config.data.path}; only runs on generated images can be "
                         "packaged, since the images are not part of the package")
-    saved = checkpoint.newest_whole(run.checkpoints)
+    saved = checkpoint.newest_valid(run.checkpoints)
     new_folder(output)
     target = output / "checkpoints" / saved.name
     manifest = json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))
@@ -90,11 +90,11 @@ def make(run: RunFolder, output: Path) -> int:
     if encoder is not None:
         save_chain_encoder(output, target, encoder, {}, half=True)
     for path in output.rglob("*.ckpt"):
-        path.chmod(0o644)  # MindSpore's are readable for their owner alone
-    records = run.records()
+        path.chmod(0o644)  # MindSpore makes them readable only for the owner
+    records = run.read_metrics_log()
     few = [records[k] for k in evenly_spaced(len(records), RECORDS)]
     write_text(output / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in few))
-    results = run.measures()
+    results = run.read_results()
     if "provenance" in results:
         results["provenance"] = {**results["provenance"], "command": without_folders(results["provenance"]["command"])}
     write_json(output / RESULTS, results)
@@ -102,6 +102,6 @@ def make(run: RunFolder, output: Path) -> int:
 
 
 def without_folders(command: str) -> str:
-    """A command line whose absolute paths are cut to their last two parts."""
+    """A command line with absolute paths shortened to their last two parts."""
     words = shlex.split(command)
     return shlex.join([str(Path(*Path(word).parts[-2:])) if Path(word).is_absolute() else word for word in words])

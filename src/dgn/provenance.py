@@ -18,9 +18,9 @@ TIMEOUT = 10  # seconds for git
 
 
 def provenance(seconds: float | None = None) -> dict[str, Any]:
-    """What belongs beside every number and picture.
+    """The origin to record with every number and picture.
 
-    seconds: how long the work took; by default the time since the package was imported.
+    seconds: duration of the work (default: time since the package was imported).
     Returns command, dgn (the version), seconds, and commit if the package runs from a git repository.
     """
     from dgn import __version__

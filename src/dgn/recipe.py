@@ -1,7 +1,8 @@
 """Recipes: YAML files and `section.key=value` overrides, read into a Config and written from one.
 
-A recipe holds only what differs from the defaults of dgn.config. Values are read by the type of their field: text as it
-stands, numbers in decimal notation. An unknown key names the nearest known one; a wrong value names the right ones.
+A recipe holds only differences from the defaults of dgn.config. Values are read according to the type of their field:
+text without change, numbers in decimal notation. The error for an unknown key names the most similar key, the error for
+an invalid value the valid values.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ RENAMED = {
 }
 REMOVED = ("training.start_with",)  # version 0.1 wrote it into every run folder; its only used value was "all"
 _NULL = ("null", "Null", "NULL", "~")
-_DEEPEST = 3  # lists in lists: a schedule has two
+_DEEPEST = 3  # largest nesting of lists; a schedule has two
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -42,7 +43,7 @@ Value = str | list["Value"] | dict[str, "Value"] | None  # YAML with every scala
 
 
 class Origin(NamedTuple):
-    """A value and where it was written, for messages: "faces.yaml, line 3" or "--set data.size=x"."""
+    """A value and its origin for messages, such as "faces.yaml, line 3" or "--set data.size=x"."""
 
     value: Any
     where: str
@@ -70,7 +71,7 @@ def with_overrides(config: Config, overrides: Mapping[str, Any], settings: Seque
 
 
 def absolute_paths(config: Config) -> Config:
-    """With absolute paths, ~ expanded, so that the run folder can be used from any working directory."""
+    """The config with absolute paths, so that the run folder can be used from any working directory."""
     def absolute(path: str | None) -> str | None:
         return path and str(expanded(path).resolve())
     return changed(config, data={"path": absolute(config.data.path)},
@@ -78,9 +79,9 @@ def absolute_paths(config: Config) -> Config:
 
 
 def relocated(config: Config, data: str | Path | None) -> Config:
-    """The config of a run whose images were moved to the path `data`; None: unchanged.
+    """The config of a run whose images were moved to the path `data`; unchanged if it is None.
 
-    Raises UserError if the path is empty, or the run is on generated images.
+    Raises UserError if the path is empty, or if the run is on generated images.
     """
     if data is None:
         return config
@@ -92,13 +93,13 @@ def relocated(config: Config, data: str | Path | None) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Nested dictionaries of plain values, as they are written to config.yaml."""
+    """Nested dictionaries of plain values, for config.yaml."""
     return {name: {key: _plain(value) for key, value in section.items()}
             for name, section in dataclasses.asdict(config).items()}
 
 
 def dump(config: Config) -> str:
-    """YAML text of every value, that `load` reads back."""
+    """YAML text with every value, which `load` can read."""
     return yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None, allow_unicode=True)
 
 
@@ -139,7 +140,7 @@ def _build(values: Mapping[str, Origin]) -> Config:
 
 def _nearest(word: str, known: Mapping[str, Any]) -> str:
     match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(known)}"
+    return f"; did you mean {match[0]!r}?" if match else f"; known names: {', '.join(known)}"
 
 
 def _read_file(path: Path) -> dict[str, Origin]:
@@ -174,13 +175,13 @@ def _mapping(node: yaml.Node | None, path: Path, what: str) -> dict[str, yaml.No
     for key, content in node.value:
         name = str(key.value)
         if name in entries:
-            raise UserError(f"{_line(path, key)}: {name!r} stands twice in {what}; keep one of them")
+            raise UserError(f"{_line(path, key)}: duplicate key {name!r} in {what}; keep one of them")
         entries[name] = content
     return entries
 
 
 def _value(node: yaml.Node, where: str, depth: int = 0) -> Value:
-    """A node as text or nested lists. Raises UserError for keys and values, and for a list in itself (an alias)."""
+    """A node as text or nested lists. Raises UserError for a mapping, or a list that contains itself (an alias)."""
     if isinstance(node, yaml.ScalarNode):
         return None if not node.style and node.value in ("", *_NULL) else str(node.value)
     if isinstance(node, yaml.SequenceNode) and depth < _DEEPEST:
@@ -193,7 +194,7 @@ def _line(path: Path, node: yaml.Node) -> str:
 
 
 def _convert(origin: Origin, hint: Any, key: str) -> Any:
-    """The value as the type that the field declares. --set and overrides may give lists as YAML text."""
+    """Converts a value to the type that the field declares. --set and overrides may give lists as YAML text."""
     value, optional = origin.value, isinstance(hint, UnionType)
     if optional:
         hint = typing.get_args(hint)[0]
@@ -209,7 +210,7 @@ def _convert(origin: Origin, hint: Any, key: str) -> Any:
         arguments = typing.get_args(hint)
         size = None if Ellipsis in arguments else len(arguments)
         if not isinstance(value, (list, tuple)) or (size is not None and len(value) != size):
-            raise _wrong(origin, key, f"a list of {size} whole numbers" if size else "a list of whole numbers")
+            raise _wrong(origin, key, f"a list of {size} integers" if size else "a list of integers")
         return tuple(_whole(v, origin, key) for v in value)
     return {bool: _truth, int: _whole, float: _decimal}[hint](value, origin, key)
 
@@ -244,7 +245,7 @@ def _whole(value: Any, origin: Origin, key: str) -> int:
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(origin, key, "a whole number, of at most 18 digits")
+        raise _wrong(origin, key, "an integer of at most 18 digits")
     return value
 
 

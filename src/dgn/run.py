@@ -38,16 +38,16 @@ from dgn.training.chain_encoder import load_chain_encoder
 
 log = logging.getLogger(__name__)
 
-PRIORS = ("fitted", "prior")  # that samples are drawn from
+PRIORS = ("fitted", "prior")  # distributions that samples are drawn from
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its newest whole checkpoint holds it.
+    """A trained run, opened from its newest valid checkpoint.
 
-    folder: its files; model: the generator; sampler: Langevin dynamics on it; encoder: of a run trained with one; bank:
-    the latents of the training samples, read-only; chain_encoder: an encoder beside the chains, whose latents are their
-    first values (dgn.training.chain_encoder).
+    folder: its files. model: the generator. sampler: Langevin dynamics for `infer`. encoder: the inference network of a
+    run trained as VAE or autoencoder, else None. bank: latents of the training samples, read-only. chain_encoder: the
+    encoder of `dgn encoder`, whose latents initialize the chains of unseen images; None without one.
     """
 
     folder: RunFolder
@@ -56,7 +56,7 @@ class Run:
     sampler: Langevin
     encoder: Encoder | None
     bank: LatentBank
-    open: Callable[[], Sources]  # opens the samples when they are first needed: inference on new images does without
+    open: Callable[[], Sources]  # opens the samples when they are first needed; inference on new images needs none
     chain_encoder: ChainEncoder | None = None
 
     def __repr__(self) -> str:
@@ -71,34 +71,36 @@ class Run:
 
     @functools.cached_property
     def sources(self) -> Sources:
-        """The training and held-out samples. Raises UserError if they are not those that the run was trained on."""
+        """The training and held-out samples. Raises UserError if the run was trained on other samples."""
         return self.open()
 
     @devices.one_at_a_time
     def decode(self, *latents: np.ndarray) -> Decoded:
-        """Images of latents (N, d) of each group, NumPy in and out: image (N, C, H, W) in [0, 1]; for a deformable
-        model also appearance (N, C, H, W) and displacement (N, 2, H, W) in pixels (Eq. 1). With model.refine images may
-        leave [0, 1]. Clips have frames as a second axis.
+        """Decodes latents (Eq. 1); NumPy arrays in and out.
 
-        latents: of each group in the order of model.groups (appearance, geometry), or what `infer` returned. A
-        dimension has deviation 1 under the prior; those of images are along principal axes, the strongest first
-        (dgn.inference.axes). Raises UserError for latents of other shapes.
+        latents: (N, d) for each group in the order of model.groups (appearance, geometry), or the tuple from `infer`.
+        Each dimension has standard deviation 1 under the prior. In finished runs of image models trained by ABP the
+        dimensions are principal axes, the largest effect first (dgn.inference.axes).
+        Returns Decoded: image (N, C, H, W) in [0, 1] (with model.refine it may exceed this range); for a deformable
+        model also appearance (N, C, H, W) in [0, 1] and displacement (N, 2, H, W) in pixels. For clips axis 1 is the
+        frame. Raises UserError for latents of other shapes.
         """
         return decode(self.model, *self._checked_latents(latents))
 
     def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: int | None = None) -> Decoded:
-        """`count` new images (or clips of `frames` frames); a label model gets its labels in turn.
+        """Draws `count` latents and decodes them; returns Decoded, see `decode`.
 
-        prior: "fitted" draws latents from a Gaussian fitted to those of the training samples (dgn.inference.fitted),
-        "prior" from the prior, a standard normal distribution. Raises UserError for another prior, count or number of
-        frames.
+        seed: random seed of the latents. prior: "fitted", a Gaussian fitted to the training latents
+        (dgn.inference.fitted), or "prior", the standard normal prior. frames: of each clip (default: as in training).
+        A model with labels cycles through its labels. Raises UserError for another prior, count < 1, frames < 1, or
+        frames for a model of images.
         """
         if not isinstance(count, (int, np.integer)) or count < 1:
-            raise UserError(f"count is {count}; it must be a whole number, at least 1")
+            raise UserError(f"count is {count}; it must be an integer, at least 1")
         if frames is not None and not self.model.frames:
             raise UserError(f"frames is {frames}, and this model makes images")
         if frames is not None and (not isinstance(frames, (int, np.integer)) or frames < 1):
-            raise UserError(f"frames is {frames}; it must be a whole number, at least 1")
+            raise UserError(f"frames is {frames}; it must be an integer, at least 1")
         if prior not in PRIORS:
             raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
         fitted = self.fitted_prior if prior == "fitted" else None
@@ -106,24 +108,31 @@ class Run:
 
     @functools.cached_property
     def fitted_prior(self) -> FittedPrior:
-        """The distribution of the latents of the training samples: stored at the end of the training, or fitted now."""
+        """The distribution of the training latents: stored at the end of the training, or fitted now."""
         stored = FittedPrior.load(self.folder.fitted_prior, self.checkpoint.name) if self.checkpoint else None
         return stored or FittedPrior.fit(self.model, self.bank, lambda chosen: self.sources.train.mask(chosen))
 
     def infer(self, images: np.ndarray | Source, steps: int | None = None, descent_steps: int = 0,
               seed: int | None = None, use_encoder: bool = True) -> Any:
-        """Latents of images by Langevin dynamics (Eq. 7) from the latents of the run's encoder, if it has one, else
-        from the prior's mean; of a VAE the encoder's latents themselves.
+        """Infers the latents of images by Langevin dynamics (Eq. 7) with fixed weights.
 
-        images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W) of as many frames as the model's, or a Source
-        (dgn.images), which also gives labels and the mask of shorter clips. steps: Langevin steps (default: those of
-        evaluation.encoder_steps with an encoder, else of evaluation.steps); descent_steps: further steps without noise,
-        towards a mode; both are rounded up to a multiple of the compiled graph's (`inference_settings`). seed: of the
-        noise (default: the run's), with which the latents of an image depend on its place among `images` alone.
-        use_encoder: False starts from the prior's mean in any case. With evaluation.momentum the dynamics is
-        underdamped (dgn.inference.langevin).
-        Returns Latents (appearance, geometry), or PlainLatents (z,), arrays of shape (N, d): a sample of the posterior,
-        without noise at the end a mode. Raises UserError for arrays of another shape or range, or negative steps.
+        The chains start at the latents of the encoder from `dgn encoder`, if there is one, else at the prior mean. A
+        run trained as VAE or autoencoder returns its encoder's means without Langevin steps, unless use_encoder is
+        False.
+
+        images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W) with as many frames as the model has, or a Source
+            (dgn.images), which also provides labels and the mask of shorter clips.
+        steps: Langevin steps (default: evaluation.encoder_steps with that encoder, else evaluation.steps).
+        descent_steps: further steps without noise, towards a mode. Both are rounded up to whole calls of the compiled
+            graph (`inference_settings`).
+        seed: random seed of the noise (default: training.seed); the noise of an image depends only on the seed and the
+            image's position in `images`.
+        use_encoder: False starts at the prior mean.
+
+        With evaluation.momentum > 0 the dynamics are underdamped (dgn.inference.langevin).
+        Returns Latents (appearance, geometry), PlainLatents (z,) or MotionLatents (content, motion), arrays (N, d): a
+        posterior sample, or with final steps without noise an approximate mode. Raises UserError for arrays of another
+        shape or range, or negative steps.
         """
         chains = self.chains(steps, descent_steps, seed, use_encoder=use_encoder)
         if not isinstance(images, Source):
@@ -137,8 +146,11 @@ class Run:
     @devices.one_at_a_time
     def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
                     given: Given | None = None, use_encoder: bool = True) -> Any:
-        """`infer` for arrays: mask (N, F) of clips (default: all frames); given: labels of groups that are not
-        sampled, first values of others."""
+        """`infer` for arrays.
+
+        mask: (N, F), 1 where a clip has the frame (default: everywhere). given: labels of groups that are not sampled,
+        initial values of other groups.
+        """
         given = given or {}
         if mask is None and self.model.frames:
             mask = np.ones(images.shape[:2], np.float32)
@@ -154,12 +166,12 @@ class Run:
                first: int = 0, use_encoder: bool = True) -> ChainSettings:
         """Settings of Langevin inference at the sigma of the last epoch; see `infer` and ChainSettings.
 
-        Raises UserError for steps that are negative or no whole numbers.
+        Raises UserError for steps that are negative or not integers.
         """
         steps = self.default_steps(use_encoder) if steps is None else steps
         for name, value in (("steps", steps), ("descent_steps", descent_steps)):
             if not isinstance(value, (int, np.integer)) or value < 0:
-                raise UserError(f"{name} is {value}; it must be a whole number, at least 0")
+                raise UserError(f"{name} is {value}; it must be an integer, at least 0")
         evaluation = self.config.evaluation
         from_the_mean = steps and not (use_encoder and self.chain_encoder is not None)
         sigma_factor = evaluation.sigma_factor if from_the_mean else ((0, evaluation.sigma_factor[-1][1]),)
@@ -167,15 +179,15 @@ class Run:
                              descent_steps, first, evaluation.step_factor, sigma_factor)
 
     def default_steps(self, use_encoder: bool = True) -> int:
-        """Langevin steps of an unseen image: fewer from the latents of an encoder beside the chains."""
+        """Langevin steps for an unseen image: evaluation.encoder_steps from encoder latents, else evaluation.steps."""
         evaluation = self.config.evaluation
         return evaluation.encoder_steps if use_encoder and self.chain_encoder is not None else evaluation.steps
 
     def inference_settings(self, steps: int | None = None, use_encoder: bool = True,
                            descent_steps: int = 0) -> dict[str, Any]:
-        """How `infer` with these arguments finds latents, to be recorded with results: "start", encoder or mean (of the
-        prior), and the numbers of "steps" and, if there are any, of "descent_steps", multiples of those in the compiled
-        graph."""
+        """How `infer` with these arguments finds latents, to be recorded with results: "start", which is "encoder" or
+        "mean" (the prior mean), "steps" and, if there are any, "descent_steps", rounded up to whole calls of the
+        compiled graph."""
         if use_encoder and self.encoder is not None:
             return {"start": "encoder", "steps": 0}
         steps = self.default_steps(use_encoder) if steps is None else steps
@@ -189,8 +201,8 @@ class Run:
         shape = (*[model.frames] * (model.frames > 0), model.channels, model.size, model.size)
         wanted = f"an array (N, {', '.join(map(str, shape))}) of float32 in [0, 1]"
         if not isinstance(images, np.ndarray):
-            raise UserError(f"images are {type(images).__name__}, not {wanted}; dgn.images(path, like=run) opens those "
-                            "of a folder")
+            raise UserError(f"images are {type(images).__name__}, not {wanted}; dgn.images(path, like=run) opens the "
+                            "images of a folder")
         if images.shape[1:] != shape or not len(images) or images.dtype.kind != "f":
             raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}")
         if not (images.min() >= -0.01 and images.max() <= 1.01):  # also false for NaN; interpolation may overshoot
@@ -199,7 +211,7 @@ class Run:
         return np.ascontiguousarray(images, np.float32)
 
     def _checked_latents(self, latents: Sequence[Any]) -> list[np.ndarray]:
-        if len(latents) == 1 and isinstance(latents[0], tuple):  # Latents in one piece
+        if len(latents) == 1 and isinstance(latents[0], tuple):  # one tuple, from `infer`
             latents = latents[0]
         groups, arrays = self.model.groups, [np.asarray(z, np.float32) for z in latents]
         fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) > 0 for z in arrays)
@@ -214,15 +226,16 @@ class Run:
         return arrays
 
     def _have_one_clip_length(self, widths: Sequence[int]) -> bool:
-        """Whether latents with so many dimensions of each group are of clips of one number of frames."""
-        frames = {branch.first + (width - branch.states) // branch.noise
-                  for branch, width in zip(self.model.branches, widths) if branch.noise}
+        """Whether latents with these numbers of dimensions belong to clips with the same number of frames."""
+        frames = {branch.first + (width - branch.state_size) // branch.noise_size
+                  for branch, width in zip(self.model.branches, widths) if branch.noise_size}
         own = max(frames, default=self.model.frames)
         return own > 0 and all(branch.length(own) == width for branch, width in zip(self.model.branches, widths))
 
     def training_latents(self, descent_steps: int, indices: np.ndarray | None = None) -> Any:
-        """Latents of the training samples at `indices` (default: all, in order): their chains after so many further
-        steps without noise, which lead to a mode of the posterior. For a run with an encoder: its means."""
+        """Latents (n, d) of each group for the training samples at `indices` (default: all, in order): the chains after
+        `descent_steps` further steps without noise, towards a mode. A run trained as VAE or autoencoder: its encoder's
+        means."""
         source = self.sources.train if indices is None else Subset(self.sources.train, indices)
         if self.encoder is not None:
             return self.infer(source)
@@ -235,12 +248,13 @@ class Run:
     def energy(self, images: np.ndarray, latents: Arrays, mask: np.ndarray | None = None) -> np.ndarray:
         """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,).
 
-        images: as of `infer`; latents: (N, d) of each group, as `infer` returns them; mask (N, F): of shorter clips.
-        Raises UserError for arrays of another shape or range, or another number of latents than images.
+        images: arrays as for `infer`; latents: (N, d) of each group, as `infer` returns them; mask: (N, F), 1 where a
+        clip has the frame. Raises UserError for arrays of another shape or range, or if the numbers of latents and
+        images differ.
         """
         images, arrays = self._checked_images(images), self._checked_latents(latents)
         if len(arrays[0]) != len(images):
-            raise UserError(f"there are {len(images)} images and latents of {len(arrays[0])}; each image needs its own")
+            raise UserError(f"there are {len(images)} images, but latents of {len(arrays[0])}; each image needs one")
         sigma = ms.Tensor(cfg.last_sigma(self.config), ms.float32)
         inputs = ms.Tensor(images), ms.Tensor(full_mask(len(images), mask)), sigma, *as_tensors(arrays)
         return self._total_energy(*inputs).asnumpy()
@@ -252,23 +266,23 @@ class Run:
 
 
 def load(path: str | Path, device: str = "auto", data: str | Path | None = None) -> Run:
-    """Opens a run folder, or a model that comes with the package by its name (faces): builds its model and sampler and
-    restores their weights.
+    """Opens a run folder, or a packaged model by its name (faces): builds its model and sampler and restores their
+    weights.
 
-    device: Ascend, GPU, CPU, or auto: the first of these that is available. data: new location of the run's
-    images, if they were moved. Raises UserError if the folder holds no whole checkpoint.
+    device: Ascend, GPU, CPU, or auto, the first of these that is available. MindSpore is set to graph mode. data: new
+    location of the run's images, if they were moved. Raises UserError if the folder has no valid checkpoint.
     """
     devices.start(device)
     return open_run(expanded(path), data=data)
 
 
 def images(path: str | Path | np.ndarray, like: Run, format: str | None = None, corrupt: str = "error") -> Source:
-    """The images (or clips) at `path`, cropped and resized as those of a run.
+    """The images (or clips) at `path`, cropped and resized like the images of a run.
 
-    path: a folder, MindRecord file or official set, or an array of images (N, H, W) or (N, H, W, 3), uint8; like: the
-    run; format: of clips, "videos", "frames" or "strips" (default: its data.format); corrupt: "error", or "skip" to
-    leave out files that cannot be read. `source[:n]` gives the first n as (n, C, H, W) float32 in [0, 1],
-    `source.names` the names of all. Raises UserError if there is nothing to read.
+    path: a folder, MindRecord file or official set; or an array of images (N, H, W) or (N, H, W, 3), uint8. like: the
+    run. format: file format of clips, "videos", "frames" or "strips" (default: data.format of the run). corrupt:
+    "error", or "skip" to leave out files that cannot be read. `source[:n]` returns the first n as (n, C, H, W) float32
+    in [0, 1], `source.names` the names of all. Raises UserError if there is nothing to read.
     """
     check_opened(like)
     if isinstance(path, np.ndarray):
@@ -303,11 +317,11 @@ def training_files(config: Config, folder: Path | None = None) -> set[Path] | No
 
 
 def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None) -> Run:
-    """`load` on the device in use; sources: the run's samples, if they are open already."""
+    """`load` on the device in use. sources: samples of the run, if they are open already."""
     folder = packaged.open_folder(path)
     config = folder.config = recipe.relocated(folder.config, data)
     devices.start(settings=config.numerics)
-    saved = checkpoint.newest_whole(folder.checkpoints)
+    saved = checkpoint.newest_valid(folder.checkpoints)
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_inference_sampler(make_energy(model, config), config)
@@ -318,8 +332,8 @@ def open_run(path: Path, sources: Sources | None = None, data: str | Path | None
     state = checkpoint.read_state(saved, "images", "epoch")
     trained_on, epochs = state["images"], config.training.epochs
     if state["epoch"] < epochs:
-        log.warning("%s is not finished: %d of %d epochs; its dimensions are not along principal axes yet, and sigma "
-                    "is that of the last epoch, %g", path, state["epoch"], epochs, cfg.last_sigma(config))
+        log.warning("%s is not finished: %d of %d epochs; its dimensions are not principal axes yet, and inference "
+                    "uses the sigma of the last epoch, %g", path, state["epoch"], epochs, cfg.last_sigma(config))
 
     def open_them() -> Sources:
         opened = sources or open_sources(config.data, *recorded_files(folder.path))

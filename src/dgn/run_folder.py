@@ -1,15 +1,19 @@
 """The run folder: everything needed to resume, evaluate, draw and export a run.
 
   config.yaml     every setting
-  held_out.json   names of the held-out files: they stay held out if one of them is removed
-  trained.json    names of the files trained on: files that are added later are not
+  held_out.json   names of the held-out files; they stay held out if one of them is removed
+  trained.json    names of the files of the training; files that are added later are not used
   metrics.jsonl   metrics of the training, one line an epoch
-  train.log       the output of the training
+  train.log       output of the training
   metrics.json    results of evaluation and experiments, one section each
   checkpoints/    weights, optimizers, latents, position; see dgn.training.checkpoint
   latents/        the chains between checkpoints
-  fitted_prior.npz  distribution of the latents at the end of the training; see dgn.inference.fitted
+  fitted_prior.npz  Gaussian fitted to the latents at the end of the training; see dgn.inference.fitted
   figures/        pictures
+  page.html       the interactive page
+  encoder/        the encoder of `dgn encoder`, if there is one
+  start.sha256    digest of the checkpoint that the run was initialized from (experiments only)
+  .lock           lock of the process that trains the run
 """
 
 from __future__ import annotations
@@ -36,12 +40,13 @@ from dgn.provenance import origin
 log = logging.getLogger(__name__)
 
 HELD_OUT, TRAINED = "held_out.json", "trained.json"
-APPEARS_WITHIN = 90.0  # seconds: a client of NFS remembers for up to a minute that a file was not there
+APPEARS_WITHIN = 90.0  # seconds: an NFS client may cache for up to a minute that a file does not exist
 RESULTS = "metrics.json"
+RENAMED = {"score_made": "score_fake", "clip_score_made": "clip_score_fake"}  # keys of metrics before 0.2.0
 
 
 def recorded_files(path: Path) -> tuple[list[str] | None, list[str] | None]:
-    """Names of the held-out files and of those trained on by the run in `path`, in order; None for each that it has
+    """Names of the held-out files and of the training files of the run in `path`, in order; None for each list that is
     not recorded, or if there is no run."""
     return _names(path / HELD_OUT), _names(path / TRAINED)
 
@@ -62,14 +67,14 @@ def _names(path: Path) -> list[str] | None:
 class RunFolder:
     """Paths of one run, its config and its log.
 
-    output: where results are written (default: the run folder itself; see dgn.packaged).
+    output: folder of results (default: the run folder itself; see dgn.packaged).
     """
 
     def __init__(self, path: Path, config: Config, output: Path | None = None) -> None:
         self.path, self.config, self.output = path, config, output or path
         self.checkpoints, self.figures, self.latents = path / "checkpoints", self.output / "figures", path / "latents"
-        self.metrics, self.text_log = path / "metrics.jsonl", path / "train.log"
-        self.results, self.fitted_prior = self.output / RESULTS, path / "fitted_prior.npz"
+        self.metrics_log, self.train_log = path / "metrics.jsonl", path / "train.log"
+        self.results_path, self.fitted_prior = self.output / RESULTS, path / "fitted_prior.npz"
 
     @classmethod
     def create(cls, path: Path, config: Config) -> RunFolder:
@@ -78,22 +83,22 @@ class RunFolder:
         run = cls(new_folder(path), config)
         try:
             run.change_config(config)
-        except RunFailed as error:  # nothing has run yet, so the folder was a wrong choice
+        except RunFailed as error:  # nothing has run yet, so the user chose an unusable folder
             raise UserError(f"{error}; choose another --output") from None
         return run
 
     @staticmethod
     def check_free(path: Path) -> None:
         """Raises UserError if `path` holds a run or other files."""
-        if os.path.exists(path / "config.yaml"):  # False for a path that cannot be read, which is named below
+        if os.path.exists(path / "config.yaml"):  # False for an unreadable path; check_new_folder names it
             raise UserError(f"{path} already holds a run: --resume (in Python dgn.resume) continues it, another "
                             "--output starts a new one")
         check_new_folder(path)
 
     @staticmethod
     def await_new(path: Path) -> float | None:
-        """Waits until this host sees a run that another one has just made. Returns None, or the seconds waited in
-        vain."""
+        """Waits until this host sees a run that another host has just created. Returns None, or after a timeout the
+        number of seconds waited."""
         began = time.monotonic()
         while not (path / "config.yaml").is_file():
             waited = time.monotonic() - began
@@ -123,8 +128,9 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process: a POSIX lock, which the system releases when the process ends, on shared file
-        systems as far as they support it. Raises UserError, naming the holder, if another process trains the run."""
+        """Locks the run for this process within the block by a POSIX lock, which the system releases when the process
+        ends; some shared file systems do not support it. Raises UserError, naming the holder, if another process trains
+        the run."""
         path = self.path / ".lock"
         with disk_errors(path):
             file = open(path, "a+", encoding="utf-8")
@@ -145,20 +151,20 @@ class RunFolder:
             yield
 
     def change_config(self, config: Config) -> None:
-        """Replaces the config, for the rest of the run."""
+        """Replaces the config, also in config.yaml."""
         self.config = config
         write_text(self.path / "config.yaml", recipe.dump(config))
 
     def say(self, line: str) -> None:
         """Prints a line and adds it to train.log."""
         console.say(line)
-        append_line(self.text_log, line)
+        append_line(self.train_log, line)
 
     def add_results(self, **sections: Any) -> None:
-        """Writes sections of metrics.json; the others stay as they are. If they cannot be written, prints them, so
+        """Writes sections of metrics.json and keeps the others. If the file cannot be written, prints the sections, so
         that they are not lost, and raises RunFailed."""
         try:
-            write_json(self.results, {**self.measures(), **sections})
+            write_json(self.results_path, {**self.read_results(), **sections})
         except RunFailed:
             console.say(f"result: {json.dumps(sections)}")
             raise
@@ -169,39 +175,40 @@ class RunFolder:
         self.add_results(**{name: result})
         return result
 
-    def measures(self) -> dict[str, Any]:
-        """metrics.json; {} if there is none yet, or it is damaged. Raises RunFailed if it cannot be read."""
-        stored = self.results if self.results.exists() else self.path / RESULTS
+    def read_results(self) -> dict[str, Any]:
+        """metrics.json as a dictionary; {} if it is missing or damaged. Raises RunFailed if it cannot be read."""
+        stored = self.results_path if self.results_path.exists() else self.path / RESULTS
         with disk_errors(stored, "read"):
             try:
                 return json.loads(stored.read_text(encoding="utf-8"))
             except (FileNotFoundError, ValueError):
                 return {}
 
-    def log(self, record: dict[str, Any]) -> None:
+    def log_metrics(self, record: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
-        append_line(self.metrics, json.dumps(record))
+        append_line(self.metrics_log, json.dumps(record))
 
-    def records(self) -> list[dict[str, Any]]:
+    def read_metrics_log(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl up to the first damaged one: a killed process may leave the last unfinished."""
         records: list[dict[str, Any]] = []
-        if self.metrics.is_file():
-            for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+        if self.metrics_log.is_file():
+            for line in self.metrics_log.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     record = json.loads(line)
                 except ValueError:
                     break
                 if not (isinstance(record, dict) and "epoch" in record):
                     break
-                records.append(record)
+                records.append({RENAMED.get(str(key), str(key)): value for key, value in record.items()})
         return records
 
     def rewind(self, epoch: int, continued: bool = True) -> None:
-        """Drops the metrics of `epoch` and later, and the fit to the latents of the training's end: they will be
-        written again. If the training is continued, earlier results are renamed metrics_epoch_NNNNN.json."""
+        """Removes the metrics of `epoch` and later, and the prior that was fitted to the latents: they will be written
+        again. If the training is continued, earlier results are renamed to metrics_epoch_NNNNN.json."""
         with disk_errors(self.fitted_prior):
             self.fitted_prior.unlink(missing_ok=True)
-            if continued and self.results.exists():
-                os.replace(self.results, self.results.with_stem(f"{self.results.stem}_epoch_{epoch:05d}"))
-        kept = [json.dumps(record) for record in self.records() if record["epoch"] < epoch]
-        write_text(self.metrics, "".join(line + "\n" for line in kept))
+            if continued and self.results_path.exists():
+                earlier = self.results_path.with_stem(f"{self.results_path.stem}_epoch_{epoch:05d}")
+                os.replace(self.results_path, earlier)
+        kept = [json.dumps(record) for record in self.read_metrics_log() if record["epoch"] < epoch]
+        write_text(self.metrics_log, "".join(line + "\n" for line in kept))

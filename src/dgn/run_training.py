@@ -1,4 +1,4 @@
-"""How a run is made: trained anew, resumed, trained as an experiment needs it, or given an encoder."""
+"""Creates runs: trains new ones, resumes them, trains what an experiment needs, and adds an encoder."""
 
 from __future__ import annotations
 
@@ -34,25 +34,26 @@ from dgn.training.build import check_version, initial_digest, initial_run
 from dgn.training.chain_encoder import EncoderOptions, pairs_of, save_chain_encoder, train_encoder
 from dgn.training.fit import Fitted, fit
 
-ENCODER_DESCENT_STEPS = 50  # of the chains on whose ends an encoder is trained
-AXES_SAMPLES = 200  # chains, about, of which principal axes take evenly spaced ones
+ENCODER_DESCENT_STEPS = 50  # steps without noise after which an encoder is trained on the chains
+AXES_SAMPLES = 200  # approximate number of evenly spaced chains that are read for principal axes
 INITIAL = "start.sha256"  # in a run folder: digest of the checkpoint that the run was initialized from
 
-AfterEpoch = Callable[[Run, int], None]  # the run as it is, number of finished epochs
+AfterEpoch = Callable[[Run, int], None]  # arguments: the run in its present state, number of finished epochs
 
 
 def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
                 report: Callable[[int, float], None] | None = None) -> Run:
-    """Trains an encoder beside the chains of a finished run (dgn.training.chain_encoder) and keeps it in its folder.
+    """Trains an encoder that initializes the chains of unseen images (dgn.training.chain_encoder), for a finished run,
+    and writes it to the run folder.
 
-    report(step, mean energy of a batch): called after each step. Returns the run with its encoder.
-    Raises UserError for a run on clips or trained by VAE, or a packaged model.
+    report(step, mean energy of a batch): called after each step. Returns the run with its encoder. Raises UserError for
+    a run on clips, a run trained as VAE or autoencoder, or a packaged model.
     """
     began, config, path = time.monotonic(), run.config, run.folder.path
     if config.data.frames:
-        raise UserError(f"{path} is a run on clips; an encoder beside the chains is for images (data.frames 0)")
+        raise UserError(f"{path} is a run on clips; an encoder for Langevin chains needs images (data.frames 0)")
     if run.encoder is not None:
-        raise UserError(f"{path} was trained by VAE and has an encoder already")
+        raise UserError(f"{path} was trained as VAE or autoencoder and already has an encoder")
     if run.checkpoint is None or run.folder.output != path:
         raise UserError(f"{path} is {'a packaged model' if run.checkpoint else 'a run without a checkpoint'}; give the "
                         "output folder of a finished training")
@@ -68,8 +69,8 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Af
             group: ProcessGroup = ProcessGroup()) -> Run:
     """Trains a run folder to the config's last epoch; see dgn.training.fit.
 
-    The latents of the run that is returned are along principal axes (dgn.inference.axes). Its checkpoint holds these
-    axes beside the model as it was trained, its folder the distribution of its latents (dgn.inference.fitted).
+    The returned run has its latents along principal axes (dgn.inference.axes). Its checkpoint holds these axes in
+    addition to the trained model, its folder the distribution of its latents (dgn.inference.fitted).
     """
     if group.is_first and not checkpoint.listed(folder.checkpoints):
         record_files(folder, sources)
@@ -109,7 +110,7 @@ def record_files(folder: RunFolder, sources: Sources) -> None:
 
 
 def along_principal_axes(run: Run) -> Run:
-    """The run as it ends a training, with its latents rotated to principal axes, which its checkpoint keeps."""
+    """Rotates the latents of a run to principal axes after the training, and adds the axes to its checkpoint."""
     saved, model = run.checkpoint, run.model
     assert saved is not None
     rotations = checkpoint.read_axes(saved)
@@ -128,9 +129,9 @@ def train(config: str | Path | Config, output: str | Path, overrides: Mapping[st
           device: str = "auto", after_epoch: AfterEpoch | None = None) -> Run:
     """Trains a new run in the folder `output` and returns it.
 
-    config: a recipe's path or a Config; overrides: values by section.key, such as {"training.epochs": 20}; device: see
-    `load`; after_epoch(run, epochs): called after each epoch. Raises UserError for a wrong config or a folder that
-    exists, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
+    config: path of a recipe, or a Config. overrides: values by section.key, such as {"training.epochs": 20}. device:
+    see `load`. after_epoch(run, epochs): called after each epoch. Raises UserError for an invalid config or a folder
+    that is not empty, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
     """
     devices.check_launcher()
     if not isinstance(config, (str, Path, Config)):
@@ -145,11 +146,11 @@ def train(config: str | Path | Config, output: str | Path, overrides: Mapping[st
 
 def resume(path: str | Path, overrides: Mapping[str, Any] | None = None, device: str = "auto",
            data: str | Path | None = None, after_epoch: AfterEpoch | None = None) -> Run:
-    """Continues the training in a run folder from its newest whole checkpoint, to its last epoch, and returns the run.
+    """Continues the training in a run folder from its newest valid checkpoint, to its last epoch, and returns the run.
 
-    overrides: new values by section.key, such as {"training.epochs": 400}; data: new location of the run's images,
-    if they were moved; device, after_epoch: see `train`. Results measured before are kept as metrics_epoch_NNNNN.json.
-    Raises UserError for a folder without a run or a value that must not change, and what `train` raises.
+    overrides: new values by section.key, such as {"training.epochs": 400}. data: new location of the run's images, if
+    they were moved. device, after_epoch: see `train`. Earlier results are kept as metrics_epoch_NNNNN.json. Raises
+    UserError for a folder without a run or a value that must not change, and the errors of `train`.
     """
     devices.check_launcher()
     folder = RunFolder.open(expanded(path))
@@ -159,8 +160,8 @@ def resume(path: str | Path, overrides: Mapping[str, Any] | None = None, device:
 
 
 def sources_to_resume(folder: RunFolder, config: Config) -> Sources:
-    """The samples of a run that is resumed with `config`. Raises UserError for a value that must not change, and if a
-    file cannot be used."""
+    """The samples of a run that is resumed with `config`. Raises UserError for a value that must not change, or a file
+    that cannot be used."""
     cfg.check_resumable(folder.config, config)
     sources = open_sources(config.data, *recorded_files(folder.path))
     check_sources(sources)
@@ -168,8 +169,8 @@ def sources_to_resume(folder: RunFolder, config: Config) -> Sources:
 
 
 def checked_sources(path: Path, config: Config) -> Sources:
-    """The samples of a new run in `path`; whatever its training needs is checked, so that an error in it leaves no
-    folder behind. Raises UserError."""
+    """The samples of a new run in `path`. Checks everything that the training needs, so that an error leaves no folder
+    behind. Raises UserError."""
     check_output(path, config.data)
     sources = open_sources(config.data)
     check_sources(sources)
@@ -181,7 +182,7 @@ def checked_sources(path: Path, config: Config) -> Sources:
 
 
 def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) -> tuple[RunFolder, Sources]:
-    """The folder of a new run, which the first of several processes makes, and its samples. Raises UserError."""
+    """The folder of a new run, which the first process creates, and its samples. Raises UserError."""
     if group.is_first:
         RunFolder.check_free(path)
     sources = checked_sources(path, config)
@@ -190,17 +191,17 @@ def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) ->
     group.barrier()
     waited = RunFolder.await_new(path)
     if waited is not None:
-        raise UserError(f"process {group.rank} does not see the run folder {path} that the first one made, after a "
-                        f"wait of {waited:.0f} s; it must be on a file system that all hosts share")
+        raise UserError(f"process {group.rank} does not see the run folder {path}, which the first process created, "
+                        f"after {waited:.0f} s; it must be on a file system that all hosts share")
     return RunFolder(path, config), sources
 
 
 def ensure_trained(path: Path, config: Config) -> Run:
-    """The run of `config` in `path`: opened if it is complete, resumed if it is not, started if there is none.
+    """The run with `config` in `path`: opened if it is complete, resumed if it is not, trained if there is none.
 
-    Settings that do not affect the weights (evaluation, caches) may differ and are taken from `config`.
-    Raises UserError if the folder holds a run of another config, or one initialized from weights that have changed
-    since.
+    Settings that do not affect the weights (evaluation, caches) may differ and are taken from `config`. Raises
+    UserError if the folder holds a run with another config, or a run that was initialized from weights that have
+    changed since.
     """
     devices.check_launcher()
     devices.start(settings=config.numerics)
@@ -212,15 +213,15 @@ def ensure_trained(path: Path, config: Config) -> Run:
     folder = RunFolder.open(path)
     different = cfg.first_difference(folder.config, config)
     if different:
-        raise UserError(f"{path} holds a run of other settings ({different}); remove it, or choose another --output")
+        raise UserError(f"{path} holds a run with other settings ({different}); remove it, or choose another --output")
     start = path / INITIAL
     digest = start.read_text(encoding="utf-8") if start.exists() else None
     if config.training.init_from and digest != initial_digest(config):
-        raise UserError(f"{path} was not initialized from {config.training.init_from} as it is now; remove it, so "
-                        "that it is trained again")
+        raise UserError(f"{path} was initialized from other weights than those that {config.training.init_from} holds "
+                        "now; remove it, so that it is trained again")
     folder.change_config(config)
     sources = open_sources(config.data, *recorded_files(path))
-    saved = checkpoint.newest_whole(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
+    saved = checkpoint.newest_valid(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
     if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)
         return open_run(path, sources)

@@ -71,7 +71,7 @@ def test_processes_that_hang_are_interrupted(tmp_path, monkeypatch):
         processes.msrun(2, [], tmp_path / "logs")
     assert (tmp_path / "logs" / "msrun.log").read_text() == "waiting\ninterrupted\n"
     monkeypatch.setattr(machine, "msrun", lambda: None)
-    with pytest.raises(RunFailed, match="neither beside this Python nor on PATH"):
+    with pytest.raises(RunFailed, match="neither next to this Python nor on PATH"):
         processes.msrun(2, [])
 
 

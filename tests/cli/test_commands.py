@@ -89,7 +89,7 @@ def test_a_training_leaves_a_run_folder_with_everything(trained):
         "images_per_second",
     } <= set(records[0])
     log = (trained / "train.log").read_text()
-    assert "8 images to train on, 2 held out, from" in log and "16 x 16 pixels, color" in log
+    assert "8 images to train on, 2 held out, from" in log and "16 x 16 pixels, colour" in log
     assert "epoch: 2 step: 2, loss is" in log and "picture" in log and "MSRE" in log
 
 
@@ -237,7 +237,7 @@ def test_generated_faces_are_the_default_and_known_factors_are_measured(tmp_path
         line += ["--set", setting]
     assert main(line) == 0
     exchange = json.loads((tmp_path / "run" / "metrics.json").read_text())["exchange"]
-    assert {"own", "appearance_donor", "geometry_donor", "geometry_donor_error"} < set(exchange["yaw"])
+    assert {"own", "appearance_donor", "geometry_donor", "geometry_donor_stderr"} < set(exchange["yaw"])
     assert "skin" in exchange
 
 

@@ -43,7 +43,7 @@ def train(tmp_path, *extra):
 def test_wrong_key_type_and_value(tmp_path, images, capsys):
     for setting, part in (
         ("training.epoch=2", "did you mean 'epochs'"),
-        ("training.epochs=soon", "a whole number"),
+        ("training.epochs=soon", "an integer"),
         ("model.alpha=9", "at most 4"),
         ("data.size=50", "16, 32, 64"),
     ):
@@ -107,15 +107,15 @@ def test_the_renamed_keys_of_a_resumed_run_are_named_once(tmp_path, images, capl
 
 def test_a_limit_of_the_address_space_is_named(monkeypatch, capsys):
     monkeypatch.setattr("resource.getrlimit", lambda kind: (600_000 * 1024, -1))
-    check(["evaluate", "runs"], 2, capsys, "ulimit -v leaves this process 0.6 GB", "1.3 GB")
+    check(["evaluate", "runs"], 2, capsys, "ulimit -v limits this process to 0.6 GB", "1.3 GB")
 
 
 def test_missing_config_data_and_device(tmp_path, images, capsys):
     check(train(tmp_path, "--config", tmp_path / "no.yaml"), 2, capsys, "no config file", "no.yaml")
     check(train(tmp_path, "--data", tmp_path / "nowhere"), 2, capsys, "nowhere", "no such folder")
     check(["train", "--device", "TPU", "--output", tmp_path / "run"], 2, capsys, "unknown device 'TPU'", "Ascend")
-    check(["train", "--device", "Ascend", "--output", tmp_path / "run"], 2, capsys, "no Ascend here")
-    check(train(tmp_path, "--data", images, "--set", "data.held_out=10"), 2, capsys, "10 images", "none is left")
+    check(["train", "--device", "Ascend", "--output", tmp_path / "run"], 2, capsys, "Ascend is not available")
+    check(train(tmp_path, "--data", images, "--set", "data.held_out=10"), 2, capsys, "10 images", "none are left")
 
 
 def test_unusable_images(tmp_path, images, capsys):
@@ -137,14 +137,14 @@ def test_output_folders_that_are_taken_or_closed(tmp_path, images, trained, caps
     (tmp_path / "mine" / "thesis.tex").write_text("")
     check(arguments(images, tmp_path / "mine", 1), 2, capsys, "not empty")
     (tmp_path / "file").write_text("")
-    check(arguments(images, tmp_path / "file" / "run", 1), 2, capsys, "cannot make the output folder")
+    check(arguments(images, tmp_path / "file" / "run", 1), 2, capsys, "cannot create the output folder")
     if os.geteuid() == 0:  # root may write anywhere: a kernel folder refuses root too
         closed = "/proc/dgn-run"
     else:
         closed = tmp_path / "closed"
         closed.mkdir()
         closed.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    check(arguments(images, closed, 1), 2, capsys, "cannot make the output folder", closed)
+    check(arguments(images, closed, 1), 2, capsys, "cannot create the output folder", closed)
 
 
 def test_nothing_to_resume_or_evaluate(tmp_path, capsys):
@@ -177,7 +177,7 @@ def test_a_checkpoint_of_another_config_and_other_images(tmp_path, trained, caps
     )
     other = write_images(tmp_path / "other", 10)
     (other / "003.png").rename(other / "renamed.png")
-    check(["train", "--resume", "--output", trained, "--data", other], 2, capsys, "others, or in another order")
+    check(["train", "--resume", "--output", trained, "--data", other], 2, capsys, "different ones, or in another")
     check(["train", "--resume", "--output", trained, "--config", "x.yaml"], 2, capsys, "--config")
 
 
@@ -215,7 +215,7 @@ def test_inference_and_data_jobs(tmp_path, images, trained, capsys):
 
 
 def test_weights_that_explode_end_the_run_with_advice(tmp_path, images, capsys):
-    check(arguments(images, tmp_path / "run", 3, "--set", "training.learning_rate=1.0e+20"), 1, capsys, "not", "number")
+    check(arguments(images, tmp_path / "run", 3, "--set", "training.learning_rate=1.0e+20"), 1, capsys, "not finite")
 
 
 def test_records_of_another_size_or_colour(tmp_path, images, capsys):

@@ -157,7 +157,7 @@ def test_labels_of_mtfl_are_relative_to_their_own_folder(photos, tmp_path):
     (tmp_path / "index.tsv").write_text("\n".join(lines))
     np.testing.assert_array_equal(read_eyes(tmp_path / "index.tsv", photos)["more/b.png"], [[[1, 2], [5, 3]]])
     (tmp_path / "index.tsv").write_text("\n".join([lines[0], lines[1].replace("photos", "x")]))
-    with pytest.raises(UserError, match="has the eyes of no file"):
+    with pytest.raises(UserError, match="contains no eyes of files"):
         read_eyes(tmp_path / "index.tsv", photos)
     (photos / "labels.csv").write_text("file,left_eye_x,left_eye_y,right_eye_x,right_eye_y\na.png,3,4,3,4\n")
     with pytest.raises(UserError, match="two different points"):

@@ -131,9 +131,9 @@ def test_people_of_clips_are_read_from_a_file_of_identities(tmp_path, caplog):
     with caplog.at_level("INFO"):
         train, held_out = open_sources(data)
     assert held_out.people() == ["p4", "ann"] and train.people() == ["p1", "p2", "p3"]
-    assert "1 of 6 samples show people of the held-out ones" in caplog.text
+    assert "1 of 6 samples show people of held-out samples" in caplog.text
     (tmp_path / "identity.txt").write_text("".join(f"VID_{k} ann\n" for k in range(6)))
-    with pytest.raises(UserError, match="people are those of identity.txt"):
+    with pytest.raises(UserError, match="no training image is left; people come from identity.txt"):
         open_sources(data)
 
 

@@ -182,7 +182,7 @@ def test_people_who_are_held_out_are_not_trained_on(tmp_path, caplog):
     (tmp_path / "identity.txt").write_text("".join(f"{k}.png {person}\n" for k, person in enumerate(people[:6])))
     assert len(open_sources(data).train) == 5 and open_sources(data)
     assert [record.getMessage().split(": ")[0].split(" of ", 1)[1] for record in caplog.records] == [
-        f"{tmp_path / 'images'} does not say who is shown by 2 of 8 files, such as 6.png"]
+        f"{tmp_path / 'images'} names no person for 2 of 8 files, such as 6.png"]
     (tmp_path / "identity.txt").write_text("0.png\n")
     with pytest.raises(UserError, match="identity.txt, line 1: must be a file's name and a person"):
         open_sources(data)

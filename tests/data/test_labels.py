@@ -31,7 +31,7 @@ def test_fei_names(tmp_path):
     assert list(views) == sorted(numbers)
     (tmp_path / "10-04.jpg").unlink()  # who is missing at one view is left out at all
     assert all(list(files) == ["1", "2"] for files in labels.by_view(labels.read(tmp_path), tmp_path).values())
-    with pytest.raises(UserError, match="landmarks of .* are not known"):
+    with pytest.raises(UserError, match="landmarks of .* are unknown"):
         labels.cut_landmarks(tmp_path, labels.read(tmp_path), cfg.Data(size=32))
 
 
@@ -50,7 +50,7 @@ def test_mtfl_index_and_landmarks_follow_the_crop(tmp_path):
     one_eyed = found[0]._replace(landmarks=np.array([(20, 30), *points[:1], *points[2:]]))
     with pytest.raises(UserError, match="both eyes of a.jpg are at"):
         labels.cut_landmarks(tmp_path, [one_eyed], cfg.Data(size=32))
-    with pytest.raises(UserError, match="no views"):
+    with pytest.raises(UserError, match="fewer than two views"):
         labels.by_view(found, tmp_path)
 
 

@@ -87,7 +87,7 @@ def test_keys_for_files_are_refused_without_files(tmp_path):
                   {"format": "mnist"}, {"format": "strips", "frames": 4}):
         with pytest.raises(UserError, match=f"data.{next(iter(wrong))} is .*, which is for files"):
             open_sources(Data(size=16, **wrong))
-    with pytest.raises(UserError, match="data.crop is .*, and the images of mnist are taken whole"):
+    with pytest.raises(UserError, match="data.crop is .*, but images of mnist are not cropped"):
         open_sources(Data(size=32, format="mnist", path=str(tmp_path), crop=(0, 0, 8, 8)))
 
 

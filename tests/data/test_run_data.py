@@ -112,7 +112,7 @@ def test_results_on_a_read_only_file_system_fail_by_name(monkeypatch, tmp_path):
 
 def test_results_that_cannot_be_written_are_printed(tmp_path, capsys):
     folder = RunFolder.create(tmp_path / "run", Config())
-    folder.results.mkdir()
+    folder.results_path.mkdir()
     with pytest.raises(dgn.RunFailed, match="cannot read .*metrics.json: Is a directory"):
         folder.add_results(unseen={"msre": 12.5})
     assert capsys.readouterr().out == 'result: {"unseen": {"msre": 12.5}}\n'
@@ -122,11 +122,17 @@ def test_damaged_records_of_a_run_are_read_up_to_the_damage(tmp_path):
     folder = RunFolder.create(tmp_path / "run", Config())
     whole = b'{"epoch": 0}\n'
     for damage in (b"\x89\xff\n", b"[]\n", b"3\n", b'{"epo', b"{}\n"):
-        folder.metrics.write_bytes(whole + damage + whole)
-        assert folder.records() == [{"epoch": 0}]
-    folder.metrics.unlink()
-    folder.metrics.mkdir()
-    assert folder.records() == []
+        folder.metrics_log.write_bytes(whole + damage + whole)
+        assert folder.read_metrics_log() == [{"epoch": 0}]
+    folder.metrics_log.unlink()
+    folder.metrics_log.mkdir()
+    assert folder.read_metrics_log() == []
+
+
+def test_metrics_under_former_names_are_read_under_the_present_ones(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", Config())
+    folder.metrics_log.write_text('{"epoch": 0, "score_made": 1, "clip_score_made": 2}\n')
+    assert folder.read_metrics_log() == [{"epoch": 0, "score_fake": 1, "clip_score_fake": 2}]
 
 
 @pytest.mark.parametrize("text", ["3", "null", '{"a": 1}', "[", '"a"'])

@@ -137,7 +137,7 @@ def test_covariance_with_view_follows_eq_21(rng):
     norm = np.linalg.norm(views)
     assert geometry["dimension"] == 2 and geometry["largest"] == pytest.approx(0.02 * norm, rel=0.03)
     assert geometry["r"][0] == pytest.approx(abs(np.array(views) @ z_geo[:, :, 0].mean(1)) / norm)
-    assert 0 < result["ratio_error"] < 0.5 * result["ratio"]
+    assert 0 < result["ratio_stderr"] < 0.5 * result["ratio"]
     assert result["ratio"] > 20 and result["groups"]["z_app"]["largest"] < 2 * result["groups"]["z_app"]["noise"]
 
 

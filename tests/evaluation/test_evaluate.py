@@ -78,8 +78,8 @@ def result(run):
 
 
 def test_reconstruction_and_displacement(result):
-    assert result["train"] == {"msre": 0, "msre_error": 0, "psnr": 120, "mse": 0, "images": TRAINING}
-    assert result["unseen"] == {"msre": 0, "msre_error": 0, "psnr": 120, "mse": 0, "images": UNSEEN, "start": "mean",
+    assert result["train"] == {"msre": 0, "msre_stderr": 0, "psnr": 120, "mse": 0, "images": TRAINING}
+    assert result["unseen"] == {"msre": 0, "msre_stderr": 0, "psnr": 120, "mse": 0, "images": UNSEEN, "start": "mean",
                                 "steps": 300}
     assert result["appearance"]["nyquist_ratio"] == pytest.approx(1)
     assert result["geometry"]["displacement_rms"] == 0 == result["geometry"]["folded"]
@@ -105,29 +105,29 @@ def test_registration_without_displacement_is_no_better_than_nothing(result):
 
 
 def test_the_results_are_written_with_their_provenance(run, result):
-    written = json.loads(run.folder.results.read_text())
+    written = json.loads(run.folder.results_path.read_text())
     assert {key: written[key] for key in result} == result
     assert written["checkpoint"] == "epoch_00001" and written["versions"]["mindspore"]
     assert written["provenance"]["dgn"] == written["versions"]["dgn"] and written["provenance"]["seconds"] >= 0
 
 
 def test_other_images_are_measured_without_known_factors_and_not_written(run, result):
-    before = run.folder.results.read_text()
+    before = run.folder.results_path.read_text()
     other = evaluate(run, run.sources.held_out)
     assert other["unseen"] == {**result["unseen"], "images": HELD_OUT}  # all, and of its own the first UNSEEN
     assert set(result) - set(other) == {"exchange", "exchange_unseen", "registration"}
-    assert run.folder.results.read_text() == before
+    assert run.folder.results_path.read_text() == before
 
 
 def test_a_run_that_was_trained_further_since_keeps_the_newer_results(run, caplog, monkeypatch):
     monkeypatch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 300)
-    newer, before = run.folder.checkpoints / "epoch_00002", run.folder.results.read_text()
+    newer, before = run.folder.checkpoints / "epoch_00002", run.folder.results_path.read_text()
     newer.mkdir(parents=True)
     try:
         assert evaluate(run)["train"] and "was trained further" in caplog.text
     finally:
         newer.rmdir()
-    assert run.folder.results.read_text() == before
+    assert run.folder.results_path.read_text() == before
 
 
 def test_of_many_other_images_evenly_spaced_ones_are_measured(run, monkeypatch, caplog):

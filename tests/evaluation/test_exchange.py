@@ -31,9 +31,9 @@ def separating(z_app, z_geo):
 def test_a_model_that_separates(rng):
     result = run(separating, rng)
     assert result["place"]["own"] > 0.95 and result["brightness"]["own"] > 0.95
-    assert result["place"]["geometry_donor_error"] < 0.01
+    assert result["place"]["geometry_donor_stderr"] < 0.01
     # of independent values: 1 / sqrt(n) for the faces whose geometry or appearance is shown, not for the pairs
-    assert 0.02 < result["place"]["appearance_donor_error"] < 0.1
+    assert 0.02 < result["place"]["appearance_donor_stderr"] < 0.1
     assert result["place"]["geometry_donor"] > 0.95 and abs(result["place"]["appearance_donor"]) < 0.2
     assert result["brightness"]["appearance_donor"] > 0.95 and abs(result["brightness"]["geometry_donor"]) < 0.2
 

@@ -10,7 +10,7 @@ from dgn.evaluation.displacement import canonical_frame, displacement_statistics
 from dgn.evaluation.ratios import number, ratio
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.evaluation.report import Sample, unlabelled_measures
-from dgn.evaluation.uncertainty import mean_error
+from dgn.evaluation.uncertainty import standard_error_of_mean
 from dgn.nets.model import Decoded
 
 
@@ -21,8 +21,8 @@ def test_reconstruction_errors_are_sums_over_an_image_and_means_over_images():
     result = reconstruction_errors(images, reconstructions)
     assert result["msre"] == pytest.approx(48 * 0.25 / 2)
     assert result["mse"] == pytest.approx(0.125)
-    assert result["msre_error"] == pytest.approx(48 * 0.25 / 2 / 2 ** 0.5, rel=0.15)
-    assert reconstruction_errors(images, reconstructions, np.zeros(2))["msre_error"] is None  # frames of one clip
+    assert result["msre_stderr"] == pytest.approx(48 * 0.25 / 2 / 2 ** 0.5, rel=0.15)
+    assert reconstruction_errors(images, reconstructions, np.zeros(2))["msre_stderr"] is None  # frames of one clip
     assert result["psnr"] == pytest.approx((-10 * np.log10(0.25) + 120) / 2)
 
 
@@ -98,9 +98,10 @@ def test_clips_are_measured_over_the_frames_that_they_have(rng):
     wrong = np.stack([clips[0] + 1, clips[1]])
     found = unlabelled_measures(lambda z: Decoded(wrong), None, Sample(clips, [mask], mask))["unseen"]
     squared = 256 * np.array([1, 1, 1, 0])  # of each frame; the frames of a clip depend on each other
-    assert found["msre_error"] == pytest.approx(mean_error(squared, [0, 0, 0, 1])) != mean_error(squared)
+    assert found["msre_stderr"] == pytest.approx(standard_error_of_mean(squared, [0, 0, 0, 1]))
+    assert found["msre_stderr"] != standard_error_of_mean(squared)
     one = unlabelled_measures(lambda z: Decoded(wrong), None, Sample(clips, [mask], mask, np.array(["x", "x"])))
-    assert one["unseen"]["msre_error"] is None  # both clips are of one person
+    assert one["unseen"]["msre_stderr"] is None  # both clips are of one person
     assert result["canonical_frame"]["mean_displacement"] == pytest.approx(2)
     assert result["appearance"]["nyquist_ratio"] == pytest.approx(1)
 

@@ -20,5 +20,5 @@ def test_folds_hold_every_sample_once_and_no_person_twice():
 def test_measures_by_hand():
     result = recognition_scores(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ["x", "y"], ["a", "a", "b", "b"])
     assert result["accuracy"] == 0.75 and result["mean_recall"] == pytest.approx((2 / 3 + 1) / 2)
-    assert result["accuracy_error"] == pytest.approx(np.std([0.75, 1, 0.5, 0.75]), rel=0.15)  # ab, aa, bb, ba
+    assert result["accuracy_stderr"] == pytest.approx(np.std([0.75, 1, 0.5, 0.75]), rel=0.15)  # ab, aa, bb, ba
     assert result["confusion"] == [[2, 1], [0, 1]]

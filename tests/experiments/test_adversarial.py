@@ -50,7 +50,7 @@ def test_two_runs_continue_from_one(compared):
         training = folder.config.training
         assert (training.init_from, training.epochs, training.adam_beta1) == (str(output / "start"), 2, 0.5)
         assert training.learning_rate == ((0, 0.01), (1, pytest.approx(0.003)))
-    assert "critic" in critic.records()[-1] and "critic" not in likelihood.records()[-1]
+    assert "critic" in critic.read_metrics_log()[-1] and "critic" not in likelihood.read_metrics_log()[-1]
 
 
 def test_the_table_compares_both(compared):

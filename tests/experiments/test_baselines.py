@@ -92,7 +92,7 @@ def test_complete_runs_are_not_trained_again(compared, config, capsys, monkeypat
     other_gamma = cfg.changed(config, evaluation={"gamma": 2})  # no setting of the training
     again = baselines.baselines(other_gamma, output, faces=COUNT)
     assert "epoch:" not in capsys.readouterr().out and again["models"] == result["models"]
-    with pytest.raises(UserError, match=r"holds a run of other settings \(training.epochs is 1 there, 3 here\)"):
+    with pytest.raises(UserError, match=r"holds a run with other settings \(training.epochs is 1 there, 3 here\)"):
         baselines.baselines(cfg.changed(config, training={"epochs": 3}), output, faces=COUNT)
 
 

@@ -115,7 +115,8 @@ def test_changes_are_split_at_the_trained_length():
     moving = still + 0.1 * np.arange(8)[:, None, None, None]
     clips = np.where(np.arange(8)[:, None, None, None] < 5, still, moving - 0.4)  # still for the five trained frames
     assert sampling.changes(clips, 5) == pytest.approx(
-        {"change_within": 0, "error_within": None, "change_beyond": 0.1, "error_beyond": None}, abs=1e-6)
+        {"change_within": 0, "change_within_stderr": None, "change_beyond": 0.1, "change_beyond_stderr": None},
+        abs=1e-6)
     assert sampling.changes(clips[:, :5], 5)["change_beyond"] is None
 
 

@@ -19,7 +19,7 @@ from dgn.data.frames import strip
 from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
-from dgn.evaluation.uncertainty import mean_error
+from dgn.evaluation.uncertainty import standard_error_of_mean
 from dgn.experiments import recognition, recombination, sampling, shape
 from dgn.experiments.clips import Probe, clip_indices, label, motion
 from dgn.figures.draw import draw, one_of_each_class
@@ -116,7 +116,7 @@ def test_evaluation_counts_the_frames_of_clips(run):
     np.testing.assert_array_equal(run.infer(run.sources.held_out).geometry, z.geometry)
     written = results(run.folder.path)
     assert {name: written[name] for name in found} == found and "exchange" not in found
-    record, z = run.folder.records()[-1], run.bank.read(everyone)
+    record, z = run.folder.read_metrics_log()[-1], run.bank.read(everyone)
     assert (record["z_app_std"], record["z_geo_std"]) == pytest.approx((z[0].std(), z[1].std()), rel=1e-4)
 
 
@@ -203,7 +203,7 @@ def test_clips_from_python(videos, images_run):
         dgn.images(path, like=images_run, format="videos")
     assert videos.sample(1, frames=2).image.shape[1] == 2
     for frames in (0, -1, 2.5):
-        with pytest.raises(dgn.UserError, match=f"frames is {frames}; it must be a whole number"):
+        with pytest.raises(dgn.UserError, match=f"frames is {frames}; it must be an integer"):
             videos.sample(1, frames=frames)
 
 
@@ -317,7 +317,8 @@ def test_sampling_beyond_the_trained_length(run, sheets):
     assert clips.shape == (2, 8, 3, 16, 16) and result["frames"] == 8
     for where, part in (("within", changes[:, :FRAMES - 1]), ("beyond", changes[:, FRAMES - 1:])):
         assert result["fitted"][f"change_{where}"] == pytest.approx(part.mean(), rel=1e-4)
-        assert result["fitted"][f"error_{where}"] == pytest.approx(mean_error(part.mean(1)), rel=1e-3)
+        error = standard_error_of_mean(part.mean(1))
+        assert result["fitted"][f"change_{where}_stderr"] == pytest.approx(error, rel=1e-3)
     prior = sampling.changes(run.sample(4, 1, "prior", 8).image, FRAMES)
     assert result["prior"] == pytest.approx(prior) and prior != result["fitted"]
     real = run.sources.train.read(np.arange(4))
@@ -337,11 +338,12 @@ def test_recognition(run, monkeypatch):
     assert (result["people"], result["clips"], result["folds"], result["absolute_features"]) == (4, 24, 2, False)
     text, constant = recognition.summary(result), np.tile(np.arange(6) == 0, 4)
     people = [label(run.sources.train.name(k))[1] for k in range(24)]
-    assert result["most_frequent"]["accuracy_error"] == pytest.approx(mean_error(constant, people), abs=1e-6)
+    error = standard_error_of_mean(constant, people)
+    assert result["most_frequent"]["accuracy_stderr"] == pytest.approx(error, abs=1e-6)
     for name in ("Dglf", "Ddf", "appearance", "pixels"):
         confusion = np.array(result[name]["confusion"])
         assert (confusion.sum(1) == 4).all() and result[name]["accuracy"] == pytest.approx(np.trace(confusion) / 24)
-        assert f"{100 * result[name]['accuracy']:.1f} +- {100 * result[name]['accuracy_error']:.1f} %" in text
+        assert f"{100 * result[name]['accuracy']:.1f} +- {100 * result[name]['accuracy_stderr']:.1f} %" in text
     assert result["most_frequent"]["accuracy"] == pytest.approx(1 / 6)
     assert results(run.folder.path)["recognition"] == {name: result[name] for name in result if name != "pictures"}
     assert all(cv2.imread(str(path)) is not None for path in result["pictures"])
@@ -394,7 +396,7 @@ def test_latents_of_no_clip_are_a_user_error(run):
 
 
 def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets):
-    assert plain.folder.records()[-1]["msre"] < plain.folder.records()[0]["msre"]
+    assert plain.folder.read_metrics_log()[-1]["msre"] < plain.folder.read_metrics_log()[0]["msre"]
     names = [path.name for path in draw(plain)]
     assert names == ["reconstruction.png", "latent_bases.png", "curves.png"]
     drawn = sheets["reconstruction.png"]

@@ -61,7 +61,7 @@ def bars(tmp_path_factory):
 
 def test_energy_and_a_classifier_identify_the_label(bars):
     result = labels.labels(bars, steps=20)
-    assert result.pop("pictures") == [] and json.loads(bars.folder.results.read_text())["labels"] == result
+    assert result.pop("pictures") == [] and json.loads(bars.folder.results_path.read_text())["labels"] == result
     assert result["images"] == COUNT and result["analysis_accuracy"] == 1 and result["classifier_accuracy"] == 1
     assert result["synthesis_accuracy"] > 0.9
     assert f"{100 * result['synthesis_accuracy']:.1f}% of generated" in labels.summary(result)

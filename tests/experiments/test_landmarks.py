@@ -15,7 +15,7 @@ from dgn.data.faces import FaceSource
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import canonical_landmarks, carried_landmarks, landmark_distances
-from dgn.evaluation.uncertainty import mean_error
+from dgn.evaluation.uncertainty import standard_error_of_mean
 from dgn.experiments import landmarks
 from dgn.nets.model import Decoded
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
@@ -34,7 +34,7 @@ def in_per_cent_of_the_eye_distance(predicted, truth):
 def test_errors_on_generated_faces(run):
     result = landmarks.landmarks(run, count=COUNT, epochs=3)
     pictures = result.pop("pictures")
-    assert json.loads(run.folder.results.read_text())["landmarks"] == result
+    assert json.loads(run.folder.results_path.read_text())["landmarks"] == result
     assert [p.name for p in pictures if p.is_file()] == ["landmarks.png"]
     assert (result["images"], result["tested"]) == (COUNT, COUNT - TRAINED)
     data = run.config.data
@@ -54,7 +54,7 @@ def test_errors_on_generated_faces(run):
         assert result[name] == pytest.approx(error, rel=1e-5)
         assert result["relative_to_mean_shape"][name] == pytest.approx(error / mean, rel=1e-5)
         spread = result["standard_errors"][name]
-        assert spread == pytest.approx(mean_error(landmark_distances(points, truth[TRAINED:])), rel=1e-5)
+        assert spread == pytest.approx(standard_error_of_mean(landmark_distances(points, truth[TRAINED:])), rel=1e-5)
         assert f"{error:.2f} +- {spread:.2f} ({error / mean:.2f})" in landmarks.summary(result)
 
 

@@ -149,5 +149,5 @@ def test_output_folders(run, tmp_path):
     with pytest.raises(UserError, match="holds a single run"):
         models.output_folder(run.folder.path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make the output folder"):
+    with pytest.raises(UserError, match="cannot create the output folder"):
         models.output_folder(tmp_path / "file" / "out")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 def test_r_is_that_of_eq_21_in_both_bases(run):
     run.folder.add_results(train={"msre": 1.0})
     result = views.views(run, people=PEOPLE)
-    written = json.loads(run.folder.results.read_text())
+    written = json.loads(run.folder.results_path.read_text())
     assert written["train"] == {"msre": 1.0}  # other sections stay
     pictures = result.pop("pictures")
     assert written["views"] == result and [p.name for p in pictures if p.is_file()] == [

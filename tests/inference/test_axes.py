@@ -52,7 +52,7 @@ def test_a_model_rotated_to_its_axes_is_the_same_model_with_the_strongest_dimens
 def test_a_preconditioned_step_commutes_with_the_rotation(config, rng):
     model = make_model(config)
     sampler = make_sampler(make_energy(model, config), config)
-    for matrix in (*sampler.preconditioner.metrics, *sampler.preconditioner.roots):
+    for matrix in (*sampler.preconditioner.inverses, *sampler.preconditioner.roots):
         half = rng.standard_normal(matrix.shape).astype(np.float32)
         matrix.set_data(Tensor(half @ half.T))
     rotations = {group.name: np.linalg.qr(rng.standard_normal((group.shape[0],) * 2))[0].astype(np.float32)

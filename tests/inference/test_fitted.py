@@ -150,7 +150,7 @@ def test_a_file_is_read_for_its_own_checkpoint_only(truth, tmp_path):
 def test_the_page_draws_as_python_does(model, truth):
     normal, packer = draw_latents(model, 2, np.random.default_rng(5)), Packer()
     references = [packer.add(values) for values in truth]
-    groups = [{"states": branch.states, "length": group.shape[0], "noise": branch.noise, "sampled": True}
+    groups = [{"states": branch.state_size, "length": group.shape[0], "noise": branch.noise_size, "sampled": True}
               for group, branch in zip(model.groups, model.branches)]
     engine = javascript_engine()
     engine.eval((Path(page.__file__).parent / "prior.js").read_text(encoding="utf-8"))

@@ -80,16 +80,16 @@ def test_a_preconditioner_is_adapted_to_another_sigma(rng):
     adapted.adapt([0.2, 0.2])
     restored = Preconditioner(model.groups)  # as from a checkpoint: without E[J^T J]
     restored.copy(wanted)
-    restored.restored([0.2, 0.2])
+    restored.recover_curvatures([0.2, 0.2])
     restored.adapt([0.8, 0.2])
     restored.adapt([0.2, 0.2])
     assert adapted.sigmas == wanted.sigmas == restored.sigmas == (0.2, 0.2)
     for own in (adapted, restored):
-        for matrix, expected in zip([*own.metrics, *own.roots], [*wanted.metrics, *wanted.roots]):
+        for matrix, expected in zip([*own.inverses, *own.roots], [*wanted.inverses, *wanted.roots]):
             np.testing.assert_allclose(matrix.asnumpy(), expected.asnumpy(), rtol=1e-3, atol=1e-6)
-    before = [metric.asnumpy() for metric in adapted.metrics]
+    before = [metric.asnumpy() for metric in adapted.inverses]
     adapted.adapt([0.2, 0.2])
-    for metric, own in zip(adapted.metrics, before):
+    for metric, own in zip(adapted.inverses, before):
         np.testing.assert_array_equal(metric.asnumpy(), own)
 
 
@@ -316,7 +316,7 @@ def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
     latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (broken, z_geo), noise)
     with pytest.raises(
         RunFailed,
-        match=r"epoch 3, Langevin step 0: .* 1 of 2 chains is not a number \(face "
+        match=r"epoch 3, Langevin step 0: 1 of 2 chains diverged, .* not finite \(face "
         r"1\).*step_size",
     ):
         langevin.check_chains(
@@ -325,14 +325,14 @@ def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
     wild = z_app.copy()
     wild[0] = 1e6
     latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (wild, z_geo), noise)
-    with pytest.raises(RunFailed, match=r"reached .* \(face 0\)"):
+    with pytest.raises(RunFailed, match=r"energy .* above the limit \(face 0\)"):
         langevin.check_chains(
             diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}"
         )
     latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (z_app, z_geo), noise)
     langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", str)
     with pytest.raises(
-        RunFailed, match=r"step 1: .* 1 of 2 chains is not a number \(1\)"
+        RunFailed, match=r"step 1: 1 of 2 chains diverged, energy, gradient or latents not finite \(1\)"
     ):  # only the last step's result shows it
         langevin.check_chains(
             diagnostics,
@@ -344,7 +344,7 @@ def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
     broken = z_geo.copy()
     broken[0] = np.nan  # a displacement that is no number must not be read as a place in memory
     latents, diagnostics = langevin.sample(sampler, x, None, 1.0, (z_app, broken), noise)
-    with pytest.raises(RunFailed, match="is not a number"):
+    with pytest.raises(RunFailed, match="not finite"):
         langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", str)
 
 
@@ -354,8 +354,16 @@ def test_the_limit_of_an_energy_is_by_size_and_sigma():
         worst = values / (2 * sigma**2)
         for times in (100, 10000):
             diagnostics = langevin.Diagnostics(np.full((1, 1), times * worst), np.ones((1, 1, 1)))
-            with pytest.raises(RunFailed, match="reached") if times > 1000 else nullcontext():
+            with pytest.raises(RunFailed, match="above the limit") if times > 1000 else nullcontext():
                 langevin.check_chains(diagnostics, still, langevin.energy_limit(values, sigma), "epoch 1", str)
+
+
+def test_an_infinite_energy_or_gradient_is_not_finite():
+    still = (np.zeros((1, 2), np.float32),)
+    for energy, gradient in ((np.inf, 1.0), (1.0, np.inf), (1.0, np.nan)):
+        diagnostics = langevin.Diagnostics(np.full((1, 1), energy), np.full((1, 1, 1), gradient))
+        with pytest.raises(RunFailed, match="energy, gradient or latents not finite"):
+            langevin.check_chains(diagnostics, still, 10.0, "epoch 1", str)
 
 
 def test_given_latents_do_not_change(rng):

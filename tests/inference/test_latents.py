@@ -39,7 +39,7 @@ def test_what_is_written_is_read_and_survives(tmp_path):
 
 def test_files_of_another_model_and_missing_files_are_named(tmp_path):
     LatentBank.create(tmp_path, GROUPS, 6, seed=1)
-    with pytest.raises(UserError, match=r"z_app.npy holds latents of shape \(4,\), this model's z_app has \(5,\)"):
+    with pytest.raises(UserError, match=r"z_app.npy holds latents of shape \(4,\), but this model's z_app has \(5,\)"):
         LatentBank.open(tmp_path, (LatentGroup("z_app", (5,)),))
     with pytest.raises(UserError, match="z_other.npy"):
         LatentBank.open(tmp_path, (LatentGroup("z_other", (5,)),))

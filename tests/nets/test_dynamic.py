@@ -209,7 +209,7 @@ def test_gradients_to_the_latents_are_eq_18(scaled_case, sampler_of):
         for d in range(z[g].shape[1]):  # of both clips at once: neither's energy depends on the other
             expected = central_difference(energies, reference.z[g], np.eye(z[g].shape[1])[d])
             assert gradient[:, d] == pytest.approx(expected, rel=5e-3, abs=5e-3), (g, d)
-    last = model.branches[1].noise
+    last = model.branches[1].noise_size
     # the noise of a frame that the clip does not have: the prior alone
     np.testing.assert_allclose(gradient[1, -last:], z[1][1, -last:], atol=1e-6)
 

@@ -178,7 +178,7 @@ def test_a_step_with_a_critic_of_frames_and_one_of_clips(rng):
     chosen = np.where(batch.mask > 0, batch.noise[1][place + 2][:, :FRAMES], -np.inf).argmax(1)
     critics = trainer.critic_with_r1.objective.discriminators
     expected = {f"{prefix}{key}": critic(ms.Tensor(np.ascontiguousarray(images))).asnumpy().mean()
-                for key, x in (("score_real", batch.x), ("score_made", fake))
+                for key, x in (("score_real", batch.x), ("score_fake", fake))
                 for prefix, critic, images in zip(("", "clip_"), critics, (x[np.arange(2), chosen],
                                                                            x.reshape(2, -1, SIZE, SIZE)))}
 

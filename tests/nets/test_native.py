@@ -102,7 +102,7 @@ def in_private_folder(library: Path, caplog, reason: str) -> None:
     """The library is in a new folder, readable by this user alone, and one line gives the reason."""
     message = only_line(caplog)
     assert library.parent == native._private_folder() and stat.S_IMODE(library.parent.stat().st_mode) == 0o700
-    assert reason in message and str(library.parent) in message and "for this process alone" in message
+    assert reason in message and str(library.parent) in message and "only for this process" in message
     assert answer(library) == 42
 
 

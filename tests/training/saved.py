@@ -43,7 +43,7 @@ def saved_run(output: Path, *settings: str, images: Path | None = None) -> Path:
         randomised(network)
     preconditioner = trainer.sampler.preconditioner
     if preconditioner is not None:
-        preconditioner.update([np.diag(1.0 + np.arange(len(metric))) for metric in preconditioner.metrics],
+        preconditioner.update([np.diag(1.0 + np.arange(len(metric))) for metric in preconditioner.inverses],
                               group_sigmas(folder.config.inference, preconditioner.names, 0))
     content = checkpoint.Content({"images": sources.train.identity(), "sums": {}},
                                  {**trainer.networks, **trainer.optimizers}, bank)

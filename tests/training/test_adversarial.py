@@ -270,7 +270,7 @@ def test_a_run_with_a_critic_learns_and_resumes_bit_for_bit(whole, tmp_path):
     """The resumed run must continue the sequence of iterations with and without R1."""
     ended = final_state(whole)
     first, last = ended["records"][0], ended["records"][-1]
-    assert last["msre"] < first["msre"] and {"critic", "actor", "r1", "score_real", "score_made"} <= set(last)
+    assert last["msre"] < first["msre"] and {"critic", "actor", "r1", "score_real", "score_fake"} <= set(last)
     assert {"critic.ckpt", "critic_optimizer.ckpt"} <= set(ended)
     again = as_it_was(whole, tmp_path / "again", 20)
     assert resume(again) == 0 and final_state(again) == ended

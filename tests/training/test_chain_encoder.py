@@ -22,7 +22,7 @@ from dgn.training import chain_encoder
 from dgn.training.chain_encoder import (
     EncoderOptions,
     Pairs,
-    changed,
+    augmented,
     load_chain_encoder,
     save_chain_encoder,
     train_encoder,
@@ -74,7 +74,7 @@ class Images(Source):
 
 def test_the_encoder_comes_to_give_the_mean_of_the_posterior(rng, monkeypatch):
     # these images have no colors, and are not moved
-    monkeypatch.setattr(chain_encoder, "changed", lambda images, rng: images)
+    monkeypatch.setattr(chain_encoder, "augmented", lambda images, rng: images)
     a, b = 0.4 * rng.standard_normal((2, SIDE ** 2)), 0.4 * rng.standard_normal((1, SIDE ** 2))
     model = LinearImages(a, b)
     images = (rng.standard_normal((80, 3)) @ np.concatenate([a, b]) + SIGMA * rng.standard_normal((80, SIDE ** 2)))
@@ -93,7 +93,7 @@ def test_the_encoder_comes_to_give_the_mean_of_the_posterior(rng, monkeypatch):
 def test_images_are_changed_by_little(rng):
     images = np.zeros((200, 3, 64, 64), np.float32)
     images[:, :, 20, 40] = 0.5
-    result = changed(images, rng)
+    result = augmented(images, rng)
     samples, channels, rows, columns = np.nonzero(result)
     assert np.abs(rows - 20).max() == chain_encoder.SHIFT
     mirrored = columns < 32

@@ -84,10 +84,10 @@ def test_damage_is_found_and_the_one_before_used(state, harm, reason, caplog):
     first, second = save(state, 1), save(state, 2)
     harm(second)
     assert reason in checkpoint.damage(second)
-    assert checkpoint.newest_whole(state[2]) == first
+    assert checkpoint.newest_valid(state[2]) == first
     assert second.name in caplog.text and reason in caplog.text
     save(state, 2)
-    assert checkpoint.newest_whole(state[2]) == second  # written anew in its place
+    assert checkpoint.newest_valid(state[2]) == second  # written anew in its place
 
 
 @pytest.mark.parametrize("text, reason", [
@@ -111,7 +111,7 @@ def test_axes_are_a_part_of_the_checkpoint(state):
     (saved / checkpoint.AXES).write_bytes(whole[:-9])
     assert checkpoint.damage(saved) == "axes.npz is not as it was written"
     (saved / checkpoint.AXES).unlink()
-    assert checkpoint.damage(saved) == "axes.npz is missing" and checkpoint.newest_whole(state[2]) == first
+    assert checkpoint.damage(saved) == "axes.npz is missing" and checkpoint.newest_valid(state[2]) == first
 
     (first / checkpoint.AXES).write_bytes(whole)  # as early versions left it: not in the manifest
     assert checkpoint.damage(first) is None and set(checkpoint.read_axes(first)) == {"z_geo"}
@@ -122,7 +122,7 @@ def test_axes_are_a_part_of_the_checkpoint(state):
 
 def test_no_usable_checkpoint_is_reported(state):
     with pytest.raises(UserError, match="no usable checkpoint"):
-        checkpoint.newest_whole(state[2])
+        checkpoint.newest_valid(state[2])
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_no_usable_checkpoint_is_reported(state):
 )
 def test_a_checkpoint_of_another_model_is_refused(state, changed):
     saved = save(state, 1)
-    with pytest.raises(UserError, match="of another model"):
+    with pytest.raises(UserError, match="belongs to another model"):
         checkpoint.load(saved, {"weights": DeformableGenerator(changed, 3, 16, seed=1)})
 
 

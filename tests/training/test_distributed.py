@@ -51,7 +51,7 @@ def test_two_processes_train_a_critic_as_one_does(images, tmp_path):
             np.testing.assert_allclose(found[name].asnumpy(), wanted[name].asnumpy(), rtol=1e-2, atol=least,
                                        err_msg=name)
     for a, b in zip(state(two)[3], state(one)[3]):
-        for key in ("critic", "score_real", "score_made", "r1", "actor"):
+        for key in ("critic", "score_real", "score_fake", "r1", "actor"):
             assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-5), key
 
 
@@ -116,7 +116,7 @@ def test_the_first_process_may_be_slow_while_the_others_wait_and_all_know_who_di
     logs = [(tmp_path / "logs" / f"worker_{rank}.log").read_text() for rank in (0, 1)]
     assert all(expected in log for log in logs)
     for rank, log in enumerate(logs):  # their seeds differ
-        assert f"other config in process 1. This is process {rank}, with 1000 samples (" in log
+        assert f": config in process 1. This is process {rank}, with 1000 samples (" in log
 
 
 @pytest.mark.parametrize("count, size, shards", [(12, 4, 2), (10, 8, 4), (7, 4, 4), (9, 6, 3)])
@@ -186,7 +186,7 @@ def test_a_process_that_does_not_see_the_run_folder_is_refused(images, tmp_path,
     monkeypatch.setattr(run_folder, "APPEARS_WITHIN", 0.1)
     assert main(arguments(images, tmp_path / "run", 1)) == 2
     message = capsys.readouterr().err
-    assert "process 1 does not see the run folder" in message and "after a wait of 0 s" in message
+    assert "process 1 does not see the run folder" in message and "created, after 0 s" in message
 
 
 def test_a_run_folder_may_appear_late_on_another_host(tmp_path, monkeypatch):
@@ -236,12 +236,12 @@ def test_processes_that_differ_are_refused_by_name(monkeypatch):
                              ({"initial": "5f"}, f"other config {this} 8 samples (a), dgn "),
                              ({"source": Described(8, "b")}, f"other data {this} 8 samples (b)"),
                              ({"source": more}, f"other data {this} 9 samples (a)"),
-                             ({"config": other, "source": more}, f"other config in process 1; other data {this}")):
+                             ({"config": other, "source": more}, f"config in process 1; data {this}")):
         with pytest.raises(UserError) as refused:
             build.check_alike(**{**given, **changes}, group=group)
         assert message in str(refused.value)
     monkeypatch.setattr(device, "software", lambda: "dgn 9")
-    with pytest.raises(UserError, match=r"process 0: other versions in process 1\. .*, dgn 9\. All hosts need"):
+    with pytest.raises(UserError, match=r"process 0: versions in process 1\. .*, dgn 9\. All hosts need"):
         build.check_alike(**given, group=group)
 
 
@@ -255,6 +255,6 @@ def test_the_versions_that_processes_share_have_that_of_cann_on_ascend(monkeypat
 def test_a_training_compares_its_processes_before_it_makes_chains(images, tmp_path):
     config = recipe.load(None, [*SETTINGS, f"data.path={images}"])
     folder = RunFolder.create(tmp_path / "run", config)
-    with pytest.raises(UserError, match="other config in process 1; other data in process 1; other versions"):
+    with pytest.raises(UserError, match="config in process 1; data in process 1; versions"):
         build.make_state(config, folder, open_sources(config.data).train, None, Second(lambda data: bytes(len(data))))
     assert not folder.latents.exists()

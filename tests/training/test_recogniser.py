@@ -9,7 +9,7 @@ import pytest
 from dgn.evaluation.recognition import person_folds, recognition_scores
 from dgn.experiments.recognition import cross_validate, relative_to_first
 from dgn.training import recogniser
-from dgn.training.recogniser import Recognisers, Sequences
+from dgn.training.recogniser import SequenceClassifiers, Sequences
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ def sequences(rng, people=12, frames=4, noise=0.2, offset=0.3):
 def accuracy(x, lengths, truth, persons, epochs, from_first=True) -> float:
     """In cross-validation of three folds."""
     given = Sequences(relative_to_first(x) if from_first else x, lengths)
-    predicted = cross_validate(Recognisers(2, 1, epochs), given, truth, person_folds(persons, 3, 1))
+    predicted = cross_validate(SequenceClassifiers(2, 1, epochs), given, truth, person_folds(persons, 3, 1))
     return recognition_scores(truth, predicted, ["up", "down"], persons)["accuracy"]
 
 
@@ -63,7 +63,7 @@ def test_a_network_of_all_subsets_is_an_lstm_of_each(rng):
         for n, length in enumerate(lengths):
             state, memory = np.zeros(recogniser.UNITS), np.zeros(recogniser.UNITS)
             for frame in x[k, n, :length]:
-                gates = frame @ weights["of_input"] + weights["bias"][0] + state @ weights["of_state"]
+                gates = frame @ weights["input_weight"] + weights["bias"][0] + state @ weights["state_weight"]
                 enter, forget, new, leave = np.split(gates, 4)
                 memory = memory / (1 + np.exp(-forget)) + np.tanh(new) / (1 + np.exp(-enter))
                 state = np.tanh(memory) / (1 + np.exp(-leave))
@@ -74,7 +74,7 @@ def test_a_network_of_all_subsets_is_an_lstm_of_each(rng):
 def test_training_is_reproducible(rng):
     x, lengths, truth, _ = sequences(rng, people=6)
     subsets = [np.arange(8), np.arange(4, 12)]
-    first, again = (Recognisers(2, 1, 3).fit(Sequences(x, lengths), truth, subsets).networks for _ in range(2))
+    first, again = (SequenceClassifiers(2, 1, 3).fit(Sequences(x, lengths), truth, subsets).networks for _ in range(2))
     for a, b in zip(first.trainable_params(), again.trainable_params()):
         np.testing.assert_array_equal(a.asnumpy(), b.asnumpy())
 
@@ -92,4 +92,4 @@ def test_features_are_projected_on_their_principal_axes(rng):
 
 def test_prediction_needs_training():
     with pytest.raises(ValueError, match="call fit first"):
-        Recognisers(2, 1).predict(Sequences(np.zeros((1, 2, 3), np.float32), np.array([2])), [np.array([0])])
+        SequenceClassifiers(2, 1).predict(Sequences(np.zeros((1, 2, 3), np.float32), np.array([2])), [np.array([0])])

@@ -61,7 +61,7 @@ def test_a_shorter_run_that_is_resumed_for_longer(images, unbroken, tmp_path):
     run = dgn.resume(output, {"training.epochs": EPOCHS}, device="CPU")
     assert run.checkpoint.name == f"epoch_{EPOCHS:05d}"
     assert_same(output, unbroken)
-    assert not run.folder.results.exists() and (output / "metrics_epoch_00002.json").read_text() == "{}"
+    assert not run.folder.results_path.exists() and (output / "metrics_epoch_00002.json").read_text() == "{}"
     with pytest.raises(dgn.UserError, match="model.z_app is 4 in this run and cannot become 5 when it is resumed"):
         dgn.resume(output, {"model.z_app": 5}, device="CPU")
 
@@ -79,8 +79,8 @@ def test_the_preconditioner_is_that_of_the_sigma_in_use(images, tmp_path, capsys
     stored = Preconditioner(run.model.groups)
     checkpoint.load(run.checkpoint, {"preconditioner": stored})
     stored.rotate(checkpoint.read_axes(run.checkpoint))
-    inverse = [np.linalg.inv(metric.asnumpy()) - np.eye(len(metric)) for metric in stored.metrics]
-    for matrix, own, factor in zip(inverse, run.sampler.preconditioner.metrics, (4, 1)):
+    inverse = [np.linalg.inv(metric.asnumpy()) - np.eye(len(metric)) for metric in stored.inverses]
+    for matrix, own, factor in zip(inverse, run.sampler.preconditioner.inverses, (4, 1)):
         adapted = np.linalg.inv(own.asnumpy()) - np.eye(len(own))
         np.testing.assert_allclose(adapted, factor * matrix, rtol=0.02, atol=0.02)
     assert resume(output, "training.epochs=7", "inference.sigma=0.4") == 0  # epoch 6 is none of an update
@@ -93,7 +93,7 @@ def test_an_unfinished_run_says_so_when_it_is_opened(unbroken, tmp_path, caplog)
     dgn.load(unbroken, device="CPU")
     assert "not finished" not in caplog.text
     dgn.load(as_it_was(unbroken, tmp_path / "run", 3), device="CPU")
-    assert f"run is not finished: 3 of {EPOCHS} epochs; its dimensions are not along principal axes" in caplog.text
+    assert f"run is not finished: 3 of {EPOCHS} epochs; its dimensions are not principal axes" in caplog.text
 
 
 def test_a_scheduled_smoothness_is_that_of_each_epoch(images, tmp_path, monkeypatch):

@@ -4,6 +4,6 @@
   graphs.py       operators and compile time of the graphs of a training
   processes.py    one training in one process and in several
   storage.py      the chains of many samples
-  program.py      the C++ program of ascend310_infer beside Python
+  program.py      the C++ program of ascend310_infer and Python
   against_torch.py  the sampler as a PyTorch program
 """

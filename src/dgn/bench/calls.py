@@ -23,7 +23,7 @@ from dgn.training.build import make_trainer
 from dgn.training.optim import GradientStep, adam
 
 Call = Callable[[], Any]
-RATE = 1e-12  # learning rate: the weights stay as they are
+RATE = 1e-12  # learning rate: the weights do not change
 
 
 def waiting(net: nn.Cell, *inputs: Tensor) -> Call:
@@ -58,7 +58,7 @@ def batch_inputs(config: Config, x: np.ndarray) -> tuple[Tensor, Tensor, Tensor]
 
 
 def chosen_frames(model: Model, count: int) -> tuple[Tensor, ...]:
-    """What critics and actor take besides images: of clips 1 for the first frame of each, (count, F); see
+    """The inputs of critics and actor besides images: for clips 1 at the first frame of each, (count, F); see
     dgn.training.adversarial.views."""
     return as_tensors([np.eye(1, model.frames, dtype=np.float32).repeat(count, 0)] if model.frames else [])
 

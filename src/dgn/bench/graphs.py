@@ -61,7 +61,7 @@ def training_graphs(config: Config, batch: int) -> Iterator[tuple[str, Graph]]:
 
 
 def _step_graphs(name: str, step: TrainStep, inputs: tuple[Tensor, ...]) -> Iterator[tuple[str, Graph]]:
-    """One graph, or with micro-batches those of accumulation and update."""
+    """One graph, or with micro-batches the graphs of accumulation and update."""
     rate, one, count = (ms.Tensor(value, ms.float32) for value in (RATE, 1.0, step.micro_batches))
     if step.micro_batches == 1:
         yield name, (step.whole, (rate, *inputs))

@@ -117,7 +117,7 @@ def report(times: Times) -> str:
 
 def table(seconds: dict[str, list[float]], work: dict[str, int], rate: float) -> str:
     """Median, fastest and slowest call of each part; where its floating-point operations are known (`work`), the rate
-    as a percentage of `rate`, that of the matrix product."""
+    as a percentage of `rate`, the rate of the matrix product."""
     lines = [f"{'':48} {'median':>9} {'min':>9} {'max':>9}   share of the matrix product's rate"]
     for name, values in seconds.items():
         median = statistics.median(values)

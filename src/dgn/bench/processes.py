@@ -1,7 +1,6 @@
 """One training in one process and in several: images per second, the exchange of gradients, and memory.
 
-`launch` starts the processes as scripts/run_distribute_train.sh does, each with one thread; `iteration` is what each of
-them measures.
+`launch` starts the processes like scripts/run_distribute_train.sh, each with one thread; each of them runs `iteration`.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ Result = dict[str, Any]  # of `iteration`
 
 def iteration(config: Config, group: ProcessGroup, rounds: int) -> Result:
     """Times whole iterations (sampler, training step, exchange of gradients) on this process's part of a batch of
-    random images, and the exchange alone. A collective; each process gets the slowest one's times and the largest
+    random images, and only the exchange. A collective; each process gets the slowest one's times and the largest
     memory."""
     model = make_model(config)
     trainer = make_trainer(config, model, group)
@@ -65,7 +64,7 @@ def iteration(config: Config, group: ProcessGroup, rounds: int) -> Result:
 
 
 class _Exchange(nn.Cell):
-    """The averaging of gradients alone."""
+    """Only the averaging of gradients."""
 
     def __init__(self, reducer: nn.Cell) -> None:
         super().__init__()
@@ -105,7 +104,7 @@ def msrun(count: int, words: Sequence[str], logs: Path | None = None) -> None:
     """
     launcher = machine.msrun()
     if launcher is None:
-        raise RunFailed("several processes need MindSpore's msrun, which is neither beside this Python nor on PATH")
+        raise RunFailed("several processes need MindSpore's msrun, which is neither next to this Python nor on PATH")
     with tempfile.TemporaryDirectory() as scratch, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The C++ program of ascend310_infer beside Python: a call of the decoder, and one Langevin step, on CPU."""
+"""Compares the C++ program of ascend310_infer with Python: a call of the decoder, and one Langevin step, on CPU."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ Turn = Callable[[], Times]
 
 
 def compare(program: Path, config: cfg.Config, rounds: int, threads: int) -> str:
-    """A table of milliseconds a call of an untrained model by the program (dgn_infer) and by Python, which take turns;
-    each number is the median over turns of so many calls.
+    """A table of milliseconds for calls of an untrained model by the program (dgn_infer) and by Python, which take
+    turns; each number is the median over `rounds` turns.
 
     Raises UserError if there is no program or the model is of clips, RunFailed if the program fails.
     """

@@ -1,4 +1,4 @@
-"""Checks that a device computes what NumPy and CPU compute, for whoever has a device that the tests have not seen.
+"""Checks that a device computes the same as NumPy and CPU, for devices on which the tests were never run.
 
   suite.py      all checks, in order, and what a failure leaves
   operators.py  operators at the shapes of a recipe, with gradients, against NumPy in float64

@@ -1,4 +1,4 @@
-"""One comparison of a device's result with what it should be."""
+"""A comparison of a device's result with the expected result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLOAT32, SIXTEEN_BITS = 1e-4, 2e-2
 
 
 class Check(NamedTuple):
-    """The error of one quantity, and the largest that passes."""
+    """The error of one quantity, and the largest accepted error."""
 
     name: str
     error: float
@@ -33,8 +33,8 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class Setup:
-    """config: the recipe whose shapes are used; batch: samples; devices: of the training on several; quick: less of
-    everything; logs: folder for the output of other processes."""
+    """config: the recipe that gives the shapes. batch: number of samples. devices: number of devices of the training on
+    several devices. quick: whether to run fewer checks. logs: folder for the output of other processes."""
 
     config: Config
     batch: int
@@ -44,7 +44,7 @@ class Setup:
 
     @property
     def tolerance(self) -> float:
-        """Of operators, whose inputs and weights are float32."""
+        """The tolerance for operators, whose inputs and weights are float32."""
         return SIXTEEN_BITS if self.config.numerics.hf32 else FLOAT32
 
 
@@ -65,7 +65,7 @@ def largest_error(results: Sequence[np.ndarray], expected: Sequence[np.ndarray])
 
 
 def guarded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
-    """The checks, and a failed one in place of what an exception leaves out: a device may lack an operator."""
+    """The checks; if an exception ends them, a failed check is added, because a device may lack an operator."""
     try:
         yield from checks
     except Exception as error:  # whatever a device's library raises

@@ -21,7 +21,7 @@ class LinearBranch(nn.Cell):
 
 
 class LinearModel(Model):
-    """x = z_app A + z_geo B + noise, A (d_a, n), B (d_g, n): the posterior is Gaussian, its moments known."""
+    """x = z_app A + z_geo B + noise, A (d_a, n), B (d_g, n); the posterior is Gaussian with known moments."""
 
     def __init__(self, a: np.ndarray, b: np.ndarray) -> None:
         super().__init__()

@@ -26,16 +26,16 @@ from dgn.nets.model import Decoded, Model, decode, present
 from dgn.training.adversarial import Critic
 
 SAMPLES = 8
-BFLOAT16 = 5e-2  # of an image with 8 bits in the hidden layers
-DIFFERENCE = 3e-3  # of the finite difference of R1, relative to the weights
-MOMENTS = 0.04  # of the posterior's mean and covariance: of the order of 1, from 2,000 chains with a finite step
+BFLOAT16 = 5e-2  # tolerance for images with 8 bits in the hidden layers
+DIFFERENCE = 3e-3  # step of the finite difference of R1, relative to the weights
+MOMENTS = 0.04  # tolerance for the posterior's mean and covariance (about 1), from 2,000 chains with a finite step
 
 
 def decoder(setup: Setup) -> Iterator[Check]:
     """The decoder against NumPy."""
     model = _model(setup.config)
     geometry = model.branches[1]
-    if geometry.smooth or geometry.affine is not None or model.refine is not None:
+    if geometry.has_basis or geometry.affine is not None or model.refine is not None:
         return  # not in the definition in NumPy
     weights = {name: p.asnumpy().astype(np.float64) for name, p in cells.fold(model).parameters_and_names()}
     latents = _latents(model)
@@ -77,8 +77,8 @@ def posterior(setup: Setup) -> Iterator[Check]:
 
 
 class SmoothScore(nn.Cell):
-    """Two convolutions with tanh, (N, C, H, W) -> (N,). With ReLU the gradient to the image jumps as weights change, so
-    that finite differences of R1 do not converge to its derivative."""
+    """Two convolutions with tanh, (N, C, H, W) -> (N,). With ReLU, the gradient with respect to the image would jump
+    when weights change, and finite differences of R1 would not converge to its derivative."""
 
     def __init__(self, channels: int, hidden: int, rng: np.random.Generator) -> None:
         super().__init__()
@@ -89,8 +89,8 @@ class SmoothScore(nn.Cell):
 
 
 def r1(setup: Setup) -> Iterator[Check]:
-    """The derivative of the critic's loss with R1 by its weights, which is a second derivative, along the gradient
-    itself against a finite difference."""
+    """The derivative of the critic's loss with R1 with respect to its weights (a second derivative), along the
+    gradient, compared with a finite difference."""
     model, rng = _model(setup.config), np.random.default_rng(2)
     net = SmoothScore(model.channels, setup.config.training.critic_width, rng)
     critic, weights = Critic(net, 4e3), ms.ParameterTuple(net.trainable_params())

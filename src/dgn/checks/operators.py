@@ -1,4 +1,5 @@
-"""Operators at the shapes of a recipe: forward, and the gradient to every input, against NumPy in float64."""
+"""Operators with the shapes of a recipe: outputs, and gradients with respect to all inputs, compared with NumPy in
+float64."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from dgn.nets.warp import GridSampleWarp, NativeWarp, ReferenceWarp
 
 SLICE = 10  # images whose warp NumPy computes at once
 
-Reference = Callable[..., Arrays]  # (inputs..., gradient to the output) -> output, gradients to the inputs
+Reference = Callable[..., Arrays]  # (inputs..., gradient of the output) -> output, gradients of the inputs
 
 
 class Case(NamedTuple):
@@ -76,7 +77,7 @@ def checks(setup: Setup) -> Iterator[Check]:
 
 
 def compare(case: Case, tolerance: float, rng: np.random.Generator) -> Iterator[Check]:
-    """The output and the gradients of a case for a random gradient to the output."""
+    """The output and the gradients of a case for a random gradient of the output."""
     tensors = [ms.Tensor(value) for value in case.inputs]
     out = case.net(*tensors).asnumpy()
     dout = rng.standard_normal(out.shape).astype(np.float32)
@@ -87,8 +88,8 @@ def compare(case: Case, tolerance: float, rng: np.random.Generator) -> Iterator[
 
 
 def deconvolutions(model: Model, batch: int, rng: np.random.Generator) -> Iterator[Case]:
-    """Every deconvolution of the generators, once for each shape, without its ReLU: where an output is nearly 0,
-    rounding decides what ReLU cuts, and one of 10^5 values changes the gradients by 1e-3."""
+    """Every deconvolution of the generators, once for each shape, without its ReLU: for outputs near 0 rounding would
+    decide whether ReLU cuts them, and one of 10^5 values changes the gradients by 1e-3."""
     seen = set()
     for stack in stacks(model):
         for layer, (inputs, side) in zip([*stack.hidden, stack.last], stack.architecture.maps):
@@ -134,7 +135,7 @@ def dense(model: Model, batch: int, rng: np.random.Generator) -> Iterator[Case]:
 
 
 def warps(model: Model, batch: int, rng: np.random.Generator) -> Iterator[Case]:
-    """The three warps for displacements of up to the borders; the C++ kernels on CPU alone."""
+    """The three warps for displacements up to the borders; the C++ kernels only on CPU."""
     def reference(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray) -> Arrays:
         slices = [slice(k, k + SLICE) for k in range(0, batch, SLICE)]
         parts = [numpy_warp(image[part], displacement[part], dout[part]) for part in slices]
@@ -147,7 +148,7 @@ def warps(model: Model, batch: int, rng: np.random.Generator) -> Iterator[Case]:
         try:
             yield Case(kind.__name__, kind(side, side), (image, displacement), reference)
         except BuildError:
-            continue  # there is no compiler, so that the program does not use it either
+            continue  # without a compiler the program does not use it either
 
 
 Derivative = Callable[[np.ndarray], np.ndarray]

@@ -1,4 +1,4 @@
-"""Definitions in NumPy, float64, written for reading: operators and models are compared with them, by the tests too."""
+"""Simple definitions in NumPy, float64, with which operators and models are compared, also by the tests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Arrays = tuple[np.ndarray, ...]
 
 
 def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray, grid: str = "integer") -> Arrays:
-    """Eq. 2-4 as a sum over all pixels (i, j): the warped image and the gradients of sum(dout * warped) to image and
-    displacement. grid "authors": positions without displacement are x W / (W - 1) and y H / (H - 1)."""
+    """Eq. 2-4 as a sum over all pixels (i, j): the warped image, and the gradients of sum(dout * warped) with respect
+    to image and displacement. grid "authors": positions without displacement are x W / (W - 1) and y H / (H - 1)."""
     _, _, height, width = image.shape
     y, x = np.mgrid[:height, :width].astype(np.float64)
     if grid == "authors":
@@ -29,8 +29,8 @@ def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray, gr
 
 
 def _interpolation(u: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """M(1 - |u - i|) of Eq. 4 for every i, with u clamped to the image, and its derivative by u (from the right at an
-    integer, 0 where u is clamped), (..., size) each."""
+    """M(1 - |u - i|) of Eq. 4 for every i, with u clamped to the image, and its derivative with respect to u
+    (from the right at integers, 0 where u is clamped), (..., size) each."""
     inside, u, i = (u > 0) & (u < size - 1), np.clip(u, 0, size - 1)[..., None], np.arange(size)
     derivative = (i == np.floor(u) + 1).astype(np.float64) - (i == np.floor(u))
     return np.maximum(0, 1 - np.abs(u - i)), derivative * inside[..., None]
@@ -42,7 +42,7 @@ def _contract(subscripts: str, *arrays: np.ndarray) -> np.ndarray:
 
 def numpy_deconv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dout: np.ndarray, stride: int,
                  relu: bool) -> Arrays:
-    """A transposed convolution tap by tap: its output and the gradients of sum(dout * output) to x, weight and bias."""
+    """A transposed convolution: output, and gradients of sum(dout * output) with respect to x, weight and bias."""
     x, weight, bias, dout = (a.astype(np.float64) for a in (x, weight, bias, dout))
     n, inputs, height, width = x.shape
     kernel, crop = weight.shape[-1], max(weight.shape[-1] - stride, 0) // 2
@@ -64,8 +64,8 @@ def numpy_deconv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dout: np.n
 
 
 def numpy_conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dout: np.ndarray) -> Arrays:
-    """A convolution of stride 1 with an odd kernel, as the transposed one with flipped kernels: output and gradients as
-    numpy_deconv."""
+    """A convolution of stride 1 with an odd kernel, computed as a transposed convolution with flipped kernels; returns
+    output and gradients like numpy_deconv."""
     def flipped(kernels: np.ndarray) -> np.ndarray:
         return kernels[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
 

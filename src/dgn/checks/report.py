@@ -14,7 +14,7 @@ from dgn.files import write_json, write_text
 
 
 def write(results: Results, setup: Setup, folder: Path) -> Path:
-    """Writes report.json and report.md into `folder`; returns the path of the second."""
+    """Writes report.json and report.md to `folder`; returns the path of report.md."""
     content = as_json(results, setup)
     write_json(folder / "report.json", content)
     write_text(folder / "report.md", as_markdown(content))
@@ -22,7 +22,7 @@ def write(results: Results, setup: Setup, folder: Path) -> Path:
 
 
 def as_json(results: Results, setup: Setup) -> dict[str, Any]:
-    """Versions, device, numerics, every check, times."""
+    """The report as a dictionary: versions, device, numerics, all checks, times."""
     cann = machine.cann()
     return {
         "passed": not results.failed, "device": device.current(), "devices": setup.devices, "quick": setup.quick,
@@ -35,7 +35,7 @@ def as_json(results: Results, setup: Setup) -> dict[str, Any]:
 
 
 def as_markdown(content: dict[str, Any]) -> str:
-    """The same for a reader."""
+    """The report as Markdown."""
     checks = [check for group in content["checks"].values() for check in group]
     failed = sum(not check["passed"] for check in checks)
     facts = {"device": f"{content['device']}, {content['devices']} in use", **content["versions"],
@@ -57,9 +57,9 @@ def as_markdown(content: dict[str, Any]) -> str:
     if "times" in content:
         lines += ["", "## Times", "", "```", content["times"], "```"]
     if "trace" in content:
-        lines += ["", f"A trace of the sampler and the training step is in `{content['trace']}` beside this report."]
+        lines += ["", f"A trace of the sampler and the training step is in `{content['trace']}` next to this report."]
     if content["logs"]:
-        lines += ["", "Output of the other processes, beside this report:", "",
+        lines += ["", "Output of the other processes, next to this report:", "",
                   *(f"- `{path}`" for path in content["logs"])]
     lines += ["", *(f"Not measured: {note}" for note in content["notes"])]
     return "\n".join(lines).rstrip() + "\n"

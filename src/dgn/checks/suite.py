@@ -1,4 +1,4 @@
-"""All checks of a device, and times and a trace of what it was checked for."""
+"""All checks of a device, and times and a trace of the checked model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUPS: dict[str, Callable[[Setup], Iterator[Check]]] = {
 
 @dataclass
 class Results:
-    """checks: by group; speed: times, operators and compile time of graphs; notes: what could not be measured."""
+    """checks: checks by group. speed: times, operators and compile time of graphs. notes: failed measurements."""
 
     checks: dict[str, list[Check]] = field(default_factory=dict)
     speed: dict[str, Any] = field(default_factory=dict)
@@ -29,12 +29,12 @@ class Results:
 
     @property
     def failed(self) -> list[Check]:
-        """The checks that did not pass, those that could not run among them."""
+        """The checks that did not pass, including checks that could not run."""
         return [check for checks in self.checks.values() for check in checks if not check.passed]
 
 
 def run(setup: Setup, folder: Path, say: Callable[[str], None]) -> Results:
-    """Runs every check, then measures; the trace goes into `folder`. say: prints a line as it becomes known.
+    """Runs all checks, then measures; the trace is written to `folder`. say: prints each line of the results.
 
     A measurement that fails is a note: it says nothing about the numbers.
     """

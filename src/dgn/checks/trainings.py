@@ -1,4 +1,4 @@
-"""Trainings on CPU of which the device repeats iterations from the same state; on several devices against one.
+"""Repeats iterations of CPU trainings on the device from the same state; compares several devices with one.
 
 Free trainings cannot be compared: the energy has kinks (ReLU, cells of the bilinear interpolation), at which rounding
 decides between two gradients, and the chains and Adam amplify the difference. So every repeated iteration starts from
@@ -60,7 +60,7 @@ def trainings(setup: Setup) -> dict[str, Config]:
 
 
 class Training:
-    """A training on random images, of which a process has its share of the batch."""
+    """A training on random images; each process has its part of the batch."""
 
     def __init__(self, config: Config, group: ProcessGroup) -> None:
         config = changed(config, training={"shards": group.size})

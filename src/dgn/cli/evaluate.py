@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     result = evaluate(trained, images, args.steps, args.use_encoder)
     print(summary(result))
     if trained.folder.output != trained.folder.path and images is None and args.use_encoder:
-        print(f"numbers           {trained.folder.results}")
+        print(f"numbers           {trained.folder.results_path}")
     print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} "
           f"ckpt={trained.checkpoint}")
     return 0

@@ -191,7 +191,7 @@ def finish(trained) -> None:
     folder.say("evaluating the run and drawing its pictures ...")
     folder.say(summary(evaluate(trained)))
     drawn = draw(trained)
-    folder.say(f"numbers           {folder.results}")
+    folder.say(f"numbers           {folder.results_path}")
     for path in drawn:
         folder.say(f"picture           {path}")
     if has_page(trained):

@@ -1,6 +1,6 @@
-"""Faces turned, scaled and cut by their eyes, as the paper cuts them with OpenFace (5.1).
+"""Rotates, scales and crops faces by their eyes, as the paper does with OpenFace (5.1).
 
-Eyes are (2, 2): x, y of the one at the left and the one at the right of the picture; pixel centres at whole numbers.
+Eyes are (2, 2): x and y of the eye at the left of the picture and of the eye at the right; pixel centres at integers.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 
 from dgn.data.cut import resize
 
-EYES = (0.325, 0.36)  # shares of the side, from the left and the top: those of CelebA's faces in config/celeba64.yaml
-WITHIN = 0.1  # of the distance between the eyes: error that `compare` counts as right
+EYES = (0.325, 0.36)  # left eye, as fractions of the side from left and top, as for CelebA in config/celeba64.yaml
+WITHIN = 0.1  # `compare` counts smaller errors, relative to the distance between the eyes, as correct
 QUANTILES = (0.5, 0.85, 0.95)
-_FINE = 8  # samples of a pixel along each axis, at most
+_FINE = 8  # largest number of samples of a pixel along each axis
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The map (2, 3) of two points to two others by a rotation, a scale and a shift."""
+    """The map (2, 3) of two points to two others that consists of a rotation, a scale and a shift."""
     (ax, ay), (bx, by) = source[1] - source[0], target[1] - target[0]
     turn = complex(bx, by) / complex(ax, ay)
     linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
@@ -29,8 +29,8 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def align(picture: np.ndarray, eyes: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:
-    """A picture (H, W) or (H, W, 3) turned, scaled and cut to size x size pixels with the eyes at `places`, (2, 2) in
-    pixels. Outside of the picture its border is repeated. A pixel is the mean over its area."""
+    """Rotates, scales and crops a picture (H, W) or (H, W, 3) to size x size pixels, with the eyes at `places` (2, 2),
+    in pixels. The border is repeated outside of the picture. Each pixel is the mean over its area."""
     reduction = np.linalg.norm(eyes[1] - eyes[0]) / np.linalg.norm(places[1] - places[0])
     fine = min(max(ceil(reduction), 1), _FINE)
     matrix = similarity(eyes, (places + 0.5) * fine - 0.5)
@@ -39,8 +39,11 @@ def align(picture: np.ndarray, eyes: np.ndarray, places: np.ndarray, size: int) 
 
 
 def eye_places(size: int, eyes: Sequence[float] = EYES, margin: float = 0.0) -> np.ndarray:
-    """Pixels (2, 2) of the eyes in a cut of size x size pixels. eyes: the left one's shares of the side from the left
-    and the top; margin: the square is widened by this share of it on each side."""
+    """Pixel positions (2, 2) of the eyes in a crop of size x size pixels.
+
+    eyes: position of the left eye, as fractions of the side from left and top. margin: the square is widened by this
+    fraction on each side.
+    """
     x, y = eyes
     return (np.array([[x, y], [1 - x, y]]) + margin) / (1 + 2 * margin) * size - 0.5
 
@@ -48,11 +51,12 @@ def eye_places(size: int, eyes: Sequence[float] = EYES, margin: float = 0.0) -> 
 def compare(detected: Mapping[str, list[np.ndarray]], labelled: Mapping[str, list[np.ndarray]]) -> dict[str, Any]:
     """The accuracy of detected eyes on the labelled photographs.
 
-    detected, labelled: by photograph the eyes of its faces.
-    Returns "photographs" (labelled), "found" (the share with a detected face), and of these, for the detected face that
-    is nearest to a labelled one, as shares of the distance between the labelled eyes: "mean" and "worse", the error's
-    QUANTILES of the mean of both eyes and of the worse eye, and "mean_within" and "worse_within", the shares of
-    photographs whose error is below WITHIN.
+    detected, labelled: the eyes of the faces in each photograph, by its name.
+
+    Returns "photographs", the number of labelled photographs, and "found", the fraction with a detected face. For
+    those, the error is measured for the detected face that is nearest to a labelled face, relative to the distance
+    between the labelled eyes: "mean" and "worse" are QUANTILES of the error, averaged over both eyes and of the worse
+    eye; "mean_within" and "worse_within" are the fractions of photographs with an error below WITHIN.
     """
     errors = []
     for name, truth in labelled.items():

@@ -1,4 +1,4 @@
-"""Drawn faces of a cat and a monkey: images unlike those that a face model was trained on (5.4, Fig. 12a)."""
+"""Drawn faces of a cat and a monkey, which differ from the training images of a face model (5.4, Fig. 12a)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ FINE = 4  # supersampling in each direction
 
 
 def draw(size: int) -> dict[str, np.ndarray]:
-    """{name: frontal face (3, size, size) float32 in [0, 1]}, with eyes and mouth about where the generated faces have
-    them."""
+    """{name: frontal face (3, size, size) float32 in [0, 1]}, with eyes and mouth approximately as in generated
+    faces."""
     return {"cat": _cat(size), "monkey": _monkey(size)}
 
 

@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 class ClipFolder(Folder):
     """The clips below a folder, each of at most `frames` frames.
 
-    layout: "videos": each video file or animated GIF is a clip; "frames": the image files of a folder whose names
-        differ in their last number only are one clip, in the order of these numbers (walk/001.png, or
+    layout: "videos": each video file or animated GIF is a clip; "frames": image files of a folder whose names differ
+        only in their last number are one clip, in the order of these numbers (walk/001.png, or
         anger/S010_004_00000017.png); "strips": each image file is a row of square frames.
-    cut: crop and size of every frame; reading: see Reading.
-    resample: every clip has exactly `frames` frames, evenly spaced in time from its first to its last; else its first
-        `frames`, whatever their times, and a shorter clip is padded with zeros, see `mask`.
+    cut: crop and size of every frame. reading: see Reading.
+    resample: True: every clip has exactly `frames` frames, evenly spaced in time from the first to the last frame;
+        False: the first `frames` frames, regardless of their times; shorter clips are padded with zeros, see `mask`.
     """
 
     def __init__(self, folder: str | Path, layout: str, frames: int, cut: Cut, reading: Reading = Reading(),
@@ -47,20 +47,20 @@ class ClipFolder(Folder):
         self._layout, self._cut, self._resample = layout, cut, resample
         folder = Path(folder)
         self._clips = find_clips(folder, layout, reading.corrupt == "skip")
-        self._lengths: dict[str, int] = {}  # of the clips that were decoded
-        self._people = people_of_names(list(self._clips))  # whatever is selected of them
+        self._lengths: dict[str, int] = {}  # numbers of frames of the decoded clips
+        self._people = people_of_names(list(self._clips))  # of all clips, also those that are not selected
         names = by_person(matching(list(self._clips), reading.pattern, folder), self._people)
         warn_of_splits(names, folder)
         super().__init__(folder, names, (frames, *cut.shape), reading)
 
     def decode(self, name: str) -> np.ndarray:
-        """The frames that the clip has, at most self.shape[0] of them, (f, C, size, size) uint8."""
+        """The frames of a clip, at most self.shape[0], (f, C, size, size) uint8."""
         frames = read_clip(self._clips[name], self.shape[0], self._resample)
         self._lengths[name] = len(frames)
         return np.stack([self._cut.apply(frame) for frame in frames])
 
     def inspect(self, name: str, decoded: bool) -> Inspected:
-        """Without decoding: of a video the first frame, of numbered frames and strips the headers of all files."""
+        """See Folder. Without decoding, it reads the first frame of a video, or the headers of all image files."""
         if decoded:
             return Inspected(False, self.decode(name))
         clip = self._clips[name]
@@ -78,15 +78,14 @@ class ClipFolder(Folder):
         return Inspected(False, None)
 
     def stack(self, samples: list[np.ndarray]) -> np.ndarray:
-        """Clips (f, C, size, size) of any length f as one batch (n, F, C, size, size), padded with zeros."""
+        """One batch (n, F, C, size, size), padded with zeros, of clips (f, C, size, size) of any length f."""
         clips = np.zeros((len(samples), *self.shape), np.float32)
         for clip, pixels in zip(clips, samples):
             clip[:len(pixels)] = to_unit(pixels)
         return clips
 
     def mask(self, indices: np.ndarray) -> np.ndarray:
-        """1 where a clip has the frame, 0 where it is padding, (n, F) float32. Clips that were not read yet are
-        decoded."""
+        """(n, F) float32, 1 where a clip has the frame, 0 for padding. Clips that were not read yet are decoded."""
         for index in indices:
             if self._names[index] not in self._lengths:
                 self._load(int(index))
@@ -94,8 +93,8 @@ class ClipFolder(Folder):
         return (np.arange(self.shape[0]) < lengths[:, None]).astype(np.float32)
 
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
-        """The person that each clip shows: of a file of identities, if it names one for every clip, else of the clips'
-        names (people_of_names)."""
+        """The person in each clip: from a file of identities, if it names one for every clip, else from the names of
+        the clips (people_of_names)."""
         chosen = self._names if names is None else names
         people = people_of_identities(self._folder, chosen)
         if people is not None or self._people is None:
@@ -104,7 +103,7 @@ class ClipFolder(Folder):
         return [label[1] if label else "" for label in labels]
 
     def identity_of(self, indices: np.ndarray) -> str:
-        """A digest of the names of all files, and which frames are used."""
+        """A digest of the names of all files, and the settings that select frames."""
         files = digest([file for index in indices for file in self._clips[self._names[index]].files])
         return f"{self._layout} of folder {files}, {self.shape[0]} frames, resample {self._resample}"
 
@@ -138,10 +137,10 @@ def class_and_person(name: str) -> tuple[str, str] | None:
 
 
 def people_of_names(names: Sequence[str]) -> dict[str, str] | None:
-    """{clip: person} of clips that are all named class/person_anything; else None.
+    """{clip: person} if all clips are named class/person_anything; else None.
 
-    The names must be those of a set of people: several, of whom one at least is in several classes. Other names have
-    the form by chance: holiday/VID_001.mp4, speaker/recording_2.mp4.
+    There must also be several people, and at least one of them must be in several classes; otherwise the names have
+    this form by chance: holiday/VID_001.mp4, speaker/recording_2.mp4.
     """
     labels = {name: label for name in names if (label := class_and_person(name))}
     classes: dict[str, set[str]] = {}
@@ -153,13 +152,13 @@ def people_of_names(names: Sequence[str]) -> dict[str, str] | None:
 
 
 def by_person(names: list[str], people: dict[str, str] | None) -> list[str]:
-    """Clips sorted by person, if their names give people (people_of_names), else unchanged: the last clips, which are
-    held out, then show the last people in every class, rather than the last class."""
+    """Clips sorted by person, if their names contain people (people_of_names), else unchanged. The last clips, which
+    are held out, then show the last people in all classes, instead of the last class."""
     return names if people is None else sorted(names, key=lambda name: (people[name], name))
 
 
 def numbered(names: list[str]) -> dict[str, list[str]]:
-    """{clip: its files in order}: files in one folder whose names differ in their last number only."""
+    """{clip: its files in order}: files in one folder whose names differ only in their last number."""
     groups: dict[str, list[tuple[int, str]]] = {}
     for name in names:
         match = _NUMBERED.fullmatch(name)
@@ -173,6 +172,6 @@ def numbered(names: list[str]) -> dict[str, list[str]]:
             if number == following:
                 raise UserError(f"{name} and {other} are both frame {number} of one clip; remove one of them")
         while clip in clips:
-            clip += "_"  # clips that are written need folders of their own
+            clip += "_"  # each clip that is written needs its own folder
         clips[clip] = [name for _, name in files]
     return clips

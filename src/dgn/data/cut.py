@@ -1,4 +1,4 @@
-"""From the pixels of an image to a sample: crop, resize, RGB or grayscale."""
+"""Converts the pixels of an image to a sample: crop, resize, RGB or greyscale."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Cut:
     """The part of an image that is used, and the size of a sample.
 
     size: height and width of a sample in pixels.
-    crop: the part that is resized to it, stretched if it is not square; None: the largest centred square.
+    crop: the part that is resized to this size, stretched if it is not square; None: the largest centred square.
     grey: one channel instead of RGB; images of the other kind are converted.
-    Raises UserError for a size or crop that no image can have.
+    Raises UserError for an impossible size or crop.
     """
 
     size: int
@@ -41,7 +41,7 @@ class Cut:
         return 1 if self.grey else 3, self.size, self.size
 
     def box(self, height: int, width: int) -> Crop:
-        """The crop in an image of that size. Raises ValueError if it reaches outside of the image."""
+        """The crop in an image of this size. Raises ValueError if it reaches outside of the image."""
         if self.crop is None:
             side = min(height, width)
             left, top = (width - side) // 2, (height - side) // 2
@@ -54,16 +54,16 @@ class Cut:
         return self.crop
 
     def fits(self, height: int, width: int) -> bool:
-        """Whether the crop lies within an image of that size."""
+        """Whether the crop lies within an image of this size."""
         return self.crop is None or self.crop[2] <= width and self.crop[3] <= height
 
     def enlarges(self, height: int, width: int) -> bool:
-        """Whether the crop of an image of that size is smaller than a sample. Raises ValueError as `box` does."""
+        """Whether the crop of an image of this size is smaller than a sample. Raises ValueError like `box`."""
         left, top, right, bottom = self.box(height, width)
         return min(right - left, bottom - top) < self.size
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """A sample, `shape` uint8, of an image (H, W) or (H, W, 3) uint8. Raises ValueError as `box` does."""
+        """A sample, `shape` uint8, from an image (H, W) or (H, W, 3) uint8. Raises ValueError like `box`."""
         left, top, right, bottom = self.box(*pixels.shape[:2])
         pixels = resize(pixels[top:bottom, left:right], self.size)
         if self.grey:
@@ -72,12 +72,12 @@ class Cut:
 
 
 def cut_of(data: Data) -> Cut:
-    """The crop and size that a config asks for."""
+    """The crop and size in a config."""
     return Cut(data.size, data.crop, data.grey)
 
 
 def in_colour(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) of an image that may be grayscale, (H, W)."""
+    """Converts an image (H, W) or (H, W, 3) to (H, W, 3)."""
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
 
 

@@ -1,8 +1,8 @@
 """Image files: decoding to upright, opaque 8-bit pixels, and a fast check that a file is complete.
 
-Pillow reads the header. OpenCV decodes opaque images: JPEG in about half of Pillow's time, and 16-bit colours, of which
-Pillow drops the lower bits. Pillow decodes transparent images, and JPEG whose last mark is not that of its end: OpenCV
-would fill what is missing without an error.
+Pillow reads the header. OpenCV decodes opaque images: JPEG takes about half the time, and 16-bit colours keep the lower
+bits, which Pillow drops. Pillow decodes transparent images, and JPEG files whose last mark is not the end mark, because
+OpenCV would fill missing parts without an error.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-Image.MAX_IMAGE_PIXELS = 2 ** 29  # Pillow refuses more than twice as many, as OpenCV does
-PngImagePlugin.MAX_TEXT_CHUNK = 2 ** 26  # it is not used, and is no reason to refuse an image
+Image.MAX_IMAGE_PIXELS = 2 ** 29  # Pillow refuses images with more than twice this number, like OpenCV
+PngImagePlugin.MAX_TEXT_CHUNK = 2 ** 26  # text is not used, so it is no reason to refuse an image
 warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")
 _ORIENTATION = 0x112  # EXIF tag
 _JPEG = ("JPEG", "MPO")  # MPO: a JPEG with further images behind it
@@ -26,11 +26,11 @@ _SCAN, _END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND\xaeB`\x82"  # marks of 
 
 
 def decode(path: Path) -> np.ndarray:
-    """The pixels of an image file: (H, W) if it is grayscale, else (H, W, 3) RGB; uint8.
+    """The pixels of an image file: (H, W) if it is greyscale, else (H, W, 3) RGB; uint8.
 
-    16-bit channels are scaled to 8, a transparent image is laid on white, and the image is turned upright by its EXIF
-    orientation. Of an animation the first image is used; bytes after the end of an image, such as the video of a motion
-    photo, are ignored. Raises ValueError with the reason, without the name, if the file cannot be used.
+    16-bit channels are scaled to 8 bits, transparent images are put on white, and images are rotated upright according
+    to their EXIF orientation. Animations give their first image; bytes after the end of an image, such as the video of
+    a motion photo, are ignored. Raises ValueError with the reason (not the name) if the file cannot be used.
     """
     data = read_file(path)
     if data.startswith(b"\x89PNG") and _PNG_END not in data:
@@ -42,11 +42,11 @@ def decode(path: Path) -> np.ndarray:
             orientation = _orientation(image)
             # a thumbnail's end mark is before the last scan; a video behind the image has such bytes by chance
             unsure = image.format in _JPEG and data.rfind(_END) < data.rfind(_SCAN)
-            # Pillow would clip 16-bit grayscale, "I", when it converts it
+            # Pillow would clip 16-bit greyscale, "I", when it converts it
             transparent = image.has_transparency_data and not image.mode.startswith("I")
             pixels = _by_pillow(image) if transparent or unsure else None
     except UnidentifiedImageError:
-        if data.startswith(b"\x89PNG"):  # libpng forgives damage that is not in the pixels
+        if data.startswith(b"\x89PNG"):  # libpng tolerates damage outside of the pixels
             return _by_opencv(data)
         raise ValueError("not an image that can be decoded: damaged, or another kind of file under this name") from None
     except Exception as error:  # damaged files make Pillow raise exceptions of many kinds
@@ -78,9 +78,9 @@ def read_file(path: Path) -> bytes:
 
 
 def quick_size(path: Path) -> tuple[int, int] | None:
-    """(height, width) of the upright image in a JPEG or PNG file, of which only the header and the last bytes are read.
+    """(height, width) of the upright image in a JPEG or PNG file; only the header and the last bytes are read.
 
-    None if these do not show a complete file of known size; `decode` then finds out whether it can be used.
+    None if they do not show a complete file of known size; then `decode` finds out whether it can be used.
     """
     try:
         check_file(path)
@@ -95,7 +95,7 @@ def quick_size(path: Path) -> tuple[int, int] | None:
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """An image (H, W, ...) turned and mirrored by an EXIF orientation, 1 to 8; the result is contiguous."""
+    """An image (H, W, ...) rotated and mirrored according to an EXIF orientation, 1 to 8; the result is contiguous."""
     if orientation in (3, 4, 6, 7):
         pixels = pixels[::-1]
     if orientation in (2, 3, 7, 8):
@@ -106,7 +106,7 @@ def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation of a JPEG, PNG or WebP; 1 without one, and of TIFF, which decoders turn upright."""
+    """The EXIF orientation of a JPEG, PNG or WebP; 1 without one, and for TIFF, which decoders rotate upright."""
     exif = Image.Exif()  # not image.getexif(), which decodes a PNG to its end
     try:
         exif.load(image.info.get("exif", b""))
@@ -117,7 +117,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _by_pillow(image: Image.Image) -> np.ndarray:
-    """8-bit pixels, laid on white if the image is transparent."""
+    """8-bit pixels, on white if the image is transparent."""
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -135,7 +135,7 @@ def _by_opencv(data: bytes) -> np.ndarray:
     if pixels is None:
         raise ValueError("damaged, cut short or of a kind that OpenCV lacks")
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"its channels are {pixels.dtype}, where 8 or 16 bits are needed")
+        raise ValueError(f"its channels are {pixels.dtype}; they must have 8 or 16 bits")
     if pixels.dtype == np.uint16:
         pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.ndim == 3 else pixels

@@ -1,4 +1,4 @@
-"""Faces and their eyes in photographs, by OpenCV's Haar cascades or a YuNet model."""
+"""Detects faces and eyes in photographs with OpenCV's Haar cascades or a YuNet model."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from dgn.files import check_utf8
 
 Detector = Callable[[np.ndarray], list[np.ndarray]]  # (H, W, 3) RGB uint8 -> faces, the largest first
 
-SMALLEST = 0.125  # width of the smallest face that is found, as a share of the photograph's longer side
-FACE = 50  # pixels: long photographs are reduced until the smallest face has this width
-MIN_SIDE = 320  # pixels: small ones are enlarged to this
-TILTS = (30, -30)  # degrees by which a picture is turned if it shows no upright face
+SMALLEST = 0.125  # width of the smallest face that is found, as a fraction of the photograph's longer side
+FACE = 50  # pixels: large photographs are reduced until the smallest face has this width
+MIN_SIDE = 320  # pixels: small photographs are enlarged to this size
+TILTS = (30, -30)  # degrees by which a picture is rotated if no upright face is found
 
-# Eyes are searched in a patch of the face, as wide as the box of the face cascade. Lengths are shares of that width.
+# Eyes are searched in a patch as wide as the box of the face cascade. Lengths are fractions of this width.
 PATCH = 160  # pixels
-EYES = np.array([[0.315, 0.39], [0.685, 0.39]])  # usual places in the box
+EYES = np.array([[0.315, 0.39], [0.685, 0.39]])  # usual positions in the box
 EYE_SIZES = (0.15, 0.4)
-REGION = (0.54, 0.14, 0.66)  # width of a side, from its margin; top; bottom
-SPREAD, KERNEL = 0.06, 0.03  # standard deviations: of the prior around EYES, and of the density of the detections
-PRIOR_WEIGHT = 3.0  # detections to which the usual place is equivalent
-TILTED = np.tan(np.radians(5))  # the search is repeated on an upright patch if the eyes are tilted by more
+REGION = (0.54, 0.14, 0.66)  # searched region: width from the margin of its side, top, bottom
+SPREAD, KERNEL = 0.06, 0.03  # standard deviations of the prior around EYES, and of the kernel for detections
+PRIOR_WEIGHT = 3.0  # the usual position has the weight of this number of detections
+TILTED = np.tan(np.radians(5))  # if the eyes are tilted by more, the search is repeated on an upright patch
 
 
 def _for_each_thread(make: Callable[[], Any]) -> Callable[[], Any]:
-    """A function that returns an object of its own to each thread: a detection changes the state of OpenCV's detectors.
-    The object of this thread is made now, so that an error shows."""
+    """A function that returns a separate object to each thread, because a detection changes the state of OpenCV's
+    detectors. The object of this thread is created now, so that errors appear at once."""
     local = threading.local()
 
     def own() -> Any:
@@ -79,7 +79,7 @@ class _Cascade:
 def open_detector(path: str | None = None, smallest: float = SMALLEST) -> Detector:
     """A detector of faces as boxes (4,): left, top, width, height in pixels.
 
-    path: a cascade (.xml) or a YuNet model (.onnx); None: OpenCV's own frontal Haar cascade. smallest: see SMALLEST.
+    path: a cascade (.xml) or a YuNet model (.onnx); None: OpenCV's frontal Haar cascade. smallest: see SMALLEST.
     Raises UserError if the file is missing or cannot be used.
     """
     if network := _network(path, smallest):
@@ -94,17 +94,17 @@ def open_detector(path: str | None = None, smallest: float = SMALLEST) -> Detect
 
 
 def open_eye_detector(path: str | None = None, smallest: float = SMALLEST) -> Detector:
-    """A detector of faces as eyes (2, 2): x, y of the one at the left and the one at the right of the picture, in
-    pixels, pixel centres at whole numbers.
+    """A detector of faces as eyes (2, 2): x and y of the eye at the left of the picture and of the eye at the right, in
+    pixels, pixel centres at integers.
 
-    path: a YuNet model, or a cascade of faces, in whose boxes OpenCV's eye cascades search; None: OpenCV's own.
-    smallest: see SMALLEST. Raises UserError as open_detector does.
+    path: a YuNet model, or a face cascade, in whose boxes OpenCV's eye cascades search; None: OpenCV's face cascades.
+    smallest: see SMALLEST. Raises UserError like open_detector.
     """
     if network := _network(path, smallest):
         return lambda picture: [row[4:8].reshape(2, 2) for row in network(picture)]
-    # the first cascade is more exact, the second finds some more faces
+    # the first cascade is more accurate, the second one finds some more faces
     faces = [_Cascade(file) for file in ([path] if path else map(_own, ("frontalface_alt2", "frontalface_default")))]
-    # centre of an eye as a share of a window's height: the windows of the second kind include the brow
+    # centre of an eye as a fraction of a window's height; windows of the second kind include the brow
     eye, *sides = [(_Cascade(_own(name)), centre) for name, centre in (
         ("eye", 0.5), ("righteye_2splits", 0.67), ("lefteye_2splits", 0.67))]
 
@@ -127,8 +127,11 @@ def open_eye_detector(path: str | None = None, smallest: float = SMALLEST) -> De
 
 
 def _usual_eyes(small: _Reduced, cascades: Sequence[_Cascade]) -> list[np.ndarray]:
-    """Usual places of the eyes (2, 2) of the faces in a reduced picture, the largest first: of the first cascade on the
-    picture and on the picture turned, or of another one, whichever finds a face first."""
+    """Usual positions of the eyes (2, 2) of the faces in a reduced picture, the largest face first.
+
+    The first cascade searches the picture, then the rotated picture; then the other cascades search. The first search
+    that finds a face is used.
+    """
     centre = (small.grey.shape[1] - 1) / 2, (small.grey.shape[0] - 1) / 2
     first, *others = cascades
     searches = [(first, 0, 3), *((first, tilt, 6) for tilt in TILTS), *((other, 0, 3) for other in others)]
@@ -145,8 +148,8 @@ def _usual_eyes(small: _Reduced, cascades: Sequence[_Cascade]) -> list[np.ndarra
 
 
 def _find_eye(patch: np.ndarray, side: int, cascades: tuple[tuple[_Cascade, float], ...]) -> np.ndarray:
-    """The place (2,) of an eye in a patch, as a share of it: the mode of the density of all windows in which a cascade
-    detects one, weighted by their distance from the usual place. side: 0 left, 1 right."""
+    """The position (2,) of an eye in a patch, as fractions of it: the mode of the density of all windows in which a
+    cascade detects an eye, weighted by their distance from the usual position. side: 0 left, 1 right."""
     width, top, bottom = (int(share * PATCH) for share in REGION)
     left = int(0.04 * PATCH) if side == 0 else PATCH - int(0.04 * PATCH) - width
     places, region = [EYES[side][None]], patch[top:bottom, left:left + width]
@@ -170,12 +173,12 @@ def _bell(distance: np.ndarray, deviation: float) -> np.ndarray:
 
 class _Reduced(NamedTuple):
     grey: np.ndarray
-    scale: float  # its pixels for one pixel of the picture
+    scale: float  # pixels of the reduced picture for one pixel of the picture
     sizes: tuple[int, int]  # pixels of the smallest and the largest face
 
 
 def _reduce(picture: np.ndarray, smallest: float) -> _Reduced:
-    """A picture in grey, enlarged or reduced for a detector."""
+    """A greyscale picture, enlarged or reduced for a detector."""
     height, width = picture.shape[:2]
     scale = min(max(1.0, MIN_SIDE / min(height, width)), FACE / smallest / max(height, width))
     small = cv2.resize(picture, None, fx=scale, fy=scale,
@@ -202,8 +205,8 @@ class _YuNet:
 
 
 def _network(path: str | None, smallest: float) -> _YuNet | None:
-    """The YuNet model of a detector's file; None if it is a cascade. Raises UserError if the file is missing, or
-    `smallest` out of range."""
+    """The YuNet model in a detector's file; None for a cascade. Raises UserError if the file is missing, or if
+    `smallest` is out of range."""
     if not 0.02 <= smallest <= 0.9:
         raise UserError(f"the smallest face is {smallest:g} of the photograph's side; it must be from 0.02 to 0.9")
     if path is None:
@@ -215,10 +218,10 @@ def _network(path: str | None, smallest: float) -> _YuNet | None:
 
 
 def _own(name: str) -> str:
-    """The file of a cascade that OpenCV's package has."""
+    """The file of a cascade in OpenCV's package."""
     return str(Path(cv2.data.haarcascades) / f"haarcascade_{name}.xml")
 
 
 def _largest_first(boxes: np.ndarray) -> list[np.ndarray]:
-    """Rows whose first numbers are left, top, width, height, by area."""
+    """Rows that start with left, top, width, height, sorted by area, the largest first."""
     return sorted(boxes, key=lambda box: -box[2] * box[3])

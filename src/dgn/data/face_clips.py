@@ -1,8 +1,8 @@
 """Drawn clips of faces with known person, expression, factors and landmarks: the built-in data of the dynamic model.
 
 Each clip goes from a neutral face to the apex of an expression and back. Strength, time course and a small motion of
-the head differ from clip to clip. Faces fill the frame, as if cropped by a face detector: an expression changes few of
-the pixels of an image that also shows hair and background.
+the head differ between clips. Faces fill the frame, as if cropped by a face detector, because an expression changes
+only few pixels of an image that also shows hair and background.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from dgn.data.faces import DrawnFaces, draw, labels_table
 from dgn.data.images import write_image
 from dgn.randomness import generator
 
-CLIPS = 86 * len(EXPRESSIONS)  # people x expressions of the MUG set (5.6)
+CLIPS = 86 * len(EXPRESSIONS)  # people x expressions, as in the MUG dataset (5.6)
 CLOSE = 1.625  # size of the whole drawn image relative to a frame
-CENTRE = 0.55  # height of the middle of a frame in the whole image: that of the facial features
+CENTRE = 0.55  # height of a frame's centre in the whole image: the height of the facial features
 
 
 class FaceClips(DrawnFaces):
     """`count` drawn clips of `frames` frames: clip k shows person k // 6 with expression k % 6.
 
-    changing_light: the light moves from side to side in its own time, independent of person and expression.
+    changing_light: the light moves from side to side, independently of person and expression.
     """
 
     def __init__(self, count: int, frames: int, size: int, seed: int, grey: bool = False,

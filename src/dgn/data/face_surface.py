@@ -1,11 +1,11 @@
 """The surface of a drawn head: its shape, its deformation by the geometry factors, and its intersection with rays.
 
 Coordinates are (x, y, z) = (image right, down, towards the viewer) for a frontal head; the frame spans [-1, 1] in x
-and y. *Material* coordinates are those of the undeformed neutral head. Colours are functions of them only, so that a
-change of geometry moves colours and does not change them.
+and y. *Material* coordinates are coordinates in the undeformed neutral head. Colours depend only on them, so that a
+change of geometry moves colours but does not change them.
 
-The deformations are maps from the deformed head back to material coordinates, the direction that a ray needs; landmarks
-need the other direction, for which the maps are inverted by iteration.
+The deformations are maps from the deformed head back to material coordinates, which is the direction that rays need.
+Landmarks need the other direction; for them the maps are inverted by iteration.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def cast(factors: Factors, size: int, window: Window | None = None) -> Rays:
 def meet_ellipsoid(rays: Rays, centre: tuple, radii: tuple) -> tuple[np.ndarray, np.ndarray]:
     """(depth, coverage) of the near side of an ellipsoid; coverage falls from 1 to 0 over a pixel at its edge.
 
-    For rays that miss it, the depth is that of their closest approach.
+    Rays that miss it have the depth of their closest approach.
     """
     inverse = (1 / np.asarray(radii, np.float32))
     start = (rays.origin - np.asarray(centre, np.float32)[:, None, None]) * inverse[:, None, None]
@@ -251,7 +251,7 @@ def _to_surface(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def trace(rays: Rays, factors: Factors) -> Skin:
     """Marches the rays from a bounding shape onto the deformed head."""
-    # a ray beside the nose passes close to it before it reaches the cheek: finer pixels need more steps
+    # a ray may pass close to the nose before it reaches the cheek: finer pixels need more steps
     steps = 9 if rays.pixel > 0.012 else 16
     wide = factors.head_width * (1 + max(factors.jaw_width, 0)) * 1.08
     hull = (RADII[0] * wide, (RADII[1] + 0.11 * factors.mouth_open) * 1.08, RADII[2] * 1.14)

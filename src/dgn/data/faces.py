@@ -1,7 +1,7 @@
-"""Drawn faces with known factors: the built-in data set, and the ground truth of measures.
+"""Drawn faces with known factors: the built-in dataset, and the ground truth for measures.
 
-A face is a function of a seed and an index, the same on every machine. Appearance factors determine the colour of each
-point of the head, geometry factors where that point appears in the image; see `face_factors` for both.
+A face is a function of a seed and an index, and the same on every machine. Appearance factors determine the colour of
+each point of the head, geometry factors its position in the image; see `face_factors`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # le
 VIEWS = (-30.0, -15.0, 0.0, 15.0, 30.0)  # degrees of yaw (5.1)
 SUPERSAMPLING_BELOW = 128  # pixels: smaller images are drawn at twice the size and averaged
 CACHE_MB = 256
-FACES_OF_A_PERSON = 1 + len(EXPRESSIONS)  # in the expressions' population: the neutral one comes first
+FACES_OF_A_PERSON = 1 + len(EXPRESSIONS)  # in the population "expressions"; the neutral face comes first
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Face:
     """A drawn face.
 
     image: (C, size, size) float32 in [0, 1], multiples of 1/255; landmarks: (5, 2) float32, pixel (x, y) of LANDMARKS,
-    pixel centres at whole numbers.
+    pixel centres at integers.
     """
 
     image: np.ndarray
@@ -49,7 +49,7 @@ def render(factors: Factors, size: int, grey: bool = False) -> Face:
 
 
 def draw(factors: Factors, size: int, grey: bool, window: Window | None = None) -> np.ndarray:
-    """A face as uint8 (C, size, size), or the part of it in `window`, (C, side, side)."""
+    """A face as uint8 (C, size, size), or its part in `window`, (C, side, side)."""
     window = window or Window(0, 0, size)
     fine = 2 if size < SUPERSAMPLING_BELOW else 1
     image = paint(factors, size * fine, Window(window.left * fine, window.top * fine, window.side * fine))
@@ -63,8 +63,8 @@ def draw(factors: Factors, size: int, grey: bool, window: Window | None = None) 
 def correspondence(factors: Factors, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The point of the head at each pixel.
 
-    Returns coordinates (size, size, 3) float32 in the undeformed neutral head, the same for a material point in every
-    pose, shape and expression, and a mask (size, size) of the pixels on the head.
+    Returns coordinates (size, size, 3) float32 in the undeformed neutral head, which do not depend on pose, shape and
+    expression, and a mask (size, size) of the pixels on the head.
     """
     coordinates, mask = material_coordinates(factors, size)
     return coordinates.transpose(1, 2, 0).astype(np.float32), mask
@@ -74,7 +74,8 @@ class DrawnFaces(Source):
     """Drawn samples with known factors. A sample is drawn when it is first read; up to 256 MB of 8-bit pixels are
     cached.
 
-    count, shape: of the samples; seed: of their factors. A subclass gives the factors of a sample and draws it.
+    count: number of samples. shape: shape of a sample. seed: random seed of the factors. A subclass defines the factors
+    of a sample and draws it.
     """
 
     def __init__(self, count: int, shape: tuple[int, ...], seed: int) -> None:
@@ -82,7 +83,7 @@ class DrawnFaces(Source):
         self._cache = PixelCache(CACHE_MB)
 
     def factors(self, index: int) -> Any:
-        """The factors of a face, or a list of those of every frame of a clip."""
+        """The factors of a face, or a list with the factors of every frame of a clip."""
         raise NotImplementedError
 
     def draw(self, index: int) -> np.ndarray:
@@ -100,11 +101,11 @@ class DrawnFaces(Source):
         return to_unit(np.stack([self._cache.fetch(int(index), self.draw) for index in indices]))
 
     def factor_table(self, indices: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        """The named factors of samples: of faces (n, names) float64, of clips (n, F, names)."""
+        """The named factors of samples, float64: (n, names) for faces, (n, F, names) for clips."""
         return self._table(indices, lambda factors: [getattr(factors, name) for name in names])
 
     def landmarks(self, indices: np.ndarray) -> np.ndarray:
-        """The landmarks of samples in pixels: of faces (n, 5, 2), of clips (n, F, 5, 2)."""
+        """The landmarks of samples in pixels: (n, 5, 2) for faces, (n, F, 5, 2) for clips."""
         return self._table(indices, self.place)
 
     def _table(self, indices: np.ndarray, entry: Callable[[Factors], Any]) -> np.ndarray:
@@ -119,8 +120,8 @@ class FaceSource(DrawnFaces):
 
     view: a fixed yaw in degrees, with pitch and roll 0; None: the poses of the population.
     population: "random" (any pose, moderate expressions), "frontal" (the same faces at yaw 0), "neutral" (frontal
-        people without expression), "expressions" (those people, each neutral and with every one of EXPRESSIONS: face 7
-        k + e is person k).
+        people without expression), "expressions" (the same people, each neutral and with all EXPRESSIONS: face 7 k + e
+        is person k).
     """
 
     def __init__(self, count: int, size: int, seed: int, grey: bool = False, view: float | None = None,
@@ -141,7 +142,7 @@ class FaceSource(DrawnFaces):
         return factors if self.view is None else replace(factors, yaw=self.view, pitch=0.0, roll=0.0)
 
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
-        """Of the expressions' population; in the others every face is another person."""
+        """See Source; None except for the population "expressions", because otherwise every face is another person."""
         if names is not None or self.population != "expressions":
             return None
         return [str(index // FACES_OF_A_PERSON) for index in range(self.count)]
@@ -158,10 +159,10 @@ class FaceSource(DrawnFaces):
 
 @contextmanager
 def labels_table(out: Path, columns: Sequence[str]) -> Iterator[Callable[[Sequence, Factors, np.ndarray], None]]:
-    """Writes labels.csv in the new folder `out`: these columns, then every factor, then x and y of every landmark.
+    """Writes labels.csv in the new folder `out`: `columns`, then every factor, then x and y of every landmark.
 
-    Yields a function that adds a row: the values of these columns, factors, and landmarks (5, 2). Raises UserError if
-    `out` holds files, RunFailed if it cannot be written.
+    Yields a function that adds a row from the values of `columns`, the factors, and the landmarks (5, 2). Raises
+    UserError if `out` holds files, RunFailed if it cannot be written.
     """
     new_folder(out)
     path = out / "labels.csv"

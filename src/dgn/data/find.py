@@ -1,4 +1,4 @@
-"""Finds the files of a data set in a folder and its subfolders."""
+"""Finds the files of a dataset in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ log = logging.getLogger(__name__)
 _COMPANIONS = (".csv", ".db", ".html", ".json", ".log", ".mat", ".md", ".npy", ".npz", ".pts", ".py", ".tsv", ".txt",
                ".xml", ".yaml", ".yml")
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
-_NAMED = 5  # kinds or files that a message names
+_NAMED = 5  # number of kinds or files that a message names
 
 
 def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed: bool = False) -> list[str]:
     """The files below a folder with one of `extensions`, as sorted relative paths with forward slashes.
 
-    Links to folders are followed, each folder once; names that start with a dot are left out. The number of files with
-    other extensions is logged. Names must be UTF-8: with skip_unnamed the others are left out and logged.
-    Raises UserError if there are none ("no `what`"), or a name is not UTF-8.
+    Links to folders are followed, each folder once; names that start with a dot are ignored. The number of files with
+    other extensions is logged. Names must be UTF-8; with skip_unnamed other names are left out and logged. Raises
+    UserError if there are no files ("no `what`"), or if a name is not UTF-8.
     """
     check_utf8(folder)
     if not folder.exists():
         raise UserError(f"{folder}: no such folder")
     if not folder.is_dir():
-        raise UserError(f"{folder}: is a file, where a folder is needed")
+        raise UserError(f"{folder} is a file, not a folder")
     files = [prefix + name for prefix, names in _walk(folder) for name in names if not name.startswith(".")]
     wanted = [name for name in files if name.lower().endswith(tuple(extensions))]
     others = Counter(PurePosixPath(name).suffix.lower() for name in set(files) - set(wanted))
@@ -54,7 +54,7 @@ def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed:
 
 
 def matching(names: list[str], pattern: str | None, folder: Path) -> list[str]:
-    """The names whose path, or its last part, matches; all without a pattern. Raises UserError if none matches."""
+    """The names whose path, or its last part, matches the pattern; None selects all. Raises UserError if none match."""
     if pattern is None:
         return names
     chosen = [name for name in names if PurePosixPath(name).match(pattern)]
@@ -64,7 +64,7 @@ def matching(names: list[str], pattern: str | None, folder: Path) -> list[str]:
 
 
 def warn_of_splits(names: list[str], folder: Path) -> None:
-    """Logs that the folder's parts, such as train/ and test/, are used as one set, if it has several such parts."""
+    """Warns that parts of the folder, such as train/ and test/, are used as one dataset, if there are several parts."""
     folders = (part.lower() for name in names for part in PurePosixPath(name).parts[:-1])
     parts = Counter(part for part in folders if part in _SPLITS)
     if len(parts) > 1:
@@ -74,11 +74,11 @@ def warn_of_splits(names: list[str], folder: Path) -> None:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """("" or "subfolder/", names of its files) of every folder below. Linked folders come last; a folder that has been
-    read, or that holds `folder` itself, is not read again."""
+    """("" or "subfolder/", names of its files) for every folder below. Linked folders come last; folders that were
+    already read, or that contain `folder`, are skipped."""
     visited = {str(parent) for parent in folder.resolve().parents}
     pending, repeated = [str(folder)], []
-    for start in pending:  # grows by the links that are found
+    for start in pending:  # it grows when links are found
         for parent, folders, files in os.walk(start, onerror=_warn_of_error):
             real = os.path.realpath(parent)
             if real in visited:
@@ -102,7 +102,7 @@ def _warn_of_error(error: OSError) -> None:
 
 
 def _kinds(counts: dict[str, int]) -> str:
-    """The kinds, most frequent first, ".heic (3), .gif (2)"; a single kind without its count."""
+    """The kinds of files, most frequent first, ".heic (3), .gif (2)"; a single kind without its count."""
     if len(counts) == 1:
         return next(iter(counts)) or "without an extension"
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -111,6 +111,6 @@ def _kinds(counts: dict[str, int]) -> str:
 
 
 def _some(names: list[str]) -> str:
-    """A few of the names, and how many there are."""
+    """The first names as text, and the number of others."""
     listed = ", ".join(names[:_NAMED])
     return listed if len(names) <= _NAMED else f"{listed} and {len(names) - _NAMED} more"

@@ -1,4 +1,4 @@
-"""Shared by folders of images and of clips: samples by name, decoded when they are read, cached as 8-bit pixels."""
+"""Base of image and clip folders: samples by name, which are decoded when they are read, and cached as 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dgn.errors import Unreadable, UserError
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 _LISTED = 10  # files that are left out, in the log
-_CHUNK = 64  # samples that are submitted to the workers at once, which bounds the decoded ones in memory
+_CHUNK = 64  # samples that are submitted to the workers together; limits the decoded samples in memory
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Reading:
     """How the files of a folder are read.
 
     corrupt: "error": `read` raises UserError for a file that cannot be used; "skip": all files are decoded when the
-        folder is opened, and those that cannot be used are left out.
+        folder is opened, and files that cannot be used are left out.
     cache_mb: megabytes of decoded pixels kept in memory.
-    pattern: only files (or clips) whose relative path, or its last part, matches, such as "*-11.jpg".
+    pattern: select only files (or clips) whose relative path, or its last part, matches, such as "*-11.jpg".
     """
 
     corrupt: str = "error"
@@ -47,7 +47,7 @@ class Reading:
 
 
 def reading_of(data: Data) -> Reading:
-    """How a config asks for its files to be read."""
+    """The settings of a config for reading files."""
     return Reading(data.corrupt, data.cache_mb, data.pattern)
 
 
@@ -64,10 +64,10 @@ class Inspected(NamedTuple):
 
 
 class Folder(Source):
-    """Samples of a folder. A subclass decodes one sample, and may change how several become a batch.
+    """Samples of a folder. A subclass decodes one sample, and may change how samples become a batch.
 
-    names: of the samples, in order; shape: of a sample. With reading.corrupt "skip", `skipped` lists the samples that
-    are left out as (name, reason). Raises UserError if none is left. `read` may be called by several threads.
+    names: names of the samples, in order. shape: shape of a sample. With reading.corrupt "skip", `skipped` lists the
+    omitted samples as (name, reason). Raises UserError if no sample is left. Several threads may call `read`.
     """
 
     def __init__(self, folder: Path, names: list[str], shape: tuple[int, ...], reading: Reading) -> None:
@@ -80,11 +80,11 @@ class Folder(Source):
             self._skip_unusable()
 
     def decode(self, name: str) -> np.ndarray:
-        """A sample's pixels, uint8. Raises ValueError with the reason, without the name, if it cannot be used."""
+        """A sample's pixels, uint8. Raises ValueError with the reason (not the name) if it cannot be used."""
         raise NotImplementedError
 
     def inspect(self, name: str, decoded: bool) -> Inspected:
-        """Checks one sample, by its header or by decoding it. Raises ValueError as `decode` does."""
+        """Checks one sample, by its header or by decoding it. Raises ValueError like `decode`."""
         return Inspected(False, self.decode(name))
 
     def stack(self, samples: list[np.ndarray]) -> np.ndarray:
@@ -115,8 +115,8 @@ class Folder(Source):
         return [self._folder / self._names[index] for index in indices]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The samples at `indices`, (n, *shape) float32 in [0, 1]. Raises Unreadable naming one that cannot be
-        used."""
+        """The samples at `indices`, (n, *shape) float32 in [0, 1]. Raises Unreadable, which names the sample, if one
+        cannot be used."""
         wanted = [int(index) for index in indices]
         missing = [index for index in dict.fromkeys(wanted) if self._cache.get(index) is None]
         loaded = dict(zip(missing, self._workers.map(self._load, missing)))
@@ -131,8 +131,8 @@ class Folder(Source):
                              "out with data.corrupt=skip)") from None
 
     def check(self, indices: np.ndarray, decode: bool) -> Check:
-        """Checks samples by their headers. They are decoded if `decode` is set, or all fit into the cache, which then
-        holds them."""
+        """Checks samples by their headers. If `decode` is set, or if all samples fit into the cache, they are decoded
+        and cached."""
         decode = decode or len(indices) * float(np.prod(self.shape)) <= self._cache_mb * 2 ** 20
         unread = [int(index) for index in indices if self._cache.get(int(index)) is None]
         unusable = []
@@ -159,7 +159,7 @@ class Folder(Source):
         self._names = usable
         if not usable:
             name, reason = self.skipped[0]
-            raise UserError(f"{self._folder}: none of {len(self.skipped)} files can be used; the first, {name}: "
+            raise UserError(f"{self._folder}: none of {len(self.skipped)} files can be used; the first one, {name}: "
                             f"{reason}")
 
     def _inspect(self, names: list[str], decoded: bool) -> Iterator[tuple[str, Inspected | str]]:
@@ -175,8 +175,8 @@ class Folder(Source):
 
 def map_files(function: Callable[[str], Result], names: list[str], workers: ThreadPoolExecutor,
               **bar: str) -> Iterator[tuple[str, Result | str]]:
-    """(name, function(name), or the reason of its ValueError) of each file in order, by threads; a terminal shows a
-    progress bar, and no message of OpenCV."""
+    """(name, function(name) or the reason of its ValueError) for each file in order, computed by threads; with a
+    progress bar on a terminal, and without messages of OpenCV."""
     def result(name: str) -> tuple[str, Result | str]:
         try:
             return name, function(name)
@@ -184,15 +184,15 @@ def map_files(function: Callable[[str], Result], names: list[str], workers: Thre
             return name, str(reason)
 
     with quiet_opencv(), tqdm(total=len(names), disable=None, **bar) as progress:
-        for start in range(0, len(names), _CHUNK):  # a map submits all its tasks at once
+        for start in range(0, len(names), _CHUNK):  # `map` submits all its tasks at once
             for pair in workers.map(result, names[start:start + _CHUNK]):
                 yield pair
                 progress.update()
 
 
 class quiet_opencv:
-    """Within the block OpenCV prints no messages. Its log level is global: of several threads the first one that enters
-    lowers it, and the last one that leaves restores it."""
+    """Within the block OpenCV prints no messages. Its log level is global: the first thread that enters lowers it, and
+    the last thread that leaves restores it."""
 
     _lock, _inside, _level = threading.Lock(), 0, 0
 

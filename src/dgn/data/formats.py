@@ -1,4 +1,4 @@
-"""Official files of MNIST (idx) and CIFAR-10 (binary version), read by mindspore.dataset; both fit into memory."""
+"""Official files of MNIST (idx) and CIFAR-10 (binary version), read by mindspore.dataset into memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _FILES = {"mnist": ("*-images*idx3-ubyte*", "train-images-idx3-ubyte, t10k-label
 class LabelledImages(Source):
     """Images with class labels, in memory.
 
-    pixels: (n, C, H, W) uint8; labels: (n,) int64, of `count` classes; title: of the set, for names and identity.
+    pixels: (n, C, H, W) uint8. labels: (n,) int64. count: number of classes. title: title of the dataset, for names and
+    identity.
     """
 
     def __init__(self, pixels: np.ndarray, labels: np.ndarray, count: int, title: str) -> None:
@@ -53,11 +54,11 @@ class LabelledImages(Source):
 
 
 def open_set(kind: str, folder: str, split: str, category: str | None, size: int, grey: bool) -> LabelledImages:
-    """The images of an official set in `folder` as size x size pixels.
+    """The images of an official dataset in `folder` as size x size pixels.
 
-    kind: mnist or cifar10; split: all, train or test; category: a class of CATEGORIES, or None for all. 28x28 digits
-    are padded to 32x32 (the generators double 4x4) before they are resized. Raises UserError if the files are missing
-    or wrong, or the category is unknown.
+    kind: mnist or cifar10. split: all, train or test. category: a class in CATEGORIES, or None for all. 28x28 digits
+    are padded to 32x32 before they are resized, because the generators double 4x4. Raises UserError if the files are
+    missing or invalid, or if the category is unknown.
     """
     known = CATEGORIES[kind]
     if category is not None and category not in known:

@@ -18,21 +18,21 @@ from dgn.data.folder import quiet_opencv
 # read when OpenCV opens its first video: FFmpeg prints up to 20 lines for a damaged file, whose reason is given here
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
-# Of the frames that a video's header counts: that count is often wrong by a few, in a damaged file by many.
+# A video counts as damaged if it has less than this fraction of the frames in its header (often slightly wrong).
 _COMPLETE = 0.9
-_GIF_SECONDS = 0.1  # of a GIF's frame without a duration, as browsers show it
+_GIF_SECONDS = 0.1  # duration of GIF frames without a duration, as in browsers
 
 
 class Frame(NamedTuple):
     """A frame of a clip."""
 
     number: int  # counted from 0
-    seconds: float  # time at which it is shown; of images without a time: their number
-    pixels: np.ndarray | None  # (H, W) or (H, W, 3) RGB uint8, upright; None if it is not wanted
+    seconds: float  # time at which it is shown; for images without times the number of the frame
+    pixels: np.ndarray | None  # (H, W) or (H, W, 3) RGB uint8, upright; None if the frame is not wanted
 
 
-# (wanted: number -> bool, last=None) -> the frames of a clip from its first to `last`, or to its end. Raises ValueError
-# with the reason if one cannot be read.
+# (wanted: number -> bool, last=None) -> the frames of a clip from the first to number `last`, or to the end. Raises
+# ValueError with the reason if a frame cannot be read.
 Frames = Callable[..., Iterator[Frame]]
 
 
@@ -47,7 +47,7 @@ def spread(seconds: Sequence[float], frames: int) -> np.ndarray:
     """Numbers of the frames that are nearest in time to `frames` evenly spaced times from the first to the last.
 
     seconds: the times of all frames. If they deviate from a constant rate by less than half a frame, or do not
-    increase, the frames' numbers take the place of times.
+    increase, the numbers of the frames are used instead.
     """
     times, numbers = np.asarray(seconds, np.float64), np.arange(len(seconds))
     constant = np.linspace(times[0], times[-1], len(times))
@@ -57,10 +57,11 @@ def spread(seconds: Sequence[float], frames: int) -> np.ndarray:
 
 
 def read_clip(clip: Clip, frames: int, resample: bool) -> list[np.ndarray]:
-    """The pixels of the first `frames` frames of a clip, or of as many evenly spread ones. Raises ValueError if they
-    cannot be read.
+    """The pixels of the first `frames` frames of a clip, or of `frames` evenly spaced frames (resample). Raises
+    ValueError if they cannot be read.
 
-    The number of frames in a video's header is often wrong, so they are counted; only the selected ones are in memory.
+    The number of frames in a video's header is often wrong, so frames are counted; only selected frames are kept in
+    memory.
     """
     with quiet_opencv():
         if resample:
@@ -90,13 +91,13 @@ def frames_of_strip(path: Path, wanted: Callable[[int], bool], last: int | None 
 
 
 def frames_of_video(path: Path, wanted: Callable[[int], bool], last: int | None = None) -> Iterator[Frame]:
-    """Frames of a video file or animated GIF, upright; see Frames. ValueError also if the file ends long before its
-    header says."""
+    """Frames of a video file or animated GIF, upright; see Frames. Also raises ValueError if there are far fewer frames
+    than the header says."""
     if path.suffix.lower() == ".gif":
         yield from _frames_of_gif(path, wanted, last)
         return
     check_file(path)
-    # other backends of OpenCV take a name for a pattern of image files, or print to the terminal
+    # other backends of OpenCV interpret names as patterns of image files, or print to the terminal
     backend = cv2.CAP_FFMPEG if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG) else cv2.CAP_ANY
     video, index = cv2.VideoCapture(str(path.absolute()), backend), 0
     video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off by default in some builds: videos of phones are stored rotated
@@ -112,7 +113,7 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: int | None 
             index += 1
         count = video.get(cv2.CAP_PROP_FRAME_COUNT)
         if not index:
-            raise ValueError("not a video that OpenCV can decode: damaged, or of a codec that this OpenCV lacks")
+            raise ValueError("not a video that OpenCV can decode: damaged, or a codec that this OpenCV lacks")
         if (last is None or index <= last) and index < _COMPLETE * count:
             raise ValueError(f"only {index} of its {int(count)} frames can be read: the file is damaged or cut short")
     finally:
@@ -120,7 +121,7 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: int | None 
 
 
 def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: int | None) -> Iterator[Frame]:
-    """Frames of a GIF, transparent pixels laid on white."""
+    """Frames of a GIF, with transparent pixels on white."""
     data = read_file(path)
     if not data.startswith(b"GIF8"):
         raise ValueError("not a GIF: another kind of file under this name")
@@ -150,7 +151,7 @@ def split_strip(pixels: np.ndarray) -> list[np.ndarray]:
 
 
 def strip_shape(height: int, width: int) -> tuple[int, int, int]:
-    """(frames, height, width of a frame) of a strip. Raises ValueError as `split_strip` does."""
+    """(frames, height, width of a frame) of a strip. Raises ValueError like `split_strip`."""
     if width % height:
         raise ValueError("a strip of square frames must be a multiple of its height wide; this image is "
                          f"{width} x {height} pixels (width x height)")

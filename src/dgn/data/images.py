@@ -27,8 +27,8 @@ EXTENSIONS = (".bmp", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", "
 class ImageFolder(Folder):
     """The images below a folder, sorted by relative path.
 
-    cut: crop and size of every sample; reading: see Reading; names: these files in this order instead of all.
-    Raises UserError if the folder holds no images; `read` raises it for a file that cannot be used.
+    cut: crop and size of every sample. reading: see Reading. names: only these files, in this order. Raises UserError
+    if the folder holds no images; `read` raises Unreadable for a file that cannot be used.
     """
 
     def __init__(self, folder: str | Path, cut: Cut, reading: Reading = Reading(),
@@ -48,7 +48,7 @@ class ImageFolder(Folder):
         return inspect_image(self._folder / name, self._cut, decoded)
 
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
-        """The person that each image shows, if a file of identities names one for every image."""
+        """The person in each image, if a file of identities names one for every image; else None."""
         return people_of_identities(self._folder, self._names if names is None else names)
 
 
@@ -62,8 +62,8 @@ def inspect_image(path: Path, cut: Cut, decoded: bool) -> Inspected:
 
 
 def people_of_identities(folder: Path, names: Sequence[str]) -> list[str] | None:
-    """The person of each image or clip of a folder, by its path or by its name alone; None if the file of identities
-    does not name one for each. See read_identities."""
+    """The person in each image or clip of a folder; None unless the file of identities names one for each, by its path
+    or only its name. See read_identities."""
     known = read_identities(folder)
     people = [known.get(name) or known.get(PurePosixPath(name).name, "") for name in names]
     missing = people.count("")
@@ -72,15 +72,15 @@ def people_of_identities(folder: Path, names: Sequence[str]) -> list[str] | None
     return None if missing else people
 
 
-@cache  # once for the same files
+@cache  # only once for the same files
 def _warn_of_unnamed(folder: Path, missing: int, count: int, first: str) -> None:
-    log.warning("identity.txt of %s does not say who is shown by %d of %d files, such as %s: people are not kept apart",
+    log.warning("identity.txt of %s names no person for %d of %d files, such as %s: people are not kept apart",
                 folder, missing, count, first)
 
 
 def read_identities(folder: Path) -> dict[str, str]:
-    """{file name: person} from identity.txt in the folder or its parent, as CelebA has it: each line is a file name
-    (or a clip's) and a person. Empty without such a file. Raises UserError for a line of another form."""
+    """{file name: person} from identity.txt in the folder or its parent, as in CelebA: each line contains the name of a
+    file or clip, and a person. Empty without such a file. Raises UserError for a line of another form."""
     candidates = folder / "identity.txt", folder.resolve().parent / "identity.txt"
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
@@ -103,7 +103,7 @@ def find_images(folder: Path, skip_unnamed: bool = False) -> list[str]:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Writes an image (C, H, W) in [0, 1] as PNG and makes its folder. Raises RunFailed if it cannot be written."""
+    """Writes an image (C, H, W) in [0, 1] as PNG and creates its folder. Raises RunFailed if it cannot be written."""
     pixels = to_bytes(image).transpose(1, 2, 0)
     pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.shape[2] == 3 else pixels
     data = cv2.imencode(".png", pixels)[1]

@@ -1,8 +1,8 @@
 """Labels of image folders: subject, view (yaw) and landmarks of each image.
 
-Three layouts are recognized by the files in the folder: labels.csv as `dgn data faces` writes it; index.tsv of the MTFL
-set (landmarks); and the file names of the FEI face database, {subject}-{view}.jpg, also as `dgn data crop` names its
-cuts. CK+ folders ({emotion}/S###_...) need no labels: only their images are used.
+Three layouts are recognized by the files in the folder: labels.csv, written by `dgn data faces`; index.tsv of the MTFL
+dataset (landmarks); and file names of the FEI face database, {subject}-{view}.jpg, also after `dgn data crop`. CK+
+folders ({emotion}/S###_...) need no labels, because only their images are used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dgn.data.folder import Reading
 from dgn.data.images import ImageFolder
 from dgn.errors import UserError
 
-# FEI: positions 04 to 07 of its sweep from profile to profile are about these yaws, 11 is frontal and neutral
+# FEI: yaws of positions 04 to 07 in its sweep from profile to profile (approximate); 11 is frontal and neutral
 _FEI_NAME = re.compile(r"(\d+)-(\d\d)\.(?:jpe?g|png|jpe?g\.png)", re.IGNORECASE)
 _FEI_VIEWS = {"04": -30.0, "05": -10.0, "11": 0.0, "06": 10.0, "07": 30.0}
 _MTFL_POINTS = ("leye", "reye", "nose", "lmouth", "rmouth")
@@ -44,7 +44,7 @@ class Label(NamedTuple):
 
 
 def read(folder: Path) -> list[Label]:
-    """The labels of a folder's images. Raises UserError if it has none, or they are malformed."""
+    """The labels of a folder's images. Raises UserError if there are none, or if they are malformed."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     if (folder / "labels.csv").is_file():
@@ -60,12 +60,13 @@ def read(folder: Path) -> list[Label]:
 
 
 def read_eyes(path: Path, folder: Path) -> dict[str, list[np.ndarray]]:
-    """The eyes in the photographs of a folder from a file of labels: by file name (relative to the folder) for each
-    face (2, 2), x, y of the one at the left and the one at the right of the picture.
+    """The eyes in the photographs of a folder, from a file with labels: {file name relative to the folder: for each
+    face (2, 2), x and y of the eye at the left of the picture and of the eye at the right}.
 
-    The file has columns `file` and EYE_COLUMNS, separated by commas, or `path` and MTFL's, separated by tabs if it ends
-    in .tsv; several rows of one file are several faces, rows without numbers are left out. File names are relative to
-    the folder, or to that of the labels. Raises UserError if it cannot be read, is malformed, or names no such file.
+    The file has columns `file` and EYE_COLUMNS, separated by commas, or `path` and the columns of MTFL, separated by
+    tabs if it ends in .tsv. Several rows for one file are several faces; rows without numbers are omitted. File names
+    are relative to the folder, or to the folder of the labels. Raises UserError if the file cannot be read, is
+    malformed, or names no photograph of the folder.
     """
     def eyes_of(row: dict[str, str]) -> tuple[str, np.ndarray | None]:
         file, columns = (row["file"], EYE_COLUMNS) if "file" in row else (row["path"], _MTFL_EYES)
@@ -74,7 +75,7 @@ def read_eyes(path: Path, folder: Path) -> dict[str, list[np.ndarray]]:
         eyes = np.array([float(row[column]) for column in columns]).reshape(2, 2)
         eyes = eyes[np.argsort(eyes[:, 0], kind="stable")]
         if not np.isfinite(eyes).all() or np.allclose(eyes[0], eyes[1]):
-            raise ValueError(f"the eyes of {file} are {eyes.ravel().tolist()}, where two different points are needed")
+            raise ValueError(f"the eyes of {file} are {eyes.ravel().tolist()}; they must be two different points")
         return file, eyes
 
     result: dict[str, list[np.ndarray]] = {}
@@ -84,22 +85,23 @@ def read_eyes(path: Path, folder: Path) -> dict[str, list[np.ndarray]]:
         if name is not None and eyes is not None:
             result.setdefault(Path(name).as_posix(), []).append(eyes)
     if not result:
-        raise UserError(f"{path}: has the eyes of no file in {folder}")
+        raise UserError(f"{path} contains no eyes of files in {folder}")
     return result
 
 
 def by_view(labels: list[Label], folder: Path) -> dict[float, dict[str, str]]:
-    """{view: {subject: file}}: views in increasing order, and at each the same subjects in the same order. Of several
-    images of a subject at a view the first is used.
+    """{view: {subject: file}}: views in increasing order, with the same subjects in the same order. If a subject has
+    several images at a view, the first one is used.
 
-    Raises UserError if the labels name fewer than two views, or no subject has an image at all of them.
+    Raises UserError if the labels name fewer than two views, or if no subject has images at all views.
     """
     files: dict[float, dict[str, str]] = {}
     for label in labels:
         if label.view is not None:
             files.setdefault(label.view, {}).setdefault(label.subject, label.file)
     if len(files) < 2:
-        raise UserError(f"{folder}: its labels have no views; labels.csv with a column view, or the FEI set, has them")
+        raise UserError(f"{folder}: its labels have fewer than two views; use labels.csv with a column view, or the "
+                        "FEI set")
     subjects = sorted(set.intersection(*map(set, files.values())))
     if not subjects:
         raise UserError(f"{folder}: no subject has an image at every view")
@@ -107,22 +109,23 @@ def by_view(labels: list[Label], folder: Path) -> dict[float, dict[str, str]]:
 
 
 def read_files(folder: Path, files: list[str], data: Data) -> np.ndarray:
-    """These files in this order, cropped and resized as the config says, (n, C, H, W) float32 in [0, 1]. Raises
-    UserError for one that cannot be read."""
+    """These files in this order, cropped and resized according to the config, (n, C, H, W) float32 in [0, 1]. Raises
+    UserError for a file that cannot be read."""
     source = ImageFolder(folder, cut_of(data), Reading(cache_mb=data.cache_mb), files)
     return source.read(source.first())
 
 
 def cut_landmarks(folder: Path, labels: list[Label], data: Data) -> np.ndarray:
-    """Landmarks (n, 5, 2) in pixels of the images of `read_files`; pixel centres at whole numbers.
+    """Landmarks (n, 5, 2) in pixels of the images of `read_files`; pixel centres at integers.
 
-    Raises UserError if landmarks are missing, both eyes are one point, or a file whose size is needed cannot be read.
+    Raises UserError if landmarks are missing, if both eyes are the same point, or if a file whose size is needed cannot
+    be read.
     """
     marks = []
     for label in labels:
         if label.landmarks is None or not np.isfinite(label.landmarks).all():
-            raise UserError(f"{folder}: the landmarks of {label.file} are not known; labels.csv of dgn data faces, or "
-                            "MTFL's index.tsv, has them")
+            raise UserError(f"{folder}: the landmarks of {label.file} are unknown; use labels.csv of dgn data faces, "
+                            "or MTFL's index.tsv")
         if np.allclose(label.landmarks[0], label.landmarks[1]):
             raise UserError(f"{folder}: both eyes of {label.file} are at {label.landmarks[0].tolist()}; errors are in "
                             "per cent of their distance")

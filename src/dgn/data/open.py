@@ -32,14 +32,14 @@ _NAMED = 5  # files that a message names
 def open_sources(data: Data, held_out: Sequence[str] | None = None, trained: Sequence[str] | None = None) -> Sources:
     """Training and held-out samples of a config.
 
-    held_out, trained: names of the files of an existing run, as far as it has recorded them. Held-out files that were
-    removed are missing, and files that were added are not used: the training samples are the same. Raises UserError if
-    there are too few samples, or a file that was trained on is missing.
+    held_out, trained: names of the files of an existing run, as far as it has recorded them. Held-out files may be
+    missing, and other files are not used: the training samples are the same. Raises UserError if there are too few
+    samples, or a file that was trained on is missing.
     """
     if data.path is not None:
         check_utf8(data.path)
         if not Path(data.path).exists():
-            raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new place "
+            raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new path "
                             "with --data")
         return split(open_images(data, data.path), data, held_out, trained)
     for key, used in (("pattern", data.pattern is not None), ("mirror", data.mirror), ("crop", data.crop is not None),
@@ -55,7 +55,7 @@ def open_sources(data: Data, held_out: Sequence[str] | None = None, trained: Seq
 
 
 def whole_people(count: int, each: int) -> int:
-    """The least number from `count` on that whole people have, with `each` samples a person: held-out ones follow."""
+    """`count` rounded up to complete people with `each` samples, so that held-out samples are of other people."""
     return -(-count // each) * each
 
 
@@ -66,15 +66,15 @@ def check_output(output: Path, data: Data) -> None:
 
 
 def check_sources(sources: Sources) -> None:
-    """Checks all files of a training before it starts: held-out samples are decoded, of training samples at least the
-    headers are read. Logs the number of images that are enlarged.
+    """Checks all files of a training before it starts: held-out samples are decoded; for training samples at least the
+    headers are read. Warns of images that are enlarged.
 
-    Raises UserError naming files that cannot be used.
+    Raises UserError, which names files, if some cannot be used.
     """
     checks = [sources.train.check(sources.train.first(), False)]
     if sources.held_out is not None:
         checks.append(sources.held_out.check(sources.held_out.first(), True))
-    train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train  # each file once
+    train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train  # counts each file once
     total = len(train) + len(sources.held_out or ())
     unusable = [file for check in checks for file in check.unusable]
     _refuse(unusable, total, "with data.corrupt=skip")
@@ -89,8 +89,7 @@ def _refuse(unusable: Sequence[tuple[str, str]], total: int, means: str) -> None
     if not unusable:
         return
     if len(unusable) == total:
-        raise UserError("none of the {} files can be used, the first, {}, for this reason: {}".format(
-            total, *unusable[0]))
+        raise UserError("none of the {} files can be used; the first one, {}: {}".format(total, *unusable[0]))
     listed = "; ".join(f"{path}: {reason}" for path, reason in unusable[:_NAMED])
     more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
     raise UserError(f"{len(unusable)} of {total} files cannot be used: {listed}{more}. Replace or remove them, or "
@@ -98,10 +97,10 @@ def _refuse(unusable: Sequence[tuple[str, str]], total: int, means: str) -> None
 
 
 def described(data: Data, sources: Sources) -> str:
-    """What was found, as text: number, size and place of the samples, and how many are held out."""
+    """Number, size and origin of the samples, and the number of held-out samples, as text."""
     kind = "clips" if data.frames else "images" if data.path else "faces"
     shape, people = sources.train.shape, sources.train.people()
-    size = f"{shape[-1]} x {shape[-2]} pixels, {'gray' if shape[-3] == 1 else 'color'}"
+    size = f"{shape[-1]} x {shape[-2]} pixels, {'greyscale' if shape[-3] == 1 else 'colour'}"
     size += f", {data.frames} frames" if data.frames else ""
     kind += " (half of them mirrored)" if data.mirror else ""
     known = f", {count:,} {'person' if count == 1 else 'people'}" if (count := len(set(people or ()))) else ""
@@ -110,7 +109,7 @@ def described(data: Data, sources: Sources) -> str:
 
 
 def generated_faces(data: Data, count: int, seed: int | None = None) -> FaceSource:
-    """`count` generated faces of the config's population; another seed gives other people."""
+    """`count` generated faces of the config's population. seed: another seed gives other people."""
     seed = data.seed if seed is None else seed
     return FaceSource(count, data.size, seed, grey=data.grey, population=data.population)
 
@@ -122,46 +121,46 @@ def generated_clips(data: Data, count: int, seed: int | None = None) -> FaceClip
 
 
 def open_images(data: Data, path: str) -> Source:
-    """All images of a folder, MindRecord file or official set, or all clips of a folder, cropped as the config says."""
+    """All images of a folder, MindRecord file or official dataset, or all clips of a folder, with the config's crop."""
     if data.frames:
         return ClipFolder(path, data.format, data.frames, cut_of(data), reading_of(data), data.resample)
     packed = path.endswith(".mindrecord")
     if data.pattern is not None and (packed or data.format != "images"):
-        raise UserError(f"data.pattern selects files of a folder, and {path} is none")
+        raise UserError(f"data.pattern selects files of a folder, but {path} is no folder of images")
     if data.format == "images" and (data.category is not None or data.split != "all"):
         raise UserError("data.category and data.split are for data.format mnist and cifar10")
     if data.format != "images":
         if data.crop is not None:
-            raise UserError(f"data.crop is {list(data.crop)}, and the images of {data.format} are taken whole")
+            raise UserError(f"data.crop is {list(data.crop)}, but images of {data.format} are not cropped")
         return formats.open_set(data.format, path, data.split, data.category, data.size, data.grey)
     if not packed:
         return ImageFolder(path, cut_of(data), reading_of(data))
     records = RecordImages(path)
     if records.shape != cut_of(data).shape:
-        raise UserError(f"{path} holds images of {records.shape} (channels, height, width), the config asks for "
+        raise UserError(f"{path} holds images of {records.shape} (channels, height, width), but the config has "
                         f"{cut_of(data).shape}; pack them again, or change data.size and data.grey")
     return records
 
 
 def open_new_images(data: Data, path: str, corrupt: str = "error") -> Source:
-    """All images or clips at `path`, which are not the run's own: `open_images` without data.pattern, which selects
-    files of the training's folder; corrupt: takes the place of data.corrupt."""
+    """All images or clips at `path`, which are not data of the run: `open_images` without data.pattern, which selects
+    files in the folder of the training, and with another data.corrupt."""
     return open_images(dataclasses.replace(data, pattern=None, corrupt=corrupt), path)
 
 
 def check_new_images(source: Source) -> None:
-    """Decodes all images of `open_new_images`. Raises UserError naming files that cannot be used."""
+    """Decodes all images of `open_new_images`. Raises UserError, which names files that cannot be used."""
     _refuse(source.check(source.first(), True).unusable, len(source),
             'with --corrupt skip (dgn.images: corrupt="skip")')
 
 
 def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
           trained: Sequence[str] | None = None) -> Sources:
-    """The last `data.held_out` samples (or those with the names `held_out`) for evaluation, the first `data.limit` of
-    the others (or those with the names `trained`) for training.
+    """Splits samples: the last `data.held_out` (or the samples named `held_out`) are for evaluation, the first
+    `data.limit` of the others (or the samples named `trained`) for training.
 
-    If the source knows the people that its samples show, training samples of held-out people are dropped, so that
-    unseen images show unseen people. With data.mirror the mirror images of the training samples follow them.
+    If the source knows the people in its samples, training samples of held-out people are dropped, so that unseen
+    images show unseen people. With data.mirror, mirror images of the training samples are added at the end.
     """
     everyone = whole.first()
     names, files = set(held_out or ()), None if held_out is None and trained is None else whole.files(everyone)
@@ -171,18 +170,18 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
         return _sources(whole, _places(trained, files, data.path), unseen, data)
     if unseen.all():
         raise UserError(f"{len(whole)} {'clips' if data.frames else 'images'}, and data.held_out = {data.held_out} of "
-                        "them are kept for the evaluation: none is left to train on; lower data.held_out (0 "
-                        "keeps none)")
+                        "them are held out for evaluation: none are left for training; lower data.held_out (0: no "
+                        "evaluation)")
     indices, people = everyone[~unseen], whole.people()
     if people is not None:
         other_people = {people[index] for index in everyone[unseen]} | set(whole.people(list(names)) or ())
         indices = np.array([index for index in indices if people[index] not in other_people], int)
         if not len(indices):
-            raise UserError(f"data.held_out = {data.held_out}: the people of the held-out images are those of all "
-                            "other images, so none are left to train on (people are those of identity.txt or, of "
-                            "clips, of names class/person_...)")
+            raise UserError(f"data.held_out = {data.held_out}: every other image shows a person of the held-out "
+                            "images, so no training image is left; people come from identity.txt, or for clips from "
+                            "names class/person_...")
         if len(indices) < (~unseen).sum():
-            log.info("%d of %d samples show people of the held-out ones and are not trained on",
+            log.info("%d of %d samples show people of held-out samples and are not used for training",
                      (~unseen).sum() - len(indices), len(everyone))
     if held_out is None:
         _say_unseen_folders(whole.files(indices[:data.limit]), whole.files(everyone[unseen]))

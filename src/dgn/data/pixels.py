@@ -9,17 +9,17 @@ import numpy as np
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
-    """Values in [0, 1], others clipped, to uint8 0..255."""
+    """Converts values, clipped to [0, 1], to uint8 0..255."""
     return np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8)
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:
-    """uint8 0..255 to float32 [0, 1]."""
+    """Converts uint8 0..255 to float32 in [0, 1]."""
     return np.divide(pixels, np.float32(255), dtype=np.float32)
 
 
 class PixelCache:
-    """Pixels by sample index: the samples that are read first, up to a limit of megabytes. May be shared by threads."""
+    """Pixels by sample index: of the samples that are read first, up to a limit in megabytes. Threads may share it."""
 
     def __init__(self, megabytes: float) -> None:
         self.nbytes, self._limit = 0, megabytes * 2 ** 20
@@ -31,7 +31,7 @@ class PixelCache:
         return self._pixels.get(index)
 
     def fetch(self, index: int, make: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The cached pixels of a sample, or those of make(index), which are then cached."""
+        """The cached pixels of a sample; if there are none, make(index), which is then cached."""
         pixels = self.get(index)
         if pixels is None:
             pixels = make(index)

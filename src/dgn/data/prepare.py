@@ -1,4 +1,4 @@
-"""Faces cut out of photographs and clips, as the paper cuts them with OpenFace before training (5.1, 5.6)."""
+"""Crops faces from photographs and clips before training, as the paper does with OpenFace (5.1, 5.6)."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Report(NamedTuple):
 
 @dataclass(frozen=True)
 class Cutter:
-    """How faces are found and cut.
+    """How faces are found and cropped.
 
     find: (picture (H, W, 3) RGB uint8, its name) -> an array of numbers for each face, the largest face first.
     cut: (picture, these numbers) -> (size, size, 3) uint8.
-    columns: names of the numbers in crops.csv.
+    columns: names of these numbers in crops.csv.
     """
 
     find: Callable[[np.ndarray, str], list[np.ndarray]]
@@ -52,7 +52,7 @@ class Cutter:
 
 
 def by_squares(detect: Detector, size: int, margin: float = 0.0) -> Cutter:
-    """Cuts the squares around detected boxes, enlarged by `margin` times their size on every side. Raises UserError if
+    """Crops the squares around detected boxes, enlarged by `margin` times their size on every side. Raises UserError if
     the margin is out of range."""
     _check_margin(margin)
 
@@ -65,18 +65,18 @@ def by_squares(detect: Detector, size: int, margin: float = 0.0) -> Cutter:
 
 def by_eyes(find: Callable[[np.ndarray, str], list[np.ndarray]], size: int, eyes: Sequence[float] = EYES,
             margin: float = 0.0) -> Cutter:
-    """Turns, scales and cuts faces by their eyes; see eye_places. Raises UserError if the margin or the place of the
-    eyes is out of range."""
+    """Rotates, scales and crops faces by their eyes; see eye_places. Raises UserError if the margin or the position of
+    the eyes is out of range."""
     _check_margin(margin)
     if not (0 < eyes[0] < 0.5 and 0 < eyes[1] < 1):
-        raise UserError(f"eyes are {eyes[0]:g},{eyes[1]:g}; they must be the left eye's shares of the side from the "
-                        "left (above 0 and below 0.5) and from the top (above 0 and below 1)")
+        raise UserError(f"eyes are {eyes[0]:g},{eyes[1]:g}; they must be the left eye's distances, as fractions of "
+                        "the side, from the left (above 0 and below 0.5) and from the top (above 0 and below 1)")
     places = eye_places(size, eyes, margin)
     return Cutter(find, lambda picture, eyes: align(picture, eyes, places, size), EYE_COLUMNS)
 
 
 def labelled(eyes: Mapping[str, list[np.ndarray]]) -> Callable[[np.ndarray, str], list[np.ndarray]]:
-    """The eyes of each photograph from labels instead of a detector."""
+    """A function that returns the labelled eyes of a photograph, instead of a detector."""
     return lambda picture, name: sorted(eyes.get(name, ()), key=lambda pair: -np.linalg.norm(pair[1] - pair[0]))
 
 
@@ -88,18 +88,18 @@ def square(box: np.ndarray, margin: float) -> tuple[int, int, int]:
 
 
 def cut_square(picture: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
-    """A square of a picture (H, W, 3); outside of the picture its border is repeated."""
+    """A square of a picture (H, W, 3); the border is repeated outside of the picture."""
     rows = np.clip(np.arange(top, top + side), 0, picture.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, picture.shape[1] - 1)
     return picture[rows][:, columns]
 
 
 def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) -> Report:
-    """Cuts the largest face, or every face, of each photograph below `source`, as PNG in `target`.
+    """Crops the largest face, or every face, of each photograph below `source`, and writes PNG files to `target`.
 
-    Names are kept; further faces of a photograph have -2, -3 and so on before .png. `target`/crops.csv has a row for
-    each face, and one for a photograph without; `target`/identity.txt the persons, if `source` has such a file.
-    Raises UserError if `source` holds no images, or `target` holds files.
+    Names are kept; further faces of a photograph get -2, -3 ... before .png. `target`/crops.csv has a row for each
+    face, and for each photograph without a face. `target`/identity.txt has the people, if `source` has such a file.
+    Raises UserError if `source` holds no images, or if `target` holds files.
     """
     names = find_images(source)
     firsts = set(png_names(names))
@@ -135,20 +135,21 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) 
 
 
 def _outputs(name: str, count: int, firsts: set[str]) -> list[str]:
-    """Names of the files of a photograph's faces; firsts: of the first face of every photograph, which others avoid."""
+    """Names of the files for a photograph's faces. firsts: names for the first face of every photograph, which further
+    faces avoid."""
     first = png_name(name)
     others = (f"{first[:-len('.png')]}-{k}.png" for k in itertools.count(2))
     return [first, *itertools.islice((other for other in others if other not in firsts), count - 1)] if count else []
 
 
 def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter, window: int | None = None) -> Report:
-    """Cuts the face of every clip below `source`: its frames as `target`/<clip>/000001.png ...
+    """Crops the face of every clip below `source`, and writes its frames as `target`/<clip>/000001.png ...
 
-    layout: one of CLIP_FORMATS. One place is used for a whole clip, the median of the largest faces in some of its
-    frames: a crop that followed the face would remove its motion. window: number of frames into which every clip is cut
-    first (a shorter rest is left out); each is then a clip with a place of its own, `target`/<clip>-0001 ...
-    `target`/identity.txt names the persons, if `source` has such a file; else, of windows of several clips, each of
-    which may show another person, the clips. Raises UserError as crop_faces does.
+    layout: one of CLIP_FORMATS. All frames of a clip have the same crop, the median of the largest faces in some of its
+    frames, because a crop that follows the face would remove its motion. window: number of frames; every clip is first
+    split into windows of this length (a shorter rest is omitted), and each window is a clip with its own crop,
+    `target`/<clip>-0001 ... `target`/identity.txt has the people, if `source` has such a file; otherwise, for windows
+    of several clips, it has the clips, because each may show another person. Raises UserError like crop_faces.
     """
     clips = find_clips(source, layout)
     people = _people(source, list(clips), window is not None)
@@ -161,7 +162,7 @@ def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter, window: 
                 _crop_clip(name, clip, target, cutter, window, pieces)
         except ValueError as reason:
             for piece in pieces:
-                for frame in (target / piece).glob("*.png"):  # half a clip would be taken for a whole one
+                for frame in (target / piece).glob("*.png"):  # half a clip would look like a complete clip
                     frame.unlink()
             report.unreadable.append((name, str(reason)))
             continue
@@ -173,7 +174,7 @@ def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter, window: 
 
 
 def _people(source: Path, clips: list[str], windows: bool) -> dict[str, str]:
-    """The person of each clip for identity.txt; "" if nothing is to be written."""
+    """The person in each clip for identity.txt; "" if nothing is to be written."""
     known = people_of_identities(source, clips)
     if known is None and windows and len(clips) > 1 and people_of_names(clips) is None:
         known = ["_".join(name.split()) for name in clips]
@@ -182,8 +183,8 @@ def _people(source: Path, clips: list[str], windows: bool) -> dict[str, str]:
 
 def _crop_clip(name: str, clip: Clip, target: Path, cutter: Cutter, window: int | None,
                pieces: dict[str, bool]) -> None:
-    """Writes the frames of one clip, or of its windows; fills pieces: name -> whether a face was found. ValueError if
-    the clip cannot be read to its end, or is shorter than the window."""
+    """Writes the frames of one clip, or of its windows, and fills `pieces`: name -> whether a face was found. Raises
+    ValueError if the clip cannot be read completely, or is shorter than the window."""
     seconds = [frame.seconds for frame in clip.frames(lambda number: False)]
     length = window or len(seconds)
     if len(seconds) < length:

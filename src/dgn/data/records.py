@@ -1,4 +1,4 @@
-"""MindRecord files: many images in few files, for large sets and shared file systems."""
+"""MindRecord files: many images in few files, for large datasets and shared file systems."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from dgn.errors import RunFailed, Unreadable, UserError, dataset_cause, first_li
 from dgn.files import check_utf8
 
 _SCHEMA = {"image": {"type": "bytes"}, "shape": {"type": "int32", "shape": [-1]}, "name": {"type": "string"}}
-_REFUSED = "\\:*?\"<>|`&;'"  # characters in names of files
-_CHUNK = 256  # images written at once
+_REFUSED = "\\:*?\"<>|`&;'"  # forbidden in file names
+_CHUNK = 256  # number of images that are written together
 
 
 def pack(source: Source, path: Path) -> int:
     """Writes every image of `source` to the MindRecord file `path` (and path.db, its index); returns their number.
 
-    Pixels are stored as uint8 (C, H, W), so that reading gives the same images bit for bit. The files are written in a
-    temporary folder, then renamed.
-    Raises UserError if `path` exists or does not end in .mindrecord, RunFailed if it cannot be written.
+    Pixels are stored as uint8 (C, H, W), so that exactly the same images are read. The files are written to a temporary
+    folder, then renamed. Raises UserError if `path` exists or does not end in .mindrecord, RunFailed if it cannot be
+    written.
     """
     if path.suffix != ".mindrecord":
         raise UserError(f"{path}: the name of a MindRecord file must end in .mindrecord")
     refused = sorted(set(path.name) & set(_REFUSED))
     if refused:
-        raise UserError(f"{path}: MindRecord allows no {' '.join(refused)} in the name of a file; choose another name")
+        raise UserError(f"{path}: MindRecord forbids {' '.join(refused)} in file names; choose another name")
     if path.exists():
         raise UserError(f"{path} already exists; choose another name")
     check_utf8(path)
     _check_space(path.parent, len(source) * int(np.prod(source.shape)))
-    # in a temporary folder under the final name: the index holds the name of the file that it belongs to
+    # in a temporary folder, but with the final name, because the index contains the name of its file
     temporary = path.parent / f".unfinished-{path.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -65,7 +65,7 @@ def pack(source: Source, path: Path) -> int:
 
 
 class RecordImages(Source):
-    """The images of a MindRecord file; a read opens only the rows that it needs.
+    """The images of a MindRecord file; `read` reads only the rows that it needs.
 
     Raises UserError if the file is missing or was not written by `pack`; `read` and `name` raise it if it is damaged.
     """
@@ -84,11 +84,11 @@ class RecordImages(Source):
         self.shape: tuple[int, ...] = tuple(int(extent) for extent in first["shape"])
 
     def _check_index(self) -> None:
-        """Raises UserError if the index beside the file is missing, or is that of a file of another name."""
+        """Raises UserError if the index next to the file is missing, or belongs to a file with another name."""
         name, index = Path(self.path).name, f"{self.path}.db"
         if not Path(index).is_file():
             raise UserError(f"{self.path} is not a MindRecord file of images written by `dgn data pack`, or its index "
-                            f"{name}.db is missing, which must be beside it; move or rename both together")
+                            f"{name}.db is missing, which must be in the same folder; move or rename both together")
         packed = next(self._query("SELECT NAME FROM SHARD_NAME"), name)
         if packed != name:
             raise UserError(f"{self.path} was packed as {packed} and then renamed, which MindSpore does not allow: "
@@ -98,7 +98,7 @@ class RecordImages(Source):
         return self.count
 
     def name(self, index: int) -> str:
-        """The name that the image had where it was packed."""
+        """The name of the image in the source that was packed."""
         for name in self._names("WHERE ROW_ID = ?", int(index)):
             return name
         raise IndexError(f"{self.path} has images 0 to {self.count - 1}")
@@ -123,11 +123,11 @@ class RecordImages(Source):
         return f"records {digest.hexdigest()[:16]}"
 
     def _names(self, condition: str, *values: int) -> Iterator[str]:
-        """Names of the images; they are not held as a list."""
+        """Names of the images, read one by one."""
         return self._query(f"SELECT name_0 FROM INDEXES {condition}", *values)
 
     def _query(self, query: str, *values: int) -> Iterator[str]:
-        """The first column of a query to the file's index, an SQLite database with one row an image."""
+        """The first column of a query to the file's index, an SQLite database with one row for each image."""
         address = f"{Path(self.path + '.db').absolute().as_uri()}?mode=ro"
         try:
             with contextlib.closing(sqlite3.connect(address, uri=True)) as index:
@@ -137,7 +137,7 @@ class RecordImages(Source):
             raise Unreadable(f"the index {self.path}.db is damaged ({error}); pack the images again") from None
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        if any(not 0 <= index < self.count for index in indices):  # MindSpore would give some other row
+        if any(not 0 <= index < self.count for index in indices):  # MindSpore would return another row
             raise IndexError(f"{self.path} has images 0 to {self.count - 1}")
         try:
             pixels = [row["image"].view(np.uint8).reshape(self.shape) for row in _rows(self.path, ["image"], indices)]
@@ -147,7 +147,7 @@ class RecordImages(Source):
 
 
 def _check_space(folder: Path, needed: int) -> None:
-    """Raises RunFailed if the disk has not that many free bytes: MindSpore's own message does not give the reason."""
+    """Raises RunFailed if the disk has fewer free bytes, because MindSpore's message does not name this reason."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -1,4 +1,4 @@
-"""The interface of every data set: samples by index."""
+"""The interface of all datasets: samples by index."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Check(NamedTuple):
 
 
 class Source:
-    """Samples by index; nothing is held in memory beyond a bounded cache.
+    """Samples by index; only a bounded cache is kept in memory.
 
-    shape: of one sample: (channels, height, width) for an image, (frames, channels, height, width) for a clip.
+    shape: shape of a sample, (channels, height, width) for images, (frames, channels, height, width) for clips.
     """
 
     shape: tuple[int, ...]
@@ -34,23 +34,23 @@ class Source:
         raise NotImplementedError
 
     def __getitem__(self, chosen: int | slice) -> np.ndarray:
-        """source[k]: the sample at k, (*shape); source[a:b]: some, (n, *shape). Raises IndexError beyond the last."""
+        """source[k]: sample k, (*shape); source[a:b]: samples, (n, *shape). Raises IndexError beyond the end."""
         everyone = self.first()
         return self.read(everyone[chosen]) if isinstance(chosen, slice) else self.read(everyone[[chosen]])[0]
 
     def first(self, most: int | None = None) -> np.ndarray:
-        """Indices of the first samples, at most `most` (default: of all)."""
+        """Indices of the first samples, at most `most` (default: all)."""
         return np.arange(len(self))[:most]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices`, (n, *shape) float32 in [0, 1]; frames beyond a clip's end are 0.
 
-        Raises Unreadable naming a sample that cannot be read, at any time: its file may disappear.
+        Raises Unreadable, which names the sample, if a sample cannot be read; its file may disappear at any time.
         """
         raise NotImplementedError
 
     def mask(self, indices: np.ndarray) -> np.ndarray | None:
-        """Clips: 1 where a clip has the frame, 0 where it is padding, (n, F) float32. Images: None."""
+        """For clips (n, F) float32, 1 where a clip has the frame, 0 for padding; None for images."""
         return np.ones((len(indices), self.shape[0]), np.float32) if len(self.shape) == 4 else None
 
     def name(self, index: int) -> str:
@@ -66,7 +66,7 @@ class Source:
         return f"{type(self).__name__}({len(self)} samples of {' x '.join(map(str, self.shape))})"
 
     def identity(self) -> str:
-        """A text that changes when an index refers to another sample: chains belong to samples by index."""
+        """A text that changes if an index refers to another sample, because chains belong to samples by index."""
         raise NotImplementedError
 
     def identity_of(self, indices: np.ndarray) -> str:
@@ -74,7 +74,7 @@ class Source:
         return f"{_range(indices)} of {self.identity()}"
 
     def files(self, indices: np.ndarray) -> list[str] | None:
-        """Names of the samples at `indices` if they are files, which may be removed one by one; else None."""
+        """Names of the samples at `indices` if they are separate files; else None."""
         return None
 
     def paths(self, indices: np.ndarray) -> list[Path] | None:
@@ -82,7 +82,7 @@ class Source:
         return None
 
     def check(self, indices: np.ndarray, decode: bool) -> Check:
-        """Checks whether samples can be read, without raising: by their headers, or by decoding them."""
+        """Checks whether samples can be read, by their headers or by decoding them; raises no errors."""
         return Check([], 0)
 
     def labels(self, indices: np.ndarray) -> np.ndarray | None:
@@ -90,11 +90,11 @@ class Source:
         return None
 
     def classes(self) -> int | None:
-        """The number of classes, if it is known."""
+        """The number of classes; None if unknown."""
         return None
 
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
-        """The person that each sample shows, or that samples of these names show; None if one is not known."""
+        """The person in each sample, or in the samples with these names; None if any of them is unknown."""
         return None
 
 
@@ -102,7 +102,7 @@ class Sources(NamedTuple):
     """The samples of a run."""
 
     train: Source
-    held_out: Source | None  # unseen in training
+    held_out: Source | None  # not used in training
 
 
 class Subset(Source):
@@ -179,7 +179,7 @@ class Mirrored(Subset):
 
 
 def same_samples(source: Source, recorded: str) -> bool:
-    """Whether an identity that a run has recorded, also in version 0.1, is that of the samples of `source`."""
+    """Whether an identity that a run recorded, also with version 0.1, belongs to the samples of `source`."""
     return recorded == source.identity() or isinstance(source, Subset) and recorded == source.former_identity()
 
 
@@ -196,8 +196,8 @@ def evenly_spaced(count: int, most: int) -> np.ndarray:
 
 
 def units(source: Source, indices: np.ndarray) -> np.ndarray:
-    """Which samples at `indices` depend on each other, (n,): the person on each, or where people are not known the
-    sample itself, which a mirror image shares."""
+    """The independent unit of each sample at `indices`, (n,): the person in it, or if people are unknown the sample; a
+    mirror image belongs to the same unit as its original."""
     people = source.people()
     if people:
         return np.array(people)[indices]
@@ -205,19 +205,19 @@ def units(source: Source, indices: np.ndarray) -> np.ndarray:
 
 
 def clip_lengths(source: Source, indices: np.ndarray) -> np.ndarray:
-    """Number of frames that each clip at `indices` has, (n,) int."""
+    """Number of frames of each clip at `indices`, (n,) int."""
     return np.asarray(source.mask(indices)).sum(1).astype(int)
 
 
 def to_images(samples: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Images (n, C, H, W) unchanged; of clips (n, F, C, H, W) all frames that their mask (n, F) has, in order."""
+    """Images (n, C, H, W) unchanged; for clips (n, F, C, H, W) all frames in their mask (n, F), in order."""
     return samples if mask is None else samples[mask > 0]
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """(n,) labels 0 <= label < classes -> (n, classes) float32. Raises UserError for others."""
+    """(n,) labels 0 <= label < classes -> (n, classes) float32. Raises UserError for other labels."""
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise UserError(f"labels range from {labels.min()} to {labels.max()}, and model.z_app is {classes}; it must "
+        raise UserError(f"labels range from {labels.min()} to {labels.max()}, but model.z_app is {classes}; it must "
                         "be the number of labels")
     return np.eye(classes, dtype=np.float32)[labels]
 
@@ -231,7 +231,7 @@ class Loaded(NamedTuple):
 
 
 def prefetch(source: Source, order: Iterable[np.ndarray]) -> Iterator[Loaded]:
-    """The batch of every index array of `order`; the next one is read while the present one is used."""
+    """The batch for every index array in `order`; the next batch is read while the present batch is used."""
     def load(indices: np.ndarray) -> Loaded:
         return Loaded(indices, source.read(indices), source.mask(indices))
 
@@ -250,16 +250,16 @@ def epoch_order(count: int, batch_size: int, draw: Callable[..., np.random.Gener
                 own: Iterable[int] | None = None) -> np.ndarray:
     """Sample indices of the batches of an epoch in random order, (batches, batch_size).
 
-    Every sample is used; a last batch that is too small is filled up with the first samples of the order, as another
-    batch size would be compiled again.
+    Every sample is used; if the last batch is too small, the first samples of the order fill it, because another batch
+    size would be compiled again.
 
-    shards: a sample belongs to shard index % shards, and a batch holds as many samples of each shard, one shard after
+    shards: a sample belongs to shard index % shards; a batch holds equally many samples of each shard, one shard after
         the other. Processes that own equally many shards have equal parts of every batch.
     own: the shards whose parts are returned, (batches, len(own) * batch_size / shards); None: all.
-    draw: gives the random generator of a shard, as draw(*shard_key(shard, shards)).
+    draw: returns the random generator of a shard, draw(*shard_key(shard, shards)).
     """
-    share, largest = batch_size // shards, math.ceil(count / shards)
-    number = math.ceil(largest / share)  # of batches
+    share, largest = batch_size // shards, math.ceil(count / shards)  # samples of a shard in a batch, in the data
+    number = math.ceil(largest / share)  # number of batches
     own = list(range(shards) if own is None else own)
     order = np.empty((number, len(own), share), np.int64)
     for place, shard in enumerate(own):
@@ -271,5 +271,5 @@ def epoch_order(count: int, batch_size: int, draw: Callable[..., np.random.Gener
 
 
 def shard_key(shard: int, shards: int) -> tuple[int, ...]:
-    """The part of a random generator's key (dgn.randomness) that a shard adds; empty for a single shard."""
+    """The part of a random generator's key (dgn.randomness) for a shard; empty for a single shard."""
     return () if shards == 1 else (shard,)

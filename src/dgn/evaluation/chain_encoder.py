@@ -1,4 +1,4 @@
-"""Chains of unseen images from an encoder's latents, compared with chains from the prior's mean."""
+"""Compares chains of unseen images that start at encoder latents with chains that start at the prior mean."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dgn.run import Run
 
 log = logging.getLogger(__name__)
 
-OTHER_IMAGES, OTHER_VALUES = 1000, 2 ** 26  # images in place of the held-out ones, and values in them, at most
-ENCODER_STEPS = (0, 5, 10, 20)  # Langevin steps after which both are measured
-PLAIN_STEPS = (20, 50, 100, 300)
+OTHER_IMAGES, OTHER_VALUES = 1000, 2 ** 26  # largest numbers of given images, and of values in them
+ENCODER_STEPS = (0, 5, 10, 20)  # Langevin steps after which chains from encoder latents are measured
+PLAIN_STEPS = (20, 50, 100, 300)  # the same for chains from the prior mean
 
 
 def unseen_samples(run: Run, images: Source | None = None) -> Source | None:
-    """The run's first evaluation.images held-out samples, or `images`: OTHER_IMAGES of them at most, and of clips so
-    many as have OTHER_VALUES, evenly spaced. None if there are none."""
+    """The run's first evaluation.images held-out samples, or evenly spaced samples of `images`, limited by OTHER_IMAGES
+    and OTHER_VALUES. None if there are no samples."""
     if images is None:
         images, most = run.sources.held_out, run.config.evaluation.images
         return Subset(images, images.first(most)) if images is not None and len(images) else None
@@ -31,10 +31,10 @@ def unseen_samples(run: Run, images: Source | None = None) -> Source | None:
 
 
 def compare(run: Run, unseen: Source | None) -> dict[str, list[dict[str, float]]]:
-    """Mean energy (Eq. 8) and MSRE of unseen images along chains from the encoder and from the prior's mean.
+    """Mean energy (Eq. 8) and MSRE of unseen images along chains from encoder latents and from the prior mean.
 
-    unseen: of unseen_samples; evaluation.images of them are taken at most. Returns for "encoder" and "mean" a list of
-    {"steps", "energy", "msre"}; {} if the run has no encoder beside the chains, or there are no images.
+    unseen: see unseen_samples; at most evaluation.images of them are used. Returns for "encoder" and "mean" a list of
+    {"steps", "energy", "msre"}; {} if no encoder initializes the run's chains, or if there are no images.
     """
     if run.chain_encoder is None or unseen is None:
         return {}
@@ -43,10 +43,10 @@ def compare(run: Run, unseen: Source | None) -> dict[str, list[dict[str, float]]
 
 
 def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> list[dict[str, float]]:
-    """Measures after each number of steps, rounded up to calls of the graph, each by chains of their own."""
+    """Measures after each number of steps, rounded up to whole calls of the graph; each has separate chains."""
     images, given = source.read(source.first()), given_latents(run.model.groups, source)
     measures = []
-    graph = run.sampler.steps  # in one call
+    graph = run.sampler.steps  # steps in one call
     for count in sorted({-(-count // graph) * graph for count in steps}):
         latents = run.infer_batch(images, run.chains(count), given=given, use_encoder=use_encoder)
         errors = np.square(images - run.decode(*latents).image).sum((1, 2, 3))

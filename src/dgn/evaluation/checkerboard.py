@@ -1,4 +1,4 @@
-"""Checkerboards in the appearance: a degenerate solution in which the displacement selects pixels of a fine pattern."""
+"""Checkerboards in the appearance: a degenerate solution where the displacement selects pixels of a fine pattern."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import numpy as np
 
 from dgn.evaluation.ratios import ratio
 
-BAND = 0.85  # of the Nyquist frequency, along rows or columns
+BAND = 0.85  # lower limit of the band, relative to the Nyquist frequency, along rows or columns
 
 
 def near_nyquist_energy(images: np.ndarray) -> float:
     """Mean energy per pixel of images (N, C, H, W) near the Nyquist frequency of either axis.
 
-    A Hann window fades out the borders: the periodic transform would count the jump between opposite borders, which is
-    not in the image.
+    A Hann window fades out the borders, because the periodic transform would include the jump between opposite borders.
     """
     height, width = images.shape[-2:]
     window = np.hanning(height)[:, None] * np.hanning(width)
@@ -24,7 +23,7 @@ def near_nyquist_energy(images: np.ndarray) -> float:
 
 
 def checkerboard_energy(images: np.ndarray, appearance: np.ndarray) -> dict[str, float | None]:
-    """Energy near the Nyquist frequency of appearances before the warp, relative to that of the images.
+    """Energy near the Nyquist frequency in appearances before the warp, relative to the images.
 
     Args:
         images: (N, C, H, W) in [0, 1].
@@ -32,8 +31,8 @@ def checkerboard_energy(images: np.ndarray, appearance: np.ndarray) -> dict[str,
 
     Returns:
         nyquist_images, nyquist_appearance: mean energy per pixel.
-        nyquist_ratio: of the two: about 1 or less for an image, far above 1 for a checkerboard. None if the images have
-            no such energy (constant images).
+        nyquist_ratio: nyquist_appearance / nyquist_images: about 1 or less without a checkerboard, far above 1 with
+            one. None if the images have no such energy (constant images).
     """
     of_images, of_appearance = near_nyquist_energy(images), near_nyquist_energy(appearance)
     return {"nyquist_images": of_images, "nyquist_appearance": of_appearance,

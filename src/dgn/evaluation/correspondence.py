@@ -1,9 +1,9 @@
 """End-point error of the displacement against the true motion between two images.
 
 Pixel p of image i shows the canonical point p + d_i(p). If the geometry is right, two pixels of two images show the
-same canonical point if and only if they show the same point of the head. So each pixel of i is mapped to the pixel of j
-with the same canonical point; its distance from the pixel that truly shows the same point of the head is the end-point
-error, in pixels of the image. The measure does not depend on the position, scale or shape of the canonical frame.
+same canonical point if and only if they show the same point of the head. Each pixel of i is mapped to the pixel of j
+with the same canonical point. The end-point error is the distance of that pixel from the pixel that truly shows the
+same point of the head, in pixels of the image. It does not depend on position, scale or shape of the canonical frame.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ def endpoint_errors(displacement: np.ndarray, material: np.ndarray, mask: np.nda
         displacement: (n, 2, H, W) in pixels; n at least 2.
         material: (n, H, W, 3), coordinates of the point of the head that a pixel shows; an image is 2 units wide.
         mask: (n, H, W), true for pixels on the head.
-        tolerance: in pixels; a point of the head without a nearer point in the other image is hidden there, not counted
+        tolerance: in pixels; a point of the head counts as hidden in the other image, and is ignored, if that image
+            shows no point within this distance.
 
     Returns:
-        endpoint_error: mean, in pixels.
-        without_displacement: the same for a displacement of zero, which is the size of the true motion.
-        endpoint_ratio: of the two; 1: no better than zero. None if there is no motion.
-        counted: share of the head's pixels that are visible in both images.
+        endpoint_error: mean end-point error, in pixels.
+        without_displacement: the same for zero displacement, which is the size of the true motion.
+        endpoint_ratio: endpoint_error / without_displacement; 1: no better than zero displacement. None without motion.
+        counted: fraction of the head's pixels that are visible in both images.
 
     Raises:
         ValueError: no point of the head is visible in two images.
@@ -60,8 +61,10 @@ def endpoint_errors(displacement: np.ndarray, material: np.ndarray, mask: np.nda
 
 
 def canonical_points(displacement: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of displacements (n, 2, H, W): the pixels (H W, 2) as x and y, and the canonical point that each pixel of each
-    image shows, (n, H W, 2)."""
+    """The pixels (H W, 2) as x and y, and the canonical point that each pixel of each image shows, (n, H W, 2).
+
+    displacement: (n, 2, H, W).
+    """
     count, _, height, width = displacement.shape
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2).astype(np.float64)
     return pixels, pixels + displacement.transpose(0, 2, 3, 1).reshape(count, -1, 2)
@@ -71,8 +74,8 @@ def interpolate_scattered(keys: np.ndarray, places: np.ndarray,
                           queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places of queries, interpolated between scattered keys with known places.
 
-    An affine map is fitted to the nearest keys and their places; its result is limited to a pixel around the place of
-    the nearest key.
+    An affine map is fitted to the nearest keys and their places; its result is limited to one pixel around the place
+    of the nearest key.
 
     Args:
         keys: (n, k); places: (n, 2); queries: (m, k).
@@ -80,7 +83,7 @@ def interpolate_scattered(keys: np.ndarray, places: np.ndarray,
     Returns:
         The distance of each query from the nearest key, (m,), and its place, (m, 2).
     """
-    from sklearn.neighbors import KDTree  # half a second of import, which most commands do without
+    from sklearn.neighbors import KDTree  # the import takes half a second, and most commands do not need it
 
     distance, index = KDTree(keys).query(queries, k=NEIGHBOURS)
     near, where = keys[index], places[index]

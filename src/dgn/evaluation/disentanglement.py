@@ -1,21 +1,22 @@
 """Disentanglement of appearance and geometry, measured against known factors.
 
-All measures are taken over two blocks of latent dimensions (appearance, geometry) and two groups of factors of the same
-names. A model without blocks is split: each dimension is assigned to the group of factors for which a random forest
-uses it more. One split serves all measures and need not be the best for each.
+All measures compare two blocks of latent dimensions (appearance, geometry) with two groups of factors of the same
+names. For a model without blocks, each dimension is assigned to the group of factors for which a random forest uses it
+more. All measures use this split, which need not be the best one for each of them.
 
-  r2    linear regression from a block to a factor, cross-validated: near 1 for the own group, near 0 for the other
-  dci   after Eastwood and Williams 2018: importances of a random forest: whether a dimension serves one group
-        (disentanglement), whether a factor is predicted from one block (completeness), and how well it is predicted
-        (informativeness)
-  mig   after the mutual information gap of Chen et al. 2018: between the best dimension of the own block and of the
+  r2    cross-validated linear regression from a block to a factor: ideally near 1 for the own block, near 0 for the
         other
-  sap   after the separated attribute predictability of Kumar et al. 2018: the same gap in the variance that one
+  dci   after Eastwood and Williams 2018, with importances of a random forest: whether a dimension is used for one group
+        only (disentanglement), whether a factor is predicted from one block only (completeness), and how well it is
+        predicted (informativeness)
+  mig   after the mutual information gap of Chen et al. 2018: gap between the best dimensions of the own and the other
+        block
+  sap   after the separated attribute predictability of Kumar et al. 2018: the same gap for the variance that one
         dimension explains linearly
 
-The last three are variants for two blocks: the originals ask whether each single factor has a dimension of its own.
-Their numbers do not compare with published ones. Gaps are signed: a factor that the wrong block predicts better lowers
-the score. All scores are invariant to the scale of a factor.
+The last three are variants for two blocks: the originals measure whether each single factor has its own dimension, so
+values cannot be compared with published ones. Gaps are signed: a factor that the wrong block predicts better lowers the
+score. All scores are invariant to the scale of factors.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ GROUPS = ("appearance", "geometry")
 FOLDS = 5
 BINS = 20
 TREES = 50
-INFORMATIVE = 0.05  # R2 of a group's factors below which the latents count as uninformative about it
+INFORMATIVE = 0.05  # with a lower mean R2 of a group's factors, the latents count as uninformative about the group
 
 
 def disentanglement_scores(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int],
@@ -45,14 +46,14 @@ def disentanglement_scores(latents: np.ndarray, factors: np.ndarray, kinds: Sequ
     Args:
         latents: (n, d); factors: (n, k).
         kinds: (k,), the group of each factor: 0 appearance, 1 geometry.
-        blocks: (d,), the block of each dimension, likewise; None: the split by a random forest.
-        seed: of the forests and of the folds.
+        blocks: (d,), the block of each dimension: 0 appearance, 1 geometry; None: the split by a random forest.
+        seed: random seed of the forests and the folds.
 
     Returns:
         r2: mean R2 by "{group}_from_z_{block}".
         r2_gap, mig, sap: gaps between own and other block, at most 1, averaged over factors, then over the two groups.
-        dci_disentanglement, dci_completeness, dci_informativeness: 0 to 1.
-        dimensions: of each block.
+        dci_disentanglement, dci_completeness, dci_informativeness: from 0 to 1.
+        dimensions: number of dimensions of each block.
     """
     latents, factors, group_of = latents.astype(np.float64), factors.astype(np.float64), np.asarray(kinds)
     importance, informativeness = forest_importance(latents, factors, seed)
@@ -76,12 +77,12 @@ def disentanglement_scores(latents: np.ndarray, factors: np.ndarray, kinds: Sequ
 
 
 def r2_gap(r2: np.ndarray, kinds: np.ndarray) -> float:
-    """Own minus other block's R2, of `block_r2`, averaged over factors, then over the two groups."""
+    """R2 of the own block minus R2 of the other block (see block_r2), averaged over factors, then over both groups."""
     return balanced(own_minus_other(r2, kinds), kinds)
 
 
 def balanced(values: np.ndarray, kinds: np.ndarray) -> float:
-    """Mean over the two groups of the mean over a group's factors, so that both groups have the same weight."""
+    """Mean over the two groups of the mean over each group's factors: both groups have the same weight."""
     return float(np.mean([values[kinds == group].mean() for group in (0, 1)]))
 
 
@@ -94,7 +95,7 @@ def own_minus_other(scores: np.ndarray, kinds: np.ndarray) -> np.ndarray:
 def block_r2(latents: np.ndarray, factors: np.ndarray, blocks: np.ndarray, seed: int) -> np.ndarray:
     """(2, k): cross-validated R2 of ridge regressions from each block to each factor; 0 if worse than the mean.
 
-    Each factor has a penalty of its own: one for all would be that of the factor with the largest variance.
+    Each factor has its own penalty; the factor with the largest variance would determine a common one.
     """
     scores = np.zeros((2, factors.shape[1]))
     for block in (0, 1):
@@ -107,15 +108,15 @@ def block_r2(latents: np.ndarray, factors: np.ndarray, blocks: np.ndarray, seed:
 
 
 def explained(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """R2 of each column, at least 0; 0 for a constant one."""
+    """R2 of each column, at least 0; 0 for a constant column."""
     variance = truth.var(0)
     r2 = np.clip(1 - np.square(truth - predicted).mean(0) / np.maximum(variance, 1e-12), 0, 1)
     return np.where(variance > 1e-12, r2, 0.0)
 
 
 def forest_importance(latents: np.ndarray, factors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Importance of each dimension in a random forest that predicts a factor, (d, k), and the forest's out-of-bag R2,
-    (k,), at least 0."""
+    """Importance of each dimension in random forests that predict each factor, (d, k), and the out-of-bag R2 of the
+    forests, (k,), at least 0."""
     importance, informativeness = np.zeros((latents.shape[1], factors.shape[1])), np.zeros(factors.shape[1])
     for k in range(factors.shape[1]):
         forest = RandomForestRegressor(TREES, min_samples_leaf=3, oob_score=True, random_state=seed)
@@ -126,29 +127,29 @@ def forest_importance(latents: np.ndarray, factors: np.ndarray, seed: int) -> tu
 
 
 def shares_by_group(importance: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """(d, k) -> (d, 2): share of each dimension in a group's total importance; the shares of a group sum to 1."""
+    """(d, k) -> (d, 2): fraction of each dimension in a group's total importance; fractions sum to 1 in each group."""
     sums = np.stack([importance[:, kinds == group].sum(1) for group in (0, 1)], 1)
     return sums / np.maximum(sums.sum(0), 1e-12)
 
 
 def disentanglement(by_group: np.ndarray, informativeness: np.ndarray) -> float:
-    """1 - entropy (in bits) of each dimension's two shares, averaged for each group with its shares as weights, then
-    over the two groups.
+    """1 - entropy (in bits) of each dimension's two fractions, averaged for each group with its fractions as weights,
+    then over the two groups.
 
-    by_group: (d, 2), see shares_by_group; informativeness: (2,), mean R2 of each group's factors. A group below
-    INFORMATIVE scores 0: a model of one group alone has separated nothing from the other.
+    by_group: (d, 2), see shares_by_group. informativeness: (2,), mean R2 of each group's factors. A group below
+    INFORMATIVE scores 0, because a model that represents only one group has not separated it from the other.
     """
     return float((_purity(by_group.T) @ by_group * (informativeness >= INFORMATIVE)).mean())
 
 
 def completeness(importance: np.ndarray, informativeness: np.ndarray, blocks: np.ndarray, kinds: np.ndarray) -> float:
-    """1 - entropy of the two blocks' shares in each factor, times the factor's informativeness (R2)."""
+    """1 - entropy of the two blocks' fractions of each factor's importance, times the factor's informativeness (R2)."""
     shares = np.stack([importance[blocks == block].sum(0) for block in (0, 1)])
     return balanced(_purity(shares) * informativeness, kinds)
 
 
 def _purity(pairs: np.ndarray) -> np.ndarray:
-    """(2, m) -> (m,): 1 - entropy of a pair in bits: 1 if one of the pair is 0, 0 if both are equal (or both 0)."""
+    """(2, m) -> (m,): 1 - entropy of each pair in bits: 1 if one value is 0, 0 if both are equal (or both 0)."""
     total = pairs.sum(0)
     p = np.where(total > 1e-12, pairs / np.maximum(total, 1e-12), 0.5)
     return 1 + (p * np.log2(np.maximum(p, 1e-12))).sum(0)
@@ -160,7 +161,7 @@ def best_of_block(scores: np.ndarray, blocks: np.ndarray) -> np.ndarray:
 
 
 def mutual_information(latents: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """(d, k): mutual information of binned dimensions and factors, relative to the factor's entropy."""
+    """(d, k): mutual information of binned dimensions and factors, divided by the factor's entropy."""
     z, f = _binned(latents), _binned(factors)
     entropy = np.array([mutual_info_score(column, column) for column in f.T])
     table = np.array([[mutual_info_score(a, b) for b in f.T] for a in z.T])
@@ -174,6 +175,6 @@ def _binned(values: np.ndarray) -> np.ndarray:
 
 
 def single_r2(latents: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """(d, k): share of a factor's variance that one dimension explains linearly (R2)."""
+    """(d, k): fraction of a factor's variance that one dimension explains linearly (R2)."""
     z, f = ((values - values.mean(0)) / np.maximum(values.std(0), 1e-9) for values in (latents, factors))
     return np.square(z.T @ f / len(z))

@@ -1,4 +1,4 @@
-"""Size and smoothness of displacements, and where they put the canonical frame."""
+"""Size and smoothness of displacements, and the position of the canonical frame."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def displacement_statistics(displacement: np.ndarray) -> dict[str, float]:
         displacement: (N, 2, H, W) in pixels, channel 0 dx, channel 1 dy.
 
     Returns:
-        displacement_rms: root mean square length of the difference from the mean field, in pixels: the part that
+        displacement_rms: root mean square length of the difference from the mean field, in pixels: only the part that
             depends on the sample, without the position of the canonical frame.
-        stretch_rms: root mean square difference between the displacements of neighbouring pixels, of one component in
-            one direction, in pixels per pixel; smooth fields are well below 1.
-        folded: share of pixels at which the map is folded (its Jacobian determinant is negative).
+        stretch_rms: root mean square difference between the displacements of neighbouring pixels, for one component
+            and one direction, in pixels per pixel; well below 1 for smooth fields.
+        folded: fraction of pixels where the map is folded (its Jacobian determinant is negative).
     """
     field = displacement.astype(np.float64)
     mean = field.mean(0, keepdims=True)
@@ -31,16 +31,16 @@ def canonical_frame(displacement: np.ndarray) -> dict[str, float]:
     """How far the canonical frame has drifted from the frame of the images.
 
     The likelihood does not determine the canonical frame: the appearance may be shifted or rescaled if every
-    displacement undoes it. Exchanging latents does not reveal such a drift; these measures do.
+    displacement compensates for it. An exchange of latents does not reveal such a drift; these measures do.
 
     Args:
         displacement: (N, 2, H, W) in pixels, channel 0 dx, channel 1 dy; the fields of many images.
 
     Returns:
-        mean_displacement: root mean square length of the mean field, in pixels; 0: the canonical frame is that of the
-            average image.
-        outside: share of pixels whose source (x + dx, y + dy) lies outside the canvas, more than half a pixel beyond
-            the centres of its border pixels; the warp clamps it to the border.
+        mean_displacement: root mean square length of the mean field, in pixels; 0: the canonical frame is the frame of
+            the average image.
+        outside: fraction of pixels whose source (x + dx, y + dy) is more than half a pixel beyond the centres of the
+            border pixels; the warp clamps it to the border.
     """
     height, width = displacement.shape[2:]
     x = displacement[:, 0] + np.arange(width, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Evaluation of a run: all measures that need no labels, and on generated faces those with known factors."""
+"""Evaluation of a run: all measures that need no labels, and for generated faces measures with known factors."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from dgn.training import checkpoint
 
 log = logging.getLogger(__name__)
 
-TRAINING_SAMPLES = 1000  # at most
-TRAINING_VALUES = 2 ** 26  # and values in them: the images' spectra are held in memory
-PROBED = ("yaw", "pitch", "roll", "skin", "hair_colour", "background_light", "light")  # factors read by a linear probe
+TRAINING_SAMPLES = 1000  # largest number of training samples that are measured
+TRAINING_VALUES = 2 ** 26  # largest number of values in them, because spectra of the images are kept in memory
+PROBED = ("yaw", "pitch", "roll", "skin", "hair_colour", "background_light", "light")  # factors that the probe predicts
 PROBE_FACES = 600
-DESCENT_STEPS = 100  # before registration is measured: without posterior noise
+DESCENT_STEPS = 100  # steps without noise before registration is measured
 
 
 def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
@@ -37,26 +37,29 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
     """Measures a run and, with its own images and inference, writes the results to metrics.json of the run folder.
 
     Args:
-        run: of images or clips.
-        images: unseen images in place of the run's held-out ones, see unseen_samples; nothing is written then. If the
-            training images are missing or have changed, their measures are left out.
-        steps: Langevin steps for an unseen image (default: those of Run.infer).
-        use_encoder: False infers by Langevin dynamics from the prior's mean although the run has an encoder; nothing is
-            written then.
+        run: a run on images or clips.
+        images: unseen images instead of the run's held-out images, see unseen_samples; then nothing is written. If the
+            training images are missing or have changed, their measures are omitted.
+        steps: Langevin steps for unseen images (default: as in Run.infer).
+        use_encoder: False infers by Langevin dynamics from the prior mean even if the run has an encoder; then nothing
+            is written.
 
     Returns:
-        train, unseen: reconstruction errors of training samples from their chains, of unseen samples after inference,
-            with standard errors; and how they were inferred, see Run.inference_settings.
-        appearance, geometry, canonical_frame: of models with a warp; see report.
-        exchange, exchange_unseen: for generated faces, the exchange of known factors among training faces and among
+        train: reconstruction errors of training samples, decoded from their chains, with standard errors.
+        unseen: reconstruction errors of unseen samples after inference, with standard errors, and
+            Run.inference_settings.
+        appearance, geometry, canonical_frame: only for models with a warp; see report.
+        exchange, exchange_unseen: only for generated faces: exchange of known factors among training faces, and among
             held-out faces; see exchange.
-        encoder: of a run with an encoder beside the chains, its latents compared with those of chains from the prior's
-            mean; see chain_encoder.
-        registration: end-point errors of the held-out generated faces, after noiseless steps; see correspondence.
+        encoder: only if `dgn encoder` initializes the chains: they are compared with chains from the prior mean; see
+            chain_encoder.
+        registration: only for generated faces: end-point errors of held-out faces after steps without noise; see
+            correspondence.
     """
     check_opened(run)
     if images is not None and not isinstance(images, Source):
-        raise UserError(f"images are {type(images).__name__}; dgn.images(path, like=run) opens those of a folder")
+        raise UserError(f"images are {type(images).__name__}; dgn.images(path, like=run) opens the "
+                        "images of a folder")
     started, config = time.monotonic(), run.config
     train, unseen = _training_sample(run, optional=images is not None), None
     few = unseen_samples(run, images)
@@ -97,13 +100,13 @@ def warn_of_training_images(run: Run, images: Source) -> None:
 
 
 def _training_sample(run: Run, optional: bool) -> Sample | None:
-    """The first training samples with the ends of their chains; None if they cannot be opened and are optional."""
+    """The first training samples with their latents; None if they cannot be opened and are optional."""
     try:
         source = run.sources.train
     except UserError as error:
         if not optional:
             raise
-        log.warning("the measures of training images are left out: %s", error)
+        log.warning("the measures of training images are omitted: %s", error)
         return None
     count = min(len(run.bank), TRAINING_SAMPLES, max(TRAINING_VALUES // int(np.prod(source.shape)), 1))
     chosen = np.arange(count)
@@ -111,8 +114,8 @@ def _training_sample(run: Run, optional: bool) -> Sample | None:
 
 
 def has_known_exchange(config: Config) -> bool:
-    """Whether the measures with known factors apply: only among generated faces of the random population are
-    neighbouring samples different people, and do all factors vary."""
+    """Whether the measures with known factors apply. Only in generated faces of the random population are all samples
+    different people, and do all factors vary."""
     data = config.data
     return data.path is None and data.population == "random" and config.model.kind == "deformable" and not data.frames
 
@@ -120,7 +123,7 @@ def has_known_exchange(config: Config) -> bool:
 def known_factor_measures(run: Run, train: Sample, unseen: Sample | None) -> dict[str, Any]:
     """Exchange and registration on the run's generated faces, whose factors are known; see `evaluate`.
 
-    train: the first training faces; unseen: the first held-out faces. A single one has nobody to exchange with.
+    train: the first training faces. unseen: the first held-out faces. The exchange needs at least two faces.
     """
     data, trained_on = run.config.data, len(run.bank)
     predict = probe(*known_faces(data, PROBED, PROBE_FACES, data.seed + 1))
@@ -139,13 +142,13 @@ def known_factor_measures(run: Run, train: Sample, unseen: Sample | None) -> dic
 
 
 def known_faces(data: Data, names: tuple[str, ...], count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Generated faces, of other people if `seed` is not that of the data: images (n, C, H, W), named factors (n, k)."""
+    """Generated faces: images (n, C, H, W) and the named factors (n, k). Another seed than data.seed: other people."""
     source, everyone = generated_faces(data, count, seed), np.arange(count)
     return source.read(everyone), source.factor_table(everyone, names)
 
 
 def true_correspondence(faces: FaceSource, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The point of the head that each pixel shows, (n, H, W, 3), and the mask of the pixels on the head, (n, H, W)."""
+    """The point of the head that each pixel shows, (n, H, W, 3), and the mask of pixels on the head, (n, H, W)."""
     coordinates, masks = zip(*(correspondence(faces.factors(int(k)), faces.size) for k in indices))
     return np.stack(coordinates), np.stack(masks)
 
@@ -155,11 +158,11 @@ def _exchange(run: Run, predict: Predict, faces: FaceSource, indices: np.ndarray
 
 
 def summary(result: dict[str, Any]) -> str:
-    """The measures as lines of text; a measure that is undefined is a dash."""
+    """The measures as lines of text; an undefined measure is a dash."""
     lines = []
     for key, title in (("train", "training images"), ("unseen", "unseen images")):
         if own := result.get(key):
-            msre = plus_minus(own["msre"], own["msre_error"], ".1f")
+            msre = plus_minus(own["msre"], own["msre_stderr"], ".1f")
             lines.append(f"{title:17} MSRE {msre}, PSNR {own['psnr']:.1f} dB ({own['images']})")
     if "encoder" in result:
         lines.append(table(result["encoder"]))
@@ -181,7 +184,7 @@ def summary(result: dict[str, Any]) -> str:
         lines.append("exchange          correlation with the geometry donor / the appearance donor: "
                      f"{', '.join(exchanged)} faces")
         for name in next(iter(exchanged.values())):
-            donors = [" / ".join(plus_minus(own[name][donor], own[name][f"{donor}_error"], "+.2f")
+            donors = [" / ".join(plus_minus(own[name][donor], own[name][f"{donor}_stderr"], "+.2f")
                                  for donor in ("geometry_donor", "appearance_donor")) for own in exchanged.values()]
             lines.append(f"  {name:16} {', '.join(donors)}")
     return "\n".join(lines)

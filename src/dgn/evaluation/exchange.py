@@ -1,7 +1,7 @@
 """Exchange of latents between two faces: which donor's factors does the decoded image show?
 
-Factors of generated faces are known. A linear probe, trained on generated faces of other people, predicts factors from
-images; its predictions for a decoded image with exchanged geometry are compared with the factors of both donors.
+The factors of generated faces are known. A linear probe, trained on generated faces of other people, predicts factors
+from images. Its predictions for decoded images with exchanged geometry are compared with the factors of both donors.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgn.evaluation.uncertainty import bootstrap_error
+from dgn.evaluation.uncertainty import bootstrap_standard_error
 
 if TYPE_CHECKING:
     from dgn.nets.model import Decode
 
 Predict = Callable[[np.ndarray], np.ndarray]  # images (n, C, H, W) -> factors (n, k)
 
-PAIRS = 3600  # exchanges that are measured, at most; all ordered pairs of up to 60 faces
+PAIRS = 3600  # largest number of exchanges that are measured: all ordered pairs of up to 60 faces
 FEATURES = 16  # images are averaged to this many pixels a side before the regression
 
 
@@ -41,23 +41,24 @@ def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str]
                           z_app: np.ndarray, z_geo: np.ndarray) -> dict[str, dict[str, float | None]]:
     """Correlations of predicted with true factors when each face takes the geometry of others.
 
-    Pose should follow the geometry donor and colour the appearance donor; the other correlation should be near 0. Each
-    face takes the geometry of the next one, of the next but one, and so on, up to PAIRS exchanges: among few faces, the
-    two donors of a single round correlate by chance (60 faces: a deviation of 0.13), which is then measured as a leak.
+    Pose should follow the geometry donor and colour the appearance donor; the other correlation should be near 0. In
+    round k, each face takes the geometry of the k-th next face; rounds continue up to PAIRS exchanges. A single round
+    of few faces would not suffice: its two donors correlate by chance (60 faces: standard deviation 0.13), which would
+    look like a leak.
 
     Args:
         decode: the decoder of a deformable model.
         predict: a probe.
-        names: of the k factors.
+        names: names of the k factors.
         factors: (n, k), true factors of n faces of different people.
-        z_app, z_geo: (n, d_a), (n, d_g), their latents.
+        z_app, z_geo: (n, d_a), (n, d_g), latents of these faces.
 
     Returns:
         By factor:
-            own: correlation of the factor predicted from the reconstruction with the true one, for comparison.
+            own: correlation of the factor predicted from the reconstruction with the true factor, for comparison.
             appearance_donor, geometry_donor: correlation of the factor predicted from the image with exchanged geometry
-                with the true one of either donor; appearance_donor_error, geometry_donor_error: their standard errors
-                over faces.
+                with the true factor of this donor.
+            appearance_donor_stderr, geometry_donor_stderr: standard errors of these correlations over faces.
     """
     everyone, shifts = np.arange(len(factors)), 1 + np.arange(np.clip(PAIRS // len(factors), 1, len(factors) - 1))
     own = predict(decode(z_app, z_geo).image)
@@ -69,28 +70,34 @@ def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str]
 
 
 def _by_donor(predicted: np.ndarray, factor: np.ndarray, donors: dict[str, np.ndarray]) -> dict[str, float | None]:
-    """Correlation of predicted values (m,) with those of each donor, and its standard error; donors: the face (m,) that
-    each pair takes its appearance from, and its geometry; factor: of the faces, (n,)."""
+    """Correlation of predicted values (m,) with the factor of each donor, and its standard error.
+
+    factor: (n,), true values of the faces; donors: (m,) by name, the face that gives each pair its appearance, and the
+    face that gives its geometry.
+    """
     def error(truth: np.ndarray) -> float | None:
-        first, second = donors.values()  # a pair is drawn as often as its first face times its second
-        return bootstrap_error(lambda drawn: correlation(predicted, truth, drawn[first] * drawn[second]), len(factor))
+        first, second = donors.values()
+        return bootstrap_standard_error(  # the weight of a pair is the product of its faces' weights
+            lambda drawn: correlation(predicted, truth, drawn[first] * drawn[second]), len(factor))
 
     result: dict[str, float | None] = {}
     for name, faces in donors.items():
-        result[name], result[f"{name}_error"] = correlation(predicted, factor[faces]), error(factor[faces])
+        result[name], result[f"{name}_stderr"] = correlation(predicted, factor[faces]), error(factor[faces])
     return result
 
 
 def donor_correlations(predicted: np.ndarray, names: Sequence[str], appearance: np.ndarray,
                        geometry: np.ndarray) -> dict[str, dict[str, float]]:
-    """Correlations of predicted factors with those of the appearance donors and of the geometry donors, all (n, k)."""
+    """Correlations of predicted factors with the factors of the appearance donors, and of the geometry donors.
+
+    predicted, appearance, geometry: (n, k).
+    """
     return {name: {"appearance_donor": correlation(predicted[:, k], appearance[:, k]),
                    "geometry_donor": correlation(predicted[:, k], geometry[:, k])} for k, name in enumerate(names)}
 
 
 def correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Pearson's correlation of (n,) and (n,), with weights (n,) of the pairs if they are given; 0 if one of the two is
-    constant."""
+    """Pearson correlation of a (n,) and b (n,), optionally with weights (n,); 0 if a or b is constant."""
     w = np.full(len(a), 1 / len(a)) if weights is None else weights / max(weights.sum(), 1)
     a, b = a - w @ a, b - w @ b
     norm = np.sqrt((w @ a ** 2) * (w @ b ** 2))

@@ -1,11 +1,11 @@
 """A Frechet distance between sets of images, in a feature space that needs no download.
 
-Features (Heusel et al. 2017 take those of the Inception network) are those of a small network with fixed random
-filters: three layers of 5x5 filters, each halving the size, with rectification of both signs. Of every channel the mean
-and the standard deviation over the image are taken, and of the image the averages of 4x4 blocks. The averages have most
-of the variance: the distance measures mainly colours and their coarse layout, hardly sharpness, and nothing specific to
-faces. It ranks models on the same images at the same size; it cannot be compared with an FID. Sets of equal
-distribution have a distance above 0, which falls with their number: compare with `distance_of_halves`.
+Heusel et al. 2017 use features of the Inception network; here the network is small and has fixed random filters: three
+layers of 5x5 filters, each halving the size, with rectification of both signs. The features are mean and standard
+deviation of every channel over the image, and averages of the image over a 4x4 grid of blocks. These averages have most
+of the variance, so the distance measures mainly colours and their coarse layout, hardly sharpness, and nothing specific
+to faces. It ranks models on the same images at the same size; it cannot be compared with an FID. The distance of two
+sets with the same distribution is above 0 and decreases with their sizes: compare with `distance_of_halves`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from dgn.randomness import generator
 
-FILTERS = 16  # of each layer; both signs make twice as many channels
+FILTERS = 16  # in each layer; the two signs double the number of channels
 KERNEL = 5
 LAYERS = 3
 CHUNK = 100
@@ -42,7 +42,7 @@ def _features(images: np.ndarray, filters: list[np.ndarray]) -> np.ndarray:
 
 
 def _filters(channels: int) -> list[np.ndarray]:
-    """Fixed filters (outputs, inputs, 5, 5) of each layer, of zero mean and unit norm."""
+    """Fixed filters (outputs, inputs, 5, 5) of each layer, with zero mean and unit norm."""
     filters = []
     for layer in range(LAYERS):
         rng = generator(0, "frechet filters", channels, layer)
@@ -54,7 +54,7 @@ def _filters(channels: int) -> list[np.ndarray]:
 
 
 def gaussian_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance of Gaussians fitted to features (n, d) and (m, d):
+    """Frechet distance of the Gaussians fitted to features (n, d) and (m, d):
     |mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))."""
     mean = a.mean(0) - b.mean(0)
     first, second = np.cov(a.T), np.cov(b.T)
@@ -83,7 +83,7 @@ def frechet_distance(images: np.ndarray, real: np.ndarray) -> float:
 
 
 def distance_of_halves(real: np.ndarray) -> float:
-    """Frechet distance of the even to the odd images of a set (N, C, H, W), N at least 4: that of sets of N / 2 images
-    with equal distribution. A difference between two distances that is small beside it means nothing."""
+    """Frechet distance between the even and the odd images of a set (N, C, H, W), N >= 4: the distance of two sets of
+    N / 2 images with the same distribution. Smaller differences between distances are not meaningful."""
     found = features(real)
     return gaussian_distance(found[::2], found[1::2])

@@ -1,16 +1,16 @@
-"""Oracle axes: the linear gap of R2 that the best two blocks of directions would have.
+"""Oracle axes: the linear R2 gap of the best two blocks of directions.
 
-The prior of a plain model is the same in all directions, so its dimensions are arbitrary directions, and a split of
-the dimensions into two blocks underrates a model whose factors lie in other ones. The oracle knows the factors and
-chooses the directions. Its gap is an upper bound, not a property of the model: nothing but the factors identifies
-these axes. It bounds the linear gap alone: within a block the axes are an arbitrary rotation, on which measures of
-single dimensions (DCI, MIG, SAP) depend.
+The prior of a plain model is the same in all directions, so its dimensions are arbitrary directions. A split of the
+dimensions into two blocks therefore underrates a model whose factors have other directions. The oracle knows the
+factors and selects the directions. Its gap is an upper bound, not a property of the model, because only the factors
+identify these axes. It bounds only the linear gap: within a block the axes are an arbitrary rotation, on which measures
+of single dimensions (DCI, MIG, SAP) depend.
 
-In whitened coordinates (identity covariance) a block with the orthonormal basis U explains the share |U^T c|^2 of the
-variance of a factor, c (d,) its correlations with the coordinates. Let M_k be the mean of c c^T over the factors of
-group k, and D = M_geometry - M_appearance. The R2 gap (own block minus other block, both groups weighted equally) of
-two complementary blocks is (tr(U_g^T D U_g) - tr(U_a^T D U_a)) / 2. It is largest if U_g holds the eigenvectors of D
-with positive eigenvalues, and U_a the others.
+In whitened coordinates (identity covariance) a block with the orthonormal basis U explains a fraction |U^T c|^2 of the
+variance of a factor, where c (d,) are the factor's correlations with the coordinates. Let M_k be the mean of c c^T over
+the factors of group k, and D = M_geometry - M_appearance. The R2 gap (own block minus other block, both groups weighted
+equally) of two complementary blocks is (tr(U_g^T D U_g) - tr(U_a^T D U_a)) / 2. It is largest if U_g contains the
+eigenvectors of D with positive eigenvalues, and U_a the others.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SMALLEST = 1e-10  # variance of a direction relative to the largest one, below which the latents do not vary
+SMALLEST = 1e-10  # a direction with less variance, relative to the largest variance, counts as constant
 
 
 def oracle_axes(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Latents (n, d) along the oracle's axes, whitened, (n, d), and the block of each axis (d,): 0 appearance, 1
-    geometry.
+    """Whitened coordinates (n, d) of latents (n, d) along the oracle's axes, and the block of each axis (d,): 0
+    appearance, 1 geometry.
 
-    factors: (n, k); kinds: the group of each, likewise. In-sample: the scores of few images are too good.
+    factors: (n, k). kinds: group of each factor, 0 appearance, 1 geometry. The axes are fitted to the same samples, so
+    scores of few images are too good.
     """
     whitened, true = _whitened(latents.astype(np.float64)), _standardized(factors.astype(np.float64))
     correlations = whitened.T @ true / len(true)  # (d, k)
@@ -37,7 +38,7 @@ def oracle_axes(latents: np.ndarray, factors: np.ndarray, kinds: Sequence[int]) 
 
 
 def _whitened(values: np.ndarray) -> np.ndarray:
-    """Coordinates with identity covariance; 0 along directions in which the values do not vary."""
+    """Coordinates with identity covariance; 0 along directions without variance."""
     centred = values - values.mean(0)
     variance, directions = np.linalg.eigh(centred.T @ centred / len(values))
     varies = variance > max(SMALLEST * variance[-1], 1e-20)

@@ -1,8 +1,8 @@
-"""Ratios of measures; a ratio to nothing is undefined."""
+"""Ratios of measures; a ratio with denominator 0 is undefined."""
 
 from __future__ import annotations
 
-SMALLEST = 1e-12  # a denominator below it is 0 up to rounding
+SMALLEST = 1e-12  # a smaller denominator counts as 0
 
 
 def ratio(numerator: float, denominator: float) -> float | None:
@@ -11,5 +11,5 @@ def ratio(numerator: float, denominator: float) -> float | None:
 
 
 def number(value: float | None, form: str = ".2f") -> str:
-    """A measure as text in a format such as ".2f"; "-" if it is undefined."""
+    """A measure as text in a format such as ".2f"; "-" for None."""
     return "-" if value is None else format(value, form)

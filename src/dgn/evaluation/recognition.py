@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from dgn.evaluation.uncertainty import mean_error
+from dgn.evaluation.uncertainty import standard_error_of_mean
 from dgn.randomness import generator
 
 
@@ -16,9 +16,9 @@ def person_folds(persons: Sequence[Any], count: int, seed: int) -> list[np.ndarr
     """Folds of a cross-validation in which all samples of a person are in one fold.
 
     Args:
-        persons: (n,), of each sample.
-        count: of the folds.
-        seed: of the distribution of people over folds.
+        persons: (n,), the person of each sample.
+        count: number of folds.
+        seed: random seed of the assignment of people to folds.
 
     Returns:
         The indices of the samples in each fold.
@@ -41,16 +41,17 @@ def recognition_scores(truth: np.ndarray, predicted: np.ndarray, classes: Sequen
     Args:
         truth, predicted: (n,), indices into classes.
         classes: their names.
-        persons: (n,), of each sample.
+        persons: (n,), the person of each sample.
 
     Returns:
-        accuracy: share of samples that are right; accuracy_error: its standard error over people.
-        mean_recall: share of a class's samples that are right, averaged over classes.
+        accuracy: fraction of samples that are classified correctly.
+        accuracy_stderr: standard error of the accuracy over people.
+        mean_recall: fraction of a class's samples that are classified correctly, averaged over classes.
         classes: their names.
-        confusion: counts, a row for each true class and a column for each predicted one.
+        confusion: counts, with a row for each true class and a column for each predicted class.
     """
     confusion = confusion_matrix(truth, predicted, labels=range(len(classes)))
     recall = np.diag(confusion) / np.maximum(confusion.sum(1), 1)
     right = (truth == predicted).astype(float)
-    return {"accuracy": float(right.mean()), "accuracy_error": mean_error(right, persons),
+    return {"accuracy": float(right.mean()), "accuracy_stderr": standard_error_of_mean(right, persons),
             "mean_recall": float(recall.mean()), "classes": list(classes), "confusion": confusion.tolist()}

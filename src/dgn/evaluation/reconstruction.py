@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dgn.evaluation.uncertainty import mean_error
+from dgn.evaluation.uncertainty import standard_error_of_mean
 
 
 def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray,
@@ -15,11 +15,12 @@ def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray,
 
     Args:
         images, reconstructions: (N, C, H, W) in [0, 1].
-        units: (N,), the person on each image, or the clip that it is a frame of (default: images are independent).
+        units: (N,), the person in each image, or the clip that the image is a frame of (default: images are
+            independent).
 
     Returns:
-        msre: sum of squared errors of an image, averaged over images; msre_error: its standard error over units, None
-            of a single one.
+        msre: sum of squared errors of an image, averaged over images.
+        msre_stderr: standard error of msre over units; None for a single unit.
         psnr: in dB, averaged over images (at most 120).
         mse: mean squared error of a value.
         images: N.
@@ -27,5 +28,5 @@ def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray,
     squared = np.square(images.astype(np.float64) - reconstructions).reshape(len(images), -1)
     psnr = -10 * np.log10(np.maximum(squared.mean(1), 1e-12))
     errors = squared.sum(1)
-    return {"msre": float(errors.mean()), "msre_error": mean_error(errors, units), "psnr": float(psnr.mean()),
-            "mse": float(squared.mean()), "images": len(images)}
+    return {"msre": float(errors.mean()), "msre_stderr": standard_error_of_mean(errors, units),
+            "psnr": float(psnr.mean()), "mse": float(squared.mean()), "images": len(images)}

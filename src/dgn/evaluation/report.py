@@ -19,8 +19,8 @@ class Sample(NamedTuple):
 
     images: np.ndarray  # (N, C, H, W), or (N, F, C, H, W)
     latents: Sequence[np.ndarray]  # (N, d) of each group
-    mask: np.ndarray | None = None  # of clips: (N, F)
-    units: np.ndarray | None = None  # (N,), the person on each, see data.source.units; None: all are independent
+    mask: np.ndarray | None = None  # (N, F), only for clips
+    units: np.ndarray | None = None  # (N,), the person in each, see data.source.units; None: all are independent
 
 
 def unlabelled_measures(decode: Decode, train: Sample | None,
@@ -29,13 +29,13 @@ def unlabelled_measures(decode: Decode, train: Sample | None,
 
     Args:
         decode: the decoder.
-        train: training samples with the ends of their chains; None leaves out their measures.
+        train: training samples with the latents of their chains; None omits their measures.
         unseen: other samples with inferred latents.
 
     Returns:
         train, unseen: reconstruction errors; see reconstruction.
-        appearance: of the training samples; see checkerboard.
-        geometry, canonical_frame: of the training samples; see displacement.
+        appearance: measures of the training samples; see checkerboard.
+        geometry, canonical_frame: measures of the training samples; see displacement.
     """
     result: dict[str, Any] = {}
     if train is not None:
@@ -54,6 +54,6 @@ def unlabelled_measures(decode: Decode, train: Sample | None,
 
 
 def _units(sample: Sample) -> np.ndarray:
-    """The unit of each image, or of each frame of clips."""
+    """The unit of each image, or of each frame of the clips."""
     units = np.arange(len(sample.images)) if sample.units is None else sample.units
     return units if sample.mask is None else units[np.nonzero(sample.mask)[0]]

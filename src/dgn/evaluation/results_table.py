@@ -26,9 +26,9 @@ COLUMNS = ("run", *MEASURES, "device, versions")
 
 
 def table(folders: Sequence[Path]) -> str:
-    """A Markdown table of COLUMNS with a row a run folder, in the given order; a dash where a run lacks a value.
+    """A Markdown table of COLUMNS with a row for each run folder, in the given order; a missing value is a dash.
 
-    Raises UserError if one has no metrics.json, or one that cannot be read.
+    Raises UserError if a folder has no metrics.json, or if it cannot be read.
     """
     rows = [row(str(folder), read_metrics(folder)) for folder in folders]
     return "\n".join(_line(cells) for cells in (COLUMNS, ("---",) * len(COLUMNS), *rows)) + "\n"
@@ -71,7 +71,7 @@ def _value(metrics: Any, path: str) -> Any:
 
 
 def _versions(metrics: dict[str, Any]) -> str:
-    """Device, processor and the versions of MindSpore and dgn, as far as they are known."""
+    """Device, processor, and the versions of MindSpore and dgn, if known."""
     known = [_value(metrics, "device") or _value(metrics, "versions.device"), _value(metrics, "versions.processor")]
     known += [f"{title} {version}" for title in ("MindSpore", "dgn")
               if (version := _value(metrics, f"versions.{title.lower()}"))]

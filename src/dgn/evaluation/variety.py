@@ -1,4 +1,4 @@
-"""Variety of images relative to real ones: it falls when a generator collapses to few images."""
+"""Variety of images relative to real images: it decreases when a generator collapses to few images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dgn.evaluation.ratios import SMALLEST
 
 
 def relative_variety(images: np.ndarray, real: np.ndarray) -> float | None:
-    """Root mean squared distance of two images, relative to that of two real images.
+    """Root mean squared distance of two images, relative to the same distance of two real images.
 
     Args:
         images: (N, C, H, W), N at least 2.

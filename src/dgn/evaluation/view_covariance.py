@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from dgn.evaluation.ratios import ratio
-from dgn.evaluation.uncertainty import bootstrap_error
+from dgn.evaluation.uncertainty import bootstrap_standard_error
 
 
 def unit(views: Sequence[float]) -> np.ndarray:
     """theta of Eq. 21: V angles, centred and scaled to unit norm.
 
-    The paper's views are centred. Without centring, views that are not symmetric about 0 would make a latent of
-    constant mean covary with them.
+    The paper's views are centred. Without centring, a latent whose mean does not depend on the view would covary with
+    views that are not symmetric about 0.
     """
     theta = np.asarray(views, np.float64)
     theta = theta - theta.mean()
@@ -25,7 +25,7 @@ def unit(views: Sequence[float]) -> np.ndarray:
 def responses(means: np.ndarray, views: Sequence[float]) -> np.ndarray:
     """R_i = |Z(i) . theta| of Eq. 21 for every dimension, (d,).
 
-    means: (V, d), the latents of each view averaged over its images; views: V different angles.
+    means: (V, d), mean latents of each view's images; views: V different angles.
     """
     return np.abs(unit(views) @ means)
 
@@ -43,13 +43,14 @@ def view_covariance(latents: dict[str, np.ndarray], views: Sequence[float]) -> d
             means: (V, d) as lists, the mean latents of each view.
             r: R of each dimension.
             largest, dimension: the largest R and its dimension.
-            noise: about the largest R expected of d dimensions that do not depend on the view; no significance
-                threshold, which is a quarter higher. Z . theta of one person scatters by std; its mean over n people
-                has the standard error std / sqrt(n), and the largest of d such values is at most about sqrt(2 log d)
-                times that. Differences between people cancel, as everyone is in every view.
-        ratio: largest R of z_geo relative to that of z_app, if both groups are given; None if the latter is 0;
-            ratio_error: its standard error over people; None if it
-            is undefined, or undefined for some of the people.
+            noise: expected value, approximately, of the largest R of d dimensions that do not depend on the view. (It
+                is not a significance threshold, which would be about a quarter higher.) Z . theta varies over people
+                with standard deviation std; its mean over n people has the standard error std / sqrt(n), and the
+                largest of d such values is at most about sqrt(2 log d) times as large. Differences between people
+                cancel, because every person is in every view.
+        ratio: largest R of z_geo divided by the largest R of z_app, if both groups are given; None if the latter is 0.
+        ratio_stderr: standard error of the ratio over people; None if the ratio is undefined for the people, or for
+            some bootstrap sample of them.
     """
     result: dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
     for name, z in latents.items():
@@ -70,6 +71,6 @@ def view_covariance(latents: dict[str, np.ndarray], views: Sequence[float]) -> d
                        for z in (geometry, appearance)]
             value = ratio(*largest)
             return np.nan if value is None else value
-        error = None if result["ratio"] is None else bootstrap_error(ratio_of, geometry.shape[1])
-        result["ratio_error"] = error if error is not None and np.isfinite(error) else None
+        error = None if result["ratio"] is None else bootstrap_standard_error(ratio_of, geometry.shape[1])
+        result["ratio_stderr"] = error if error is not None and np.isfinite(error) else None
     return result

@@ -1,14 +1,14 @@
-"""The likelihood alone, and with a critic (5.3, Eq. 22, Fig. 9 and 11).
+"""Training by likelihood, and with a critic in addition (5.3, Eq. 22, Fig. 9 and 11).
 
   dgn experiment adversarial --config config/adversarial_faces64.yaml --output runs/adversarial
   dgn experiment adversarial --config config/adversarial256.yaml --data portraits/ --output runs/portraits
 
-A model is trained by the likelihood alone (the recipe without its critic). Two runs continue from it: one by the
-likelihood, one with the recipe's critic. Both are measured in the same way: reconstruction error; sharpness (gradient
-energy relative to real images) and Frechet distance to real images (dgn.evaluation.frechet) of reconstructions of
-unseen images and of samples from the prior; variety of the samples; and on generated faces disentanglement with known
-factors. Reconstructions are compared with their own images, samples with generated faces of other people, or with the
-training images of a folder.
+A model is trained only by likelihood (the recipe without its critic). Two runs continue from it: one by likelihood, one
+with the recipe's critic. Both are measured in the same way: reconstruction error; sharpness (gradient energy relative
+to real images) and Frechet distance to real images (dgn.evaluation.frechet), both for reconstructions of unseen images
+and for samples from the prior; variety of the samples; and on generated faces disentanglement with known factors.
+Reconstructions are compared with their own images, samples with generated faces of other people, or with the training
+images of a folder.
 
 Written to --output: metrics.json, figures/ (reconstructions side by side, recombination of unseen images), and three
 run folders.
@@ -49,7 +49,7 @@ from dgn.figures.sheet import save_sheet
 from dgn.run import Run
 from dgn.run_training import ensure_trained
 
-SAMPLES = 1000  # samples from the prior, and real images that they are compared with, at most
+SAMPLES = 1000  # largest numbers of samples from the prior, and of real images for comparison
 SHOWN = 8
 STEPS = 300  # Langevin steps for the pictures (5.3)
 LIKELIHOOD, CRITIC = "likelihood", "with critic"
@@ -60,8 +60,8 @@ def adversarial(config: Recipe, output: str | Path, *, more_epochs: int = 60, le
     """Trains with and without the recipe's critic in run folders below `output`, measures both, and draws Fig. 9 and
     11.
 
-    more_epochs: of each of the two continued runs; learning_rate: theirs, at the end 0.3 times that; faces: unseen
-    generated faces whose latents are measured.
+    more_epochs: epochs of each continued run. learning_rate: learning rate of the continued runs; at the end 0.3 times
+    as large. faces: number of unseen generated faces whose latents are measured.
     Returns "models" (by LIKELIHOOD and CRITIC: train, unseen, the measures of `picture_measures` and, on generated
     faces, of `known_factors`) and their origin, which are also written to metrics.json in `output`, and "pictures", the
     paths drawn. Complete runs are not trained again. Raises UserError for a recipe without a critic or held-out
@@ -97,8 +97,8 @@ def adversarial(config: Recipe, output: str | Path, *, more_epochs: int = 60, le
 
 
 def without_critic(config: Config) -> Config:
-    """The config of a run by the likelihood alone. The critic's settings become the defaults, so that other ones do
-    not make it another run."""
+    """The config of a run without the critic. The critic's settings become the defaults, so that configs that differ
+    only in them share this run."""
     defaults = cfg.Training()
     unused = ("likelihood_weight", "critic_width", "r1_weight", "r1_interval")
     return cfg.changed(config, training={"adversarial": "none", **{key: getattr(defaults, key) for key in unused}})
@@ -107,8 +107,8 @@ def without_critic(config: Config) -> Config:
 def continued(config: Config, start: Path, epochs: int, learning_rate: float) -> Config:
     """The config of a run that is initialized from the run `start`.
 
-    Its settings of inference are those of models.final_inference, and its chains start at the prior's mean, from where
-    they converge within a few epochs. Adam's beta1 is lower, as past gradients came from a critic that has changed
+    Its inference settings are those of models.final_inference, and its chains start at the prior mean, from where they
+    converge within a few epochs. Adam's beta1 is lower, because earlier gradients come from a critic that has changed
     since.
     """
     schedule = ((0, learning_rate), (max(int(0.8 * epochs), 1), 0.3 * learning_rate))
@@ -119,8 +119,8 @@ def continued(config: Config, start: Path, epochs: int, learning_rate: float) ->
 
 
 def picture_measures(run: Run) -> dict[str, float | None]:
-    """Sharpness and Frechet distance of reconstructions of unseen images and of samples, the distance of equal
-    distributions (see distance_of_halves), and the samples' variety."""
+    """Sharpness and Frechet distance of reconstructions of unseen images and of samples, the distance of real images
+    among themselves (see distance_of_halves), and the variety of the samples."""
     unseen, train, config = held_out(run), run.sources.train, run.config
     images = unseen.read(unseen.first(config.evaluation.images))
     rebuilt = run.decode(*run.infer(images)).image
@@ -128,7 +128,7 @@ def picture_measures(run: Run) -> dict[str, float | None]:
         real = generated_faces(config.data, SAMPLES, config.data.seed + OTHER_PEOPLE).read(np.arange(SAMPLES))
     else:
         real = train.read(train.first(SAMPLES))
-    samples = run.sample(len(real), config.training.seed, "prior").image  # which the critic was trained on
+    samples = run.sample(len(real), config.training.seed, "prior").image  # the critic was trained on prior samples
     return {"sharpness_reconstruction": relative_sharpness(rebuilt, images),
             "sharpness_samples": relative_sharpness(samples, real),
             "frechet_reconstruction": frechet_distance(rebuilt, images),

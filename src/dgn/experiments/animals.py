@@ -3,10 +3,11 @@
   dgn experiment animals runs/faces_demo
   dgn experiment animals runs/celeba --data animals/ --labels eyes.csv
 
-A drawn cat and monkey, or the faces in the folder --data, are warped by the displacements that the strongest geometric
-dimensions generate. The faces are turned, scaled and cut by their eyes, given in --labels or in labels.csv of the
-folder (columns file, left_eye_x, left_eye_y, right_eye_x, right_eye_y); without such a file they are used as they are,
-and should be frontal and as large in the picture as the run's faces. Written to the run folder: figures/animals.png.
+A drawn cat and monkey, or the faces in the folder --data, are warped by displacements along the geometric dimensions
+with the largest effect. The faces are rotated, scaled and cropped by their eyes, which --labels or labels.csv of the
+folder gives (columns file, left_eye_x, left_eye_y, right_eye_x, right_eye_y). Without such a file they are used without
+change, and should be frontal and as large in the picture as the run's faces. Written to the run folder:
+figures/animals.png.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from dgn.nets.model import Model
 from dgn.run import Run
 
 DIMENSIONS = 2
-SHOWN = 6  # images of a folder, at most
-LABELS = ("labels.csv", "crops.csv", "index.tsv")  # files of a folder that give the eyes of its images
-USUAL = 100  # generated faces whose eyes are averaged
+SHOWN = 6  # largest number of images of a folder
+LABELS = ("labels.csv", "crops.csv", "index.tsv")  # files in a folder that give the eyes of its images
+USUAL = 100  # number of generated faces whose eyes are averaged
 
 
 def animals(run: Run, *, images: str | None = None, labels: str | None = None,
@@ -46,17 +47,17 @@ def animals(run: Run, *, images: str | None = None, labels: str | None = None,
     """Draws animal faces warped along the geometric dimensions of a deformable model.
 
     images: folder of animal faces; None: a drawn cat and monkey. labels: file with their eyes, by which they are
-    turned, scaled and cut (None: labels.csv, crops.csv or index.tsv of the folder; without one the images are used as
-    they are, and should be frontal and as large in the picture as the run's faces). eyes: place of the left eye, as
-    shares of the side (None: that of the run's faces). gamma: dimensions go from -gamma to gamma (None:
-    evaluation.gamma of the run).
-    Returns "dimensions", those of Z^g with the largest displacements, and "pictures", the path drawn. Raises UserError
-    for another model, or labels that do not suit the folder.
+    rotated, scaled and cropped (None: labels.csv, crops.csv or index.tsv of the folder; without such a file the images
+    are used without change, and should be frontal and as large in the picture as the run's faces). eyes: position of
+    the left eye as fractions of the side length (None: as in the run's faces). gamma: dimensions range from -gamma to
+    gamma (None: evaluation.gamma of the run).
+    Returns "dimensions", the dimensions of Z^g with the largest displacements, and "pictures", the path drawn. Raises
+    UserError for another model, or labels that do not belong to the folder.
     """
     check_deformable(run)
     model, sizes = run.model, [group.shape[0] for group in run.model.groups]
     gamma = gamma or run.config.evaluation.gamma
-    # ranked by the displacement itself, which no appearance affects
+    # ranked by the displacement, which does not depend on the appearance
     ranked = bases.rank(run.decode, (None, None), 1, sizes, gamma, of="displacement")
     strongest = [int(dimension) for dimension in ranked.order[:DIMENSIONS]]
     rows, names = [], []
@@ -98,8 +99,8 @@ def animal_faces(data: Data, folder: str | None, labels: str | None = None,
 
 
 def usual_eyes(data: Data) -> Sequence[float]:
-    """Place of the left eye in a config's faces, as shares of the side: known for generated faces, else that of `dgn
-    data crop --align`."""
+    """Position of the left eye in a config's faces, as fractions of the side length: known for generated faces, else as
+    in `dgn data crop --align`."""
     if data.path is not None:
         return EYES
     marks = generated_faces(data, USUAL).landmarks(np.arange(USUAL))[:, :2].mean(0)

@@ -3,13 +3,13 @@
   dgn experiment balance --config config/balance.yaml --output runs/balance
 
 The recipe is trained once for each value of alpha, the ratio of channels (scheme 1); of beta, the scale of the
-geometry's weights at run time (scheme 2); and of the initial scale of the geometry's last layer (scheme 1). With scheme
-2 the learning rate is ten times that of scheme 1: an Adam step changes a weight by about the learning rate, and these
-weights have a deviation of 1 in place of 0.1. The biases, which start at 0, take the same steps.
+geometry's weights in the forward pass (scheme 2); and of the initial scale of the geometry's last layer (scheme 1).
+Scheme 2 uses ten times the learning rate of scheme 1, because an Adam step changes a weight by about the learning rate,
+and these weights have standard deviation 1 instead of 0.1. The biases, which start at 0, have the same learning rate.
 
-The error alone does not show the balance: a geometry that starts near zero selects pixels from a checkerboard, and the
-error is as small as otherwise. Measured are also how far pose follows the geometry and colour the appearance when faces
-exchange geometry, the appearance's energy near the Nyquist frequency relative to the images', and the size and
+The error does not show the balance: a geometry that starts near zero selects pixels from a checkerboard, with the same
+small error. Therefore these are also measured: how well pose follows the geometry, and colour the appearance, when
+faces exchange geometry; the appearance's energy near the Nyquist frequency relative to the images; and the size and
 smoothness of the displacement.
 
 Written to --output: metrics.json, figures/balance.png and balance_faces.png, and a run folder for each value.
@@ -52,12 +52,12 @@ COLUMNS = {"msre": "MSRE", "unseen_msre": "unseen", "pose_in_geometry": "pose in
 
 def balance(config: Recipe, output: str | Path, *, sweeps: Mapping[str, Sweep] = SWEEPS,
             shown: int = 5) -> dict[str, Any]:
-    """Trains the recipe with every value of `sweeps` in run folders below `output`, and measures each.
+    """Trains the recipe with every value of `sweeps` in run folders below `output`, and measures each run.
 
-    shown: faces of the picture.
+    shown: number of faces in the picture.
     Returns for each sweep the measures of `share_measures` by value, and their origin, which are also written to
     metrics.json in `output`, and "pictures", the paths drawn. Complete runs are not trained again. Raises UserError
-    for a recipe that is not one of generated faces.
+    for a recipe without generated faces.
     """
     device.start()
     config = generated_recipe(config)
@@ -78,8 +78,8 @@ def balance(config: Recipe, output: str | Path, *, sweeps: Mapping[str, Sweep] =
 
 
 def variant(config: cfg.Config, model: dict[str, Any]) -> cfg.Config:
-    """The recipe with changes of its model section. An Adam step has the same size relative to the initial weights of
-    either scheme: where the scheme changes, the learning rate changes with their deviation."""
+    """The recipe with changes of its model section. If the scheme changes, the learning rate changes with the standard
+    deviation of the initial weights, so that an Adam step has the same size relative to them."""
     deviation = {"none": INIT_STD, "he": 1.0}
     factor = deviation[model.get("scaling", config.model.scaling)] / deviation[config.model.scaling]
     rates = tuple((epoch, factor * rate) for epoch, rate in config.training.learning_rate)
@@ -89,8 +89,8 @@ def variant(config: cfg.Config, model: dict[str, Any]) -> cfg.Config:
 def share_measures(evaluation: dict[str, Any]) -> dict[str, float | None]:
     """The measures that a sweep compares, from a run's evaluation.
 
-    pose_in_geometry, colour_in_appearance: mean correlation of the factors of POSE and COLOUR with their own donor
-    when faces exchange geometry, less that with the other donor; for the others see dgn.evaluation.
+    pose_in_geometry, colour_in_appearance: mean correlation of the factors in POSE and COLOUR with their own donor when
+    faces exchange geometry, minus the correlation with the other donor; for the other measures see dgn.evaluation.
     """
     def share(names: tuple[str, ...], own: str, other: str) -> float:
         exchange = evaluation["exchange"]

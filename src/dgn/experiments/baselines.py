@@ -2,20 +2,20 @@
 
   dgn experiment baselines --config config/faces_demo.yaml --output runs/baselines
 
-Ours, also with a monotone field; ABP and VAE of the same size, ABP also with restarted chains; ours trained as a VAE;
-and the Deforming Autoencoder: our generator with a monotone field and an encoder, trained without noise and prior. One
-recipe trains all seven.
+The seven models are: ours; ours with a monotone field; ABP of the same size; ABP with restarted chains; VAE of the same
+size; ours trained as a VAE; and the Deforming Autoencoder, which is our generator with a monotone field and an encoder,
+trained without noise and prior. One recipe trains them all.
 
-Every factor of a generated face is known, so that besides reconstruction disentanglement is measured: linear
+All factors of generated faces are known, so disentanglement is measured in addition to reconstruction: linear
 regression from each block of latents to each group of factors, DCI, MIG and SAP for two blocks, and the error of the
-displacement against the true motion. The plain models have no blocks of latents: each dimension is assigned to the
-group of factors for which a random forest uses it more. The gap of R2 is also given for axes and blocks that an oracle
-chooses by the factors (dgn.evaluation.oracle), an upper bound for each model.
+displacement relative to the true motion. The plain models have no blocks of latents: each dimension is assigned to the
+group of factors for which a random forest uses it more. The R2 gap is also given for axes and blocks that an oracle
+selects by the factors (dgn.evaluation.oracle), which is an upper bound for each model.
 
-Langevin dynamics returns a posterior sample, an encoder the posterior's mean. Reconstructions use these as they are;
-measures of the latents follow 100 noiseless steps. Training images are reconstructed from their chains.
-Options of the recipe that only Langevin dynamics or the deformable model has (training.reinit_appearance,
-inference.restart_every ...) act where they exist.
+Langevin dynamics returns a posterior sample, an encoder the posterior mean. Reconstructions use these without change;
+measures of the latents follow 100 steps without noise. Training images are reconstructed from their chains. Options
+that only Langevin dynamics or the deformable model has (training.reinit_appearance, inference.restart_every ...) are
+ignored for the other models.
 
 Written to --output: metrics.json, figures/disentanglement.png, and a run folder for each model.
 """
@@ -53,20 +53,20 @@ from dgn.nets.layers import parameter_count
 from dgn.run import Run
 from dgn.run_training import ensure_trained
 
-FEWEST = 20  # faces for a regression with cross-validation
-PAIRS = 200  # faces whose displacement is compared with that of the next one
+FEWEST = 20  # smallest number of faces for a regression with cross-validation
+PAIRS = 200  # largest number of faces whose displacements are compared, each with the next face
 
 Cell = Callable[[dict[str, Any]], str]  # a model's result -> its cell in a row of the table
 
 
 def baselines(config: Recipe, output: str | Path, *, faces: int = 1000) -> dict[str, Any]:
-    """Trains the MODELS by one recipe in run folders below `output`, and measures each in the same way.
+    """Trains the MODELS with one recipe in run folders below `output`, and measures each in the same way.
 
-    faces: unseen generated faces whose latents are measured.
-    Returns "models" (by name: parameters, train, unseen, disentanglement, oracle_r2_gap, correspondence; of encoders
-    also unseen_by_langevin), "faces", and their origin, which are also written to metrics.json in `output`, and
-    "pictures", the path drawn. Complete runs are not trained again.
-    Raises UserError for a recipe that is not one of generated faces.
+    faces: number of unseen generated faces whose latents are measured.
+    Returns "models" (by name: parameters, train, unseen, disentanglement, oracle_r2_gap, correspondence; for models
+    with an encoder also unseen_by_langevin), "faces", and their origin, which are also written to metrics.json in
+    `output`, and "pictures", the path drawn. Complete runs are not trained again. Raises UserError for a recipe without
+    generated faces.
     """
     device.start()
     config = generated_recipe(config)
@@ -133,7 +133,7 @@ def score_rows() -> dict[str, Cell]:
 
 
 def model_table(models: dict[str, dict[str, Any]], rows: dict[str, Cell]) -> str:
-    """Results by model as a table, a model a column."""
+    """Results as a table with a column for each model."""
     return table("", list(models), {name: [cell(r) for r in models.values()] for name, cell in rows.items()})
 
 

@@ -1,4 +1,5 @@
-"""Shared by the experiments on video (5.6): probes of motion and colour, labels in clip names, explained motion."""
+"""Functions shared by the video experiments (5.6): probes of motion and colour, labels in clip names, explained
+motion."""
 
 from __future__ import annotations
 
@@ -20,19 +21,19 @@ from dgn.figures.clips import spaced
 from dgn.nets.model import Latents, pad, samples_per_batch
 from dgn.run import Run
 
-COLOUR = ("skin", "light")  # colours that a linear probe reads well at 32 pixels; it cannot read the redness of lips
-PROBED_CLIPS = 300  # clips of other people that a probe is fitted on
-PROBED_FRAMES = 6  # frames of each
+COLOUR = ("skin", "light")  # colours that a linear probe predicts well at 32 pixels, unlike the redness of lips
+PROBED_CLIPS = 300  # number of clips of other people to which a probe is fitted
+PROBED_FRAMES = 6  # number of frames of each clip
 
 
 def check_clips(run: Run) -> None:
-    """Raises UserError if a run is not one on clips of at least two frames."""
+    """Raises UserError unless the run is on clips of at least two frames."""
     if run.config.data.frames < 2:
         raise UserError(f"{run.folder.path} is a run on images; give one on clips (data.frames of 2 or more)")
 
 
 def check_geometry(run: Run) -> None:
-    """Raises UserError if a run is not one of a deformable model."""
+    """Raises UserError unless the run has a deformable model."""
     if run.model.latents is not Latents:
         raise UserError(f"{run.folder.path} is a run of a plain model (model.kind); give one of a deformable model: "
                         "only it has a geometry")
@@ -47,8 +48,8 @@ def label(name: str) -> tuple[str, str]:
 
 
 def clip_indices(names: list[str], clips: Sequence[int | str]) -> np.ndarray:
-    """Indices of clips that are given by index or by name; a text of digits is a name where a clip has it. Raises
-    UserError for one that is not there."""
+    """Indices of clips that are given by index or by name; digits are a name if a clip has this name. Raises UserError
+    for a clip that does not exist."""
     def index_of(clip: int | str) -> int:
         if isinstance(clip, str):
             return names.index(clip) if clip in names else int(clip) if clip.isdecimal() else -1
@@ -78,9 +79,9 @@ class Probe(NamedTuple):
     landmarks: Callable[[np.ndarray], np.ndarray]  # -> (n, 10): x, y of five points in pixels
 
 
-@functools.lru_cache(maxsize=4)  # several experiments use the same one
+@functools.lru_cache(maxsize=4)  # several experiments use the same probe
 def fit_probe(data: Data) -> Probe:
-    """A probe of factors and landmarks, fitted on generated clips of people whom no training on `data` shows."""
+    """A probe of factors and landmarks, fitted to generated clips of people who are in no training data."""
     source = generated_clips(data, PROBED_CLIPS, data.seed + OTHER_PEOPLE)
     everyone = source.first()
     at = spaced(data.frames, PROBED_FRAMES)
@@ -94,7 +95,7 @@ def fit_probe(data: Data) -> Probe:
 
 
 def over_time(read: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np.ndarray:
-    """A probe's values for every frame of clips (n, F, C, H, W), (n, F, k)."""
+    """The values of a probe, (n, F, k), for every frame of clips (n, F, C, H, W)."""
     values = read(clips.reshape(-1, *clips.shape[2:]))
     return values.reshape(*clips.shape[:2], -1)
 
@@ -113,19 +114,20 @@ class Rebuilt(NamedTuple):
 
 
 def reconstructed(run: Run, indices: np.ndarray) -> Iterator[Rebuilt]:
-    """Training clips decoded from their chains, a batch at a time: at the size of Table 5 all would need gigabytes."""
+    """Training clips decoded from their chains, batch by batch: at the size of Table 5 all would need gigabytes."""
     source, size = run.sources.train, samples_per_batch(run.model)
     for start in range(0, len(indices), size):
         batch = indices[start:start + size]
-        latents = run.bank.read(pad(batch, size) if start else batch)  # equal batches: another size is compiled again
+        latents = run.bank.read(pad(batch, size) if start else batch)  # another size would be compiled again
         yield Rebuilt(source.read(batch), np.asarray(source.mask(batch)), run.decode(*latents).image[:len(batch)])
 
 
 def explained_motion(batches: Iterable[Rebuilt], classes: list[str]) -> dict[str, float]:
-    """Share of the motion in clips that their reconstructions show, for each class: 1 - |m - m'|^2 / |m|^2 summed over
-    its clips, m the difference of the frames from the clip's mean frame.
+    """Fraction of the motion in clips that their reconstructions show, for each class: 1 - |m - m'|^2 / |m|^2, where
+    both norms are summed over the clips, and m is the difference of the frames from the clip's mean frame.
 
-    1: all of it; 0: as if nothing moved; negative: wrong motion. classes: of all clips in the order of the batches.
+    1: all motion; 0: as if nothing moved; negative: wrong motion. classes: class of each clip in the order of the
+    batches.
     """
     total, missing = np.array([motion_energy(*clip) for batch in batches for clip in zip(*batch)]).T
     shares = {}
@@ -147,11 +149,11 @@ def motion_energy(clip: np.ndarray, mask: np.ndarray, reconstruction: np.ndarray
 
 
 def exchange_partners(names: list[str], people: Sequence[str] | None) -> np.ndarray:
-    """For each clip the index of its partner, of another person and another class (if the names give classes); of the
-    clip itself if there is none.
+    """The index of each clip's partner, a clip of another person and another class (if the names contain classes); the
+    index of the clip itself if there is none.
 
-    Partners are a fixed shift of the index away. Shifts are tried in the order of how many clips they suit, so that few
-    clips serve twice. people: who is shown, (n,); None if that is not known: each clip gets the next one.
+    Partners differ by a fixed shift of the index. Shifts that suit more clips are tried first, so that few clips are
+    used twice. people: (n,), the person in each clip; None if unknown: then each clip gets the next clip.
     """
     everyone, count = np.arange(len(names)), len(names)
     if people is None:

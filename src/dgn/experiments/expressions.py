@@ -1,13 +1,13 @@
-"""Expressions of grayscale faces transferred to colour faces (5.2, Fig. 8).
+"""Expressions of greyscale faces transferred to colour faces (5.2, Fig. 8).
 
   dgn experiment expressions --config config/expressions.yaml --output runs/expressions
   dgn experiment expressions --config config/expressions.yaml --set data.limit=null --set data.held_out=0 \\
       --data ckplus48/ --target fei/ --frontal '*-11.jpg' --target-crop 5,2,23,20 --output runs/expressions_ck
 
-The deformable model is trained on grayscale faces with expressions. Its appearance generator, given three channels, is
-then fine-tuned on neutral colour faces with the geometry generator frozen, and the geometric latents of the grayscale
-faces warp the colour ones. Without --data and --target the faces are generated, and a probe of known factors measures
-whether mouth and brows follow the grayscale donor, skin and hair the colour donor.
+The deformable model is trained on greyscale faces with expressions. Its appearance generator, extended to three
+channels, is then fine-tuned on neutral colour faces with a frozen geometry generator. The geometric latents of the
+greyscale faces then warp the colour faces. Without --data and --target the faces are generated, and a probe of known
+factors measures whether mouth and brows follow the greyscale donor, and skin and hair the colour donor.
 
 Written to --output: metrics.json, figures/expressions.png, and two run folders with their own figures.
 """
@@ -35,22 +35,22 @@ from dgn.run_training import ensure_trained
 STAYING = ("skin", "hair_colour", "background_light")  # factors that should follow the appearance
 DONORS = 300
 PROBE_FACES = 700
-COLUMNS, ROWS = 10, 4  # of the picture: donors, colour faces
+COLUMNS, ROWS = 10, 4  # donors and colour faces in the picture
 
 
 def expressions(config: Recipe, output: str | Path, *,
                 target: Target = Target(count=300, epochs=100)) -> dict[str, Any]:
-    """Trains on grayscale faces and fine-tunes on colour faces in run folders below `output`, and draws Fig. 8.
+    """Trains on greyscale faces and fine-tunes on colour faces in run folders below `output`, and draws Fig. 8.
 
-    config: a recipe with data.grey; target: the colour faces.
-    Returns for generated faces "transfer" (see `donor_correlations`), and the origin, which are also written to
+    config: a recipe with data.grey. target: the colour faces.
+    Returns "transfer" (only for generated faces, see `donor_correlations`) and the origin, which are also written to
     metrics.json in `output`, and "pictures", the path drawn. Complete runs are not trained again. Raises UserError if
     the recipe and the target do not fit together.
     """
     device.start()
     config = transfer_recipe(config, target)
     if not config.data.grey:
-        raise UserError("the recipe's faces are in colour; data.grey: true makes them grayscale")
+        raise UserError("the recipe's faces are in colour; data.grey: true makes them greyscale")
     folder = output_folder(output)
     grey = ensure_trained(folder / "grey", config)
     tuned = tuning_config(config, folder / "grey", target, grey=False, population="neutral")
@@ -64,10 +64,10 @@ def expressions(config: Recipe, output: str | Path, *,
 
 
 def summary(result: dict[str, Any]) -> str:
-    """The correlations as a table; a dash: the donors do not differ in this factor."""
+    """The correlations as a table; a dash means that the donors do not differ in this factor."""
     if "transfer" not in result:
         return "the factors of these faces are unknown: no correlations"
-    columns = {"grayscale donor (geometry)": "geometry_donor", "colour donor (appearance)": "appearance_donor",
+    columns = {"greyscale donor (geometry)": "geometry_donor", "colour donor (appearance)": "appearance_donor",
                "the probe on true faces": "probe"}
     return table("correlation with", list(columns), {
         name: [f"{own[key]:+.2f}" if key in own else "-" for key in columns.values()]
@@ -75,10 +75,11 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def donor_correlations(grey: Run, colour: Run) -> dict[str, dict[str, float]]:
-    """Correlations of factors that a probe reads from colour faces, warped by the geometric latents of grayscale faces.
+    """Correlations of factors that a probe predicts from colour faces, which geometric latents of greyscale faces warp.
 
-    By factor: geometry_donor and appearance_donor, with the factors of the grayscale and of the colour face; probe, of
-    the probe with the truth on faces. The colour faces have no expression, so those factors have no appearance_donor.
+    By factor: geometry_donor and appearance_donor, with the factors of the greyscale and of the colour face; probe, of
+    the probe's predictions for faces with the truth. The colour faces have no expressions, so factors of expressions
+    have no appearance_donor.
     """
     count = min(DONORS, len(grey.bank), len(colour.bank))
     faces, names = np.arange(count), (*EXPRESSION_FACTORS, *STAYING)
@@ -98,15 +99,15 @@ def donor_correlations(grey: Run, colour: Run) -> dict[str, dict[str, float]]:
 
 
 def in_dimensions_of(run: Run, origin: Run, z_geo: np.ndarray) -> np.ndarray:
-    """Geometric latents (n, d) of the run `origin` as the run that was fine-tuned from it has them: the geometry
-    generators are the same, but each run opens along principal axes of its own (dgn.inference.axes)."""
+    """Converts geometric latents (n, d) of the run `origin` to the dimensions of `run`, which was fine-tuned from it.
+    The geometry generators are equal, but each run has its own principal axes (dgn.inference.axes)."""
     own, others = (np.asarray(opened.bank.rotations.get("z_geo", np.eye(z_geo.shape[1])), np.float32)
                    for opened in (origin, run))
     return z_geo @ own.T @ others
 
 
 def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:
-    """Fig. 8c: grayscale donors above, colour faces with their expressions below."""
+    """Fig. 8c: greyscale donors above, colour faces with their expressions below."""
     donors = np.linspace(0, len(grey.bank) - 1, COLUMNS).astype(int)
     people = np.linspace(0, len(colour.bank) - 1, ROWS).astype(int)
     images, z_geo = grey.sources.train.read(donors), in_dimensions_of(colour, grey, grey.bank.read(donors)[1])
@@ -116,4 +117,4 @@ def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:
         warped = colour.decode(z_app[k][None].repeat(COLUMNS, 0), z_geo).image
         sheet[f"face {k + 1}"] = np.concatenate([faces[k][None], warped])
     return figures.reconstructions(path, sheet, ["own image", *[""] * COLUMNS],
-                                   "Expressions of grayscale faces on colour faces")
+                                   "Expressions of greyscale faces on colour faces")

@@ -1,11 +1,11 @@
-"""How well a label that is given as appearance explains an image (5.4, MNIST).
+"""How well a label, given as the appearance, explains an image (5.4, MNIST).
 
   dgn train --config config/mnist.yaml --data mnist/ --output runs/mnist
   dgn experiment labels runs/mnist
 
-Analysis by synthesis: Z^g of a held-out image is inferred under every label; the label with the least energy is
-compared with the true one. Synthesis: a classifier trained on the run's real images classifies images of each label
-with Z^g from the prior; its accuracy shows whether the geometry leaves the class unchanged.
+Analysis by synthesis: Z^g of a held-out image is inferred for every label, and the label with the smallest energy is
+compared with the true label. Synthesis: a classifier, trained on the run's real images, classifies images that are
+generated with each label and Z^g from the prior; its accuracy shows whether the geometry leaves the class unchanged.
 
 Written to the run folder: section "labels" of metrics.json; `dgn train` and `dgn figures` draw Fig. 13.
 """
@@ -22,17 +22,18 @@ from dgn.experiments.models import held_out
 from dgn.randomness import generator
 from dgn.run import Run
 
-PER_LABEL = 100  # generated images of each label
-CLASSIFIER_IMAGES = 5000  # real images that the classifier is trained on, at most
+PER_LABEL = 100  # number of generated images of each label
+CLASSIFIER_IMAGES = 5000  # largest number of real images on which the classifier is trained
 
 
 def labels(run: Run, *, images: int = 300, steps: int = 100) -> dict[str, Any]:
     """Measures how well the label of a run with model.appearance=label explains images.
 
-    images: held-out images, at most; steps: Langevin steps under each label, and as many without noise.
-    Returns images, analysis_accuracy, synthesis_accuracy and classifier_accuracy (on the held-out images), shares of 1,
-    and their origin, which are also written to section "labels" of the run's metrics.json; "pictures" is empty, as
-    `dgn figures` draws Fig. 13. Raises UserError for another model, or if fewer than two labels were held out.
+    images: largest number of held-out images. steps: Langevin steps for each label, followed by as many without noise.
+    Returns images, analysis_accuracy, synthesis_accuracy and classifier_accuracy (on the held-out images), as
+    fractions, and their origin, which are also written to section "labels" of the run's metrics.json; "pictures" is
+    empty, because `dgn figures` draws Fig. 13. Raises UserError for another model, or if the held-out images have fewer
+    than two labels.
     """
     folder = run.folder.path
     if run.model.groups[0].sampled:
@@ -58,7 +59,7 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def least_energy(run: Run, images: np.ndarray, steps: int) -> np.ndarray:
-    """The label under which the inferred Z^g has the least energy (Eq. 8), for each image, (n,)."""
+    """The label for which the inferred Z^g has the smallest energy (Eq. 8), for each image, (n,)."""
     classes, energies = run.model.groups[0].shape[0], []
     for label in range(classes):
         print(f"inferring {len(images)} images as {label} ...", flush=True)
@@ -69,8 +70,8 @@ def least_energy(run: Run, images: np.ndarray, steps: int) -> np.ndarray:
 
 
 def synthesis(run: Run, images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Accuracy of a classifier of real images on generated ones, and on `images` (n, C, H, W) with labels `truth`
-    (n,)."""
+    """Accuracy of a classifier, trained on real images, on generated images, and on `images` (n, C, H, W) with labels
+    `truth` (n,)."""
     source = run.sources.train
     known = source.first(CLASSIFIER_IMAGES)
     classifier = LogisticRegression(C=0.05, max_iter=200).fit(_flat(source.read(known)), source.labels(known))

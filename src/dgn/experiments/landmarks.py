@@ -3,18 +3,19 @@
   dgn experiment landmarks runs/faces_demo
   dgn experiment landmarks runs/mtfl --data mtfl/
 
-The run's model infers every image: the Langevin steps of `dgn infer`, or --steps, then 100 without noise. The paper's
-regressor, with 100 hidden units, and ridge regression, which is better with few images, are trained on the displacement
-fields of some images and tested on the others. Without a regressor, the displacement carries the landmarks' median
-canonical positions to each test image. Two controls: the same regressors on raw pixels, and the mean shape of the
-training images.
+The latents of every image are inferred: by the Langevin steps of `dgn infer`, or --steps, then 100 without noise. The
+paper's regressor, with 100 hidden units, and ridge regression, which is better for few images, are trained on the
+displacement fields of some images and tested on the others. Without a regressor, the displacement carries the
+landmarks' median canonical positions to each test image. There are two controls: the same regressors on raw pixels,
+and the mean shape of the training images.
 
-Without --data the faces are generated. --data: a folder with labels of landmarks (labels.csv, or MTFL's index.tsv);
-images that the run was not trained on are the test, or, if there are none or it is unknown, the last fifth. --folds 10
-tests every image once, by regressors of the other folds: for few images. The last fifth and the folds are of people, if
-labels.csv has subjects, or identity.txt names who is shown: no person is on both sides. --chains 4 averages the
-displacement fields of four chains of each image; of a run with data.mirror, every second one is a chain of the mirror
-image. Written to the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
+Without --data the faces are generated. --data: a folder with landmark labels (labels.csv, or MTFL's index.tsv). The
+test images are those that the run was not trained on; if there are none, or if this is unknown, the last fifth. With
+--folds 10, for few images, every image is tested once, by regressors trained on the other folds. If labels.csv has
+subjects, or identity.txt names the people, the last fifth and the folds are split by people: no person is on both
+sides. --chains 4 averages the displacement fields of four chains of each image; for a run with data.mirror, every
+second chain is of the mirror image. Written to the run folder: section "landmarks" of metrics.json,
+figures/landmarks.png.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ from dgn.run import Run, training_files
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 
 TEST_SHARE = 0.2
-FEWEST = 16  # images to train a regressor on
-GENERATED = 2500  # faces without `count`
+FEWEST = 16  # smallest number of images to train a regressor
+GENERATED = 2500  # number of generated faces without `count`
 SHOWN = 8
-# names in metrics.json; those of regressors are of the features, with _ridge of ridge regression
+# names in metrics.json; regressors are named after their features, ridge regression has the suffix _ridge
 PREDICTIONS = ("displacement", "displacement_ridge", "carried", "pixels", "pixels_ridge", MEAN_SHAPE)
 
 
@@ -56,8 +57,8 @@ class Faces(NamedTuple):
 
     images: np.ndarray  # (n, C, H, W)
     landmarks: np.ndarray  # (n, 5, 2) in pixels
-    files: Sequence[Path] | None  # of the images; None: they are generated
-    people: Sequence[str]  # the person on each image; different for each where it is not known
+    files: Sequence[Path] | None  # files of the images; None for generated images
+    people: Sequence[str]  # the person in each image; if unknown, a different one for each image
 
 
 def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, count: int | None = None,
@@ -65,15 +66,19 @@ def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, co
     """Measures the landmark error of regressors on displacement fields and on pixels, and of landmarks carried by the
     displacement, and draws Fig. 14.
 
-    data: folder of images with labels of landmarks (labels.csv, or MTFL's index.tsv); None: generated faces. Images
-    that the run was not trained on are the test; if it was trained on none of them, or if that is unknown, the last
-    fifth. crop: of these images (None: the run's); count: images at most (None: all, or GENERATED); steps: Langevin
-    steps (None: those of Run.infer); chains: of each image, whose displacement fields are averaged; epochs: of the
-    paper's regressors; folds: from 2 on, every image is tested once, by regressors of the other folds, whether or not
-    the run, which sees no landmarks, was trained on it.
+    data: folder of images with landmark labels (labels.csv, or MTFL's index.tsv); None: generated faces. The test
+        images are those that the run was not trained on; if there are none, or if this is unknown, the last fifth.
+    crop: crop of these images (None: as in the run).
+    count: largest number of images (None: all, or GENERATED).
+    steps: Langevin steps (None: as in Run.infer).
+    chains: number of chains of each image, whose displacement fields are averaged.
+    epochs: training epochs of the paper's regressors.
+    folds: if above 1, every image is tested once, by regressors trained on the other folds, even if the run, which does
+        not see landmarks, was trained on it.
+
     Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, their origin, and "pictures",
-    the paths drawn; all but these are also written to section "landmarks" of the run's metrics.json. Raises UserError
-    for another model, or if too few images are left to train or to test on.
+    the paths drawn; all but the pictures are also written to section "landmarks" of the run's metrics.json. Raises
+    UserError for another model, or if too few images remain for training or test.
     """
     check_deformable(run)
     images, truth, files, people = faces_with_landmarks(run, data, count, crop)
@@ -108,10 +113,12 @@ def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, co
 
 
 def infer(run: Run, images: np.ndarray, steps: int | None, chains: int) -> tuple[Decoded, np.ndarray]:
-    """The decoded latents of one chain of each image, and the mean displacement (n, 2, H, W) of `chains` chains: single
-    chains differ by their noise, and some end in other modes. If the run was trained with mirror images, every second
-    chain is one of the mirror image. Raises UserError for several chains of a model that has an encoder in their
-    place."""
+    """The decoded latents of one chain for each image, and the mean displacement (n, 2, H, W) of `chains` chains.
+
+    Single chains differ by their noise, and some end in other modes. If the run was trained with mirror images, every
+    second chain is of the mirror image. Raises UserError for several chains of a run that was trained with an encoder
+    instead of chains.
+    """
     if chains > 1 and run.encoder is not None:
         raise UserError(f"--chains is {chains}, but {run.folder.path} was trained with an encoder and has no chains")
 
@@ -145,7 +152,7 @@ def summary(result: dict[str, Any]) -> str:
 
 def faces_with_landmarks(run: Run, folder: str | None, count: int | None = None,
                          crop: Crop | None = None) -> Faces:
-    """The images of a folder, or generated faces, `count` at most."""
+    """The images of a folder, or generated faces; at most `count`."""
     data = run.config.data
     if folder is None:
         source = generated_faces(data, count or GENERATED, data.seed + OTHER_PEOPLE)
@@ -163,7 +170,7 @@ def faces_with_landmarks(run: Run, folder: str | None, count: int | None = None,
 
 
 def cross_validation(people: Sequence[str], folds: int) -> list[np.ndarray]:
-    """The test set of each fold, (n,) of bool: the images of every folds-th person. people: of each image, (n,)."""
+    """The test set of each fold, (n,) bool: the images of every folds-th person. people: (n,), for each image."""
     places = person_indices(people)
     if folds > places.max() + 1:
         raise UserError(f"{folds} folds are more than the {places.max() + 1} people on {len(people)} images")
@@ -171,7 +178,7 @@ def cross_validation(people: Sequence[str], folds: int) -> list[np.ndarray]:
 
 
 def is_test(run: Run, files: Sequence[Path], people: Sequence[str]) -> np.ndarray:
-    """Which of the files are for the test, (n,): those that the run was not trained on, or else the last share."""
+    """Whether each file is a test image, (n,): the run was not trained on it; or else it is in `last_share`."""
     known = training_files(run.config, run.folder.path)
     if known is None:
         print("the images of the run's training are unknown; the last fifth of these are the test", flush=True)
@@ -185,8 +192,8 @@ def is_test(run: Run, files: Sequence[Path], people: Sequence[str]) -> np.ndarra
 
 
 def last_share(people: Sequence[str]) -> np.ndarray:
-    """True for the images of the last TEST_SHARE of the people, in the order in which they appear first. Raises
-    UserError if there is one person alone."""
+    """True for the images of the last TEST_SHARE of the people, in the order of their first images. Raises UserError if
+    there is only one person."""
     places = person_indices(people)
     count = int(places.max()) + 1
     if count < 2:
@@ -195,6 +202,6 @@ def last_share(people: Sequence[str]) -> np.ndarray:
 
 
 def person_indices(people: Sequence[str]) -> np.ndarray:
-    """The person of each image as a number, (n,): people are numbered in the order in which they appear first."""
+    """The number of the person in each image, (n,); people are numbered in the order of their first images."""
     order = {person: place for place, person in enumerate(dict.fromkeys(people))}
     return np.array([order[person] for person in people])

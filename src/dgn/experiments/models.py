@@ -1,4 +1,4 @@
-"""Shared by the experiments: the models compared, checks of recipes and runs, fine-tuning on other images, tables."""
+"""Functions shared by the experiments: compared models, checks of recipes and runs, fine-tuning, tables."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from dgn.nets.model import Latents
 from dgn.provenance import origin
 from dgn.run import Run
 
-Recipe = str | Path | Config  # a YAML file, or the config that it gives
+Recipe = str | Path | Config  # a YAML file, or a config
 
-OTHER_PEOPLE = 100  # added to the seed of generated faces: people of whom no training image exists
+OTHER_PEOPLE = 100  # added to the seed of generated faces: people without training images
 
-# options of the deformable model by ABP alone, switched off for others
+# options that only the deformable model trained by ABP has; off for other models
 _PLAIN = {"sigma_app": cfg.NO_FACTOR, "decorrelation": cfg.OFF}
 _VAE = {**_PLAIN, "preconditioner": "none"}
 _OTHER = {"adversarial": "none", "reinit_appearance": (), "mean_displacement_weight": 0.0}
 _ABP: dict[str, dict[str, Any]] = {"model": {"kind": "plain"}, "training": {"method": "abp", **_OTHER}}
 _RESTARTS = 20  # epochs between restarts of ABP's chains
-# the paper's model, also with a monotone field; its two baselines (Table 1), ABP also with restarted chains; the fourth
-# combination of model and training method; and a baseline of Table 2
+# the paper's model, also with a monotone field; its two baselines (Table 1), ABP also with restarted chains; the
+# deformable model trained as VAE; and a baseline of Table 2
 MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "ours": {"model": {"kind": "deformable"}, "training": {"method": "abp", "adversarial": "none"}},
     "ours, monotone field": {"model": {"kind": "deformable", "field": "monotone"},
@@ -45,19 +45,19 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Target:
-    """The images that a trained model is fine-tuned on, and for how long (5.2)."""
+    """The images for the fine-tuning of a trained model, and its duration (5.2)."""
 
     path: str | None = None  # a folder; None: generated faces of other people
     pattern: str | None = None  # only files whose relative path matches, such as *-1[12].jpg
     crop: Crop | None = None  # None: the centre square
-    count: int = 1000  # images at most
+    count: int = 1000  # largest number of images
     epochs: int = 30
-    held_out: int = 0  # the last of the folder's files, which are not tuned on
+    held_out: int = 0  # number of the folder's last files that are not used for fine-tuning
 
 
 def model_config(name: str, config: Config) -> Config:
-    """The config with the model and the training method of one of MODELS. Without a preconditioner the recipe's step
-    sizes would be too large: the default's is taken, which is for a sigma of 1, in proportion to the last sigma."""
+    """The config with the model and training method of one of MODELS. Without a preconditioner the recipe's step size
+    would be too large; it is then the default, which is for sigma = 1, multiplied by the last sigma."""
     own = cfg.changed(config, **MODELS[name])
     if own.inference.preconditioner == config.inference.preconditioner:
         return own
@@ -74,8 +74,7 @@ def folder_name(name: str) -> str:
 def deformable_recipe(config: Recipe) -> Config:
     """The config of an experiment that trains, with absolute paths.
 
-    Raises UserError if it is not one of the deformable model on images: the experiment sets model and method itself
-    where it needs others.
+    Raises UserError unless it has the deformable model on images; the experiment sets other models and methods itself.
     """
     config = recipe.absolute_paths(config if isinstance(config, Config) else recipe.load(expanded(config)))
     if config.data.frames:
@@ -87,8 +86,8 @@ def deformable_recipe(config: Recipe) -> Config:
 
 
 def generated_recipe(config: Recipe) -> Config:
-    """`deformable_recipe` for an experiment that needs known factors. Raises UserError unless the recipe trains on
-    generated faces, in which every factor varies, and holds some out."""
+    """`deformable_recipe` for an experiment that needs known factors. Raises UserError unless the recipe has generated
+    faces with all factors varying, and held-out faces."""
     config = deformable_recipe(config)
     if config.data.path is not None:
         raise UserError("the factors of these images are unknown; leave data.path out, so that faces are generated")
@@ -113,9 +112,9 @@ def transfer_recipe(config: Recipe, target: Target) -> Config:
 def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> Config:
     """The config of a run that is initialized from the run `start` of `config` and trained on the target's images.
 
-    The geometry generator of a deformable model is frozen. Sigma, for all groups, and smoothness are the last of
-    `config`; the learning rate is its first one, and from 0.7 of the epochs on 0.3 times that. data: further changes of
-    the data section.
+    The geometry generator of a deformable model is frozen. Sigma (for all groups) and smoothness have the last values
+    in `config`; the learning rate has the first value, and 0.3 times this value after 0.7 of the epochs. data: further
+    changes of the data section.
     """
     changes = {"limit": target.count, "held_out": 0, "seed": config.data.seed + 1, "path": target.path,
                "pattern": target.pattern, **data}
@@ -130,7 +129,7 @@ def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> C
 
 
 def final_inference(config: Config) -> dict[str, Any]:
-    """Settings of inference for a run that continues one of `config`: its last sigma, for all groups, and its last
+    """Inference settings for a run that continues a run with `config`: its last sigma, for all groups, and its last
     smoothness, without decorrelation."""
     return {"sigma": ((0, cfg.last_sigma(config)),), "sigma_app": cfg.NO_FACTOR,
             "decorrelation": cfg.OFF, "smoothness": ((0, cfg.last_smoothness(config)),)}
@@ -167,9 +166,9 @@ def write_results(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def output_folder(path: str | Path) -> Path:
-    """The folder of an experiment that trains, made if absent; runs in it that an earlier call left are continued.
+    """The folder of an experiment that trains, created if missing; it may contain runs of an earlier call.
 
-    Raises UserError if it is itself a run folder, or cannot be made.
+    Raises UserError if it is a run folder, or cannot be created.
     """
     folder = expanded(path)
     if (folder / "config.yaml").exists():
@@ -177,5 +176,5 @@ def output_folder(path: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the output folder {folder}: {error.strerror or error}") from None
+        raise UserError(f"cannot create the output folder {folder}: {error.strerror or error}") from None
     return folder

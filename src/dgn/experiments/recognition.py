@@ -1,18 +1,19 @@
-"""Expressions recognised from what a video model infers (5.6, Table 3).
+"""Recognition of expressions from the latents and displacements of a video model (5.6, Table 3).
 
   dgn experiment recognition runs/clips
   dgn experiment recognition runs/ckplus --absolute-features
 
-Features of every clip over time go to a recurrent network (dgn.training.recogniser) in person-independent
-cross-validation: Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls, the appearance
-latents Z_t^a and the raw pixels. Of a plain model (MoCoGAN's generator): its motion h_t, its content and the pixels.
-The network gets the difference of each frame from the clip's first, along the 50 principal axes of its training clips.
-Latents are those of the training's chains after steps without noise, which lead to a mode; with --steps they are
-inferred anew, from the prior's mean.
+A recurrent network (dgn.training.recogniser) classifies features of clips over time, in person-independent
+cross-validation. The features are Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls,
+the appearance latents Z_t^a and the raw pixels. For a plain model (MoCoGAN's generator) they are its motion h_t, its
+content and the pixels. The network gets the difference of each frame from the clip's first frame, along the 50
+principal axes of its training clips. The latents are the chains of the training after steps without noise, towards a
+mode; with --steps they are inferred again, from the prior mean.
 
-Classes and people come from the clips' names, class/person_...: generated clips have such names, and the CK+ set has.
-A file of identities (identity.txt) takes precedence for people. The generator has seen all clips, without their labels;
-the raw pixels have no such help.
+Classes and people come from clip names class/person_..., which generated clips and the CK+ set have. For people, a file
+of identities (identity.txt) takes precedence. The generator was trained on all clips, without their labels; this is an
+advantage over the raw pixels.
+
 Written to the run folder: section "recognition" of metrics.json, figures/recognition.png.
 """
 
@@ -33,7 +34,7 @@ from dgn.experiments.models import table
 from dgn.figures import experiments as figures
 from dgn.nets.model import Latents, apply, samples_per_batch
 from dgn.run import Run
-from dgn.training.recogniser import Recognisers, Sequences
+from dgn.training.recogniser import SequenceClassifiers, Sequences
 
 FEATURES = {"Dglf": "geometric latents", "Ddf": "displacement fields", "appearance": "appearance latents",
             "motion": "motion latents", "content": "content latents", "pixels": "raw pixels"}
@@ -43,14 +44,14 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
                 steps: int | None = None, descent_steps: int = DESCENT_STEPS) -> dict[str, Any]:
     """Recognises the classes of the run's training clips from each of FEATURES.
 
-    folds: of the cross-validation; epochs: of the recogniser. from_first: see relative_to_first; False for clips that
-    do not begin with a neutral face. steps: infer the latents again with this number of Langevin steps (default:
-    continue the chains of the training); then descent_steps without noise lead to a mode.
-    Returns for each of FEATURES that the model has, and for most_frequent, the class that is given to every clip, the
-    values of evaluation.recognition.recognition_scores; clips, people, folds, absolute_features (not from_first);
-    pictures: figures/recognition.png. All but the pictures is written to the section recognition of metrics.json.
-    Raises UserError for a run on images, clips without class and person in their names, fewer than 2 classes, or fewer
-    people than folds.
+    folds: folds of the cross-validation. epochs: training epochs of the classifiers. from_first: see relative_to_first;
+    False for clips that do not begin with a neutral face. steps: Langevin steps to infer the latents again (default:
+    continue the chains of the training). descent_steps: further steps without noise, towards a mode.
+    Returns the values of evaluation.recognition.recognition_scores for each of FEATURES that the model has, and for
+    most_frequent, which assigns the most frequent class to every clip; clips, people, folds, absolute_features
+    (not from_first); pictures: figures/recognition.png. All but the pictures is written to the section recognition of
+    metrics.json. Raises UserError for a run on images, clips without class and person in their names, fewer than 2
+    classes, or fewer people than folds.
     """
     check_clips(run)
     source = run.sources.train
@@ -65,10 +66,10 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     held_out = person_folds(persons, folds, run.config.training.seed)
     measures: dict[str, dict[str, Any]] = {}
     for name, values in features(run, steps, descent_steps).items():
-        print(f"training recognisers on {FEATURES[name]} ...", flush=True)
+        print(f"training classifiers on {FEATURES[name]} ...", flush=True)
         values = values.reshape(*values.shape[:2], -1).astype(np.float32)
         sequences = Sequences(relative_to_first(values) if from_first else values, lengths)
-        model = Recognisers(len(classes), run.config.training.seed, epochs)
+        model = SequenceClassifiers(len(classes), run.config.training.seed, epochs)
         measures[name] = recognition_scores(truth, cross_validate(model, sequences, truth, held_out), classes, persons)
     most_frequent = recognition_scores(truth, np.full(len(truth), np.bincount(truth).argmax()), classes, persons)
     result = {**measures, "most_frequent": most_frequent, "clips": len(source), "people": people, "folds": folds,
@@ -85,16 +86,15 @@ def summary(result: dict[str, Any]) -> str:
             "most frequent class": result["most_frequent"]}
     corner = f"{result['clips']} clips, {result['people']} people, {len(result['most_frequent']['classes'])} classes"
     return table(corner, ["accuracy", "mean recall"], {
-        name: [f"{plus_minus(r['accuracy'], r['accuracy_error'], '.1f', scale=100)} %",
+        name: [f"{plus_minus(r['accuracy'], r['accuracy_stderr'], '.1f', scale=100)} %",
                f"{100 * r['mean_recall']:.1f} %"] for name, r in rows.items()})
 
 
 def features(run: Run, steps: int | None = None, descent_steps: int = DESCENT_STEPS) -> dict[str, np.ndarray]:
-    """The training clips' features over time by the names of FEATURES, (n, F, ...) each; steps, descent_steps: see
-    recognition.
+    """Features of the training clips over time, (n, F, ...) each, by the names in FEATURES.
 
-    An appearance or content that does not change is given from the second frame on, after a frame of zeros, so that
-    relative_to_first leaves it as it is.
+    steps, descent_steps: see recognition. A constant appearance or content is repeated from the second frame on, after
+    a frame of zeros, so that relative_to_first does not change it.
     """
     source = run.sources.train
     latents = run.infer(source, steps, descent_steps) if steps else run.training_latents(descent_steps)
@@ -110,14 +110,14 @@ def features(run: Run, steps: int | None = None, descent_steps: int = DESCENT_ST
 
 
 def relative_to_first(features: np.ndarray) -> np.ndarray:
-    """Features (n, F, d) minus those of the first frame, for sequences that begin with a neutral face: people differ
-    in them by far more than expressions do."""
+    """Features (n, F, d) minus the features of the first frame, for sequences that begin with a neutral face. Features
+    of people differ far more than features of expressions."""
     return features - features[:, :1]
 
 
-def cross_validate(model: Recognisers, sequences: Sequences, labels: np.ndarray,
+def cross_validate(model: SequenceClassifiers, sequences: Sequences, labels: np.ndarray,
                    held_out: list[np.ndarray]) -> np.ndarray:
-    """The class (n,) that each sequence is given by a network trained on the other folds.
+    """The class (n,) of each sequence, predicted by a network that was trained on the other folds.
 
     held_out: indices of the sequences in each fold.
     """

@@ -1,14 +1,14 @@
-"""Appearance and geometry of two clips exchanged (5.6, Fig. 15 and 16).
+"""Exchange of appearance and geometry between two clips (5.6, Fig. 15 and 16).
 
   dgn experiment recombination runs/clips
   dgn experiment recombination runs/clips --clips 0 7
   dgn experiment recombination runs/clips --clips anger/S010_004 joy/S022_001
 
 Two training clips are decoded with each other's geometry: one person's colours with the other's shape and motion. For
-generated clips, whose factors are known, the exchange is also measured: each of up to 200 clips takes the geometry of
-a clip of another person and class; probes, fitted on clips of other people, read landmarks and factors off the decoded
-frames; their motion and colours are correlated with the true ones of both donors. For all clips: the share of the
-motion that reconstructions show, by class. Of a plain model (MoCoGAN's generator) content and motion are exchanged.
+generated clips, whose factors are known, the exchange is also measured: each of up to 200 clips takes the geometry of a
+clip with another person and class; probes, fitted to clips of other people, predict landmarks and factors from the
+decoded frames; these are correlated with the true values of both donors. For all clips, the fraction of the motion that
+reconstructions show is measured by class. For a plain model (MoCoGAN's generator) content and motion are exchanged.
 
 Written to the run folder: sections "recombination" and "explained_motion" of metrics.json, figures/recombination.png,
 .gif, .mp4.
@@ -42,17 +42,17 @@ from dgn.experiments.models import table
 from dgn.figures import clips as figures
 from dgn.run import Run
 
-MEASURED = 200  # clips, at most
-Values = dict[str, np.ndarray]  # (n, F, k) by whose they are: exchanged, own, geometry, appearance
+MEASURED = 200  # largest number of clips that are measured
+Values = dict[str, np.ndarray]  # (n, F, k) of the clips "exchanged", "own", and of the donors "geometry", "appearance"
 
 
 def recombination(run: Run, *, clips: Sequence[int | str] | None = None) -> dict[str, Any]:
     """Draws two training clips with their geometries exchanged, and measures exchange and reconstructed motion.
 
-    clips: indices or names of the two (default: the first, and one of another person and class).
-    Returns explained_motion: share by class; correlations (generated clips): see clip_correlations; pictures: paths
-    of figures/recombination.png, .gif and .mp4. Writes the sections explained_motion and recombination (the
-    correlations) of metrics.json. Raises UserError for a run on images, or a clip that the run does not have.
+    clips: indices or names of two clips (default: the first clip, and a clip with another person and class).
+    Returns explained_motion: fraction by class; correlations (only for generated clips): see clip_correlations;
+    pictures: paths of figures/recombination.png, .gif and .mp4. Writes the sections explained_motion and recombination
+    (the correlations) of metrics.json. Raises UserError for a run on images, or a clip that does not exist.
     """
     check_clips(run)
     source = run.sources.train
@@ -92,12 +92,12 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def clip_correlations(run: Run, partner: np.ndarray) -> dict[str, dict[str, float]]:
-    """Correlations of what probes read off exchanged clips with the true values of both donors, on generated clips.
+    """Correlations of the probes' predictions for exchanged generated clips with the true values of both donors.
 
-    partner: for each clip the index of the one whose geometry it takes; a clip that is its own partner is left out.
-    Returns for landmark motion, landmark position, each factor and a light that changes over time: geometry_donor,
-    appearance_donor; own: between the reconstruction and its clip; donors: between the two donors' true values, which
-    are alike where expressions open the mouth at about the same time.
+    partner: for each clip the index of the clip whose geometry it takes; clips that are their own partner are omitted.
+    Returns for landmark motion, landmark position, each factor and a light that changes over time: geometry_donor and
+    appearance_donor; own, for the reconstruction and its clip; donors, for the true values of the two donors, which
+    correlate if expressions open the mouth at about the same time.
     """
     paired = np.flatnonzero(partner != np.arange(len(partner)))
     chosen = paired[evenly_spaced(len(paired), MEASURED)]

@@ -3,13 +3,14 @@
   dgn experiment sampling runs/faces_demo
   dgn experiment sampling runs/clips --frames 48
 
-Latents are drawn from the Gaussian that is fitted to those of the training samples (dgn.inference.fitted, beyond the
-paper; fitted_prior.npz in the run folder), or from the prior; both are measured, and --prior draws the samples of the
-picture from the prior, as the paper does. Of images: the Frechet distance of samples to training images, to which the
-Gaussian was fitted, and that of one half of these to the other. Of clips: the mean change from frame to frame within
-the trained length and beyond it, with its standard error over clips, and that in training clips.
+Latents are drawn from a Gaussian fitted to the training latents (dgn.inference.fitted, beyond the paper;
+fitted_prior.npz in the run folder), or from the prior. Both are measured; with --prior the samples of the picture are
+drawn from the prior, as in the paper. For images, the Frechet distance between samples and training images (to whose
+latents the Gaussian was fitted) is measured, and between two halves of the training images. For clips, the mean change
+from frame to frame is measured, within the trained length and beyond it, with its standard error over clips, and for
+training clips.
 
-Written to the run folder: section "sampling" of metrics.json, figures/samples.png, of clips also .gif.
+Written to the run folder: section "sampling" of metrics.json, figures/samples.png, for clips also .gif.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ import numpy as np
 from dgn.errors import UserError
 from dgn.evaluation.frechet import distance_of_halves, frechet_distance
 from dgn.evaluation.ratios import number
-from dgn.evaluation.uncertainty import mean_error, plus_minus
+from dgn.evaluation.uncertainty import plus_minus, standard_error_of_mean
 from dgn.figures import clips as figures
 from dgn.figures import pictures
 from dgn.run import PRIORS, Run
 
-CLIPS, VALUES = 100, 2 ** 26  # samples that are measured, and values in them, at most; training clips likewise
-IMAGES = 1000  # samples, and training images that they are compared with, at most
+CLIPS, VALUES = 100, 2 ** 26  # largest numbers of measured clips, and of values in them
+IMAGES = 1000  # largest numbers of samples, and of training images for comparison
 NAMES = {"fitted": "the fitted Gaussian", "prior": "the prior"}
 
 
 def sampling(run: Run, *, frames: int | None = None, count: int | None = None, seed: int = 1,
              prior: str = "fitted") -> dict[str, Any]:
-    """Draws `count` clips (default: 6) of `frames` frames (default: three times as many as trained on), or `count`
-    images (default: 33).
+    """Draws `count` clips (default: 6) of `frames` frames (default: three times the trained number), or `count` images
+    (default: 33).
 
-    prior: what the samples of the picture are drawn from, see Run.sample.
-    Returns for "fitted" and "prior" the Frechet distance and, beside them, frechet_of_halves, see distance_of_halves;
-    or the values of `changes` of up to CLIPS samples and, beside them, frames, trained_frames and
-    change_of_training_clips; "pictures": paths of figures/samples.png and, of clips, .gif. All but the pictures is
-    written to the section sampling of metrics.json. Raises UserError for fewer than 2 frames, or frames of images.
+    prior: distribution of the samples in the picture, see Run.sample.
+    Returns for "fitted" and "prior" the Frechet distance (images) or the values of `changes` (up to CLIPS clips). In
+    addition for images frechet_of_halves, see distance_of_halves; for clips frames, trained_frames and
+    change_of_training_clips. "pictures": paths of figures/samples.png and, for clips, .gif. All but the pictures is
+    written to the section sampling of metrics.json. Raises UserError for fewer than 2 frames, or frames for images.
     """
     trained, source = run.config.data.frames, run.sources.train
     picture = run.folder.figures / "samples.png"
@@ -76,7 +77,7 @@ def summary(result: dict[str, Any]) -> str:
             f"; of one half of these to the other {number(result['frechet_of_halves'], '.4f')}")
 
     def mean(measured: dict[str, float | None], where: str) -> str:
-        return plus_minus(measured[f"change_{where}"], measured[f"error_{where}"], ".4f")
+        return plus_minus(measured[f"change_{where}"], measured[f"change_{where}_stderr"], ".4f")
     lines = [f"  clips of {NAMES[name]}: within the trained length {mean(result[name], 'within')}"
              + (f", beyond it {mean(result[name], 'beyond')}" if result["frames"] > result["trained_frames"] else "")
              for name in PRIORS]
@@ -85,14 +86,16 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def changes(clips: np.ndarray, trained: int) -> dict[str, float | None]:
-    """Mean absolute change of a pixel from frame to frame of new clips (n, F, C, H, W), within and beyond the trained
-    number of frames (None: no frame lies beyond it), change_within and change_beyond, and the standard errors of these
-    means over clips, error_within and error_beyond."""
+    """Mean absolute change of a pixel from frame to frame of new clips (n, F, C, H, W).
+
+    Returns change_within and change_beyond, the means within and beyond the trained number of frames, and
+    change_within_stderr and change_beyond_stderr, their standard errors over clips; None if no frame lies beyond.
+    """
     new, result = change(clips), {}
     for where, part in (("within", new[:, :trained - 1]), ("beyond", new[:, trained - 1:])):
         means = part.mean(1) if part.shape[1] else None
         result[f"change_{where}"] = None if means is None else float(means.mean())
-        result[f"error_{where}"] = None if means is None else mean_error(means)
+        result[f"change_{where}_stderr"] = None if means is None else standard_error_of_mean(means)
     return result
 
 

@@ -1,11 +1,12 @@
-"""The global shape of clips edited by Z_0^g, their dynamics kept (5.6, Fig. 18).
+"""Edits the global shape of clips by Z_0^g, and keeps their dynamics (5.6, Fig. 18).
 
   dgn experiment shape runs/clips
   dgn experiment shape runs/clips --clips 0 7
 
 Z_0^g of training clips is moved along the dimension with the largest effect on the first frame; appearance and xi^g
-stay. For generated clips the edit is also measured: how far landmarks, read by a probe, move, and whether their motion
-stays. For deformable models. Written to the run folder: section "shape" of metrics.json, figures/shape.png and .gif.
+stay the same. For generated clips the edit is also measured: how far landmarks, predicted by a probe, move, and whether
+their motion stays the same. Only for deformable models. Written to the run folder: section "shape" of metrics.json,
+figures/shape.png and .gif.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ from dgn.figures import bases
 from dgn.figures import clips as figures
 from dgn.run import Run
 
-MEASURED = 100  # clips, at most
+MEASURED = 100  # largest number of clips that are measured
 
 
 def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int | None = None,
           amount: float = 1.5) -> dict[str, Any]:
     """Draws training clips with Z_0^g changed by -amount, 0 and amount along one dimension, and measures such edits.
 
-    clips: their indices or names (default: the first, and one of another person and class); dimension: of Z_0^g
-    (default: the one with the largest effect on the first frame of the first clip).
-    Returns dimension, amount; for generated clips also motion_kept: correlation of landmark motion with that before the
-    edit, and landmarks_moved: mean absolute change of a landmark's mean coordinate in pixels; pictures: paths of
-    figures/shape.png and .gif. Measures are written to the section shape of metrics.json. Raises UserError for a run on
-    images or of a plain model, or a clip or dimension that it does not have.
+    clips: indices or names of the clips (default: the first clip, and a clip with another person and class). dimension:
+    dimension of Z_0^g (default: the one with the largest effect on the first frame of the first clip).
+    Returns dimension, amount; for generated clips also motion_kept, the correlation of landmark motion after and before
+    the edit, and landmarks_moved, the mean absolute change of a landmark's mean coordinate in pixels; pictures: paths
+    of figures/shape.png and .gif. Measures are written to the section shape of metrics.json. Raises UserError for a run
+    on images or of a plain model, or a clip or dimension that does not exist.
     """
     check_clips(run)
     check_geometry(run)
-    source, sizes = run.sources.train, [branch.states for branch in run.model.branches]
+    source, sizes = run.sources.train, [branch.state_size for branch in run.model.branches]
     everyone = [source.name(k) for k in range(len(run.bank))]
     if clips is None:
         clips = np.unique([0, exchange_partners(everyone, source.people())[0]]).tolist()
@@ -83,7 +84,7 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def measure(run: Run, dimension: int, amount: float) -> dict[str, float]:
-    """motion_kept and landmarks_moved of up to MEASURED generated clips, means over edits by -amount and amount."""
+    """motion_kept and landmarks_moved of up to MEASURED generated clips, averaged over edits by -amount and amount."""
     z_app, z_geo = run.bank.read(np.arange(min(MEASURED, len(run.bank))))
     read = fit_probe(run.config.data).landmarks
     before = over_time(read, run.decode(z_app, z_geo).image)
@@ -96,7 +97,7 @@ def measure(run: Run, dimension: int, amount: float) -> dict[str, float]:
 
 
 def edited(z_geo: np.ndarray, dimension: int, amount: float) -> np.ndarray:
-    """Latents (n, d) of clips with one dimension of Z_0^g changed; every Z_t = Z_0 + s_t changes by as much."""
+    """Latents (n, d) of clips with `amount` added to one dimension of Z_0^g, and so to every Z_t = Z_0 + s_t."""
     result = z_geo.copy()
     result[:, dimension] += amount
     return result

@@ -1,17 +1,17 @@
-"""Geometry of general faces transferred to frontal faces of other people (5.2, Table 1).
+"""Transfer of geometry from general faces to frontal faces of other people (5.2, Table 1).
 
   dgn experiment transfer --config config/transfer_faces.yaml --output runs/transfer
   dgn experiment transfer --config config/transfer_celeba.yaml --data celeba/ --target fei/ --frontal '*-1[12].jpg' \\
       --target-crop 5,2,23,20 --output runs/transfer_fei
 
-Ours, ABP and VAE are trained on general faces, then fine-tuned on frontal faces of other people: ours with its
-geometry generator frozen, so only the appearance generator is updated. People unseen in both trainings are then
-reconstructed at five views. MSRE per view and over all views, mean and standard deviation over runs, which differ in
-the seed of the training and share the images. VAE reconstructs by its encoder, the other two by Langevin dynamics;
-VAE's decoder with Langevin dynamics instead of the encoder is given as well.
+Ours, ABP and VAE are trained on general faces, then fine-tuned on frontal faces of other people; ours with a frozen
+geometry generator, so that only the appearance generator is updated. People who are in neither training are then
+reconstructed at five views. The result is the MSRE for each view and over all views, with mean and standard deviation
+over runs, which have different training seeds and the same images. VAE reconstructs with its encoder, the other two
+with Langevin dynamics; the decoder of VAE with Langevin dynamics is also measured.
 
-Without --data and --target all faces are generated. --target: a folder with labels of view (labels.csv, or the FEI
-set); the people of the last --held-out files of --frontal are the unseen ones. Written to --output: metrics.json,
+Without --data and --target all faces are generated. --target: a folder with labels of the view (labels.csv, or the FEI
+set); the people in the last --held-out files of --frontal are the unseen people. Written to --output: metrics.json,
 figures/transfer.png, and two run folders for each model and run.
 """
 
@@ -56,8 +56,8 @@ def transfer(config: Recipe, output: str | Path, *, target: Target = Target(held
              people: int = 100) -> dict[str, Any]:
     """Trains and fine-tunes COMPARED `runs` times in run folders below `output`, and reconstructs unseen people.
 
-    target: the frontal faces. Of a folder whose labels give views (labels.csv, or the FEI set) the people of the last
-    `target.held_out` frontal files are the unseen ones. people: unseen people, at most.
+    target: the frontal faces: generated, or a folder with labels of the view (labels.csv, or the FEI set), where the
+    people in the last `target.held_out` frontal files are the unseen people. people: largest number of unseen people.
     Returns the dictionary of `error_table`, "runs", and the origin, which are also written to metrics.json in `output`,
     and "pictures", the path drawn. Complete runs are not trained again. Raises UserError if the recipe and the target
     do not fit together, or nobody is unseen.
@@ -66,7 +66,7 @@ def transfer(config: Recipe, output: str | Path, *, target: Target = Target(held
     general = transfer_recipe(config, target)
     if target.path and not target.pattern:
         raise UserError("--target needs --frontal: which of its files show frontal faces")
-    images = unseen_images(general, target, people)  # first: an error in the target must not show after the trainings
+    images = unseen_images(general, target, people)  # first: an error in the target must not appear after the trainings
     folder = output_folder(output)
     errors: Errors = {name: [] for name in (*COMPARED, BY_LANGEVIN)}
     shown: dict[str, np.ndarray] = {}
@@ -86,7 +86,7 @@ def transfer(config: Recipe, output: str | Path, *, target: Target = Target(held
 
 
 def train_and_tune(folder: Path, config: Config, target: Target) -> Run:
-    """A model trained on general faces, then on frontal ones."""
+    """A model trained on general faces, then on frontal faces."""
     ensure_trained(folder / "general", config)
     return ensure_trained(folder / "frontal", frontal_config(config, folder / "general", target))
 
@@ -97,7 +97,7 @@ def frontal_config(config: Config, start: Path, target: Target) -> Config:
 
 
 def unseen_images(general: Config, target: Target, people: int) -> dict[float, np.ndarray]:
-    """People whom neither training shows, at every view: view in degrees -> (n, C, H, W)."""
+    """People who are in neither training, at every view: view in degrees -> (n, C, H, W)."""
     data = frontal_config(general, Path("general"), target).data
     if data.path is None:
         return images_by_view(data, None, people)
@@ -122,7 +122,7 @@ def unseen_images(general: Config, target: Target, people: int) -> dict[float, n
 
 def reconstruct(run: Run, images: dict[float, np.ndarray],
                 use_encoder: bool = True) -> tuple[dict[float, float], np.ndarray]:
-    """MSRE of each view, and the first person's reconstruction at each, (V, C, H, W)."""
+    """MSRE of each view, and the first person's reconstruction at each view, (V, C, H, W)."""
     everything = np.concatenate(list(images.values()))
     rebuilt = run.decode(*run.infer(everything, use_encoder=use_encoder)).image
     by_view = np.split(rebuilt, np.cumsum([len(x) for x in images.values()])[:-1])
@@ -131,10 +131,10 @@ def reconstruct(run: Run, images: dict[float, np.ndarray],
 
 
 def error_table(errors: Errors) -> dict[str, Any]:
-    """Errors over runs, as Table 1 gives them.
+    """Errors over runs, in the form of Table 1.
 
-    msre: {model: {view, or "all": {mean, std, runs}}}, std with n - 1; ratio: {model: the mean over all views of ours,
-    relative to that model's}.
+    msre: {model: {view, or "all": {mean, std, runs}}}, std with n - 1. ratio: {model: mean over all views of ours,
+    divided by the mean of that model}.
     """
     msre: dict[str, dict[str, Any]] = {}
     for name, runs in errors.items():

@@ -3,12 +3,12 @@
   dgn experiment views runs/faces_demo
   dgn experiment views runs/celeba --data fei/ --crop 5,2,23,20
 
-Images of the same people at several views are inferred, and R of Eq. 21 is computed for every dimension of Z^g and
-Z^a: along the model's dimensions, which are the principal axes of what each group generates over training images
-(dgn.inference.axes; those of a run before version 0.2 are as they were trained), and along such axes over the images
-of the experiment, which the pictures show.
+The latents of images of the same people at several views are inferred, and R of Eq. 21 is computed for every dimension
+of Z^g and Z^a: along the model's dimensions, which are principal axes over training images (dgn.inference.axes; in runs
+before version 0.2 they are not rotated), and along principal axes over the images of this experiment, which the
+pictures show.
 
-Without --data the faces are generated, at views from -30 to 30 degrees. --data: a folder with labels of view
+Without --data the faces are generated, at views from -30 to 30 degrees. --data: a folder with labels of the view
 (labels.csv, or the FEI set). Written to the run folder: section "views" of metrics.json, figures/views_*.png.
 """
 
@@ -38,8 +38,9 @@ def views(run: Run, *, data: str | None = None, crop: Crop | None = None, people
           steps: int | None = None) -> dict[str, Any]:
     """Measures how the latents of a deformable model's run covary with the view, and draws Fig. 6 and 7.
 
-    data: folder of images with labels of view (labels.csv, or the FEI set); None: generated faces at five views. crop:
-    of these images (None: the run's); people: at most; steps: Langevin steps (None: those of Run.infer).
+    data: folder of images with labels of the view (labels.csv, or the FEI set); None: generated faces at five views.
+    crop: crop of these images (None: as in the run). people: largest number of people. steps: Langevin steps (None: as
+    in Run.infer).
     Returns for each of AXES the measures of dgn.evaluation.view_covariance, and their origin, which are also written to
     section "views" of the run's metrics.json, and "pictures", the paths drawn. Raises UserError for another model, or
     fewer than two people.
@@ -66,7 +67,7 @@ def summary(result: dict[str, Any]) -> str:
     lines = []
     for kind, name in AXES.items():
         geometry, appearance = (result[kind]["groups"][group] for group in ("z_geo", "z_app"))
-        ratio = plus_minus(result[kind]["ratio"], result[kind]["ratio_error"])
+        ratio = plus_minus(result[kind]["ratio"], result[kind]["ratio_stderr"])
         lines.append(f"{name + ':':34}largest R of Z^g {geometry['largest']:.3f} (dimension {geometry['dimension']}), "
                      f"of Z^a {appearance['largest']:.3f} (dimension {appearance['dimension']}), ratio {ratio}; "
                      f"largest R expected by chance {geometry['noise']:.3f} and {appearance['noise']:.3f}")

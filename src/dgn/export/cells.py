@@ -1,4 +1,4 @@
-"""What is exported of a run: the decoder, and Langevin inference, made of operators that other programs have."""
+"""The exported parts of a run: decoder, encoder and Langevin inference, with operators that other programs support."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from dgn.training.chain_encoder import load_chain_encoder
 
 
 def portable(config: cfg.Config, deconv: str = "stock") -> cfg.Config:
-    """The config with MindSpore's own operators in place of the C++ kernels, the warp by gathers, which MindSpore Lite
-    runs, one sigma for all groups, and one smoothness."""
+    """The config with MindSpore's operators instead of the C++ kernels, the reference warp, which MindSpore Lite runs,
+    one sigma for all groups, and a constant smoothness."""
     return cfg.changed(config, model={"warp": "reference", "deconv": deconv, "recurrence": "stock"},
                        inference={"sigma_app": cfg.NO_FACTOR, "smoothness": ((0, cfg.last_smoothness(config)),)})
 
 
 def full_precision(config: cfg.Config) -> cfg.Config:
-    """The config without 16-bit layers, which MindSpore Lite does not have on every processor."""
+    """The config without 16-bit layers, which MindSpore Lite does not support on every processor."""
     return cfg.changed(config, model={"precision": "float32"})
 
 
@@ -50,21 +50,20 @@ def load_model(config: cfg.Config, saved: Path) -> Model:
 
 
 def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> Langevin:
-    """The sampler of a config with `steps` steps in its graph, and the preconditioner of the checkpoint, if it has
-    one."""
+    """The sampler of a config with `steps` steps in its graph, and the checkpoint's preconditioner, if there is one."""
     sampler = langevin.make_sampler(langevin.make_energy(model, config), config, steps)
     checkpoint.load_preconditioner(saved, sampler.preconditioner, config)
     return sampler
 
 
 def decoder(config: cfg.Config, saved: Path, onnx: bool = False) -> Model:
-    """Latents of each group -> image, appearance, displacement; of a plain model the image alone. Weights are
+    """Latents of each group -> image, appearance, displacement; for a plain model only the image. Weights are
     folded."""
     return fold(load_model(portable(config, "symmetric" if onnx else "stock"), saved))
 
 
 def encoder(run: Run, onnx: bool = False) -> ChainEncoder:
-    """Images -> latents of each group: a new Cell of the encoder beside the run's chains."""
+    """Images -> latents of each group: a new Cell with the run's ChainEncoder."""
     saved = saved_checkpoint(run)
     loaded = load_chain_encoder(run.folder, decoder(run.config, saved, onnx), saved)
     assert loaded is not None
@@ -72,7 +71,7 @@ def encoder(run: Run, onnx: bool = False) -> ChainEncoder:
 
 
 def fold(model: Model) -> Model:
-    """The model with scaled and smoothed weights in place of the trained ones (see Deconv.fold); changed in place."""
+    """Replaces the trained weights of the model by scaled and smoothed weights (see Deconv.fold); returns the model."""
     for _, cell in model.cells_and_names():
         if isinstance(cell, (Dense, Deconv)):
             cell.fold()
@@ -83,9 +82,9 @@ class Inference(nn.Cell):
     """Langevin steps as a function: (images (N, C, H, W), latents (N, d) of each group, noise (K, N, d) of each sampled
     group) -> latents of each group.
 
-    Called repeatedly from zeros, the prior's mean, each time with new standard normal noise, it samples the posterior;
-    zero noise descends to a mode nearby. Latents of groups that are not sampled (labels) are returned unchanged. For
-    models of images only: the mask of clips is no input.
+    Called repeatedly, starting at zeros (the prior mean), each time with new standard normal noise, it samples the
+    posterior; with zero noise it descends to a nearby mode. Latents of groups that are not sampled (labels) are
+    returned unchanged. Only for models of images, because there is no input for the mask of clips.
     """
 
     def __init__(self, sampler: Langevin, sigma: float) -> None:
@@ -100,7 +99,7 @@ class Inference(nn.Cell):
 
 
 def noise_of_groups(sampled: tuple[int, ...], latents: Tensors, noise: Tensors) -> Tensors:
-    """Noise of the sampled groups as noise of all groups; a group that is not sampled has its latents there, unused."""
+    """Extends the noise of the sampled groups to all groups; groups that are not sampled get their latents, unused."""
     everyone = latents
     for g, own in zip(sampled, noise):
         everyone = everyone[:g] + (own,) + everyone[g + 1:]
@@ -128,6 +127,6 @@ def example(model: Model, count: int, steps: int) -> Example:
 
 
 def inference(config: cfg.Config, saved: Path, steps: int) -> Inference:
-    """Inference by a run's sampler with `steps` steps in its graph, at the sigma of the last epoch."""
+    """Inference with a run's sampler, with `steps` steps in its graph, at the sigma of the last epoch."""
     config = portable(config)
     return Inference(load_sampler(config, decoder(config, saved), saved, steps), cfg.last_sigma(config))

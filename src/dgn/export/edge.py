@@ -1,4 +1,4 @@
-"""Before and after the C++ program of ascend310_infer: writes its inputs, and compares its results with Python."""
+"""Writes the inputs of the C++ program of ascend310_infer, and compares its results with Python."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from dgn.training import checkpoint
 
 
 class Limits(NamedTuple):
-    """Largest differences of the program to Python that are accepted."""
+    """Largest accepted differences between the program and Python."""
 
-    value: float  # of a decoded value, relative to the largest one if that is above 1
-    latent: float | None  # of the median sample's latents after the first call of the inference; None: not judged
+    value: float  # for decoded values, relative to the largest value if that is above 1
+    latent: float | None  # for the median sample's latents after the first call of inference; None: not checked
 
 
-# By the precision in which a device multiplies. Single latents are judged after the first call alone: on a model with a
-# small sigma float32's own rounding moved chains apart, from 4e-6 after 5 steps to 0.3 after 300, into modes that
-# explain the images as well. The limit of float16 comes from an emulation and was never measured on a device: with the
-# operands and results of every dense and deconvolution layer rounded to 16 bits, as in Ascend's matrix unit, that model
-# (Table 5, 32x32) gave images 1.5e-3 and displacements 5e-4 of the largest value away; latents differed by 0.7 after 5
-# steps, with images no worse (MSRE 1.52 against 1.58).
+# By the precision in which a device multiplies. Single latents are checked only after the first call: for a model with
+# a small sigma, float32 rounding separated chains, from 4e-6 after 5 steps to 0.3 after 300, into modes that explain
+# the images equally well. The limit for float16 comes from an emulation and was never measured on a device: operands
+# and results of every dense and deconvolution layer were rounded to 16 bits, as in Ascend's matrix unit. For the same
+# model (Table 5, 32x32) images then differed by 1.5e-3 and displacements by 5e-4 of the largest value; latents differed
+# by 0.7 after 5 steps, with images no worse (MSRE 1.52 instead of 1.58).
 LIMITS = {"float32": Limits(1e-5, 1e-3), "float16": Limits(1e-2, None)}
-ERROR_RATIO = 1.5  # MSRE of the program's latents after all steps relative to Python's, at most; a choice
+ERROR_RATIO = 1.5  # largest MSRE of the program's latents after all steps, relative to Python; chosen, not derived
 
 
 def exported_run(exported: Exported) -> Run:
-    """The run that was exported, on the device in use. Raises UserError if it is gone, or its checkpoint is another."""
+    """The exported run, on the device in use. Raises UserError if it is missing, or if its checkpoint differs."""
     run = open_run(exported.run)
     saved = cells.saved_checkpoint(run)
     if exported.about.get("checkpoint") != saved.name:
@@ -58,8 +58,8 @@ def exported_run(exported: Exported) -> Run:
 def prepare(exported: Exported, data: Path, output: Path) -> str:
     """Writes the images or latents in `data` as arrays for the program into the new folder `output`.
 
-    data: a folder of images, cropped as the run's config says, or of latents (see infer310.read_latents). Returns what
-    was written as text. Raises UserError if the data do not fit the model.
+    data: a folder of images, which are cropped according to the run's config, or of latents (see
+    infer310.read_latents). Returns what was written, as text. Raises UserError if the data do not fit the model.
     """
     run = exported_run(exported)
     groups = run.model.groups
@@ -92,9 +92,10 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
 def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: float = 3.0) -> dict[str, Any]:
     """Compares the program's results in the work folder `output` with Python's; writes check.json and overview.png.
 
-    descent_steps: steps without noise with which the program inferred; gamma: range of its traversals.
-    Returns the content of check.json: number of samples; largest relative difference of each result; of PNG files in
-    levels of 255; with images also of the latents, and reconstruction errors. Raises RunFailed if a result is missing.
+    descent_steps: steps without noise that the program ran. gamma: range of its traversals.
+    Returns the content of check.json: the number of samples; the largest relative difference of each result; the
+    largest difference of PNG files in grey levels; for images also differences of the latents, and reconstruction
+    errors. Raises RunFailed if a result is missing.
     """
     run = exported_run(exported)
     groups = run.model.groups
@@ -131,7 +132,7 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
 
 
 def judge(result: dict[str, Any], precision: str, output: Path) -> None:
-    """Raises RunFailed, naming what differs, if a difference that `check` returned exceeds the limits of the precision
+    """Raises RunFailed, which names the differences, if the result of `check` exceeds the limits for the precision
     (float32, float16) in which the program's device multiplies."""
     limits = LIMITS[precision]
     wrong = [f"{part} by {error:.1e} (allowed {limits.value:g})" for part, error in result["difference"].items()

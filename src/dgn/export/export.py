@@ -1,4 +1,4 @@
-"""Exports a run: its decoder and its Langevin inference as MindIR, or the decoder as ONNX."""
+"""Exports a run: decoder, encoder and Langevin inference as MindIR; decoder and encoder as ONNX; or the weights."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from dgn.training import checkpoint
 
 def export_run(run: Run, output: Path | None = None, format: str = "mindir", mindir_version: int = 3,
                batch: int | None = None, steps: int | None = None) -> dict[str, Any]:
-    """Writes decoder, encoder, inference and inference_lite (see `dgn export --help`) and export.json into a folder.
+    """Writes decoder, encoder, inference and inference_lite (see `dgn export --help`) and export.json to a folder.
 
-    output: the folder (default: see default_folder); format: mindir, onnx or safetensors; mindir_version: 3, as
-    MindSpore writes, or 1 for MindSpore Lite 2.0; batch: samples in a call (default: any number for the decoder
-    and 1 for inference; of version 1: 1); steps: Langevin steps in a call (default: inference.steps).
+    output: the folder (default: see default_folder). format: mindir, onnx or safetensors. mindir_version: 3, which
+    MindSpore writes, or 1 for MindSpore Lite 2.0. batch: samples in a call (default: any number for the decoder with
+    version 3, else 1). steps: Langevin steps in a call (default: inference.steps).
 
     Returns the content of export.json: for each file its name, the shapes of its inputs and outputs, and its largest
-    difference to the model, relative to the largest value. Raises UserError if the options do not fit together,
-    RunFailed if a file cannot be written or differs.
+    difference from the model, relative to the largest value. Raises UserError if the options do not fit together,
+    RunFailed if a file cannot be written or differs from the model.
     """
     lite2 = mindir_version == 1
     if format != "mindir" and lite2:
@@ -71,8 +71,8 @@ def export_run(run: Run, output: Path | None = None, format: str = "mindir", min
 
 
 def _remove_former(folder: Path, suffix: str, written: set[str]) -> None:
-    """Removes the files with this suffix that an earlier export wrote and this one did not: the program would run
-    them."""
+    """Removes files with this suffix that an earlier export wrote and this export did not, because the program would
+    run them."""
     try:
         former = json.loads((folder / "export.json").read_text(encoding="utf-8"))
         files_then = {entry["file"] for entry in former.values() if isinstance(entry, dict) and "file" in entry}
@@ -84,19 +84,19 @@ def _remove_former(folder: Path, suffix: str, written: set[str]) -> None:
 
 
 def default_folder(run: Run, mindir_version: int) -> Path:
-    """Where a run's files are exported to."""
+    """The default folder for exported files of a run."""
     return run.folder.output / ("export_mindir1" if mindir_version == 1 else "export")
 
 
 def _export_weights(run: Run, path: Path) -> dict[str, Any]:
-    """Writes the generators' weights, not folded; returns their entry of export.json."""
+    """Writes the generators' weights, not folded; returns the entry in export.json."""
     weights = dict(run.model.parameters_and_names())
     files.write_weights(weights, path)
     return {"file": path.name, "outputs": {name: list(weight.shape) for name, weight in weights.items()}}
 
 
 def _export_decoder(run: Run, path: Path, count: int | None, lite2: bool) -> dict[str, Any]:
-    """Writes the decoder; returns its entry of export.json. count: samples in a call; None: any number."""
+    """Writes the decoder; returns its entry in export.json. count: samples in a call; None: any number."""
     config, model, saved = run.config, run.model, cells.saved_checkpoint(run)
     if lite2:
         config = cells.full_precision(config)
@@ -115,7 +115,7 @@ def _export_decoder(run: Run, path: Path, count: int | None, lite2: bool) -> dic
 
 
 def _export_encoder(run: Run, path: Path, count: int, lite2: bool) -> dict[str, Any]:
-    """Writes the encoder beside the chains; returns its entry of export.json."""
+    """Writes the encoder that initializes chains; returns its entry in export.json."""
     assert run.chain_encoder is not None
     model = run.model
     images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
@@ -128,8 +128,8 @@ def _export_encoder(run: Run, path: Path, count: int, lite2: bool) -> dict[str, 
 
 def _export_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path: Path, count: int,
                       lite2: bool = False) -> dict[str, Any]:
-    """Writes an inference cell that must agree with the sampler, as MindIR 1 if `lite2`; returns its entry of
-    export.json."""
+    """Writes an inference Cell, which must agree with the sampler; returns its entry in export.json. lite2: whether to
+    write MindIR 1."""
     model, steps, sigma = sampler.energy.model, sampler.steps, cfg.last_sigma(run.config)
     example = cells.example(model, count, steps)
     expected, _ = langevin.sample(sampler, example.images, None, sigma, example.latents, example.noise)

@@ -1,4 +1,4 @@
-"""Cells as MindIR or ONNX files that were loaded again and compared with the model before they are kept."""
+"""Writes Cells as MindIR or ONNX files; each is loaded again and compared with the model before it is kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mindspore import nn
 from dgn.errors import RunFailed, first_line
 from dgn.files import disk_errors, replacing
 
-TOLERANCE = 1e-4  # largest difference to the model, relative to the largest value
+TOLERANCE = 1e-4  # largest accepted difference from the model, relative to the largest value
 _PLAIN = re.compile(r"[0-9a-zA-Z@_\-.:/]+")  # paths that mindspore.export accepts
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 
@@ -26,14 +26,14 @@ def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Seq
     """Writes a cell to `path` (.mindir or .onnx), loads the file again and runs it on `inputs`. Returns the largest
     difference of its outputs to `expected`, relative to the largest value.
 
-    free: for each input the axis that may have any length, -1 for none; empty: all shapes are as given.
+    free: for each input the axis that may have any length, -1 for none; empty: all shapes are fixed.
     rewrite(source, target): converts the file after the comparison.
-    Raises RunFailed if it cannot be written or loaded, or if its outputs differ; nothing is then left at `path`.
+    Raises RunFailed if the file cannot be written or loaded, or if its outputs differ; then `path` is not written.
     """
     kind = path.suffix[1:]
     shapes = [_shape(x, axis) for x, axis in zip(inputs, free)] if free else [ms.Tensor(x) for x in inputs]
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)  # first: an unwritable folder is known before the work
+        path.parent.mkdir(parents=True, exist_ok=True)  # an error of the folder comes before the work
         with tempfile.TemporaryDirectory(dir=plain_folder(), prefix="dgn-export-") as scratch:
             fresh = Path(scratch) / (path.name if _PLAIN.fullmatch(path.name) else f"model.{kind}")
             try:
@@ -54,8 +54,8 @@ def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Seq
 
 
 def write_weights(weights: Mapping[str, ms.Parameter], path: Path) -> None:
-    """Writes parameters by name to a .safetensors file by MindSpore's own writer, and reads it again. Raises RunFailed
-    if it cannot be written, or reads other values; nothing is then left at `path`."""
+    """Writes parameters by name to a .safetensors file with MindSpore's writer, and reads it again. Raises RunFailed if
+    it cannot be written, or if other values are read; then `path` is not written."""
     with disk_errors(path), tempfile.TemporaryDirectory(dir=plain_folder(), prefix="dgn-export-") as scratch:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(scratch) / "weights.safetensors"
@@ -70,7 +70,7 @@ def write_weights(weights: Mapping[str, ms.Parameter], path: Path) -> None:
 
 
 def plain_folder() -> Path:
-    """A folder for temporary files whose path mindspore.export accepts: letters, digits and @ _ - . : / only.
+    """A folder for temporary files whose path mindspore.export accepts: only letters, digits and @ _ - . : /.
 
     Raises RunFailed if there is none.
     """
@@ -99,7 +99,7 @@ def run_onnx(path: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _shape(x: np.ndarray, axis: int) -> ms.Tensor:
-    """A stand-in for an input, one axis of which is free."""
+    """A placeholder for an input, of which one axis may have any length."""
     shape: list[int | None] = list(x.shape)
     if axis >= 0:
         shape[axis] = None

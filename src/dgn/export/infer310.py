@@ -66,7 +66,7 @@ def holds_latents(data: Path, groups: Sequence[LatentGroup]) -> bool:
 
 
 def read_latents(data: Path, groups: Sequence[LatentGroup]) -> tuple[np.ndarray, ...]:
-    """Latents (n, d) float32 of each group: of a latents.npz that `dgn infer` wrote, or of folders named as the groups,
+    """Latents (n, d) float32 of each group, from a latents.npz of `dgn infer`, or from folders named after the groups,
     with .npy and .bin files of float32.
 
     Raises UserError, naming the file, if a value is not finite or no latent, or if type or size do not fit the model.
@@ -103,7 +103,7 @@ def _stored(data: Path, name: str) -> Iterator[tuple[Path, np.ndarray]]:
 
 
 def _checked(values: np.ndarray, file: Path, group: LatentGroup) -> np.ndarray:
-    """The array as latents (n, d). Raises UserError if it is none."""
+    """The array as latents (n, d). Raises UserError if this is impossible."""
     what = f"the latents {group.name} in {file}"
     if values.dtype != np.float32:
         raise UserError(f"{what} are {values.dtype}; save them as float32: array.astype(numpy.float32)")
@@ -129,12 +129,12 @@ def write_samples(folder: Path, values: np.ndarray) -> None:
 
 
 def read_samples(folder: Path) -> np.ndarray:
-    """Reads what write_samples wrote. Raises RunFailed if it is not there."""
+    """Reads the samples that write_samples wrote. Raises RunFailed if they are missing."""
     return _read(folder / "samples.npy")
 
 
 def read_written(folder: Path, names: Sequence[str]) -> np.ndarray:
-    """The arrays that the program wrote, one of each name, stacked. Raises RunFailed if one is missing."""
+    """The arrays that the program wrote, one for each name, stacked. Raises RunFailed if one is missing."""
     try:
         return np.stack([_read(folder / f"{name}.npy") for name in names])
     except ValueError as error:  # none, or of several shapes
@@ -149,7 +149,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def sample_names(written: Path) -> list[str]:
-    """Names of the samples that the program wrote into a folder, samples_0, samples_1 ..., in the order of the input.
+    """Names of the samples that the program wrote to a folder, samples_0, samples_1 ..., in the order of the input.
 
     Raises RunFailed if there are none.
     """
@@ -160,8 +160,8 @@ def sample_names(written: Path) -> list[str]:
 
 
 def pairs_written(folder: Path) -> tuple[list[str], list[list[int]]]:
-    """Names of the images that the job recombine wrote into a folder, and for each the indices of the donors of
-    appearance and of geometry. Raises RunFailed if there are none."""
+    """Names of the images that the job recombine wrote to a folder, and for each image the indices of the appearance
+    donor and the geometry donor. Raises RunFailed if there are none."""
     names = sorted(file.stem for file in folder.glob("samples_*__samples_*.npy"))
     if not names:
         raise RunFailed(f"{folder} holds nothing that the program wrote")
@@ -170,7 +170,7 @@ def pairs_written(folder: Path) -> tuple[list[str], list[list[int]]]:
 
 
 def dimensions_written(folder: Path) -> list[int]:
-    """The dimensions that the job traverse chose. Raises RunFailed if it has not written them."""
+    """The dimensions that the job traverse selected. Raises RunFailed if it has not written them."""
     try:
         return [int(word) for word in (folder / "dimensions.txt").read_text(encoding="utf-8").split()]
     except (OSError, ValueError) as error:

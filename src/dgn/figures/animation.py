@@ -1,4 +1,4 @@
-"""Clips as moving pictures: .gif or .mp4, by the suffix of the path."""
+"""Writes clips as moving pictures: .gif or .mp4, depending on the suffix of the path."""
 
 from __future__ import annotations
 

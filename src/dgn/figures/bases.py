@@ -13,7 +13,7 @@ STEPS = 11  # images along a traversal
 
 
 class Bases(NamedTuple):
-    """Dimensions of one latent group by the size of their effect."""
+    """Dimensions of one latent group, sorted by the size of their effect."""
 
     order: np.ndarray  # dimensions, the largest effect first
     effect: np.ndarray  # of each dimension: root mean square change of a value between the two ends of its range
@@ -54,5 +54,5 @@ def traversals(bases: Bases, gamma: float, rows: int) -> np.ndarray:
 
 
 def as_rows(values: np.ndarray) -> np.ndarray:
-    """What was decoded from traversals, (rows * STEPS, ...) -> (rows, STEPS, ...)."""
+    """Reshapes decoded traversals, (rows * STEPS, ...) -> (rows, STEPS, ...)."""
     return values.reshape(-1, STEPS, *values.shape[1:])

@@ -20,7 +20,7 @@ EDITS = 3  # of the shape of a clip: less, as inferred, more
 
 
 def spaced(length: int, count: int = FRAMES) -> np.ndarray:
-    """At most `count` evenly spaced frames of a clip of `length` frames, from its first to its last."""
+    """Indices of at most `count` evenly spaced frames of a clip of `length` frames, from the first to the last."""
     return np.unique(np.rint(np.linspace(0, length - 1, min(count, length))).astype(int))
 
 
@@ -44,7 +44,7 @@ def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, lengths: np.
 
 
 def data(path: Path, source: Source, chosen: np.ndarray) -> Path:
-    """Frames of some clips of a data set as they are cut, a row for each clip."""
+    """Frames of the first clips of a dataset after cropping, a row for each clip."""
     rows = [list(clip[spaced(length)]) for clip, length in zip(source.read(chosen), clip_lengths(source, chosen))]
     return save_sheet(path, rows, f"The first training clips, as they are cut: {source.shape[-1]} x {source.shape[-2]} "
                       "pixels", [source.name(int(k)) for k in chosen], note="Time runs from left to right.")
@@ -78,7 +78,7 @@ def recombination(path: Path, clips: np.ndarray, length: int, exchanged: np.ndar
 
 
 def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) -> list[Path]:
-    """Fig. 18: of each clip EDITS clips (F, C, H, W) that differ in Z_0^g and share their dynamics, as a sheet and a
+    """Fig. 18: for each clip EDITS clips (F, C, H, W) that differ in Z_0^g and have the same dynamics, as a sheet and a
     .gif."""
     title = f"The shape of clips edited by {GEOMETRY} of their first frame, their dynamics kept"
     sheet = save_sheet(path, [list(clip[spaced(len(clip))]) for clip in rows], title, list(names),
@@ -90,7 +90,7 @@ def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) 
 
 
 def samples(path: Path, clips: np.ndarray, trained: int, prior: str) -> list[Path]:
-    """New clips (n, F, C, H, W) as a sheet and a .gif; trained: frames of the training clips; prior: see
+    """New clips (n, F, C, H, W) as a sheet and a .gif. trained: number of frames of the training clips. prior: see
     Run.sample."""
     at = spaced(clips.shape[1], 16)
     sheet = save_sheet(path, [list(clip[at]) for clip in clips],
@@ -100,7 +100,7 @@ def samples(path: Path, clips: np.ndarray, trained: int, prior: str) -> list[Pat
 
 
 def first_frames(decode: Decode) -> Decode:
-    """The decoder of a video model as one of images: (Z_0^a, Z_0^g) -> the first frames, clips of one frame."""
+    """The decoder of a video model as a decoder of images: (Z_0^a, Z_0^g) -> the first frames, clips of one frame."""
     def decode_first(*latents: np.ndarray) -> Decoded:
         return Decoded(*(np.asarray(field)[:, 0] for field in decode(*latents)))
     return decode_first

@@ -7,7 +7,7 @@
   applied_bases.png        appearance bases warped by a geometric basis (Fig. 5)
   recombination.png        images: appearance of one face with the geometry of others, and the reverse (Fig. 11)
   grids.png                clips: the grid of every frame (Fig. 19), one clip of each class if their names give
-                           classes; bases are then those of the first frame (Fig. 17)
+                           classes; bases are bases of the first frame (Fig. 17)
   latent_bases.png         plain models: one dimension of Z along each row; of clips one of the content
   labels_1.png, _2.png     models with given labels: every label warped by a geometric basis (Fig. 13)
   samples.png              images: samples of the Gaussian that is fitted to the training's latents
@@ -30,25 +30,25 @@ from dgn.nets.model import GROUP_TEXTS, Decode, Decoded, Latents, rows, state_si
 from dgn.randomness import generator
 from dgn.run import Run
 
-SAMPLES = 33  # images drawn
+SAMPLES = 33  # number of samples in a picture
 DATA_IMAGES = 30
-CLIPS = 3  # drawn
+CLIPS = 3  # number of clips in a picture
 RECONSTRUCTED = "Training images and their reconstructions"
 EXCHANGE = "Training images with appearance and geometry exchanged"
 CURVES = {
     "Gradient of the energy": {"gradient": "norm"},
     "Divergence of the encoder's latents from the prior": {"kl": "KL divergence"},
-    "Scores of the critic": {"score_real": "images", "score_made": "samples of the prior",
-                             "clip_score_real": "clips", "clip_score_made": "clips of the prior"},
+    "Scores of the critic": {"score_real": "images", "score_fake": "samples of the prior",
+                             "clip_score_real": "clips", "clip_score_fake": "clips of the prior"},
     "Losses of critic and generator (Eq. 22)": {"critic": "critic (0: perfect, 1.39: chance)",
                                                 "clip_critic": "critic of clips", "actor": "generator"},
     "Gradient penalty of the critic": {"r1": "R1", "clip_r1": "R1, clips"}}
 
 
 def draw(run: Run, folder: str | Path | None = None, gamma: float | None = None, count: int = 10) -> list[Path]:
-    """Writes every picture of a run into `folder` (default: figures of the run folder); returns their paths.
+    """Writes all pictures of a run to `folder` (default: figures of the run folder); returns their paths.
 
-    gamma: range of the traversals (default: evaluation.gamma); count: images shown.
+    gamma: range of the traversals (default: evaluation.gamma). count: number of images in a picture.
     """
     check_opened(run)
     config = run.config
@@ -68,7 +68,7 @@ def draw(run: Run, folder: str | Path | None = None, gamma: float | None = None,
 
 
 def draw_data(source: Source, folder: Path) -> Path:
-    """Writes data.png: the first samples of a source as the training reads them; of clips, frames of the first ones."""
+    """Writes data.png: the first samples of a source as the training reads them; for clips, some of their frames."""
     chosen = source.first(DATA_IMAGES)
     if len(source.shape) == 4:
         return clips.data(folder / "data.png", source, chosen[:CLIPS])
@@ -77,8 +77,8 @@ def draw_data(source: Source, folder: Path) -> Path:
 
 
 def draw_progress(run: Run, folder: Path) -> list[Path]:
-    """Writes the pictures of a training in progress into `folder`, cheaply: the first training images, or clips, with
-    their reconstructions, and for a deformable model of images their exchange."""
+    """Writes a few pictures of a training in progress to `folder`: the first training images or clips with their
+    reconstructions, and for a deformable model of images their exchange."""
     path, source = folder / "reconstruction.png", run.sources.train
     if run.config.data.frames:
         return [_reconstructed_clips(run, path, np.arange(min(CLIPS, len(run.bank))))]
@@ -93,8 +93,8 @@ def draw_progress(run: Run, folder: Path) -> list[Path]:
 
 def draw_overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequence[str], title: str,
                   lengths: np.ndarray | None = None) -> Path:
-    """The first samples with reconstructions and grids. lengths: frames that clips have (default: all); title: what was
-    done to them, such as "Inferred"."""
+    """The first samples with reconstructions and grids. lengths: number of frames of each clip (default: all). title:
+    what was done, such as "Inferred"."""
     if samples.ndim == 4:
         return pictures.reconstruction(path, samples[:10], rows(decoded, slice(10)), f"{title} images")
     lengths = np.full(len(samples), samples.shape[1]) if lengths is None else lengths
@@ -105,13 +105,13 @@ def curves(run: Run, folder: Path) -> Path:
     """The training curves."""
     stds = {f"{group.name}_std": f"{GROUP_TEXTS[group.name].name} {GROUP_TEXTS[group.name].symbol}"
             for group in run.model.groups if group.sampled}
-    return sheet.save_curves(folder / "curves.png", run.folder.records(), {
+    return sheet.save_curves(folder / "curves.png", run.folder.read_metrics_log(), {
         "Reconstruction error (MSRE)": {"msre": "squared error of a training image"},
         "Standard deviation of the latents (prior: 1)": stds, **CURVES})
 
 
 def _some_samples(run: Run, count: int) -> np.ndarray:
-    """Sorted indices of some training samples, chosen by the run's seed."""
+    """Sorted indices of random training samples, which depend on the run's seed."""
     rng = generator(run.config.training.seed, "figures")
     return np.sort(rng.choice(len(run.bank), min(count, len(run.bank)), replace=False))
 
@@ -124,7 +124,7 @@ def _reconstructed_clips(run: Run, path: Path, chosen: np.ndarray) -> Path:
 
 
 def _draw_clips(run: Run, folder: Path, gamma: float) -> list[Path]:
-    """Reconstructions, bases of the first frame (Fig. 17) and grids over time (Fig. 19); of a plain model
+    """Reconstructions, bases of the first frame (Fig. 17) and grids over time (Fig. 19); for a plain model
     reconstructions and bases of the content."""
     model, sizes, chosen = run.model, state_sizes(run.model), _some_samples(run, CLIPS)
     shown, latents = [_reconstructed_clips(run, folder / "reconstruction.png", chosen)], run.bank.read(chosen[:1])
@@ -142,7 +142,7 @@ def _draw_clips(run: Run, folder: Path, gamma: float) -> list[Path]:
 
 
 def _grids(run: Run, path: Path, chosen: np.ndarray) -> Path:
-    """Fig. 19: of one clip of each class; of `chosen` if the clips' names give no classes."""
+    """Fig. 19: one clip of each class; the clips `chosen` if the names of clips contain no classes."""
     source = run.sources.train
     everyone = [source.name(k) for k in range(len(run.bank))]
     shown = np.array(one_of_each_class(everyone) or chosen)
@@ -151,8 +151,8 @@ def _grids(run: Run, path: Path, chosen: np.ndarray) -> Path:
 
 
 def one_of_each_class(names: Sequence[str]) -> list[int]:
-    """Indices of one clip of each class, sorted by class: those of the person in most classes, where there is one.
-    Empty if a name does not give a class and a person."""
+    """Indices of one clip of each class, sorted by class; if possible, of the person who is in most classes. Empty if a
+    name does not contain class and person."""
     labels = [label for label in map(class_and_person, names) if label]
     if len(labels) < len(names):
         return []

@@ -19,7 +19,7 @@ TRUE, PREDICTED = tuple(map(float, GREEN)), (1.0, 0.1, 0.1)  # colours of landma
 
 
 def view_bars(path: Path, result: dict[str, Any]) -> Path:
-    """Fig. 6: R of every dimension of Z^g and Z^a, on one scale; result: of dgn.evaluation.view_covariance."""
+    """Fig. 6: R of every dimension of Z^g and Z^a, on one scale. result: from dgn.evaluation.view_covariance."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), dpi=100, sharey=True)
     for ax, name, title in zip(axes, ("z_geo", "z_app"), (f"{GEOMETRY} (geometry)", f"{APPEARANCE} (appearance)")):
         group = result["groups"][name]
@@ -34,7 +34,7 @@ def view_bars(path: Path, result: dict[str, Any]) -> Path:
 
 
 def view_lines(path: Path, result: dict[str, Any]) -> Path:
-    """Fig. 7a: mean latents over the view, of the two dimensions of Z^g and the one of Z^a with the largest R."""
+    """Fig. 7a: mean latents over the view, for two dimensions of Z^g and one of Z^a with the largest R."""
     chosen = _largest(result)
     figure, axes = plt.subplots(1, len(chosen), figsize=(3.7 * len(chosen), 3), dpi=100, sharey=True)
     for ax, (name, dimension) in zip(axes, chosen):
@@ -50,7 +50,7 @@ def view_lines(path: Path, result: dict[str, Any]) -> Path:
 
 
 def view_traversals(path: Path, decode: Decode, result: dict[str, Any], face: np.ndarray, gamma: float) -> Path:
-    """Fig. 7b: images along the dimensions of Fig. 7a; the geometric ones warp the appearance `face` (d_a,)."""
+    """Fig. 7b: images along the dimensions of Fig. 7a; geometric dimensions warp the appearance `face` (d_a,)."""
     sizes = {name: len(group["r"]) for name, group in result["groups"].items()}
     rows, names = [], []
     for name, dimension in _largest(result):
@@ -78,7 +78,7 @@ SCORES = {"r2_gap": "R2 gap", "dci_disentanglement": "DCI dis-\nentanglement",
 
 
 def disentanglement(path: Path, models: dict[str, dict[str, Any]]) -> Path:
-    """The measures with known factors of several models as bars; models: by name, with
+    """Measures with known factors for several models as bars. models: results by name, with the values of
     dgn.evaluation.disentanglement."""
     figure, ax = plt.subplots(figsize=(11, 3.4), dpi=100)
     width = 0.8 / len(models)
@@ -96,7 +96,7 @@ def disentanglement(path: Path, models: dict[str, dict[str, Any]]) -> Path:
 
 def landmarks(path: Path, images: np.ndarray, decoded: Decoded, truth: np.ndarray, predicted: np.ndarray) -> Path:
     """Fig. 14: test images (n, C, H, W), the warped grid, the canonical grid on the appearance, and true (green) and
-    predicted (red) landmarks (n, 5, 2) in pixels; decoded: of the same images."""
+    predicted (red) landmarks (n, 5, 2) in pixels. decoded: reconstructions of these images."""
     assert decoded.appearance is not None and decoded.displacement is not None
     rows = [list(images), [with_grid(i, d) for i, d in zip(decoded.image, decoded.displacement)],
             [with_grid(a) for a in decoded.appearance],
@@ -155,7 +155,7 @@ def balance(path: Path, sweeps: dict[str, dict[str, dict[str, float]]]) -> Path:
 
 
 def balance_faces(path: Path, rows: dict[str, list[np.ndarray]]) -> Path:
-    """A row for each value: equally many images, reconstructions, and appearances before the warp."""
+    """A row for each value, with equal numbers of images, reconstructions, and appearances before the warp."""
     count = len(next(iter(rows.values()))) // 3
     names = [kind if k == 0 else "" for kind in ("input", "reconstruction", "before the warp") for k in range(count)]
     return save_sheet(path, list(rows.values()), "The balance of appearance and geometry", list(rows), names,
@@ -164,7 +164,7 @@ def balance_faces(path: Path, rows: dict[str, list[np.ndarray]]) -> Path:
 
 
 def confusions(path: Path, results: dict[str, dict[str, Any]]) -> Path:
-    """Confusion matrices side by side, in per cent of each true class; results: by name, of
+    """Confusion matrices side by side, in per cent of each true class. results: by name, from
     dgn.evaluation.recognition."""
     figure, axes = plt.subplots(1, len(results), figsize=(3.6 * len(results), 4.6), dpi=100, squeeze=False,
                                 layout="constrained")

@@ -12,12 +12,12 @@ SHOWN_PIXELS = 192  # side of an image in a figure, about, if that takes no larg
 
 
 def display_scale(side: int) -> int:
-    """How many times an image of `side` pixels is enlarged in a figure."""
+    """Factor by which an image of `side` pixels is enlarged in a figure."""
     return min(LARGEST_SCALE, max(1, round(SHOWN_PIXELS / side)))
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """(C, H, W) in [0, 1], grayscale or colour -> (H, W, 3)."""
+    """(C, H, W) in [0, 1], greyscale or colour -> (H, W, 3)."""
     picture = np.clip(image.transpose(1, 2, 0), 0, 1).astype(np.float32)
     return np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture
 
@@ -38,7 +38,7 @@ def with_grid(image: np.ndarray, displacement: np.ndarray | None = None, scale: 
     Args:
         image: (C, H, W) in [0, 1].
         displacement: (2, H, W) in pixels; None: a regular grid.
-        scale: enlargement; by default that of figures.
+        scale: enlargement (default: as in figures).
         lines: cells of the grid along each side.
 
     Returns:

@@ -13,10 +13,10 @@ from dgn.figures.sheet import save_images, save_sheet
 from dgn.nets.model import GROUP_TEXTS, Decode, Decoded
 
 APPEARANCE, GEOMETRY = GROUP_TEXTS["z_app"].symbol, GROUP_TEXTS["z_geo"].symbol
-ROWS, APPLIED = 6, 3  # dimensions of a picture of bases; of appearance in that of applied bases
+ROWS, APPLIED = 6, 3  # dimensions in a picture of bases; appearance dimensions in a picture of applied bases
 COLUMNS = "The strongest dimensions first; above each column the value of the dimension (prior: standard normal)."
 
-SAMPLES_NOTES = {"fitted": "Latents are drawn from a Gaussian fitted to those of the training samples.",
+SAMPLES_NOTES = {"fitted": "Latents are drawn from a Gaussian fitted to the training latents.",
                  "prior": "Latents are drawn from the prior, a standard normal distribution."}
 
 
@@ -35,7 +35,7 @@ def reconstruction(path: Path, images: np.ndarray, decoded: Decoded, title: str)
 
 
 def appearance_bases(path: Path, decode: Decode, ranked: Bases, z_geo: int, gamma: float) -> Path:
-    """Fig. 3; z_geo: dimensions of Z^g."""
+    """Fig. 3. z_geo: number of dimensions of Z^g."""
     z = traversals(ranked, gamma, ROWS)
     pictures = as_rows(decode(z, np.zeros((len(z), z_geo), np.float32)).image)
     title = f"Appearance bases: along each row one dimension of {APPEARANCE} changes, the geometry is fixed"
@@ -44,7 +44,7 @@ def appearance_bases(path: Path, decode: Decode, ranked: Bases, z_geo: int, gamm
 
 
 def geometry_bases(path: Path, decode: Decode, ranked: Bases, face: np.ndarray, gamma: float) -> Path:
-    """Fig. 4, and its first row with warped grids; face: (d_a,), the Z^a of all images."""
+    """Fig. 4, and its first row with warped grids. face: (d_a,), the Z^a of all images."""
     z = traversals(ranked, gamma, ROWS)
     decoded = decode(face[None].repeat(len(z), 0), z)
     pictures, fields = as_rows(decoded.image), as_rows(np.asarray(decoded.displacement))
@@ -57,7 +57,7 @@ def geometry_bases(path: Path, decode: Decode, ranked: Bases, face: np.ndarray, 
 
 
 def latent_bases(path: Path, decode: Decode, ranked: Bases, gamma: float) -> Path:
-    """The strongest dimensions of a plain model, in place of Fig. 3 and 4."""
+    """The strongest dimensions of a plain model, instead of Fig. 3 and 4."""
     pictures = as_rows(decode(traversals(ranked, gamma, ROWS)).image)
     title = "Bases of a plain generator: along each row one dimension of Z changes"
     return save_sheet(path, list(pictures), title, _names("Z", ranked), ends(gamma),
@@ -115,14 +115,14 @@ def recombination(path: Path, decode: Decode, images: np.ndarray, z_app: np.ndar
 
 
 def data(path: Path, images: np.ndarray, names: Sequence[str]) -> Path:
-    """Images (n, C, H, W) of a data set as they are cut, with the name of each below it if it is short."""
+    """Images (n, C, H, W) of a dataset after cropping, with short names below them."""
     pictures = [with_name(image, Path(name).name) for image, name in zip(images, names)]
     side = f"{images.shape[-1]} x {images.shape[-2]}"
     return save_images(path, pictures, 10, f"The first training images, as they are cut: {side} pixels")
 
 
 def samples(path: Path, images: np.ndarray, prior: str = "fitted") -> Path:
-    """New images (n, C, H, W); prior: what their latents are drawn from, see Run.sample."""
+    """New images (n, C, H, W). prior: distribution of their latents, see Run.sample."""
     return save_images(path, images, 11, "Samples: images decoded from random latents", SAMPLES_NOTES[prior])
 
 

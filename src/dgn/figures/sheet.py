@@ -31,7 +31,7 @@ def tile(rows: Sequence[Sequence[np.ndarray]], scale: int | None = None, gap: in
 
     Args:
         rows: images (C, H, W), or pictures that are enlarged already, (scale * H, scale * W, 3); all in [0, 1].
-        scale: enlargement of the images; by default as large as the pictures, or that of figures.
+        scale: enlargement of the images (default: as large as the pictures, or as in figures).
         gap: pixels between images, white.
 
     Returns:
@@ -92,7 +92,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
 
 def save_images(path: Path, images: np.ndarray | Sequence[np.ndarray], columns: int, title: str,
                 note: str = "") -> Path:
-    """Writes images as a sheet with so many in a row; the last row may have fewer."""
+    """Writes images as a sheet with `columns` images in a row; the last row may have fewer."""
     rows = [list(images[k:k + columns]) for k in range(0, len(images), columns)]
     return save_sheet(path, rows, title, [""] * len(rows), note=note)
 
@@ -103,7 +103,7 @@ def printable(text: str) -> str:
 
 
 def _row_name(name: str) -> str:
-    """A name that fits beside a row: long lines are wrapped, many are cut."""
+    """A name that fits next to a row: long lines are wrapped, and excess lines are cut."""
     lines = [part for line in printable(name).split("\n") for part in textwrap.wrap(line, NAME_WIDTH) or [""]]
     return "\n".join(lines[:NAME_LINES] + (["..."] if len(lines) > NAME_LINES else []))
 

@@ -1,9 +1,8 @@
 """Principal axes of the latent space, and latents rotated to them (beyond the paper).
 
-The prior of a latent group is isotropic: rotating its latents, and the weights of the first layer by the inverse,
-leaves the model as it is. Which mixture of factors a single dimension represents is therefore arbitrary. The principal
-axes are not arbitrary: along the first one, a step changes the output of the group most, and so on. They need no
-labels.
+The prior of a latent group is isotropic: if its latents are rotated, and the weights of the first layer by the inverse,
+the model stays the same. Which mixture of factors a single dimension represents is therefore arbitrary. Principal axes
+are not arbitrary: a step along the first axis changes the group's output most, and so on. They need no labels.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from dgn.data.source import evenly_spaced
 from dgn.inference.jacobian import gauss_newton
 from dgn.nets.model import Decode, Decoded, Model, apply, state_sizes
 
-SAMPLES = 40  # at which the effect is measured
-VALUES = SAMPLES * 64 * 64  # pixels of these samples, at most: fewer large ones
+SAMPLES = 40  # largest number of samples at which the effect is measured
+VALUES = SAMPLES * 64 * 64  # largest number of pixels of these samples
 
 
 class Axes(NamedTuple):
     """Principal axes of one latent group."""
 
     directions: np.ndarray  # (d, d): orthonormal columns, the largest effect first
-    share: np.ndarray  # (d,) of the total effect: the squared change of the output, averaged over samples
+    share: np.ndarray  # (d,) fraction of the total effect, which is the mean squared change of the output
 
 
 def group_axes(generate: Callable[[np.ndarray], np.ndarray], latents: np.ndarray) -> Axes:
@@ -35,7 +34,7 @@ def group_axes(generate: Callable[[np.ndarray], np.ndarray], latents: np.ndarray
 
     Args:
         generate: latents (n, d) -> the group's output (n, ...).
-        latents: (n, d), at which the effect is measured.
+        latents: (n, d) at which the derivative is computed.
     """
     effect, directions = np.linalg.eigh(gauss_newton(generate, [latents], 0) / len(latents))
     directions, effect = directions[:, ::-1], np.maximum(effect[::-1], 0)
@@ -47,8 +46,9 @@ def group_axes(generate: Callable[[np.ndarray], np.ndarray], latents: np.ndarray
 def principal_axes(model: Model, latents: Sequence[np.ndarray]) -> list[Axes | None]:
     """Principal axes of each latent group; None for one that is not sampled.
 
-    latents: (n, d) of each group; evenly spaced ones are used, at most 40. The output of a group is that of its branch:
-    appearance, displacement, or a plain model's image. The axes of clips are those of Z_0, at the first frame.
+    latents: (n, d) of each group; at most 40 evenly spaced samples are used. A group's output is the output of its
+    branch: appearance, displacement, or a plain model's image. For clips, the axes are axes of Z_0 and the output is
+    the first frame.
     """
     axes: list[Axes | None] = []
     chosen = evenly_spaced(len(latents[0]), min(SAMPLES, max(VALUES // model.size ** 2, 4)))
@@ -62,16 +62,16 @@ def _output(branch: nn.Cell, z: np.ndarray) -> np.ndarray:
 
 
 def along_axes(decode: Decode, axes: Sequence[Axes]) -> Decode:
-    """The decoder as a function of coordinates (n, d) along the axes of each group."""
+    """The decoder as a function of each group's coordinates (n, d) along its axes."""
     def decode_coordinates(*coordinates: np.ndarray) -> Decoded:
         return decode(*(c @ a.directions.T for c, a in zip(coordinates, axes)))
     return decode_coordinates
 
 
 def rotate(model: Model, rotations: Mapping[str, np.ndarray]) -> None:
-    """Changes the first layer of branches so that the model of latents z @ rotation is the former model of z.
+    """Changes the first layer of each branch so that latents z @ rotation give the same output as z did before.
 
-    rotations: orthonormal (d, d) by group name; other groups keep their latents. For models of images. A sampler's
+    rotations: orthonormal (d, d) by group name; other groups keep their latents. Only for models of images. A sampler's
     preconditioner must be rotated, too (Preconditioner.rotate).
     """
     for group, branch in zip(model.groups, model.branches):

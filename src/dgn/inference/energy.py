@@ -1,10 +1,10 @@
-"""The negative complete-data log-likelihood of Eq. 8 (and 17), up to constants. All reductions and sigma are defined
-here.
+"""The negative complete-data log-likelihood of Eq. 8 (and 17), up to constants; the only definition of its reductions
+and of sigma.
 
   E(x, z) = ||x - F(z)||^2 / (2 sigma^2) + ||z||^2 / 2  [+ smoothness / 2 * ||grad displacement||^2]
 
-Sums run over all pixels, channels, frames and latent dimensions of one sample; nothing is averaged. Frames that the
-mask of a clip excludes do not count.
+Sums run over all pixels, channels, frames and latent dimensions of one sample; nothing is averaged. Frames that a
+clip's mask excludes are ignored.
 """
 
 from __future__ import annotations
@@ -29,43 +29,43 @@ def roughness(displacement: Tensor) -> Tensor:
 
 
 def full_mask(count: int, mask: np.ndarray | None = None) -> np.ndarray:
-    """The mask of a batch as the energy takes it: that of clips (N, F), or ones (N, 1) for images, where it is
-    unused."""
+    """The mask that the energy expects: (N, F) for clips, ones (N, 1) for images, where it is unused."""
     return np.ones((count, 1), np.float32) if mask is None else np.ascontiguousarray(mask, np.float32)
 
 
 class Energy(nn.Cell):
     """-log p(x, z) of a model as a function of its branch outputs.
 
-    smoothness: weight of a Gaussian prior on the differences of the displacement; 0 in the paper. It needs a model
-    whose second branch gives the displacement. variable: the weight can be changed, see set_smoothness.
+    smoothness: weight of a Gaussian prior on the displacement's differences; 0 in the paper. It requires a model whose
+    second branch outputs the displacement. variable: whether the weight can be changed, see set_smoothness.
     """
 
     def __init__(self, model: Model, smoothness: float = 0.0, variable: bool = False) -> None:
         super().__init__()
         self.model, self.clips = model, model.frames > 0
         self.smooth, self.smoothness = smoothness > 0 or variable, smoothness
-        if variable:  # a parameter, so that compiled graphs see it change
+        if variable:  # a parameter, so that compiled graphs see changes
             self.smoothness = Parameter(Tensor(smoothness, ms.float32), "smoothness", requires_grad=False)
         self.branches = model.branches
         self.sampled = tuple(g for g, group in enumerate(model.groups) if group.sampled)
 
     def set_smoothness(self, weight: float) -> None:
-        """Changes the weight of the smoothness prior. Raises ValueError if the energy was built with a constant one."""
+        """Changes the weight of the smoothness prior. Raises ValueError if the weight is a constant
+        (variable=False)."""
         if isinstance(self.smoothness, Parameter):
             ops.assign(self.smoothness, Tensor(weight, ms.float32))
         elif weight != self.smoothness:
-            raise ValueError("this energy was built with one weight of the smoothness prior (variable)")
+            raise ValueError("the smoothness weight of this energy is constant; build it with variable=True")
 
     def outputs(self, latents: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Branch outputs of the latents of each group."""
+        """The output of each branch for the latents of its group."""
         outputs = ()
         for g in range(len(self.branches)):
             outputs = outputs + (self.branches[g](latents[g]),)
         return outputs
 
     def residual(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...]) -> Tensor:
-        """F - x, 0 in the frames that a clip does not have. mask: (N, F), 1 where it has them; images: unused."""
+        """F - x, with 0 in frames that a clip does not have. mask: (N, F), 1 where a clip has the frame."""
         return self.masked(self.model.compose(outputs) - x, mask)
 
     def squared_error(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...]) -> Tensor:
@@ -77,7 +77,7 @@ class Energy(nn.Cell):
         return 0.5 * self.smoothness * roughness(self.masked(outputs[1], mask))
 
     def data_energy(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
-        """The terms that depend on the weights, (N,): -log p(x | z), and the smoothness prior if it is on (Eq. 9)."""
+        """The terms that depend on the weights, (N,): -log p(x | z), and the smoothness energy if it is on (Eq. 9)."""
         energy = self.squared_error(x, mask, outputs) / (2 * sigma * sigma)
         if self.smooth:
             energy = energy + self.smoothness_energy(mask, outputs)
@@ -89,14 +89,14 @@ class Energy(nn.Cell):
 
     def total(self, x: Tensor, mask: Tensor, latents: tuple[Tensor, ...], outputs: tuple[Tensor, ...],
               sigma: Tensor) -> Tensor:
-        """E(x, z) of each sample, (N,). Groups that are given, not sampled, have no prior term."""
+        """E(x, z) of each sample, (N,). Groups that are not sampled have no prior term."""
         energy = self.data_energy(x, mask, outputs, sigma)
         for g in self.sampled:
             energy = energy + self.latent_prior(latents[g])
         return energy
 
     def masked(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Values of clips (N, F, C, H, W) with 0 in the frames that a clip does not have; of images unchanged."""
+        """Clips (N, F, C, H, W) with 0 in the frames that a clip does not have; images are returned unchanged."""
         return values * mask.reshape(mask.shape + (1, 1, 1)) if self.clips else values
 
 

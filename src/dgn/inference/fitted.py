@@ -1,17 +1,18 @@
 """A Gaussian fitted to the inferred training latents, to sample from (beyond the paper).
 
 The aggregate posterior is not N(0, I): dimensions correlate, within and between groups, and the noise xi_t of a clip
-correlates over time. Prior samples therefore look less like the data, and clips move too fast. Fitted are
+correlates over time. Prior samples therefore look less like the data, and clips move too fast. The fit has two parts:
 
   states (Z; Z_0 of clips)   a Gaussian with full covariance over all sampled groups
   noise (xi_1 .. xi_T)       a stationary VAR(1): xi_t = mean + basis y_t,  y_t = r y_{t-1} + sqrt(1 - r^2) e_t
 
-Estimation of the noise: xi is whitened. The directions are the eigenvectors of the symmetrised lag-1 autocovariance,
-c1 its eigenvalues, c2 the lag-2 autocovariances along them. r = c2 / c1, and c1 / r is the variance without the white
-noise of Langevin dynamics, which appears at lag 0 only: within its own clip other latents make up for it, but in new
-clips it would be motion. If |c1| is below twice its sampling error, r = c1 and the variance is 1.
+Estimation of the noise: xi is whitened. The directions are the eigenvectors of the symmetrized lag-1 autocovariance, c1
+its eigenvalues, c2 the lag-2 autocovariances along these directions. Then r = c2 / c1, and c1 / r is the variance
+without the white noise of Langevin dynamics, which contributes only at lag 0. In its training clip the other latents
+compensate for this noise; in a new clip it would appear as motion. If |c1| is below twice its sampling error, r = c1
+and the variance is 1.
 
-Covariances are shrunk towards the prior by d pseudo-observations, so that a few samples give a proper one.
+Covariances are shrunk towards the prior by d pseudo-observations, so that they are positive definite for few samples.
 """
 
 from __future__ import annotations
@@ -29,46 +30,48 @@ from dgn.files import write_arrays
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import Model, state_sizes
 
-SAMPLES = 20_000  # that are fitted to, at most; evenly spaced
+SAMPLES = 20_000  # largest number of samples in a fit; they are evenly spaced
 Mask = Callable[[np.ndarray], np.ndarray | None]  # sample indices (n,) -> the frames that clips have (n, F)
 
 
 class FittedPrior(NamedTuple):
-    """States: mean + basis e, e standard normal. Noise: the VAR(1) of the module's text. Dimensions are those of all
-    sampled groups in order."""
+    """States: mean + basis e with e standard normal. Noise: the VAR(1) described above. The dimensions of all sampled
+    groups are concatenated in order."""
 
     mean: np.ndarray  # (d,)
     basis: np.ndarray  # (d, d)
     noise_mean: np.ndarray  # (k,); k is 0 for images
     noise_basis: np.ndarray  # (k, k)
-    correlation: np.ndarray  # (k,) r of each direction, from one frame to the next
+    correlation: np.ndarray  # (k,) r of each direction: correlation of successive frames
 
     @classmethod
     def fit(cls, model: Model, bank: LatentBank, mask: Mask) -> FittedPrior:
-        """The fit to a bank that holds all shards. mask is called for clips only."""
+        """The fit to a bank that holds all shards. mask is called only for clips."""
         chosen = evenly_spaced(len(bank), SAMPLES)
         return cls.of_latents(model, bank.read(chosen), mask(chosen) if model.frames else None)
 
     @classmethod
     def of_latents(cls, model: Model, latents: Sequence[np.ndarray],
                    mask: np.ndarray | None = None) -> FittedPrior:
-        """The fit to latents (n, d) of each group; mask (n, F): the frames that clips have (default: all)."""
+        """The fit to latents (n, d) of each group. mask: (n, F), 1 where a clip has the frame (default: all ones)."""
         states, noise = split(model, latents)
-        steps = noise.shape[1]  # those of the last frames: all, or all but the first
+        steps = noise.shape[1]  # of the last frames: of all frames, or of all but the first
         have = np.ones(noise.shape[:2], bool) if mask is None else np.asarray(mask)[:, mask.shape[1] - steps:] > 0
         return cls.of_arrays(states, noise, have)
 
     @classmethod
     def of_arrays(cls, states: np.ndarray, noise: np.ndarray, have: np.ndarray) -> FittedPrior:
-        """The fit to states (n, d) and noise (n, T, k); have (n, T): which of the noise affects a frame that is
-        there."""
+        """The fit to states (n, d) and noise (n, T, k).
+
+        have: (n, T), whether the noise belongs to a frame that the clip has.
+        """
         noise_mean, root = _gaussian(noise[have])
         white = (noise - noise_mean) @ np.linalg.inv(root).T
         c1, directions = np.linalg.eigh(_lagged(white, have, 1))
         correlation, variance = np.clip(c1, -1, 1), np.ones_like(c1)
         if have[:, 2:].any():
             c2 = np.diagonal(directions.T @ _lagged(white, have, 2) @ directions)
-            # of independent frames, as under the prior, c1 is about 0 and the ratio of two such values says nothing
+            # if frames are independent, as under the prior, c1 and c2 are about 0 and their ratio is meaningless
             clear = np.abs(c1) > 2 * math.sqrt(len(c1) / have[:, 1:].sum())
             correlation[clear] = np.clip(c2[clear] / c1[clear], -1, 1)
             slow = clear & (correlation != 0)
@@ -76,19 +79,19 @@ class FittedPrior(NamedTuple):
         return cls(*_gaussian(states), noise_mean, root @ directions * np.sqrt(variance), correlation)
 
     def transform(self, states: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Standard normal values (n, d) and (n, T, k), for any T -> samples of the fit."""
+        """Transforms standard normal values (n, d) and (n, T, k), for any T, into samples of the fit."""
         moving, fresh = np.empty_like(noise), np.sqrt(1 - np.square(self.correlation))
         for t in range(noise.shape[1]):
             moving[:, t] = noise[:, t] if t == 0 else self.correlation * moving[:, t - 1] + fresh * noise[:, t]
         return self.mean + states @ self.basis.T, self.noise_mean + moving @ self.noise_basis.T
 
     def save(self, path: Path, checkpoint: str) -> None:
-        """Writes the fit to an .npz file with the name of the checkpoint whose latents it was fitted to."""
+        """Writes the fit, and the name of the checkpoint whose latents it was fitted to, to an .npz file."""
         write_arrays(path, checkpoint=np.array(checkpoint), **self._asdict())
 
     @classmethod
     def load(cls, path: Path, checkpoint: str) -> FittedPrior | None:
-        """The fit that a file holds; None if there is none, or if it is of another checkpoint or damaged."""
+        """The fit in a file; None if the file is missing or damaged, or belongs to another checkpoint."""
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return cls(*(stored[name] for name in cls._fields)) if stored["checkpoint"] == checkpoint else None
@@ -98,8 +101,8 @@ class FittedPrior(NamedTuple):
 
 def draw_latents(model: Model, count: int, rng: np.random.Generator, frames: int | None = None,
                  fitted: FittedPrior | None = None) -> list[np.ndarray]:
-    """New latents (count, d) float32 of each group, from the prior, or from the fit; of a group that is given with the
-    data the labels in turn. frames: of clips (default: as many as the model was trained on)."""
+    """New latents (count, d) float32 of each group, from the prior or from `fitted`; groups that are not sampled cycle
+    through their labels. frames: of each clip (default: as in training)."""
     latents = []
     for group, branch in zip(model.groups, model.branches):
         shape = (branch.length(frames or model.frames),) if model.frames else group.shape
@@ -109,7 +112,8 @@ def draw_latents(model: Model, count: int, rng: np.random.Generator, frames: int
 
 
 def split(model: Model, latents: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Latents of each group -> Z, or Z_0 of clips, of all sampled groups (n, d), and their xi (n, T, k), float64."""
+    """Splits latents of each group into states (n, d) (Z; Z_0 of clips) and noise (n, T, k) of all sampled groups,
+    float64."""
     parts = _parts(model)
     states = [latents[g][:, :size] for g, size, _ in parts]
     steps = max(((latents[g].shape[1] - size) // noise for g, size, noise in parts if noise), default=0)
@@ -119,7 +123,7 @@ def split(model: Model, latents: Sequence[np.ndarray]) -> tuple[np.ndarray, np.n
 
 
 def join(model: Model, latents: Sequence[np.ndarray], states: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
-    """The inverse of `split`, float32; groups that are not sampled are those of `latents`."""
+    """The inverse of `split`, float32; groups that are not sampled are copied from `latents`."""
     joined, parts = list(latents), _parts(model)
     for g, size, width in parts:
         own, states = np.split(states, [size], 1)
@@ -130,13 +134,13 @@ def join(model: Model, latents: Sequence[np.ndarray], states: np.ndarray, noise:
 
 def _parts(model: Model) -> list[tuple[int, int, int]]:
     """(index, dimensions of Z or Z_0, dimensions of xi_t) of the sampled groups."""
-    noise = [branch.noise if model.frames else 0 for branch in model.branches]
+    noise = [branch.noise_size if model.frames else 0 for branch in model.branches]
     return [(g, size, noise[g]) for g, size in enumerate(state_sizes(model)) if model.groups[g].sampled]
 
 
 def _lagged(values: np.ndarray, have: np.ndarray, lag: int) -> np.ndarray:
-    """Covariance of values (n, T, k) of mean 0 and those `lag` frames later, made symmetric; 0 if there are none."""
-    pairs = have[:, lag:]  # a clip that has a frame has those before it
+    """Symmetrized covariance of values (n, T, k), of mean 0, with the values `lag` frames later; 0 without pairs."""
+    pairs = have[:, lag:]  # a clip that has a frame has all earlier frames
     covariance = values[:, :values.shape[1] - lag][pairs].T @ values[:, lag:][pairs] / max(pairs.sum(), 1)
     return (covariance + covariance.T) / 2
 

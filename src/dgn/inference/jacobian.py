@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-STEP = 0.3  # of the differences, in units of the prior's standard deviation
+STEP = 0.3  # step size of the differences, in prior standard deviations
 
 Decoder = Callable[..., np.ndarray]  # latents (n, d) of each group -> values (n, ...)
 
 
 def jacobians(decode: Decoder, latents: Sequence[np.ndarray], g: int) -> Iterator[np.ndarray]:
-    """dF / dz_g of each sample, (d, values) float64, at latents (n, d) of each group."""
+    """dF / dz_g for each sample, (d, values) float64. latents: (n, d) of each group."""
     dimensions = latents[g].shape[1]
     for n in range(len(latents[g])):
         points = [z[n:n + 1].repeat(2 * dimensions, 0) for z in latents]
@@ -23,8 +23,7 @@ def jacobians(decode: Decoder, latents: Sequence[np.ndarray], g: int) -> Iterato
 
 
 def gauss_newton(decode: Decoder, latents: Sequence[np.ndarray], g: int) -> np.ndarray:
-    """Sum over samples of J J^T, J = dF / dz_g as (d, values): (d, d) float64. Divide by their number for the
-    average."""
+    """Sum (not the average) over samples of J J^T, (d, d) float64, where J = dF / dz_g has shape (d, values)."""
     dimensions = latents[g].shape[1]
     total = np.zeros((dimensions, dimensions))
     for jacobian in jacobians(decode, latents, g):

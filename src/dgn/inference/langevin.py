@@ -1,13 +1,13 @@
 """Langevin dynamics on the latents, Eq. 7 (and 16): z <- z - delta^2 / 2 dE/dz + delta noise, one group after the
 other.
 
-With momentum (beyond the paper) the dynamics is underdamped, each chain has a velocity v, and a step is
+With momentum (beyond the paper) the dynamics are underdamped: each chain has a velocity v, and a step is
 
   v <- v - delta dE/dz,    u <- momentum v + sqrt(1 - momentum^2) noise,    z <- z + delta / 2 (v + u),    v <- u
 
-This is the BAOAB splitting (Leimkuhler and Matthews 2013), in which the second half kick of a step and the first one of
-the next are merged; a preconditioner applies to gradient and noise. z has the same stationary distribution, for a
-Gaussian exactly at every stable step size, and directions in which the energy is flat relax in fewer steps.
+This is the BAOAB splitting (Leimkuhler and Matthews 2013); the second half kick of each step and the first half kick of
+the next step are merged. A preconditioner multiplies gradient and noise. The stationary distribution of z is the same,
+for a Gaussian exactly and at every stable step size; directions in which the energy is flat relax in fewer steps.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.model import Model
 from dgn.randomness import generator
 
-DIVERGED = 1e3  # times the energy of the worst possible image: no stable chain reaches it
+DIVERGED = 1e3  # times the largest energy of an image in [0, 1]; no stable chain reaches it
 
 Arrays = tuple[np.ndarray, ...]
 Tensors = tuple[Tensor, ...]
 
 
 class Diagnostics(NamedTuple):
-    """Of K steps of N chains."""
+    """Diagnostics of K Langevin steps of N chains."""
 
     energy: np.ndarray  # (K, N): E(x, z) before each step
-    gradient: np.ndarray  # (K, G, N): norm of dE/dz of each sampled latent group
+    gradient: np.ndarray  # (K, G, N): norm of dE/dz for each of G sampled latent groups
 
 
 @dataclass(frozen=True)
 class Options:
     """Variants of Langevin dynamics.
 
-    order: "alternating" (the paper), each group sees the newest value of the others; "simultaneous" (the authors'
-    code), all groups are updated from one state.
+    order: "alternating" (the paper): each group is updated with the newest values of the others; "simultaneous" (the
+        authors' code): all groups are updated from the same state.
     scale_by_frames: the step size of a clip's latent is divided by the square root of the number of frames that it
-    affects, as the energy's curvature grows with that number; the stationary distribution is unchanged.
+        affects, because the energy's curvature grows with that number; the stationary distribution is unchanged.
     preconditioned: gradients and noise are multiplied by the matrices of dgn.inference.preconditioner.
-    momentum: of underdamped dynamics, in which all groups are updated from one state; 0: Eq. 7.
-    sigma_factors: sigma is multiplied by a factor in the gradient of each group; see Langevin.set_sigma_factor.
-    step_factor: the step size is multiplied by a factor; see Langevin.set_step_factor.
+    momentum: fraction of the velocity kept per step, 0 <= momentum < 1 (underdamped dynamics; all groups are updated
+        simultaneously); 0: Eq. 7.
+    sigma_factors, step_factor: whether Langevin.set_sigma_factor and Langevin.set_step_factor can be used.
     """
 
     order: str = "alternating"
@@ -64,8 +64,8 @@ class Options:
 
 
 class GroupOutputs(nn.Cell):
-    """What the energy's data terms are functions of, as a function of one group's latents, the other branches' outputs
-    held fixed: the image, and the smoothness energy (N,) if it depends on this group."""
+    """The image, and the smoothness energy (N,) if it depends on this group, as a function of one group's latents; the
+    outputs of the other branches are inputs."""
 
     def __init__(self, energy: Energy, g: int) -> None:
         super().__init__()
@@ -78,15 +78,15 @@ class GroupOutputs(nn.Cell):
 
 
 def is_smoothed(energy: Energy, g: int) -> bool:
-    """Whether the smoothness prior depends on a group: the one of the displacement."""
+    """Whether the smoothness prior depends on group g: only on the group of the displacement."""
     return energy.smooth and g == 1
 
 
 class LangevinStep(nn.Cell):
-    """The order in which a Langevin step updates the latent groups; `sampled`: their indices.
+    """The order in which a Langevin step updates the latent groups; `sampled`: indices of the updated groups.
 
-    A subclass defines, of group g with latents z and the `data` that are given to `step`:
-      run_branch(g, z)                                              what it keeps of the branch's output
+    A subclass defines for group g with latents z, where `data` are the last arguments of `step`:
+      run_branch(g, z)                                              the output of the branch
       gradient_of(g, z, outputs, *data)                             dE/dz
       update(g, z, gradient, noise, *data)                          the new latents (Eq. 7)
       update_with_velocity(g, z, velocity, gradient, noise, *data)  with momentum: the new latents and velocity
@@ -100,8 +100,8 @@ class LangevinStep(nn.Cell):
              *data) -> tuple[Tensors, Tensors, tuple, Tensors]:
         """One step of every sampled group: (latents, velocities, outputs of the branches, gradients).
 
-        velocities: of the sampled groups, with momentum; noise: (N, d) of each sampled group, see noise_of_step; data:
-        what the gradient and the update need.
+        velocities: (N, d) of each sampled group, only with momentum. noise: (N, d) of each sampled group, see
+        noise_of_step. data: inputs of gradient_of and update.
         """
         current, new_velocities, gradients = outputs, (), ()
         for g in self.sampled:
@@ -121,9 +121,10 @@ class LangevinStep(nn.Cell):
 
 
 def noise_of_step(noise: tuple[Any, ...], k: int) -> Tensors:
-    """The noise of step k, from that of all steps (K, N, d) of each sampled group.
+    """The noise (N, d) of step k for each sampled group. noise: (K, N, d) of each sampled group.
 
-    LangevinStep.step takes it in place of (noise, k): the compiler then infers the types of one step, not of K.
+    LangevinStep.step has this argument instead of (noise, k), so that the compiler infers the types of one step only,
+    not of all K steps.
     """
     chosen = ()
     for of_group in noise:
@@ -134,8 +135,8 @@ def noise_of_step(noise: tuple[Any, ...], k: int) -> Tensors:
 class Langevin(LangevinStep):
     """K Langevin steps of all chains of a batch as one compiled graph.
 
-    A pure function: noise is an input (zeros make it gradient descent, with momentum damped), the new state and
-    diagnostics are the outputs. A group's branch runs once for each new value of its latents; the outputs of the other
+    A pure function: the noise is an input (zeros: gradient descent, or damped descent with momentum); the new state and
+    the diagnostics are outputs. A group's branch runs once for each new value of its latents; the outputs of the other
     branches are reused.
     """
 
@@ -149,19 +150,22 @@ class Langevin(LangevinStep):
                                      ) if self.scale_by_frames else ()
         self.group_outputs = nn.CellList([GroupOutputs(energy, g) for g in range(len(self.branches))])
         self.gradient = ops.GradOperation(sens_param=True)  # with respect to the first argument
-        self.places = {g: place for place, g in enumerate(self.sampled)}  # of a group among the sampled ones
+        self.places = {g: place for place, g in enumerate(self.sampled)}  # index among the sampled groups
         self.preconditioner = Preconditioner(energy.model.groups) if options.preconditioned else None
-        factors = Tensor(np.ones(len(self.branches), np.float32))  # a parameter, so that compiled graphs see it change
+        factors = Tensor(np.ones(len(self.branches), np.float32))  # a parameter, so that compiled graphs see changes
         self.sigma_factors = Parameter(factors, "sigma_factors", requires_grad=False) if options.sigma_factors else None
         one = Tensor(1.0, ms.float32)
         self.step_factor = Parameter(one, "step_factor", requires_grad=False) if options.step_factor else None
 
-    def at_rest(self, latents: Arrays) -> Arrays:
-        """The state of chains at `latents`, (N, *shape) of each group: with momentum also velocities of 0."""
+    def initial_state(self, latents: Arrays) -> Arrays:
+        """Initial state of the chains: `latents` (N, *shape) of each group and, with momentum, zero velocities."""
         return (*latents, *(np.zeros_like(latents[g]) for g in self.sampled if self.momentum > 0))
 
     def set_sigma_factor(self, g: int, factor: float) -> None:
-        """Multiplies sigma by a factor in the gradient of group g: above 1, the group is held closer to its prior."""
+        """Multiplies sigma by a factor in the gradient of group g; above 1, the group stays closer to its prior.
+
+        Raises ValueError if the sampler was built without Options.sigma_factors.
+        """
         if self.sigma_factors is None:
             raise ValueError("this sampler was built without sigma factors (Options.sigma_factors)")
         factors = self.sigma_factors.asnumpy().copy()
@@ -169,18 +173,23 @@ class Langevin(LangevinStep):
         ops.assign(self.sigma_factors, Tensor(factors))
 
     def set_step_factor(self, factor: float) -> None:
-        """Multiplies the step size of all groups by a factor."""
+        """Multiplies the step size of all groups by a factor.
+
+        Raises ValueError if the sampler was built without Options.step_factor, unless the factor is 1.
+        """
         if self.step_factor is not None:
             ops.assign(self.step_factor, Tensor(factor, ms.float32))
         elif factor != 1:
             raise ValueError("this sampler was built without a step factor (Options.step_factor)")
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> tuple[Tensors, Tensor, Tensor]:
-        """x (N, ...); mask (N, F), see Energy; sigma scalar; state: the latents (N, *shape) of each group, then with
-        momentum the velocities of the sampled ones, then the noise (K, N, *shape) of each group.
+        """Runs K steps.
 
-        Returns (state, energy (K, N), gradient norms (K, G, N)), G the number of sampled groups.
-        (One flat list: the graph compiler treats a tuple argument as a constant, which has no gradient.)
+        x: (N, ...). mask: (N, F), see Energy. sigma: scalar. state: the latents (N, *shape) of each group, then with
+        momentum the velocities of each sampled group, then the noise (K, N, *shape) of each group. (A flat list,
+        because the graph compiler treats a tuple argument as a constant, which has no gradient.)
+
+        Returns (latents and velocities, energy (K, N), gradient norms (K, G, N)) for G sampled groups.
         """
         groups = len(self.branches)
         latents, velocities = state[:groups], state[groups:-groups]
@@ -198,7 +207,7 @@ class Langevin(LangevinStep):
             latents, velocities, outputs, gradient = self.step(latents, velocities, outputs, noise_of_step(noise, k),
                                                                step_sizes, x, mask, sigma)
             gradients = gradients + (gradient,)
-        # of all steps at once: fewer operators
+        # for all steps at once: fewer operators
         energy, norms = ops.stack(errors) / (2 * sigma * sigma), ()
         if self.energy.smooth:
             energy = energy + ops.stack(roughness)
@@ -208,14 +217,14 @@ class Langevin(LangevinStep):
         return latents + velocities, energy, ops.stack(norms, 1)
 
     def squared_norms(self, records: tuple[Tensors, ...], place: int) -> Tensor:
-        """Squared norms (K, N) of the tensors (N, d) at one place in the records of K steps."""
+        """Squared norms (K, N) of the tensors (N, d) with index `place` in the records of K steps."""
         values = ()
         for record in records:
             values = values + (record[place],)
         return ops.reduce_sum(ops.square(ops.stack(values)), (2,))
 
     def scaled_noise(self, g: int, noise: Tensor, step_sizes: tuple) -> Tensor:
-        """The noise of all steps, times delta; with momentum or a preconditioner unscaled, as the update scales it."""
+        """The noise of all steps times delta; with momentum or a preconditioner unscaled: the update scales it."""
         return noise if self.momentum > 0 or self.preconditioner is not None else step_sizes[g] * noise
 
     def run_branch(self, g: int, z: Tensor) -> Tensor:
@@ -256,7 +265,7 @@ class Langevin(LangevinStep):
         if not self.scale_by_frames:
             return self.step_size
         frames = self.matmul(mask, self.frames_affected[g][:mask.shape[1], :z.shape[1]])
-        return self.step_size / ops.sqrt(ops.maximum(frames, 1.0))  # latents of masked frames follow their prior
+        return self.step_size / ops.sqrt(ops.maximum(frames, 1.0))  # latents of masked frames follow the prior
 
 
 def make_energy(model: Model, config: Config) -> Energy:
@@ -267,7 +276,7 @@ def make_energy(model: Model, config: Config) -> Energy:
 
 
 def make_sampler(energy: Energy, config: Config, steps: int | None = None) -> Langevin:
-    """The sampler of a training; steps: of its compiled graph (default: the config's)."""
+    """The sampler of a training. steps: Langevin steps in its compiled graph (default: as in the config)."""
     return _sampler(energy, config, steps, Options(sigma_factors=config.inference.sigma_app != NO_FACTOR))
 
 
@@ -300,8 +309,8 @@ def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where:
                  names: Callable[[int], str]) -> None:
     """Raises RunFailed if a chain is not finite or its energy exceeds `limit`.
 
-    latents: after the last step; where: epoch and batch, for the message; names: row -> name of the sample. The message
-    names the step, the samples, and the settings to change.
+    latents: state after the last step. where: epoch and batch, for the message. names: function from a row to the name
+    of its sample. The message names the step, the samples, and the settings to change.
     """
     energy = diagnostics.energy
     bad = ~np.isfinite(energy) | (energy > limit) | ~np.isfinite(diagnostics.gradient).all(1)
@@ -313,22 +322,23 @@ def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where:
     samples = np.flatnonzero(bad[step])
     shown = ", ".join(names(s) for s in samples[:5]) + (" ..." if len(samples) > 5 else "")
     value = energy[step, samples[0]]
-    what = f"reached {value:.3g}" if value > limit and np.isfinite(value) else "is not a number"
+    exceeded = value > limit and np.isfinite(value)
+    what = f"energy {value:.3g} above the limit" if exceeded else "energy, gradient or latents not finite"
     raise RunFailed(
-        f"{where}, Langevin step {step}: the energy of {len(samples)} of {energy.shape[1]} chains {what} ({shown}). "
-        "The chains diverge: lower inference.step_size (of unseen images also evaluation.step_factor), raise "
-        "inference.sigma, or lower training.learning_rate")
+        f"{where}, Langevin step {step}: {len(samples)} of {energy.shape[1]} chains diverged, {what} ({shown}). Lower "
+        "inference.step_size (for unseen images also evaluation.step_factor), raise inference.sigma, or lower "
+        "training.learning_rate")
 
 
 def energy_limit(values: int, sigma: float) -> float:
-    """The energy at which a chain counts as diverged, for a sample of so many values."""
+    """The energy above which a chain counts as diverged, for samples with this number of values."""
     return DIVERGED * values / (2 * sigma ** 2)
 
 
 def check_errors(errors: Sequence[float], where: str) -> None:
     """Raises RunFailed if an error or a loss is not finite although the chains were: the weights diverged."""
     if not np.isfinite(errors).all():
-        raise RunFailed(f"{where}: the errors or losses are not finite: the weights diverge; lower "
+        raise RunFailed(f"{where}: the errors or losses are not finite, so the weights diverged; lower "
                         "training.learning_rate")
 
 
@@ -344,8 +354,8 @@ def as_arrays(tensors: Sequence[Tensor]) -> Arrays:
 
 def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, state: Tensors,
         noise: Arrays) -> tuple[Tensors, Diagnostics]:
-    """The state of the chains (latents, and velocities if there are any) after as many steps as there is noise for, a
-    multiple of those in the sampler's graph."""
+    """Runs len(noise[0]) Langevin steps, a multiple of sampler.steps; returns the new state (latents, and velocities
+    with momentum) and the diagnostics of all steps."""
     records = []
     for start in range(0, len(noise[0]), sampler.steps):
         chunk = as_tensors([n[start:start + sampler.steps] for n in noise])
@@ -356,7 +366,7 @@ def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, state: Tensor
 
 def sample(sampler: Langevin, x: np.ndarray, mask: np.ndarray | None, sigma: float, state: Arrays,
            noise: Arrays) -> tuple[Arrays, Diagnostics]:
-    """`run` for NumPy arrays; mask: of clips (N, F), or None."""
+    """`run` for NumPy arrays. mask: (N, F) for clips, else None."""
     inputs = ms.Tensor(np.ascontiguousarray(x)), ms.Tensor(full_mask(len(x), mask)), ms.Tensor(sigma, ms.float32)
     result, diagnostics = run(sampler, *inputs, as_tensors(state), noise)
     return as_arrays(result), diagnostics

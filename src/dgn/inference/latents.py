@@ -1,5 +1,4 @@
-"""The persistent chains: the latents of every sample, by sample index, in memory-mapped files, in one or several
-shards."""
+"""The persistent chains: the latents of every training sample by its index, in memory-mapped files."""
 
 from __future__ import annotations
 
@@ -19,13 +18,13 @@ _BLOCK = 4096  # samples whose initial latents come from one random generator
 
 
 class LatentBank:
-    """A memory-mapped array (n, *shape) float32 for each latent group and shard: millions of chains need no memory.
+    """A memory-mapped array (n, *shape) float32 for each latent group and shard, so that chains need little memory.
 
-    Shard s of S holds the samples s, s + S, s + 2 S ... of `count`. Each process of a training holds one shard, in
-    files that no other process writes, so processes may be on several hosts; a checkpoint holds all shards. A single
-    shard is <group>.npy, others are <group>-00002-of-00004.npy.
+    Shard s of S holds the samples s, s + S, s + 2 S ... of `count` samples. Each process of a training holds one shard,
+    in files that no other process writes, so processes may run on several hosts; a checkpoint holds all shards. A
+    single shard is named <group>.npy, one of several <group>-00002-of-00004.npy.
 
-    The files in a run folder are the working state between checkpoints; a checkpoint holds a copy.
+    The files in a run folder are the working state between checkpoints; checkpoints hold copies.
     """
 
     def __init__(self, count: int, shards: int, held: dict[int, dict[str, Any]],
@@ -35,8 +34,8 @@ class LatentBank:
     @classmethod
     def create(cls, folder: Path, groups: Iterable[LatentGroup], count: int, seed: int,
                given: dict[str, np.ndarray] | None = None, shard: int = 0, shards: int = 1) -> LatentBank:
-        """New chains of a shard in `folder`, drawn from the prior; a sample's initial latents depend on seed and index
-        only.
+        """New chains of a shard in `folder`, drawn from the prior; a sample's initial latents depend only on seed and
+        index.
 
         given: latents of the groups that are not sampled, for the shard's samples.
         """
@@ -56,10 +55,10 @@ class LatentBank:
     @classmethod
     def open(cls, folder: Path, groups: Iterable[LatentGroup], shards: int | None = None,
              rotations: Mapping[str, np.ndarray] | None = None) -> LatentBank:
-        """The chains of all samples stored in `folder`, read-only. shards: their number (default: the one that is
-        there). rotations: (d, d) by group name, by which latents are multiplied when they are read.
+        """The chains of all samples in `folder`, read-only.
 
-        Raises UserError if a file is missing or belongs to another model.
+        shards: number of shards (default: as the file names say). rotations: (d, d) by group name; latents are
+        multiplied by them when they are read. Raises UserError if a file is missing or belongs to another model.
         """
         groups = tuple(groups)
         shards = shards or _stored_shards(folder, groups[0].name)
@@ -68,7 +67,7 @@ class LatentBank:
         return cls(sum(len(arrays[groups[0].name]) for arrays in held.values()), shards, held, rotations)
 
     def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> LatentBank:
-        """A copy in `folder` of one of `shards` shards, whatever the number of shards here."""
+        """Copies one of `shards` shards to `folder`; this bank may have another number of shards."""
         bank = LatentBank._empty(folder, groups, self.count, shard, shards)
         own = range(shard, self.count, shards)
         for start in range(0, len(own), _BLOCK):
@@ -112,7 +111,7 @@ class LatentBank:
             yield self.held[int(shard)], own, indices[own] // self.shards
 
     def restart(self, groups: Iterable[LatentGroup]) -> None:
-        """Sets the chains of these groups to the prior's mean, where inference of unseen images starts, too."""
+        """Sets the chains of these groups to the prior mean, where the inference of unseen images starts, too."""
         for group in groups:
             if group.sampled:
                 for arrays in self.held.values():
@@ -148,7 +147,7 @@ def file_name(group: str, shard: int, shards: int) -> str:
 
 
 def remove_other_shards(folder: Path, groups: Iterable[LatentGroup], shards: int) -> None:
-    """Removes files of another number of shards: left by a training that was resumed with more or fewer processes."""
+    """Removes the files of another number of shards, which remain when a training is resumed with other processes."""
     for group in groups:
         wanted = {file_name(group.name, shard, shards) for shard in range(shards)}
         for path in (folder / f"{group.name}.npy", *folder.glob(f"{group.name}-*-of-*.npy")):
@@ -169,12 +168,14 @@ def _open(path: Path, group: LatentGroup) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the latents {path}: {error}") from None
     if array.shape[1:] != group.shape:
-        raise UserError(f"{path} holds latents of shape {array.shape[1:]}, this model's {group.name} has {group.shape}")
+        raise UserError(f"{path} holds latents of shape {array.shape[1:]}, but this model's {group.name} has "
+                        f"{group.shape}")
     return array
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A mapped file with its disk space reserved: a full disk is an error here, not a crash at a later write."""
+    """A memory-mapped file with reserved disk space, so that a full disk is an error here, not a crash at a later
+    write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
@@ -186,7 +187,7 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _power_sums(array: np.ndarray) -> tuple[float, float, float]:
-    """Number, sum and sum of squares, block by block: a mapped array may exceed the memory."""
+    """Number, sum and sum of squares, computed in blocks, because a mapped array may exceed the memory."""
     total, squares = 0.0, 0.0
     for start in range(0, len(array), _BLOCK):
         block = array[start:start + _BLOCK].astype(np.float64)
@@ -202,10 +203,10 @@ def mean_and_deviation(count: float, total: float, squares: float) -> tuple[floa
 
 def given_latents(groups: Iterable[LatentGroup], source: Source,
                   indices: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Latents that come with the data: one-hot labels (n, *shape) of each group that is not sampled.
+    """Latents from the data: one-hot labels (n, *shape) for each group that is not sampled.
 
-    indices: of the samples; None: all. Raises UserError if the samples have no labels, or if the group does not have
-    as many dimensions as there are classes.
+    indices: indices of the samples (default: all). Raises UserError if the samples have no labels, or if the number of
+    classes differs from the group's number of dimensions.
     """
     given = {}
     for group in groups:

@@ -4,9 +4,9 @@ For each latent group M = (E[J^T J] / sigma^2 + I)^-1, the inverse of the averag
 
   z <- z - delta^2 / 2 M dE/dz + delta M^(1/2) noise
 
-M is the same for all chains and does not depend on z, so the stationary distribution is that of Eq. 7. Every direction
-relaxes at about the same rate, so step sizes near 1 are stable. (With the average of squared gradients in place of
-J^T J the steps vanish: far from equilibrium gradients are large.)
+M is the same for all chains and does not depend on z, so Eq. 7 keeps its stationary distribution. All directions relax
+at about the same rate, so step sizes near 1 are stable. (With the average of squared gradients instead of J^T J the
+steps would vanish, because gradients are large far from equilibrium.)
 """
 
 from __future__ import annotations
@@ -22,29 +22,31 @@ from dgn.inference.jacobian import gauss_newton
 from dgn.nets.model import LatentGroup, Model, decode
 
 SAMPLES = 32  # chains at which the Jacobian is evaluated
-EARLY = 5  # M is updated in each of so many first epochs, then every so many epochs
-USED = 2.0  # an eigenvalue of E[J^T J] / sigma^2 + I above this counts as a dimension that the data determine
+EARLY = 5  # M is updated before each of the first 5 epochs, then before every 5th epoch
+USED = 2.0  # an eigenvalue of E[J^T J] / sigma^2 + I above this is counted as a dimension that the data determine
 
 
 class Preconditioner(nn.Cell):
-    """M and M^(1/2) of each sampled group, as parameters that compiled graphs see change. Initially the identity.
+    """M and M^(1/2) of each sampled group; initially the identity.
 
-    sigmas: of each sampled group, for which M was computed; curvatures: E[J^T J] of each, (d, d) float64.
+    They are parameters, so that compiled graphs see changes: inverses (M, named metric_<group> in checkpoints) and
+    roots. sigmas: the sigma of each sampled group for which M was computed. curvatures: E[J^T J] of each sampled group,
+    (d, d) float64.
     """
 
     def __init__(self, groups: Sequence[LatentGroup]) -> None:
         super().__init__()
         sampled = [group for group in groups if group.sampled]
         self.names = [group.name for group in sampled]
-        self.metrics = ms.ParameterTuple([_identity(f"metric_{group.name}", *group.shape) for group in sampled])
+        self.inverses = ms.ParameterTuple([_identity(f"metric_{group.name}", *group.shape) for group in sampled])
         self.roots = ms.ParameterTuple([_identity(f"root_{group.name}", *group.shape) for group in sampled])
         self.matmul = ops.MatMul()
         self.sigmas: tuple[float, ...] = ()
         self.curvatures: list[np.ndarray] = [np.zeros((group.shape[0],) * 2) for group in sampled]
 
     def construct(self, place: int, gradient: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """(M gradient, M^(1/2) noise) of the group at `place` among the sampled ones, each (N, d)."""
-        return self.matmul(gradient, self.metrics[place]), self.matmul(noise, self.roots[place])
+        """(M gradient, M^(1/2) noise), (N, d) each, of the sampled group with index `place`."""
+        return self.matmul(gradient, self.inverses[place]), self.matmul(noise, self.roots[place])
 
     def update(self, curvatures: Sequence[np.ndarray], sigmas: Sequence[float]) -> None:
         """Sets M from E[J^T J] (d, d) and sigma of each sampled group."""
@@ -52,49 +54,49 @@ class Preconditioner(nn.Cell):
         self.adapt(sigmas)
 
     def adapt(self, sigmas: Sequence[float]) -> None:
-        """Sets M for other sigmas of the same E[J^T J]."""
+        """Sets M for other sigmas and the same E[J^T J]."""
         for place, (curvature, sigma) in enumerate(zip(self.curvatures, sigmas)):
             if not self.sigmas or self.sigmas[place] != sigma:
                 values, axes = np.linalg.eigh(curvature / sigma ** 2 + np.eye(len(curvature)))
-                ops.assign(self.metrics[place], Tensor((axes / values @ axes.T).astype(np.float32)))
+                ops.assign(self.inverses[place], Tensor((axes / values @ axes.T).astype(np.float32)))
                 ops.assign(self.roots[place], Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
         self.sigmas = tuple(sigmas)
 
-    def restored(self, sigmas: Sequence[float]) -> None:
-        """To be called when M was filled from a checkpoint that was written with these sigmas: E[J^T J] follows."""
-        inverses = [np.linalg.inv(metric.asnumpy().astype(np.float64)) for metric in self.metrics]
-        self.curvatures = [(inverse - np.eye(len(inverse))) * sigma ** 2 for inverse, sigma in zip(inverses, sigmas)]
+    def recover_curvatures(self, sigmas: Sequence[float]) -> None:
+        """Recomputes E[J^T J] from M after M was loaded from a checkpoint that was computed for these sigmas."""
+        scaled = [np.linalg.inv(inverse.asnumpy().astype(np.float64)) for inverse in self.inverses]
+        self.curvatures = [(matrix - np.eye(len(matrix))) * sigma ** 2 for matrix, sigma in zip(scaled, sigmas)]
         self.sigmas = tuple(sigmas)
 
     def copy(self, other: Preconditioner) -> None:
-        """Takes the values of another preconditioner of the same groups."""
-        for mine, theirs in zip([*self.metrics, *self.roots], [*other.metrics, *other.roots]):
+        """Copies the values of another preconditioner for the same groups."""
+        for mine, theirs in zip([*self.inverses, *self.roots], [*other.inverses, *other.roots]):
             ops.assign(mine, Tensor(theirs.asnumpy()))
         self.curvatures, self.sigmas = list(other.curvatures), other.sigmas
 
     def rotate(self, rotations: Mapping[str, np.ndarray]) -> None:
-        """M and M^(1/2) for latents z @ rotation in place of z; see dgn.inference.axes.rotate."""
+        """Changes M and M^(1/2) to those for latents z @ rotation instead of z; see dgn.inference.axes.rotate."""
         for place, name in enumerate(self.names):
             if name in rotations:
                 turn = rotations[name]
                 self.curvatures[place] = turn.T @ self.curvatures[place] @ turn
-                for matrix in (self.metrics[place], self.roots[place]):
+                for matrix in (self.inverses[place], self.roots[place]):
                     ops.assign(matrix, Tensor(turn.T @ matrix.asnumpy() @ turn))
 
     def used_dimensions(self) -> dict[str, int]:
-        """For each sampled group the number of directions that the data determine: eigenvalues of M^-1 above USED."""
-        return {f"{name}_used": int((np.linalg.eigvalsh(metric.asnumpy()) < 1 / USED).sum())
-                for name, metric in zip(self.names, self.metrics)}
+        """The number of directions of each sampled group that the data determine: eigenvalues of M^-1 above USED."""
+        return {f"{name}_used": int((np.linalg.eigvalsh(inverse.asnumpy()) < 1 / USED).sum())
+                for name, inverse in zip(self.names, self.inverses)}
 
 
 def group_sigmas(inference: cfg.Inference, names: Sequence[str], epoch: int) -> list[float]:
-    """Sigma in the gradient of each of the named groups in an epoch of the training (inference.sigma, sigma_app)."""
+    """The sigma in the gradient of each named group in a training epoch (inference.sigma, inference.sigma_app)."""
     sigma, factor = (cfg.at_epoch(schedule, max(epoch, 0)) for schedule in (inference.sigma, inference.sigma_app))
     return [sigma * factor if name == "z_app" else sigma for name in names]
 
 
 def curvatures(model: Model, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Sum over samples of J^T J of the image with respect to each sampled group, (d, d) float64, at latents (n, d)."""
+    """Sum over samples of J^T J, (d, d) float64, for each sampled group; J: Jacobian of the image at latents (n, d)."""
     def image(*points: np.ndarray) -> np.ndarray:
         return decode(model, *points).image
     return [gauss_newton(image, latents, g) for g, group in enumerate(model.groups) if group.sampled]

@@ -1,4 +1,4 @@
-"""Latents of images that were not trained on, the weights fixed: by Langevin dynamics, or by a VAE's encoder."""
+"""Inference of the latents of unseen images with fixed weights: by Langevin dynamics, or by an encoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dgn.inference import langevin
 from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_per_batch
 
-# latents (N, *shape) by group: labels of groups that are not sampled, which stay, and initial values of others
+# latents (N, *shape) by group: constant labels of groups that are not sampled, initial values of other groups
 Given = dict[str, np.ndarray]
 
 
@@ -22,15 +22,18 @@ Given = dict[str, np.ndarray]
 class ChainSettings:
     """How the chains of unseen images run.
 
-    steps: Langevin steps with noise (5.3: 300). descent_steps: steps without noise after them, towards the nearest
-        mode, for measures that posterior noise would blur. Both are rounded up to whole calls of the compiled graph.
-    sigma: of the energy (Eq. 8). seed: of the noise.
-    first: the place of the first image among all that are inferred; the noise of an image depends on its place.
-    step_factor: factor on the step size by percent of the steps with noise. Large steps mix faster; small ones, last,
-        are more accurate: the stationary distribution has a bias of O(delta^2) (with momentum none for a Gaussian
-        posterior). The descent has the first factor, at most 1: steps that are known to be stable.
-    sigma_factor: factor on sigma, likewise. With a larger sigma first, chains pass between modes (annealing). The
-        descent has the last factor.
+    steps: Langevin steps with noise (5.3: 300).
+    descent_steps: later steps without noise, towards the nearest mode, for measures that posterior noise would blur.
+        Both are rounded up to whole calls of the compiled graph.
+    sigma: standard deviation in the energy (Eq. 8).
+    seed: random seed of the noise.
+    first: position of the first image among all that are inferred; the noise of an image depends on its position.
+    step_factor: factor on the step size as a function of the percentage of the steps with noise. Large steps mix
+        faster; smaller final steps are more accurate, because the stationary distribution has a bias of O(delta^2)
+        (none with momentum and a Gaussian posterior). The descent uses the first factor, at most 1, because such steps
+        are known to be stable.
+    sigma_factor: factor on sigma in the same format. With a larger sigma first, chains pass between modes (annealing).
+        The descent uses the last factor.
     """
 
     steps: int
@@ -44,16 +47,18 @@ class ChainSettings:
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
           given: Given | None = None, batch_size: int | None = None) -> langevin.Arrays:
-    """Latents (N, *shape) of each group for images (N, ...), by chains from the prior's mean, or from the given values.
+    """Infers latents (N, *shape) of each group for images (N, ...) by Langevin chains.
 
-    mask: (N, F) of clips. Raises RunFailed if a chain diverges.
+    They start at the prior mean, or at the values in `given`; groups that are not sampled keep their given values.
+    mask: (N, F) for clips. Raises RunFailed if a chain diverges, ValueError if a group that is not sampled is not
+    given.
     """
     model, results = sampler.energy.model, []
     calls, descents = (graph_calls(sampler, steps) for steps in (chains.steps, chains.descent_steps))
     values, preconditioner = int(np.prod(images.shape[1:])), sampler.preconditioner
     batch_size = batch_size or samples_per_batch(model)
     for batch in _batches(model.groups, images, mask, given, batch_size, bool(chains.first)):
-        state, place = sampler.at_rest(batch.latents), chains.first + batch.start
+        state, place = sampler.initial_state(batch.latents), chains.first + batch.start
         names = functools.partial(_image_name, place)
         for call in range(calls + descents):
             sampler.set_step_factor(at_call(chains.step_factor, call, calls) if call < calls
@@ -62,7 +67,7 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
                                     else chains.sigma_factor[-1][1])
             if preconditioner is not None:
                 preconditioner.adapt([sigma] * len(preconditioner.names))
-            if call < calls:  # noise of a whole batch: that of a sample does not depend on how many there are
+            if call < calls:  # drawn for a whole batch, so that a sample's noise does not depend on the batch's size
                 drawn = langevin.draw_noise(model, sampler.steps, batch_size, chains.seed, "inference noise", place,
                                             call)
                 noise = tuple(n[:, :len(batch.x)] for n in drawn)
@@ -76,25 +81,25 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
 
 
 def graph_calls(sampler: langevin.Langevin, steps: int) -> int:
-    """Calls of the compiled graph that make at least so many steps."""
+    """Number of calls of the compiled graph that run at least `steps` steps."""
     return -(-steps // sampler.steps)
 
 
 def at_call(schedule: Schedule, call: int, calls: int) -> float:
-    """The factor of one of `calls` calls of the graph, whose last one has the last factor."""
+    """The factor for call number `call` of `calls`; the last call has the last factor."""
     return at_epoch(schedule, (100 * (call + 1) - 1) // calls)
 
 
 def encode(encoder: Encoder | ChainEncoder, groups: Sequence[LatentGroup], images: np.ndarray,
            given: Given | None = None) -> langevin.Arrays:
-    """Latents of images (N, C, H, W) by an encoder, (N, *shape) for each group: the means of its q(z | x)."""
+    """Encodes images (N, C, H, W): latents (N, *shape) of each group, the means of q(z | x)."""
     given = _checked(groups, given)
     means = iter(encoder.means(apply(encoder, images, batch_size=IMAGES_PER_BATCH)))
     return tuple(next(means) if group.sampled else given[group.name] for group in groups)
 
 
 def _checked(groups: Sequence[LatentGroup], given: Given | None) -> Given:
-    """The given latents. Raises ValueError if a group that is not sampled is not among them."""
+    """The given latents. Raises ValueError if a group that is not sampled is not given."""
     for group in groups:
         if not group.sampled and group.name not in (given or {}):
             raise ValueError(f"{group.name} is not sampled and must be given")
@@ -115,8 +120,8 @@ class _Batch(NamedTuple):
 
 def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: np.ndarray | None, given: Given | None,
              batch_size: int, padded: bool) -> Iterator[_Batch]:
-    """Batches of equal size; a smaller last one is padded with its first sample, as another size would be compiled
-    again. padded: also a single one."""
+    """Batches of equal size; a smaller last batch is padded with its first sample, because another size would be
+    compiled again. padded: whether a single batch is padded, too."""
     given = _checked(groups, given)
     for start in range(0, len(images), batch_size):
         chosen = slice(start, start + batch_size)

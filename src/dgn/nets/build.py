@@ -12,7 +12,7 @@ from dgn.nets.motion_content import MotionContentGenerator
 from dgn.nets.plain import PlainGenerator
 from dgn.nets.stack import NETWORKS, Architecture
 
-ROUNDS = 1  # corrections of an encoder beside the chains
+ROUNDS = 1  # refinements by a ChainEncoder
 
 
 def make_model(config: Config) -> Model:
@@ -34,15 +34,15 @@ def make_model(config: Config) -> Model:
 
 
 def make_encoder(config: Config, model: Model) -> Encoder:
-    """The inference network of a VAE: the architecture of the model's generator of images at model.width, mirrored.
+    """The inference network of a VAE: it mirrors the architecture of the model's image generator at model.width.
 
-    The width is the same for every model; a plain generator is a little narrower.
+    The width does not depend on the kind of model; a plain generator is a little narrower.
     """
     return Encoder(model.groups, _appearance(config, model, config.model.width), model.channels, config.training.seed)
 
 
 def make_chain_encoder(config: Config, model: Model) -> ChainEncoder:
-    """An encoder beside the chains: its networks mirror the appearance generator of a deformable model."""
+    """The encoder that initializes chains: its networks mirror the appearance generator of a deformable model."""
     architecture = _appearance(config, model, config.model.width * config.model.alpha)
     seed, correct = config.training.seed, all(group.sampled for group in model.groups)
     refiner_channels = model.channels * (3 if model.latents is Latents else 2)
@@ -52,14 +52,14 @@ def make_chain_encoder(config: Config, model: Model) -> ChainEncoder:
 
 
 def _appearance(config: Config, model: Model, width: float) -> Architecture:
-    """The architecture of a model's generator of images at some width; that of plain models is always Table 4's."""
+    """The architecture of a model's image generator with another width; plain models always have Table 4."""
     network = config.model.network if config.model.kind == "deformable" else "table4"
     return NETWORKS[network][0](width, model.size, model.channels, config.model.min_channels)
 
 
 def make_critics(config: Config, model: Model) -> list[Discriminator]:
-    """The critic of a model's images, with its initial weights (5.3); of clips the one of single frames and the one of
-    whole clips, whose frames are its input channels."""
+    """The critics of a model, with initial weights (5.3): of images; or of single frames, and of clips with all frames
+    as input channels."""
     training = config.training
     channels = [model.channels, *([model.frames * model.channels] if model.frames else [])]
     critics = [Discriminator(own, model.size, training.critic_width, training.seed, config.model.deconv)

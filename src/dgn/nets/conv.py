@@ -26,7 +26,7 @@ class StockConv(nn.Cell):
 
 
 class NativeConv(nn.Cell):
-    """The C++ kernels: a transposed convolution of stride 1 with the kernel flipped in H and W, and its first two axes
+    """The C++ kernels: a transposed convolution of stride 1, with the kernel flipped in H and W and its first two axes
     exchanged."""
 
     def __init__(self, outputs: int, kernel: int) -> None:
@@ -40,7 +40,7 @@ class NativeConv(nn.Cell):
 
 
 class _FlippedConv(nn.Cell):
-    """NativeConv with the kernels (inputs, outputs, K, K) that the C++ code takes."""
+    """NativeConv for flipped kernels (inputs, outputs, K, K), the layout of the C++ code."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -58,8 +58,8 @@ class _FlippedConv(nn.Cell):
 class _InputGradient(nn.Cell):
     """(x, weight, dout) -> dx, linear in weight and in dout, and constant in x.
 
-    The operator's arguments are (x, weight, out, dout); without ReLU it needs of `out` the shape alone, which is that
-    of dout.
+    The operator's arguments are (x, weight, out, dout). Without ReLU it needs only the shape of `out`, which equals the
+    shape of dout.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -95,14 +95,14 @@ def _zeros(outputs: int) -> Tensor:
     return Tensor(np.zeros(outputs, np.float32))
 
 
-_CHOICE = Choice("model.deconv", elsewhere="stock", fallback="stock")
+_CHOICE = Choice("model.deconv", accelerator="stock", cpu_fallback="stock")
 
 
 def make_conv(kind: str, outputs: int, kernel: int) -> nn.Cell:
-    """The convolution that `kind`, a value of model.deconv, names; "symmetric" is "stock".
+    """The convolution for `kind`, a value of model.deconv; "symmetric" means "stock".
 
-    Raises ValueError for an even kernel, which the two implementations would pad on different sides; UserError as
-    Choice.
+    Raises ValueError for an even kernel, which the two implementations would pad on different sides, and UserError, see
+    Choice.make.
     """
     if kernel % 2 == 0:
         raise ValueError(f"a convolution's kernel of {kernel}x{kernel}; it must be odd")

@@ -1,8 +1,8 @@
 """Transposed convolution with bias and optional ReLU: MindSpore's operators, or C++ kernels on CPU.
 
 x (N, inputs, H, W), weight (inputs, outputs, K, K), bias (outputs) -> (N, outputs, S * H, S * W), cropped as
-TensorFlow's SAME. MindSpore's convolutions on CPU multiply matrices image by image; at the small sizes of these
-generators the kernels of deconv_cpu.cc are several times faster (`python -m dgn bench`).
+TensorFlow's SAME. MindSpore's convolutions on CPU multiply matrices separately for each image; at the small sizes of
+these generators the kernels of deconv_cpu.cc are several times faster (`python -m dgn bench`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class StockDeconv(nn.Cell):
 
 
 class SymmetricDeconv(nn.Cell):
-    """StockDeconv with an equal crop on both sides, for ONNX: if kernel - stride is odd, the kernel is padded with a
-    row and a column of zeros before it. (MindSpore 2.10 exports an uneven crop to ONNX with its sides exchanged,
-    which shifts the image by a pixel in every such layer.)"""
+    """StockDeconv with equal crops on both sides, for ONNX: if kernel - stride is odd, a row and a column of zeros are
+    put before the kernel. (MindSpore 2.10 exports uneven crops to ONNX with exchanged sides, which shifts the image by
+    a pixel in every such layer.)"""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class SymmetricDeconv(nn.Cell):
 
 
 class NativeDeconv(nn.Cell):
-    """The kernels of deconv_cpu.cc. The gradients to the input and to the weights are separate operators, so that
-    Langevin dynamics, which needs only the first, runs only that."""
+    """The kernels of deconv_cpu.cc. The gradients with respect to input and weights are separate operators, so that
+    Langevin dynamics computes only the first."""
 
     def __init__(self, outputs: int, stride: int, relu: bool) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class NativeDeconv(nn.Cell):
         return self.input_gradient(x, weight, out, dout), dweight, dbias
 
 
-# MindSpore calls each of the functions below with the inputs' shapes (lists), and with their types.
+# MindSpore calls the lambda functions below with the shapes of the inputs (lists), and with their types.
 
 def forward_operator(outputs: int, stride: int = 1, relu: bool = False) -> ops.Custom:
     """(x, weight, bias) -> out."""
@@ -75,12 +75,12 @@ def forward_operator(outputs: int, stride: int = 1, relu: bool = False) -> ops.C
 
 
 def input_gradient_operator(relu: bool = False) -> ops.Custom:
-    """(x, weight, out, dout) -> dx. Only the shape of x is used, and without ReLU only that of out."""
+    """(x, weight, out, dout) -> dx. Only the shape of x is used, and without ReLU only the shape of out."""
     return operator("deconv_cpu.cc", f"{_prefix(relu)}InputGradient", lambda x, weight, out, dout: x)
 
 
 def weight_gradient_operator(relu: bool = False) -> ops.Custom:
-    """(x, weight, out, dout) -> (dweight, dbias). Only the shape of weight is used, and without ReLU only that of
+    """(x, weight, out, dout) -> (dweight, dbias). Only the shape of weight is used, and without ReLU only the shape of
     out."""
     return operator("deconv_cpu.cc", f"{_prefix(relu)}WeightGradient", lambda x, weight, out, dout: (
         weight, [weight[1]] if isinstance(weight, (list, tuple)) else weight))
@@ -90,11 +90,11 @@ def _prefix(relu: bool) -> str:
     return "DeconvRelu" if relu else "Deconv"
 
 
-_CHOICE = Choice("model.deconv", elsewhere="stock", fallback="stock")
+_CHOICE = Choice("model.deconv", accelerator="stock", cpu_fallback="stock")
 
 
 def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> nn.Cell:
-    """The deconvolution that `kind`, a value of model.deconv, names. Raises UserError as Choice."""
+    """The deconvolution for `kind`, a value of model.deconv. Raises UserError, see Choice.make."""
     sizes = inputs, outputs, kernel, stride, relu
     return _CHOICE.make(kind, {"stock": lambda: StockDeconv(*sizes), "symmetric": lambda: SymmetricDeconv(*sizes),
                                "native": lambda: NativeDeconv(outputs, stride, relu)})

@@ -15,32 +15,35 @@ from dgn.nets.stack import NETWORKS, Architecture, DeconvStack, ImageGenerator, 
 from dgn.nets.warp import make_warp
 from dgn.randomness import generator
 
-REFINE_KERNEL = 3  # pixels a side, of the refining layer
-INCREMENT, AFFINE = 0.65, 0.3  # of a monotone field: bounds of the derivatives of its two parts; their sum is below 1
+REFINE_KERNEL = 3  # kernel size of the refining layer
+INCREMENT, AFFINE = 0.65, 0.3  # bounds of the derivatives of a monotone field's two parts; their sum is below 1
 
 
-class Surface(NamedTuple):
-    """How a field (N, 2, points, points) becomes a displacement (N, 2, H, W): left field right^T, for both components
-    alike, matrices (H, points), or for each of (dx, dy), (2, H, points)."""
+class FieldBasis(NamedTuple):
+    """Linear map from a field (N, 2, points, points) to a displacement (N, 2, H, W): left @ field @ right^T.
+
+    left, right: (H, points), shared by dx and dy, or (2, H, points), one matrix for each.
+    """
 
     left: np.ndarray
     right: np.ndarray
 
 
 class GeometryGenerator(nn.Cell):
-    """F_g: Z^g (N, d_g) -> displacement (N, 2, H, W) in pixels: scale times the stack's output in [-1, 1], through the
-    surface, plus the affine part.
+    """F_g: Z^g (N, d_g) -> displacement (N, 2, H, W) in pixels.
 
-    surface (beyond the paper): see `make_surface`; None: the stack gives the displacement of every pixel.
-    affine: of a monotone field.
+    It is scale times the stack's output in [-1, 1], mapped by the basis, plus the affine part.
+
+    basis (beyond the paper): see `make_field_basis`; None: the stack outputs the displacement of every pixel.
+    affine: the affine part of a monotone field, else None.
     """
 
-    def __init__(self, stack: DeconvStack, scale: float, surface: Surface | None = None,
+    def __init__(self, stack: DeconvStack, scale: float, basis: FieldBasis | None = None,
                  affine: AffineField | None = None) -> None:
         super().__init__()
-        self.stack, self.scale, self.affine, self.smooth = stack, scale, affine, surface is not None
-        if surface is not None:
-            self.left, self.right = Tensor(surface.left), Tensor(np.swapaxes(surface.right, -1, -2).copy())
+        self.stack, self.scale, self.affine, self.has_basis = stack, scale, affine, basis is not None
+        if basis is not None:
+            self.left, self.right = Tensor(basis.left), Tensor(np.swapaxes(basis.right, -1, -2).copy())
 
     @property
     def latent_layers(self) -> tuple[Dense, ...]:
@@ -52,14 +55,14 @@ class GeometryGenerator(nn.Cell):
         return field if self.affine is None else field + self.affine(z_geo)
 
     def finish(self, x: Tensor) -> Tensor:
-        """The stack's output, in [-1, 1], as displacement in pixels, without the affine part."""
+        """Maps the stack's output in [-1, 1] to a displacement in pixels, without the affine part."""
         field = self.scale * x  # (N, 2, points, points), or (N, 2, H, W)
-        return ops.matmul(ops.matmul(self.left, field), self.right) if self.smooth else field
+        return ops.matmul(ops.matmul(self.left, field), self.right) if self.has_basis else field
 
 
 class AffineField(nn.Cell):
-    """z (N, d) -> an affine displacement (N, 2, H, W) in pixels: a shift within -max_pixels .. max_pixels, and
-    derivatives within -AFFINE .. AFFINE about the middle of the image."""
+    """z (N, d) -> an affine displacement (N, 2, H, W) in pixels, with shifts in [-max_pixels, max_pixels] at the image
+    centre and derivatives in [-AFFINE, AFFINE]."""
 
     def __init__(self, latent: int, size: int, max_pixels: float, rng: np.random.Generator) -> None:
         super().__init__()
@@ -77,33 +80,34 @@ class AffineField(nn.Cell):
         return ops.tanh(self.dense(z))
 
     def finish(self, coefficients: Tensor) -> Tensor:
-        """The displacement of coefficients."""
+        """The displacement for six coefficients."""
         return self.matmul(coefficients, self.fields).reshape(self.shape)
 
 
-def make_surface(kind: str, size: int, points: int) -> Surface | None:
-    """The surface of a kind of field (model.field) on images of size x size pixels; points: of the stack's output a
-    side. None: the stack's output is the displacement of every pixel.
+def make_field_basis(kind: str, size: int, points: int) -> FieldBasis | None:
+    """The basis for a kind of field (model.field) on images of size x size pixels; None if the stack's output is the
+    displacement of every pixel.
 
-    spline: the stack gives the control points of a uniform cubic B-spline surface. A smooth field cannot pick single
-    pixels of the appearance, so the geometry cannot draw texture.
-    monotone (Deforming Autoencoders, Shu et al. 2018): the stack gives the derivatives of dx along rows and of dy along
-    columns, in units of INCREMENT; their cumulative sums are the displacements, or the control points of a spline. With
-    the affine part the derivatives are above -INCREMENT - AFFINE > -1, so the sampled x grows along each row, and y
-    along each column.
+    points: side length of the stack's output.
+    spline: the stack outputs the control points of a uniform cubic B-spline surface. A smooth field cannot select
+    single pixels of the appearance, so the geometry cannot draw texture.
+    monotone (Deforming Autoencoders, Shu et al. 2018): the stack outputs the derivatives of dx along rows and of dy
+    along columns, divided by INCREMENT; their cumulative sums are the displacements, or the control points of a spline.
+    Including the affine part, the derivatives are above -INCREMENT - AFFINE > -1, so the sampled x increases along each
+    row, and the sampled y along each column.
     """
     smooth = spline_weights(size, points) if points < size else np.eye(size, dtype=np.float32)
     if kind == "monotone":
         summed = smooth @ np.tri(points, dtype=np.float32) * np.float32(INCREMENT * size / points)
-        return Surface(np.stack([smooth, summed]), np.stack([summed, smooth]))
-    return Surface(smooth, smooth) if points < size else None
+        return FieldBasis(np.stack([smooth, summed]), np.stack([summed, smooth]))
+    return FieldBasis(smooth, smooth) if points < size else None
 
 
 def spline_weights(size: int, points: int) -> np.ndarray:
-    """(size, points) weights of a uniform cubic B-spline: pixel values from those of evenly spaced control points.
+    """Weights (size, points) of a uniform cubic B-spline, which map evenly spaced control points to pixels.
 
-    Each row is nonnegative and sums to 1, so a field stays within the range of its control points; the points at the
-    border are repeated beyond it.
+    Each row is nonnegative and sums to 1, so a field stays within the range of its control points. Border points are
+    repeated beyond the border.
     """
     position = (np.arange(size) + 0.5) * points / size - 0.5
     first = np.floor(position).astype(int)
@@ -116,7 +120,7 @@ def spline_weights(size: int, points: int) -> np.ndarray:
 
 
 def architectures(model: cfg.Model, channels: int, size: int) -> tuple[Architecture, Architecture]:
-    """The stacks of the appearance and of the geometry generator; the latter's outputs are the control points, if
+    """The stacks of the appearance and geometry generators; the geometry stack outputs control points, if there are
     any."""
     appearance, geometry = NETWORKS[model.network]
     return (appearance(model.width * model.alpha, size, channels, model.min_channels),
@@ -132,7 +136,10 @@ def parameters(model: cfg.Model, channels: int, size: int) -> int:
 
 
 class DeformableGenerator(Model):
-    """X = F_w(F_a(Z^a), F_g(Z^g)), Eq. 1. channels, size: of the images; seed: of the initial weights."""
+    """X = F_w(F_a(Z^a), F_g(Z^g)), Eq. 1.
+
+    channels, size: of the images; seed: random seed of the initial weights.
+    """
 
     branch_names = ("appearance", "geometry")
 
@@ -154,8 +161,8 @@ class DeformableGenerator(Model):
         affine = AffineField(model.z_geo, size, max_pixels, generator(seed, "affine weights")) if monotone else None
         self.branches = nn.CellList([
             ImageGenerator(appearance_stack),
-            GeometryGenerator(geometry_stack, 1.0 if monotone else max_pixels, make_surface(model.field, size, grid),
-                              affine)])
+            GeometryGenerator(geometry_stack, 1.0 if monotone else max_pixels,
+                              make_field_basis(model.field, size, grid), affine)])
         self.warp = make_warp(model.warp, size, size, model.grid)
         self.refine = nn.Conv2d(channels, channels, REFINE_KERNEL, pad_mode="same", has_bias=True, weight_init="zeros",
                                 bias_init="zeros") if model.refine else None

@@ -12,16 +12,16 @@ from dgn.nets.conv import make_conv
 from dgn.nets.layers import Dense, truncated_normal
 from dgn.randomness import generator
 
-RESIDUAL_SCALE = 0.1  # of a block's convolutions, before they are added to its shortcut
+RESIDUAL_SCALE = 0.1  # factor on a block's convolutions before the shortcut is added
 NEGATIVE_SLOPE = 0.2  # of the leaky ReLU
-LAST_SIDE = 4  # pixels a side of the last feature maps
+LAST_SIDE = 4  # side length of the last feature maps
 INPUT_SCALE = 2.0  # images in [0, 1] -> the network's input in [-1, 1]
-MAX_WIDENING = 16  # channels of any feature map over those at full size, at most
+MAX_WIDENING = 16  # largest number of channels relative to the channels at full size
 
 
 def activation(x: Tensor) -> Tensor:
-    """Leaky ReLU, as a difference of ReLUs: the second derivative of ops.leaky_relu, which R1 needs, uses operators
-    that are not documented for every device."""
+    """Leaky ReLU as a difference of ReLUs, because the second derivative of ops.leaky_relu, which R1 needs, uses
+    operators that are not documented for every device."""
     return ops.relu(x) - NEGATIVE_SLOPE * ops.relu(-x)
 
 
@@ -32,8 +32,7 @@ def halve(x: Tensor) -> Tensor:
 
 
 class Conv(nn.Cell):
-    """Convolution of stride 1 with He's initial weights, (N, inputs, H, W) -> (N, outputs, H, W); kind:
-    model.deconv."""
+    """Convolution of stride 1 with He initialization, (N, inputs, H, W) -> (N, outputs, H, W). kind: model.deconv."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, rng: np.random.Generator, kind: str,
                  bias: bool = True) -> None:
@@ -50,7 +49,7 @@ class Conv(nn.Cell):
 class Block(nn.Cell):
     """x + RESIDUAL_SCALE * (two 3x3 convolutions of x), (N, inputs, H, W) -> (N, outputs, H, W).
 
-    Where inputs and outputs differ, the shortcut is a 1x1 convolution of x.
+    If inputs and outputs differ, the shortcut is a 1x1 convolution of x.
     """
 
     def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, kind: str) -> None:
@@ -67,10 +66,11 @@ class Block(nn.Cell):
 class Discriminator(nn.Cell):
     """Images (N, C, H, W) in [0, 1] -> scores (N,), the logits of D(x); H = W a power of two, at least 8.
 
-    A clip (N, F, C, H, W) is an image of F C channels.
+    Clips (N, F, C, H, W) are treated as images with F C channels.
 
-    A convolution to `width` channels, then two blocks at every size down to 4x4; channels double where the size halves.
-    channels: of an image, or F C; size: H; seed: of the initial weights; kind: model.deconv, see dgn.nets.conv.
+    A convolution to `width` channels is followed by two blocks at every size down to 4x4; channels double where the
+    size halves, up to MAX_WIDENING times. channels: C, or F C. size: H. seed: random seed of the initial weights. kind:
+    model.deconv, see dgn.nets.conv.
     """
 
     def __init__(self, channels: int, size: int, width: int, seed: int, kind: str = "auto") -> None:
@@ -101,9 +101,9 @@ def feature_maps(size: int, width: int) -> list[int]:
 def activations(maps: list[int], size: int) -> int:
     """Number of values that the forward pass of one image stores for the backward pass.
 
-    They are the outputs of the first convolution and of the poolings, and in every block: for both activations two
-    ReLUs and their difference, the outputs of both convolutions, the sum with the shortcut, and the shortcut's own
-    output where it is a convolution.
+    They are the outputs of the first convolution and of the poolings, and in every block: two ReLUs and their
+    difference for both activations, the outputs of both convolutions, the sum with the shortcut, and the output of a
+    shortcut with a convolution.
     """
     values = size ** 2 * maps[0] + 3 * LAST_SIDE ** 2 * maps[-1]
     for level, (before, after) in enumerate(zip([maps[0], *maps[:-1]], maps)):

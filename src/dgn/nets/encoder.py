@@ -1,4 +1,4 @@
-"""Inference networks, which mirror a generator's stack: of a VAE, or for the first values of Langevin chains."""
+"""Inference networks that mirror a generator's stack: for a VAE, or to initialize Langevin chains."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from dgn.nets.model import LatentGroup, Latents, Model
 from dgn.nets.stack import Architecture
 from dgn.randomness import generator
 
-ERROR_GAIN = 4.0  # of the difference of two images as an input beside images
+ERROR_GAIN = 4.0  # factor on the reconstruction error, which is an input in addition to images
 
 
 class Encoder(nn.Cell):
-    """Images (N, C, H, W) -> mean and log-variance of q(z | x), (N, d) each, of every sampled latent group in turn.
+    """Images (N, C, H, W) -> mean and log-variance of q(z | x), (N, d) each, for every sampled latent group in order.
 
-    architecture: of the generator that is mirrored: its layers in reverse order, with convolutions in place of
-    deconvolutions; inputs: channels of the images; seed: of the initial weights; variance: False gives means alone.
+    architecture: architecture of the mirrored generator; the layers are in reverse order, with convolutions instead of
+    deconvolutions. inputs: channels of the images. seed: random seed of the initial weights. variance: False outputs
+    only the means.
     """
 
     def __init__(self, groups: tuple[LatentGroup, ...], architecture: Architecture, inputs: int, seed: int,
@@ -53,18 +54,19 @@ class Encoder(nn.Cell):
         return posterior
 
     def means(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The means among the outputs, of each sampled group."""
+        """Selects the means of each sampled group from the outputs."""
         return outputs[::2] if self.variance else outputs
 
 
 class ChainEncoder(nn.Cell):
-    """Amortised initial latents with iterative refinement: images (N, C, H, W) -> latents (N, d) of every sampled
+    """Amortized initial latents with iterative refinement: images (N, C, H, W) -> latents (N, d) of every sampled
     group,
 
       z = networks[0](x),  then `rounds` times  z += networks[1](x, ERROR_GAIN (x - F(z)), appearance of z)
 
-    The appearance is the image before the warp, of a model that warps. model: the generator F, whose weights are not
-    the encoder's. A model with given latents has no networks[1] and no rounds.
+    The appearance is the image before the warp; it is an input only if the model has a warp. model: the generator F,
+    whose weights do not belong to the encoder. For a model with a group that is not sampled there are no networks[1]
+    and no rounds.
     """
 
     def __init__(self, model: Model, networks: Sequence[Encoder], rounds: int) -> None:
@@ -76,7 +78,7 @@ class ChainEncoder(nn.Cell):
         return self.refinements(x)[-1]
 
     def refinements(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """The latents before and after each round. No gradient passes from a round to the one before."""
+        """The latents before the first round and after each round. Gradients do not pass back to earlier rounds."""
         latents = self.networks[0](x)
         refinements = (latents,)
         for _ in range(self.rounds):
@@ -90,7 +92,7 @@ class ChainEncoder(nn.Cell):
         return refinements
 
     def refiner_input(self, x: Tensor, latents: tuple[Tensor, ...]) -> Tensor:
-        """The image, its difference from the decoded one, and the appearance, (N, channels, H, W)."""
+        """The image, its difference from the decoded image, and the appearance, (N, channels, H, W)."""
         decoded = self.model(*latents)
         parts = (x, ERROR_GAIN * (x - decoded[0]))
         if self.warps:
@@ -98,5 +100,5 @@ class ChainEncoder(nn.Cell):
         return ops.cat(parts, 1)
 
     def means(self, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The latents among the outputs; see Encoder."""
+        """The outputs, which are latents; see Encoder.means."""
         return outputs

@@ -11,11 +11,11 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from dgn.nets.deconv import make_deconv
 
-INIT_STD = 0.1  # of initial weights and biases, as in the authors' code
+INIT_STD = 0.1  # standard deviation of initial weights and biases, as in the authors' code
 
 
 def truncated_normal(shape: tuple[int, ...], rng: np.random.Generator, std: float = INIT_STD) -> np.ndarray:
-    """float32 normal values of deviation `std`; those beyond two deviations are drawn again."""
+    """Normal values with standard deviation `std`, float32; values beyond two standard deviations are drawn again."""
     values = rng.standard_normal(shape)
     while (outside := np.abs(values) > 2).any():
         values[outside] = rng.standard_normal(int(outside.sum()))
@@ -34,9 +34,9 @@ class LayerShape(NamedTuple):
 class LayerOptions:
     """How a layer is initialized and run.
 
-    gain: None for scheme 1 of 5.7 (weights used as they are); a number for scheme 2, see ScaledLayer.
-    init_scale: factor of the initial weight and bias.
-    relu, smooth, kind: of deconvolutions, see Deconv.
+    gain: None for scheme 1 of 5.7 (weights are used without scaling); a number for scheme 2, see ScaledLayer.
+    init_scale: factor on the initial weight, and in scheme 1 on the initial bias.
+    relu, smooth, kind: options of deconvolutions, see Deconv.
     """
 
     gain: float | None = None
@@ -49,9 +49,10 @@ class LayerOptions:
 class ScaledLayer(nn.Cell):
     """The weight (inputs, outputs, ...) and bias (outputs) of a layer.
 
-    Scheme 1 of 5.7 (gain None): both have deviation 0.1 and are used as they are. Scheme 2: the weight is standard
-    normal and is multiplied by gain * sqrt(2 / fan_in) whenever the layer runs (He's constant; gain is the balance
-    beta for the geometry generator and 1 otherwise); the bias is 0 at first.
+    Both schemes of 5.7 truncate initial values at two standard deviations. Scheme 1 (gain None): weight and bias are
+    initialized normal with standard deviation 0.1, and used without scaling. Scheme 2 (equalized learning rate): the
+    weight is initialized standard normal, and multiplied by gain * sqrt(2 / fan_in) (He scaling) in every forward pass;
+    gain is the balance beta for the geometry generator, else 1. The bias is initialized to 0.
     """
 
     def __init__(self, shape: tuple[int, ...], fan_in: float, rng: np.random.Generator, options: LayerOptions) -> None:
@@ -70,12 +71,12 @@ class ScaledLayer(nn.Cell):
         return self.weight if self.scale == 1.0 else self.weight * self.scale
 
     def folded_weight(self) -> np.ndarray:
-        """The weight as the layer uses it, for other programs."""
+        """The weight as the layer uses it, as a NumPy array for export."""
         return self.weight.asnumpy() * np.float32(self.scale)
 
     def fold(self) -> None:
-        """Puts the folded weight in place of the weight: the same function with fewer operators. For export only, as
-        the weight becomes a new Parameter that no optimizer holds."""
+        """Replaces the weight by the folded weight: the same function with fewer operators. Only for export, because
+        the weight becomes a new Parameter, which no optimizer holds."""
         self.weight = Parameter(Tensor(self.folded_weight()), name=self.weight.name)
         self.scale = 1.0
 
@@ -96,16 +97,16 @@ class Dense(ScaledLayer):
 class Deconv(ScaledLayer):
     """Transposed convolution, (N, inputs, H, W) -> (N, outputs, stride * H, stride * W), cropped as TensorFlow's SAME.
 
-    options.relu: followed by ReLU; options.kind: the operator, see dgn.nets.deconv. It runs in the precision of its
-    input. options.smooth (beyond the paper): the kernel is convolved with [1 2 1] / 4 in both directions, so it is
-    two taps wider and its output has no energy at the Nyquist frequency of either axis. A stride-2 deconvolution
-    weights some pixel phases more than others, which shows as a checkerboard; the filter removes it.
+    options.relu: a ReLU follows. options.kind: the operator, see dgn.nets.deconv. The layer runs in the precision of
+    its input. options.smooth (beyond the paper): the kernel is convolved with [1 2 1] / 4 in both directions, so it is
+    two taps wider, and the output has no energy at the Nyquist frequency of either axis. A stride-2 deconvolution gives
+    some pixel phases more weight than others, which causes checkerboards; this filter removes them.
     """
 
     def __init__(self, inputs: int, shape: LayerShape, rng: np.random.Generator,
                  options: LayerOptions = LayerOptions()) -> None:
         outputs, kernel, stride = shape
-        # fan-in as in the authors' code: not divided by stride^2, though so many fewer inputs reach an output pixel
+        # fan-in as in the authors' code: not divided by stride^2, although fewer inputs reach an output pixel
         super().__init__((inputs, outputs, kernel, kernel), inputs * kernel ** 2, rng, options)
         self.stride = stride
         self.spread = Tensor(binomial_spread(kernel)) if options.smooth else None

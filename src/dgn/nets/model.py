@@ -13,7 +13,7 @@ IMAGES_PER_BATCH = 100
 
 
 class Decoded(NamedTuple):
-    """The outputs of a model for N samples; clips have their frames as a second axis."""
+    """The outputs of a model for N samples; for clips axis 1 is the frame."""
 
     image: Tensor  # (N, C, H, W) in [0, 1], after the warp
     appearance: Tensor | None = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
@@ -24,7 +24,7 @@ Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of Nu
 
 
 def present(decoded: Decoded) -> list[np.ndarray]:
-    """The fields that the model has."""
+    """The fields that are not None."""
     return [field for field in decoded if field is not None]
 
 
@@ -36,7 +36,7 @@ def rows(decoded: Decoded, chosen: int | slice | np.ndarray) -> Decoded:
 class Latents(NamedTuple):
     """Latents of N samples of a deformable model."""
 
-    appearance: np.ndarray  # Z^a (N, d_a); of clips (Z_0^a, xi_1^a .. xi_T^a)
+    appearance: np.ndarray  # Z^a (N, d_a); for clips (Z_0^a, xi_1^a .. xi_T^a)
     geometry: np.ndarray  # Z^g (N, d_g)
 
 
@@ -59,15 +59,15 @@ class LatentGroup(NamedTuple):
     name: str
     shape: tuple[int, ...]
     sampled: bool = True  # False: given with the data (a label), not updated by the sampler
-    frames_affected: np.ndarray | None = None  # of a clip: (F, d), 1 where a latent affects a frame
+    frames_affected: np.ndarray | None = None  # only for clips: (F, d), 1 where a latent affects a frame
 
 
 class GroupText(NamedTuple):
-    """What pictures and the page call a latent group."""
+    """The names of a latent group in pictures and on the page."""
 
     symbol: str  # in the paper
     name: str
-    hint: str  # what it should change
+    hint: str  # what the group should change
 
 
 GROUP_TEXTS = {
@@ -81,9 +81,9 @@ GROUP_TEXTS = {
 class Model(nn.Cell):
     """A generator: `construct(*latents)` returns the fields of Decoded.
 
-    groups: its latent groups; branches: the network of each group; branch_names: their names; channels and size
-    (pixels): of an image; frames: of a clip, 0 for images; latents: the tuple type of its latents. The sampler
-    updates one group at a time, so it calls the branches and `compose` rather than `construct`.
+    groups: the latent groups. branches: the network of each group. branch_names: names of the branches. channels, size:
+    channels and side length (pixels) of an image. frames: frames of a clip, 0 for images. latents: tuple type of the
+    latents. The sampler updates one group at a time, so it calls the branches and `compose` instead of `construct`.
     """
 
     groups: tuple[LatentGroup, ...]
@@ -100,23 +100,27 @@ class Model(nn.Cell):
         raise NotImplementedError
 
     def names_from(self, frames: int) -> dict[str, str]:
-        """{prefix of parameter names in a model with the same config but so many frames: prefix in this model}."""
+        """{prefix of parameter names in a model with `frames` frames, and otherwise the same config: prefix here}."""
         return {"": ""}
 
 
 def state_sizes(model: Model) -> list[int]:
-    """Dimensions of each group's latents at one moment: all of an image's, Z_0 of a clip's."""
-    return [branch.states if model.frames else group.shape[0] for group, branch in zip(model.groups, model.branches)]
+    """Number of dimensions of each group's state: all latents of an image, Z_0 of a clip."""
+    return [branch.state_size if model.frames else group.shape[0]
+            for group, branch in zip(model.groups, model.branches)]
 
 
 def samples_per_batch(model: Model) -> int:
-    """The number of samples (images or clips) that make a batch of about 100 images."""
+    """The number of samples (images or clips) in a batch of about 100 images."""
     return max(IMAGES_PER_BATCH // max(model.frames, 1), 1)
 
 
 def apply(net: nn.Cell, *inputs: np.ndarray, batch_size: int) -> tuple[np.ndarray, ...]:
-    """The outputs of a network (a model, one of its branches, an encoder) for arrays (N, ...): NumPy in and out, in
-    batches of `batch_size`; a smaller last batch is padded, as another size would be compiled again."""
+    """The outputs of a network (a model, a branch, an encoder) for NumPy arrays (N, ...), as NumPy arrays.
+
+    It is called for batches of `batch_size`; a smaller last batch is padded, because another size would be compiled
+    again.
+    """
     count, results = len(inputs[0]), []
     for start in range(0, count, batch_size):
         batch = [z[start:start + batch_size] for z in inputs]
@@ -129,10 +133,10 @@ def apply(net: nn.Cell, *inputs: np.ndarray, batch_size: int) -> tuple[np.ndarra
 
 
 def pad(a: np.ndarray, size: int) -> np.ndarray:
-    """`a` with its first row appended until there are `size` rows."""
+    """Appends copies of the first row to `a` until it has `size` rows."""
     return np.concatenate([a, a[:1].repeat(size - len(a), 0)]) if len(a) < size else a
 
 
 def decode(model: Model, *latents: np.ndarray, batch_size: int | None = None) -> Decoded:
-    """Latents (N, d) of each group -> Decoded, NumPy in and out."""
+    """Decodes NumPy latents (N, d) of each group to NumPy arrays."""
     return Decoded(*apply(model, *latents, batch_size=batch_size or samples_per_batch(model)))

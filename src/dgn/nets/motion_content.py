@@ -1,4 +1,4 @@
-"""The generator of clips of MoCoGAN, without a warp (reference [50] of the paper, Table 3):
+"""MoCoGAN's generator of clips, without a warp (reference [50] of the paper, Table 3):
 
 S. Tulyakov, M.-Y. Liu, X. Yang, J. Kautz, MoCoGAN: Decomposing Motion and Content for Video Generation, CVPR 2018.
 
@@ -13,17 +13,17 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn import config as cfg
-from dgn.nets.dynamic import OverTime
+from dgn.nets.dynamic import SequenceBranch
 from dgn.nets.layers import Dense
 from dgn.nets.model import LatentGroup, Model, MotionLatents
 from dgn.nets.plain import image_generator
 from dgn.randomness import generator
 
-GAIN = 0.5 ** 0.5  # initial weights have the deviation 1 / sqrt(inputs)
+GAIN = 0.5 ** 0.5  # initial weights have standard deviation 1 / sqrt(inputs)
 
 
 class GatedRecurrence(nn.Cell):
-    """A gated recurrent unit (Cho et al. 2014), as PyTorch's GRUCell: h_0 (N, m), xi (N, T, k) -> h_1 .. h_T (N, T, m).
+    """A gated recurrent unit (Cho et al. 2014), as in PyTorch: h_0 (N, m), xi (N, T, k) -> h_1 .. h_T (N, T, m).
 
       r = sigmoid(U_r xi_t + W_r h),  u = sigmoid(U_u xi_t + W_u h),  c = tanh(U_c xi_t + r * (W_c h)),
       h_t = c + u * (h - c),  h = h_{t-1}; every U and W has a bias
@@ -31,14 +31,15 @@ class GatedRecurrence(nn.Cell):
     of_noise: U_r, U_u, U_c; of_state: W_r, W_u, W_c.
     """
 
-    def __init__(self, states: int, noise: int, rng: np.random.Generator) -> None:
+    def __init__(self, state_size: int, noise_size: int, rng: np.random.Generator) -> None:
         super().__init__()
-        self.states = states
-        self.of_noise = nn.CellList([Dense(noise, states, rng, GAIN) for _ in range(3)])
-        self.of_state = nn.CellList([Dense(states, states, rng, GAIN) for _ in range(3)])
+        self.state_size = state_size
+        self.of_noise = nn.CellList([Dense(noise_size, state_size, rng, GAIN) for _ in range(3)])
+        self.of_state = nn.CellList([Dense(state_size, state_size, rng, GAIN) for _ in range(3)])
 
     def construct(self, state: Tensor, xi: Tensor) -> Tensor:
-        for_reset, for_update, for_candidate = self.driven(0, xi), self.driven(1, xi), self.driven(2, xi)
+        for_reset, for_update = self.input_projection(0, xi), self.input_projection(1, xi)
+        for_candidate = self.input_projection(2, xi)
         states = ()
         for t in range(xi.shape[1]):
             reset = ops.sigmoid(for_reset[t] + self.of_state[0](state))
@@ -48,41 +49,41 @@ class GatedRecurrence(nn.Cell):
             states = states + (state,)
         return ops.stack(states, 1)
 
-    def driven(self, gate: int, xi: Tensor) -> tuple[Tensor, ...]:
-        """U xi_t + bias of a gate for every frame, (N, m) each."""
+    def input_projection(self, gate: int, xi: Tensor) -> tuple[Tensor, ...]:
+        """U xi_t + bias of one gate for every frame, (N, m) each."""
         samples, frames, noise = xi.shape
         return ops.unstack(self.of_noise[gate](xi.reshape((samples * frames, noise))).reshape(
-            (samples, frames, self.states)), 1)
+            (samples, frames, self.state_size)), 1)
 
 
-class Content(OverTime):
+class Content(SequenceBranch):
     """z (N, d) -> the content of every frame, (N, 1, d)."""
 
-    def __init__(self, states: int) -> None:
-        super().__init__(states, 0, 0)
+    def __init__(self, state_size: int) -> None:
+        super().__init__(state_size, 0, 0)
 
     def construct(self, z: Tensor) -> Tensor:
-        return z.reshape((-1, 1, self.states))
+        return z.reshape((-1, 1, self.state_size))
 
 
-class Motion(OverTime):
+class Motion(SequenceBranch):
     """(h_0, xi_1 .. xi_T) (N, m + T k) -> the motion h_1 .. h_T of every frame, (N, T, m)."""
 
-    def __init__(self, states: int, noise: int, rng: np.random.Generator) -> None:
-        super().__init__(states, noise, 0)
-        self.recurrence = GatedRecurrence(states, noise, rng)
+    def __init__(self, state_size: int, noise_size: int, rng: np.random.Generator) -> None:
+        super().__init__(state_size, noise_size, 0)
+        self.recurrence = GatedRecurrence(state_size, noise_size, rng)
 
     def construct(self, z: Tensor) -> Tensor:
         samples, length = z.shape
-        xi = z[:, self.states:].reshape((samples, (length - self.states) // self.noise, self.noise))
-        return self.recurrence(z[:, :self.states], xi)
+        xi = z[:, self.state_size:].reshape((samples, (length - self.state_size) // self.noise_size, self.noise_size))
+        return self.recurrence(z[:, :self.state_size], xi)
 
 
 class MotionContentGenerator(Model):
-    """Clips of a plain model. The content has model.z_app dimensions, the motion model.z_geo, and each xi_t
-    model.xi_geo; the image generator is that of plain.PlainGenerator.
+    """The generator of clips for model.kind plain, with the image generator of plain.PlainGenerator.
 
-    frames: T; images have them as their second axis.
+    The content has model.z_app dimensions, the motion model.z_geo, and each xi_t model.xi_geo. frames: T, the second
+    axis of images.
     """
 
     branch_names = ("content", "motion")
@@ -101,7 +102,7 @@ class MotionContentGenerator(Model):
         self.places = Tensor(places[:model.z_app]), Tensor(places[model.z_app:])
 
     def names_from(self, frames: int) -> dict[str, str]:
-        """See Model. The generator of a plain model of images (frames 0) becomes the image generator."""
+        """See Model. The generator of a plain model of images (frames = 0) becomes the image generator."""
         return {"": ""} if frames else {"branches.0.": "generator."}
 
     def compose(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
@@ -113,8 +114,8 @@ class MotionContentGenerator(Model):
         return images.reshape((samples, frames) + images.shape[1:])
 
     def placed(self, z: Tensor, places: Tensor) -> Tensor:
-        """z (N, F, d) at its places in the generator's latents, (N, F, d + m), with 0 in the others. (The gradient of a
-        concatenation is an operator without a kernel on GPU.)"""
+        """Puts z (N, F, d) at its positions in the generator's latents, (N, F, d + m), which are 0 elsewhere. (A
+        concatenation would be simpler, but its gradient has no GPU kernel.)"""
         samples, frames, states = z.shape
         return self.matmul(z.reshape((samples * frames, states)), places).reshape((samples, frames, -1))
 

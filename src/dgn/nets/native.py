@@ -1,6 +1,6 @@
 """Builds the C++ operators of this package with the machine's compiler, once, in a cache folder, and loads them.
 
-Every fault of a compiler, a folder or a library is found here, before MindSpore compiles a graph with the operator.
+Errors of compiler, folder or library are detected here, before MindSpore compiles a graph with the operator.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dgn import machine
 log = logging.getLogger(__name__)
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
-DIGEST = hashlib.sha256().digest_size  # bytes at the end of a library: SHA-256 of the rest, which the loader ignores
+DIGEST = hashlib.sha256().digest_size  # a library is followed by its SHA-256, which the loader ignores
 
 
 class BuildError(Exception):
@@ -37,8 +37,8 @@ class BuildError(Exception):
 def operator(source: str, name: str, result: Callable) -> ops.Custom:
     """The function `name` of a C++ file of this package as an operator.
 
-    result(*inputs): the shapes of the outputs from those of the inputs, and likewise the types. Raises BuildError as
-    `build` does.
+    result: function from the shapes of the inputs to the shapes of the outputs, and from types to types. Raises
+    BuildError, see `build`.
     """
     library = build(Path(__file__).with_name(source))
     try:
@@ -48,11 +48,11 @@ def operator(source: str, name: str, result: Callable) -> ops.Custom:
 
 
 def build(source: Path) -> Path:
-    """The shared library of `source`, from the cache folder or compiled now; it is loaded.
+    """The shared library of `source`, which is taken from the cache folder or compiled, and loaded.
 
-    If the cache folder cannot hold it, or it cannot be loaded from there (a file system without permission to execute),
-    it is built in a private folder, with a warning. Raises BuildError if there is no compiler, it fails, or the library
-    cannot be loaded from the private folder either.
+    If the cache folder cannot be used (not writable, or a file system that forbids execution), the library is built in
+    a private folder, with a warning. Raises BuildError if there is no compiler, if it fails, or if the library cannot
+    be loaded from the private folder either.
     """
     texts = tuple(path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h"))))
     built = _build(source, texts, machine.compiler(), *_kept_folder())
@@ -68,14 +68,13 @@ def cache_folder() -> Path:
 
 
 def _kept_folder() -> tuple[Path | None, str]:
-    """The folder of the libraries; or None and the reason, if it cannot be created or read, or MindSpore cannot take
-    its path."""
+    """The cache folder, or None and the reason why it cannot be used."""
     chosen, caches = os.environ.get("DGN_CACHE"), os.environ.get("XDG_CACHE_HOME")
     try:
         folder = (Path(chosen) if chosen else Path(caches or "~/.cache") / "dgn").expanduser().absolute()
         _check_path(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.listdir(folder)  # another user's folder may be closed
+        os.listdir(folder)  # fails for a folder of another user without permission
     except RuntimeError:
         return None, "no home folder"
     except OSError as error:
@@ -84,7 +83,7 @@ def _kept_folder() -> tuple[Path | None, str]:
 
 
 def _check_path(folder: Path) -> None:
-    """Raises OSError for a path that ops.Custom cannot take: it separates path and function by a colon."""
+    """Raises OSError for a path that ops.Custom does not support; it separates path and function by a colon."""
     name = os.fspath(folder.absolute())
     if ":" in name or not name.isprintable():
         raise OSError(f"MindSpore loads no library from a path with a colon or with bytes that are not text, {name!a}")
@@ -92,7 +91,7 @@ def _check_path(folder: Path) -> None:
 
 @functools.cache
 def _private_folder() -> Path:
-    """A new folder, which no other user can have put a library into; it is removed when the process ends."""
+    """A new folder, in which no other user can have placed a library; it is removed when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="dgn-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -101,8 +100,8 @@ def _private_folder() -> Path:
 @functools.cache
 def _build(source: Path, texts: tuple[str, ...], compiler: str | None, folder: Path | None,
            reason: str) -> Path | BuildError:
-    """One attempt for each source, compiler and folder, whether it succeeds or fails. reason: why there is no
-    folder."""
+    """Builds once for each source, compiler and folder, and returns the library or the error. reason: why `folder` is
+    None."""
     try:
         if not compiler:
             raise BuildError("no C++ compiler (g++ or clang++) on PATH")
@@ -118,19 +117,19 @@ def _build(source: Path, texts: tuple[str, ...], compiler: str | None, folder: P
             library = _loaded(private / name, source, compiler)
         except OSError as error:
             raise BuildError(f"{reason}; in a temporary folder: {_cause(error)}") from error
-        warn_once(f"{reason}; the C++ kernels are built in {private} for this process alone")
+        warn_once(f"{reason}; the C++ kernels are built in {private}, only for this process")
         return library
     except BuildError as error:
         return error
 
 
 def _cause(error: OSError) -> str:
-    """The reason without names of files. (The loader's errors have no number: they are "file: reason".)"""
+    """The reason without file names. (Errors of the loader have no errno; their text is "file: reason".)"""
     return error.strerror or str(error).split(": ")[-1]
 
 
 def _key(texts: tuple[str, ...], compiler: str) -> str:
-    """What a library depends on, as a part of its name."""
+    """A digest of everything that a library depends on, for its file name."""
     key = hashlib.sha256()
     version = machine.compiler_version(compiler) or ""  # the command may become another compiler, or a newer one
     features = machine.cpuinfo("flags", "Features") or platform.machine()  # on which -march=native depends
@@ -140,8 +139,8 @@ def _key(texts: tuple[str, ...], compiler: str) -> str:
 
 
 def _loaded(library: Path, source: Path, compiler: str) -> Path:
-    """The library, compiled if it is missing or damaged, and loaded. Raises OSError if its folder cannot hold it or
-    it cannot be loaded, BuildError if it cannot be compiled."""
+    """Compiles the library if it is missing or damaged, and loads it. Raises OSError if it cannot be written or loaded,
+    BuildError if it cannot be compiled."""
     if not _is_intact(library):
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             fresh = Path(scratch) / library.name
@@ -154,7 +153,7 @@ def _loaded(library: Path, source: Path, compiler: str) -> Path:
 
 
 def _is_intact(library: Path) -> bool:
-    """Whether a library is there and as it was written. Loading a truncated one could end the process."""
+    """Whether a library exists and has its recorded digest. Loading a truncated library could end the process."""
     try:
         content = library.read_bytes()
     except FileNotFoundError:
@@ -181,5 +180,5 @@ def _compile(source: Path, library: Path, compiler: str) -> None:
 
 @functools.cache
 def warn_once(message: str) -> None:
-    """Logs a warning once in a process, not for every layer."""
+    """Logs a warning once in a process, instead of for every layer."""
     log.warning(message)

@@ -1,4 +1,4 @@
-"""The generator without warp of the baselines ABP and VAE (5.2, Table 1): one latent vector, one stack."""
+"""The generator without a warp for the baselines ABP and VAE (5.2, Table 1): one latent vector, one stack."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dgn.nets.model import LatentGroup, Model, PlainLatents
 from dgn.nets.stack import DeconvStack, ImageGenerator, StackOptions, table4
 from dgn.randomness import generator
 
-WIDTHS = range(4, 4096)  # widths at 4x4 pixels that are considered
+WIDTHS = range(4, 4096)  # candidate widths at 4x4 pixels
 
 
 class PlainGenerator(Model):
-    """X = F(Z) by the layers of Table 4. It has as many latent dimensions as the deformable model of the same config,
-    and as nearly the same number of parameters as a whole width allows."""
+    """X = F(Z) with the layers of Table 4. It has as many latent dimensions as the deformable model of the same config,
+    and the number of parameters is as close to that model's as integer widths allow."""
 
     branch_names = ("generator",)
     latents = PlainLatents
@@ -29,7 +29,7 @@ class PlainGenerator(Model):
         self.branches = nn.CellList([image_generator(model, channels, size, seed)])
 
     def compose(self, outputs: tuple[Tensor]) -> Tensor:
-        """The image (N, C, H, W), which is the output of the only branch."""
+        """The image (N, C, H, W): the output of the only branch."""
         return outputs[0]
 
     def construct(self, z: Tensor) -> tuple[Tensor]:
@@ -47,8 +47,8 @@ def image_generator(model: cfg.Model, channels: int, size: int, seed: int) -> Im
 
 
 def matching_width(model: cfg.Model, channels: int, size: int) -> int:
-    """The width of Table 4 whose stack has the number of parameters nearest to the deformable model's; of two equally
-    near ones, the smaller. The number grows with the width, so it is found by bisection."""
+    """The width for which a stack of Table 4 has the number of parameters closest to the deformable model's; in a tie
+    the smaller width. The number increases with the width, so bisection finds it."""
     target, latent = deformable.parameters(model, channels, size), model.z_app + model.z_geo
 
     def parameters(width: int) -> int:

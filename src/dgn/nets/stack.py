@@ -1,4 +1,4 @@
-"""The stack of deconvolutions that every generator is, and the paper's architectures (Table 4, Table 5)."""
+"""The stack of deconvolutions in every generator, and the paper's architectures (Table 4, Table 5)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Architecture(NamedTuple):
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
-        """(channels, side) of every layer's output, the dense layer's first."""
+        """(channels, side) of every layer's output, starting with the dense layer."""
         maps = [(self.channels, self.side)]
         for layer in self.layers:
             maps.append((layer.outputs, maps[-1][1] * layer.stride))
@@ -36,15 +36,15 @@ class Architecture(NamedTuple):
         return (self.channels, *(layer.outputs for layer in self.layers[:-1]))
 
     def parameters(self, latent: int) -> int:
-        """Number of trainable scalars of a DeconvStack with so many latent dimensions."""
+        """Number of trainable scalars of a DeconvStack with `latent` latent dimensions."""
         dense = (latent + 1) * self.channels * self.side ** 2
         return dense + sum((inputs * layer.kernel ** 2 + 1) * layer.outputs
                            for inputs, layer in zip(self.inputs, self.layers))
 
 
 def table4(width: float, size: int, outputs: int, min_channels: int = 1) -> Architecture:
-    """Table 4 at `size` pixels, a power of two: `width` maps of 4x4 pixels; every layer doubles the size and all but
-    the last halve the number of maps, down to `min_channels`. Kernels are 3x3 up to 16x16 pixels, 5x5 beyond."""
+    """Table 4 at `size` pixels, a power of two: `width` maps of 4x4 pixels; every layer doubles the size, and all but
+    the last one halve the number of maps, down to `min_channels`. Kernels are 3x3 up to 16x16 pixels, 5x5 above."""
     levels = int(np.log2(size)) - 2
     channels = [max(round(width / 2 ** level), min_channels) for level in range(levels)]
     return Architecture(4, channels[0], tuple(LayerShape(after, 3 if 8 * 2 ** level <= 16 else 5, 2)
@@ -67,7 +67,7 @@ def table5_geometry(width: float, size: int, outputs: int, min_channels: int = 1
     return Architecture(size // 16, channels[0], layers)
 
 
-# model.network -> architectures of (appearance, geometry), each of (width, size, outputs, min_channels)
+# model.network -> functions (width, size, outputs, min_channels) -> architecture, for appearance and geometry
 NETWORKS: dict[str, tuple[Callable[..., Architecture], Callable[..., Architecture]]] = {
     "table4": (table4, table4), "table5": (table5_appearance, table5_geometry)}
 
@@ -76,10 +76,10 @@ NETWORKS: dict[str, tuple[Callable[..., Architecture], Callable[..., Architectur
 class StackOptions:
     """How the layers of a stack are initialized and run.
 
-    gain: scheme 2 of 5.7, see dgn.nets.layers.ScaledLayer; deconv: model.deconv, see dgn.nets.deconv. smooth_last: of
-    the last layer, see Deconv; last_init_scale: factor of its initial weights. precision: model.precision, of the
-    hidden deconvolutions, which are nearly all of the work and memory; weights, their gradients and the stack's
-    output are float32 always.
+    gain: see dgn.nets.layers.ScaledLayer. deconv: model.deconv, see dgn.nets.deconv. smooth_last: whether the last
+    layer is smoothed, see Deconv. last_init_scale: factor on the last layer's initial weights. precision:
+    model.precision, which applies to the hidden deconvolutions (most of the work and memory); weights, their gradients
+    and the stack's output are always float32.
     """
 
     gain: float | None = None
@@ -92,7 +92,7 @@ class StackOptions:
 def hidden_type(precision: str) -> ms.Type:
     """The type in which the hidden layers run for a value of model.precision.
 
-    The convolutions of CPU and GPU do not take bfloat16: there float32 is used, with a warning.
+    The convolutions on CPU and GPU do not support bfloat16: there float32 is used, with a warning.
     """
     if precision == "bfloat16" and device.current() != "Ascend":
         warn_once(f"model.precision: no bfloat16 on {device.current()}; using float32")
@@ -103,7 +103,7 @@ def hidden_type(precision: str) -> ms.Type:
 class DeconvStack(nn.Cell):
     """(N, latent) -> (N, outputs, size, size) in [-1, 1]: a dense layer and the deconvolutions of `architecture`.
 
-    ReLU follows every layer but the last, which tanh follows.
+    Every layer is followed by ReLU, the last one by tanh.
     """
 
     def __init__(self, latent: int, architecture: Architecture, rng: np.random.Generator,
@@ -124,7 +124,7 @@ class DeconvStack(nn.Cell):
         return self.maps(z)[-1]
 
     def maps(self, z: Tensor) -> tuple[Tensor, ...]:
-        """The output of every layer, the dense layer's first, (N, channels, side, side) each."""
+        """The output of every layer, (N, channels, side, side) each, starting with the dense layer."""
         x = ops.relu(self.dense(z)).reshape(self.first_map)
         maps = (x,)
         x = ops.cast(x, self.dtype)
@@ -140,7 +140,7 @@ def stacks(model: nn.Cell) -> list[DeconvStack]:
 
 
 class ImageGenerator(nn.Cell):
-    """Latents (N, d) -> image (N, C, H, W) in [0, 1]: F_a, and the whole of a plain model."""
+    """Latents (N, d) -> image (N, C, H, W) in [0, 1]: F_a, or a complete plain model."""
 
     def __init__(self, stack: DeconvStack) -> None:
         super().__init__()
@@ -155,5 +155,5 @@ class ImageGenerator(nn.Cell):
         return self.finish(self.stack(z))
 
     def finish(self, x: Tensor) -> Tensor:
-        """The stack's output, in [-1, 1], mapped to [0, 1]."""
+        """Maps the stack's output from [-1, 1] to [0, 1]."""
         return 0.5 * x + 0.5

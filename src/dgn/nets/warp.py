@@ -1,13 +1,14 @@
 """The differentiable warp F_w of Eq. 2-4, in three equivalent implementations.
 
-All take image (N, C, H, W) and displacement (N, 2, H, W) in pixels, channel 0 horizontal (dx), channel 1 vertical
-(dy), and return (N, C, H, W): X(x, y) = X_a(x + dx, y + dy), bilinear, with coordinates clamped to the image. Where a
-coordinate is clamped its derivative is 0.
+All take an image (N, C, H, W) and a displacement (N, 2, H, W) in pixels, channel 0 horizontal (dx), channel 1 vertical
+(dy), and return (N, C, H, W): X(x, y) = X_a(x + dx, y + dy), bilinear, with coordinates clamped to the image. The
+derivative with respect to a clamped coordinate is 0.
 
-The grid of the authors' code has x W / (W - 1) in place of x, and likewise y. Without displacement only column 0 is
-then sampled at integer positions: every other pixel averages its neighbours, and the last column is clamped.
+The grid of the authors' code has x W / (W - 1) instead of x, and y H / (H - 1) instead of y. Without displacement, the
+sampled x is then an integer only in column 0, and y only in row 0, so that other pixels average their neighbours; the
+last column and row are clamped.
 
-  reference    gather and elementwise operators: runs, differentiates and exports everywhere
+  reference    gather and elementwise operators, for all devices and for export
   grid_sample  one operator, for Ascend and GPU
   native       C++ kernels with their own gradients, for CPU
 """
@@ -23,8 +24,7 @@ from dgn.nets.native import operator
 
 
 def coordinates(height: int, width: int, grid: str = "integer") -> np.ndarray:
-    """The positions that are sampled without displacement, (1, 2, height, width) float32: x in channel 0, y in
-    channel 1.
+    """The sampling positions for zero displacement, (1, 2, height, width) float32: x in channel 0, y in channel 1.
 
     grid: model.grid, see above.
     """
@@ -35,7 +35,7 @@ def coordinates(height: int, width: int, grid: str = "integer") -> np.ndarray:
 
 
 class ReferenceWarp(nn.Cell):
-    """The definition, made of gathers: the other two are compared with it, and it is what is exported."""
+    """The definition, with gather operators. The other implementations are compared with it, and it is exported."""
 
     def __init__(self, height: int, width: int, grid: str = "integer") -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class ReferenceWarp(nn.Cell):
         return upper * (1 - b) + lower * b
 
     def locate(self, displacement: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor]:
-        """The source of each pixel: index of its upper left neighbour among all pixels of all images, int32, and the
-        fractional distances from it to the right and down, (N, 1, H, W) each."""
+        """The sampling position of each pixel: index of the upper left neighbour among all pixels of all images, int32,
+        and the fractional distances from it to the right and down, (N, 1, H, W) each."""
         n = displacement.shape[0]
         source = self.grid + displacement
         u = self.clamp(source[:, 0:1], self.width - 1)
         v = self.clamp(source[:, 1:2], self.height - 1)
-        # the last column and row have no right or lower neighbour: they are reached from the one before, at distance 1
+        # positions in the last column or row use the neighbour before it, at distance 1
         left = ops.minimum(ops.floor(ops.stop_gradient(u)), float(max(self.width - 2, 0)))
         top = ops.minimum(ops.floor(ops.stop_gradient(v)), float(max(self.height - 2, 0)))
         first = ops.arange(0, n).reshape(n, 1, 1, 1) * (self.height * self.width)
@@ -73,8 +73,8 @@ class ReferenceWarp(nn.Cell):
         return values
 
     def rows(self, image: ms.Tensor) -> ms.Tensor:
-        """(N, C, H, W) -> (N H W, C). Transposed in three dimensions: MindSpore Lite 2.0 takes a transposition of
-        four from NCHW to NHWC for a change of layout and merges it with its own before convolutions."""
+        """(N, C, H, W) -> (N H W, C). The transposition has three dimensions, because MindSpore Lite 2.0 mistakes a
+        transposition of four (NCHW to NHWC) for a change of layout, and merges it with its own before convolutions."""
         n, channels = image.shape[0], image.shape[1]
         return image.reshape(n, channels, self.height * self.width).transpose(0, 2, 1).reshape(-1, channels)
 
@@ -92,7 +92,7 @@ class ReferenceWarp(nn.Cell):
 
 
 class GridSampleWarp(nn.Cell):
-    """ops.grid_sample on normalized coordinates; with align_corners -1 and 1 are the centres of border pixels."""
+    """ops.grid_sample on normalized coordinates; with align_corners, -1 and 1 are the centres of border pixels."""
 
     def __init__(self, height: int, width: int, grid: str = "integer") -> None:
         super().__init__()
@@ -106,8 +106,8 @@ class GridSampleWarp(nn.Cell):
 
 
 class NativeWarp(nn.Cell):
-    """The kernels of warp_cpu.cc, which add the displacement to integer positions. Each of the two gradients is a
-    separate operator, so an unused one is not run."""
+    """The kernels of warp_cpu.cc, which add the displacement to integer positions. The two gradients are separate
+    operators, so that an unused gradient is not computed."""
 
     def __init__(self, height: int, width: int, grid: str = "integer") -> None:
         super().__init__()
@@ -126,15 +126,15 @@ class NativeWarp(nn.Cell):
         return self.image_gradient(displacement, dout), self.displacement_gradient(image, displacement, dout)
 
     def from_integers(self, displacement: ms.Tensor) -> ms.Tensor:
-        """The displacement from integer positions."""
+        """The displacement relative to integer positions."""
         return displacement if self.offset is None else displacement + self.offset
 
 
-_CHOICE = Choice("model.warp", elsewhere="grid_sample", fallback="reference")
+_CHOICE = Choice("model.warp", accelerator="grid_sample", cpu_fallback="reference")
 
 
 def make_warp(kind: str, height: int, width: int, grid: str = "integer") -> nn.Cell:
-    """The warp that `kind`, a value of model.warp, names; grid: model.grid. Raises UserError as Choice."""
+    """The warp for `kind`, a value of model.warp. grid: model.grid. Raises UserError, see Choice.make."""
     sizes = height, width, grid
     return _CHOICE.make(kind, {"reference": lambda: ReferenceWarp(*sizes), "native": lambda: NativeWarp(*sizes),
                                "grid_sample": lambda: GridSampleWarp(*sizes)})

@@ -32,7 +32,7 @@ def describe(model: Model, grid: str, packer: Packer) -> Json:
     groups = []
     for group, branch in zip(model.groups, model.branches):
         generator, transition = (branch.emission, branch.latents.transition) if over_time else (branch, None)
-        states = branch.states if over_time else group.shape[0]
+        states = branch.state_size if over_time else group.shape[0]
         groups.append({"states": states, "length": group.shape[0], "transition": _transition(transition, packer),
                        **_generator(generator, packer)})
     refine = getattr(model, "refine", None)
@@ -58,7 +58,7 @@ def _generator(generator: nn.Cell, packer: Packer) -> Json:
 
 def _surface(generator: GeometryGenerator, packer: Packer) -> Json | None:
     """left field right^T; None: the stack gives the displacement of every pixel."""
-    if not generator.smooth:
+    if not generator.has_basis:
         return None
     left, right = generator.left.asnumpy(), np.swapaxes(generator.right.asnumpy(), -1, -2)
     if left.ndim == 2:  # the same for both components
@@ -80,7 +80,7 @@ def _transition(transition: Transition | None, packer: Packer) -> Json | None:
     """The three dense layers of Eq. 11; None if a group does not change over time."""
     if transition is None:
         return None
-    return {"noise": transition.noise, "layers": [
+    return {"noise": transition.noise_size, "layers": [
         _layer(layer, packer, exact=True) for layer in (transition.first, transition.second, transition.third)]}
 
 

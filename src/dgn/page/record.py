@@ -44,7 +44,7 @@ def facts(run: Run) -> list[str]:
     data = run.config.data
     kind = f"generated {nouns(run)[1]}" if data.path is None else nouns(run)[1]
     frames = f", {data.frames} frames" if data.frames else ""
-    records = run.folder.records()
+    records = run.folder.read_metrics_log()
     minutes = sum(record.get("seconds", 0) for record in records) / 60
     done, planned = (records[-1]["epoch"] + 1 if records else 0), run.config.training.epochs
     epochs = f"{done} epochs" if done >= planned else f"{done} of {planned} epochs so far"
@@ -69,7 +69,7 @@ def public_metrics(run: Run) -> Json:
             return _short(value) if np.isfinite(value) else None  # JSON has no NaN
         return value
 
-    metrics = cleaned({key: part for key, part in run.folder.measures().items() if key != "provenance"})
+    metrics = cleaned({key: part for key, part in run.folder.read_results().items() if key != "provenance"})
     return metrics if len(json.dumps(metrics)) < METRICS_BYTES else {}
 
 
@@ -79,7 +79,7 @@ def _names_path(value: Any) -> bool:
 
 def curves(run: Run) -> list[Json]:
     """Panels {title, note, lines: [{name, x, y}]} of the training's records, a curve thinned to POINTS values."""
-    records = run.folder.records()
+    records = run.folder.read_metrics_log()
     few = [records[k] for k in evenly_spaced(len(records), POINTS)]
     panels = []
     for title, note, names in PANELS:
@@ -96,7 +96,7 @@ def curves(run: Run) -> list[Json]:
 
 def numbers(run: Run) -> list[Json]:
     """Measures {value, unit, label, note} that have a meaning for a newcomer."""
-    metrics, measures = run.folder.measures(), []
+    metrics, measures = run.folder.read_results(), []
 
     def add(value: float, unit: str, label: str, note: str) -> None:
         measures.append({"value": f"{value:.1f}", "unit": unit, "label": label, "note": note})
@@ -115,7 +115,7 @@ def numbers(run: Run) -> list[Json]:
 
 def exchange(run: Run) -> Json | None:
     """Correlations of the factors of exchanged faces with those of both donors; None if they were not measured."""
-    metrics = run.folder.measures()
+    metrics = run.folder.read_results()
     title, table = "unseen faces", metrics.get("exchange_unseen")
     if not table:
         title, table = "training faces", metrics.get("exchange")

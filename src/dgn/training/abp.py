@@ -17,8 +17,8 @@ from dgn.training.trainer import Batch, MicroBatch, StepMetrics, micro_batches
 class AlternatingBackPropagation:
     """Steps 3 and 4 of Algorithm 1 and 2 (a Trainer).
 
-    update: of the model's weights, on a MeanEnergy; langevin_steps: of each iteration, a multiple of those in the
-    sampler's graph; decorrelation: of Z^a from Z^g, after these steps.
+    update: update of the model's weights, on a MeanEnergy. langevin_steps: Langevin steps of each iteration, a multiple
+    of sampler.steps. decorrelation: decorrelates Z^a from Z^g after these steps.
     """
 
     encoder = None
@@ -48,7 +48,7 @@ class AlternatingBackPropagation:
         return joined(parts), metrics
 
     def infer(self, batch: Batch, latents: Arrays) -> tuple[list[MicroBatch], Diagnostics]:
-        """Step 3: the micro-batches with their new latents, and what the chains did."""
+        """Step 3: the micro-batches with their new latents, and the diagnostics of the chains."""
         parts, records = [], []
         for part in micro_batches(batch, latents, self.update.micro_batches):
             noise = tuple(n[:self.langevin_steps] for n in part.noise)
@@ -66,8 +66,9 @@ def joined(parts: list[MicroBatch]) -> Arrays:
 
 
 def chain_scalars(diagnostics: Diagnostics) -> dict[str, float]:
-    """Means over chains: norm of the energy's gradient over steps and groups; drop of the energy from the first to the
-    last step; share of energies that are not finite."""
+    """Means over chains: "gradient", the norm of the energy's gradient, also averaged over steps and groups;
+    "energy_drop", the decrease of the energy from the first to the last step; "non_finite", the fraction of energies
+    that are not finite."""
     energy = diagnostics.energy
     return {"gradient": float(diagnostics.gradient.mean()), "energy_drop": float((energy[0] - energy[-1]).mean()),
             "non_finite": float((~np.isfinite(energy)).mean())}
@@ -77,9 +78,9 @@ class MeanEnergy(nn.Cell):
     """The energy's terms that depend on the weights, averaged over a batch, as a function of latents (Eq. 9 and 19).
 
     (x, mask, sigma, latents of each group) -> (mean energy, squared error of each sample (N,)). The mean over samples
-    stands for the 1/N of Eq. 9; Adam makes the factor 1 / sigma^2 immaterial except for its epsilon.
-    displacement_weight: of a penalty, the squared norm of the batch's mean displacement (beyond the paper): it keeps
-    the canonical frame in the middle of the images' frames. It needs a deformable model of images.
+    is the 1/N of Eq. 9. With Adam the factor 1 / sigma^2 has no effect, except relative to Adam's epsilon.
+    displacement_weight: weight of a penalty (beyond the paper), half the squared norm of the batch's mean displacement,
+    which keeps the canonical frame in the middle of the images' frames. It requires a deformable model of images.
     """
 
     def __init__(self, energy: Energy, displacement_weight: float = 0.0) -> None:

@@ -1,14 +1,17 @@
-"""Adversarial training beside the likelihood (5.3, Eq. 22): the generators as actor, a discriminator as critic.
+"""Adversarial training in addition to the likelihood (5.3, Eq. 22): the generators are the actor, a discriminator is
+the critic.
 
   T(theta, phi) = -lambda_1 L(theta) + E_z log(1 - D(F(z))) + E_x log D(x) - lambda_2 / 2 E_x ||grad D(x)||^2
 
-Of clips one critic is given a random frame of each, another one all frames as the channels of an image (two critics as
-in MoCoGAN, Tulyakov et al. 2018). T then has the terms of D for both. Frames that a clip lacks are 0 in samples, too.
+For clips there are two critics, as in MoCoGAN (Tulyakov et al. 2018): the first one gets a random frame of each clip,
+the second one all frames as the channels of an image. T then contains the terms of D for both. Frames that a clip does
+not have are 0 in samples, too.
 
 Each iteration runs Langevin dynamics on z for the likelihood term, then one Adam step on the critic (ascent on T) and
-one on the generators (descent). The paper prints R1 with a plus; a penalty must be subtracted from what the critic
-ascends. D is the sigmoid of the score, and R1 is taken of the score, as in the R1 paper, by the critic's input, images
-in [-1, 1]. In the non-saturating form the actor descends -log D(F(z)) in place of log(1 - D(F(z))).
+one on the generators (descent). The paper prints R1 with a plus sign; as a penalty it is subtracted here, because the
+critic maximizes T. D is the sigmoid of the score. R1 is the squared gradient norm of the score with respect to the
+critic's input, images in [-1, 1]. In the non-saturating form the actor minimizes -log D(F(z)) instead of
+log(1 - D(F(z))).
 """
 
 from __future__ import annotations
@@ -27,16 +30,16 @@ from dgn.training.abp import AlternatingBackPropagation, MeanEnergy, chain_scala
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, MicroBatch, StepMetrics
 
-NETWORKS = ("critic", "clip_critic")  # checkpoint files of the critics of images, or frames, and of clips
-PREFIXES = ("", "clip_")  # of what is logged of each
+NETWORKS = ("critic", "clip_critic")  # checkpoint files of the critics: of images or frames, and of clips
+PREFIXES = ("", "clip_")  # prefixes of their logged values
 
 
 class Adversarial(AlternatingBackPropagation):
     """Algorithm 1 with Eq. 22 as its weight update (a Trainer).
 
-    actor: the update of the generators, on an Actor; critic_with_r1: of the discriminators, on Critics with R1;
-    critic_without_r1: on Critics without, or None if R1 is in every iteration. Lazy R1: every `r1_interval` iterations
-    with `r1_interval` times its weight.
+    actor: update of the generators, on an Actor. critic_with_r1: update of the discriminators, on Critics with R1.
+    critic_without_r1: the same without R1, or None if every iteration has R1. Lazy R1: only every `r1_interval`
+    iterations, with `r1_interval` times its weight.
     """
 
     def __init__(self, sampler: langevin.Langevin, actor: TrainStep, critic_with_r1: TrainStep,
@@ -44,7 +47,7 @@ class Adversarial(AlternatingBackPropagation):
         super().__init__(sampler, actor, langevin_steps)
         self.r1_interval = r1_interval
         self.critic_with_r1, self.critic_without_r1 = critic_with_r1, critic_without_r1
-        # after the chains' prior samples for the critic's step and for the actor's; of clips noise that chooses a frame
+        # noise of the chains, prior samples for critic and actor, and for clips noise that selects a frame
         self.draws = langevin_steps + (3 if self.model.frames else 2)
         self.networks.update(zip(NETWORKS, critic_with_r1.objective.discriminators))
         self.optimizers["critic_optimizer"] = critic_with_r1.optimizer
@@ -65,7 +68,7 @@ class Adversarial(AlternatingBackPropagation):
         return joined(parts), StepMetrics(loss, np.concatenate(errors), {**scalars, "actor": actor}, diagnostics)
 
     def chosen_frames(self, part: MicroBatch) -> langevin.Tensors:
-        """1 for one frame of each clip that it has, drawn at random, else 0, (n, F); of images nothing."""
+        """(n, F), 1 at one random frame of each clip, else 0; () for images. Only frames that a clip has are drawn."""
         if not self.model.frames:
             return ()
         mask = part.mask.asnumpy()
@@ -74,8 +77,10 @@ class Adversarial(AlternatingBackPropagation):
 
     def update_critic(self, batch: Batch, parts: list[MicroBatch], prior: list[langevin.Tensors],
                       frames: list[langevin.Tensors]) -> dict[str, float]:
-        """One step of the critics on the batch's samples and as many of the model; prior: their latents; frames: see
-        chosen_frames."""
+        """One step of the critics on the batch and on equally many samples of the model.
+
+        prior: latents of these samples; frames: see chosen_frames.
+        """
         lazy = batch.iteration % self.r1_interval != 0
         update = self.critic_without_r1 if lazy and self.critic_without_r1 else self.critic_with_r1
         masked = self.sampler.energy.masked
@@ -85,8 +90,8 @@ class Adversarial(AlternatingBackPropagation):
         scalars, count = {}, len(values) // len(update.objective.discriminators)
         for k, prefix in enumerate(PREFIXES[:len(values) // count]):
             real, fake, *r1 = values[k * count:(k + 1) * count]
-            # from the scores: the last digit of MindSpore's own loss depends on the memory address of a tensor
-            own = {"critic": _softplus(-real) + _softplus(fake), "score_real": real.mean(), "score_made": fake.mean()}
+            # computed from the scores, because the last digit of MindSpore's loss depends on a tensor's memory address
+            own = {"critic": _softplus(-real) + _softplus(fake), "score_real": real.mean(), "score_fake": fake.mean()}
             if r1:
                 own["r1"] = r1[0].mean()
             scalars.update({prefix + name: float(value) for name, value in own.items()})
@@ -96,8 +101,8 @@ class Adversarial(AlternatingBackPropagation):
 class Critic(nn.Cell):
     """(x, fake) (N, ...) each -> (-log D(x) - log(1 - D(fake)) + r1_weight / 2 R1, scores of x and of fake, R1).
 
-    discriminator: images in [0, 1] -> scores of INPUT_SCALE * x - 1, by which R1 is taken. r1_weight: lambda_2; 0: R1
-        is neither computed nor returned.
+    discriminator: images x in [0, 1] -> scores of INPUT_SCALE * x - 1; R1 is with respect to the latter. r1_weight:
+        lambda_2; 0: R1 is neither computed nor returned.
     """
 
     def __init__(self, discriminator: nn.Cell, r1_weight: float) -> None:
@@ -107,8 +112,8 @@ class Critic(nn.Cell):
 
     def construct(self, x: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
         if self.r1_weight > 0:
-            # the gradient of the scores' sum with respect to an image is that of its own score, and INPUT_SCALE times
-            # that with respect to the critic's input
+            # the gradient of the sum of scores with respect to an image is the gradient of its own score, and
+            # INPUT_SCALE times the gradient with respect to the critic's input
             real, gradient = self.score_and_gradient(x)
             fake_score, r1 = self.discriminator(fake), ops.reduce_mean(squared_norm(gradient)) * (1 / INPUT_SCALE ** 2)
             return self.loss(real, fake_score) + 0.5 * self.r1_weight * r1, real, fake_score, r1
@@ -121,8 +126,7 @@ class Critic(nn.Cell):
 
 
 class Critics(nn.Cell):
-    """(x, fake, frames of clips) -> the sum of the losses of a Critic for each discriminator, then the other outputs of
-    each; see views."""
+    """(x, fake, frames of clips; see views) -> the sum of the losses of all critics, then the other outputs of each."""
 
     def __init__(self, discriminators: Sequence[nn.Cell], r1_weight: float) -> None:
         super().__init__()
@@ -139,8 +143,8 @@ class Critics(nn.Cell):
 
 
 def views(x: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
-    """What each discriminator is given: images (N, C, H, W); of clips (N, F, C, H, W) one frame, (N, C, H, W), and the
-    whole clip. frames: of clips (N, F), 1 where that frame is."""
+    """The input of each discriminator: images (N, C, H, W); for clips (N, F, C, H, W) one frame of each, (N, C, H, W),
+    and the clips. frames: (N, F), 1 at that frame; only for clips."""
     if len(frames) == 0:
         return (x,)
     return ops.reduce_sum(x * frames[0].reshape(frames[0].shape + (1, 1, 1)), 1), x
@@ -148,11 +152,11 @@ def views(x: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
 
 class Actor(nn.Cell):
     """The generators' objective: (x, mask, sigma, inferred latents and prior samples of each group, frames of clips) ->
-    (lambda_1 times the mean energy + the adversarial loss, squared error of each sample (N,), mean energy, and of each
-    discriminator the scores (N,) of the prior's images).
+    (lambda_1 times the mean energy plus the adversarial loss, squared error of each sample (N,), mean energy, and for
+    each discriminator the scores (N,) of the prior samples' images).
 
-    likelihood_weight: lambda_1; 0: the loss is adversarial alone.
-    loss: "nonsaturating", -log D(F(z)); "minimax", log(1 - D(F(z))), Eq. 22 as it stands.
+    likelihood_weight: lambda_1; 0: the loss is only adversarial.
+    loss: "nonsaturating", -log D(F(z)); "minimax", log(1 - D(F(z))) as in Eq. 22.
     """
 
     def __init__(self, energy: Energy, discriminators: Sequence[nn.Cell], likelihood_weight: float,
@@ -175,7 +179,7 @@ class Actor(nn.Cell):
         return (loss, errors, energy) + scores
 
     def adversarial_loss(self, score: np.ndarray) -> float:
-        """The adversarial loss of one discriminator's scores."""
+        """The adversarial loss for the scores of one discriminator."""
         return -_softplus(score) if self.minimax else _softplus(-score)
 
 

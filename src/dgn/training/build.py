@@ -31,7 +31,7 @@ from dgn.training.vae import AutoEncoder, NegativeElbo
 
 
 class TrainingState(NamedTuple):
-    """Everything that an epoch changes, and its data."""
+    """Everything that an epoch changes, and the data."""
 
     trainer: Trainer
     bank: LatentBank  # the chains of `source`, by sample index
@@ -71,10 +71,11 @@ def make_trainer(config: Config, model: Model, group: ProcessGroup = ProcessGrou
 
 def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | None,
                group: ProcessGroup = ProcessGroup()) -> TrainingState:
-    """A new training, or one as the checkpoint `saved` holds it; every process creates the files of its own chains.
+    """The state of a new training, or the state in the checkpoint `saved`; every process creates the files of its own
+    chains.
 
     Raises UserError if the checkpoint, or the run of training.init_from, has another model or other images, or if the
-    processes differ in what they are to train.
+    processes differ in config, data or versions.
     """
     if group.size > 1:
         initial = initial_digest(config) if config.training.init_from and saved is None else ""
@@ -88,7 +89,7 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | 
         bank = resumed_training(folder, source, saved, trainer, group)
         preconditioner = trainer.sampler.preconditioner
         if preconditioner is not None:
-            preconditioner.restored(checkpoint.read_sigmas(saved, preconditioner, folder.config))
+            preconditioner.recover_curvatures(checkpoint.read_sigmas(saved, preconditioner, folder.config))
     group.barrier()
     if group.is_first:
         remove_other_shards(folder.latents, model.groups, group.size)
@@ -96,10 +97,10 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | 
 
 
 def check_alike(config: Config, source: Source, initial: str, group: ProcessGroup) -> None:
-    """Raises UserError in every process, with the processes and what differs, unless all have the same config (without
-    its paths, which may differ between hosts), samples and versions. A collective.
+    """Raises UserError in every process unless all have the same config, samples and versions; the message names the
+    processes and what differs. Paths in the config may differ between hosts. A collective.
 
-    initial: digest of the weights to begin with.
+    initial: digest of the initial weights.
     """
     settings = recipe.to_dict(config)
     settings["data"]["path"] = settings["training"]["init_from"] = None
@@ -111,15 +112,15 @@ def check_alike(config: Config, source: Source, initial: str, group: ProcessGrou
         of_each = [digest[k * size:(k + 1) * size] for digest in gathered]
         ranks = [str(rank) for rank, digest in enumerate(of_each) if digest != of_each[0]]
         if ranks:
-            different.append(f"other {name} in process{'es' if len(ranks) > 1 else ''} {', '.join(ranks)}")
+            different.append(f"{name} in process{'es' if len(ranks) > 1 else ''} {', '.join(ranks)}")
     if different:
-        raise UserError(f"not all processes are as process 0: {'; '.join(different)}. This is process {group.rank}, "
+        raise UserError(f"the processes differ from process 0: {'; '.join(different)}. This is process {group.rank}, "
                         f"with {data}, {versions}. All hosts need the same recipe, options, files and versions")
 
 
 def new_training(config: Config, folder: RunFolder, source: Source, trainer: Trainer,
                  group: ProcessGroup) -> LatentBank:
-    """Initial weights from training.init_from, if given; initial chains."""
+    """Loads initial weights from training.init_from, if given, and creates the initial chains."""
     model = trainer.model
     if config.training.init_from:
         init_from(*initial_run(config), trainer)
@@ -132,27 +133,27 @@ def new_training(config: Config, folder: RunFolder, source: Source, trainer: Tra
 
 
 def check_version(config: Config, saved: Path) -> None:
-    """Raises UserError if the critic of a checkpoint was trained with R1 by images in [0, 1], which is four times the
-    present R1."""
+    """Raises UserError if the critic of a checkpoint was trained with R1 with respect to images in [0, 1], which is
+    four times the present R1."""
     training, run = config.training, saved.parent.parent
     version = checkpoint.read_state(saved).get("version", 1)
     if not isinstance(version, int):
         raise checkpoint.malformed(saved, f"version is {version!r}")
     if training.adversarial != "none" and training.r1_weight and version < 2:
-        raise UserError(f"{run} is of dgn before 0.2.0, where R1 was by images in [0, 1], not in [-1, 1]; a new run "
-                        f"with training.init_from={run} and training.r1_weight={4 * training.r1_weight:g} continues it "
-                        "with the same penalty")
+        raise UserError(f"{run} was written by dgn before 0.2.0, where R1 was with respect to images in [0, 1], not in "
+                        f"[-1, 1]; a new run with training.init_from={run} and training.r1_weight="
+                        f"{4 * training.r1_weight:g} continues it with the same penalty")
 
 
 def resumed_training(folder: RunFolder, source: Source, saved: Path, trainer: Trainer,
                      group: ProcessGroup) -> LatentBank:
-    """Weights, optimizers and chains of a checkpoint."""
+    """Loads weights and optimizers from a checkpoint; returns its chains."""
     checkpoint.load(saved, {**trainer.networks, **trainer.optimizers})
     bank = checkpoint.restore_bank(saved, folder.latents, trainer.model.groups, group)
     recorded = checkpoint.read_state(saved, "images")["images"]
     if group.is_first and (len(bank) != len(source) or not same_samples(source, recorded)):
-        raise UserError(f"{saved} holds chains of {len(bank)} images, and these are {len(source)}, or others, or in "
-                        "another order; resume with the same images")
+        raise UserError(f"{saved} holds the chains of {len(bank)} images, but the data are {len(source)} images, or "
+                        "different ones, or in another order; resume with the images of the original training")
     return bank
 
 
@@ -160,10 +161,10 @@ def initial_run(config: Config) -> tuple[RunFolder, Path]:
     """The run that training.init_from names, and its newest checkpoint. Raises UserError if there is none."""
     path = Path(config.training.init_from or "")
     if not (path / "config.yaml").is_file():
-        raise UserError(f"training.init_from is {path}, which holds no run (no config.yaml): train that one first, or "
-                        "begin with new weights, --set training.init_from=null")
+        raise UserError(f"training.init_from is {path}, which holds no run (no config.yaml): train that run first, or "
+                        "start with new weights, --set training.init_from=null")
     run = RunFolder.open(path)
-    return run, checkpoint.newest_whole(run.checkpoints)
+    return run, checkpoint.newest_valid(run.checkpoints)
 
 
 def initial_digest(config: Config) -> str:
@@ -172,8 +173,8 @@ def initial_digest(config: Config) -> str:
 
 
 def init_from(run: RunFolder, saved: Path, trainer: Trainer) -> None:
-    """Initial weights from a checkpoint of another run. A model of clips may start from a model of images; a critic
-    that the other run does not have keeps its own initial weights."""
+    """Loads initial weights from a checkpoint of another run. A model of clips may start from a model of images; a
+    critic that the other run does not have keeps its initial weights."""
     model = trainer.model
     checkpoint.load(saved, {"weights": model}, checkpoint.Conversion(model.names_from(run.config.data.frames),
                                                                      model.image_channels))

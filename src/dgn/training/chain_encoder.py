@@ -1,10 +1,9 @@
-"""An encoder beside the chains: its latents of an image are the first values of the image's Langevin chain.
+"""An encoder that initializes Langevin chains (amortized inference).
 
-It is trained on a finished model: first by regression on latents that are known, those of training images from their
-chains and those of samples of the generator; then by the energy (Eq. 8) of its own latents through the generator, whose
-weights stay as they are. The residual of a training image is added to a sample, which then differs from the
-generator's images as a real one does. Half of the training images are shifted, mirrored and changed in color: there may
-be few of them.
+It is trained on a finished model with fixed weights: first by regression on known latents (training images with their
+chains, and generated samples), then by the energy (Eq. 8) of its own latents. The residual of a random training image
+is added to each generated sample, so that samples deviate from the generator's range as real images do. Half of the
+training images in a batch are augmented (shift, mirror, colour gain), because the training set may be small.
 """
 
 from __future__ import annotations
@@ -37,20 +36,21 @@ from dgn.training.optim import TrainStep, adam, cosine
 log = logging.getLogger(__name__)
 
 FOLDER, FILE, ABOUT = "encoder", "encoder.ckpt", "encoder.json"  # in the run folder
-PAIRS = 500  # training images with known latents, at most
-PAIRS_VALUES = 2 ** 24  # and values in them: they are held in memory
-SHIFT = 2  # pixels at 64 x 64
-GAIN = 0.15  # largest relative change of a color channel
+PAIRS = 500  # largest number of training images with known latents
+PAIRS_VALUES = 2 ** 24  # largest number of values in them, because they are kept in memory
+SHIFT = 2  # largest shift, in pixels at 64 x 64
+GAIN = 0.15  # largest relative change of a colour channel
 
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """steps: of the optimizer; regression: the share of them in which known latents count; energy_weight: of the energy
-    of a latent dimension meanwhile; seed: of samples and order."""
+    """steps: optimizer steps. regression: fraction of the steps that use the regression loss. energy_weight: weight of
+    the energy per latent dimension during those steps; 1 afterwards. seed: random seed of the samples and their
+    order."""
 
     steps: int = 2000
     batch_size: int = 40
-    learning_rate: float = 1e-3  # at first; it falls along a cosine
+    learning_rate: float = 1e-3  # initial value; it falls along a cosine
     regression: float = 0.3
     energy_weight: float = 0.05
     seed: int = 1
@@ -66,9 +66,9 @@ class Pairs(NamedTuple):
 class EncoderLoss(nn.Cell):
     """(x, sigma, weights of the two terms, known (N,), latents of each group) -> (loss, energies (N,), errors (N,)).
 
-    The loss is the mean squared error of the latents of known samples, and the mean energy of the encoder's latents,
-    summed over its rounds; the energies and errors are those of the last one. Groups that are not sampled have the
-    given latents.
+    The loss is the weighted sum of the mean squared error of the latents of known samples (known = 1) and the mean
+    energy of the encoder's latents, summed over the encoder's rounds; energies and errors are returned for the last
+    round. Groups that are not sampled have the given latents.
     """
 
     def __init__(self, encoder: ChainEncoder, energy: Energy, batch_size: int) -> None:
@@ -97,10 +97,10 @@ class EncoderLoss(nn.Cell):
 def train_encoder(encoder: ChainEncoder, energy: Energy, sigma: float, source: Source, pairs: Pairs,
                   options: EncoderOptions = EncoderOptions(),
                   report: Callable[[int, float], None] | None = None) -> None:
-    """Trains an encoder for the model of `energy`, whose weights stay as they are.
+    """Trains an encoder for the model of `energy`, whose weights stay fixed.
 
-    source: all training images; pairs: some of them with latents; report(step, mean energy of the batch).
-    Raises RunFailed if the energy is not finite.
+    source: all training images. pairs: some of them with latents. report(step, mean energy of the batch): called after
+    each step. Raises RunFailed if the loss is not finite.
     """
     size = min(options.batch_size, 2 * len(source))
     loss = EncoderLoss(encoder, energy, size)
@@ -120,8 +120,11 @@ def train_encoder(encoder: ChainEncoder, energy: Energy, sigma: float, source: S
 
 def _batches(model: Model, source: Source, pairs: Pairs, size: int,
              options: EncoderOptions) -> Iterator[tuple[np.ndarray, np.ndarray, Arrays]]:
-    """(images, 1 where the latents are known, latents of each group): samples of the generator in the first half,
-    training images in the second; of these, half are from `pairs`, the others changed."""
+    """(images, 1 where the latents are known, latents of each group).
+
+    The first half of a batch are samples of the generator, the second half training images; half of these are from
+    `pairs`, the others are augmented.
+    """
     rng, samples, groups = generator(options.seed, "encoder batches"), size // 2, model.groups
     residuals = pairs.images - decode(model, *pairs.latents).image
     fitted = FittedPrior.of_latents(model, pairs.latents)
@@ -135,13 +138,12 @@ def _batches(model: Model, source: Source, pairs: Pairs, size: int,
         known = np.arange(size) < samples + len(rows)
         latents = tuple(np.concatenate([z, own[rows], given.get(group.name, np.zeros_like(own, shape=(
             len(others), *group.shape)))]) for group, z, own in zip(groups, drawn, pairs.latents))
-        yield (np.concatenate([sampled, pairs.images[rows], changed(source.read(others), rng)]),
+        yield (np.concatenate([sampled, pairs.images[rows], augmented(source.read(others), rng)]),
                known.astype(np.float32), latents)
 
 
-def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Images (n, C, H, W), each mirrored in half of the cases, shifted by a few pixels, and with other gains of its
-    channels."""
+def augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Images (n, C, H, W), mirrored with probability 1/2, shifted by a few pixels, and with random channel gains."""
     n, channels, height, width = images.shape
     most = max(SHIFT * width // 64, 1)
     gains = rng.uniform(1 - GAIN, 1 + GAIN, (n, channels, 1, 1)).astype(np.float32)
@@ -153,15 +155,17 @@ def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def pairs_of(run_images: Source, latents: Callable[[np.ndarray], Arrays]) -> Pairs:
-    """Evenly spaced training images, as many as fit PAIRS and PAIRS_VALUES; latents(indices) gives theirs."""
+    """Evenly spaced training images, limited by PAIRS and PAIRS_VALUES. latents(indices): latents of the images."""
     chosen = evenly_spaced(len(run_images), max(min(PAIRS, PAIRS_VALUES // int(np.prod(run_images.shape))), 1))
     return Pairs(run_images.read(chosen), latents(chosen))
 
 
 def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: dict[str, Any],
                        half: bool = False) -> Path:
-    """Writes an encoder of the weights of the checkpoint `saved` into a run folder, half: as float16; returns its
-    file."""
+    """Writes an encoder for the weights of the checkpoint `saved` to a run folder; returns its file.
+
+    half: whether to store float16.
+    """
     path = folder / FOLDER / FILE
     with replacing(path) as temporary:
         checkpoint.save_parameters(temporary, encoder.networks, half)
@@ -170,7 +174,7 @@ def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: 
 
 
 def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> ChainEncoder | None:
-    """The encoder of a run; None if it has none, or one of other weights than those of the checkpoint `saved`."""
+    """The encoder of a run; None if there is none, or if it was trained for other weights than those of `saved`."""
     path = folder.path / FOLDER / FILE
     try:
         about = json.loads(path.with_name(ABOUT).read_text(encoding="utf-8"))
@@ -180,7 +184,7 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> ChainEnc
         about = {}
     other = any(about.get(name) != digest for name, digest in _model_of(saved).items())
     if other or not path.is_file() or about.get("encoder") != sha256(path):
-        log.warning("%s is damaged, or was trained for other weights than those of %s, and is not used; `python -m dgn "
+        log.warning("%s is not used: it is damaged, or was trained for other weights than those of %s; `python -m dgn "
                     "encoder` trains it again", path, saved)
         return None
     encoder = make_chain_encoder(folder.config, model)
@@ -189,6 +193,6 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> ChainEnc
 
 
 def _model_of(saved: Path) -> dict[str, str | None]:
-    """Digests of the weights of a checkpoint and of its principal axes: the latents depend on both."""
+    """Digests of a checkpoint's weights and principal axes; the latents depend on both."""
     manifest = json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))
     return {"weights": manifest["weights.ckpt"], "axes": manifest.get(checkpoint.AXES)}

@@ -3,14 +3,14 @@
 A checkpoint is a folder that holds
 
   weights.ckpt, optimizer.ckpt ...  the networks and optimizers of the trainer (MindSpore's protobuf)
-  <group>.npy                       the chains of each latent group; one file a process if several wrote it
-  state.json                        position, running sums, version (see VERSION); all randomness follows from the
-                                    position
+  <group>.npy                       the chains of each latent group; with several processes one file for each
+  state.json                        position, running sums, version (see VERSION); the position determines all random
+                                    numbers
   manifest.json                     SHA-256 of every other file
-  axes.npz                          of a finished training: principal axes (d, d) of latent groups, by name; see
-                                    load_model. The other files hold the model and the chains as they were trained
+  axes.npz                          only of a finished training: principal axes (d, d) of latent groups, by name; see
+                                    load_model. The other files hold the model and the chains before this rotation
 
-It is written in a hidden folder, flushed, and renamed. Each process writes its own chains, the first one everything
+It is written to a hidden folder, flushed, and renamed. Each process writes its own chains, the first process everything
 else.
 """
 
@@ -43,14 +43,14 @@ from dgn.nets.model import LatentGroup, Model
 log = logging.getLogger(__name__)
 AXES, MANIFEST = "axes.npz", "manifest.json"
 SIGMAS = "preconditioner_sigmas"  # in state.json
-VERSION = 2  # of what state.json means for the rest of a training; 1 (none recorded): R1 was by images in [0, 1]
+VERSION = 2  # of the training's definition; version 1, not recorded: R1 with respect to images in [0, 1]
 _UNFINISHED = ".unfinished-"
 _STATE = {"epoch": int, "step": int, "images": str, "sums": dict}  # types of values in state.json
-_READERS = 8  # files whose digests are taken at once
+_READERS = 8  # threads that compute digests of files
 
 
 class Position(NamedTuple):
-    """Where a training stands: `step` batches of `epoch` are done."""
+    """A position in a training: `step` batches of `epoch` are done."""
 
     epoch: int
     step: int
@@ -61,7 +61,7 @@ class Position(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a checkpoint holds besides its position."""
+    """The content of a checkpoint besides its position."""
 
     state: dict[str, Any]  # JSON: running sums, identity of the images
     cells: Mapping[str, nn.Cell]  # networks and optimizers by file name
@@ -69,14 +69,14 @@ class Content(NamedTuple):
 
 
 def save(folder: Path, position: Position, content: Content, keep: int, group: ProcessGroup = ProcessGroup()) -> Path:
-    """Writes a checkpoint below `folder`, removes all but the newest `keep`, returns its path. A collective; state and
-    cells are those of the first process.
+    """Writes a checkpoint below `folder`, removes all but the newest `keep`, and returns its path. A collective; state
+    and cells are taken from the first process.
 
-    Raises RunFailed if it cannot be written (a full disk); older checkpoints are then untouched.
+    Raises RunFailed if it cannot be written (a full disk); older checkpoints are then unchanged.
     """
     final = folder / position.name
     content.state.update(epoch=position.epoch, step=position.step, version=VERSION)
-    there = group.is_first and final.exists() and damage(final) is None  # stopped again where it was resumed
+    there = group.is_first and final.exists() and damage(final) is None  # stopped at the position where it was resumed
     if not group.any(there and read_state(final) == json.loads(json.dumps(content.state))):
         _write(final, folder / (_UNFINISHED + final.name), content, group)
     if group.is_first:
@@ -107,19 +107,19 @@ def _write(final: Path, fresh: Path, content: Content, group: ProcessGroup) -> N
         if group.is_first:
             shutil.rmtree(fresh, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-        raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier ones are untouched") from None
+        raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier checkpoints are unchanged") from None
 
 
 def _digests(files: list[Path]) -> dict[str, str]:
-    """SHA-256 of files, by name, which are flushed to disk."""
+    """Flushes files to disk and returns their SHA-256 by name."""
     for file in files:
         sync(file)
     return {file.name: sha256(file) for file in files}
 
 
 def _gathered(digests: dict[str, str], bank: LatentBank, group: ProcessGroup) -> dict[str, str]:
-    """Digests of the chains of all processes, each of which holds one shard: exchanged, so that no file is read
-    again."""
+    """Digests of the chains of all processes, each of which holds one shard. They are exchanged, so that no process
+    reads files of others."""
     names = list(next(iter(bank.held.values())))
     if group.size == 1:
         return digests
@@ -129,8 +129,8 @@ def _gathered(digests: dict[str, str], bank: LatentBank, group: ProcessGroup) ->
 
 
 def prune(folder: Path, written: Path, keep: int) -> None:
-    """Removes unfinished folders, checkpoints named later than the one just `written` (damaged ones that this run
-    passed over and has not reached again), and all but the newest `keep`."""
+    """Removes unfinished folders, checkpoints later than the one just `written` (damaged ones that this run skipped
+    when it was resumed), and all but the newest `keep`."""
     _sweep(folder)
     checkpoints = listed(folder)
     later = [path for path in checkpoints if path.name > written.name]
@@ -146,12 +146,12 @@ def _sweep(folder: Path) -> None:
 
 
 def listed(folder: Path) -> list[Path]:
-    """Checkpoints, the newest first, whole or not."""
+    """All checkpoints, also damaged ones, the newest first."""
     return sorted((p for p in folder.glob("epoch_*") if p.is_dir()), reverse=True)
 
 
 def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint; None if every file is there and as it was written."""
+    """What is wrong with a checkpoint; None if every file exists and has the recorded digest."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         if "state.json" not in dict(manifest):
@@ -167,18 +167,18 @@ def damage(checkpoint: Path) -> str | None:
     return None
 
 
-def newest_whole(folder: Path) -> Path:
-    """The newest undamaged checkpoint; damaged ones are named in the log and passed over. Raises UserError if none."""
+def newest_valid(folder: Path) -> Path:
+    """The newest valid checkpoint; damaged ones are skipped, with a warning. Raises UserError if there is none."""
     for checkpoint in listed(folder):
         reason = damage(checkpoint)
         if reason is None:
             return checkpoint
-        log.warning("checkpoint %s is damaged and passed over: %s", checkpoint, reason)
+        log.warning("skipping damaged checkpoint %s: %s", checkpoint, reason)
     raise UserError(f"no usable checkpoint in {folder}")
 
 
 def read_state(checkpoint: Path, *needed: str) -> dict[str, Any]:
-    """state.json of a checkpoint. Raises UserError if it is malformed, or lacks one of the keys that are needed."""
+    """state.json of a checkpoint. Raises UserError if it is malformed, or lacks a key in `needed`."""
     try:
         state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -192,7 +192,7 @@ def read_state(checkpoint: Path, *needed: str) -> dict[str, Any]:
 
 
 def malformed(checkpoint: Path, reason: object) -> UserError:
-    """The error for a checkpoint whose files agree with its manifest, but whose state.json is not one."""
+    """The error for a checkpoint whose files agree with its manifest, but whose state.json is malformed."""
     return UserError(f"{checkpoint / 'state.json'} is not as it was written ({reason}); restore it, or remove "
                      f"{checkpoint}, so that an earlier checkpoint is used")
 
@@ -200,9 +200,9 @@ def malformed(checkpoint: Path, reason: object) -> UserError:
 class Conversion(NamedTuple):
     """How parameters of one model become initial parameters of another.
 
-    prefixes: {prefix in the checkpoint: prefix in the Cell}; parameters without one of them keep their values.
-    image_channels: prefix of the layer that gives the image's channels. Weights of a grayscale model are repeated there
-        for a color model (5.2: grayscale expressions to color faces); empty: never.
+    prefixes: {prefix in the checkpoint: prefix in the Cell}; parameters without such a prefix keep their values.
+    image_channels: prefix of the layer that outputs the image's channels, where the weights of a greyscale model are
+        repeated for a colour model (5.2: greyscale expressions to colour faces); empty: never.
     """
 
     prefixes: Mapping[str, str] = {"": ""}
@@ -210,26 +210,27 @@ class Conversion(NamedTuple):
 
 
 def load(checkpoint: Path, cells: Mapping[str, nn.Cell], conversion: Conversion = Conversion()) -> None:
-    """Fills `cells`, by file name, from a checkpoint: before their first compiled call, which may not see a later
-    change.
+    """Loads `cells`, by file name, from a checkpoint. Call this before their first compiled call, which may not see
+    later changes.
 
-    Raises UserError if the checkpoint is of another model.
+    Raises UserError if the checkpoint belongs to another model.
     """
     for name, cell in cells.items():
         _load_parameters(checkpoint / f"{name}.ckpt", cell, conversion)
 
 
 def save_axes(checkpoint: Path, rotations: Mapping[str, np.ndarray]) -> None:
-    """Adds the rotations (d, d), by group name, to a checkpoint and to its manifest."""
+    """Adds rotations (d, d), by group name, to a checkpoint and to its manifest."""
     write_arrays(checkpoint / AXES, **rotations)
     manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
     write_json(checkpoint / MANIFEST, {**manifest, AXES: sha256(checkpoint / AXES)})
 
 
 def read_axes(checkpoint: Path) -> dict[str, np.ndarray]:
-    """The rotations of a checkpoint, by group name; none if its training was not finished.
+    """The rotations of a checkpoint, by group name; {} if its training was not finished.
 
-    Raises UserError for a damaged file: `damage` does not see it in early checkpoints, whose manifests do not list it.
+    Raises UserError for a damaged file, because `damage` does not check it in early checkpoints, whose manifests do not
+    list it.
     """
     try:
         with np.load(checkpoint / AXES, allow_pickle=False) as arrays:
@@ -241,26 +242,26 @@ def read_axes(checkpoint: Path) -> dict[str, np.ndarray]:
 
 
 def load_model(checkpoint: Path, model: Model) -> None:
-    """Fills a model from a checkpoint, with latents along its principal axes."""
+    """Loads a model from a checkpoint, and rotates its latents to the principal axes."""
     load(checkpoint, {"weights": model})
     rotate(model, read_axes(checkpoint))
 
 
 def load_preconditioner(checkpoint: Path, preconditioner: Preconditioner | None, config: Config) -> None:
-    """Fills the preconditioner of a sampler, if it has one, for the latents of `load_model` and the last sigma of the
-    config."""
+    """Loads the preconditioner of a sampler, if it has one, for the latents of `load_model` and the config's last
+    sigma."""
     if preconditioner is not None:
         load(checkpoint, {"preconditioner": preconditioner})
-        preconditioner.restored(read_sigmas(checkpoint, preconditioner, config))
+        preconditioner.recover_curvatures(read_sigmas(checkpoint, preconditioner, config))
         preconditioner.rotate(read_axes(checkpoint))
         preconditioner.adapt([last_sigma(config)] * len(preconditioner.names))
 
 
 def read_sigmas(checkpoint: Path, preconditioner: Preconditioner, config: Config) -> tuple[float, ...]:
-    """The sigmas for which the preconditioner of a checkpoint was computed: recorded, or, in early checkpoints, those
-    of the config that they were written with. Raises UserError if they are malformed."""
+    """The sigmas for which the preconditioner of a checkpoint was computed: as recorded, or for early checkpoints as
+    their config says. Raises UserError if they are malformed."""
     state = read_state(checkpoint, "epoch", "step")
-    epoch = state["epoch"] - (0 if state["step"] else 1)  # the last one that was begun
+    epoch = state["epoch"] - (0 if state["step"] else 1)  # the last epoch that was begun
     sigmas = state.get(SIGMAS, group_sigmas(config.inference, preconditioner.names, epoch))
     if not isinstance(sigmas, list) or len(sigmas) != len(preconditioner.names) or not all(
             isinstance(sigma, (int, float)) and sigma > 0 for sigma in sigmas):
@@ -270,8 +271,8 @@ def read_sigmas(checkpoint: Path, preconditioner: Preconditioner, config: Config
 
 def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],
                  group: ProcessGroup = ProcessGroup()) -> LatentBank:
-    """This process's chains of a checkpoint, which any number of processes may have written, as working files in
-    `folder`."""
+    """Copies this process's chains from a checkpoint, which any number of processes may have written, to working files
+    in `folder`."""
     with disk_errors(folder):
         return LatentBank.open(checkpoint, groups).copy_shard(folder, groups, group.rank, group.size)
 
@@ -282,7 +283,7 @@ def _named(cell: nn.Cell) -> dict[str, ms.Parameter]:
 
 
 def save_parameters(path: Path, cell: nn.Cell, half: bool = False) -> None:
-    """Writes the parameters of a Cell to a file that ends in .ckpt; half: as float16."""
+    """Writes the parameters of a Cell to a .ckpt file. half: whether to store float16."""
     parameters = [{"name": name, "data": ms.Tensor(p.asnumpy().astype(np.float16)) if half else p}
                   for name, p in _named(cell).items()]
     with device.silenced():  # the exception has the reason; its log repeats it over several lines
@@ -291,27 +292,28 @@ def save_parameters(path: Path, cell: nn.Cell, half: bool = False) -> None:
 
 def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
     if not path.is_file():
-        raise UserError(f"{path.parent} holds no {path.name}: it is of another training method, or a packaged "
+        raise UserError(f"{path.parent} holds no {path.name}: it belongs to another training method, or to a packaged "
                         "model, which has no optimizer and cannot be resumed")
     prefixes = conversion.prefixes
     stored = {here + name[len(there):]: p for name, p in ms.load_checkpoint(str(path)).items()
               for there, here in prefixes.items() if name.startswith(there)}
     wanted = {name: p for name, p in _named(cell).items() if name.startswith(tuple(prefixes.values()))}
     if isinstance(cell, nn.Optimizer) and set(stored) != set(wanted) and len(stored) == len(wanted):
-        # MindSpore names moments by the Cells that held the weights, which differ between versions; their order does
-        # not
+        # MindSpore names moments after the Cells that held the weights: the names differ between versions, but not
+        # their order
         stored = dict(zip(wanted, stored.values()))
     extra = [name for name in stored if name not in wanted]
     if extra:
-        raise UserError(f"{path} is of another model: it holds {extra[0]}, which this config does not have")
+        raise UserError(f"{path} belongs to another model: it holds {extra[0]}, which this config does not have")
     for name, parameter in wanted.items():
         if name not in stored:
-            raise UserError(f"{path} is of another model: {name} {tuple(parameter.shape)} is missing")
+            raise UserError(f"{path} belongs to another model: {name} {tuple(parameter.shape)} is missing")
         values, shape = stored[name].asnumpy(), tuple(parameter.shape)
         if conversion.image_channels and name.startswith(conversion.image_channels):
             for axis, (have, want) in enumerate(zip(values.shape, shape)):
                 if (have, want) == (1, 3):
                     values = values.repeat(3, axis)
         if values.size != parameter.size or (values.shape != shape and shape):  # a scalar is stored with one dimension
-            raise UserError(f"{path} is of another model: {name} {shape} has shape {tuple(stored[name].shape)} there")
+            raise UserError(f"{path} belongs to another model: {name} has shape {tuple(stored[name].shape)} there, not "
+                            f"{shape}")
         parameter.set_data(ms.Tensor(np.ascontiguousarray(values).reshape(shape), parameter.dtype))

@@ -16,15 +16,17 @@ FLOAT = 4  # bytes
 
 
 def activations(model: Model) -> int:
-    """Values that one sample's forward pass keeps: outputs of every layer of the generators and of the warp."""
+    """Number of values that one sample's forward pass keeps: outputs of every layer of the generators and the warp."""
     layers = sum(channels * side ** 2 for stack in stacks(model) for channels, side in stack.architecture.maps)
     return max(model.frames, 1) * (layers + 2 * model.channels * model.size ** 2)
 
 
 def step_values(config: Config, trainer: Trainer) -> int:
-    """Values that an update holds for each sample: the forward pass and the gradient of every activation, all alive in
-    the worst case. The critic's step judges two images, and R1 keeps the backward pass of the real one for a second
-    derivative; the actor's has a sample of the prior beside the reconstruction, and the critic on top of it."""
+    """Number of values that an update keeps for each sample: in the worst case every activation and its gradient.
+
+    The critic's step scores two images, and R1 keeps the backward pass of the real image for the second derivative. The
+    actor's step decodes a prior sample in addition to the reconstruction, and runs the critic on it.
+    """
     generators = activations(trainer.model)
     critics = [trainer.networks[name] for name in NETWORKS if name in trainer.networks]
     if not critics:
@@ -34,7 +36,7 @@ def step_values(config: Config, trainer: Trainer) -> int:
 
 
 def describe(config: Config, trainer: Trainer, count: int, device: str) -> str:
-    """Resolved config, parameter counts, memory and steps as text."""
+    """The complete config, parameter counts, memory and steps as text."""
     model = trainer.model
     batch = batch_size(config.training, count)
     batches = -(-count // batch)

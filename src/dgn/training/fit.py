@@ -14,7 +14,7 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, disk_errors
 from dgn.inference.latents import LatentBank
-from dgn.run_folder import RunFolder
+from dgn.run_folder import RENAMED, RunFolder
 from dgn.training import checkpoint
 from dgn.training.build import TrainingState, make_state
 from dgn.training.loop import Sums, run_epochs
@@ -22,7 +22,7 @@ from dgn.training.progress import Progress
 
 
 class Fitted(NamedTuple):
-    """The end of a training, or a moment in it."""
+    """The state at the end of a training, or after one of its epochs."""
 
     state: TrainingState
     checkpoint: Path | None  # None before the first one of a new run
@@ -34,22 +34,22 @@ AfterEpoch = Callable[[Fitted, int], None]  # with the number of finished epochs
 
 def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpoch | None = None,
         group: ProcessGroup = ProcessGroup()) -> Fitted:
-    """Trains from the newest whole checkpoint, or from the start, to the config's last epoch. Of several processes the
-    first one writes; all return when the run is complete.
+    """Trains from the newest valid checkpoint, or from the start, to the config's last epoch. With several processes
+    only the first one writes; all return when the run is complete.
 
-    Raises Interrupted after Ctrl-C, once the state is saved; RunFailed if a chain diverges or the disk is full. Errors
-    of the first process are also written to the run's log.
+    Raises Interrupted after Ctrl-C, when the state is saved; RunFailed if a chain diverges or the disk is full. Errors
+    of the first process are also written to train.log.
     """
     if not group.is_first:
         return _fit(folder, config, source, after_epoch, group)
     with folder.locked():
-        with disk_errors(folder.text_log):
-            handler = logging.FileHandler(folder.text_log, encoding="utf-8")
+        with disk_errors(folder.train_log):
+            handler = logging.FileHandler(folder.train_log, encoding="utf-8")
         logging.getLogger().addHandler(handler)
         try:
             return _fit(folder, config, source, after_epoch, group)
         except (RunFailed, UserError) as error:
-            append_line(folder.text_log, f"dgn: {error}")
+            append_line(folder.train_log, f"dgn: {error}")
             raise
         finally:
             logging.getLogger().removeHandler(handler)
@@ -66,19 +66,20 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
         start = checkpoint.Position(record["epoch"], record["step"])
         try:
             sums = Sums(**record["sums"])
-        except TypeError as error:
+            sums = sums._replace(measures={RENAMED.get(key, key): value for key, value in sums.measures.items()})
+        except (TypeError, AttributeError) as error:
             raise checkpoint.malformed(saved, error) from None
         if start.step and record.get("shards") != config.training.shards:
-            start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the unfinished epoch is repeated
+            start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the epoch is repeated
     if start > checkpoint.Position(config.training.epochs, 0):
-        raise UserError(f"training.epochs is {config.training.epochs}, and {saved} is beyond that; give at least "
+        raise UserError(f"training.epochs is {config.training.epochs}, but {saved} is beyond that; it must be at least "
                         f"{start.epoch + (start.step > 0)}")
     if group.is_first:
         folder.change_config(config)
         folder.rewind(start.epoch, continued=start.epoch < config.training.epochs)
     folder.config = config
     groups = state.trainer.model.groups
-    progress = Progress(start.epoch, config.training.epochs, folder.text_log, quiet=not group.is_first)
+    progress = Progress(start.epoch, config.training.epochs, folder.train_log, quiet=not group.is_first)
     several = f", {group.size} processes" if group.size > 1 else ""
     progress.say(f"dgn train on {device.current()}{several}: {len(source)} "
                  f"{'clips' if config.data.frames else 'images'}, "
@@ -98,11 +99,10 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
 
 
 def _newest(folder: RunFolder, group: ProcessGroup) -> Path | None:
-    """The checkpoint to resume from, if there is one: the first process verifies it and sends its position to the
-    others."""
+    """The checkpoint to resume from, or None. The first process verifies it and sends its position to the others."""
     position = (-1, -1)
     if group.is_first and checkpoint.listed(folder.checkpoints):
-        record = checkpoint.read_state(checkpoint.newest_whole(folder.checkpoints), "epoch", "step")
+        record = checkpoint.read_state(checkpoint.newest_valid(folder.checkpoints), "epoch", "step")
         position = (record["epoch"], record["step"])
     epoch, step = (int(value) for value in group.gather_values(position)[0])
     return folder.checkpoints / checkpoint.Position(epoch, step).name if epoch >= 0 else None

@@ -1,5 +1,4 @@
-"""The epoch loop: infer the latents of a batch, then update the weights (Algorithm 1 and 2), for every training
-method."""
+"""The epoch loop of all training methods: infer the latents of a batch, then update the weights (Algorithm 1 and 2)."""
 
 from __future__ import annotations
 
@@ -41,10 +40,10 @@ class Sums(NamedTuple):
     images: int = 0  # of clips: frames
     loss: float = 0.0
     squared_error: float = 0.0
-    measures: dict[str, Sequence[float]] = {}  # name -> (samples, sum over them); never changed in place
+    measures: dict[str, Sequence[float]] = {}  # name -> (number of samples, sum over them); not changed in place
 
     def add(self, metrics: StepMetrics, images: int) -> Sums:
-        """With one more iteration on so many images."""
+        """The sums with one more iteration, which had `images` images."""
         n, measures = len(metrics.squared_errors), dict(self.measures)
         for key, value in metrics.scalars.items():
             count, total = measures.get(key, (0, 0.0))
@@ -56,13 +55,13 @@ class Sums(NamedTuple):
         """The sums of all processes; a collective."""
         if group.size == 1:
             return self
-        keys = sorted(self.measures)  # equal in all processes, which take the same steps
+        keys = sorted(self.measures)  # equal in all processes, because they run the same steps
         values = [*self[:4], *(value for key in keys for value in self.measures[key])]
         samples, images, loss, error, *measures = group.all_sum(values)
         return Sums(int(samples), int(images), loss, error, dict(zip(keys, zip(measures[::2], measures[1::2]))))
 
     def means(self) -> dict[str, float]:
-        """Metrics of an epoch: loss, msre (squared error of an image), and the trainer's own."""
+        """Metrics of an epoch: loss, msre (squared error of an image), and the trainer's scalars."""
         n = max(self.samples, 1)
         return {"loss": self.loss / n, "msre": self.squared_error / max(self.images, 1),
                 **{key: total / count for key, (count, total) in self.measures.items() if count}}
@@ -72,8 +71,8 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
                sums: Sums = Sums(), after_epoch: Callable[[int], None] | None = None) -> Path | None:
     """Trains from `start` to the config's last epoch; returns the last checkpoint, or None if nothing was left to do.
 
-    after_epoch(epochs) is called in the first process with the number of finished epochs, all chains being in their
-    files. Raises Interrupted after Ctrl-C, and UserError if an image can no longer be read, once the state is saved;
+    after_epoch(epochs): called in the first process with the number of finished epochs, when all chains are in their
+    files. Raises Interrupted after Ctrl-C, and Unreadable if an image can no longer be read, when the state is saved;
     RunFailed if a chain diverges.
     """
     config, group, saved = run.config, state.group, None
@@ -81,7 +80,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
         loop = _Loop(run, state, progress, interrupt)
         for epoch in range(start.epoch, config.training.epochs):
             first = start.step if epoch == start.epoch else 0
-            if not (first and group.is_first):  # the sums of a resumed epoch count once
+            if not (first and group.is_first):  # the sums of a resumed epoch are counted in one process only
                 sums = Sums(measures=dict.fromkeys(sums.measures, (0, 0.0)) if first else {})
             _apply_schedules(config.inference, state, epoch)
             if not first:
@@ -94,7 +93,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
                       **_latent_statistics(state),
                       "images_per_second": group.all_sum([sums.images - before])[0] / seconds, "seconds": seconds}
             if group.is_first:
-                run.log(record)
+                run.log_metrics(record)
             progress.epoch(record, batches)
             done, stop = epoch + 1, interrupt.requested()
             if done % config.training.checkpoint_every == 0 or done == config.training.epochs or stop:
@@ -103,7 +102,7 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
                 raise Interrupted(saved)
             if after_epoch:
                 state.bank.flush()
-                _set_smoothness(state, cfg.last_smoothness(config))  # a Run has the last one, as it has the last sigma
+                _set_smoothness(state, cfg.last_smoothness(config))  # a Run uses the last weight and the last sigma
                 group.barrier()
                 if group.is_first:
                     _call(after_epoch, run, state, done, saved)
@@ -131,7 +130,7 @@ class _Loop(NamedTuple):
 
 
 def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> tuple[Sums, int]:
-    """The batches of an epoch from `start` on; returns the sums with them, and the number of batches of an epoch."""
+    """Trains on the batches of an epoch from `start` on; returns the new sums and the epoch's number of batches."""
     run, state, config = loop.run, loop.state, loop.run.config
     schedules, order = _schedules(config, start.epoch), _order(config.training, loop.state, start.epoch)
     sigma, rate, position = schedules["sigma"], schedules["learning_rate"], start
@@ -148,12 +147,12 @@ def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> tuple[Sums, int]:
         if state.group.size > 1:
             raise
         raise Unreadable(f"{error}. The training was saved before: {_save(run, state, position, sums)}; --resume "
-                        "continues it once the image is back") from None
+                        "continues it when the image can be read again") from None
     return sums, len(order)
 
 
 def _schedules(config: cfg.Config, epoch: int) -> dict[str, float]:
-    """The value of every schedule of the config in an epoch, as the log records them."""
+    """The values of the config's schedules in an epoch, as recorded in the log."""
     inference = config.inference
     schedules = {"sigma": inference.sigma, "sigma_app": inference.sigma_app, "smoothness": inference.smoothness,
                  "decorrelation": inference.decorrelation, "learning_rate": config.training.learning_rate}
@@ -161,8 +160,8 @@ def _schedules(config: cfg.Config, epoch: int) -> dict[str, float]:
 
 
 def batch_size(training: cfg.Training, count: int) -> int:
-    """Samples in a batch: as configured, or fewer if there are fewer samples. Raises UserError if a micro-batch is
-    empty."""
+    """Number of samples in a batch: as in the config, or fewer if there are fewer samples. Raises UserError if
+    micro-batches would be empty."""
     unit = training.shards * training.micro_batches
     size = min(training.batch_size, count - count % unit)
     if not size:
@@ -172,15 +171,14 @@ def batch_size(training: cfg.Training, count: int) -> int:
 
 
 def _order(training: cfg.Training, state: TrainingState, epoch: int) -> np.ndarray:
-    """Sample indices of this process's part of each batch of an epoch, (batches, samples)."""
+    """Indices of this process's samples in each batch of an epoch, (batches, samples)."""
     count, draw = len(state.source), functools.partial(generator, training.seed, "order", epoch)
     own = state.group.shards(training.shards)
     return epoch_order(count, batch_size(training, count), draw, training.shards, own)
 
 
 def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
-    """Reinitialization of the appearance generator, restarts of chains and updates of the decorrelation, where the
-    config has them."""
+    """Reinitializes the appearance generator, restarts chains, and updates the decorrelation, if the config says so."""
     trainer, training, restart_every = state.trainer, config.training, config.inference.restart_every
     if epoch in training.reinit_appearance:
         reinit_appearance(trainer.model, reinitialized(config, epoch), state.bank)
@@ -201,19 +199,19 @@ def _apply_schedules(inference: cfg.Inference, state: TrainingState, epoch: int)
 
 
 def _set_smoothness(state: TrainingState, weight: float) -> None:
-    """Sets the weight of the smoothness prior, if the energy has that prior."""
+    """Sets the weight of the smoothness prior, if the energy has one."""
     energy = state.trainer.sampler.energy
     if energy.smooth:
         energy.set_smoothness(weight)
 
 
 def _fit_preconditioner(config: cfg.Config, state: TrainingState, epoch: int, epoch_start: bool) -> None:
-    """Re-estimates the preconditioner, if there is one, at the present weights and chains of evenly spaced samples of
-    all processes.
+    """Re-estimates the preconditioner, if there is one, from the present weights, and the chains of evenly spaced
+    samples of all processes.
 
-    It is due at the start of each of the first EARLY epochs, of every EARLY-th later one and of one that reinitializes
-    the appearance generator; and whenever sigma is not the one that it was estimated for. epoch_start: False where a
-    training is resumed within an epoch.
+    This happens at the start of each of the first EARLY epochs, of every EARLY-th later epoch, and of epochs that
+    reinitialize the appearance generator; and whenever sigma differs from the sigma of the last estimate. epoch_start:
+    False if the training is resumed within an epoch.
     """
     target = state.trainer.sampler.preconditioner
     if target is None:
@@ -228,14 +226,14 @@ def _fit_preconditioner(config: cfg.Config, state: TrainingState, epoch: int, ep
     target.update([_all_sum(state.group, total) / len(chosen) for total in sums], sigmas)
 
 
-def _update_decorrelation(target: Decorrelation, state: TrainingState, share: float) -> None:
-    """From the chains as they are, at evenly spaced samples of all processes."""
+def _update_decorrelation(target: Decorrelation, state: TrainingState, fraction: float) -> None:
+    """Updates the decorrelation from the present chains of evenly spaced samples of all processes."""
     chosen = evenly_spaced(len(state.source), decorrelation.SAMPLES)
-    target.update(_all_sum(state.group, decorrelation.moments(*_own_latents(state, chosen))), share)
+    target.update(_all_sum(state.group, decorrelation.moments(*_own_latents(state, chosen))), fraction)
 
 
 def _own_latents(state: TrainingState, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The latents of those samples whose chains this process has."""
+    """The latents of the samples at `indices` whose chains this process owns."""
     return state.bank.read(indices[indices % state.group.size == state.group.rank])
 
 
@@ -246,7 +244,7 @@ def _all_sum(group: ProcessGroup, array: np.ndarray) -> np.ndarray:
 
 @device.one_at_a_time
 def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:
-    """One step of the trainer; the new latents are written to the bank. Raises RunFailed if chains or weights
+    """Runs one step of the trainer and writes the new latents to the bank. Raises RunFailed if chains or weights
     diverge."""
     latents, metrics = state.trainer.step(batch, state.bank.read(loaded.indices))
     where = f"epoch {position.epoch}, batch {position.step}"
@@ -264,8 +262,8 @@ def _images(loaded: Loaded) -> int:
 
 
 def _noise(state: TrainingState, training: cfg.Training, position: Position, count: int) -> tuple[np.ndarray, ...]:
-    """Noise for `count` samples. It is keyed by shard and place, not by the number of processes, and a process draws
-    that of its own shards only."""
+    """Noise for `count` samples. It depends on shard and position, not on the number of processes; a process draws only
+    the noise of its own shards."""
     own, model = state.group.shards(training.shards), state.trainer.model
     parts = [langevin.draw_noise(model, state.trainer.draws, count // len(own), training.seed, "noise", *position,
                                  *shard_key(shard, training.shards)) for shard in own]
@@ -273,7 +271,7 @@ def _noise(state: TrainingState, training: cfg.Training, position: Position, cou
 
 
 def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) -> Path:
-    """One checkpoint for all processes."""
+    """Writes one checkpoint for all processes; returns its path."""
     sums = sums.all_sum(state.group)
     record: dict[str, Any] = {"sums": sums._asdict(), "images": state.source.identity(),
                               "shards": run.config.training.shards} if state.group.is_first else {}
@@ -281,15 +279,15 @@ def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) 
         record[checkpoint.SIGMAS] = list(state.trainer.sampler.preconditioner.sigmas)
     for name, cell in state.trainer.networks.items():
         if not all(np.isfinite(parameter.asnumpy()).all() for parameter in cell.get_parameters()):
-            raise RunFailed(f"epoch {position.epoch}: {name} became infinite or not a number in the last update, "
-                            "and is not saved; lower training.learning_rate")
+            raise RunFailed(f"epoch {position.epoch}: {name} is not finite after the last update, and is not saved; "
+                            "lower training.learning_rate")
     cells = {**state.trainer.networks, **state.trainer.optimizers}
     content = checkpoint.Content(record, cells, state.bank)
     return checkpoint.save(run.checkpoints, position, content, run.config.training.checkpoints_kept, state.group)
 
 
 def _latent_statistics(state: TrainingState) -> dict[str, float]:
-    """Mean and standard deviation of each group's latents over all processes; with a preconditioner also the number of
+    """Mean and standard deviation of each group's latents over all processes; with a preconditioner also the numbers of
     used dimensions."""
     result = {}
     for name, sums in state.bank.power_sums().items():
@@ -302,7 +300,7 @@ def _latent_statistics(state: TrainingState) -> dict[str, float]:
 class _Interrupt:
     """Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop after this batch; a second one acts at once.
 
-    A SIGHUP that the parent had ignored (nohup) stays ignored.
+    SIGHUP stays ignored if the parent process ignored it (nohup).
     """
 
     def __init__(self, group: ProcessGroup) -> None:

@@ -12,10 +12,11 @@ Tensors = tuple[Tensor, ...]
 
 
 class TrainStep:
-    """One optimizer step on a batch that is given as `micro_batches` parts of equal size.
+    """One optimizer step on a batch that consists of `micro_batches` parts of equal size.
 
-    objective: a Cell that returns (loss, ...), the loss a mean over the batch; optimizer: of the weights to update.
-    reducer: averages the gradients over processes. The learning rate is an input, so a schedule needs no new graph.
+    objective: a Cell that returns (loss, ...), where the loss is a mean over the batch. optimizer: holds the weights to
+    update. reducer: averages the gradients over processes. The learning rate is an input, so schedules need no new
+    graph.
     """
 
     def __init__(self, objective: nn.Cell, optimizer: nn.Optimizer, reducer: nn.Cell | None = None,
@@ -29,7 +30,7 @@ class TrainStep:
             self.update = Update(optimizer, reducer, sums)
 
     def __call__(self, learning_rate: float, batch: Sequence[Tensors]) -> list[tuple[np.ndarray, ...]]:
-        """One step on the inputs of each micro-batch; returns the objective's outputs for each, before the step."""
+        """Runs one step on the inputs of each micro-batch; returns the objective's outputs before the step for each."""
         rate = ms.Tensor(learning_rate, ms.float32)
         if self.micro_batches == 1:
             outputs = [self.whole(rate, *batch[0])]
@@ -49,7 +50,7 @@ class GradientStep(nn.Cell):
 
     def construct(self, learning_rate: Tensor, *inputs: Tensor) -> Tensors:
         outputs, gradients = self.value_and_grad(*inputs)
-        outputs = ops.depend(outputs, gradients)  # computed with the weights before the update
+        outputs = ops.depend(outputs, gradients)  # outputs for the weights before the update
         if self.reducer is not None:
             gradients = self.reducer(gradients)
         ops.assign(self.optimizer.learning_rate, learning_rate)
@@ -95,15 +96,15 @@ def adam(weights: Iterable[ms.Parameter], beta1: float = 0.9, beta2: float = 0.9
     return nn.Adam(ms.ParameterTuple(weights), learning_rate=1e-3, beta1=beta1, beta2=beta2)
 
 
-def cosine(rate: float, share: float) -> float:
-    """A learning rate that falls from `rate` to 0 (1e-6) along a cosine; share: of the training that is done."""
-    return 0.5 * rate * (1 + np.cos(np.pi * share)) + 1e-6
+def cosine(rate: float, done: float) -> float:
+    """A learning rate that falls from `rate` to 1e-6 along a cosine. done: fraction of the training that is done."""
+    return 0.5 * rate * (1 + np.cos(np.pi * done)) + 1e-6
 
 
 def reset_adam(optimizer: nn.Optimizer) -> None:
-    """Resets Adam's moments and bias correction to those of a new optimizer; compiled graphs see it.
+    """Resets Adam's moments and bias correction to initial values; compiled graphs see the change.
 
-    The bias correction is one number for all weights, so it cannot be reset for some.
+    The bias correction is one number for all weights, so it cannot be reset for some of them only.
     """
     for moment in (*optimizer.moment1, *optimizer.moment2):
         ops.assign(moment, ops.zeros_like(moment))

@@ -15,7 +15,7 @@ from dgn.files import append_line
 class Progress:
     """One line an epoch, `epoch: 3 step: 10, loss is 123.4, ...`, and on a terminal a bar with the time left.
 
-    log: file that gets the lines, too; quiet: no output at all, for processes other than the first.
+    log: file to which the lines are also written. quiet: no output, for all processes but the first.
     """
 
     def __init__(self, first_epoch: int, epochs: int, log: Path | None = None, quiet: bool = False) -> None:

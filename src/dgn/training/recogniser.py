@@ -1,7 +1,7 @@
 """A small recurrent network that classifies sequences (5.6, Table 3): LSTM, dense 30, softmax.
 
-Several such models, each with training sequences of its own, are one Cell with a leading axis of models: one alone is
-too small to keep a processor busy.
+Several such models, each with its own training sequences, are one Cell with a leading axis of models, because a single
+model is too small to use the device well.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dgn.randomness import generator
 from dgn.training.optim import TrainStep, adam, cosine
 from dgn.training.regressor import INPUT_NORM
 
-UNITS = 64  # of the LSTM; the paper does not give them
-HIDDEN = 30  # of the dense layer after it
+UNITS = 64  # units of the LSTM (not stated in the paper)
+HIDDEN = 30  # units of the dense layer after it
 BATCH = 40
-AXES = 50  # principal axes of the features that a network is given, at most
+AXES = 50  # largest number of principal axes of the features
 LEARNING_RATE = 3e-3
 
 
@@ -29,14 +29,15 @@ class Sequences(NamedTuple):
     """n sequences of feature vectors."""
 
     features: np.ndarray  # (n, F, d) float32
-    lengths: np.ndarray  # (n,) frames that each sequence has; later ones are ignored
+    lengths: np.ndarray  # (n,) number of frames of each sequence; later frames are ignored
 
 
-class Recognisers:
-    """K classifiers of sequences, trained side by side on K subsets.
+class SequenceClassifiers:
+    """K classifiers of sequences, trained together on K subsets.
 
-    classes: their number; seed: of weights and order of samples. Features are projected on the principal axes of each
-    model's own training frames. Cross-entropy, Adam, a learning rate that falls along a cosine.
+    classes: number of classes. seed: random seed of the weights and the order of samples. Features are projected on the
+    principal axes of each model's own training frames. Training uses cross-entropy, Adam, and a learning rate that
+    falls along a cosine.
     """
 
     def __init__(self, classes: int, seed: int, epochs: int = 60) -> None:
@@ -44,7 +45,7 @@ class Recognisers:
         self.networks: RecurrentNetworks | None = None
         self.projections: list[Projection] = []
 
-    def fit(self, sequences: Sequences, labels: np.ndarray, subsets: Sequence[np.ndarray]) -> Recognisers:
+    def fit(self, sequences: Sequences, labels: np.ndarray, subsets: Sequence[np.ndarray]) -> SequenceClassifiers:
         """Trains model k on the sequences at indices subsets[k]; labels: class (n,) of every sequence."""
         features, frames = sequences.features, sequences.features.shape[1]
         present = np.arange(frames) < sequences.lengths[:, None]
@@ -67,9 +68,9 @@ class Recognisers:
         return self
 
     def predict(self, sequences: Sequences, subsets: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The class that model k gives each of the sequences at indices subsets[k]. Raises ValueError before `fit`."""
+        """The class that model k predicts for each sequence at indices subsets[k]. Raises ValueError before `fit`."""
         if self.networks is None:
-            raise ValueError("the recognisers are not trained; call fit first")
+            raise ValueError("the classifiers are not trained; call fit first")
         x, last = self._inputs(sequences)
         rows = np.stack([np.resize(each, max(map(len, subsets))) for each in subsets])  # repeated to one size
         scores = self.networks(ms.Tensor(gather(x, rows)), ms.Tensor(last[rows])).asnumpy()
@@ -107,7 +108,7 @@ def last_frames(lengths: np.ndarray, frames: int) -> np.ndarray:
 
 
 def gather(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The sequences `rows` (K, N) of x (K, n, F, d) of each model, (K, N, F, d)."""
+    """The sequences at indices `rows` (K, N) of x (K, n, F, d), (K, N, F, d), for each model."""
     return np.stack([each[chosen] for each, chosen in zip(x, rows)])
 
 
@@ -115,7 +116,7 @@ class RecurrentNetworks(nn.Cell):
     """K networks, each an LSTM of one layer, dense 30, ReLU, dense: (K, N, F, d), last frames (K, N, F, 1) -> scores
     (K, N, classes).
 
-    Initial weights are uniform in +-1 / sqrt(inputs of a unit); biases 0, those of the forget gates 1.
+    Initial weights are uniform within +-1 / sqrt(inputs of a unit); biases are 0, but 1 for the forget gates.
     """
 
     def __init__(self, count: int, inputs: int, classes: int, rng: np.random.Generator) -> None:
@@ -126,8 +127,9 @@ class RecurrentNetworks(nn.Cell):
             return Parameter(Tensor(values.astype(np.float32)), name=name)
 
         bias = np.zeros((count, 1, 4, UNITS), np.float32)
-        bias[:, :, 1] = 1  # a memory that lasts for several frames
-        self.of_input, self.of_state = uniform("of_input", inputs, 4 * UNITS), uniform("of_state", UNITS, 4 * UNITS)
+        bias[:, :, 1] = 1  # forget gates: initially the cell keeps its value for several frames
+        self.input_weight = uniform("input_weight", inputs, 4 * UNITS)
+        self.state_weight = uniform("state_weight", UNITS, 4 * UNITS)
         self.bias = Parameter(Tensor(bias.reshape(count, 1, 4 * UNITS)), name="bias")
         self.hidden, self.out = uniform("hidden", UNITS, HIDDEN), uniform("out", HIDDEN, classes)
         self.hidden_bias = Parameter(Tensor(np.zeros((count, 1, HIDDEN), np.float32)), name="hidden_bias")
@@ -135,20 +137,20 @@ class RecurrentNetworks(nn.Cell):
 
     def construct(self, x: Tensor, last: Tensor) -> Tensor:
         count, size, frames, inputs = x.shape
-        driven = ops.bmm(x.reshape(count, size * frames, inputs), self.of_input) + self.bias
-        driven = driven.reshape(count, size, frames, 4 * UNITS)
-        state = memory = final = ops.zeros((count, size, UNITS), ms.float32)
+        projection = ops.bmm(x.reshape(count, size * frames, inputs), self.input_weight) + self.bias
+        projection = projection.reshape(count, size, frames, 4 * UNITS)
+        state = cell = final = ops.zeros((count, size, UNITS), ms.float32)
         for t in range(frames):
-            gates = (driven[:, :, t] + ops.bmm(state, self.of_state)).reshape(count, size, 4, UNITS)
-            opened = ops.sigmoid(gates)  # input, forget, unused, output
-            memory = opened[:, :, 1] * memory + opened[:, :, 0] * ops.tanh(gates[:, :, 2])
-            state = opened[:, :, 3] * ops.tanh(memory)
+            values = (projection[:, :, t] + ops.bmm(state, self.state_weight)).reshape(count, size, 4, UNITS)
+            gates = ops.sigmoid(values)  # input, forget, unused, output
+            cell = gates[:, :, 1] * cell + gates[:, :, 0] * ops.tanh(values[:, :, 2])
+            state = gates[:, :, 3] * ops.tanh(cell)
             final = final + state * last[:, :, t]
         return ops.bmm(ops.relu(ops.bmm(final, self.hidden) + self.hidden_bias), self.out) + self.out_bias
 
 
 class CrossEntropy(nn.Cell):
-    """(x, last frames, one-hot classes (K, N, classes)) -> cross-entropy: its mean over N summed over K, and (K, N)."""
+    """(x, last frames, one-hot classes (K, N, classes)) -> cross-entropy: sum over K of the mean over N, and (K, N)."""
 
     def __init__(self, networks: nn.Cell) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Regressors of landmarks (5.5): the paper's, one hidden layer trained with the L1 loss, and ridge regression."""
+"""Landmark regressors (5.5): the paper's network, one hidden layer trained with the L1 loss, and ridge regression."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dgn.training.optim import TrainStep, cosine
 HIDDEN = 100
 BATCH = 100
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-4
-VALIDATION = 0.1  # share of the samples on which the epoch with the least error is chosen
-# Mean Euclidean norm of the inputs, whatever their number. An Adam step moves each of 12,288 weights by about the
-# learning rate: with inputs of unit variance the output would jump, and the error on raw pixels was that of the mean
-# shape (38 % in place of 14 %).
+VALIDATION = 0.1  # fraction of the samples that is used to select the epoch with the smallest error
+# Mean Euclidean norm of the inputs for any number of inputs. An Adam step changes each of 12,288 weights by about the
+# learning rate: with inputs of unit variance the output would jump, and the error on raw pixels was as large as for the
+# mean shape (38 % instead of 14 %).
 INPUT_NORM = 3.0
-PENALTIES = np.logspace(-4, 1, 11)  # of ridge regression, for inputs of mean norm 1
+PENALTIES = np.logspace(-4, 1, 11)  # penalties of ridge regression, for inputs with mean norm 1
 
 
 class LandmarkRegressor:
-    """Features -> landmarks by dense 100, ReLU, dense outputs; the paper's regressor of Table 2.
+    """Features -> landmarks by a dense layer of 100 units, ReLU, and a dense layer; the paper's regressor (Table 2).
 
-    seed: of weights, order of samples and validation split.
+    seed: random seed of the weights, the order of samples and the validation split.
     """
 
     def __init__(self, seed: int, epochs: int = 200) -> None:
@@ -75,8 +75,8 @@ class LandmarkRegressor:
 
 
 class RidgeRegressor:
-    """Features -> landmarks by ridge regression, for few images: of PENALTIES, the one with the least leave-one-out
-    error is used."""
+    """Features -> landmarks by ridge regression, for few images, with the penalty in PENALTIES that has the smallest
+    leave-one-out error."""
 
     def __init__(self) -> None:
         self.ridge, self.scale = RidgeCV(PENALTIES), 1.0
@@ -101,7 +101,7 @@ def flat(values: np.ndarray) -> np.ndarray:
 
 
 def mean_norm(inputs: np.ndarray) -> float:
-    """The mean Euclidean norm of the rows of (n, d) about their mean; at least 1e-6, as one divides by it."""
+    """Mean Euclidean norm of the rows of (n, d) after centring; at least 1e-6, because callers divide by it."""
     return max(float(np.linalg.norm(inputs - inputs.mean(0), axis=1).mean()), 1e-6)
 
 
@@ -116,7 +116,7 @@ class _Fitted(NamedTuple):
 
 
 class _Network(nn.Cell):
-    """(N, inputs) -> (N, outputs); weights with He's constant for inputs of norm INPUT_NORM."""
+    """(N, inputs) -> (N, outputs); initial weights with He scaling for inputs of norm INPUT_NORM."""
 
     def __init__(self, inputs: int, outputs: int, rng: np.random.Generator) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class _Network(nn.Cell):
 
 
 class _AbsoluteError(nn.Cell):
-    """(x, y) -> mean absolute error, and that of each sample (N,)."""
+    """(x, y) -> mean absolute error, and the mean absolute error of each sample (N,)."""
 
     def __init__(self, net: nn.Cell) -> None:
         super().__init__()

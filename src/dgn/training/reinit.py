@@ -1,7 +1,8 @@
 """Reinitialization of the appearance generator during training (beyond the paper; 5.7).
 
-Early in training both generators compete for variation that either could explain, such as a turned head, and keep what
-they explained first. If the appearance is reinitialized later, the trained geometry explains more of that variation.
+Early in training both generators compete for variation that each of them could explain, such as a turned head, and they
+keep what they explain first. If the appearance is reinitialized later, the trained geometry explains more of this
+variation.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from dgn.randomness import generator
 
 
 def reinitialized(config: Config, epoch: int) -> Model:
-    """A model with new initial weights, a function of the run's seed and the epoch."""
+    """A model with new initial weights, which depend on the run's seed and the epoch."""
     seed = int(generator(config.training.seed, "renewal", epoch).integers(2 ** 31))
     return make_model(changed(config, training={"seed": seed}))
 
 
 def reinit_appearance(model: Model, initial: Model, bank: LatentBank) -> None:
-    """Copies the appearance weights of `initial` into `model` (compiled graphs see it) and restarts the appearance's
-    chains at the prior's mean. The optimizer must be reset, too (dgn.training.optim.reset_adam)."""
+    """Copies the appearance weights of `initial` into `model` (compiled graphs see the change) and restarts the chains
+    of the appearance at the prior mean. The optimizer must be reset, too (dgn.training.optim.reset_adam)."""
     g = model.branch_names.index("appearance")
     start = dict(initial.branches[g].parameters_and_names())
     for name, parameter in model.branches[g].parameters_and_names():

@@ -21,29 +21,31 @@ class Batch(NamedTuple):
 
     x: np.ndarray  # (n, *shape)
     mask: np.ndarray | None  # clips: (n, F), 1 where a clip has the frame
-    noise: Arrays  # (draws, n, *shape of the group) standard normal, for each latent group; see Trainer.draws
+    noise: Arrays  # standard normal, (draws, n, *shape of the group) for each latent group; see Trainer.draws
     sigma: float
     learning_rate: float
     iteration: int  # counted from 0 over the whole training
 
 
 class StepMetrics(NamedTuple):
-    """Metrics of one iteration on n samples, before the weights changed."""
+    """Metrics of one iteration on n samples, before the update of the weights."""
 
     loss: float
-    squared_errors: np.ndarray  # (n,) of the reconstructions
-    scalars: dict[str, float]  # what else the log records
-    diagnostics: Diagnostics | None = None  # of the chains, if there are any
+    squared_errors: np.ndarray  # (n,) squared errors of the reconstructions
+    scalars: dict[str, float]  # other values for the log
+    diagnostics: Diagnostics | None = None  # of the chains; None without chains
 
 
 class Trainer(Protocol):
     """A training method with a model.
 
-    networks: Cells by checkpoint file name, "weights" the model; optimizers: likewise, needed only to resume.
-    draws: standard normal values that a step needs for each latent dimension.
-    update: of the weights (with a critic, of the generators').
-    encoder: the network that infers latents, if the method has one. sampler: Langevin dynamics on the model.
-    decorrelation: of Z^a from Z^g, if the method has one.
+    networks: Cells by checkpoint file name; "weights" is the model.
+    optimizers: optimizers by checkpoint file name, needed only to resume.
+    draws: number of standard normal values that a step needs for each latent dimension.
+    update: update of the weights (with a critic, of the generators' weights).
+    encoder: the network that infers latents, or None.
+    sampler: Langevin dynamics on the model.
+    decorrelation: decorrelation of Z^a from Z^g, or None.
     """
 
     networks: dict[str, nn.Cell]
@@ -73,7 +75,7 @@ class MicroBatch(NamedTuple):
 
 
 def micro_batches(batch: Batch, latents: Arrays, count: int) -> Iterator[MicroBatch]:
-    """A batch as `count` parts of equal size, each moved to the device once."""
+    """Splits a batch into `count` parts of equal size; each part is copied to the device once."""
     sigma, groups = ms.Tensor(batch.sigma, ms.float32), len(latents)
     arrays = (batch.x, full_mask(len(batch.x), batch.mask), *latents)
     for x, mask, *rest in zip(*(np.split(a, count) for a in arrays), *(np.split(n, count, 1) for n in batch.noise)):

@@ -1,10 +1,10 @@
-"""Training by a variational auto-encoder (the baseline of Table 1): an encoder, and one Adam step on the ELBO.
+"""Training as a variational autoencoder (the baseline of Table 1): an encoder, and one Adam step on the ELBO.
 
   -ELBO = E_q(z|x) [ ||x - F(z)||^2 / (2 sigma^2) ] + KL(q(z|x) || N(0, I)),   q = N(mean(x), exp(log-variance(x)))
 
-The first term is the data term of the sampler's energy, with the same sigma and reductions, so any model with an energy
-can be trained this way. Without the noise of q and the KL divergence it is an auto-encoder: with the deformable model
-the Deforming Autoencoder (Shu et al. 2018; the baseline of Table 2).
+The first term is the data term of the sampler's energy, with the same sigma and reductions, so every model with an
+energy can be trained in this way. Without the noise of q and the KL divergence it is an autoencoder; with the
+deformable model, this is the Deforming Autoencoder (Shu et al. 2018; the baseline of Table 2).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from dgn.training.trainer import Batch, StepMetrics, micro_batches
 
 
 class AutoEncoder:
-    """One step of encoder and generator an iteration (a Trainer); update: on a NegativeElbo.
+    """One step of encoder and generator in each iteration (a Trainer). The latents are the encoder's means.
 
-    The latents are the encoder's means.
+    update: update of the weights, on a NegativeElbo.
     """
 
     draws = 1
@@ -43,7 +43,7 @@ class AutoEncoder:
         return self.sampler.energy.model
 
     def step(self, batch: Batch, latents: Arrays) -> tuple[Arrays, StepMetrics]:
-        """See Trainer; only the given groups of `latents` are used, and there are no chains."""
+        """See Trainer; of `latents` only groups that are not sampled are used, and there are no chains."""
         draws = tuple(n[0] if group.sampled else z for group, n, z in zip(self.model.groups, batch.noise, latents))
         parts = micro_batches(batch._replace(noise=()), draws, self.update.micro_batches)
         outputs = self.update(batch.learning_rate, [(part.x, part.mask, part.sigma, *part.latents) for part in parts])
@@ -56,8 +56,8 @@ class NegativeElbo(nn.Cell):
     """-ELBO averaged over a batch, with one draw of each latent (the reparameterization z = mean + std * noise).
 
     (x (N, ...), mask, sigma, draws) -> (-ELBO, squared error of each sample (N,), mean KL, posterior means of each
-    group). draws: for each group standard normal noise (N, *shape), or its latents if they are given.
-    variational: False decodes the means and leaves out the divergence, as term and as output.
+    group). draws: standard normal noise (N, *shape) for each sampled group, latents for other groups.
+    variational: False decodes the means and omits the KL divergence, as a term and as an output.
     """
 
     def __init__(self, energy: Energy, encoder: nn.Cell, variational: bool = True) -> None:
@@ -76,7 +76,7 @@ class NegativeElbo(nn.Cell):
         return (energy + divergence, self.objective.squared_error(x, mask, *means), divergence) + means
 
     def latents(self, posterior: tuple[Tensor, ...], draws: tuple[Tensor, ...], scale: float) -> tuple[Tensor, ...]:
-        """mean + scale * std * noise of the sampled groups; given groups unchanged."""
+        """mean + scale * std * noise for sampled groups; the given latents for other groups."""
         latents, k = (), 0
         for g in range(len(self.sampled)):
             z = draws[g]

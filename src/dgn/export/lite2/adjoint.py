@@ -1,9 +1,9 @@
-"""Langevin dynamics with the gradient written out.
+"""Langevin dynamics with an explicit gradient.
 
-MindSpore Lite 2.0 runs the decoder, but no graph of automatic differentiation. Here the gradient of the
-energy with respect to the latents (Eq. 7, 8) consists of operators that it has, and every operator has its own copy of
-its constants: Lite 2.0 silently gives wrong numbers where one constant goes into two operators that use it differently
-(a weight into a Conv2DTranspose and a Conv2D, a matrix to the left in one product and to the right in another).
+MindSpore Lite 2.0 runs the decoder, but no graphs of automatic differentiation. Here the gradient of the energy with
+respect to the latents (Eq. 7, 8) consists of operators that it supports, and every operator has its own copy of its
+constants, because Lite 2.0 silently gives wrong numbers if one constant is used in two different ways (a weight in a
+Conv2DTranspose and a Conv2D, a matrix on the left in one product and on the right in another).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class StackAdjoint(nn.Cell):
         self.weight, self.matmul = _constant(stack.dense.weight.asnumpy(), "weight"), ops.MatMul(transpose_b=True)
 
     def construct(self, dout: Tensor, *maps: Tensor) -> Tensor:
-        """dout: gradient with respect to the last of `maps`, which are those of the forward pass. Returns (N, d)."""
+        """dout: gradient with respect to the last of `maps`, the maps of the forward pass. Returns (N, d)."""
         gradient = self.last(dout * (1 - maps[-1] * maps[-1]))  # through tanh
         before = len(maps) - 2
         for layer in self.hidden:
@@ -75,8 +75,8 @@ class GeometryAdjoint(nn.Cell):
 
     def __init__(self, generator: GeometryGenerator) -> None:
         super().__init__()
-        self.stack, self.scale, self.smooth = StackAdjoint(generator.stack), generator.scale, generator.smooth
-        if generator.smooth:
+        self.stack, self.scale, self.has_basis = StackAdjoint(generator.stack), generator.scale, generator.has_basis
+        if generator.has_basis:
             left, right = (np.swapaxes(matrix.asnumpy(), -1, -2) for matrix in (generator.left, generator.right))
             self.left, self.right = _constant(left, "left"), _constant(right, "right")
         self.has_affine = generator.affine is not None
@@ -87,7 +87,7 @@ class GeometryAdjoint(nn.Cell):
 
     def construct(self, dfield: Tensor, *maps: Tensor) -> Tensor:
         field = dfield
-        if self.smooth:
+        if self.has_basis:
             field = ops.matmul(ops.matmul(self.left, dfield), self.right)
         if not self.has_affine:
             return self.stack(self.scale * field, *maps)
@@ -96,16 +96,15 @@ class GeometryAdjoint(nn.Cell):
 
 
 class WarpAdjoint(nn.Cell):
-    """Gradients of the reference warp with respect to both inputs; dout: with respect to the warped image (N, C, H,
-    W)."""
+    """Gradients of the reference warp with respect to both inputs. dout: gradient with respect to the warped image
+    (N, C, H, W)."""
 
     def __init__(self, warp: ReferenceWarp) -> None:
         super().__init__()
         self.warp, self.over_channels, self.add_rows = warp, ops.ReduceSum(keep_dims=True), ops.UnsortedSegmentSum()
 
     def to_image(self, displacement: Tensor, dout: Tensor) -> Tensor:
-        """(N, C, H, W): every pixel of dout, by its bilinear weights, added to the four pixels that it was sampled
-        from."""
+        """(N, C, H, W): adds each pixel of dout, with bilinear weights, to the four pixels that it was sampled from."""
         corner, a, b = self.warp.locate(displacement)
         indices, weighted = (), ()
         for step, weight in zip(self.warp.steps, ((1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b)):
@@ -200,7 +199,7 @@ class AdjointLangevin(LangevinStep):
 
 
 def adjoint_inference(config: cfg.Config, saved: Path, steps: int) -> AdjointLangevin:
-    """The function of dgn.export.cells.inference, its gradient written out."""
+    """The function of dgn.export.cells.inference with an explicit gradient."""
     config = full_precision(portable(config))
     return AdjointLangevin(load_sampler(config, decoder(config, saved), saved, steps), cfg.last_sigma(config))
 
@@ -216,7 +215,7 @@ def _adjoint(branch: nn.Cell) -> nn.Cell:
 
 
 def _constant(values: np.ndarray, name: str) -> Parameter:
-    """A Parameter for one operator alone (see above)."""
+    """A Parameter for only one operator (see above)."""
     return Parameter(Tensor(np.array(values, np.float32)), name=name, requires_grad=False)
 
 

@@ -79,7 +79,7 @@ _ALIASES = {"data_format": ("format",), "transpose_a": ("transpose_x1",), "trans
 
 
 def rewrite(source: Path, target: Path, inputs: Sequence[str] = ()) -> None:
-    """Writes the MindIR file `source` as version 1 to `target`; inputs: new names of the graph's inputs.
+    """Writes the MindIR file `source` as version 1 to `target`. inputs: new names of the graph's inputs.
 
     Raises RunFailed if it is no MindIR file, or has an operator without a rule (named in the message).
     """
@@ -92,7 +92,7 @@ def rewrite(source: Path, target: Path, inputs: Sequence[str] = ()) -> None:
         raise RunFailed(f"{source} is not a MindIR file, or a damaged one") from None
     if not model.graph.node:
         raise RunFailed(f"{source} is not a MindIR file: it holds no graph")
-    Rewriting(model, source.name).run(inputs)  # the name alone: an export's folder is temporary
+    Rewriting(model, source.name).run(inputs)  # only the name, because an export's folder is temporary
     with replacing(target) as beside:
         beside.write_bytes(model.SerializeToString())
 
@@ -106,7 +106,7 @@ class Rewriting:
         self.constants = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
 
     def run(self, inputs: Sequence[str] = ()) -> None:
-        """Raises RunFailed naming the operator that has no form in version 1."""
+        """Raises RunFailed, which names the operator, for an operator without a form in version 1."""
         if self.model.functions:
             raise RunFailed(f"{self.where}: the graph calls {len(self.model.functions)} other graphs, which version "
                             f"{VERSION} does not have")
@@ -186,7 +186,7 @@ class Rewriting:
         return self._constant_tensor(f"{source}_type", _TYPES[value.i])
 
     def _constant_tensor(self, name: str, data_type: int, data: bytes = b"") -> str:
-        """A constant without dimensions; without data only its type counts."""
+        """A constant without dimensions; without data only its type matters."""
         if name not in self.constants:
             node = self.model.graph.node.add()
             node.op_type = "Constant"
