@@ -168,16 +168,15 @@ def test_a_checkpoint_of_another_config_and_other_images(tmp_path, trained, caps
     check(
         ["train", "--resume", "--output", trained, "--set", "training.batch_size=3"], 2, capsys, "training.batch_size"
     )
-    check(
-        ["train", "--resume", "--output", trained, "--data", write_images(tmp_path / "more", 13)],
-        2,
-        capsys,
-        "chains of 8 images",
-        "11",
-    )
-    other = write_images(tmp_path / "other", 10)
+    more, other = write_images(tmp_path / "more", 13), write_images(tmp_path / "other", 10)
     (other / "003.png").rename(other / "renamed.png")
-    check(["train", "--resume", "--output", trained, "--data", other], 2, capsys, "different ones, or in another")
+    line = ["train", "--resume", "--output", trained, "--data", other]
+    check(line, 2, capsys, "1 of the 8 files that the run was trained on are not in", "003.png")
+    earlier = shutil.copytree(trained, tmp_path / "earlier")  # as runs before 0.2.0
+    (earlier / "trained.json").unlink()
+    line = ["train", "--resume", "--output", earlier, "--data"]
+    check([*line, more], 2, capsys, "chains of 8 images", "11")
+    check([*line, other], 2, capsys, "different ones, or in another")
     check(["train", "--resume", "--output", trained, "--config", "x.yaml"], 2, capsys, "--config")
 
 

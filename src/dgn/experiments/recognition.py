@@ -76,7 +76,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
               "absolute_features": not from_first}
     if steps:
         result.update(run.inference_settings(steps, descent_steps=descent_steps))
-    run.folder.add_section("recognition", result)
+    result = run.folder.add_section("recognition", result)
     return {**result, "pictures": [figures.confusions(run.folder.figures / "recognition.png", measures)]}
 
 

@@ -10,8 +10,7 @@ clip with another person and class; probes, fitted to clips of other people, pre
 decoded frames; these are correlated with the true values of both donors. For all clips, the fraction of the motion that
 reconstructions show is measured by class. For a plain model (MoCoGAN's generator) content and motion are exchanged.
 
-Written to the run folder: sections "recombination" and "explained_motion" of metrics.json, figures/recombination.png,
-.gif, .mp4.
+Written to the run folder: section "recombination" of metrics.json, figures/recombination.png, .gif, .mp4.
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ def recombination(run: Run, *, clips: Sequence[int | str] | None = None) -> dict
 
     clips: indices or names of two clips (default: the first clip, and a clip with another person and class).
     Returns explained_motion: fraction by class; correlations (only for generated clips): see clip_correlations;
-    pictures: paths of figures/recombination.png, .gif and .mp4. Writes the sections explained_motion and recombination
-    (the correlations) of metrics.json. Raises UserError for a run on images, or a clip that does not exist.
+    pictures: paths of figures/recombination.png, .gif and .mp4. All but the pictures, and their origin, are written to
+    the section recombination of metrics.json. Raises UserError for a run on images, or a clip that does not exist.
     """
     check_clips(run)
     source = run.sources.train
@@ -64,11 +63,10 @@ def recombination(run: Run, *, clips: Sequence[int | str] | None = None) -> dict
     result: dict[str, Any] = {}
     if run.config.data.path is None and (partner != np.arange(len(source))).any():
         result["correlations"] = clip_correlations(run, partner)
-        run.folder.add_section("recombination", result["correlations"])
     measured = evenly_spaced(len(source), MEASURED)
     classes = classes_of([names[k] for k in measured])
     result["explained_motion"] = explained_motion(reconstructed(run, measured), classes)
-    run.folder.add_section("explained_motion", result["explained_motion"])
+    result = run.folder.add_section("recombination", result)
 
     z_app, z_geo = run.bank.read(pair)
     exchanged = run.decode(z_app, z_geo[::-1]).image

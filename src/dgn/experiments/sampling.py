@@ -52,7 +52,7 @@ def sampling(run: Run, *, frames: int | None = None, count: int | None = None, s
         result: dict[str, Any] = {name: {"frechet": frechet_distance(run.sample(IMAGES, seed, name).image, real)}
                                   for name in PRIORS}
         result["frechet_of_halves"] = distance_of_halves(real) if len(real) > 3 else None
-        run.folder.add_section("sampling", result)
+        result = run.folder.add_section("sampling", result)
         return {**result, "pictures": [pictures.samples(picture, run.sample(count or 33, seed, prior).image, prior)]}
     frames = frames or 3 * trained
     if frames < 2:
@@ -65,7 +65,7 @@ def sampling(run: Run, *, frames: int | None = None, count: int | None = None, s
     result = {"frames": frames, "trained_frames": trained,
               "change_of_training_clips": float(change(real)[mask[:, 1:] > 0].mean()),
               **{name: changes(made[:measured], trained) for name, made in clips.items()}}
-    run.folder.add_section("sampling", result)
+    result = run.folder.add_section("sampling", result)
     return {**result, "pictures": figures.samples(picture, clips[prior][:shown], trained, prior)}
 
 

@@ -62,7 +62,7 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
     result: dict[str, Any] = {"dimension": dimension, "amount": amount}
     if run.config.data.path is None:
         result.update(measure(run, dimension, amount))
-        run.folder.add_section("shape", result)
+        result = run.folder.add_section("shape", result)
 
     amounts = (-amount, 0.0, amount)
     edits = [run.decode(z_app, edited(z_geo, dimension, change)).image for change in amounts]
