@@ -91,7 +91,7 @@ class Model:
     alpha: float = number(0.625, above=0, high=4, fixed=True)  # scheme 1: appearance / geometry channels (5.7)
     scaling: str = choice("none", "none", "he", fixed=True)  # he: scheme 2, weights scaled in each forward pass (5.7)
     beta: float = number(0.3, above=0, high=10, fixed=True)  # scheme 2: additional factor on the geometry's weights
-    geometry_init: float = number(1.0, 0, 10, fixed=True)  # scale of the geometry's initial last layer (5.7)
+    geometry_init: float = number(1.0, 0, 10, fixed=True)  # beyond 5.7: scale of the geometry's initial last layer
     max_displacement: float = number(0.3125, above=0, high=1, fixed=True)  # relative to the image: 20 pixels at 64
     smooth_appearance: bool = setting(False, fixed=True)  # beyond the paper: smoothed last kernel, no checkerboards
     # form of the displacement; auto: pixels, or spline with a control_grid; monotone (beyond the paper):

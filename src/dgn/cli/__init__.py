@@ -66,10 +66,10 @@ def crop(text: str) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """The run folder of commands on a finished training."""
+def add_run(parser: argparse.ArgumentParser, packaged: bool = True) -> None:
+    """The run folder of commands on a finished training; packaged: whether they also take packaged models."""
     parser.add_argument("run_folder", metavar="RUN", type=user_path,
-                        help="run folder of a training, or a packaged model: faces, clips")
+                        help="run folder of a training" + packaged * ", or a packaged model: faces, clips")
 
 
 def add_config(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:

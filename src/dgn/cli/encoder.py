@@ -21,7 +21,7 @@ from dgn.cli import add_data, add_device, add_run, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
+    add_run(parser, packaged=False)
     parser.add_argument("--steps", type=positive, default=2000, help="optimizer steps (default %(default)s)")
     add_data(parser)
     add_device(parser)

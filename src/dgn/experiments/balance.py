@@ -1,4 +1,4 @@
-"""The explaining-away competition of the two generators over alpha, beta and the geometry's initial scale (5.7).
+"""The explaining-away competition of the two generators over alpha and beta (5.7), and the geometry's initial scale.
 
   dgn experiment balance --config config/balance.yaml --output runs/balance
 

@@ -2,7 +2,7 @@
 
 All take an image (N, C, H, W) and a displacement (N, 2, H, W) in pixels, channel 0 horizontal (dx), channel 1 vertical
 (dy), and return (N, C, H, W): X(x, y) = X_a(x + dx, y + dy), bilinear, with coordinates clamped to the image. The
-derivative with respect to a clamped coordinate is 0.
+derivative with respect to a clamped coordinate is 0. (Eq. 4 as printed gives 0 outside of the image.)
 
 The grid of the authors' code has x W / (W - 1) instead of x, and y H / (H - 1) instead of y. Without displacement, the
 sampled x is then an integer only in column 0, and y only in row 0, so that other pixels average their neighbours; the
