@@ -232,10 +232,10 @@ def test_processes_that_differ_are_refused_by_name(monkeypatch):
     build.check_alike(**{**given, "config": elsewhere}, group=group)
     other, more = recipe.load(None, ["training.seed=5"]), Described(9, "a")
     this = "in process 1. This is process 1, with"
-    for changes, message in (({"config": other}, f"other config {this} 8 samples (a), dgn "),
-                             ({"initial": "5f"}, f"other config {this} 8 samples (a), dgn "),
-                             ({"source": Described(8, "b")}, f"other data {this} 8 samples (b)"),
-                             ({"source": more}, f"other data {this} 9 samples (a)"),
+    for changes, message in (({"config": other}, f"process 0: config {this} 8 samples (a), dgn "),
+                             ({"initial": "5f"}, f"process 0: config {this} 8 samples (a), dgn "),
+                             ({"source": Described(8, "b")}, f"process 0: data {this} 8 samples (b)"),
+                             ({"source": more}, f"process 0: data {this} 9 samples (a)"),
                              ({"config": other, "source": more}, f"config in process 1; data {this}")):
         with pytest.raises(UserError) as refused:
             build.check_alike(**{**given, **changes}, group=group)

@@ -86,7 +86,7 @@ def test_the_preconditioner_is_that_of_the_sigma_in_use(images, tmp_path, capsys
     assert resume(output, "training.epochs=7", "inference.sigma=0.4") == 0  # epoch 6 is none of an update
     assert checkpoint.read_state(dgn.load(output, device="CPU").checkpoint)[checkpoint.SIGMAS] == [0.8, 0.4]
     assert resume(output, "training.epochs=5") == 2
-    assert "training.epochs is 5, and" in (said := capsys.readouterr().err) and "give at least 7" in said
+    assert "training.epochs is 5, but" in (said := capsys.readouterr().err) and "it must be at least 7" in said
 
 
 def test_an_unfinished_run_says_so_when_it_is_opened(unbroken, tmp_path, caplog):
