@@ -84,7 +84,7 @@ fi
 
 BIN=$(dirname -- "$PYTHON")
 MSRUN=$BIN/msrun
-[ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || fail "MindSpore's msrun is neither beside $PYTHON nor on PATH"
+[ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || fail "MindSpore's msrun is neither next to $PYTHON nor on PATH"
 train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"
 case " ${ARGS[*]} " in
 *" --resume "*) ;;

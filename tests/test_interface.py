@@ -111,7 +111,8 @@ def test_an_error_of_the_users_callback_keeps_the_training(images, tmp_path):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        dgn.train(dgn.Config(), tmp_path / "run", {**OVERRIDES, "data.path": str(images)}, after_epoch=fail)
+        dgn.train(dgn.Config(), tmp_path / "run",
+                  {**OVERRIDES, "data.path": str(images), "training.checkpoint_every": 2}, after_epoch=fail)
     assert checkpoint.newest_valid(tmp_path / "run" / "checkpoints").name == "epoch_00001"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+NAMED = 5  # items that a message lists
 
 
 class UserError(Exception):
@@ -26,6 +29,12 @@ class RunFailed(Exception):
 def first_line(error: Exception) -> str:
     """The first line of an error's message, or its type if it has none: MindSpore's messages have many."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def listed(items: Sequence[str], separator: str = ", ") -> str:
+    """The first items, and the number of the others."""
+    more = f"{separator}and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return separator.join(items[:NAMED]) + more
 
 
 def dataset_cause(error: Exception) -> str:

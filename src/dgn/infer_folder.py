@@ -35,8 +35,11 @@ def infer_folder(run: Run, source: Source, output: Path, steps: int | None = Non
     cannot be used, or if there are no steps and no encoder.
     """
     settings = run.inference_settings(steps, use_encoder, descent_steps)
+    if descent_steps and use_encoder and run.encoder is not None:
+        raise UserError("descent_steps are Langevin steps without noise, and the encoder of this run gives the latents "
+                        "without steps; add --no-encoder (use_encoder=False)")
     if steps == 0 and not descent_steps and settings["start"] != "encoder":
-        raise UserError("steps is 0, but no encoder is used; without an encoder at least 1 Langevin step is required")
+        raise UserError("steps is 0, but no encoder is used; give steps, or descent_steps, of at least 1")
     given = given_latents(run.model.groups, source)
     names = source.names
     png_names(names)  # raises an error before the inference, not after it

@@ -95,8 +95,9 @@ def make(run: RunFolder, output: Path) -> int:
     few = [records[k] for k in evenly_spaced(len(records), RECORDS)]
     write_text(output / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in few))
     results = run.read_results()
-    if "provenance" in results:
-        results["provenance"] = {**results["provenance"], "command": without_folders(results["provenance"]["command"])}
+    for part in (results, *results.values()):  # sections have an origin of their own
+        if isinstance(part, dict) and "provenance" in part:
+            part["provenance"]["command"] = without_folders(part["provenance"]["command"])
     write_json(output / RESULTS, results)
     return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
 

@@ -312,8 +312,11 @@ def training_files(config: Config, folder: Path | None = None) -> set[Path] | No
         return files
     if config.data.format != "images" or not Path(config.data.path).is_dir():
         return None
-    source = open_sources(config.data, *(recorded_files(folder) if folder else ())).train
-    return files | {path.resolve() for path in source.paths(source.first()) or ()}
+    held_out, trained = recorded_files(folder) if folder else (None, None)
+    if trained is None:
+        source = open_sources(config.data, held_out).train
+        return files | {path.resolve() for path in source.paths(source.first()) or ()}
+    return files | {(Path(config.data.path) / name).resolve() for name in trained}
 
 
 def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None) -> Run:

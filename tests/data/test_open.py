@@ -54,9 +54,9 @@ def test_folders_that_are_held_out_whole_are_named(tmp_path, caplog):
         write_images(tmp_path / kind, 3)
     caplog.set_level("INFO")
     open_sources(data_of(tmp_path, held_out=2))
-    assert "trained on" not in caplog.text
+    assert "held out" not in caplog.text
     open_sources(data_of(tmp_path, held_out=4))
-    assert "nothing in c is trained on: the last files by name are held out" in caplog.text
+    assert "all samples in c are held out, none is trained on" in caplog.text
 
 
 def test_training_images_alone_are_mirrored(tmp_path):

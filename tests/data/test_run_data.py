@@ -66,7 +66,10 @@ def test_images_that_are_added_after_the_training_are_not_used(moved, tmp_path):
     after = dgn.load(run, data=images).sources
     assert [part.names for part in after] == [part.names for part in before] == [
         [f"{k:03d}.png" for k in range(8)], ["008.png", "009.png"]]
-    (run / "trained.json").unlink()  # as runs before 0.2.0
+    (run / HELD_OUT).unlink()  # the last images are held out, as in a new run, but for those trained on
+    shutil.copy(images / "000.png", images / "006b.png")
+    assert dgn.load(run, data=images).sources.held_out.names == ["009.png", "zz.png"]
+    (run / TRAINED).unlink()  # as runs before 0.2.0
     with pytest.raises(dgn.UserError, match="was trained on other images"):
         assert dgn.load(run, data=images).sources
 

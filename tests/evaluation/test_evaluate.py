@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,9 +15,11 @@ from dgn.data.face_factors import APPEARANCE
 from dgn.data.faces import render
 from dgn.data.open import open_sources
 from dgn.evaluation import chain_encoder
-from dgn.evaluation.evaluate import evaluate, summary
+from dgn.evaluation.evaluate import evaluate, is_outdated, summary
+from dgn.files import sha256, write_json
 from dgn.nets.model import Decoded
 from dgn.run_folder import RunFolder
+from dgn.training import checkpoint
 
 TRAINING, HELD_OUT, UNSEEN, SIZE = 24, 20, 18, 16
 
@@ -122,11 +125,16 @@ def test_other_images_are_measured_without_known_factors_and_not_written(run, re
 def test_a_run_that_was_trained_further_since_keeps_the_newer_results(run, caplog, monkeypatch):
     monkeypatch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 300)
     newer, before = run.folder.checkpoints / "epoch_00002", run.folder.results_path.read_text()
+    assert not is_outdated(run.checkpoint)
     newer.mkdir(parents=True)
     try:
+        assert not is_outdated(run.checkpoint)  # it is damaged: without a manifest
+        write_json(newer / "state.json", {})
+        write_json(newer / checkpoint.MANIFEST, {"state.json": sha256(newer / "state.json")})
+        assert is_outdated(run.checkpoint) and not is_outdated(newer)
         assert evaluate(run)["train"] and "was trained further" in caplog.text
     finally:
-        newer.rmdir()
+        shutil.rmtree(newer)
     assert run.folder.results_path.read_text() == before
 
 

@@ -17,7 +17,7 @@ from dgn.experiments.adversarial import continued
 from dgn.experiments.models import Target
 from dgn.nets.build import make_model
 from dgn.run import training_files
-from dgn.run_folder import HELD_OUT, RunFolder
+from dgn.run_folder import HELD_OUT, TRAINED, RunFolder
 
 
 def test_a_recipe_is_a_file_or_a_config(config, tmp_path):
@@ -121,6 +121,8 @@ def test_the_files_of_a_training_and_of_those_before_it(config, images, tmp_path
     held_out = {(images / f"{k:03d}.png").resolve() for k in (0, 3)}
     assert training_files(first, start) == {(images / f"{k:03d}.png").resolve() for k in range(10)} - held_out
     assert not training_files(later) & held_out
+    (start / TRAINED).write_text(json.dumps(["001.png", "gone.png"]))  # also of files that are gone
+    assert training_files(first, start) == {(images / name).resolve() for name in ("001.png", "gone.png")}
     for gone in ({"data": {"path": str(tmp_path / "gone")}}, {"training": {"init_from": str(tmp_path / "gone")}}):
         assert training_files(cfg.changed(config, **gone)) is None
 

@@ -21,12 +21,12 @@ def draw(rng, samples, steps, hidden, states):
     return arrays, rng.standard_normal((samples, steps + 1, states)).astype(np.float32)
 
 
-def numpy_recurrence(driven, ws, w2, b2, w3, b3):
+def numpy_recurrence(inputs, ws, w2, b2, w3, b3):
     """The definition in float64."""
-    driven, ws, w2, b2, w3, b3 = (a.astype(np.float64) for a in (driven, ws, w2, b2, w3, b3))
-    states = [np.zeros((len(driven), w3.shape[1]))]
-    for t in range(driven.shape[1]):
-        hidden = np.maximum(np.maximum(driven[:, t] + states[-1] @ ws, 0) @ w2 + b2, 0)
+    inputs, ws, w2, b2, w3, b3 = (a.astype(np.float64) for a in (inputs, ws, w2, b2, w3, b3))
+    states = [np.zeros((len(inputs), w3.shape[1]))]
+    for t in range(inputs.shape[1]):
+        hidden = np.maximum(np.maximum(inputs[:, t] + states[-1] @ ws, 0) @ w2 + b2, 0)
         states.append(np.tanh(hidden @ w3 + b3))
     return np.stack(states, 1)
 

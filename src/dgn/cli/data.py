@@ -123,9 +123,10 @@ def _crop(args: argparse.Namespace) -> int:
     for name in report.not_found:
         print(f"no face found: {name}")
     for name, reason in report.unreadable:
-        print(f"cannot be read: {name}: {reason}")
+        print(f"left out: {name}: {reason}")
     if not report.found:
-        raise UserError(f"no face found in any of {total} {kind} in {args.source}")
+        what = "no face found in any" if report.not_found else "none can be used"
+        raise UserError(f"{what} of {total} {kind} in {args.source}")
     if truth:
         _print_errors(compare(read_eyes(out / "crops.csv", source), truth))
     if args.sheet:

@@ -142,7 +142,7 @@ def limits(toolkits: Toolkits) -> list[str]:
     if not device.available("Ascend") and toolkits.cann:
         notes.append("--device Ascend does not work although CANN is here: is its set_env.sh sourced?")
     if machine.msrun() is None:
-        notes.append("scripts/run_distribute_train.sh does not work: no msrun beside this Python or on PATH")
+        notes.append("scripts/run_distribute_train.sh does not work: no msrun next to this Python or on PATH")
     if machine.absent_modules({"onnxruntime": "onnxruntime"}):
         notes.append("dgn export --format onnx does not work: no onnxruntime")
     if machine.absent_modules({"torch": "torch"}):

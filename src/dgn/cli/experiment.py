@@ -152,7 +152,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                help="random seed of the latents (default %(default)s)")], data=MOVED),
     "recognition": Experiment([
         option("--folds", type=positive, default=10, help="folds of the cross-validation (default %(default)s)"),
-        option("--epochs", type=positive, default=60, help="training epochs of the recogniser (default %(default)s)"),
+        option("--epochs", type=positive, default=60, help="training epochs of the classifiers (default %(default)s)"),
         option("--absolute-features", dest="from_first", action="store_false",
                help="use the features of each frame, not their difference from the first frame; for clips that do not "
                     "start neutral"),

@@ -22,7 +22,7 @@ class ArrayImages(Source):
     def __init__(self, pixels: np.ndarray, cut: Cut) -> None:
         if pixels.ndim == 4 and pixels.shape[3] == 1:
             pixels = pixels[..., 0]
-        grey = pixels.ndim == 3 and pixels.shape[2] > 3  # else it is a single image (H, W, C)
+        grey = pixels.ndim == 3 and pixels.shape[2] > 4  # else it is a single image (H, W, C)
         if pixels.dtype != np.uint8 or not len(pixels) or not (grey or pixels.ndim == 4 and pixels.shape[3] == 3):
             raise UserError(f"images are {pixels.dtype} {pixels.shape}; they must be the path of a folder, or an array "
                             "(N, H, W) or (N, H, W, 3) of uint8 (from values in [0, 1]: np.rint(255 * "
@@ -43,4 +43,4 @@ class ArrayImages(Source):
         return f"{index:06d}"
 
     def identity(self) -> str:
-        return f"array {hashlib.sha256(self._pixels.tobytes()).hexdigest()[:16]}"
+        return f"array {self._pixels.shape} {hashlib.sha256(self._pixels.tobytes()).hexdigest()[:16]}"

@@ -76,7 +76,8 @@ class Folder(Source):
         self._folder, self._names, self._cache_mb = folder, names, reading.cache_mb
         self._cache, self._small = PixelCache(reading.cache_mb), set[str]()
         self._workers = ThreadPoolExecutor(max_workers=min(8, machine.cores()))
-        if reading.corrupt == "skip":
+        self._decoded = reading.corrupt == "skip"  # every file, here
+        if self._decoded:
             self._skip_unusable()
 
     def decode(self, name: str) -> np.ndarray:
@@ -133,6 +134,8 @@ class Folder(Source):
     def check(self, indices: np.ndarray, decode: bool) -> Check:
         """Checks samples by their headers. If `decode` is set, or if all samples fit into the cache, they are decoded
         and cached."""
+        if self._decoded:
+            return Check([], sum(self._names[index] in self._small for index in indices))
         decode = decode or len(indices) * float(np.prod(self.shape)) <= self._cache_mb * 2 ** 20
         unread = [int(index) for index in indices if self._cache.get(int(index)) is None]
         unusable = []

@@ -20,13 +20,12 @@ from dgn.data.folder import reading_of
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
 from dgn.data.source import Mirrored, Source, Sources, Subset
-from dgn.errors import UserError
+from dgn.errors import UserError, listed
 from dgn.files import check_outside, check_utf8
 
 log = logging.getLogger(__name__)
 
 FACES = 1000  # generated training faces without data.limit
-_NAMED = 5  # files that a message names
 
 
 def open_sources(data: Data, held_out: Sequence[str] | None = None, trained: Sequence[str] | None = None) -> Sources:
@@ -90,10 +89,9 @@ def _refuse(unusable: Sequence[tuple[str, str]], total: int, means: str) -> None
         return
     if len(unusable) == total:
         raise UserError("none of the {} files can be used; the first one, {}: {}".format(total, *unusable[0]))
-    listed = "; ".join(f"{path}: {reason}" for path, reason in unusable[:_NAMED])
-    more = f"; and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
-    raise UserError(f"{len(unusable)} of {total} files cannot be used: {listed}{more}. Replace or remove them, or "
-                    f"leave such files out {means}")
+    reasons = listed([f"{path}: {reason}" for path, reason in unusable], "; ")
+    raise UserError(f"{len(unusable)} of {total} files cannot be used: {reasons}. Replace or remove them, or leave "
+                    f"such files out {means}")
 
 
 def described(data: Data, sources: Sources) -> str:
@@ -165,9 +163,11 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
     everyone = whole.first()
     names, files = set(held_out or ()), None if held_out is None and trained is None else whole.files(everyone)
     last = everyone >= len(whole) - data.held_out
-    unseen = last if files is None else np.array([file in names for file in files])
+    unseen = last if files is None or held_out is None else np.array([file in names for file in files])
     if trained is not None and files is not None:
-        return _sources(whole, _places(trained, files, data.path), unseen, data)
+        places = _places(trained, files, data.path)
+        unseen[places] = False
+        return _sources(whole, places, unseen, data)
     if unseen.all():
         raise UserError(f"{len(whole)} {'clips' if data.frames else 'images'}, and data.held_out = {data.held_out} of "
                         "them are held out for evaluation: none are left for training; lower data.held_out (0: no "
@@ -198,17 +198,15 @@ def _places(trained: Sequence[str], files: Sequence[str], path: str | None) -> n
     places = {file: place for place, file in enumerate(files)}
     missing = [file for file in trained if file not in places]
     if missing:
-        more = " ..." if len(missing) > _NAMED else ""
         raise UserError(f"{len(missing)} of the {len(trained)} files that the run was trained on are not in {path}: "
-                        f"{', '.join(missing[:_NAMED])}{more}; restore them, or train a new run")
+                        f"{listed(missing)}; restore them, or train a new run")
     return np.array([places[file] for file in trained], np.int64)
 
 
 def _say_unseen_folders(trained: Sequence[str] | None, held_out: Sequence[str] | None) -> None:
-    """Logs the folders whose files are all held out: of files sorted by name the last ones are, which of folders by
-    class are those of the last classes."""
+    """Logs the folders whose files are all held out: the last files by name are, so of folders by class the last
+    classes."""
     seen = {str(PurePosixPath(name).parent) for name in trained or ()}
     unseen = sorted({str(PurePosixPath(name).parent) for name in held_out or ()} - seen)
     if unseen:
-        more = f" and {len(unseen) - _NAMED} more folders" if len(unseen) > _NAMED else ""
-        log.info("nothing in %s%s is trained on: the last files by name are held out", ", ".join(unseen[:_NAMED]), more)
+        log.info("all samples in %s are held out, none is trained on", listed(unseen))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,9 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
         raise UserError(f"images are {type(images).__name__}; dgn.images(path, like=run) opens the "
                         "images of a folder")
     started, config = time.monotonic(), run.config
+    outdated = run.checkpoint is not None and is_outdated(run.checkpoint)
+    if outdated:
+        log.warning("%s was trained further since this Run was loaded; metrics.json is not written", run.folder.path)
     train, unseen = _training_sample(run, optional=images is not None), None
     few = unseen_samples(run, images)
     if few is not None:
@@ -78,12 +82,17 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
         return result
     if has_known_exchange(config):
         result.update(known_factor_measures(run, train, unseen))
-    if run.checkpoint != next(iter(checkpoint.listed(run.folder.checkpoints)), run.checkpoint):
-        log.warning("%s was trained further since this Run was loaded; metrics.json is not written", run.folder.path)
+    if outdated:
         return result
     run.folder.add_results(**result, checkpoint=run.checkpoint and run.checkpoint.name,
                            **origin(time.monotonic() - started))
     return result
+
+
+def is_outdated(opened: Path) -> bool:
+    """Whether there is a valid checkpoint beside this one that is newer."""
+    newer = [saved for saved in checkpoint.listed(opened.parent) if saved.name > opened.name]
+    return any(checkpoint.damage(saved) is None for saved in newer)
 
 
 def warn_of_training_images(run: Run, images: Source) -> None:

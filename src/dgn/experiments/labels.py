@@ -46,7 +46,7 @@ def labels(run: Run, *, images: int = 300, steps: int = 100) -> dict[str, Any]:
         raise UserError(f"all held-out images of {folder} have the label {truth[0]}; at least two are needed")
     inferred = least_energy(run, unseen, steps)
     result = {"images": len(chosen), "analysis_accuracy": float((inferred == truth).mean()),
-              **synthesis(run, unseen, truth)}
+              **synthesis(run, unseen, truth), "steps": steps, "descent_steps": steps}
     return {**run.folder.add_section("labels", result), "pictures": []}
 
 

@@ -323,7 +323,7 @@ def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where:
     shown = ", ".join(names(s) for s in samples[:5]) + (" ..." if len(samples) > 5 else "")
     value = energy[step, samples[0]]
     exceeded = value > limit and np.isfinite(value)
-    what = f"energy {value:.3g} above the limit" if exceeded else "energy, gradient or latents not finite"
+    what = f"energy {value:.3g} above {limit:.3g}" if exceeded else "energy, gradient or latents not finite"
     raise RunFailed(
         f"{where}, Langevin step {step}: {len(samples)} of {energy.shape[1]} chains diverged, {what} ({shown}). Lower "
         "inference.step_size (for unseen images also evaluation.step_factor), raise inference.sigma, or lower "

@@ -115,10 +115,10 @@ const DgnDecoder = (() => {
   }
 
   /** left field right^T for each component of a field of points x points; matrices (size, points) of each. */
-  function surfaceOf(field, surface, points, size) {
+  function fromBasis(field, basis, points, size) {
     const out = new Float32Array(2 * size * size), rows = new Float32Array(size * points);
     for (let c = 0; c < 2; c++) {
-      const left = surface.left[c], right = surface.right[c];
+      const left = basis.left[c], right = basis.right[c];
       for (let y = 0; y < size; y++) {
         for (let q = 0; q < points; q++) {
           let sum = 0;
@@ -210,9 +210,9 @@ const DgnDecoder = (() => {
     const groups = description.groups.map((group) => ({
       ...group,
       layers: group.layers.map((layer) => layerOf(layer, bytes)),
-      surface: group.surface && { left: group.surface.left.map((one) => arrayOf(one, bytes)),
-                                  right: group.surface.right.map((one) => arrayOf(one, bytes)) },
-      points: group.surface && group.surface.left[0].shape[1],
+      basis: group.basis && { left: group.basis.left.map((one) => arrayOf(one, bytes)),
+                                  right: group.basis.right.map((one) => arrayOf(one, bytes)) },
+      points: group.basis && group.basis.left[0].shape[1],
       affine: group.affine && { ...layerOf(group.affine, bytes), ramp: arrayOf(group.affine.ramp, bytes),
                                 shift: group.affine.shift },
       transition: group.transition && {
@@ -242,14 +242,14 @@ const DgnDecoder = (() => {
 
     /** What a group's generator makes of the latents of one image: appearance, or displacement. */
     function branch(g, z) {
-      const { layers, scale, shift, surface, points, affine } = groups[g];
+      const { layers, scale, shift, basis, points, affine } = groups[g];
       let side = groups[g].side, x = relu(dense(z, layers[0].weight, layers[0].bias));
       for (const layer of layers.slice(1)) {
         x = layer.activation(deconv(x, side, layer));
         side *= layer.stride;
       }
       for (let i = 0; i < x.length; i++) x[i] = scale * x[i] + shift;
-      if (surface) x = surfaceOf(x, surface, points, size);
+      if (basis) x = fromBasis(x, basis, points, size);
       return affine ? addAffine(x, z, affine, size) : x;
     }
 

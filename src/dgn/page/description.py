@@ -3,9 +3,9 @@
   {"size", "channels", "frames", "groups": [branch of each latent group], "step": pixels between the positions that are
    sampled without displacement (see dgn.nets.warp), "refine": null or {"weight", "bias"}}
 
-A branch is {"states", "length", "transition", "layers", "scale", "shift", "surface", "affine"}: latents (Z_0, xi_1 ..
+A branch is {"states", "length", "transition", "layers", "scale", "shift", "basis", "affine"}: latents (Z_0, xi_1 ..
 xi_T) of `length` values, of which the first `states` are Z_0; the layers' tanh is multiplied by `scale` and `shift` is
-added; a field of control points is multiplied by the matrices of `surface`; `affine` is added. Weights are those that
+added; a field of control points is multiplied by the matrices of `basis`; `affine` is added. Weights are those that
 the layers use: He's scale and the smoothing of a kernel are folded into them.
 """
 
@@ -50,13 +50,13 @@ def _generator(generator: nn.Cell, packer: Packer) -> Json:
     layers = [{**_layer(stack.dense, packer), "stride": 0, "activation": "relu"}, *hidden,
               {**_layer(stack.last, packer), "stride": stack.last.stride, "activation": "tanh"}]
     if not isinstance(generator, GeometryGenerator):
-        return {"side": stack.architecture.side, "layers": layers, "scale": 0.5, "shift": 0.5, "surface": None,
+        return {"side": stack.architecture.side, "layers": layers, "scale": 0.5, "shift": 0.5, "basis": None,
                 "affine": None}
     return {"side": stack.architecture.side, "layers": layers, "scale": float(generator.scale), "shift": 0.0,
-            "surface": _surface(generator, packer), "affine": _affine(generator.affine, packer)}
+            "basis": _basis(generator, packer), "affine": _affine(generator.affine, packer)}
 
 
-def _surface(generator: GeometryGenerator, packer: Packer) -> Json | None:
+def _basis(generator: GeometryGenerator, packer: Packer) -> Json | None:
     """left field right^T; None: the stack gives the displacement of every pixel."""
     if not generator.has_basis:
         return None

@@ -59,17 +59,17 @@ def program() -> str:
 
 
 def public_metrics(run: Run) -> Json:
-    """metrics.json without the command and whatever else may name a path: a page is sent to others."""
+    """metrics.json without the commands and whatever else may name a path: a page is sent to others."""
     def cleaned(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: cleaned(part) for key, part in value.items() if not _names_path(part)}
+            return {key: cleaned(part) for key, part in value.items() if key != "provenance" and not _names_path(part)}
         if isinstance(value, list):
             return [cleaned(part) for part in value if not _names_path(part)]
         if isinstance(value, float):
             return _short(value) if np.isfinite(value) else None  # JSON has no NaN
         return value
 
-    metrics = cleaned({key: part for key, part in run.folder.read_results().items() if key != "provenance"})
+    metrics = cleaned(run.folder.read_results())
     return metrics if len(json.dumps(metrics)) < METRICS_BYTES else {}
 
 
