@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+DELAY = 2.0  # seconds
 
 
 def prepare() -> None:
@@ -23,6 +26,15 @@ def say(line: str, stream: TextIO | None = None) -> bool:
     except (OSError, ValueError):  # a closed pipe, a full disk, a closed file
         return False
     return True
+
+
+def progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
+    """A tqdm bar (options: its own) on a terminal or in a notebook, shown if the work takes longer than DELAY seconds;
+    elsewhere only the iteration."""
+    from tqdm.auto import tqdm  # here: the program's help does without its import
+
+    visible = "ipykernel" in sys.modules or sys.stderr is not None and sys.stderr.isatty()
+    return tqdm(iterable, disable=not visible, delay=DELAY, dynamic_ncols=True, **options)
 
 
 def finish() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from dgn import console
 from dgn.data.frames import strip
 from dgn.data.images import write_image
 from dgn.data.open import check_new_images
@@ -48,7 +48,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: int | None = Non
     latents, errors, frames = [], [], []
     shown: tuple[Any, ...] = ()
     chunk = BATCHES * samples_per_batch(run.model)
-    with tqdm(total=len(source), unit="clip" if run.model.frames else "image", disable=None) as bar:
+    with console.progress(total=len(source), unit="clip" if run.model.frames else "image") as bar:
         for first in range(0, len(source), chunk):
             indices = np.arange(first, min(first + chunk, len(source)))
             samples, mask = source.read(indices), source.mask(indices)

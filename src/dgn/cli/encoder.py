@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import argparse
 
-from tqdm import tqdm
-
+from dgn import console
 from dgn.cli import add_data, add_device, add_run, positive
 
 
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from dgn.training.chain_encoder import FOLDER, EncoderOptions
 
     trained = load(args.run_folder, args.device, args.data)
-    with tqdm(total=args.steps, unit="step", disable=None) as bar:
+    with console.progress(total=args.steps, unit="step") as bar:
         def report(step: int, energy: float) -> None:
             bar.set_postfix_str(f"energy {energy:.1f}")
             bar.update()

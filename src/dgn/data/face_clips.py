@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from dgn import console
 from dgn.data.face_factors import EXPRESSIONS, Factors, subject_factors, with_expression
 from dgn.data.face_surface import Window, place_landmarks
 from dgn.data.faces import DrawnFaces, draw, labels_table
@@ -91,7 +91,7 @@ def write_clips(out: Path, source: FaceClips) -> None:
     """Writes clips as PNG files, class/person_number/0001.png ..., with labels.csv (file, clip, person, expression,
     factors, landmarks). Raises UserError if `out` holds files, RunFailed if a file cannot be written."""
     with labels_table(out, ["file", "clip", "person", "expression"]) as add_row:
-        for index in tqdm(range(len(source)), unit="clip", disable=None):
+        for index in console.progress(range(len(source)), unit="clip"):
             clip, (person, expression) = source.name(index), source.label(index)
             one = np.array([index])
             images, marks = source.read(one)[0], source.landmarks(one)[0]

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from dgn import console
 from dgn.data.face_factors import EXPRESSIONS, Factors, sample_factors, subject_factors, with_expression
 from dgn.data.face_paint import material_coordinates, paint
 from dgn.data.face_surface import Window, place_landmarks
@@ -185,7 +185,7 @@ def write_folder(out: Path, kind: str, count: int, size: int, seed: int, grey: b
     """
     members = list(_members(kind, count, seed))
     with labels_table(out, ["file", "subject", "expression", "view"]) as add_row:
-        for name, subject, expression, factors in tqdm(members, unit="face", disable=None):
+        for name, subject, expression, factors in console.progress(members, unit="face"):
             face = render(factors, size, grey)
             write_image(out / name, face.image)
             add_row([name, subject, expression, factors.yaw], factors, face.landmarks)

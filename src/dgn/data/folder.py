@@ -13,9 +13,8 @@ from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from dgn import machine
+from dgn import console, machine
 from dgn.config import Data
 from dgn.data.pixels import PixelCache, to_unit
 from dgn.data.source import Check, Source
@@ -186,7 +185,7 @@ def map_files(function: Callable[[str], Result], names: list[str], workers: Thre
         except ValueError as reason:
             return name, str(reason)
 
-    with quiet_opencv(), tqdm(total=len(names), disable=None, **bar) as progress:
+    with quiet_opencv(), console.progress(total=len(names), **bar) as progress:
         for start in range(0, len(names), _CHUNK):  # `map` submits all its tasks at once
             for pair in workers.map(result, names[start:start + _CHUNK]):
                 yield pair

@@ -11,9 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from dgn import machine
+from dgn import console, machine
 from dgn.data.align import EYES, align, eye_places
 from dgn.data.clips import find_clips, people_of_names
 from dgn.data.cut import in_colour, resize
@@ -155,7 +154,7 @@ def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter, window: 
     people = _people(source, list(clips), window is not None)
     new_folder(target)
     report = Report([], [], [])
-    for name, clip in tqdm(clips.items(), unit="clip", disable=None):
+    for name, clip in console.progress(clips.items(), unit="clip"):
         pieces: dict[str, bool] = {}
         try:
             with quiet_opencv():

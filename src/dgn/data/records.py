@@ -14,8 +14,8 @@ from pathlib import Path
 import mindspore.dataset as ds
 import numpy as np
 from mindspore import mindrecord
-from tqdm import tqdm
 
+from dgn import console
 from dgn.data.pixels import to_bytes, to_unit
 from dgn.data.source import Source
 from dgn.errors import RunFailed, Unreadable, UserError, dataset_cause, first_line
@@ -49,7 +49,7 @@ def pack(source: Source, path: Path) -> int:
         temporary.mkdir(parents=True)
         writer = mindrecord.FileWriter(str(temporary / path.name), shard_num=1)
         writer.add_schema(_SCHEMA, "images of dgn")
-        for start in tqdm(range(0, len(source), _CHUNK), unit=f"{_CHUNK} images", disable=None):
+        for start in console.progress(range(0, len(source), _CHUNK), unit=f"{_CHUNK} images"):
             indices = np.arange(start, min(start + _CHUNK, len(source)))
             pixels = to_bytes(source.read(indices))
             writer.write_raw_data([{"image": image.tobytes(), "shape": np.array(image.shape, np.int32),

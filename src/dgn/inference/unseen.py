@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dgn import console
 from dgn.config import NO_FACTOR, Schedule, at_epoch
 from dgn.inference import langevin
 from dgn.nets.encoder import ChainEncoder, Encoder
@@ -60,7 +61,8 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
     for batch in _batches(model.groups, images, mask, given, batch_size, bool(chains.first)):
         state, place = sampler.initial_state(batch.latents), chains.first + batch.start
         names = functools.partial(_image_name, place)
-        for call in range(calls + descents):
+        shown = f"images {place + 1} to {place + batch.size}"
+        for call in console.progress(range(calls + descents), unit="call", desc=shown, leave=False):
             sampler.set_step_factor(at_call(chains.step_factor, call, calls) if call < calls
                                     else min(chains.step_factor[0][1], 1.0))
             sigma = chains.sigma * (at_call(chains.sigma_factor, call, calls) if call < calls
