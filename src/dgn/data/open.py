@@ -160,10 +160,12 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
     If the source knows the people in its samples, training samples of held-out people are dropped, so that unseen
     images show unseen people. With data.mirror, mirror images of the training samples are added at the end.
     """
-    everyone = whole.first()
-    names, files = set(held_out or ()), None if held_out is None and trained is None else whole.files(everyone)
-    last = everyone >= len(whole) - data.held_out
-    unseen = last if files is None or held_out is None else np.array([file in names for file in files])
+    everyone, names = whole.first(), set(held_out or ())
+    files = whole.files(everyone)
+    if held_out is None or files is None:
+        unseen = everyone >= len(whole) - data.held_out
+    else:
+        unseen = np.array([file in names for file in files])
     if trained is not None and files is not None:
         places = _places(trained, files, data.path)
         unseen[places] = False
@@ -183,8 +185,8 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
         if len(indices) < (~unseen).sum():
             log.info("%d of %d samples show people of held-out samples and are not used for training",
                      (~unseen).sum() - len(indices), len(everyone))
-    if held_out is None:
-        _say_unseen_folders(whole.files(indices[:data.limit]), whole.files(everyone[unseen]))
+    if held_out is None and files is not None:
+        _say_unseen_folders([files[k] for k in indices[:data.limit]], [files[k] for k in everyone[unseen]])
     return _sources(whole, indices[:data.limit], unseen, data)
 
 
@@ -203,10 +205,10 @@ def _places(trained: Sequence[str], files: Sequence[str], path: str | None) -> n
     return np.array([places[file] for file in trained], np.int64)
 
 
-def _say_unseen_folders(trained: Sequence[str] | None, held_out: Sequence[str] | None) -> None:
+def _say_unseen_folders(trained: Sequence[str], held_out: Sequence[str]) -> None:
     """Logs the folders whose files are all held out: the last files by name are, so of folders by class the last
     classes."""
-    seen = {str(PurePosixPath(name).parent) for name in trained or ()}
-    unseen = sorted({str(PurePosixPath(name).parent) for name in held_out or ()} - seen)
+    of_trained, of_held_out = ({str(PurePosixPath(name).parent) for name in names} for names in (trained, held_out))
+    unseen = sorted(of_held_out - of_trained)
     if unseen:
         log.info("all samples in %s are held out, none is trained on", listed(unseen))
