@@ -158,3 +158,14 @@ def test_mindspores_own_cache_of_graphs_is_warned_of(calls, caplog, monkeypatch)
     with caplog.at_level(logging.WARNING):
         numerics.apply(Numerics(), "CPU")
     assert "MS_COMPILER_CACHE_ENABLE" in caplog.text and not calls
+
+
+def test_a_failed_compilation_leaves_no_files_in_the_working_directory(tmp_path, monkeypatch):
+    class Wrong(ms.nn.Cell):
+        def construct(self, x: ms.Tensor) -> ms.Tensor:
+            return ms.ops.matmul(x, x)
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((RuntimeError, ValueError)):
+        Wrong()(ms.Tensor([[1.0, 2.0, 3.0]]))
+    assert list(tmp_path.iterdir()) == []

@@ -69,6 +69,9 @@ def set_environment(name: str = "auto") -> None:
         # how long a process waits for the others: one may draw or write while they wait (default on CPU: 30 s); the
         # scheduler keeps the default, by which it notices that a process died
         os.environ.setdefault("MS_NODE_TIMEOUT", os.environ.get("DGN_PATIENCE", str(PATIENCE)))
+    # for analyze_fail.ir, which MindSpore writes if a compilation fails or is interrupted; its default is the working
+    # directory
+    os.environ.setdefault("MS_OM_PATH", f"{os.environ.get('TMPDIR') or '/tmp'}/dgn-{os.getuid()}")
     os.environ.setdefault("DGN_THREADS", str(machine.cores()))  # the C++ kernels do not see CPU quotas
     if platform.machine() == "x86_64":
         # With AVX-512 the oneDNN inside MindSpore 2.10 runs convolutions on plain layouts by its reference code, up to
