@@ -39,8 +39,8 @@ def test_every_column_of_a_whole_run(tmp_path):
 def test_missing_values_are_dashes():
     """A plain model without unseen images, and the metrics.json of an experiment alone."""
     plain = results_table.row("plain", {"train": {"images": 10, "msre": 5.04, "psnr": float("inf")}})
-    assert plain == ("plain", "10 / -", "5.0 / -", *["-"] * 7)
-    assert results_table.row("views", {"views": {"ratio": 1.5}, "train": None})[1:] == ("-",) * 9
+    assert plain == ("plain", "10 / -", "5.0 / -", *["-"] * (len(results_table.COLUMNS) - 3))
+    assert set(results_table.row("views", {"views": {"ratio": 1.5}, "train": None})[1:]) == {"-"}
 
 
 def test_rows_keep_their_order_and_a_bar_in_a_name_is_escaped(tmp_path):

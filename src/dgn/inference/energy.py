@@ -9,6 +9,8 @@ clip's mask excludes are ignored.
 
 from __future__ import annotations
 
+from typing import Any
+
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -19,6 +21,11 @@ from dgn.nets.model import Model
 def squared_norm(x: Tensor) -> Tensor:
     """Sum of squares of each sample, (N, ...) -> (N,)."""
     return ops.reduce_sum(ops.square(x).reshape(x.shape[0], -1), 1)
+
+
+def data_term(squared_error: Any, sigma: Any) -> Any:
+    """-log p(x | z) up to constants: that of Gaussian noise with standard deviation sigma."""
+    return squared_error / (2 * sigma * sigma)
 
 
 def roughness(displacement: Tensor) -> Tensor:
@@ -72,13 +79,17 @@ class Energy(nn.Cell):
         """||x - F||^2 of each sample, (N,)."""
         return squared_norm(self.residual(x, mask, outputs))
 
+    def image_gradient(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
+        """Gradient of data_term with respect to the image F, of its shape."""
+        return self.residual(x, mask, outputs) * (ops.ones((), sigma.dtype) / (sigma * sigma))
+
     def smoothness_energy(self, mask: Tensor, outputs: tuple[Tensor, ...]) -> Tensor:
         """Energy of the displacement under the smoothness prior, (N,)."""
         return 0.5 * self.smoothness * roughness(self.masked(outputs[1], mask))
 
     def data_energy(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
         """The terms that depend on the weights, (N,): -log p(x | z), and the smoothness energy if it is on (Eq. 9)."""
-        energy = self.squared_error(x, mask, outputs) / (2 * sigma * sigma)
+        energy = data_term(self.squared_error(x, mask, outputs), sigma)
         if self.smooth:
             energy = energy + self.smoothness_energy(mask, outputs)
         return energy

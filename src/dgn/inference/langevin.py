@@ -23,7 +23,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from dgn.config import NO_FACTOR, Config, last_smoothness
 from dgn.errors import RunFailed
-from dgn.inference.energy import Energy, full_mask
+from dgn.inference.energy import Energy, data_term, full_mask
 from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.model import Model
 from dgn.randomness import generator
@@ -65,7 +65,11 @@ class Options:
 
 class GroupOutputs(nn.Cell):
     """The image, and the smoothness energy (N,) if it depends on this group, as a function of one group's latents; the
-    outputs of the other branches are inputs."""
+    outputs of the other branches are inputs.
+
+    GradOperation differentiates it, with the energy's gradient with respect to the image (Energy.image_gradient) as the
+    sensitivity: an image that was decoded for the recorded energy is not decoded again, nor are the other branches.
+    """
 
     def __init__(self, energy: Energy, g: int) -> None:
         super().__init__()
@@ -79,7 +83,7 @@ class GroupOutputs(nn.Cell):
 
 def is_smoothed(energy: Energy, g: int) -> bool:
     """Whether the smoothness prior depends on group g: only on the group of the displacement."""
-    return energy.smooth and g == 1
+    return energy.smooth and energy.model.branch_names[g] == "geometry"
 
 
 class LangevinStep(nn.Cell):
@@ -208,7 +212,7 @@ class Langevin(LangevinStep):
                                                                step_sizes, x, mask, sigma)
             gradients = gradients + (gradient,)
         # for all steps at once: fewer operators
-        energy, norms = ops.stack(errors) / (2 * sigma * sigma), ()
+        energy, norms = data_term(ops.stack(errors), sigma), ()
         if self.energy.smooth:
             energy = energy + ops.stack(roughness)
         for place in range(len(self.sampled)):
@@ -235,7 +239,7 @@ class Langevin(LangevinStep):
         if self.sigma_factors is not None:
             sigma = sigma * self.sigma_factors[g]
         # dE/dimage, and 1 for the smoothness energy
-        sens: Any = self.energy.residual(x, mask, outputs) * (ops.ones((), sigma.dtype) / (sigma * sigma))
+        sens: Any = self.energy.image_gradient(x, mask, outputs, sigma)
         if is_smoothed(self.energy, g):
             sens = (sens, ops.ones((z.shape[0],), z.dtype))
         return self.gradient(self.group_outputs[g])(z, mask, *outputs, sens) + z
@@ -270,7 +274,7 @@ class Langevin(LangevinStep):
 
 def make_energy(model: Model, config: Config) -> Energy:
     """The energy of a model under a config, with the smoothness of its last epoch."""
-    if config.model.kind != "deformable":
+    if "geometry" not in model.branch_names:
         return Energy(model)
     return Energy(model, last_smoothness(config), variable=len(config.inference.smoothness) > 1)
 
@@ -332,7 +336,7 @@ def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where:
 
 def energy_limit(values: int, sigma: float) -> float:
     """The energy above which a chain counts as diverged, for samples with this number of values."""
-    return DIVERGED * values / (2 * sigma ** 2)
+    return data_term(DIVERGED * values, sigma)
 
 
 def check_errors(errors: Sequence[float], where: str) -> None:

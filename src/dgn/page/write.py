@@ -11,7 +11,7 @@ from typing import Any
 from dgn.errors import UserError
 from dgn.files import write_text
 from dgn.inference.axes import principal_axes
-from dgn.nets.model import GROUP_TEXTS, MotionLatents
+from dgn.nets.model import GROUP_TEXTS, Latents, PlainLatents
 from dgn.page import images, record
 from dgn.page.arrays import Packer
 from dgn.page.description import describe
@@ -60,8 +60,8 @@ def write_page(run: Run, path: Path | None = None, limit: int = LIMIT, finished:
 
 
 def has_page(run: Run) -> bool:
-    """Whether the page's decoder has the model: all but the plain model of clips."""
-    return run.model.latents is not MotionLatents
+    """Whether the page's decoder has the model: a deformable or plain generator, but not the plain model of clips."""
+    return run.model.latents in (Latents, PlainLatents)
 
 
 def _contents(run: Run, packer: Packer, finished: bool) -> dict[str, Any]:
