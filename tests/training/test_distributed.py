@@ -116,7 +116,7 @@ def test_the_first_process_may_be_slow_while_the_others_wait_and_all_know_who_di
     logs = [(tmp_path / "logs" / f"worker_{rank}.log").read_text() for rank in (0, 1)]
     assert all(expected in log for log in logs)
     for rank, log in enumerate(logs):  # their seeds differ
-        assert f": config in process 1. This is process {rank}, with 1000 samples (" in log
+        assert f": different config in process 1. This is process {rank}, with 1000 samples (" in log
 
 
 @pytest.mark.parametrize("count, size, shards", [(12, 4, 2), (10, 8, 4), (7, 4, 4), (9, 6, 3)])
@@ -232,16 +232,16 @@ def test_processes_that_differ_are_refused_by_name(monkeypatch):
     build.check_alike(**{**given, "config": elsewhere}, group=group)
     other, more = recipe.load(None, ["training.seed=5"]), Described(9, "a")
     this = "in process 1. This is process 1, with"
-    for changes, message in (({"config": other}, f"process 0: config {this} 8 samples (a), dgn "),
-                             ({"initial": "5f"}, f"process 0: config {this} 8 samples (a), dgn "),
-                             ({"source": Described(8, "b")}, f"process 0: data {this} 8 samples (b)"),
-                             ({"source": more}, f"process 0: data {this} 9 samples (a)"),
-                             ({"config": other, "source": more}, f"config in process 1; data {this}")):
+    for changes, message in (({"config": other}, f"process 0: different config {this} 8 samples (a), dgn "),
+                             ({"initial": "5f"}, f"process 0: different config {this} 8 samples (a), dgn "),
+                             ({"source": Described(8, "b")}, f"process 0: different data {this} 8 samples (b)"),
+                             ({"source": more}, f"process 0: different data {this} 9 samples (a)"),
+                             ({"config": other, "source": more}, f"config in process 1; different data {this}")):
         with pytest.raises(UserError) as refused:
             build.check_alike(**{**given, **changes}, group=group)
         assert message in str(refused.value)
     monkeypatch.setattr(device, "software", lambda: "dgn 9")
-    with pytest.raises(UserError, match=r"process 0: versions in process 1\. .*, dgn 9\. All hosts need"):
+    with pytest.raises(UserError, match=r"process 0: different versions in process 1\. .*, dgn 9\. All hosts need"):
         build.check_alike(**given, group=group)
 
 
@@ -255,6 +255,7 @@ def test_the_versions_that_processes_share_have_that_of_cann_on_ascend(monkeypat
 def test_a_training_compares_its_processes_before_it_makes_chains(images, tmp_path):
     config = recipe.load(None, [*SETTINGS, f"data.path={images}"])
     folder = RunFolder.create(tmp_path / "run", config)
-    with pytest.raises(UserError, match="config in process 1; data in process 1; versions"):
+    everything = "different config in process 1; different data in process 1; different versions in"
+    with pytest.raises(UserError, match=everything):
         build.make_state(config, folder, open_sources(config.data).train, None, Second(lambda data: bytes(len(data))))
     assert not folder.latents.exists()

@@ -112,8 +112,7 @@ def check_alike(config: Config, source: Source, initial: str, group: ProcessGrou
         of_each = [digest[k * size:(k + 1) * size] for digest in gathered]
         ranks = [str(rank) for rank, digest in enumerate(of_each) if digest != of_each[0]]
         if ranks:
-            verb = "differ" if name != "config" else "differs"
-            different.append(f"{name} {verb} in process{'es' if len(ranks) > 1 else ''} {', '.join(ranks)}")
+            different.append(f"different {name} in process{'es' if len(ranks) > 1 else ''} {', '.join(ranks)}")
     if different:
         raise UserError(f"not all processes are like process 0: {'; '.join(different)}. This is process {group.rank}, "
                         f"with {data}, {versions}. All hosts need the same recipe, options, files and versions")
