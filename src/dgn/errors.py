@@ -31,9 +31,9 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def listed(items: Sequence[str], separator: str = ", ") -> str:
+def listed(items: Sequence[str], separator: str = ", ", last: str = " and ") -> str:
     """The first items, and the number of the others."""
-    more = f"{separator}and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    more = f"{last}{len(items) - NAMED} more" if len(items) > NAMED else ""
     return separator.join(items[:NAMED]) + more
 
 

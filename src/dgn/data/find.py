@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from dgn.errors import UserError
+from dgn.errors import NAMED, UserError, listed
 from dgn.files import check_utf8, escaped, is_utf8
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 _COMPANIONS = (".csv", ".db", ".html", ".json", ".log", ".mat", ".md", ".npy", ".npz", ".pts", ".py", ".tsv", ".txt",
                ".xml", ".yaml", ".yml")
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
-_NAMED = 5  # number of kinds or files that a message names
 
 
 def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed: bool = False) -> list[str]:
@@ -38,7 +37,7 @@ def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed:
     for companion in _COMPANIONS:
         others.pop(companion, None)
     if unnamed := [name for name in wanted if not is_utf8(name)]:
-        shown = _some([escaped(name) for name in unnamed])
+        shown = listed([escaped(name) for name in unnamed])
         if not skip_unnamed:
             raise UserError(f"{folder}: {shown}: the name is not UTF-8; rename it, or leave such files out of a "
                             "training with data.corrupt=skip")
@@ -68,9 +67,9 @@ def warn_of_splits(names: list[str], folder: Path) -> None:
     folders = (part.lower() for name in names for part in PurePosixPath(name).parts[:-1])
     parts = Counter(part for part in folders if part in _SPLITS)
     if len(parts) > 1:
-        listed = ", ".join(f"{part}/ ({count})" for part, count in sorted(parts.items()))
+        counts = ", ".join(f"{part}/ ({count})" for part, count in sorted(parts.items()))
         log.warning("%s: its folders %s are used as one set; data.pattern, or the path of one of them, selects one",
-                    folder, listed)
+                    folder, counts)
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
@@ -106,11 +105,5 @@ def _kinds(counts: dict[str, int]) -> str:
     if len(counts) == 1:
         return next(iter(counts)) or "without an extension"
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    listed = [f"{kind or 'without an extension'} ({count})" for kind, count in ordered[:_NAMED]]
-    return ", ".join(listed + ["..."] * (len(ordered) > _NAMED))
-
-
-def _some(names: list[str]) -> str:
-    """The first names as text, and the number of others."""
-    listed = ", ".join(names[:_NAMED])
-    return listed if len(names) <= _NAMED else f"{listed} and {len(names) - _NAMED} more"
+    shown = [f"{kind or 'without an extension'} ({count})" for kind, count in ordered[:NAMED]]
+    return ", ".join(shown + ["..."] * (len(ordered) > NAMED))

@@ -89,7 +89,7 @@ def _refuse(unusable: Sequence[tuple[str, str]], total: int, means: str) -> None
         return
     if len(unusable) == total:
         raise UserError("none of the {} files can be used; the first one, {}: {}".format(total, *unusable[0]))
-    reasons = listed([f"{path}: {reason}" for path, reason in unusable], "; ")
+    reasons = listed([f"{path}: {reason}" for path, reason in unusable], "; ", "; and ")
     raise UserError(f"{len(unusable)} of {total} files cannot be used: {reasons}. Replace or remove them, or leave "
                     f"such files out {means}")
 

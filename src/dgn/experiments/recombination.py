@@ -55,7 +55,7 @@ def recombination(run: Run, *, clips: Sequence[int | str] | None = None) -> dict
     """
     check_clips(run)
     source = run.sources.train
-    names = [source.name(k) for k in range(len(source))]
+    names = source.names
     partner = exchange_partners(names, source.people())
     pair = clip_indices(names, (0, partner[0] or min(1, len(source) - 1)) if clips is None else clips)
     if len(pair) != 2:

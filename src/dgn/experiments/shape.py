@@ -49,7 +49,7 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
     check_clips(run)
     check_geometry(run)
     source, sizes = run.sources.train, [branch.state_size for branch in run.model.branches]
-    everyone = [source.name(k) for k in range(len(run.bank))]
+    everyone = source.names
     if clips is None:
         clips = np.unique([0, exchange_partners(everyone, source.people())[0]]).tolist()
     chosen = clip_indices(everyone, clips)

@@ -144,7 +144,7 @@ def _draw_clips(run: Run, folder: Path, gamma: float) -> list[Path]:
 def _grids(run: Run, path: Path, chosen: np.ndarray) -> Path:
     """Fig. 19: one clip of each class; the clips `chosen` if the names of clips contain no classes."""
     source = run.sources.train
-    everyone = [source.name(k) for k in range(len(run.bank))]
+    everyone = source.names
     shown = np.array(one_of_each_class(everyone) or chosen)
     return clips.grids(path, run.decode(*run.bank.read(shown)), clip_lengths(source, shown),
                        [everyone[k] for k in shown])
