@@ -18,7 +18,7 @@ from dgn.errors import UserError
 from dgn.evaluation import exchange
 from dgn.experiments.models import OTHER_PEOPLE
 from dgn.figures.clips import spaced
-from dgn.nets.model import Latents, pad, samples_per_batch
+from dgn.nets.model import pad, samples_per_batch
 from dgn.run import Run
 
 COLOUR = ("skin", "light")  # colours that a linear probe predicts well at 32 pixels, unlike the redness of lips
@@ -34,7 +34,7 @@ def check_clips(run: Run) -> None:
 
 def check_geometry(run: Run) -> None:
     """Raises UserError unless the run has a deformable model."""
-    if run.model.latents is not Latents:
+    if not run.model.warps:
         raise UserError(f"{run.folder.path} is a run of a plain model (model.kind); give one of a deformable model: "
                         "only it has a geometry")
 

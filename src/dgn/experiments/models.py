@@ -14,7 +14,6 @@ from dgn.data.cut import Crop
 from dgn.data.source import Source
 from dgn.errors import UserError
 from dgn.files import expanded, write_json
-from dgn.nets.model import Latents
 from dgn.provenance import origin
 from dgn.run import Run
 
@@ -139,7 +138,7 @@ def check_deformable(run: Run) -> None:
     """Raises UserError unless the run infers both Z^a and Z^g of images."""
     if run.config.data.frames:
         raise UserError(f"{run.folder.path} is a run on clips; this experiment is on images")
-    if run.model.latents is not Latents or not run.model.groups[0].sampled:
+    if not run.model.warps or not run.model.groups[0].sampled:
         raise UserError(f"{run.folder.path} does not infer both Z^a and Z^g; give a run of the deformable model")
 
 

@@ -32,7 +32,7 @@ from dgn.evaluation.uncertainty import plus_minus
 from dgn.experiments.clips import check_clips, label
 from dgn.experiments.models import table
 from dgn.figures import experiments as figures
-from dgn.nets.model import Latents, apply, samples_per_batch
+from dgn.nets.model import apply, samples_per_batch
 from dgn.run import Run
 from dgn.training.recogniser import SequenceClassifiers, Sequences
 
@@ -103,7 +103,7 @@ def features(run: Run, steps: int | None = None, descent_steps: int = DESCENT_ST
     if still.shape[1] < moving.shape[1]:
         still = np.repeat(still, moving.shape[1], 1)
         still[:, 0] = 0
-    if run.model.latents is not Latents:
+    if not run.model.warps:
         return {"motion": moving, "content": still, "pixels": pixels}
     displacement, = apply(branches[1], latents[1], batch_size=samples_per_batch(run.model))
     return {"Dglf": moving, "Ddf": displacement, "appearance": still, "pixels": pixels}

@@ -26,7 +26,7 @@ from dgn.data.clips import class_and_person
 from dgn.data.source import Source, clip_lengths
 from dgn.errors import check_opened
 from dgn.figures import bases, clips, pictures, sheet
-from dgn.nets.model import GROUP_TEXTS, Decode, Decoded, Latents, rows, state_sizes
+from dgn.nets.model import GROUP_TEXTS, Decode, Decoded, rows, state_sizes
 from dgn.randomness import generator
 from dgn.run import Run
 
@@ -85,7 +85,7 @@ def draw_progress(run: Run, folder: Path) -> list[Path]:
     chosen = np.arange(min(10, len(run.bank)))
     images, latents = source.read(chosen), run.bank.read(chosen)
     drawn = [pictures.reconstruction(path, images, run.decode(*latents), RECONSTRUCTED)]
-    if run.model.latents is Latents and run.model.groups[0].sampled:
+    if run.model.warps and run.model.groups[0].sampled:
         z_app, z_geo = latents
         drawn.append(pictures.recombination(folder / "recombination.png", run.decode, images, z_app, z_geo, EXCHANGE))
     return drawn
@@ -128,7 +128,7 @@ def _draw_clips(run: Run, folder: Path, gamma: float) -> list[Path]:
     reconstructions and bases of the content."""
     model, sizes, chosen = run.model, state_sizes(run.model), _some_samples(run, CLIPS)
     shown, latents = [_reconstructed_clips(run, folder / "reconstruction.png", chosen)], run.bank.read(chosen[:1])
-    if model.latents is not Latents:
+    if not model.warps:
         motion = latents[1][:, :model.branches[1].length(1)]  # of the first frame of a clip
 
         def first_frame(content: np.ndarray) -> Decoded:
@@ -167,7 +167,7 @@ def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents: Se
            best: int) -> list[Path]:
     """Traversals of the latents, and their recombination; best: the row of `latents` with the smallest error."""
     decode, sizes = run.decode, [group.shape[0] for group in run.model.groups]
-    if run.model.latents is not Latents:
+    if not run.model.warps:
         ranked = bases.rank(decode, [None], 0, sizes, gamma)
         return [pictures.latent_bases(folder / "latent_bases.png", decode, ranked, gamma)]
     if not run.model.groups[0].sampled:

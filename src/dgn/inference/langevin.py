@@ -274,7 +274,7 @@ class Langevin(LangevinStep):
 
 def make_energy(model: Model, config: Config) -> Energy:
     """The energy of a model under a config, with the smoothness of its last epoch."""
-    if "geometry" not in model.branch_names:
+    if not model.warps:
         return Energy(model)
     return Energy(model, last_smoothness(config), variable=len(config.inference.smoothness) > 1)
 

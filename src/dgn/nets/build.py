@@ -7,7 +7,7 @@ from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.discriminator import Discriminator
 from dgn.nets.dynamic import DynamicGenerator
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import Latents, Model
+from dgn.nets.model import Model
 from dgn.nets.motion_content import MotionContentGenerator
 from dgn.nets.plain import PlainGenerator
 from dgn.nets.stack import NETWORKS, Architecture
@@ -45,7 +45,7 @@ def make_chain_encoder(config: Config, model: Model) -> ChainEncoder:
     """The encoder that initializes chains: its networks mirror the appearance generator of a deformable model."""
     architecture = _appearance(config, model, config.model.width * config.model.alpha)
     seed, correct = config.training.seed, all(group.sampled for group in model.groups)
-    refiner_channels = model.channels * (3 if model.latents is Latents else 2)
+    refiner_channels = model.channels * (3 if model.warps else 2)
     networks = [Encoder(model.groups, architecture, channels, seed + k, variance=False)
                 for k, channels in enumerate((model.channels, refiner_channels)[:2 if correct else 1])]
     return ChainEncoder(model, networks, ROUNDS if correct else 0)

@@ -8,7 +8,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from dgn.nets.layers import Dense, truncated_normal
-from dgn.nets.model import LatentGroup, Latents, Model
+from dgn.nets.model import LatentGroup, Model
 from dgn.nets.stack import Architecture
 from dgn.randomness import generator
 
@@ -72,7 +72,7 @@ class ChainEncoder(nn.Cell):
     def __init__(self, model: Model, networks: Sequence[Encoder], rounds: int) -> None:
         super().__init__()
         self.model, self.networks, self.rounds = model, nn.CellList(networks), rounds
-        self.warps = model.latents is Latents
+        self.warps = model.warps
 
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
         return self.refinements(x)[-1]

@@ -95,6 +95,11 @@ class Model(nn.Cell):
     latents: type = Latents
     image_channels = "branches.0.stack.last."  # prefix of the parameters whose outputs are the image's channels
 
+    @property
+    def warps(self) -> bool:
+        """Whether the image is a warped appearance: a branch named geometry generates the displacement."""
+        return "geometry" in self.branch_names
+
     def compose(self, outputs: tuple[Tensor, ...]) -> Tensor:
         """The image (N, C, H, W) of the branches' outputs."""
         raise NotImplementedError
