@@ -30,7 +30,8 @@ from dgn import device, recipe
 from dgn.config import Config
 from dgn.export import cells
 from dgn.export.lite2.adjoint import AdjointLangevin
-from dgn.inference.langevin import make_energy, make_inference_sampler, make_sampler
+from dgn.inference.energy import make_energy
+from dgn.inference.langevin import make_inference_sampler, make_sampler
 from dgn.nets.build import make_chain_encoder, make_model
 from dgn.nets.model import Model
 from dgn.training import recogniser, regressor

@@ -35,7 +35,7 @@ def test_a_recipe_changes_what_it_names_and_settings_come_last(tmp_path):
     config = recipe.load(path, ["training.epochs=7", "data.grey=true"])
     assert (config.model.alpha, config.training.epochs, config.data.grey) == (0.5, 7, True)
     assert config.training.learning_rate == ((0, 1e-3), (3, 1e-4))
-    assert [cfg.at_epoch(config.training.learning_rate, e) for e in (0, 2, 3, 99)] == [1e-3, 1e-3, 1e-4, 1e-4]
+    assert [cfg.value_at(config.training.learning_rate, e) for e in (0, 2, 3, 99)] == [1e-3, 1e-3, 1e-4, 1e-4]
 
 
 def test_what_is_saved_is_read_back_the_same(tmp_path):
@@ -87,6 +87,9 @@ def test_every_recipe_of_the_project_is_valid_and_holds_only_differences(path):
         ("evaluation: {sigma_factor: [[0, 3.0], [100, 1.0]]}", r"sigma_factor .* begin at percents of the steps"),
         ("evaluation: {step_factor: 11}", r"step_factor is \[\[0, 11.0\]\]; .* above 0 and at most 10"),
         ("inference: 3", r"inference must hold keys and values"),
+        ("epochs: {a: 2}", r"unknown section 'epochs'; known names: data, "),
+        ("inference: {momentum: 0.5}", r"unknown key inference.momentum; did you mean evaluation.momentum\?"),
+        ("training: {size: 5}", r"unknown key training.size; did you mean data.size\?"),
         ("1: {a: 2}", r"unknown section '1'"),
         ("- a\n- b", r"a config must hold keys and values"),
         ("a: b: c", r"is not valid YAML"),
@@ -182,6 +185,9 @@ def test_overrides_take_python_values():
         cfg.Config(), {"training.epochs": 7, "inference.sigma": [[0, 1], [5, 0.5]], "data.crop": (0, 0, 8, 8)}
     )
     assert (config.training.epochs, config.inference.sigma, config.data.crop) == (7, ((0, 1.0), (5, 0.5)), (0, 0, 8, 8))
+    for key, hint in (("epochs", "did you mean training.epochs"), ("training", "is a section")):
+        with pytest.raises(UserError, match=f"override {key}: .*{hint}"):
+            recipe.with_overrides(config, {key: {"epochs": 2}})
     with pytest.raises(UserError, match="override training.epoch: unknown key training.epoch; did you mean 'epochs'"):
         recipe.with_overrides(config, {"training.epoch": 7})
 

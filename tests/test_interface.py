@@ -77,7 +77,7 @@ def test_latents_have_names_and_can_be_recombined(run, images):
 
 def test_images_in_memory_are_cut_as_those_of_a_folder(run, images):
     source = dgn.images(images, like=run)
-    large = np.stack([np.asarray(PIL.Image.open(path).convert("RGB")) for path in source.paths(source.first())])
+    large = np.stack([np.asarray(PIL.Image.open(path).convert("RGB")) for path in source.paths(source.indices())])
     inside = dgn.images(large, like=run)
     np.testing.assert_array_equal(inside[:], source[:])
     assert inside.names[:2] == ["000000", "000001"] and source.names[3] == "003.png"
@@ -129,6 +129,15 @@ def test_energy_is_eq_8_of_the_decoded_image(run, images):
     squared = np.square(x - run.decode(*z).image).sum((1, 2, 3))
     expected = squared / (2 * sigma**2) + sum(np.square(a).sum(1) for a in z) / 2
     np.testing.assert_allclose(run.energy(x, z), expected, rtol=1e-4)
+
+
+def test_only_frames_of_clips_can_be_masked(run, images):
+    x, z = dgn.images(images, like=run)[:2], run.bank.read(np.arange(2))
+    for mask in (np.ones((2, 1)), np.ones((2, 3, 16, 16))):
+        with pytest.raises(dgn.UserError, match="pixels cannot be masked"):
+            run.energy(x, z, mask)
+        with pytest.raises(dgn.UserError, match="pixels cannot be masked"):
+            run.infer_batch(x, run.chain_settings(1), mask)
 
 
 def test_samples_depend_on_their_seed(run):

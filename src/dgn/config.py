@@ -115,14 +115,16 @@ class Inference:
     step_size: float = number(0.1, above=0, high=10)  # delta
     steps: int = number(20, 1)  # l: Langevin steps in each iteration
     steps_per_graph: int = number(0, 0)  # steps in one compiled graph, a divisor of `steps`; 0: all
-    sigma: Schedule = ((0, 1.5), (100, 1.0))  # standard deviation of the residual; the error is summed over the image
+    sigma: Schedule = ((0, 1.5), (100, 1.0))  # standard deviation of epsilon (Eq. 1), of each pixel and channel
     chain_init: str = choice("prior", "prior", "mean")  # chains start as prior samples, or (beyond paper) at 0
     restart_every: int = number(0, 0)  # beyond the paper: chains restart at the prior mean every n epochs; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # simultaneous: as in the authors' code
     scale_by_frames: bool = False  # beyond the paper, clips: delta / sqrt(frames that the latent affects)
-    sigma_app: Schedule = NO_FACTOR  # beyond the paper: factor on sigma, only for the gradient of Z^a
+    # beyond the paper, only in training: factor on sigma for the gradient of Z^a. Unless it is 1, the chains of the two
+    # groups do not sample one joint posterior
+    sigma_app: Schedule = NO_FACTOR
     preconditioner: str = choice("none", "none", "gauss_newton")  # beyond the paper: see dgn.inference.preconditioner
-    # beyond the paper: weight of a Gaussian prior on the displacement's differences
+    # beyond the paper: weight of a quadratic penalty on the displacement's differences
     smoothness: Schedule = setting(OFF, zero=True)
     # beyond the paper: fraction of the linear prediction of Z^a from Z^g to subtract, see dgn.inference.decorrelation
     decorrelation: Schedule = setting(OFF, fixed=True, zero=True, most=1)
@@ -175,7 +177,7 @@ class Evaluation:
     # beyond the paper: factor on the last inference.sigma, same format (annealing: start above 1), for chains that
     # start at the prior mean; chains that start at encoder latents use the last factor
     sigma_factor: Schedule = setting(NO_FACTOR, trains=False, most=100)
-    gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (5)
+    gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (section 5)
 
 
 @dataclass(frozen=True)
@@ -307,19 +309,19 @@ class Config:
                             "or stock")
 
 
-def at_epoch(schedule: Schedule, epoch: int) -> float:
+def value_at(schedule: Schedule, epoch: int) -> float:
     """The value of a schedule at `epoch`, counted from 0; in the evaluation section at a percent of a chain's steps."""
     return [value for first, value in schedule if first <= epoch][-1]
 
 
 def last_sigma(config: Config) -> float:
     """Sigma of the last epoch; finished runs use it for inference."""
-    return at_epoch(config.inference.sigma, config.training.epochs - 1)
+    return value_at(config.inference.sigma, config.training.epochs - 1)
 
 
 def last_smoothness(config: Config) -> float:
-    """Weight of the smoothness prior in the last epoch."""
-    return at_epoch(config.inference.smoothness, config.training.epochs - 1)
+    """Weight of the smoothness in the last epoch."""
+    return value_at(config.inference.smoothness, config.training.epochs - 1)
 
 
 def check_resumable(old: Config, new: Config) -> None:

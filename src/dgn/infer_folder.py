@@ -53,7 +53,7 @@ def infer_folder(run: Run, source: Source, output: Path, steps: int | None = Non
             indices = np.arange(first, min(first + chunk, len(source)))
             samples, mask = source.read(indices), source.mask(indices)
             own = {name: labels[indices] for name, labels in given.items()}
-            chains = run.chains(steps, descent_steps, seed, first, use_encoder=use_encoder)
+            chains = run.chain_settings(steps, descent_steps, seed, first, use_encoder=use_encoder)
             z = run.infer_batch(samples, chains, mask, own, use_encoder)
             decoded = run.decode(*z)
             lengths = None if mask is None else mask.sum(1).astype(int)

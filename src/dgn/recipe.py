@@ -130,12 +130,22 @@ def _build(values: Mapping[str, Origin]) -> Config:
             log.warning("%s: %s is now called %s", origin.where, old_key, key)
         section, _, name = key.partition(".")
         if section not in classes:
-            raise UserError(f"{origin.where}: unknown section {section!r}{_nearest(section, classes)}")
+            hint = "" if name else _same_name(section, classes)
+            raise UserError(f"{origin.where}: unknown section {section!r}{hint or _nearest(section, classes)}")
         hints = typing.get_type_hints(classes[section])
+        if not name:
+            raise UserError(f"{origin.where}: {section} is a section; name one of its keys, such as "
+                            f"{section}.{next(iter(hints))}")
         if name not in hints:
-            raise UserError(f"{origin.where}: unknown key {key}{_nearest(name, hints)}")
+            raise UserError(f"{origin.where}: unknown key {key}{_same_name(name, classes) or _nearest(name, hints)}")
         sections.setdefault(section, {})[name] = _convert(origin, hints[name], key)
     return Config(**{section: classes[section](**content) for section, content in sections.items()})
+
+
+def _same_name(name: str, classes: Mapping[str, Any]) -> str:
+    """The keys of that name in all sections, as an end of a message; empty if there is none."""
+    keys = [f"{section}.{name}" for section, cls in classes.items() if name in typing.get_type_hints(cls)]
+    return f"; did you mean {' or '.join(keys)}?" if keys else ""
 
 
 def _nearest(word: str, known: Mapping[str, Any]) -> str:

@@ -23,14 +23,14 @@ from dgn.data.source import Source, Sources, Subset, same_samples
 from dgn.errors import UserError, check_opened
 from dgn.files import expanded
 from dgn.inference import unseen
-from dgn.inference.energy import TotalEnergy, full_mask
+from dgn.inference.energy import TotalEnergy, make_energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
-from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_energy, make_inference_sampler
+from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.unseen import ChainSettings, Given
 from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import Decoded, Model, decode
+from dgn.nets.model import AnyLatents, Decoded, Model, decode
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder, recorded_files
 from dgn.training import checkpoint
@@ -56,7 +56,7 @@ class Run:
     sampler: Langevin
     encoder: Encoder | None
     bank: LatentBank
-    open: Callable[[], Sources]  # opens the samples when they are first needed; inference on new images needs none
+    open_sources: Callable[[], Sources]  # called when samples are first needed; inference on new images needs none
     chain_encoder: ChainEncoder | None = None
 
     def __repr__(self) -> str:
@@ -72,7 +72,7 @@ class Run:
     @functools.cached_property
     def sources(self) -> Sources:
         """The training and held-out samples. Raises UserError if the run was trained on other samples."""
-        return self.open()
+        return self.open_sources()
 
     @devices.one_at_a_time
     def decode(self, *latents: np.ndarray) -> Decoded:
@@ -82,8 +82,8 @@ class Run:
         Each dimension has standard deviation 1 under the prior. In finished runs of image models trained by ABP the
         dimensions are principal axes, the largest effect first (dgn.inference.axes).
         Returns Decoded: image (N, C, H, W) in [0, 1] (with model.refine it may exceed this range); for a deformable
-        model also appearance (N, C, H, W) in [0, 1] and displacement (N, 2, H, W) in pixels. For clips axis 1 is the
-        frame. Raises UserError for latents of other shapes.
+        model also appearance (N, C, H, W) in [0, 1] and displacement (N, 2, H, W) in pixels: the image at (x, y) is the
+        appearance at (x + dx, y + dy). For clips axis 1 is the frame. Raises UserError for latents of other shapes.
         """
         return decode(self.model, *self._checked_latents(latents))
 
@@ -113,7 +113,7 @@ class Run:
         return stored or FittedPrior.fit(self.model, self.bank, lambda chosen: self.sources.train.mask(chosen))
 
     def infer(self, images: np.ndarray | Source, steps: int | None = None, descent_steps: int = 0,
-              seed: int | None = None, use_encoder: bool = True) -> Any:
+              seed: int | None = None, use_encoder: bool = True) -> AnyLatents:
         """Infers the latents of images by Langevin dynamics (Eq. 7) with fixed weights.
 
         The chains start at the latents of the encoder from `dgn encoder`, if there is one, else at the prior mean. A
@@ -134,36 +134,34 @@ class Run:
         posterior sample, or with final steps without noise an approximate mode. Raises UserError for arrays of another
         shape or range, or negative steps.
         """
-        chains = self.chains(steps, descent_steps, seed, use_encoder=use_encoder)
+        chains = self.chain_settings(steps, descent_steps, seed, use_encoder=use_encoder)
         if not isinstance(images, Source):
             if not all(group.sampled for group in self.model.groups):
                 raise UserError("this model takes the label of an image as its appearance, and an array has no labels; "
                                 "give the images of a set with labels (dgn.images)")
             return self.infer_batch(self._checked_images(images), chains, use_encoder=use_encoder)
-        everyone, given = images.first(), given_latents(self.model.groups, images)
+        everyone, given = images.indices(), given_latents(self.model.groups, images)
         return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
 
     @devices.one_at_a_time
     def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
-                    given: Given | None = None, use_encoder: bool = True) -> Any:
+                    given: Given | None = None, use_encoder: bool = True) -> AnyLatents:
         """`infer` for arrays.
 
         mask: (N, F), 1 where a clip has the frame (default: everywhere). given: labels of groups that are not sampled,
-        initial values of other groups.
+        initial values of other groups. Raises UserError for a mask of images, or of another shape.
         """
-        given = given or {}
-        if mask is None and self.model.frames:
-            mask = np.ones(images.shape[:2], np.float32)
+        given, mask = given or {}, self._checked_mask(mask, images)
         groups = self.model.groups
         if self.encoder is not None and use_encoder:
-            return self.model.latents(*unseen.encode(self.encoder, groups, images, given))
+            return self.model.latents_type(*unseen.encode(self.encoder, groups, images, given))
         if self.chain_encoder is not None and use_encoder and any(group.name not in given for group in groups):
             encoded = unseen.encode(self.chain_encoder, groups, images, given)
             given = {**{group.name: z for group, z in zip(groups, encoded)}, **given}
-        return self.model.latents(*unseen.infer(self.sampler, images, chains, mask, given))
+        return self.model.latents_type(*unseen.infer(self.sampler, images, chains, mask, given))
 
-    def chains(self, steps: int | None = None, descent_steps: int = 0, seed: int | None = None,
-               first: int = 0, use_encoder: bool = True) -> ChainSettings:
+    def chain_settings(self, steps: int | None = None, descent_steps: int = 0, seed: int | None = None,
+                       first: int = 0, use_encoder: bool = True) -> ChainSettings:
         """Settings of Langevin inference at the sigma of the last epoch; see `infer` and ChainSettings.
 
         Raises UserError for steps that are negative or not integers.
@@ -204,11 +202,24 @@ class Run:
             raise UserError(f"images are {type(images).__name__}, not {wanted}; dgn.images(path, like=run) opens the "
                             "images of a folder")
         if images.shape[1:] != shape or not len(images) or images.dtype.kind != "f":
-            raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}")
+            raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}. "
+                            "dgn.images(array, like=run) crops and resizes uint8 images (N, H, W, 3)")
         if not (images.min() >= -0.01 and images.max() <= 1.01):  # also false for NaN; interpolation may overshoot
             raise UserError(f"images have values from {images.min():.3g} to {images.max():.3g}; they must be {wanted} "
                             "(np.clip(images, 0, 1), or divide by 255)")
         return np.ascontiguousarray(images, np.float32)
+
+    def _checked_mask(self, mask: np.ndarray | None, images: np.ndarray) -> np.ndarray | None:
+        """The mask of clips, ones by default; None for images."""
+        if not self.model.frames:
+            if mask is not None:
+                raise UserError("a mask says which frames clips have, and this model makes images; pixels cannot be "
+                                "masked")
+            return None
+        if mask is not None and np.shape(mask) != images.shape[:2]:
+            raise UserError(f"mask has the shape {np.shape(mask)}; it must be {images.shape[:2]}, 1 where a clip has "
+                            "the frame, else 0")
+        return np.ones(images.shape[:2], np.float32) if mask is None else np.asarray(mask, np.float32)
 
     def _checked_latents(self, latents: Sequence[Any]) -> list[np.ndarray]:
         if len(latents) == 1 and isinstance(latents[0], tuple):  # one tuple, from `infer`
@@ -232,17 +243,18 @@ class Run:
         own = max(frames, default=self.model.frames)
         return own > 0 and all(branch.length(own) == width for branch, width in zip(self.model.branches, widths))
 
-    def training_latents(self, descent_steps: int, indices: np.ndarray | None = None) -> Any:
+    def training_latents(self, descent_steps: int, indices: np.ndarray | None = None) -> AnyLatents:
         """Latents (n, d) of each group for the training samples at `indices` (default: all, in order): the chains after
         `descent_steps` further steps without noise, towards a mode. A run trained as VAE or autoencoder: its encoder's
         means."""
         source = self.sources.train if indices is None else Subset(self.sources.train, indices)
         if self.encoder is not None:
             return self.infer(source)
-        everyone = source.first()
-        chains = self.bank.read(everyone if indices is None else indices)
-        given = dict(zip((group.name for group in self.model.groups), chains))
-        return self.infer_batch(source.read(everyone), self.chains(0, descent_steps), source.mask(everyone), given)
+        everyone = source.indices()
+        latents = self.bank.read(everyone if indices is None else indices)
+        given = dict(zip((group.name for group in self.model.groups), latents))
+        chains = self.chain_settings(0, descent_steps)
+        return self.infer_batch(source.read(everyone), chains, source.mask(everyone), given)
 
     @devices.one_at_a_time
     def energy(self, images: np.ndarray, latents: Arrays, mask: np.ndarray | None = None) -> np.ndarray:
@@ -256,7 +268,8 @@ class Run:
         if len(arrays[0]) != len(images):
             raise UserError(f"there are {len(images)} images, but latents of {len(arrays[0])}; each image needs one")
         sigma = ms.Tensor(cfg.last_sigma(self.config), ms.float32)
-        inputs = ms.Tensor(images), ms.Tensor(full_mask(len(images), mask)), sigma, *as_tensors(arrays)
+        mask = mask_or_ones(len(images), self._checked_mask(mask, images))
+        inputs = ms.Tensor(images), ms.Tensor(mask), sigma, *as_tensors(arrays)
         return self._total_energy(*inputs).asnumpy()
 
     @functools.cached_property
@@ -315,7 +328,7 @@ def training_files(config: Config, folder: Path | None = None) -> set[Path] | No
     held_out, trained = recorded_files(folder) if folder else (None, None)
     if trained is None:
         source = open_sources(config.data, held_out).train
-        return files | {path.resolve() for path in source.paths(source.first()) or ()}
+        return files | {path.resolve() for path in source.paths(source.indices()) or ()}
     return files | {(Path(config.data.path) / name).resolve() for name in trained}
 
 

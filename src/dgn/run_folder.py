@@ -114,7 +114,8 @@ class RunFolder:
     def open(cls, path: Path, output: Path | None = None) -> RunFolder:
         """The run in `path`, whose results are written to `output`. Raises UserError if there is none."""
         if not (path / "config.yaml").is_file():
-            raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training")
+            raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training, not the name "
+                            "of a packaged model")
         try:
             text = (path / "config.yaml").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

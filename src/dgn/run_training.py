@@ -32,7 +32,7 @@ from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
 from dgn.training import checkpoint
 from dgn.training.build import check_version, initial_digest, initial_run
 from dgn.training.chain_encoder import EncoderOptions, pairs_of, save_chain_encoder, train_encoder
-from dgn.training.fit import Fitted, fit
+from dgn.training.fit import Trained, fit
 
 ENCODER_DESCENT_STEPS = 50  # steps without noise after which an encoder is trained on the chains
 AXES_SAMPLES = 200  # approximate number of evenly spaced chains that are read for principal axes
@@ -66,34 +66,34 @@ def fit_encoder(run: Run, options: EncoderOptions = EncoderOptions(),
 
 
 def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: AfterEpoch | None = None,
-            group: ProcessGroup = ProcessGroup()) -> Run:
+            processes: ProcessGroup = ProcessGroup()) -> Run:
     """Trains a run folder to the config's last epoch; see dgn.training.fit.
 
     The returned run has its latents along principal axes (dgn.inference.axes). Its checkpoint holds these axes in
     addition to the trained model, its folder the distribution of its latents (dgn.inference.fitted).
     """
-    if group.is_first and not checkpoint.listed(folder.checkpoints):
+    if processes.is_first and not checkpoint.listed(folder.checkpoints):
         record_files(folder, sources)
 
     @functools.lru_cache  # a new Cell would be compiled again
     def inference_sampler(energy: Energy) -> Langevin:
         return make_inference_sampler(energy, config)
 
-    def as_run(fitted: Fitted) -> Run:
-        trainer = fitted.state.trainer
+    def as_run(trained: Trained) -> Run:
+        trainer = trained.state.trainer
         sampler, of_training = inference_sampler(trainer.sampler.energy), trainer.sampler.preconditioner
         if of_training is not None and sampler.preconditioner is not None:
             sampler.preconditioner.copy(of_training)
             sampler.preconditioner.adapt([cfg.last_sigma(config)] * len(of_training.names))
-        return Run(folder, fitted.checkpoint, trainer.model, sampler, trainer.encoder, fitted.bank, lambda: sources)
+        return Run(folder, trained.checkpoint, trainer.model, sampler, trainer.encoder, trained.bank, lambda: sources)
 
-    def report(fitted: Fitted, done: int) -> None:
+    def report(trained: Trained, done: int) -> None:
         if after_epoch:
-            after_epoch(as_run(fitted), done)
+            after_epoch(as_run(trained), done)
 
-    run = as_run(fit(folder, config, sources.train, report if after_epoch else None, group))
+    run = as_run(fit(folder, config, sources.train, report if after_epoch else None, processes))
     newest = run.checkpoint
-    if group.is_first and newest is not None:
+    if processes.is_first and newest is not None:
         if run.encoder is None and not run.model.frames:  # an encoder's outputs and the states of clips are not rotated
             run = along_principal_axes(run)
         run.fitted_prior.save(folder.fitted_prior, newest.name)
@@ -104,7 +104,7 @@ def record_files(folder: RunFolder, sources: Sources) -> None:
     """Writes the names of the files that are trained on and held out, if the samples are files."""
     train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train
     for name, source in ((TRAINED, train), (HELD_OUT, sources.held_out)):
-        files = source.files(source.first()) if source is not None else None
+        files = source.files(source.indices()) if source is not None else None
         if files is not None:
             write_json(folder.path / name, files)
 
@@ -181,18 +181,18 @@ def checked_sources(path: Path, config: Config) -> Sources:
     return sources
 
 
-def new_run(path: Path, config: Config, group: ProcessGroup = ProcessGroup()) -> tuple[RunFolder, Sources]:
+def new_run(path: Path, config: Config, processes: ProcessGroup = ProcessGroup()) -> tuple[RunFolder, Sources]:
     """The folder of a new run, which the first process creates, and its samples. Raises UserError."""
-    if group.is_first:
+    if processes.is_first:
         RunFolder.check_free(path)
     sources = checked_sources(path, config)
-    if group.is_first:
+    if processes.is_first:
         RunFolder.create(path, config)
-    group.barrier()
+    processes.barrier()
     waited = RunFolder.await_new(path)
     if waited is not None:
-        raise UserError(f"process {group.rank} does not see the run folder {path}, which the first process created, "
-                        f"after {waited:.0f} s; it must be on a file system that all hosts share")
+        raise UserError(f"process {processes.rank} does not see the run folder {path}, which the first process "
+                        f"created, after {waited:.0f} s; it must be on a file system that all hosts share")
     return RunFolder(path, config), sources
 
 

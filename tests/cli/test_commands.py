@@ -178,7 +178,7 @@ def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics
 ):
     stored, warned = (trained / "metrics.json").read_text(), []
     monkeypatch.setattr("dgn.evaluation.evaluate.warn_of_training_images",
-                        lambda run, other: warned.append(other.paths(other.first(1))))
+                        lambda run, other: warned.append(other.paths(other.indices(1))))
     monkeypatch.chdir(images)
     assert main(["evaluate", str(trained), "--images", str(images)]) == 0 and warned == [[images / "000.png"]]
     assert (trained / "metrics.json").read_text() == stored

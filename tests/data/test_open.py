@@ -62,9 +62,9 @@ def test_folders_that_are_held_out_whole_are_named(tmp_path, caplog):
 def test_training_images_alone_are_mirrored(tmp_path):
     plain, mirrored = (open_sources(data_of(write_images(tmp_path, 10), mirror=mirror)) for mirror in (False, True))
     assert names(mirrored.held_out) == names(plain.held_out) and len(mirrored.train) == 14
-    images = plain.train.read(plain.train.first())
+    images = plain.train.read(plain.train.indices())
     twice = np.concatenate([images, images[..., ::-1]])
-    np.testing.assert_array_equal(mirrored.train.read(mirrored.train.first()), twice)
+    np.testing.assert_array_equal(mirrored.train.read(mirrored.train.indices()), twice)
     assert "14 images (half of them mirrored) to train on, 3 held out" in described(
         data_of(tmp_path, mirror=True), mirrored)
 

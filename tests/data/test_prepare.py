@@ -125,7 +125,7 @@ def test_long_clips_are_cut_into_windows_with_places_of_their_own(tmp_path):
     assert report.unreadable == [("short", "its 2 frames are fewer than the 5 of a window")]
     assert seen == [*range(0, 100, 10), *range(100, 150, 10)]
     clips = ClipFolder(tmp_path / "out", "frames", 5, Cut(8))
-    levels = np.rint(255 * clips.read(clips.first())[:, :, 0, 0, 0])
+    levels = np.rint(255 * clips.read(clips.indices())[:, :, 0, 0, 0])
     np.testing.assert_array_equal(levels, [np.arange(20, 70, 10), np.arange(80, 130, 10), np.arange(130, 180, 10)])
     assert clips.people() == ["first_talk", "first_talk", "second"]
 

@@ -106,7 +106,7 @@ def test_units_are_people_or_samples(monkeypatch):
 
 def test_mirror_images_follow_the_samples():
     source, mirrored = Clips(), Mirrored(Clips())
-    everyone = mirrored.first()
+    everyone = mirrored.indices()
     assert (len(mirrored), mirrored.shape) == (4, source.shape) and everyone.tolist() == [0, 1, 2, 3]
     np.testing.assert_array_equal(mirrored.read(everyone), np.concatenate([source.values, np.flip(source.values, -1)]))
     np.testing.assert_array_equal(mirrored.read(np.array([3, 0]))[0, 0, 0], [[20, 19, 18], [23, 22, 21]])

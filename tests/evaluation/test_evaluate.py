@@ -53,7 +53,7 @@ class TrueModel:
         assert chains.steps == 0 and chains.descent_steps > 0 and not use_encoder
         return tuple(given.values())
 
-    def chains(self, steps, descent_steps):
+    def chain_settings(self, steps, descent_steps):
         return SimpleNamespace(steps=steps, descent_steps=descent_steps)
 
     def decode(self, z_app, z_geo):

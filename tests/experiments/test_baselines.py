@@ -57,9 +57,9 @@ def test_the_models_are_measured_by_the_same_code(compared):
     # the oracle's gap is that of the latents after noiseless steps
     run = open_run(output / folder_name("VAE"))
     source = generated_faces(run.config.data, COUNT, run.config.data.seed + OTHER_PEOPLE)
-    factors = source.factor_table(source.first(), (*APPEARANCE, *GEOMETRY))
+    factors = source.factor_table(source.indices(), (*APPEARANCE, *GEOMETRY))
     kinds = np.repeat([0, 1], [len(APPEARANCE), len(GEOMETRY)])
-    latents = np.concatenate(run.infer(source.read(source.first()), descent_steps=baselines.DESCENT_STEPS), 1)
+    latents = np.concatenate(run.infer(source.read(source.indices()), descent_steps=baselines.DESCENT_STEPS), 1)
     axes, blocks = oracle_axes(latents, factors, kinds)
     r2 = block_r2(axes, factors, blocks, run.config.training.seed)
     gaps = [(r2[g] - r2[1 - g])[kinds == g].mean() for g in (0, 1)]

@@ -9,7 +9,8 @@ from mindspore import Tensor
 
 from dgn.config import Config, changed
 from dgn.inference.axes import along_axes, group_axes, principal_axes, rotate
-from dgn.inference.langevin import make_energy, make_sampler
+from dgn.inference.energy import make_energy
+from dgn.inference.langevin import make_sampler
 from dgn.nets.build import make_model
 from dgn.nets.model import decode
 

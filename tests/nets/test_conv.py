@@ -15,7 +15,7 @@ from dgn.nets import native
 from dgn.nets.conv import NativeConv, StockConv, make_conv
 from dgn.nets.discriminator import Discriminator
 from dgn.nets.gradients import Gradients
-from dgn.training.adversarial import Critic
+from dgn.training.adversarial import CriticLoss
 
 # samples, inputs, outputs, kernel, H, W
 CASES = [(3, 2, 5, 3, 8, 8), (5, 4, 1, 1, 4, 6), (2, 1, 3, 5, 7, 9), (70, 3, 4, 3, 4, 4)]
@@ -83,7 +83,7 @@ def test_a_step_of_the_critic_is_the_same_with_both(rng):
     results = []
     for kind in ("stock", "native"):
         net = Discriminator(3, 8, 2, seed=1, kind=kind)
-        step = ms.value_and_grad(Critic(net, 3.0), None, ms.ParameterTuple(net.trainable_params()), has_aux=True)
+        step = ms.value_and_grad(CriticLoss(net, 3.0), None, ms.ParameterTuple(net.trainable_params()), has_aux=True)
         outputs, gradients = step(*images)
         results.append([a.asnumpy() for a in (*outputs, *gradients)])
     for a, b in zip(*results):

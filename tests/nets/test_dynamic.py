@@ -19,7 +19,7 @@ from dgn.nets.dynamic import HIDDEN, DynamicGenerator
 from dgn.nets.layers import ScaledLayer
 from dgn.nets.model import decode
 from dgn.nets.stack import table5_appearance, table5_geometry
-from dgn.training.abp import MeanEnergy
+from dgn.training.abp import GeneratorLoss
 
 SMALL = cfg.Model(network="table5", z_app=4, z_geo=3, xi_app=2, xi_geo=2, width=8, alpha=2.0)
 FRAMES, SIZE = 3, 16
@@ -38,7 +38,7 @@ def sample(sampler, x, mask, sigma, z, noise):
     N)."""
     gradients = []
     for k in range(len(noise[0])):
-        z, diagnostics = langevin.sample(sampler, x, mask, sigma, z, tuple(own[k:k + 1] for own in noise))
+        z, diagnostics = langevin.run_arrays(sampler, x, mask, sigma, z, tuple(own[k:k + 1] for own in noise))
         gradients.append(diagnostics.gradient[0])
     return z, np.stack(gradients)
 
@@ -199,7 +199,7 @@ def test_gradients_to_the_latents_are_eq_18(scaled_case, sampler_of):
     reference = Reference(scaled_case, 0.7)
     zeros = tuple(np.zeros((1, *values.shape), np.float32) for values in z)
     sampler = sampler_of(model, 0.0, 1.0, langevin.Options("simultaneous"))
-    new, diagnostics = langevin.sample(sampler, x, mask, 0.7, tuple(z), zeros)
+    new, diagnostics = langevin.run_arrays(sampler, x, mask, 0.7, tuple(z), zeros)
     np.testing.assert_allclose(diagnostics.energy[0], reference.energy(*reference.z), rtol=1e-4)
     for g in range(2):
         gradient = 2 * (z[g] - new[g])  # z' = z - gradient / 2 for delta = 1
@@ -220,7 +220,7 @@ def test_gradients_to_the_weights_are_eq_20(scaled_case, rng):
     reference, named = Reference(scaled_case, 0.7), dict(model.parameters_and_names())
     names = [name for name in named if "transition" in name or name.endswith("last.weight")]
     weights = ms.ParameterTuple([named[name] for name in names])
-    step = ms.value_and_grad(MeanEnergy(Energy(model)), None, weights, has_aux=True)
+    step = ms.value_and_grad(GeneratorLoss(Energy(model)), None, weights, has_aux=True)
     _, gradients = step(*langevin.as_tensors((x, mask)), ms.Tensor(0.7, ms.float32), *langevin.as_tensors(z))
     for name, gradient in zip(names, (g.asnumpy() for g in gradients)):
 
@@ -252,7 +252,7 @@ def test_step_sizes_by_the_frames_that_a_latent_affects(case, sampler_of):
     noise = langevin.draw_noise(model, 1, 2, 1, "test")
     zeros = tuple(0 * n for n in noise)
     samplers = [sampler_of(model, 0.0, 1.0, langevin.Options("simultaneous", scaled)) for scaled in (False, True)]
-    drifts, steps = ([[new - old for new, old in zip(langevin.sample(sampler, x, mask, 0.6, z, own)[0], z)]
+    drifts, steps = ([[new - old for new, old in zip(langevin.run_arrays(sampler, x, mask, 0.6, z, own)[0], z)]
                       for sampler in samplers] for own in (zeros, noise))
     for g, (group, branch) in enumerate(zip(model.groups, model.branches)):
         affected = np.zeros((model.frames, group.shape[0]), bool)  # by trial: the frames that change with a latent
@@ -271,7 +271,7 @@ def test_steps_per_graph_change_nothing(case, sampler_of):
     model, x, mask, z = case
     noise = langevin.draw_noise(model, 2, 2, 1, "test")
     samplers = langevin.Langevin(Energy(model, 0.3), 0.1, 2), sampler_of(model, 0.3, 0.1)
-    results = [langevin.sample(sampler, x, mask, 0.6, z, noise) for sampler in samplers]
+    results = [langevin.run_arrays(sampler, x, mask, 0.6, z, noise) for sampler in samplers]
     for a, b in zip(results[0][0], results[1][0]):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(results[0][1].energy, results[1][1].energy, rtol=1e-6)

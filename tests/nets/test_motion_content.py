@@ -122,7 +122,7 @@ def test_gradients_to_the_latents_agree_with_finite_differences(model, rng):
         return error / (2 * 0.7 ** 2) + (np.square(content).sum(1) + np.square(motion).sum(1)) / 2
 
     sampler = langevin.Langevin(Energy(model), 1.0, 1, langevin.Options("simultaneous"))
-    new, diagnostics = langevin.sample(sampler, x, mask, 0.7, z, tuple(0 * own[None] for own in z))
+    new, diagnostics = langevin.run_arrays(sampler, x, mask, 0.7, z, tuple(0 * own[None] for own in z))
     exact = [own.astype(np.float64) for own in z]
     np.testing.assert_allclose(diagnostics.energy[0], energy(*exact), rtol=1e-4)
     for g in range(2):

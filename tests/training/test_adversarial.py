@@ -14,12 +14,12 @@ from dgn import config as cfg
 from dgn.__main__ import main
 from dgn.checks.linear import LinearModel
 from dgn.errors import UserError
-from dgn.inference.energy import Energy, full_mask
+from dgn.inference.energy import Energy, mask_or_ones
 from dgn.inference.langevin import Langevin
 from dgn.nets.build import make_model
 from dgn.nets.discriminator import Discriminator, activation, feature_maps, halve
 from dgn.nets.gradients import Gradients
-from dgn.training.adversarial import Actor, Adversarial, Critic, Critics
+from dgn.training.adversarial import ActorLoss, Adversarial, CriticLoss, CriticLosses
 from dgn.training.build import check_version, make_trainer
 from dgn.training.optim import TrainStep, adam
 from dgn.training.trainer import Batch
@@ -68,7 +68,7 @@ def float32(*arrays):
 
 def test_the_critics_loss_with_r1_and_its_gradient_by_the_weights(scored):
     w, v, x, made = scored
-    critic = Critic(SmoothScore(w, v), 10.0)
+    critic = CriticLoss(SmoothScore(w, v), 10.0)
     weights = ms.ParameterTuple(critic.trainable_params())
     (loss, real, unreal, r1), gradients = ms.value_and_grad(critic, None, weights, has_aux=True)(*float32(x, made))
     wanted, wanted_r1 = numpy_critic(w, v, x, made, 10.0)
@@ -92,7 +92,7 @@ def test_the_critics_loss_with_r1_and_its_gradient_by_the_weights(scored):
 
 def test_without_r1_nothing_of_it_is_computed(scored):
     w, v, x, made = scored
-    found = Critic(SmoothScore(w, v), 0.0)(*float32(x, made))
+    found = CriticLoss(SmoothScore(w, v), 0.0)(*float32(x, made))
     assert len(found) == 3 and float(found[0].asnumpy()) == pytest.approx(numpy_critic(w, v, x, made, 0)[0], rel=1e-4)
 
 
@@ -110,10 +110,10 @@ def test_the_actors_loss_in_both_forms(form, scored, rng):
         return 0.01 * energy.mean() + adversarial, adversarial
 
     model = Whole(a, b)
-    actor = Actor(Energy(model), [SmoothScore(w, v)], 0.01, form)
+    actor = ActorLoss(Energy(model), [SmoothScore(w, v)], 0.01, form)
     (loss, errors, energy, score), gradients = ms.value_and_grad(
         actor, None, ms.ParameterTuple(model.trainable_params()), has_aux=True
-    )(*float32(x, full_mask(6)), ms.Tensor(sigma, ms.float32), *float32(*z, *prior))
+    )(*float32(x, mask_or_ones(6)), ms.Tensor(sigma, ms.float32), *float32(*z, *prior))
     assert float(loss.asnumpy()) == pytest.approx(value(a)[0], rel=1e-4)
     assert actor.adversarial_loss(score.asnumpy()) == pytest.approx(value(a)[1], rel=1e-4)
     assert 0.01 * float(energy.asnumpy()) + value(a)[1] == pytest.approx(value(a)[0], rel=1e-4)
@@ -154,7 +154,7 @@ def critics():
     the last layer's weights; each is compiled once, for batches of two images."""
     net = Discriminator(1, 16, 2, seed=3)
     weights = ms.ParameterTuple([*(p for p in net.trainable_params() if p.ndim == 4), net.score.weight])
-    pair = Critic(net, 1.0), Critic(net, 0.0)
+    pair = CriticLoss(net, 1.0), CriticLoss(net, 0.0)
     gradients = [ms.value_and_grad(critic, None, weights, has_aux=True) for critic in pair]
 
     def gradients_of_r1(x):
@@ -286,9 +286,9 @@ def test_micro_batches_give_the_same_weights_as_the_whole_batch(scored, rng):
     def trained(parts):
         """Every weight and moment after the iterations, and the metrics of each."""
         score, model = SmoothScore(w, v), Whole(a, b)
-        actor = Actor(Energy(model), [score], 0.1, "nonsaturating")
+        actor = ActorLoss(Energy(model), [score], 0.1, "nonsaturating")
         of_actor, of_critic = adam(model.trainable_params()), adam(score.trainable_params())
-        critics = [TrainStep(Critics([score], r1_weight), of_critic, None, parts) for r1_weight in (2.0, 0.0)]
+        critics = [TrainStep(CriticLosses([score], r1_weight), of_critic, None, parts) for r1_weight in (2.0, 0.0)]
         trainer = Adversarial(Langevin(actor.energy, 0.2, 1), TrainStep(actor, of_actor, None, parts), *critics, 1, 2)
         latents, logged = tuple(np.zeros((6, d), np.float32) for d in (2, 3)), []
         for iteration in range(3):

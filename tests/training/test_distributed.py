@@ -93,16 +93,17 @@ from dgn.distributed import process_group
 from dgn.errors import UserError
 from dgn.training.build import check_alike
 device.start("CPU")
-group = process_group()
-group.barrier()
-time.sleep(33 if group.is_first else 0)
-group.barrier()
-config = recipe.load(None, [f"training.seed={group.rank}"])
+processes = process_group()
+processes.barrier()
+time.sleep(33 if processes.is_first else 0)
+processes.barrier()
+config = recipe.load(None, [f"training.seed={processes.rank}"])
 try:
-    check_alike(config, open_sources(config.data).train, "", group)
+    check_alike(config, open_sources(config.data).train, "", processes)
 except UserError as error:
     print(error)
-print("sums", *group.all_sum([1 / 3 * (1 + group.rank), 1 + 2.0 ** -50, 1e-300]), group.any(group.rank == 1))
+rank = processes.rank
+print("sums", *processes.all_sum([1 / 3 * (1 + rank), 1 + 2.0 ** -50, 1e-300]), processes.any(rank == 1))
 """
 
 
@@ -138,9 +139,9 @@ def test_every_batch_has_equal_shares_of_every_shard(count, size, shards):
 
 
 def test_a_single_process_owns_all_samples_and_exchanges_nothing():
-    group = ProcessGroup()
-    assert group.is_first and group.shards(3) == range(3) and group.all_sum([1.5, 2]).tolist() == [1.5, 2]
-    assert group.any(True) and not group.any(False) and group.gradient_reducer() is None
+    processes = ProcessGroup()
+    assert processes.is_first and processes.shards(3) == range(3) and processes.all_sum([1.5, 2]).tolist() == [1.5, 2]
+    assert processes.any(True) and not processes.any(False) and processes.gradient_reducer() is None
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
@@ -225,11 +226,11 @@ def test_processes_that_differ_are_refused_by_name(monkeypatch):
         sent.append(data)
         return sent[0]
 
-    group, config = Second(send), recipe.load(None, ["data.path=/first/images"])
+    processes, config = Second(send), recipe.load(None, ["data.path=/first/images"])
     given = {"config": config, "source": Described(8, "a"), "initial": ""}
-    build.check_alike(**given, group=group)
+    build.check_alike(**given, processes=processes)
     elsewhere = recipe.load(None, ["data.path=/second/images"])  # the same files at another place
-    build.check_alike(**{**given, "config": elsewhere}, group=group)
+    build.check_alike(**{**given, "config": elsewhere}, processes=processes)
     other, more = recipe.load(None, ["training.seed=5"]), Described(9, "a")
     this = "in process 1. This is process 1, with"
     for changes, message in (({"config": other}, f"process 0: different config {this} 8 samples (a), dgn "),
@@ -238,11 +239,11 @@ def test_processes_that_differ_are_refused_by_name(monkeypatch):
                              ({"source": more}, f"process 0: different data {this} 9 samples (a)"),
                              ({"config": other, "source": more}, f"config in process 1; different data {this}")):
         with pytest.raises(UserError) as refused:
-            build.check_alike(**{**given, **changes}, group=group)
+            build.check_alike(**{**given, **changes}, processes=processes)
         assert message in str(refused.value)
     monkeypatch.setattr(device, "software", lambda: "dgn 9")
     with pytest.raises(UserError, match=r"process 0: different versions in process 1\. .*, dgn 9\. All hosts need"):
-        build.check_alike(**given, group=group)
+        build.check_alike(**given, processes=processes)
 
 
 def test_the_versions_that_processes_share_have_that_of_cann_on_ascend(monkeypatch, tmp_path):

@@ -11,9 +11,9 @@ import pytest
 from dgn.__main__ import main
 from dgn.checks.linear import LinearModel
 from dgn.inference.decorrelation import Decorrelation, moments
-from dgn.inference.energy import Energy, full_mask, roughness
+from dgn.inference.energy import Energy, mask_or_ones, roughness
 from dgn.inference.langevin import Langevin, as_tensors, sample
-from dgn.training.abp import AlternatingBackPropagation, MeanEnergy
+from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss
 from dgn.training.optim import TrainStep, adam
 from dgn.training.progress import clock
 from dgn.training.trainer import Batch
@@ -49,9 +49,9 @@ def test_the_weight_update_follows_eq_9(rng, parts):
     a, b = rng.standard_normal((2, 5)), rng.standard_normal((3, 5))
     model = LinearModel(a, b)
     x, z_app, z_geo = (rng.standard_normal((8, d)).astype(np.float32) for d in (5, 2, 3))
-    step = TrainStep(MeanEnergy(Energy(model)), adam(model.trainable_params()), None, parts)
+    step = TrainStep(GeneratorLoss(Energy(model)), adam(model.trainable_params()), None, parts)
     losses, errors = zip(*step(0.01, [
-        (*as_tensors((part, full_mask(len(part)))), ms.Tensor(0.7, ms.float32), *as_tensors(z))
+        (*as_tensors((part, mask_or_ones(len(part)))), ms.Tensor(0.7, ms.float32), *as_tensors(z))
         for part, *z in zip(*(np.split(array, parts) for array in (x, z_app, z_geo)))]))
     residual = x - z_app @ a - z_geo @ b
     np.testing.assert_allclose(np.concatenate(errors), np.square(residual).sum(1), rtol=1e-4)
@@ -75,7 +75,7 @@ def test_decorrelation_follows_the_langevin_steps_and_precedes_the_update(rng, p
     assert np.abs(expected - z_app).max() > 0.01
     errors = np.square(x - expected @ a - z_geo @ b).sum(1)
 
-    step = TrainStep(MeanEnergy(Energy(model)), adam(model.trainable_params()), None, parts)
+    step = TrainStep(GeneratorLoss(Energy(model)), adam(model.trainable_params()), None, parts)
     trainer = AlternatingBackPropagation(sampler, step, 2, decorrelation)
     new, metrics = trainer.step(Batch(x, None, noise, 0.7, 0.01, 0), tuple(latents))
     np.testing.assert_allclose(new[0], expected, atol=1e-5)

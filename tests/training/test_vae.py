@@ -12,7 +12,7 @@ from mindspore import nn, ops
 
 from dgn.__main__ import main
 from dgn.checks.linear import LinearModel, linear_posterior
-from dgn.inference.energy import Energy, full_mask
+from dgn.inference.energy import Energy, mask_or_ones
 from dgn.inference.langevin import as_tensors
 from dgn.training.optim import TrainStep, adam
 from dgn.training.trainer import Batch
@@ -47,7 +47,7 @@ class LinearEncoder(nn.Cell):
 
 def inputs(x, noise) -> tuple:
     """The inputs of the objective: images, their mask, sigma, noise of each group."""
-    return (*as_tensors((x, full_mask(len(x)))), ms.Tensor(SIGMA, ms.float32), *as_tensors(noise))
+    return (*as_tensors((x, mask_or_ones(len(x)))), ms.Tensor(SIGMA, ms.float32), *as_tensors(noise))
 
 
 def numpy_elbo(a, b, x, means, log_variances, noise):

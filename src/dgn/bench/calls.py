@@ -11,14 +11,14 @@ from mindspore import Tensor, nn, ops
 
 from dgn import device
 from dgn.config import Config, changed
-from dgn.inference.energy import full_mask
-from dgn.inference.langevin import as_tensors, draw_noise, make_energy, make_sampler, random_latents
+from dgn.inference.energy import make_energy, mask_or_ones
+from dgn.inference.langevin import as_tensors, draw_noise, make_sampler, random_latents
 from dgn.nets.build import make_critics
 from dgn.nets.gradients import Gradients
 from dgn.nets.model import Model
 from dgn.nets.warp import make_warp
-from dgn.training.abp import MeanEnergy
-from dgn.training.adversarial import Critics
+from dgn.training.abp import GeneratorLoss
+from dgn.training.adversarial import CriticLosses
 from dgn.training.build import make_trainer
 from dgn.training.optim import GradientStep, adam
 
@@ -54,7 +54,7 @@ def whole_mask(config: Config, count: int) -> np.ndarray | None:
 
 def batch_inputs(config: Config, x: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """(x, mask, sigma 1) as sampler and objectives take them."""
-    return (*as_tensors((x, full_mask(len(x), whole_mask(config, len(x))))), ms.Tensor(1.0, ms.float32))
+    return (*as_tensors((x, mask_or_ones(len(x), whole_mask(config, len(x))))), ms.Tensor(1.0, ms.float32))
 
 
 def chosen_frames(model: Model, count: int) -> tuple[Tensor, ...]:
@@ -74,7 +74,7 @@ def sampler(model: Model, config: Config, x: np.ndarray, steps: int) -> Call:
 def training_step(model: Model, config: Config, x: np.ndarray) -> Call:
     """One optimizer step of the generators on a batch (Eq. 9)."""
     latents = random_latents(model, len(x), 0, "bench")
-    objective = MeanEnergy(make_energy(model, config), config.training.mean_displacement_weight)
+    objective = GeneratorLoss(make_energy(model, config), config.training.mean_displacement_weight)
     step = GradientStep(objective, adam(model.trainable_params()))
     return waiting(step, ms.Tensor(RATE, ms.float32), *batch_inputs(config, x), *as_tensors(latents))
 
@@ -91,7 +91,7 @@ def adversarial(kinds: Sequence[str], model: Model, config: Config, x: np.ndarra
     calls = {}
     for kind in kinds:
         for name, r1_weight in penalties.items():
-            critics = Critics(make_critics(changed(config, model={"deconv": kind}), model), r1_weight)
+            critics = CriticLosses(make_critics(changed(config, model={"deconv": kind}), model), r1_weight)
             step = GradientStep(critics, adam(critics.trainable_params()))
             calls[f"{name}, {kind}"] = waiting(step, rate, *images)
     trainer = make_trainer(changed(config, training={"micro_batches": 1}), model)

@@ -38,28 +38,28 @@ LIMIT, GRACE = 3600.0, 20.0  # seconds for several processes, as a device may ha
 Result = dict[str, Any]  # of `iteration`
 
 
-def iteration(config: Config, group: ProcessGroup, rounds: int) -> Result:
+def iteration(config: Config, processes: ProcessGroup, rounds: int) -> Result:
     """Times whole iterations (sampler, training step, exchange of gradients) on this process's part of a batch of
     random images, and only the exchange. A collective; each process gets the slowest one's times and the largest
     memory."""
     model = make_model(config)
-    trainer = make_trainer(config, model, group)
-    share, rng = config.training.batch_size // group.size, np.random.default_rng(group.rank)
+    trainer = make_trainer(config, model, processes)
+    share, rng = config.training.batch_size // processes.size, np.random.default_rng(processes.rank)
     x, mask = random_images(config, model, share, rng), whole_mask(config, share)
-    latents = random_latents(model, share, 0, "bench", group.rank)
+    latents = random_latents(model, share, 0, "bench", processes.rank)
 
     def step() -> None:
-        noise = draw_noise(model, trainer.draws, share, 0, "bench noise", group.rank)
+        noise = draw_noise(model, trainer.draws, share, 0, "bench noise", processes.rank)
         trainer.step(Batch(x, mask, noise, 1.0, RATE, 0), latents)
 
-    seconds, exchange = _timed(step, group, rounds), [0.0]
+    seconds, exchange = _timed(step, processes, rounds), [0.0]
     weights = trainer.optimizers["optimizer"].parameters
-    if group.size > 1:
-        gradients, reducer = [ops.zeros_like(weight) for weight in weights], _Exchange(group.gradient_reducer())
-        exchange = _timed(lambda: [value.asnumpy() for value in reducer(*gradients)], group, 5 * rounds)
-    memory = float(group.gather_values([peak_memory()])[:, 0].max())
+    if processes.size > 1:
+        gradients, reducer = [ops.zeros_like(weight) for weight in weights], _Exchange(processes.gradient_reducer())
+        exchange = _timed(lambda: [value.asnumpy() for value in reducer(*gradients)], processes, 5 * rounds)
+    memory = float(processes.gather_values([peak_memory()])[:, 0].max())
     count = sum(parameter_count(cell) for cell in [model, *([trainer.encoder] if trainer.encoder else [])])
-    return {"processes": group.size, "batch": config.training.batch_size, "seconds": seconds, "exchange": exchange,
+    return {"processes": processes.size, "batch": config.training.batch_size, "seconds": seconds, "exchange": exchange,
             "parameters": count, "memory": memory}
 
 
@@ -74,17 +74,17 @@ class _Exchange(nn.Cell):
         return self.reducer(gradients)
 
 
-def _timed(call: Callable[[], object], group: ProcessGroup, rounds: int) -> list[float]:
+def _timed(call: Callable[[], object], processes: ProcessGroup, rounds: int) -> list[float]:
     """Seconds of each call, after two that do not count; the processes start each call together, and the slowest
     counts."""
     seconds = []
     for turn in range(rounds + 2):
-        group.barrier()
+        processes.barrier()
         began = time.perf_counter()
         call()
         if turn > 1:
             seconds.append(time.perf_counter() - began)
-    return np.max(group.gather_values(seconds), 0).tolist()
+    return np.max(processes.gather_values(seconds), 0).tolist()
 
 
 def launch(count: int, arguments: Sequence[str]) -> Result:

@@ -22,6 +22,7 @@ from dgn.export import cells, files
 from dgn.export.lite2 import mindir1
 from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference import langevin
+from dgn.inference.energy import make_energy
 from dgn.nets.build import make_model
 from dgn.nets.model import decode, present
 
@@ -70,12 +71,12 @@ def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: P
     example = cells.example(model, batch, 1)
     (images, z, noise), inputs = example, example.inputs(groups)
     names = [group.name for group in groups]
-    sampler = langevin.make_sampler(langevin.make_energy(live, config), config, 1)
-    adjoint = AdjointLangevin(langevin.make_sampler(langevin.make_energy(model, portable), portable, 1), sigma)
+    sampler = langevin.make_sampler(make_energy(live, config), config, 1)
+    adjoint = AdjointLangevin(langevin.make_sampler(make_energy(model, portable), portable, 1), sigma)
     files.write(model, z, folder / "decoder.mindir", present(decode(live, *z)),
                 rewrite=functools.partial(mindir1.rewrite, inputs=names))
     files.write(adjoint, list(inputs.values()), folder / "inference_lite.mindir",
-                langevin.sample(sampler, images, None, sigma, z, noise)[0],
+                langevin.run_arrays(sampler, images, None, sigma, z, noise)[0],
                 rewrite=functools.partial(mindir1.rewrite, inputs=list(inputs)))
     for name, values in zip(names, z):
         _save(folder / "latents" / name, np.tile(values, (CALLS, 1)))

@@ -19,11 +19,11 @@ from dgn.checks.trainings import BY_OPERATORS
 from dgn.config import changed
 from dgn.export import cells, files
 from dgn.inference import langevin
-from dgn.inference.energy import Energy
+from dgn.inference.energy import Energy, make_energy
 from dgn.nets.build import make_model
 from dgn.nets.discriminator import Conv
 from dgn.nets.model import Decoded, Model, decode, present
-from dgn.training.adversarial import Critic
+from dgn.training.adversarial import CriticLoss
 
 SAMPLES = 8
 BFLOAT16 = 5e-2  # tolerance for images with 8 bits in the hidden layers
@@ -67,7 +67,7 @@ def posterior(setup: Setup) -> Iterator[Check]:
     latents, samples = tuple(np.zeros((len(images), *group.shape), np.float32) for group in model.groups), []
     for call in range(calls):
         noise = langevin.draw_noise(model, 10, len(images), 3, "check", call)
-        latents, _ = langevin.sample(sampler, images, None, sigma, latents, noise)
+        latents, _ = langevin.run_arrays(sampler, images, None, sigma, latents, noise)
         if call >= calls // 2 and call % 10 == 0:
             samples.append(np.concatenate(latents, 1))
     chains, (mean, covariance) = np.concatenate(samples), linear_posterior(a, b, x, sigma)
@@ -93,7 +93,7 @@ def r1(setup: Setup) -> Iterator[Check]:
     gradient, compared with a finite difference."""
     model, rng = _model(setup.config), np.random.default_rng(2)
     net = SmoothScore(model.channels, setup.config.training.critic_width, rng)
-    critic, weights = Critic(net, 4e3), ms.ParameterTuple(net.trainable_params())
+    critic, weights = CriticLoss(net, 4e3), ms.ParameterTuple(net.trainable_params())
     x, fake = (Tensor(rng.random((SAMPLES, model.channels, model.size, model.size), np.float32)) for _ in range(2))
     _, gradients = ms.value_and_grad(critic, None, weights, has_aux=True)(x, fake)
     start, directions = ([weight.asnumpy().copy() for weight in weights],
@@ -133,9 +133,9 @@ def export(setup: Setup) -> Iterator[Check]:
         expected = present(decode(model, *latents))
         yield Check("decoder.mindir", files.write(exported, latents, Path(folder) / "decoder.mindir", expected),
                     tolerance)
-        sampler = langevin.make_sampler(langevin.make_energy(exported, portable), portable, steps)
-        live = langevin.make_sampler(langevin.make_energy(model, setup.config), setup.config, steps)
-        wanted, _ = langevin.sample(live, images, None, sigma, latents, noise)
+        sampler = langevin.make_sampler(make_energy(exported, portable), portable, steps)
+        live = langevin.make_sampler(make_energy(model, setup.config), setup.config, steps)
+        wanted, _ = langevin.run_arrays(live, images, None, sigma, latents, noise)
         inputs = list(example.inputs(model.groups).values())
         yield Check("inference.mindir", files.write(cells.Inference(sampler, sigma), inputs,
                                                     Path(folder) / "inference.mindir", wanted), tolerance)

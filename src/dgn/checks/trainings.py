@@ -62,11 +62,11 @@ def trainings(setup: Setup) -> dict[str, Config]:
 class Training:
     """A training on random images; each process has its part of the batch."""
 
-    def __init__(self, config: Config, group: ProcessGroup) -> None:
-        config = changed(config, training={"shards": group.size})
-        self.model, self.group = make_model(config), group
-        self.trainer: Trainer = make_trainer(config, self.model, group)
-        self.own = slice(group.rank, None, group.size)
+    def __init__(self, config: Config, processes: ProcessGroup) -> None:
+        config = changed(config, training={"shards": processes.size})
+        self.model, self.processes = make_model(config), processes
+        self.trainer: Trainer = make_trainer(config, self.model, processes)
+        self.own = slice(processes.rank, None, processes.size)
         self.x = random_images(config, self.model, BATCH, np.random.default_rng(1))[self.own]
         self.mask = whole_mask(config, len(self.x))
 
@@ -91,7 +91,7 @@ class Training:
         own, metrics = self.trainer.step(Batch(self.x, self.mask, noise, 1.0, 1e-3, iteration),
                                          tuple(z[self.own] for z in latents))
         latents = tuple(self._gathered(z) for z in own)
-        loss = self.group.all_sum([metrics.loss]) / self.group.size
+        loss = self.processes.all_sum([metrics.loss]) / self.processes.size
         return latents, {"loss": loss, "latents": np.concatenate([z.reshape(BATCH, -1) for z in latents], 1),
                          "change of the weights": self._weights() - before}
 
@@ -100,10 +100,10 @@ class Training:
                                for parameter in cell.trainable_params()])
 
     def _gathered(self, own: np.ndarray) -> np.ndarray:
-        parts = self.group.gather_values(own.ravel()).reshape(self.group.size, *own.shape)
+        parts = self.processes.gather_values(own.ravel()).reshape(self.processes.size, *own.shape)
         whole = np.empty((BATCH, *own.shape[1:]), np.float32)
         for rank, part in enumerate(parts):
-            whole[rank::self.group.size] = part
+            whole[rank::self.processes.size] = part
         return whole
 
 
@@ -124,11 +124,11 @@ def record(setup: Setup) -> dict[str, np.ndarray]:
     return recorded
 
 
-def repeat(setup: Setup, recorded: Record, group: ProcessGroup = ProcessGroup()) -> dict[str, np.ndarray]:
+def repeat(setup: Setup, recorded: Record, processes: ProcessGroup = ProcessGroup()) -> dict[str, np.ndarray]:
     """The results of the recorded iterations, each from its recorded state. A collective."""
     repeated: dict[str, np.ndarray] = {}
     for name, config in _compared(setup).items():
-        training = Training(config, group)
+        training = Training(config, processes)
         for iteration in sorted({int(key.split(".")[1]) for key in recorded if key.startswith(f"{name}.")}):
             place = f"{name}.{iteration}"
             training.restore(_numbered(recorded, f"{place}.state"))
@@ -196,10 +196,10 @@ def write_record(setup: Setup, path: Path) -> None:
     write_arrays(path, **record(setup))
 
 
-def write_repeated(setup: Setup, group: ProcessGroup, states: Path, path: Path) -> None:
+def write_repeated(setup: Setup, processes: ProcessGroup, states: Path, path: Path) -> None:
     """`repeat` of an .npz into another; of several processes the first one writes."""
     with np.load(states) as stored:
-        results = repeat(setup, dict(stored), group)
-    if group.is_first:
+        results = repeat(setup, dict(stored), processes)
+    if processes.is_first:
         write_arrays(path, **results)
-    group.barrier()
+    processes.barrier()

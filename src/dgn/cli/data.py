@@ -100,7 +100,7 @@ def _faces(args: argparse.Namespace) -> int:
     print(f"{written} faces of {args.size}x{args.size} pixels and labels.csv written to {args.out}")
     if args.sheet:
         images = ImageFolder(args.out, Cut(args.size, grey=args.grey))
-        save_images(Path(args.sheet), images.read(images.first(30)), 10, "Generated faces")
+        save_images(Path(args.sheet), images.read(images.indices(30)), 10, "Generated faces")
     return 0
 
 

@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
     from dgn.run_training import checked_sources, fit_run, new_run, sources_to_resume
     from dgn.training import checkpoint
 
-    group = process_group()
-    warn_of_few_samples(config, group.size, name)
+    processes = process_group()
+    warn_of_few_samples(config, processes.size, name)
     if args.dry_run:
         if not resumed:
             RunFolder.check_free(Path(args.output))
@@ -90,15 +90,15 @@ def run(args: argparse.Namespace) -> int:
     if resumed:
         folder, sources = resumed, sources_to_resume(resumed, config)
     else:
-        folder, sources = new_run(Path(args.output), config, group)
-    if group.is_first and not resumed:
+        folder, sources = new_run(Path(args.output), config, processes)
+    if processes.is_first and not resumed:
         show_data(folder, sources)
     try:
-        trained = fit_run(folder, config, sources, pictures_while_training(config, args.train_only), group)
+        trained = fit_run(folder, config, sources, pictures_while_training(config, args.train_only), processes)
     except Interrupted as stopped:
-        if group.is_first:
+        if processes.is_first:
             folder.say(f"stopped and saved {stopped.checkpoint}; to resume: {resume_command(args)}")
-        group.barrier()  # the launcher kills the others when one exits with an error
+        processes.barrier()  # the launcher kills the others when one exits with an error
         return 130
     except RunFailed as failed:
         last = next(iter(checkpoint.listed(folder.checkpoints)), None)
@@ -106,9 +106,9 @@ def run(args: argparse.Namespace) -> int:
             raise
         raise RunFailed(f"{failed}. The checkpoint {last} was written before: {resume_command(args)} continues from "
                         "there when the cause is removed") from None
-    if group.is_first and not args.train_only:
+    if processes.is_first and not args.train_only:
         finish(trained)
-    group.barrier()
+    processes.barrier()
     return 0
 
 

@@ -100,7 +100,7 @@ class Folder(Source):
 
     def identity(self) -> str:
         """A digest of the samples' names, in order."""
-        return self.identity_of(self.first())
+        return self.identity_of(self.indices())
 
     def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of the samples at `indices`, in order."""

@@ -112,7 +112,7 @@ def read_files(folder: Path, files: list[str], data: Data) -> np.ndarray:
     """These files in this order, cropped and resized according to the config, (n, C, H, W) float32 in [0, 1]. Raises
     UserError for a file that cannot be read."""
     source = ImageFolder(folder, cut_of(data), Reading(cache_mb=data.cache_mb), files)
-    return source.read(source.first())
+    return source.read(source.indices())
 
 
 def cut_landmarks(folder: Path, labels: list[Label], data: Data) -> np.ndarray:

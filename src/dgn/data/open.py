@@ -70,9 +70,9 @@ def check_sources(sources: Sources) -> None:
 
     Raises UserError, which names files, if some cannot be used.
     """
-    checks = [sources.train.check(sources.train.first(), False)]
+    checks = [sources.train.check(sources.train.indices(), False)]
     if sources.held_out is not None:
-        checks.append(sources.held_out.check(sources.held_out.first(), True))
+        checks.append(sources.held_out.check(sources.held_out.indices(), True))
     train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train  # counts each file once
     total = len(train) + len(sources.held_out or ())
     unusable = [file for check in checks for file in check.unusable]
@@ -148,7 +148,7 @@ def open_new_images(data: Data, path: str, corrupt: str = "error") -> Source:
 
 def check_new_images(source: Source) -> None:
     """Decodes all images of `open_new_images`. Raises UserError, which names files that cannot be used."""
-    _refuse(source.check(source.first(), True).unusable, len(source),
+    _refuse(source.check(source.indices(), True).unusable, len(source),
             'with --corrupt skip (dgn.images: corrupt="skip")')
 
 
@@ -160,7 +160,7 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
     If the source knows the people in its samples, training samples of held-out people are dropped, so that unseen
     images show unseen people. With data.mirror, mirror images of the training samples are added at the end.
     """
-    everyone, names = whole.first(), set(held_out or ())
+    everyone, names = whole.indices(), set(held_out or ())
     files = whole.files(everyone)
     if held_out is None or files is None:
         unseen = everyone >= len(whole) - data.held_out

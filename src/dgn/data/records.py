@@ -109,7 +109,7 @@ class RecordImages(Source):
 
     @functools.cached_property
     def _identity(self) -> str:
-        return self.identity_of(self.first())
+        return self.identity_of(self.indices())
 
     def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of the images at `indices`, in the order of the file."""

@@ -35,11 +35,11 @@ class Source:
 
     def __getitem__(self, chosen: int | slice) -> np.ndarray:
         """source[k]: sample k, (*shape); source[a:b]: samples, (n, *shape). Raises IndexError beyond the end."""
-        everyone = self.first()
+        everyone = self.indices()
         return self.read(everyone[chosen]) if isinstance(chosen, slice) else self.read(everyone[[chosen]])[0]
 
-    def first(self, most: int | None = None) -> np.ndarray:
-        """Indices of the first samples, at most `most` (default: all)."""
+    def indices(self, most: int | None = None) -> np.ndarray:
+        """Indices of the samples, of at most the first `most` (default: all)."""
         return np.arange(len(self))[:most]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
@@ -109,59 +109,59 @@ class Subset(Source):
     """The samples of another source at `indices`, counted from 0."""
 
     def __init__(self, source: Source, indices: np.ndarray) -> None:
-        self.source, self.indices, self.shape = source, np.asarray(indices, np.int64), source.shape
+        self.source, self.chosen, self.shape = source, np.asarray(indices, np.int64), source.shape
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.chosen)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        return self.source.read(self.indices[indices])
+        return self.source.read(self.chosen[indices])
 
     def mask(self, indices: np.ndarray) -> np.ndarray | None:
-        return self.source.mask(self.indices[indices])
+        return self.source.mask(self.chosen[indices])
 
     def name(self, index: int) -> str:
-        return self.source.name(int(self.indices[index]))
+        return self.source.name(int(self.chosen[index]))
 
     def identity(self) -> str:
         return self._identity
 
     @functools.cached_property
     def _identity(self) -> str:
-        return self.source.identity_of(self.indices)
+        return self.source.identity_of(self.chosen)
 
     def former_identity(self) -> str:
         """`identity` in version 0.1, which depends on all files of the source."""
-        return f"{_range(self.indices)} of {self.source.identity()}"
+        return f"{_range(self.chosen)} of {self.source.identity()}"
 
     def identity_of(self, indices: np.ndarray) -> str:
-        return self.source.identity_of(self.indices[indices])
+        return self.source.identity_of(self.chosen[indices])
 
     def files(self, indices: np.ndarray) -> list[str] | None:
-        return self.source.files(self.indices[indices])
+        return self.source.files(self.chosen[indices])
 
     def paths(self, indices: np.ndarray) -> list[Path] | None:
-        return self.source.paths(self.indices[indices])
+        return self.source.paths(self.chosen[indices])
 
     def check(self, indices: np.ndarray, decode: bool) -> Check:
-        return self.source.check(self.indices[indices], decode)
+        return self.source.check(self.chosen[indices], decode)
 
     def labels(self, indices: np.ndarray) -> np.ndarray | None:
-        return self.source.labels(self.indices[indices])
+        return self.source.labels(self.chosen[indices])
 
     def classes(self) -> int | None:
         return self.source.classes()
 
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         people = self.source.people(names)
-        return people if names is not None else people and [people[index] for index in self.indices]
+        return people if names is not None else people and [people[index] for index in self.chosen]
 
 
 class Mirrored(Subset):
     """The samples of another source, then the mirror images of all of them in the same order."""
 
     def __init__(self, source: Source) -> None:
-        super().__init__(source, np.tile(source.first(), 2))
+        super().__init__(source, np.tile(source.indices(), 2))
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         samples, flipped = super().read(indices), indices >= len(self.source)
@@ -175,7 +175,7 @@ class Mirrored(Subset):
         return f"{self.source.identity()}, and mirrored"
 
     def check(self, indices: np.ndarray, decode: bool) -> Check:
-        return super().check(np.unique(self.indices[indices]), decode)  # each file once
+        return super().check(np.unique(self.chosen[indices]), decode)  # each file once
 
 
 def same_samples(source: Source, recorded: str) -> bool:
@@ -201,7 +201,7 @@ def units(source: Source, indices: np.ndarray) -> np.ndarray:
     people = source.people()
     if people:
         return np.array(people)[indices]
-    return source.indices[indices] if isinstance(source, Subset) else np.asarray(indices)
+    return source.chosen[indices] if isinstance(source, Subset) else np.asarray(indices)
 
 
 def clip_lengths(source: Source, indices: np.ndarray) -> np.ndarray:
@@ -251,7 +251,7 @@ def epoch_order(count: int, batch_size: int, draw: Callable[..., np.random.Gener
     """Sample indices of the batches of an epoch in random order, (batches, batch_size).
 
     Every sample is used; if the last batch is too small, the first samples of the order fill it, because another batch
-    size would be compiled again.
+    size would be compiled again. These samples occur twice in the epoch: their chains take twice as many steps.
 
     shards: a sample belongs to shard index % shards; a batch holds equally many samples of each shard, one shard after
         the other. Processes that own equally many shards have equal parts of every batch.

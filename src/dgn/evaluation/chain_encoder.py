@@ -23,7 +23,7 @@ def unseen_samples(run: Run, images: Source | None = None) -> Source | None:
     and OTHER_VALUES. None if there are no samples."""
     if images is None:
         images, most = run.sources.held_out, run.config.evaluation.images
-        return Subset(images, images.first(most)) if images is not None and len(images) else None
+        return Subset(images, images.indices(most)) if images is not None and len(images) else None
     most = min(OTHER_IMAGES, max(OTHER_VALUES // int(np.prod(images.shape)), 1))
     if len(images) > most:
         log.warning("%d of the %d samples are measured, evenly spaced", most, len(images))
@@ -44,11 +44,11 @@ def compare(run: Run, unseen: Source | None) -> dict[str, list[dict[str, float]]
 
 def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> list[dict[str, float]]:
     """Measures after each number of steps, rounded up to whole calls of the graph; each has separate chains."""
-    images, given = source.read(source.first()), given_latents(run.model.groups, source)
+    images, given = source.read(source.indices()), given_latents(run.model.groups, source)
     measures = []
     graph = run.sampler.steps  # steps in one call
     for count in sorted({-(-count // graph) * graph for count in steps}):
-        latents = run.infer_batch(images, run.chains(count), given=given, use_encoder=use_encoder)
+        latents = run.infer_batch(images, run.chain_settings(count), given=given, use_encoder=use_encoder)
         errors = np.square(images - run.decode(*latents).image).sum((1, 2, 3))
         measures.append({"steps": count, "energy": float(run.energy(images, latents).mean()),
                          "msre": float(errors.mean())})

@@ -68,7 +68,7 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
     train, unseen = _training_sample(run, optional=images is not None), None
     few = unseen_samples(run, images)
     if few is not None:
-        everyone = few.first()
+        everyone = few.indices()
         latents = run.infer(few, steps, use_encoder=use_encoder)
         unseen = Sample(few.read(everyone), latents, few.mask(everyone), units(few, everyone))
     if images is not None:
@@ -97,7 +97,7 @@ def is_outdated(opened: Path) -> bool:
 
 def warn_of_training_images(run: Run, images: Source) -> None:
     """Logs how many of the images the run was trained on, if that is known."""
-    paths = images.paths(images.first())
+    paths = images.paths(images.indices())
     try:
         known = training_files(run.config, run.folder.path) if paths else None
     except UserError:  # _training_sample says that the training images cannot be read
@@ -144,7 +144,7 @@ def known_factor_measures(run: Run, train: Sample, unseen: Sample | None) -> dic
         indices = trained_on + np.arange(len(unseen.images))  # held-out faces follow the training faces
         result["exchange_unseen"] = _exchange(run, predict, faces, indices, unseen)
         inferred = {group.name: z for group, z in zip(run.model.groups, unseen.latents)}
-        modes = run.infer_batch(unseen.images, run.chains(0, DESCENT_STEPS), given=inferred, use_encoder=False)
+        modes = run.infer_batch(unseen.images, run.chain_settings(0, DESCENT_STEPS), given=inferred, use_encoder=False)
         displacement = np.asarray(run.decode(*modes).displacement)
         result["registration"] = endpoint_errors(displacement, *true_correspondence(faces, indices))
     return result

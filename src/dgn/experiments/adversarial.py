@@ -122,12 +122,12 @@ def picture_measures(run: Run) -> dict[str, float | None]:
     """Sharpness and Frechet distance of reconstructions of unseen images and of samples, the distance of real images
     among themselves (see distance_of_halves), and the variety of the samples."""
     unseen, train, config = held_out(run), run.sources.train, run.config
-    images = unseen.read(unseen.first(config.evaluation.images))
+    images = unseen.read(unseen.indices(config.evaluation.images))
     rebuilt = run.decode(*run.infer(images)).image
     if config.data.path is None:
         real = generated_faces(config.data, SAMPLES, config.data.seed + OTHER_PEOPLE).read(np.arange(SAMPLES))
     else:
-        real = train.read(train.first(SAMPLES))
+        real = train.read(train.indices(SAMPLES))
     samples = run.sample(len(real), config.training.seed, "prior").image  # the critic was trained on prior samples
     return {"sharpness_reconstruction": relative_sharpness(rebuilt, images),
             "sharpness_samples": relative_sharpness(samples, real),
@@ -155,7 +155,7 @@ def summary(result: dict[str, Any]) -> str:
 def unseen_pictures(folder: Path, likelihood: Run, critic: Run) -> list[Path]:
     """Fig. 9 (input, both reconstructions, appearance, grids) and Fig. 11 (recombination) of unseen images."""
     source = held_out(critic)
-    images = source.read(source.first(SHOWN))
+    images = source.read(source.indices(SHOWN))
     plain = likelihood.decode(*likelihood.infer(images, STEPS))
     z_app, z_geo = critic.infer(images, STEPS)
     decoded = critic.decode(z_app, z_geo)

@@ -91,7 +91,7 @@ def animal_faces(data: Data, folder: str | None, labels: str | None = None,
     file = expanded(labels) if labels else next((root / name for name in LABELS if (root / name).is_file()), None)
     if file is None:
         source = ImageFolder(root, Cut(data.size, grey=data.grey))
-        shown = source.first(SHOWN)
+        shown = source.indices(SHOWN)
         return {source.name(k): image for k, image in zip(shown, source.read(shown))}
     places = eye_places(data.size, eyes or usual_eyes(data))
     return {name: _aligned(root / name, pairs[0], places, data)

@@ -83,7 +83,7 @@ class Probe(NamedTuple):
 def fit_probe(data: Data) -> Probe:
     """A probe of factors and landmarks, fitted to generated clips of people who are in no training data."""
     source = generated_clips(data, PROBED_CLIPS, data.seed + OTHER_PEOPLE)
-    everyone = source.first()
+    everyone = source.indices()
     at = spaced(data.frames, PROBED_FRAMES)
     frames = source.read(everyone)[:, at].reshape(-1, *source.shape[1:])
     side = 32 if data.size % 32 == 0 else 16

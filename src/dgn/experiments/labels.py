@@ -39,7 +39,7 @@ def labels(run: Run, *, images: int = 300, steps: int = 100) -> dict[str, Any]:
     if run.model.groups[0].sampled:
         raise UserError(f"{folder} has no labels as appearance; train with model.appearance=label")
     source = held_out(run)
-    chosen = source.first(images)
+    chosen = source.indices(images)
     unseen, truth = source.read(chosen), source.labels(chosen)
     assert truth is not None  # the run was trained with labels
     if len(set(truth)) < 2:
@@ -64,7 +64,7 @@ def least_energy(run: Run, images: np.ndarray, steps: int) -> np.ndarray:
     for label in range(classes):
         print(f"inferring {len(images)} images as {label} ...", flush=True)
         given = {"z_app": np.eye(classes, dtype=np.float32)[[label] * len(images)]}
-        latents = run.infer_batch(images, run.chains(steps, steps), given=given, use_encoder=False)
+        latents = run.infer_batch(images, run.chain_settings(steps, steps), given=given, use_encoder=False)
         energies.append(run.energy(images, latents))
     return np.argmin(energies, 0)
 
@@ -73,7 +73,7 @@ def synthesis(run: Run, images: np.ndarray, truth: np.ndarray) -> dict[str, floa
     """Accuracy of a classifier, trained on real images, on generated images, and on `images` (n, C, H, W) with labels
     `truth` (n,)."""
     source = run.sources.train
-    known = source.first(CLASSIFIER_IMAGES)
+    known = source.indices(CLASSIFIER_IMAGES)
     classifier = LogisticRegression(C=0.05, max_iter=200).fit(_flat(source.read(known)), source.labels(known))
     appearance, geometry = run.model.groups
     classes = appearance.shape[0]

@@ -156,7 +156,7 @@ def faces_with_landmarks(run: Run, folder: str | None, count: int | None = None,
     data = run.config.data
     if folder is None:
         source = generated_faces(data, count or GENERATED, data.seed + OTHER_PEOPLE)
-        everyone = source.first()
+        everyone = source.indices()
         return Faces(source.read(everyone), source.landmarks(everyone), None,
                      source.people() or [source.name(k) for k in everyone])
     path, data = expanded(folder), cfg.with_crop(data, crop)

@@ -119,7 +119,7 @@ def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> C
                "pattern": target.pattern, **data}
     if target.path:
         changes.update(crop=target.crop, format="images", category=None, split="all")
-    rate, epochs = cfg.at_epoch(config.training.learning_rate, 0), target.epochs
+    rate, epochs = cfg.value_at(config.training.learning_rate, 0), target.epochs
     training = {"init_from": str(start), "freeze": "geometry" if config.model.kind == "deformable" else "none",
                 "reinit_appearance": (), "epochs": epochs, "checkpoint_every": epochs,
                 "learning_rate": ((0, rate), (max(int(0.7 * epochs), 1), 0.3 * rate))}

@@ -62,7 +62,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
         raise UserError(f"{run.folder.path}: {len(classes)} classes and {people} people cannot be cross-validated in "
                         f"{folds} folds; at least 2 classes are needed, 2 folds, and as many people as folds")
     print(f"latents of {len(source)} clips ...", flush=True)
-    lengths, truth = clip_lengths(source, source.first()), np.array([classes.index(name) for name, _ in labels])
+    lengths, truth = clip_lengths(source, source.indices()), np.array([classes.index(name) for name, _ in labels])
     held_out = person_folds(persons, folds, run.config.training.seed)
     measures: dict[str, dict[str, Any]] = {}
     for name, values in features(run, steps, descent_steps).items():
@@ -98,7 +98,7 @@ def features(run: Run, steps: int | None = None, descent_steps: int = DESCENT_ST
     """
     source = run.sources.train
     latents = run.infer(source, steps, descent_steps) if steps else run.training_latents(descent_steps)
-    branches, pixels = run.model.branches, source.read(source.first())
+    branches, pixels = run.model.branches, source.read(source.indices())
     still, moving = (getattr(branch, "latents", branch)(ms.Tensor(z)).asnumpy() for branch, z in zip(branches, latents))
     if still.shape[1] < moving.shape[1]:
         still = np.repeat(still, moving.shape[1], 1)

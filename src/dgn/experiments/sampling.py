@@ -48,7 +48,7 @@ def sampling(run: Run, *, frames: int | None = None, count: int | None = None, s
     if not trained:
         if frames:
             raise UserError(f"{run.folder.path} is a run on images; --frames is for runs on clips")
-        real = source.read(source.first(IMAGES))
+        real = source.read(source.indices(IMAGES))
         result: dict[str, Any] = {name: {"frechet": frechet_distance(run.sample(IMAGES, seed, name).image, real)}
                                   for name in PRIORS}
         result["frechet_of_halves"] = distance_of_halves(real) if len(real) > 3 else None
@@ -59,7 +59,7 @@ def sampling(run: Run, *, frames: int | None = None, count: int | None = None, s
         raise UserError(f"{frames} frame is too few: a clip in which something moves has at least 2")
     shown, values = count or 6, frames * int(np.prod(source.shape[1:]))
     measured = min(CLIPS, max(VALUES // values, 2))
-    some = source.first(measured)
+    some = source.indices(measured)
     clips = {name: run.sample(max(shown, measured), seed, name, frames).image for name in PRIORS}
     real, mask = source.read(some), np.asarray(source.mask(some))
     result = {"frames": frames, "trained_frames": trained,

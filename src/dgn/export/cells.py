@@ -12,7 +12,7 @@ from mindspore import Tensor, nn
 from dgn import config as cfg
 from dgn.errors import UserError
 from dgn.inference import langevin
-from dgn.inference.energy import full_mask
+from dgn.inference.energy import make_energy, mask_or_ones
 from dgn.inference.langevin import Arrays, Langevin, Tensors
 from dgn.nets.build import make_model
 from dgn.nets.encoder import ChainEncoder
@@ -51,7 +51,7 @@ def load_model(config: cfg.Config, saved: Path) -> Model:
 
 def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> Langevin:
     """The sampler of a config with `steps` steps in its graph, and the checkpoint's preconditioner, if there is one."""
-    sampler = langevin.make_sampler(langevin.make_energy(model, config), config, steps)
+    sampler = langevin.make_sampler(make_energy(model, config), config, steps)
     checkpoint.load_preconditioner(saved, sampler.preconditioner, config)
     return sampler
 
@@ -89,7 +89,7 @@ class Inference(nn.Cell):
 
     def __init__(self, sampler: Langevin, sigma: float) -> None:
         super().__init__()
-        self.sampler, self.sigma, self.mask = sampler, Tensor(sigma), Tensor(full_mask(1))
+        self.sampler, self.sigma, self.mask = sampler, Tensor(sigma), Tensor(mask_or_ones(1))
 
     def construct(self, images: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         groups = len(self.sampler.branches)

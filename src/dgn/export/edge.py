@@ -63,7 +63,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     """
     run = exported_run(exported)
     groups = run.model.groups
-    if run.model.latents is MotionLatents:
+    if run.model.latents_type is MotionLatents:
         raise UserError(f"{run.folder.path} is a plain model of clips, whose latents (z_content, z_motion) dgn_infer "
                         "does not know; run its decoder.mindir with MindSpore Lite's own interface (docs/edge.md)")
     if not data.exists():
@@ -82,7 +82,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     source = open_new_images(run.config.data, str(data))
     given = given_latents(groups, source)
     folder = new_folder(output)
-    infer310.write_samples(folder / "images", source.read(source.first()))
+    infer310.write_samples(folder / "images", source.read(source.indices()))
     for group in groups if given else ():
         start = given.get(group.name, np.zeros((len(source), *group.shape), np.float32))
         infer310.write_samples(folder / "start" / group.name, start)

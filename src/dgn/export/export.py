@@ -132,7 +132,7 @@ def _export_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path:
     write MindIR 1."""
     model, steps, sigma = sampler.energy.model, sampler.steps, cfg.last_sigma(run.config)
     example = cells.example(model, count, steps)
-    expected, _ = langevin.sample(sampler, example.images, None, sigma, example.latents, example.noise)
+    expected, _ = langevin.run_arrays(sampler, example.images, None, sigma, example.latents, example.noise)
     inputs = example.inputs(model.groups)
     difference = files.write(cell, list(inputs.values()), path, expected,
                              rewrite=functools.partial(mindir1.rewrite, inputs=list(inputs)) if lite2 else None)

@@ -69,7 +69,7 @@ def draw(run: Run, folder: str | Path | None = None, gamma: float | None = None,
 
 def draw_data(source: Source, folder: Path) -> Path:
     """Writes data.png: the first samples of a source as the training reads them; for clips, some of their frames."""
-    chosen = source.first(DATA_IMAGES)
+    chosen = source.indices(DATA_IMAGES)
     if len(source.shape) == 4:
         return clips.data(folder / "data.png", source, chosen[:CLIPS])
     names = source.files(chosen) or [""] * len(chosen)

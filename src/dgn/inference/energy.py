@@ -5,6 +5,9 @@ and of sigma.
 
 Sums run over all pixels, channels, frames and latent dimensions of one sample; nothing is averaged. Frames that a
 clip's mask excludes are ignored.
+
+The smoothness is a penalty (beyond the paper). With it, exp(-E) is no longer the joint density up to a constant: the
+normalizing constant would depend on the weights, and is ignored.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from dgn.config import Config, last_smoothness
 from dgn.nets.model import Model
 
 
@@ -35,7 +39,7 @@ def roughness(displacement: Tensor) -> Tensor:
     return squared_norm(across) + squared_norm(down)
 
 
-def full_mask(count: int, mask: np.ndarray | None = None) -> np.ndarray:
+def mask_or_ones(count: int, mask: np.ndarray | None = None) -> np.ndarray:
     """The mask that the energy expects: (N, F) for clips, ones (N, 1) for images, where it is unused."""
     return np.ones((count, 1), np.float32) if mask is None else np.ascontiguousarray(mask, np.float32)
 
@@ -43,8 +47,8 @@ def full_mask(count: int, mask: np.ndarray | None = None) -> np.ndarray:
 class Energy(nn.Cell):
     """-log p(x, z) of a model as a function of its branch outputs.
 
-    smoothness: weight of a Gaussian prior on the displacement's differences; 0 in the paper. It requires a model whose
-    second branch outputs the displacement. variable: whether the weight can be changed, see set_smoothness.
+    smoothness: weight of a quadratic penalty on the displacement's differences; 0 in the paper. It requires a model
+    whose second branch outputs the displacement. variable: whether the weight can be changed, see set_smoothness.
     """
 
     def __init__(self, model: Model, smoothness: float = 0.0, variable: bool = False) -> None:
@@ -57,8 +61,7 @@ class Energy(nn.Cell):
         self.sampled = tuple(g for g, group in enumerate(model.groups) if group.sampled)
 
     def set_smoothness(self, weight: float) -> None:
-        """Changes the weight of the smoothness prior. Raises ValueError if the weight is a constant
-        (variable=False)."""
+        """Changes the weight of the smoothness. Raises ValueError if the weight is a constant (variable=False)."""
         if isinstance(self.smoothness, Parameter):
             ops.assign(self.smoothness, Tensor(weight, ms.float32))
         elif weight != self.smoothness:
@@ -84,10 +87,10 @@ class Energy(nn.Cell):
         return self.residual(x, mask, outputs) * (ops.ones((), sigma.dtype) / (sigma * sigma))
 
     def smoothness_energy(self, mask: Tensor, outputs: tuple[Tensor, ...]) -> Tensor:
-        """Energy of the displacement under the smoothness prior, (N,)."""
+        """The penalty on the displacement's differences, (N,)."""
         return 0.5 * self.smoothness * roughness(self.masked(outputs[1], mask))
 
-    def data_energy(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
+    def energy_given_latents(self, x: Tensor, mask: Tensor, outputs: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
         """The terms that depend on the weights, (N,): -log p(x | z), and the smoothness energy if it is on (Eq. 9)."""
         energy = data_term(self.squared_error(x, mask, outputs), sigma)
         if self.smooth:
@@ -101,7 +104,7 @@ class Energy(nn.Cell):
     def total(self, x: Tensor, mask: Tensor, latents: tuple[Tensor, ...], outputs: tuple[Tensor, ...],
               sigma: Tensor) -> Tensor:
         """E(x, z) of each sample, (N,). Groups that are not sampled have no prior term."""
-        energy = self.data_energy(x, mask, outputs, sigma)
+        energy = self.energy_given_latents(x, mask, outputs, sigma)
         for g in self.sampled:
             energy = energy + self.latent_prior(latents[g])
         return energy
@@ -120,3 +123,10 @@ class TotalEnergy(nn.Cell):
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> Tensor:
         return self.energy.total(x, mask, latents, self.energy.outputs(latents), sigma)
+
+
+def make_energy(model: Model, config: Config) -> Energy:
+    """The energy of a model under a config, with the smoothness of its last epoch."""
+    if not model.warps:
+        return Energy(model)
+    return Energy(model, last_smoothness(config), variable=len(config.inference.smoothness) > 1)

@@ -12,7 +12,7 @@ Decoder = Callable[..., np.ndarray]  # latents (n, d) of each group -> values (n
 
 
 def jacobians(decode: Decoder, latents: Sequence[np.ndarray], g: int) -> Iterator[np.ndarray]:
-    """dF / dz_g for each sample, (d, values) float64. latents: (n, d) of each group."""
+    """The transposed Jacobian (dF / dz_g)^T of each sample, (d, values) float64. latents: (n, d) of each group."""
     dimensions = latents[g].shape[1]
     for n in range(len(latents[g])):
         points = [z[n:n + 1].repeat(2 * dimensions, 0) for z in latents]
@@ -23,9 +23,9 @@ def jacobians(decode: Decoder, latents: Sequence[np.ndarray], g: int) -> Iterato
 
 
 def gauss_newton(decode: Decoder, latents: Sequence[np.ndarray], g: int) -> np.ndarray:
-    """Sum (not the average) over samples of J J^T, (d, d) float64, where J = dF / dz_g has shape (d, values)."""
+    """Sum (not the average) over samples of J^T J, (d, d) float64, where J = dF / dz_g has shape (values, d)."""
     dimensions = latents[g].shape[1]
     total = np.zeros((dimensions, dimensions))
-    for jacobian in jacobians(decode, latents, g):
-        total += jacobian @ jacobian.T
+    for transposed in jacobians(decode, latents, g):
+        total += transposed @ transposed.T
     return total

@@ -5,9 +5,12 @@ With momentum (beyond the paper) the dynamics are underdamped: each chain has a 
 
   v <- v - delta dE/dz,    u <- momentum v + sqrt(1 - momentum^2) noise,    z <- z + delta / 2 (v + u),    v <- u
 
-This is the BAOAB splitting (Leimkuhler and Matthews 2013); the second half kick of each step and the first half kick of
-the next step are merged. A preconditioner multiplies gradient and noise. The stationary distribution of z is the same,
-for a Gaussian exactly and at every stable step size; directions in which the energy is flat relax in fewer steps.
+with momentum = exp(-friction delta) and unit mass. This is the BAOAB splitting (Leimkuhler and Matthews 2013); the
+second half kick of each step and the first half kick of the next step are merged. Directions in which the energy is
+flat relax in fewer steps. A preconditioner multiplies gradient and noise.
+
+No step has a Metropolis test. So Eq. 7 samples the posterior up to an error of O(delta^2). The splitting has no error
+if the posterior is Gaussian, at every stable step size.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from dgn.config import NO_FACTOR, Config, last_smoothness
+from dgn.config import NO_FACTOR, Config
 from dgn.errors import RunFailed
-from dgn.inference.energy import Energy, data_term, full_mask
+from dgn.inference.energy import Energy, data_term, mask_or_ones
 from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.model import Model
 from dgn.randomness import generator
@@ -52,23 +55,24 @@ class Options:
     preconditioned: gradients and noise are multiplied by the matrices of dgn.inference.preconditioner.
     momentum: fraction of the velocity kept per step, 0 <= momentum < 1 (underdamped dynamics; all groups are updated
         simultaneously); 0: Eq. 7.
-    sigma_factors, step_factor: whether Langevin.set_sigma_factor and Langevin.set_step_factor can be used.
+    variable_sigma, variable_step: whether Langevin.set_sigma_factor and Langevin.set_step_factor can be used.
     """
 
     order: str = "alternating"
     scale_by_frames: bool = False
     preconditioned: bool = False
     momentum: float = 0.0
-    sigma_factors: bool = False
-    step_factor: bool = False
+    variable_sigma: bool = False
+    variable_step: bool = False
 
 
-class GroupOutputs(nn.Cell):
+class ImageOfGroup(nn.Cell):
     """The image, and the smoothness energy (N,) if it depends on this group, as a function of one group's latents; the
     outputs of the other branches are inputs.
 
-    GradOperation differentiates it, with the energy's gradient with respect to the image (Energy.image_gradient) as the
-    sensitivity: an image that was decoded for the recorded energy is not decoded again, nor are the other branches.
+    GradOperation gives its vector-Jacobian product with the data term's gradient with respect to the image
+    (Energy.image_gradient; MindSpore calls this vector the sensitivity). So an image that was decoded for the recorded
+    energy is not decoded again, nor are the other branches.
     """
 
     def __init__(self, energy: Energy, g: int) -> None:
@@ -82,7 +86,7 @@ class GroupOutputs(nn.Cell):
 
 
 def is_smoothed(energy: Energy, g: int) -> bool:
-    """Whether the smoothness prior depends on group g: only on the group of the displacement."""
+    """Whether the smoothness depends on group g: only on the group of the displacement."""
     return energy.smooth and energy.model.branch_names[g] == "geometry"
 
 
@@ -109,19 +113,24 @@ class LangevinStep(nn.Cell):
         """
         current, new_velocities, gradients = outputs, (), ()
         for g in self.sampled:
-            place = len(gradients)
+            slot = len(gradients)
             if self.alternating:
                 current = outputs
             gradient = self.gradient_of(g, latents[g], current, *data)
             if self.momentum > 0:
-                z, velocity = self.update_with_velocity(g, latents[g], velocities[place], gradient, noise[place], *data)
+                z, velocity = self.update_with_velocity(g, latents[g], velocities[slot], gradient, noise[slot], *data)
                 new_velocities = new_velocities + (velocity,)
             else:
-                z = self.update(g, latents[g], gradient, noise[place], *data)
+                z = self.update(g, latents[g], gradient, noise[slot], *data)
             latents = latents[:g] + (z,) + latents[g + 1:]
             outputs = outputs[:g] + (self.run_branch(g, z),) + outputs[g + 1:]
             gradients = gradients + (gradient,)
         return latents, new_velocities, outputs, gradients
+
+
+def _variable(name: str, value: np.ndarray) -> Parameter:
+    """A parameter that is not trained: compiled graphs see its changes."""
+    return Parameter(Tensor(value), name, requires_grad=False)
 
 
 def noise_of_step(noise: tuple[Any, ...], k: int) -> Tensors:
@@ -152,14 +161,13 @@ class Langevin(LangevinStep):
         self.matmul = ops.MatMul()
         self.frames_affected = tuple(Tensor(group.frames_affected) for group in energy.model.groups
                                      ) if self.scale_by_frames else ()
-        self.group_outputs = nn.CellList([GroupOutputs(energy, g) for g in range(len(self.branches))])
+        self.images_of_groups = nn.CellList([ImageOfGroup(energy, g) for g in range(len(self.branches))])
         self.gradient = ops.GradOperation(sens_param=True)  # with respect to the first argument
-        self.places = {g: place for place, g in enumerate(self.sampled)}  # index among the sampled groups
+        self.slots = {g: slot for slot, g in enumerate(self.sampled)}  # index among the sampled groups
         self.preconditioner = Preconditioner(energy.model.groups) if options.preconditioned else None
-        factors = Tensor(np.ones(len(self.branches), np.float32))  # a parameter, so that compiled graphs see changes
-        self.sigma_factors = Parameter(factors, "sigma_factors", requires_grad=False) if options.sigma_factors else None
-        one = Tensor(1.0, ms.float32)
-        self.step_factor = Parameter(one, "step_factor", requires_grad=False) if options.step_factor else None
+        ones, one = np.ones(len(self.branches), np.float32), np.ones((), np.float32)
+        self.sigma_factors = _variable("sigma_factors", ones) if options.variable_sigma else None
+        self.step_factor = _variable("step_factor", one) if options.variable_step else None
 
     def initial_state(self, latents: Arrays) -> Arrays:
         """Initial state of the chains: `latents` (N, *shape) of each group and, with momentum, zero velocities."""
@@ -168,10 +176,10 @@ class Langevin(LangevinStep):
     def set_sigma_factor(self, g: int, factor: float) -> None:
         """Multiplies sigma by a factor in the gradient of group g; above 1, the group stays closer to its prior.
 
-        Raises ValueError if the sampler was built without Options.sigma_factors.
+        Raises ValueError if the sampler was built without Options.variable_sigma.
         """
         if self.sigma_factors is None:
-            raise ValueError("this sampler was built without sigma factors (Options.sigma_factors)")
+            raise ValueError("this sampler was built without sigma factors (Options.variable_sigma)")
         factors = self.sigma_factors.asnumpy().copy()
         factors[g] = factor
         ops.assign(self.sigma_factors, Tensor(factors))
@@ -179,29 +187,30 @@ class Langevin(LangevinStep):
     def set_step_factor(self, factor: float) -> None:
         """Multiplies the step size of all groups by a factor.
 
-        Raises ValueError if the sampler was built without Options.step_factor, unless the factor is 1.
+        Raises ValueError if the sampler was built without Options.variable_step, unless the factor is 1.
         """
         if self.step_factor is not None:
             ops.assign(self.step_factor, Tensor(factor, ms.float32))
         elif factor != 1:
-            raise ValueError("this sampler was built without a step factor (Options.step_factor)")
+            raise ValueError("this sampler was built without a step factor (Options.variable_step)")
 
-    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *state: Tensor) -> tuple[Tensors, Tensor, Tensor]:
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor,
+                  *state_and_noise: Tensor) -> tuple[Tensors, Tensor, Tensor]:
         """Runs K steps.
 
-        x: (N, ...). mask: (N, F), see Energy. sigma: scalar. state: the latents (N, *shape) of each group, then with
-        momentum the velocities of each sampled group, then the noise (K, N, *shape) of each group. (A flat list,
-        because the graph compiler treats a tuple argument as a constant, which has no gradient.)
+        x: (N, ...). mask: (N, F), see Energy. sigma: scalar. state_and_noise: the latents (N, *shape) of each group,
+        then with momentum the velocities of each sampled group, then the noise (K, N, *shape) of each group. (A flat
+        list, because the graph compiler treats a tuple argument as a constant, which has no gradient.)
 
         Returns (latents and velocities, energy (K, N), gradient norms (K, G, N)) for G sampled groups.
         """
         groups = len(self.branches)
-        latents, velocities = state[:groups], state[groups:-groups]
+        latents, velocities = state_and_noise[:groups], state_and_noise[groups:-groups]
         outputs, step_sizes, noise = self.energy.outputs(latents), (), ()
         for g in range(groups):
             step_sizes = step_sizes + (self.step_size_of(g, latents[g], mask),)
         for g in self.sampled:
-            noise = noise + (ops.unstack(self.scaled_noise(g, state[g - groups], step_sizes), 0),)
+            noise = noise + (ops.unstack(self.scaled_noise(g, state_and_noise[g - groups], step_sizes), 0),)
         errors, roughness, states, gradients = (), (), (), ()
         for k in range(self.steps):
             errors = errors + (self.energy.squared_error(x, mask, outputs),)
@@ -215,16 +224,16 @@ class Langevin(LangevinStep):
         energy, norms = data_term(ops.stack(errors), sigma), ()
         if self.energy.smooth:
             energy = energy + ops.stack(roughness)
-        for place in range(len(self.sampled)):
-            energy = energy + 0.5 * self.squared_norms(states, self.sampled[place])
-            norms = norms + (ops.sqrt(self.squared_norms(gradients, place)),)
+        for slot in range(len(self.sampled)):
+            energy = energy + 0.5 * self.squared_norms(states, self.sampled[slot])
+            norms = norms + (ops.sqrt(self.squared_norms(gradients, slot)),)
         return latents + velocities, energy, ops.stack(norms, 1)
 
-    def squared_norms(self, records: tuple[Tensors, ...], place: int) -> Tensor:
-        """Squared norms (K, N) of the tensors (N, d) with index `place` in the records of K steps."""
+    def squared_norms(self, records: tuple[Tensors, ...], index: int) -> Tensor:
+        """Squared norms (K, N) of the tensors (N, d) with this index in the records of K steps."""
         values = ()
         for record in records:
-            values = values + (record[place],)
+            values = values + (record[index],)
         return ops.reduce_sum(ops.square(ops.stack(values)), (2,))
 
     def scaled_noise(self, g: int, noise: Tensor, step_sizes: tuple) -> Tensor:
@@ -235,6 +244,7 @@ class Langevin(LangevinStep):
         return self.branches[g](z)
 
     def gradient_of(self, g: int, z: Tensor, outputs: tuple, *data) -> Tensor:
+        """dE/dz: the data term and the smoothness by back-propagation, and z itself, the gradient of the prior term."""
         _, x, mask, sigma = data
         if self.sigma_factors is not None:
             sigma = sigma * self.sigma_factors[g]
@@ -242,12 +252,13 @@ class Langevin(LangevinStep):
         sens: Any = self.energy.image_gradient(x, mask, outputs, sigma)
         if is_smoothed(self.energy, g):
             sens = (sens, ops.ones((z.shape[0],), z.dtype))
-        return self.gradient(self.group_outputs[g])(z, mask, *outputs, sens) + z
+        return self.gradient(self.images_of_groups[g])(z, mask, *outputs, sens) + z
 
     def update(self, g: int, z: Tensor, gradient: Tensor, noise: Tensor, *data) -> Tensor:
+        """Eq. 7. noise: standard normal noise times delta; with a preconditioner unscaled, see scaled_noise."""
         delta: Any = data[0][g]
         if self.preconditioner is not None:
-            gradient, noise = self.preconditioner(self.places[g], gradient, noise)
+            gradient, noise = self.preconditioner(self.slots[g], gradient, noise)
             noise = delta * noise
         if self.step_factor is not None:
             gradient, noise = self.step_factor * self.step_factor * gradient, self.step_factor * noise
@@ -255,9 +266,10 @@ class Langevin(LangevinStep):
 
     def update_with_velocity(self, g: int, z: Tensor, velocity: Tensor, gradient: Tensor, noise: Tensor,
                              *data) -> tuple[Tensor, Tensor]:
+        """A step with momentum, see the module. noise: standard normal noise."""
         delta: Any = data[0][g]
         if self.preconditioner is not None:
-            gradient, noise = self.preconditioner(self.places[g], gradient, noise)
+            gradient, noise = self.preconditioner(self.slots[g], gradient, noise)
         if self.step_factor is not None:
             delta = self.step_factor * delta
         kicked = velocity - delta * gradient
@@ -272,23 +284,16 @@ class Langevin(LangevinStep):
         return self.step_size / ops.sqrt(ops.maximum(frames, 1.0))  # latents of masked frames follow the prior
 
 
-def make_energy(model: Model, config: Config) -> Energy:
-    """The energy of a model under a config, with the smoothness of its last epoch."""
-    if not model.warps:
-        return Energy(model)
-    return Energy(model, last_smoothness(config), variable=len(config.inference.smoothness) > 1)
-
-
 def make_sampler(energy: Energy, config: Config, steps: int | None = None) -> Langevin:
     """The sampler of a training. steps: Langevin steps in its compiled graph (default: as in the config)."""
-    return _sampler(energy, config, steps, Options(sigma_factors=config.inference.sigma_app != NO_FACTOR))
+    return _sampler(energy, config, steps, Options(variable_sigma=config.inference.sigma_app != NO_FACTOR))
 
 
 def make_inference_sampler(energy: Energy, config: Config) -> Langevin:
     """The sampler of a Run."""
     evaluation = config.evaluation
     return _sampler(energy, config, None, Options(momentum=evaluation.momentum,
-                                                  step_factor=evaluation.step_factor != NO_FACTOR))
+                                                  variable_step=evaluation.step_factor != NO_FACTOR))
 
 
 def _sampler(energy: Energy, config: Config, steps: int | None, options: Options) -> Langevin:
@@ -339,13 +344,6 @@ def energy_limit(values: int, sigma: float) -> float:
     return data_term(DIVERGED * values, sigma)
 
 
-def check_errors(errors: Sequence[float], where: str) -> None:
-    """Raises RunFailed if an error or a loss is not finite although the chains were: the weights diverged."""
-    if not np.isfinite(errors).all():
-        raise RunFailed(f"{where}: the errors or losses are not finite, so the weights diverged; lower "
-                        "training.learning_rate")
-
-
 def as_tensors(arrays: Sequence[np.ndarray]) -> Tensors:
     """NumPy arrays on the device."""
     return tuple(ms.Tensor(np.ascontiguousarray(a)) for a in arrays)
@@ -368,9 +366,9 @@ def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, state: Tensor
     return state, Diagnostics(*(np.concatenate(values) for values in zip(*records)))
 
 
-def sample(sampler: Langevin, x: np.ndarray, mask: np.ndarray | None, sigma: float, state: Arrays,
-           noise: Arrays) -> tuple[Arrays, Diagnostics]:
+def run_arrays(sampler: Langevin, x: np.ndarray, mask: np.ndarray | None, sigma: float, state: Arrays,
+               noise: Arrays) -> tuple[Arrays, Diagnostics]:
     """`run` for NumPy arrays. mask: (N, F) for clips, else None."""
-    inputs = ms.Tensor(np.ascontiguousarray(x)), ms.Tensor(full_mask(len(x), mask)), ms.Tensor(sigma, ms.float32)
+    inputs = ms.Tensor(np.ascontiguousarray(x)), ms.Tensor(mask_or_ones(len(x), mask)), ms.Tensor(sigma, ms.float32)
     result, diagnostics = run(sampler, *inputs, as_tensors(state), noise)
     return as_arrays(result), diagnostics

@@ -211,7 +211,7 @@ def given_latents(groups: Iterable[LatentGroup], source: Source,
     given = {}
     for group in groups:
         if not group.sampled:
-            labels = source.labels(source.first() if indices is None else indices)
+            labels = source.labels(source.indices() if indices is None else indices)
             if labels is None:
                 raise UserError("model.appearance is label, but these images have no labels; data.format mnist and "
                                 "cifar10 have them")

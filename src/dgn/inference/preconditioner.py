@@ -44,9 +44,9 @@ class Preconditioner(nn.Cell):
         self.sigmas: tuple[float, ...] = ()
         self.curvatures: list[np.ndarray] = [np.zeros((group.shape[0],) * 2) for group in sampled]
 
-    def construct(self, place: int, gradient: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """(M gradient, M^(1/2) noise), (N, d) each, of the sampled group with index `place`."""
-        return self.matmul(gradient, self.inverses[place]), self.matmul(noise, self.roots[place])
+    def construct(self, slot: int, gradient: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """(M gradient, M^(1/2) noise), (N, d) each, of the sampled group with index `slot`."""
+        return self.matmul(gradient, self.inverses[slot]), self.matmul(noise, self.roots[slot])
 
     def update(self, curvatures: Sequence[np.ndarray], sigmas: Sequence[float]) -> None:
         """Sets M from E[J^T J] (d, d) and sigma of each sampled group."""
@@ -55,11 +55,11 @@ class Preconditioner(nn.Cell):
 
     def adapt(self, sigmas: Sequence[float]) -> None:
         """Sets M for other sigmas and the same E[J^T J]."""
-        for place, (curvature, sigma) in enumerate(zip(self.curvatures, sigmas)):
-            if not self.sigmas or self.sigmas[place] != sigma:
+        for slot, (curvature, sigma) in enumerate(zip(self.curvatures, sigmas)):
+            if not self.sigmas or self.sigmas[slot] != sigma:
                 values, axes = np.linalg.eigh(curvature / sigma ** 2 + np.eye(len(curvature)))
-                ops.assign(self.inverses[place], Tensor((axes / values @ axes.T).astype(np.float32)))
-                ops.assign(self.roots[place], Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
+                ops.assign(self.inverses[slot], Tensor((axes / values @ axes.T).astype(np.float32)))
+                ops.assign(self.roots[slot], Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
         self.sigmas = tuple(sigmas)
 
     def recover_curvatures(self, sigmas: Sequence[float]) -> None:
@@ -76,11 +76,11 @@ class Preconditioner(nn.Cell):
 
     def rotate(self, rotations: Mapping[str, np.ndarray]) -> None:
         """Changes M and M^(1/2) to those for latents z @ rotation instead of z; see dgn.inference.axes.rotate."""
-        for place, name in enumerate(self.names):
+        for slot, name in enumerate(self.names):
             if name in rotations:
                 turn = rotations[name]
-                self.curvatures[place] = turn.T @ self.curvatures[place] @ turn
-                for matrix in (self.inverses[place], self.roots[place]):
+                self.curvatures[slot] = turn.T @ self.curvatures[slot] @ turn
+                for matrix in (self.inverses[slot], self.roots[slot]):
                     ops.assign(matrix, Tensor(turn.T @ matrix.asnumpy() @ turn))
 
     def used_dimensions(self) -> dict[str, int]:
@@ -91,7 +91,7 @@ class Preconditioner(nn.Cell):
 
 def group_sigmas(inference: cfg.Inference, names: Sequence[str], epoch: int) -> list[float]:
     """The sigma in the gradient of each named group in a training epoch (inference.sigma, inference.sigma_app)."""
-    sigma, factor = (cfg.at_epoch(schedule, max(epoch, 0)) for schedule in (inference.sigma, inference.sigma_app))
+    sigma, factor = (cfg.value_at(schedule, max(epoch, 0)) for schedule in (inference.sigma, inference.sigma_app))
     return [sigma * factor if name == "z_app" else sigma for name in names]
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgn import console
-from dgn.config import NO_FACTOR, Schedule, at_epoch
+from dgn.config import NO_FACTOR, Schedule, value_at
 from dgn.inference import langevin
 from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_per_batch
@@ -75,7 +75,7 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
                 noise = tuple(n[:, :len(batch.x)] for n in drawn)
             else:
                 noise = tuple(np.zeros((sampler.steps, *z.shape), np.float32) for z in batch.latents)
-            state, diagnostics = langevin.sample(sampler, batch.x, batch.mask, sigma, state, noise)
+            state, diagnostics = langevin.run_arrays(sampler, batch.x, batch.mask, sigma, state, noise)
             langevin.check_chains(diagnostics, state, langevin.energy_limit(values, sigma), f"inference, call {call}",
                                   names)
         results.append([z[:batch.size] for z in state[:len(model.groups)]])
@@ -89,7 +89,7 @@ def graph_calls(sampler: langevin.Langevin, steps: int) -> int:
 
 def at_call(schedule: Schedule, call: int, calls: int) -> float:
     """The factor for call number `call` of `calls`; the last call has the last factor."""
-    return at_epoch(schedule, (100 * (call + 1) - 1) // calls)
+    return value_at(schedule, (100 * (call + 1) - 1) // calls)
 
 
 def encode(encoder: Encoder | ChainEncoder, groups: Sequence[LatentGroup], images: np.ndarray,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -13,11 +13,16 @@ IMAGES_PER_BATCH = 100
 
 
 class Decoded(NamedTuple):
-    """The outputs of a model for N samples; for clips axis 1 is the frame."""
+    """The outputs of a model for N samples; for clips axis 1 is the frame.
 
-    image: Tensor  # (N, C, H, W) in [0, 1], after the warp
-    appearance: Tensor | None = None  # (N, C, H, W) in [0, 1], before the warp; None: the model has no warp
-    displacement: Tensor | None = None  # (N, 2, H, W) in pixels: (dx, dy)
+    image: (N, C, H, W) in [0, 1], after the warp. appearance: (N, C, H, W) in [0, 1], before the warp. displacement:
+    (N, 2, H, W) in pixels, (dx, dy): the image at (x, y) is the appearance at (x + dx, y + dy). The last two are None
+    if the model has no warp.
+    """
+
+    image: Tensor
+    appearance: Tensor | None = None
+    displacement: Tensor | None = None
 
 
 Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
@@ -34,23 +39,32 @@ def rows(decoded: Decoded, chosen: int | slice | np.ndarray) -> Decoded:
 
 
 class Latents(NamedTuple):
-    """Latents of N samples of a deformable model."""
+    """Latents of N samples of a deformable model.
 
-    appearance: np.ndarray  # Z^a (N, d_a); for clips (Z_0^a, xi_1^a .. xi_T^a)
-    geometry: np.ndarray  # Z^g (N, d_g)
+    appearance: Z^a, (N, d_a); of clips (Z_0^a, xi_1^a .. xi_T^a). geometry: Z^g, (N, d_g), likewise.
+    """
+
+    appearance: np.ndarray
+    geometry: np.ndarray
 
 
 class PlainLatents(NamedTuple):
-    """Latents of N samples of a plain model."""
+    """Latents of N samples of a plain model: z, (N, d)."""
 
-    z: np.ndarray  # (N, d)
+    z: np.ndarray
 
 
 class MotionLatents(NamedTuple):
-    """Latents of N clips of a plain model (dgn.nets.motion_content)."""
+    """Latents of N clips of a plain model (dgn.nets.motion_content).
 
-    content: np.ndarray  # (N, d)
-    motion: np.ndarray  # (N, m + F k): h_0, xi_1 .. xi_F
+    content: (N, d). motion: (N, m + F k), which is h_0, xi_1 .. xi_F.
+    """
+
+    content: np.ndarray
+    motion: np.ndarray
+
+
+AnyLatents = Any  # Latents, PlainLatents or MotionLatents, by the kind of model
 
 
 class LatentGroup(NamedTuple):
@@ -82,8 +96,8 @@ class Model(nn.Cell):
     """A generator: `construct(*latents)` returns the fields of Decoded.
 
     groups: the latent groups. branches: the network of each group. branch_names: names of the branches. channels, size:
-    channels and side length (pixels) of an image. frames: frames of a clip, 0 for images. latents: tuple type of the
-    latents. The sampler updates one group at a time, so it calls the branches and `compose` instead of `construct`.
+    channels and side length (pixels) of an image. frames: frames of a clip, 0 for images. latents_type: tuple type of
+    the latents. The sampler updates one group at a time, so it calls the branches and `compose` instead of `construct`.
     """
 
     groups: tuple[LatentGroup, ...]
@@ -92,7 +106,7 @@ class Model(nn.Cell):
     channels: int
     size: int
     frames = 0
-    latents: type = Latents
+    latents_type: type = Latents
     image_channels = "branches.0.stack.last."  # prefix of the parameters whose outputs are the image's channels
 
     @property

@@ -87,7 +87,7 @@ class MotionContentGenerator(Model):
     """
 
     branch_names = ("content", "motion")
-    latents = MotionLatents
+    latents_type = MotionLatents
     image_channels = "generator.stack.last."
 
     def __init__(self, model: cfg.Model, channels: int, size: int, frames: int, seed: int) -> None:

@@ -20,7 +20,7 @@ class PlainGenerator(Model):
     and the number of parameters is as close to that model's as integer widths allow."""
 
     branch_names = ("generator",)
-    latents = PlainLatents
+    latents_type = PlainLatents
 
     def __init__(self, model: cfg.Model, channels: int, size: int, seed: int) -> None:
         super().__init__()

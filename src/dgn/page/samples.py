@@ -32,8 +32,8 @@ def shown_samples(run: Run, inferred: bool = True) -> list[Samples]:
     train, held_out = run.sources
     few = Subset(train, evenly_spaced(len(run.bank), SHOWN))
     if not inferred:
-        return [_with_latents(run, few, run.bank.read(few.indices), False)]
-    sets = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.indices), False)]
+        return [_with_latents(run, few, run.bank.read(few.chosen), False)]
+    sets = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.chosen), False)]
     if held_out is not None and len(held_out):
         few = Subset(held_out, evenly_spaced(len(held_out), SHOWN))
         sets.append(_with_latents(run, few, run.infer(few, descent_steps=DESCENT_STEPS), True))
@@ -41,8 +41,8 @@ def shown_samples(run: Run, inferred: bool = True) -> list[Samples]:
 
 
 def _with_latents(run: Run, source: Source, latents: Sequence[np.ndarray], unseen: bool) -> Samples:
-    images, decoded = source.read(source.first()), run.decode(*latents).image
-    errors, mask = np.square(images - decoded), source.mask(source.first())
+    images, decoded = source.read(source.indices()), run.decode(*latents).image
+    errors, mask = np.square(images - decoded), source.mask(source.indices())
     if mask is not None:  # frames that a clip does not have
         errors = errors * mask.reshape(*mask.shape, 1, 1, 1)
     errors = errors.reshape(len(images), -1).sum(1)

@@ -61,7 +61,7 @@ def write_page(run: Run, path: Path | None = None, limit: int = LIMIT, finished:
 
 def has_page(run: Run) -> bool:
     """Whether the page's decoder has the model: a deformable or plain generator, but not the plain model of clips."""
-    return run.model.latents in (Latents, PlainLatents)
+    return run.model.latents_type in (Latents, PlainLatents)
 
 
 def _contents(run: Run, packer: Packer, finished: bool) -> dict[str, Any]:

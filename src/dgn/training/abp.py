@@ -17,8 +17,8 @@ from dgn.training.trainer import Batch, MicroBatch, StepMetrics, micro_batches
 class AlternatingBackPropagation:
     """Steps 3 and 4 of Algorithm 1 and 2 (a Trainer).
 
-    update: update of the model's weights, on a MeanEnergy. langevin_steps: Langevin steps of each iteration, a multiple
-    of sampler.steps. decorrelation: decorrelates Z^a from Z^g after these steps.
+    update: update of the model's weights, on a GeneratorLoss. langevin_steps: Langevin steps of each iteration (l of
+    Algorithm 1), a multiple of sampler.steps. decorrelation: decorrelates Z^a from Z^g after these steps.
     """
 
     encoder = None
@@ -67,18 +67,20 @@ def joined(parts: list[MicroBatch]) -> Arrays:
 
 def chain_scalars(diagnostics: Diagnostics) -> dict[str, float]:
     """Means over chains: "gradient", the norm of the energy's gradient, also averaged over steps and groups;
-    "energy_drop", the decrease of the energy from the first to the last step; "non_finite", the fraction of energies
-    that are not finite."""
+    "energy_drop", the decrease of the energy from before the first step to before the last (0 with one step);
+    "non_finite", the fraction of energies that are not finite."""
     energy = diagnostics.energy
     return {"gradient": float(diagnostics.gradient.mean()), "energy_drop": float((energy[0] - energy[-1]).mean()),
             "non_finite": float((~np.isfinite(energy)).mean())}
 
 
-class MeanEnergy(nn.Cell):
+class GeneratorLoss(nn.Cell):
     """The energy's terms that depend on the weights, averaged over a batch, as a function of latents (Eq. 9 and 19).
 
     (x, mask, sigma, latents of each group) -> (mean energy, squared error of each sample (N,)). The mean over samples
-    is the 1/N of Eq. 9. With Adam the factor 1 / sigma^2 has no effect, except relative to Adam's epsilon.
+    is the 1/N of Eq. 9. With Adam a constant factor 1 / sigma^2 has no effect, except relative to epsilon and to the
+    other terms of the loss. Where the schedule lowers sigma, the updates are larger for some hundred iterations, until
+    Adam's second moment has adapted.
     displacement_weight: weight of a penalty (beyond the paper), half the squared norm of the batch's mean displacement,
     which keeps the canonical frame in the middle of the images' frames. It requires a deformable model of images.
     """
@@ -89,7 +91,7 @@ class MeanEnergy(nn.Cell):
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> tuple[Tensor, Tensor]:
         outputs = self.energy.outputs(latents)
-        loss = ops.reduce_mean(self.energy.data_energy(x, mask, outputs, sigma))
+        loss = ops.reduce_mean(self.energy.energy_given_latents(x, mask, outputs, sigma))
         if self.displacement_weight > 0:
             mean_displacement = ops.reduce_mean(outputs[1], 0)
             loss = loss + 0.5 * self.displacement_weight * ops.reduce_sum(ops.square(mean_displacement))

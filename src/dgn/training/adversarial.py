@@ -26,7 +26,7 @@ from dgn.inference import langevin
 from dgn.inference.energy import Energy, squared_norm
 from dgn.inference.langevin import Arrays, as_tensors
 from dgn.nets.discriminator import INPUT_SCALE
-from dgn.training.abp import AlternatingBackPropagation, MeanEnergy, chain_scalars, joined
+from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss, chain_scalars, joined
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, MicroBatch, StepMetrics
 
@@ -37,8 +37,8 @@ PREFIXES = ("", "clip_")  # prefixes of their logged values
 class Adversarial(AlternatingBackPropagation):
     """Algorithm 1 with Eq. 22 as its weight update (a Trainer).
 
-    actor: update of the generators, on an Actor. critic_with_r1: update of the discriminators, on Critics with R1.
-    critic_without_r1: the same without R1, or None if every iteration has R1. Lazy R1: only every `r1_interval`
+    actor: update of the generators, on an ActorLoss. critic_with_r1: update of the discriminators, on CriticLosses with
+    R1. critic_without_r1: the same without R1, or None if every iteration has R1. Lazy R1: only every `r1_interval`
     iterations, with `r1_interval` times its weight.
     """
 
@@ -81,8 +81,8 @@ class Adversarial(AlternatingBackPropagation):
 
         prior: latents of these samples; frames: see chosen_frames.
         """
-        lazy = batch.iteration % self.r1_interval != 0
-        update = self.critic_without_r1 if lazy and self.critic_without_r1 else self.critic_with_r1
+        skip_r1 = batch.iteration % self.r1_interval != 0
+        update = self.critic_without_r1 if skip_r1 and self.critic_without_r1 else self.critic_with_r1
         masked = self.sampler.energy.masked
         outputs = update(batch.learning_rate, [(part.x, masked(self.model(*z)[0], part.mask), *chosen)
                                                for part, z, chosen in zip(parts, prior, frames)])
@@ -98,7 +98,7 @@ class Adversarial(AlternatingBackPropagation):
         return scalars
 
 
-class Critic(nn.Cell):
+class CriticLoss(nn.Cell):
     """(x, fake) (N, ...) each -> (-log D(x) - log(1 - D(fake)) + r1_weight / 2 R1, scores of x and of fake, R1).
 
     discriminator: images x in [0, 1] -> scores of INPUT_SCALE * x - 1; R1 is with respect to the latter. r1_weight:
@@ -125,13 +125,13 @@ class Critic(nn.Cell):
         return ops.reduce_mean(self.softplus(-real) + self.softplus(fake))
 
 
-class Critics(nn.Cell):
+class CriticLosses(nn.Cell):
     """(x, fake, frames of clips; see views) -> the sum of the losses of all critics, then the other outputs of each."""
 
     def __init__(self, discriminators: Sequence[nn.Cell], r1_weight: float) -> None:
         super().__init__()
         self.discriminators = tuple(discriminators)
-        self.critics = nn.CellList([Critic(discriminator, r1_weight) for discriminator in discriminators])
+        self.critics = nn.CellList([CriticLoss(discriminator, r1_weight) for discriminator in discriminators])
 
     def construct(self, x: Tensor, fake: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
         real, fake_views = views(x, *frames), views(fake, *frames)
@@ -150,7 +150,7 @@ def views(x: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
     return ops.reduce_sum(x * frames[0].reshape(frames[0].shape + (1, 1, 1)), 1), x
 
 
-class Actor(nn.Cell):
+class ActorLoss(nn.Cell):
     """The generators' objective: (x, mask, sigma, inferred latents and prior samples of each group, frames of clips) ->
     (lambda_1 times the mean energy plus the adversarial loss, squared error of each sample (N,), mean energy, and for
     each discriminator the scores (N,) of the prior samples' images).
@@ -162,7 +162,7 @@ class Actor(nn.Cell):
     def __init__(self, energy: Energy, discriminators: Sequence[nn.Cell], likelihood_weight: float,
                  loss: str) -> None:
         super().__init__()
-        self.energy, self.objective, self.discriminators = energy, MeanEnergy(energy), nn.CellList(discriminators)
+        self.energy, self.objective, self.discriminators = energy, GeneratorLoss(energy), nn.CellList(discriminators)
         self.model, self.groups = energy.model, len(energy.model.groups)
         self.likelihood_weight, self.minimax, self.softplus = likelihood_weight, loss == "minimax", ops.Softplus()
 

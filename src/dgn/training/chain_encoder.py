@@ -21,7 +21,7 @@ from mindspore import Tensor, nn, ops
 from dgn.data.source import Source, evenly_spaced
 from dgn.errors import RunFailed
 from dgn.files import replacing, sha256, write_json
-from dgn.inference.energy import Energy, full_mask
+from dgn.inference.energy import Energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, as_tensors
 from dgn.inference.latents import given_latents
@@ -74,7 +74,7 @@ class EncoderLoss(nn.Cell):
     def __init__(self, encoder: ChainEncoder, energy: Energy, batch_size: int) -> None:
         super().__init__()
         self.encoder, self.energy = encoder, energy
-        self.mask = Tensor(full_mask(batch_size))
+        self.mask = Tensor(mask_or_ones(batch_size))
         self.sampled = tuple(group.sampled for group in energy.model.groups)
 
     def construct(self, x: Tensor, sigma: Tensor, weights: Tensor, known: Tensor,

@@ -68,7 +68,8 @@ class Content(NamedTuple):
     bank: LatentBank  # the chains of this process
 
 
-def save(folder: Path, position: Position, content: Content, keep: int, group: ProcessGroup = ProcessGroup()) -> Path:
+def save(folder: Path, position: Position, content: Content, keep: int,
+         processes: ProcessGroup = ProcessGroup()) -> Path:
     """Writes a checkpoint below `folder`, removes all but the newest `keep`, and returns its path. A collective; state
     and cells are taken from the first process.
 
@@ -76,24 +77,25 @@ def save(folder: Path, position: Position, content: Content, keep: int, group: P
     """
     final = folder / position.name
     content.state.update(epoch=position.epoch, step=position.step, version=VERSION)
-    there = group.is_first and final.exists() and damage(final) is None  # stopped at the position where it was resumed
-    if not group.any(there and read_state(final) == json.loads(json.dumps(content.state))):
-        _write(final, folder / (_UNFINISHED + final.name), content, group)
-    if group.is_first:
+    # True if the training is stopped at the position where it was resumed
+    there = processes.is_first and final.exists() and damage(final) is None
+    if not processes.any(there and read_state(final) == json.loads(json.dumps(content.state))):
+        _write(final, folder / (_UNFINISHED + final.name), content, processes)
+    if processes.is_first:
         prune(folder, final, keep)
-    group.barrier()
+    processes.barrier()
     return final
 
 
-def _write(final: Path, fresh: Path, content: Content, group: ProcessGroup) -> None:
+def _write(final: Path, fresh: Path, content: Content, processes: ProcessGroup) -> None:
     try:
-        if group.is_first:
+        if processes.is_first:
             for old in (final, fresh):
                 shutil.rmtree(old, ignore_errors=True)
             fresh.mkdir(parents=True)
-        group.barrier()
-        digests = _gathered(_digests(content.bank.save(fresh)), content.bank, group)
-        if group.is_first:
+        processes.barrier()
+        digests = _gathered(_digests(content.bank.save(fresh)), content.bank, processes)
+        if processes.is_first:
             for name, cell in content.cells.items():
                 save_parameters(fresh / f"{name}.ckpt", cell)
             write_json(fresh / "state.json", content.state)
@@ -104,7 +106,7 @@ def _write(final: Path, fresh: Path, content: Content, group: ProcessGroup) -> N
             os.replace(fresh, final)
             sync(final.parent)
     except (OSError, RuntimeError, ValueError, RunFailed) as error:
-        if group.is_first:
+        if processes.is_first:
             shutil.rmtree(fresh, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier checkpoints are unchanged") from None
@@ -117,13 +119,13 @@ def _digests(files: list[Path]) -> dict[str, str]:
     return {file.name: sha256(file) for file in files}
 
 
-def _gathered(digests: dict[str, str], bank: LatentBank, group: ProcessGroup) -> dict[str, str]:
+def _gathered(digests: dict[str, str], bank: LatentBank, processes: ProcessGroup) -> dict[str, str]:
     """Digests of the chains of all processes, each of which holds one shard. They are exchanged, so that no process
     reads files of others."""
     names = list(next(iter(bank.held.values())))
-    if group.size == 1:
+    if processes.size == 1:
         return digests
-    gathered = group.all_gather(b"".join(bytes.fromhex(digest) for digest in digests.values()))
+    gathered = processes.all_gather(b"".join(bytes.fromhex(digest) for digest in digests.values()))
     return {file_name(name, shard, bank.shards): data[32 * place:32 * (place + 1)].hex()
             for shard, data in enumerate(gathered) for place, name in enumerate(names)}
 
@@ -270,11 +272,11 @@ def read_sigmas(checkpoint: Path, preconditioner: Preconditioner, config: Config
 
 
 def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],
-                 group: ProcessGroup = ProcessGroup()) -> LatentBank:
+                 processes: ProcessGroup = ProcessGroup()) -> LatentBank:
     """Copies this process's chains from a checkpoint, which any number of processes may have written, to working files
     in `folder`."""
     with disk_errors(folder):
-        return LatentBank.open(checkpoint, groups).copy_shard(folder, groups, group.rank, group.size)
+        return LatentBank.open(checkpoint, groups).copy_shard(folder, groups, processes.rank, processes.size)
 
 
 def _named(cell: nn.Cell) -> dict[str, ms.Parameter]:

@@ -21,7 +21,7 @@ from dgn.training.loop import Sums, run_epochs
 from dgn.training.progress import Progress
 
 
-class Fitted(NamedTuple):
+class Trained(NamedTuple):
     """The state at the end of a training, or after one of its epochs."""
 
     state: TrainingState
@@ -29,25 +29,25 @@ class Fitted(NamedTuple):
     bank: LatentBank  # the chains of all processes, read-only
 
 
-AfterEpoch = Callable[[Fitted, int], None]  # with the number of finished epochs; called in the first process
+AfterEpoch = Callable[[Trained, int], None]  # with the number of finished epochs; called in the first process
 
 
 def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpoch | None = None,
-        group: ProcessGroup = ProcessGroup()) -> Fitted:
+        processes: ProcessGroup = ProcessGroup()) -> Trained:
     """Trains from the newest valid checkpoint, or from the start, to the config's last epoch. With several processes
     only the first one writes; all return when the run is complete.
 
     Raises Interrupted after Ctrl-C, when the state is saved; RunFailed if a chain diverges or the disk is full. Errors
     of the first process are also written to train.log.
     """
-    if not group.is_first:
-        return _fit(folder, config, source, after_epoch, group)
+    if not processes.is_first:
+        return _fit(folder, config, source, after_epoch, processes)
     with folder.locked():
         with disk_errors(folder.train_log):
             handler = logging.FileHandler(folder.train_log, encoding="utf-8")
         logging.getLogger().addHandler(handler)
         try:
-            return _fit(folder, config, source, after_epoch, group)
+            return _fit(folder, config, source, after_epoch, processes)
         except (RunFailed, UserError) as error:
             append_line(folder.train_log, f"dgn: {error}")
             raise
@@ -57,9 +57,9 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpo
 
 
 def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpoch | None,
-         group: ProcessGroup) -> Fitted:
-    saved = _newest(folder, group)
-    state = make_state(config, folder, source, saved, group)
+         processes: ProcessGroup) -> Trained:
+    saved = _newest(folder, processes)
+    state = make_state(config, folder, source, saved, processes)
     start, sums = checkpoint.Position(0, 0), Sums()
     if saved:
         record = checkpoint.read_state(saved, "epoch", "step", "sums")
@@ -74,13 +74,13 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
     if start > checkpoint.Position(config.training.epochs, 0):
         raise UserError(f"training.epochs is {config.training.epochs}, but {saved} is beyond that; it must be at least "
                         f"{start.epoch + (start.step > 0)}")
-    if group.is_first:
+    if processes.is_first:
         folder.change_config(config)
         folder.rewind(start.epoch, continued=start.epoch < config.training.epochs)
     folder.config = config
     groups = state.trainer.model.groups
-    progress = Progress(start.epoch, config.training.epochs, folder.train_log, quiet=not group.is_first)
-    several = f", {group.size} processes" if group.size > 1 else ""
+    progress = Progress(start.epoch, config.training.epochs, folder.train_log, quiet=not processes.is_first)
+    several = f", {processes.size} processes" if processes.size > 1 else ""
     progress.say(f"dgn train on {device.current()}{several}: {len(source)} "
                  f"{'clips' if config.data.frames else 'images'}, "
                  f"{config.training.epochs} epochs" + (f", resumed from {saved}" if saved else "")
@@ -89,20 +89,20 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
     def report(done: int) -> None:
         newest = next(iter(checkpoint.listed(folder.checkpoints)), None)
         if after_epoch:
-            after_epoch(Fitted(state, newest, LatentBank.open(folder.latents, groups, group.size)), done)
+            after_epoch(Trained(state, newest, LatentBank.open(folder.latents, groups, processes.size)), done)
 
     try:
         last = run_epochs(folder, state, progress, start, sums, report if after_epoch else None) or saved
     finally:
         progress.close()
-    return Fitted(state, last, LatentBank.open(last or folder.latents, groups))
+    return Trained(state, last, LatentBank.open(last or folder.latents, groups))
 
 
-def _newest(folder: RunFolder, group: ProcessGroup) -> Path | None:
+def _newest(folder: RunFolder, processes: ProcessGroup) -> Path | None:
     """The checkpoint to resume from, or None. The first process verifies it and sends its position to the others."""
     position = (-1, -1)
-    if group.is_first and checkpoint.listed(folder.checkpoints):
+    if processes.is_first and checkpoint.listed(folder.checkpoints):
         record = checkpoint.read_state(checkpoint.newest_valid(folder.checkpoints), "epoch", "step")
         position = (record["epoch"], record["step"])
-    epoch, step = (int(value) for value in group.gather_values(position)[0])
+    epoch, step = (int(value) for value in processes.gather_values(position)[0])
     return folder.checkpoints / checkpoint.Position(epoch, step).name if epoch >= 0 else None

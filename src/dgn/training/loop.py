@@ -51,13 +51,13 @@ class Sums(NamedTuple):
         return Sums(self.samples + n, self.images + images, self.loss + n * metrics.loss,
                     self.squared_error + float(metrics.squared_errors.sum()), measures)
 
-    def all_sum(self, group: ProcessGroup) -> Sums:
+    def all_sum(self, processes: ProcessGroup) -> Sums:
         """The sums of all processes; a collective."""
-        if group.size == 1:
+        if processes.size == 1:
             return self
         keys = sorted(self.measures)  # equal in all processes, because they run the same steps
         values = [*self[:4], *(value for key in keys for value in self.measures[key])]
-        samples, images, loss, error, *measures = group.all_sum(values)
+        samples, images, loss, error, *measures = processes.all_sum(values)
         return Sums(int(samples), int(images), loss, error, dict(zip(keys, zip(measures[::2], measures[1::2]))))
 
     def means(self) -> dict[str, float]:
@@ -67,7 +67,7 @@ class Sums(NamedTuple):
                 **{key: total / count for key, (count, total) in self.measures.items() if count}}
 
 
-def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: Position = Position(0, 0),
+def run_epochs(folder: RunFolder, state: TrainingState, progress: Progress, start: Position = Position(0, 0),
                sums: Sums = Sums(), after_epoch: Callable[[int], None] | None = None) -> Path | None:
     """Trains from `start` to the config's last epoch; returns the last checkpoint, or None if nothing was left to do.
 
@@ -75,55 +75,55 @@ def run_epochs(run: RunFolder, state: TrainingState, progress: Progress, start: 
     files. Raises Interrupted after Ctrl-C, and Unreadable if an image can no longer be read, when the state is saved;
     RunFailed if a chain diverges.
     """
-    config, group, saved = run.config, state.group, None
-    with _Interrupt(group) as interrupt:
-        loop = _Loop(run, state, progress, interrupt)
+    config, processes, saved = folder.config, state.processes, None
+    with _Interrupt(processes) as interrupt:
+        loop = _Loop(folder, state, progress, interrupt)
         for epoch in range(start.epoch, config.training.epochs):
             first = start.step if epoch == start.epoch else 0
-            if not (first and group.is_first):  # the sums of a resumed epoch are counted in one process only
+            if not (first and processes.is_first):  # the sums of a resumed epoch are counted in one process only
                 sums = Sums(measures=dict.fromkeys(sums.measures, (0, 0.0)) if first else {})
-            _apply_schedules(config.inference, state, epoch)
+            _set_scheduled_parameters(config.inference, state, epoch)
             if not first:
                 _before_epoch(config, state, epoch)
             _fit_preconditioner(config, state, epoch, epoch_start=not first)
             began, before = time.monotonic(), sums.images
             sums, batches = _run_epoch(loop, Position(epoch, first), sums)
             seconds = time.monotonic() - began
-            record = {"epoch": epoch, **sums.all_sum(group).means(), **_schedules(config, epoch),
+            record = {"epoch": epoch, **sums.all_sum(processes).means(), **_schedules(config, epoch),
                       **_latent_statistics(state),
-                      "images_per_second": group.all_sum([sums.images - before])[0] / seconds, "seconds": seconds}
-            if group.is_first:
-                run.log_metrics(record)
+                      "images_per_second": processes.all_sum([sums.images - before])[0] / seconds, "seconds": seconds}
+            if processes.is_first:
+                folder.log_metrics(record)
             progress.epoch(record, batches)
             done, stop = epoch + 1, interrupt.requested()
             if done % config.training.checkpoint_every == 0 or done == config.training.epochs or stop:
-                saved = _save(run, state, Position(done, 0), Sums())
+                saved = _save(folder, state, Position(done, 0), Sums())
             if stop and saved:
                 raise Interrupted(saved)
             if after_epoch:
                 state.bank.flush()
                 _set_smoothness(state, cfg.last_smoothness(config))  # a Run uses the last weight and the last sigma
-                group.barrier()
-                if group.is_first:
-                    _call(after_epoch, run, state, done, saved)
-                group.barrier()
+                processes.barrier()
+                if processes.is_first:
+                    _call(after_epoch, folder, state, done, saved)
+                processes.barrier()
     return saved
 
 
-def _call(after_epoch: Callable[[int], None], run: RunFolder, state: TrainingState, done: int,
+def _call(after_epoch: Callable[[int], None], folder: RunFolder, state: TrainingState, done: int,
           saved: Path | None) -> None:
     """Calls after_epoch; an exception of the user's code does not lose the training."""
     try:
         after_epoch(done)
     except Exception:
         position = Position(done, 0)
-        if state.group.size == 1 and (saved is None or saved.name != position.name):
-            _save(run, state, position, Sums())
+        if state.processes.size == 1 and (saved is None or saved.name != position.name):
+            _save(folder, state, position, Sums())
         raise
 
 
 class _Loop(NamedTuple):
-    run: RunFolder
+    folder: RunFolder
     state: TrainingState
     progress: Progress
     interrupt: _Interrupt
@@ -131,7 +131,7 @@ class _Loop(NamedTuple):
 
 def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> tuple[Sums, int]:
     """Trains on the batches of an epoch from `start` on; returns the new sums and the epoch's number of batches."""
-    run, state, config = loop.run, loop.state, loop.run.config
+    folder, state, config = loop.folder, loop.state, loop.folder.config
     schedules, order = _schedules(config, start.epoch), _order(config.training, loop.state, start.epoch)
     sigma, rate, position = schedules["sigma"], schedules["learning_rate"], start
     try:
@@ -142,11 +142,11 @@ def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> tuple[Sums, int]:
             position = position._replace(step=position.step + 1)
             loop.progress.step(*position, len(order), sums.means())
             if position.step < len(order) and loop.interrupt.requested():
-                raise Interrupted(_save(run, state, position, sums))
+                raise Interrupted(_save(folder, state, position, sums))
     except Unreadable as error:
-        if state.group.size > 1:
+        if state.processes.size > 1:
             raise
-        raise Unreadable(f"{error}. The training was saved before: {_save(run, state, position, sums)}; --resume "
+        raise Unreadable(f"{error}. The training was saved before: {_save(folder, state, position, sums)}; --resume "
                         "continues it when the image can be read again") from None
     return sums, len(order)
 
@@ -156,7 +156,7 @@ def _schedules(config: cfg.Config, epoch: int) -> dict[str, float]:
     inference = config.inference
     schedules = {"sigma": inference.sigma, "sigma_app": inference.sigma_app, "smoothness": inference.smoothness,
                  "decorrelation": inference.decorrelation, "learning_rate": config.training.learning_rate}
-    return {name: cfg.at_epoch(schedule, epoch) for name, schedule in schedules.items()}
+    return {name: cfg.value_at(schedule, epoch) for name, schedule in schedules.items()}
 
 
 def batch_size(training: cfg.Training, count: int) -> int:
@@ -173,7 +173,7 @@ def batch_size(training: cfg.Training, count: int) -> int:
 def _order(training: cfg.Training, state: TrainingState, epoch: int) -> np.ndarray:
     """Indices of this process's samples in each batch of an epoch, (batches, samples)."""
     count, draw = len(state.source), functools.partial(generator, training.seed, "order", epoch)
-    own = state.group.shards(training.shards)
+    own = state.processes.shards(training.shards)
     return epoch_order(count, batch_size(training, count), draw, training.shards, own)
 
 
@@ -186,20 +186,20 @@ def _before_epoch(config: cfg.Config, state: TrainingState, epoch: int) -> None:
     if epoch and restart_every and epoch % restart_every == 0:
         state.bank.restart(trainer.model.groups)
     if trainer.decorrelation is not None:
-        _update_decorrelation(trainer.decorrelation, state, cfg.at_epoch(config.inference.decorrelation, epoch))
+        _update_decorrelation(trainer.decorrelation, state, cfg.value_at(config.inference.decorrelation, epoch))
 
 
-def _apply_schedules(inference: cfg.Inference, state: TrainingState, epoch: int) -> None:
-    """Applies inference.sigma_app and inference.smoothness."""
+def _set_scheduled_parameters(inference: cfg.Inference, state: TrainingState, epoch: int) -> None:
+    """Sets the parameters of the compiled graphs that follow a schedule: inference.sigma_app, inference.smoothness."""
     sampler = state.trainer.sampler
-    _set_smoothness(state, cfg.at_epoch(inference.smoothness, epoch))
+    _set_smoothness(state, cfg.value_at(inference.smoothness, epoch))
     if sampler.sigma_factors is not None:
         g = state.trainer.model.branch_names.index("appearance")
-        sampler.set_sigma_factor(g, cfg.at_epoch(inference.sigma_app, epoch))
+        sampler.set_sigma_factor(g, cfg.value_at(inference.sigma_app, epoch))
 
 
 def _set_smoothness(state: TrainingState, weight: float) -> None:
-    """Sets the weight of the smoothness prior, if the energy has one."""
+    """Sets the weight of the smoothness, if the energy has one."""
     energy = state.trainer.sampler.energy
     if energy.smooth:
         energy.set_smoothness(weight)
@@ -223,23 +223,23 @@ def _fit_preconditioner(config: cfg.Config, state: TrainingState, epoch: int, ep
         return
     chosen = evenly_spaced(len(state.source), preconditioner.SAMPLES)
     sums = preconditioner.curvatures(state.trainer.model, _own_latents(state, chosen))
-    target.update([_all_sum(state.group, total) / len(chosen) for total in sums], sigmas)
+    target.update([_all_sum(state.processes, total) / len(chosen) for total in sums], sigmas)
 
 
 def _update_decorrelation(target: Decorrelation, state: TrainingState, fraction: float) -> None:
     """Updates the decorrelation from the present chains of evenly spaced samples of all processes."""
     chosen = evenly_spaced(len(state.source), decorrelation.SAMPLES)
-    target.update(_all_sum(state.group, decorrelation.moments(*_own_latents(state, chosen))), fraction)
+    target.update(_all_sum(state.processes, decorrelation.moments(*_own_latents(state, chosen))), fraction)
 
 
 def _own_latents(state: TrainingState, indices: np.ndarray) -> tuple[np.ndarray, ...]:
     """The latents of the samples at `indices` whose chains this process owns."""
-    return state.bank.read(indices[indices % state.group.size == state.group.rank])
+    return state.bank.read(indices[indices % state.processes.size == state.processes.rank])
 
 
-def _all_sum(group: ProcessGroup, array: np.ndarray) -> np.ndarray:
+def _all_sum(processes: ProcessGroup, array: np.ndarray) -> np.ndarray:
     """The sum of the arrays of all processes."""
-    return group.all_sum(array.ravel()).reshape(array.shape)
+    return processes.all_sum(array.ravel()).reshape(array.shape)
 
 
 @device.one_at_a_time
@@ -247,14 +247,21 @@ def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Pos
     """Runs one step of the trainer and writes the new latents to the bank. Raises RunFailed if chains or weights
     diverge."""
     latents, metrics = state.trainer.step(batch, state.bank.read(loaded.indices))
-    where = f"epoch {position.epoch}, batch {position.step}"
+    where = f"epoch {position.epoch + 1}, batch {position.step + 1}"
     if metrics.diagnostics is not None:
         limit = langevin.energy_limit(loaded.x[0].size, batch.sigma)
         langevin.check_chains(metrics.diagnostics, latents, limit, where,
                               lambda row: state.source.name(loaded.indices[row]))
-    langevin.check_errors([*metrics.squared_errors, metrics.loss], where)
+    _check_finite([*metrics.squared_errors, metrics.loss], where)
     state.bank.write(loaded.indices, latents)
     return metrics
+
+
+def _check_finite(errors: Sequence[float], where: str) -> None:
+    """Raises RunFailed if an error or a loss is not finite although the chains were: the weights diverged."""
+    if not np.isfinite(errors).all():
+        raise RunFailed(f"{where}: the errors or losses are not finite, so the weights diverged; lower "
+                        "training.learning_rate")
 
 
 def _images(loaded: Loaded) -> int:
@@ -264,26 +271,26 @@ def _images(loaded: Loaded) -> int:
 def _noise(state: TrainingState, training: cfg.Training, position: Position, count: int) -> tuple[np.ndarray, ...]:
     """Noise for `count` samples. It depends on shard and position, not on the number of processes; a process draws only
     the noise of its own shards."""
-    own, model = state.group.shards(training.shards), state.trainer.model
+    own, model = state.processes.shards(training.shards), state.trainer.model
     parts = [langevin.draw_noise(model, state.trainer.draws, count // len(own), training.seed, "noise", *position,
                                  *shard_key(shard, training.shards)) for shard in own]
-    return parts[0] if len(parts) == 1 else tuple(np.concatenate(group, 1) for group in zip(*parts))
+    return parts[0] if len(parts) == 1 else tuple(np.concatenate(noise, 1) for noise in zip(*parts))
 
 
-def _save(run: RunFolder, state: TrainingState, position: Position, sums: Sums) -> Path:
+def _save(folder: RunFolder, state: TrainingState, position: Position, sums: Sums) -> Path:
     """Writes one checkpoint for all processes; returns its path."""
-    sums = sums.all_sum(state.group)
+    sums = sums.all_sum(state.processes)
     record: dict[str, Any] = {"sums": sums._asdict(), "images": state.source.identity(),
-                              "shards": run.config.training.shards} if state.group.is_first else {}
-    if state.group.is_first and state.trainer.sampler.preconditioner is not None:
+                              "shards": folder.config.training.shards} if state.processes.is_first else {}
+    if state.processes.is_first and state.trainer.sampler.preconditioner is not None:
         record[checkpoint.SIGMAS] = list(state.trainer.sampler.preconditioner.sigmas)
     for name, cell in state.trainer.networks.items():
         if not all(np.isfinite(parameter.asnumpy()).all() for parameter in cell.get_parameters()):
-            raise RunFailed(f"epoch {position.epoch}: {name} is not finite after the last update, and is not saved; "
-                            "lower training.learning_rate")
+            raise RunFailed(f"epoch {position.epoch + (position.step > 0)}: {name} is not finite after the last "
+                            "update, and is not saved; lower training.learning_rate")
     cells = {**state.trainer.networks, **state.trainer.optimizers}
-    content = checkpoint.Content(record, cells, state.bank)
-    return checkpoint.save(run.checkpoints, position, content, run.config.training.checkpoints_kept, state.group)
+    content, kept = checkpoint.Content(record, cells, state.bank), folder.config.training.checkpoints_kept
+    return checkpoint.save(folder.checkpoints, position, content, kept, state.processes)
 
 
 def _latent_statistics(state: TrainingState) -> dict[str, float]:
@@ -291,7 +298,7 @@ def _latent_statistics(state: TrainingState) -> dict[str, float]:
     used dimensions."""
     result = {}
     for name, sums in state.bank.power_sums().items():
-        result[f"{name}_mean"], result[f"{name}_std"] = mean_and_deviation(*state.group.all_sum(sums))
+        result[f"{name}_mean"], result[f"{name}_std"] = mean_and_deviation(*state.processes.all_sum(sums))
     if state.trainer.sampler.preconditioner is not None:
         result.update(state.trainer.sampler.preconditioner.used_dimensions())
     return result
@@ -303,12 +310,12 @@ class _Interrupt:
     SIGHUP stays ignored if the parent process ignored it (nohup).
     """
 
-    def __init__(self, group: ProcessGroup) -> None:
-        self.group, self.flag = group, False
+    def __init__(self, processes: ProcessGroup) -> None:
+        self.processes, self.flag = processes, False
 
     def requested(self) -> bool:
         """Whether any process received a signal: all stop together."""
-        return self.group.any(self.flag)
+        return self.processes.any(self.flag)
 
     def __enter__(self) -> _Interrupt:
         self.previous: dict[int, Any] = {}

@@ -10,7 +10,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from dgn.inference.decorrelation import Decorrelation
-from dgn.inference.energy import full_mask
+from dgn.inference.energy import mask_or_ones
 from dgn.inference.langevin import Arrays, Diagnostics, Langevin, Tensors, as_tensors
 from dgn.nets.model import Model
 from dgn.training.optim import TrainStep
@@ -77,7 +77,7 @@ class MicroBatch(NamedTuple):
 def micro_batches(batch: Batch, latents: Arrays, count: int) -> Iterator[MicroBatch]:
     """Splits a batch into `count` parts of equal size; each part is copied to the device once."""
     sigma, groups = ms.Tensor(batch.sigma, ms.float32), len(latents)
-    arrays = (batch.x, full_mask(len(batch.x), batch.mask), *latents)
+    arrays = (batch.x, mask_or_ones(len(batch.x), batch.mask), *latents)
     for x, mask, *rest in zip(*(np.split(a, count) for a in arrays), *(np.split(n, count, 1) for n in batch.noise)):
         images, frames = as_tensors((x, mask))
         yield MicroBatch(images, frames, sigma, as_tensors(rest[:groups]), tuple(rest[groups:]))

@@ -1,9 +1,10 @@
 """Training as a variational autoencoder (the baseline of Table 1): an encoder, and one Adam step on the ELBO.
 
-  -ELBO = E_q(z|x) [ ||x - F(z)||^2 / (2 sigma^2) ] + KL(q(z|x) || N(0, I)),   q = N(mean(x), exp(log-variance(x)))
+  -ELBO = E_q(z|x) [ ||x - F(z)||^2 / (2 sigma^2) [+ smoothness / 2 * ||grad displacement||^2] ]
+          + KL(q(z|x) || N(0, I)),    q = N(mean(x), exp(log-variance(x)))
 
-The first term is the data term of the sampler's energy, with the same sigma and reductions, so every model with an
-energy can be trained in this way. Without the noise of q and the KL divergence it is an autoencoder; with the
+The expectation is that of the sampler's energy without the prior of the latents, with the same sigma and reductions, so
+every model with an energy can be trained in this way. Without the noise of q and the KL divergence it is an autoencoder; with the
 deformable model, this is the Deforming Autoencoder (Shu et al. 2018; the baseline of Table 2).
 """
 
@@ -17,7 +18,7 @@ from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Arrays
 from dgn.nets.model import Model
-from dgn.training.abp import MeanEnergy
+from dgn.training.abp import GeneratorLoss
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, StepMetrics, micro_batches
 
@@ -62,7 +63,7 @@ class NegativeElbo(nn.Cell):
 
     def __init__(self, energy: Energy, encoder: nn.Cell, variational: bool = True) -> None:
         super().__init__()
-        self.objective, self.encoder, self.variational = MeanEnergy(energy), encoder, variational
+        self.objective, self.encoder, self.variational = GeneratorLoss(energy), encoder, variational
         self.sampled = tuple(group.sampled for group in energy.model.groups)
 
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *draws: Tensor) -> tuple[Tensor, ...]:

@@ -11,7 +11,8 @@ from dgn import recipe
 from dgn.export import cells
 from dgn.export.lite2.adjoint import AdjointLangevin, WarpAdjoint
 from dgn.inference import langevin
-from dgn.inference.langevin import make_energy, make_sampler
+from dgn.inference.energy import make_energy
+from dgn.inference.langevin import make_sampler
 from dgn.nets.build import make_model
 from dgn.nets.warp import ReferenceWarp
 from tests.training.saved import randomised
@@ -41,7 +42,7 @@ def test_langevin_with_the_gradient_written_out(settings, rng):
     images = rng.random((2, 3, 16, 16), np.float32)
     start = tuple(z[0] for z in langevin.draw_noise(model, 1, 2, 0, "start"))
     noise = langevin.draw_noise(model, 2, 2, 1, "noise")
-    expected, diagnostics = langevin.sample(sampler, images, None, 0.5, start, noise)
+    expected, diagnostics = langevin.run_arrays(sampler, images, None, 0.5, start, noise)
     assert diagnostics.gradient.min() > 1e-3
     cells.fold(model)
     sampled = [own for own, group in zip(noise, model.groups) if group.sampled]

@@ -150,7 +150,7 @@ class AdjointLangevin(LangevinStep):
         if self.smooth:
             curvature = smoothness * second_differences(model.size)
             self.down, self.across = _constant(curvature, "down"), _constant(curvature, "across")
-        self.preconditioner, self.places = sampler.preconditioner, sampler.places
+        self.preconditioner, self.slots = sampler.preconditioner, sampler.slots
 
     def construct(self, images: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         groups = len(self.branches)
@@ -178,7 +178,7 @@ class AdjointLangevin(LangevinStep):
 
     def update(self, g: int, z: Tensor, gradient: Tensor, noise: Tensor, *data) -> Tensor:
         if self.preconditioner is not None:
-            gradient, noise = self.preconditioner(self.places[g], gradient, noise)
+            gradient, noise = self.preconditioner(self.slots[g], gradient, noise)
         return z + self.drift * gradient + self.diffusion * noise
 
     def output_gradient(self, g: int, images: Tensor, outputs: Tensors) -> Tensor:
