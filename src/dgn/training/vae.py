@@ -4,8 +4,8 @@
           + KL(q(z|x) || N(0, I)),    q = N(mean(x), exp(log-variance(x)))
 
 The expectation is that of the sampler's energy without the prior of the latents, with the same sigma and reductions, so
-every model with an energy can be trained in this way. Without the noise of q and the KL divergence it is an autoencoder; with the
-deformable model, this is the Deforming Autoencoder (Shu et al. 2018; the baseline of Table 2).
+every model with an energy can be trained in this way. Without the noise of q and the KL divergence it is an
+autoencoder; with the deformable model, this is the Deforming Autoencoder (Shu et al. 2018; the baseline of Table 2).
 """
 
 from __future__ import annotations
