@@ -12,7 +12,7 @@ from dgn.__main__ import main
 from dgn.checks.linear import LinearModel
 from dgn.inference.decorrelation import Decorrelation, moments
 from dgn.inference.energy import Energy, mask_or_ones, roughness
-from dgn.inference.langevin import Langevin, as_tensors, sample
+from dgn.inference.langevin import Langevin, as_tensors, run_arrays
 from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss
 from dgn.training.optim import TrainStep, adam
 from dgn.training.progress import clock
@@ -69,7 +69,7 @@ def test_decorrelation_follows_the_langevin_steps_and_precedes_the_update(rng, p
     noise = tuple(rng.standard_normal((2, batch_size, d)).astype(np.float32) for d in (2, 3))
     x, *latents = (rng.standard_normal((batch_size, d)).astype(np.float32) for d in (5, 2, 3))
     sampler = Langevin(Energy(model), 0.2, 2)
-    (z_app, z_geo), _ = sample(sampler, x, None, 0.7, tuple(latents), noise)
+    (z_app, z_geo), _ = run_arrays(sampler, x, None, 0.7, tuple(latents), noise)
     decorrelation.update(moments(rng.standard_normal((50, 2)), rng.standard_normal((50, 3)) + 1), 0.5)
     expected = z_app - (z_geo - decorrelation.mean.asnumpy()) @ decorrelation.weights.asnumpy()
     assert np.abs(expected - z_app).max() > 0.01
