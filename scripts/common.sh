@@ -15,7 +15,7 @@ tune_malloc() {
 tune_malloc
 
 # Packages that CANN's own Python modules import and that are not among the requirements of this project.
-CANN_PACKAGES=(attrs cython decorator cffi pathlib2 requests absl-py)
+CANN_PACKAGES=(attrs cython decorator sympy cffi pathlib2 requests absl-py)
 
 # Variables by which MindSpore, msrun or a rank table describe the processes of one distributed run.
 LAUNCH_VARIABLES=(MS_ROLE MS_WORKER_NUM MS_SERVER_NUM MS_SCHED_HOST MS_SCHED_PORT MS_NODE_ID MS_TOPO_TIMEOUT
@@ -197,7 +197,8 @@ setup_python() {
 its Python packages must be importable, too:
   $(quoted "$base" -m venv --system-site-packages "$ROOT/.venv")
   $(quoted "$ROOT/.venv/bin/python" -m pip install "${REQUIREMENTS[@]}" "${packages[@]}")
-DGN_MAKE_VENV=1 runs these commands; DGN_PYTHON names another Python."
+DGN_MAKE_VENV=1 runs these commands; DGN_PYTHON names another Python. Without a version, pip installs the newest
+MindSpore, which fits CANN 9.1; for an older CANN add mindspore==VERSION to the command (docs/devices.md, Versions)."
     fi
     echo "No Python here meets $(required): installing $ROOT/.venv with $("$base" --version)" \
         "(first run only; downloads packages, takes a few minutes)"
@@ -246,15 +247,19 @@ sys.stdout.buffer.write(b"".join(os.fsencode(word) + b"\0" for word in words + [
     unset "OPTIONS[$((${#OPTIONS[@]} - 1))]"
 }
 
+# check_device DEVICE: fails unless it is a DEVICE_TARGET. Called before setup_python, which may install packages.
+check_device() {
+    case $1 in
+    Ascend | GPU | CPU | auto) ;;
+    *) fail "DEVICE_TARGET is $1; it must be Ascend, GPU, CPU or auto" ;;
+    esac
+}
+
 # train_arguments DEVICE CONFIG DATA OUTPUT: sets ARGS to the arguments of `python -m dgn` for a training, with those of
 # DGN_OPTIONS. Without OUTPUT the program chooses a new folder, runs/<config name> or with a number. A resumed run uses
 # its own config instead of CONFIG; without OUTPUT it is runs/<config name>.
 train_arguments() {
     local word output=$4 name
-    case $1 in
-        Ascend | GPU | CPU | auto) ;;
-        *) fail "DEVICE_TARGET is $1; it must be Ascend, GPU, CPU or auto" ;;
-    esac
     read_options
     ARGS=(train --config "$2")
     for word in ${OPTIONS[@]+"${OPTIONS[@]}"}; do

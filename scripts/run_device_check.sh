@@ -13,6 +13,7 @@ set -euo pipefail
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 check_usage 0 3 "$@"
+check_device "${1:-auto}"
 setup_python
 single_process
 read_options

@@ -52,6 +52,7 @@ check_integer() {
     esac
     fail "$1 is $2; it must be $4"
 }
+check_device "$DEVICE"
 check_integer DEVICE_NUM "$LOCAL" 1 "the number of processes on this host"
 check_integer NODE_RANK "$NODE" 0 "0 on the first host, 1 on the second ..."
 check_integer WORKER_NUM "$TOTAL" 1 "the number of processes on all hosts"
@@ -209,9 +210,11 @@ if [ -n "$FAILED_HOST" ]; then
 elif [ "$STATUS" -ne 0 ]; then
     CODE=$(grep -o 'Error code: [0-9]*' "$LOGS/msrun.log" | head -n 1 | grep -o '[0-9]*$' || true)
     STATUS=${CODE:-$STATUS}
+    SAID=
     for LOG in "$LOGS"/worker_*.log; do
         MESSAGE=$(grep -h '^dgn: ' "$LOG" | tail -n 1 || true)
-        [ -z "$MESSAGE" ] || echo "$(basename -- "$LOG" .log): $MESSAGE" >&2
+        [ "$MESSAGE" = "$SAID" ] || echo "$(basename -- "$LOG" .log): $MESSAGE" >&2 # the same mistake is named once
+        SAID=${MESSAGE:-$SAID}
     done
     if [ "$STATUS" -ne 130 ]; then
         echo "a process failed; the logs of all processes are in $LOGS" >&2

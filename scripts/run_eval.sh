@@ -12,6 +12,7 @@ set -euo pipefail
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 check_usage 1 3 "$@"
+check_device "${2:-auto}"
 setup_python
 single_process
 ARGS=(evaluate "$1" --device "${2:-auto}")

@@ -6,9 +6,10 @@
 # MINDIR_PATH  folder written by run_export.sh, or its decoder.mindir
 # DATA_PATH    folder of images, which are cropped as the run's config specifies; or folder of latents: the output of
 #              `python -m dgn infer`, or subfolders z_app and z_geo (one-group models: z) of float32 .npy or .bin files
-# DEVICE_TYPE  Ascend310, Ascend or CPU (default: Ascend310)
+# DEVICE_TYPE  Ascend310 (Ascend 310), Ascend (310P, 310B, 910B) or CPU (default: Ascend310)
 # DEVICE_ID    (default: 0)
-# OUTPUT_PATH  new folder for the results (default: infer_310 in the folder of MINDIR_PATH)
+# OUTPUT_PATH  new folder for the results (default: infer_310 in the folder of MINDIR_PATH); one that this script left
+#              unfinished is replaced
 #
 # Steps: write the inputs as arrays; build the program; infer the latents of the images (by the encoder, if there is
 # one; by Langevin steps, one call, then all calls) and decode them; traverse the strongest dimensions of each latent
@@ -54,18 +55,14 @@ GAMMA=3
 case "$DEVICE" in
 CPU) PRECISION=float32 ;;
 Ascend | Ascend310) PRECISION=float16 ;; # precision of Ascend's matrix unit
-*) fail "DEVICE_TYPE is $DEVICE; it must be Ascend310, Ascend or CPU" ;;
+*) fail "DEVICE_TYPE is $DEVICE; it must be Ascend310 (Ascend 310), Ascend (310P, 310B, 910B) or CPU" ;;
 esac
 setup_python
 single_process
 export DGN_PYTHON=$PYTHON
 
 "$PYTHON" -m dgn infer310 prepare "$MINDIR" "$DATA" "$OUTPUT" --device CPU
-bash "$ROOT/ascend310_infer/build.sh" "$BUILD" || {
-    CODE=$?
-    rm -rf -- "$OUTPUT" # which must be new when the command is repeated
-    exit "$CODE"
-}
+bash "$ROOT/ascend310_infer/build.sh" "$BUILD"
 
 # job NAME OPTIONS ...: runs the program, with its results in OUTPUT/NAME
 job() {

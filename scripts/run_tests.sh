@@ -11,6 +11,7 @@
 set -euo pipefail
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+check_usage 0 "" "$@"
 REQUIREMENTS+=(-r "$ROOT/tests/requirements.txt")
 setup_python
 single_process

@@ -19,6 +19,7 @@ CONFIG=${2:-$ROOT/config/faces_demo.yaml}
 DATA=${3:-}
 OUTPUT=${4:-}
 
+check_device "$DEVICE"
 setup_python
 single_process
 train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"

@@ -45,6 +45,13 @@ def test_usage(project, script, usage, tmp_path):
 
 
 @pytest.mark.parametrize("script, usage", [("run_experiment.sh", "NAME [OPTIONS]"), ("dgn.sh", "COMMAND [OPTIONS]")])
+@pytest.mark.parametrize("script, words", [("run_train.sh", ["ascend"]), ("run_distribute_train.sh", ["ascend"]),
+                                           ("run_eval.sh", ["run", "ascend"]), ("run_device_check.sh", ["ascend"])])
+def test_a_wrong_device_is_refused_before_packages_are_installed(project, script, words, tmp_path):
+    refused = run(project, script, *words, cwd=tmp_path, DGN_PYTHON="/no/such/python")
+    assert refused.returncode == 2 and "DEVICE_TARGET is ascend; it must be Ascend, GPU, CPU or auto" in refused.stderr
+
+
 def test_usage_with_any_number_of_arguments(project, script, usage, tmp_path):
     for arguments, code in (["--help"], 0), ([], 2):
         shown = run(project, script, *arguments, cwd=tmp_path)
@@ -120,7 +127,8 @@ def test_options_with_an_open_quote_are_refused(project, recorder, tmp_path):
 @pytest.mark.parametrize("script", SINGLE)
 def test_stale_variables_of_a_distributed_run_are_named_and_unset(project, recorder, script, tmp_path):
     (project / "ascend310_infer" / "build.sh").write_text("exit 5\n")  # ends run_infer_310.sh after its first step
-    done = run(project, script, "CPU", "b", cwd=tmp_path, DGN_PYTHON=str(recorder), DEVICE_ID="2", **STALE)
+    words = ("b", "CPU") if script == "run_eval.sh" else ("CPU", "b")
+    done = run(project, script, *words, cwd=tmp_path, DGN_PYTHON=str(recorder), DEVICE_ID="2", **STALE)
     lines = done.stderr.splitlines()
     assert len(lines) == 1 and all(f"{name}={value}" in lines[0] for name, value in STALE.items()), done.stderr
     seen = calls(recorder)[0]["env"]

@@ -120,7 +120,7 @@ def test_a_venv_whose_python_is_gone_is_replaced(offline):
     assert source(command='setup_python; echo "$PYTHON"', **offline).stdout.strip() == str(venv / "bin" / "python")
 
 
-PACKAGES = "attrs cython decorator cffi pathlib2 requests absl-py"
+PACKAGES = "attrs cython decorator sympy cffi pathlib2 requests absl-py"
 
 
 @pytest.mark.parametrize("place", ["ASCEND_HOME_PATH", "cann", "ascend-toolkit/latest"])

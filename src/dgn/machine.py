@@ -20,8 +20,8 @@ from typing import NamedTuple
 from dgn.errors import first_line
 
 CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest")  # since CANN 8.5, and before
-CANN_MODULES = {"te": "te", "attr": "attrs", "Cython": "cython", "decorator": "decorator", "cffi": "cffi",
-                "pathlib2": "pathlib2", "requests": "requests", "absl": "absl-py"}  # module: package
+CANN_MODULES = {"te": "te", "attr": "attrs", "Cython": "cython", "decorator": "decorator", "sympy": "sympy",
+                "cffi": "cffi", "pathlib2": "pathlib2", "requests": "requests", "absl": "absl-py"}  # module: package
 CGROUP = Path("/sys/fs/cgroup")
 TIMEOUT = 120  # seconds for a program, because the driver of a broken device may hang
 LIBRARIES = {"Ascend": ("ascend", "ge_runner"), "GPU": ("gpu", "cuda", "cudnn")}  # words in names of libraries

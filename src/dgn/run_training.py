@@ -164,7 +164,7 @@ def sources_to_resume(folder: RunFolder, config: Config) -> Sources:
     that cannot be used."""
     cfg.check_resumable(folder.config, config)
     sources = open_sources(config.data, *recorded_files(folder.path))
-    check_sources(sources)
+    check_sources(sources, config.data)
     return sources
 
 
@@ -173,7 +173,7 @@ def checked_sources(path: Path, config: Config) -> Sources:
     behind. Raises UserError."""
     check_output(path, config.data)
     sources = open_sources(config.data)
-    check_sources(sources)
+    check_sources(sources, config.data)
     if config.model.appearance == "label":
         given_latents([LatentGroup("z_app", (config.model.z_app,), sampled=False)], sources.train, np.arange(1))
     if config.training.init_from:
@@ -225,5 +225,5 @@ def ensure_trained(path: Path, config: Config) -> Run:
     if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)
         return open_run(path, sources)
-    check_sources(sources)
+    check_sources(sources, config.data)
     return fit_run(folder, config, sources)

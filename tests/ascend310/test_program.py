@@ -302,8 +302,11 @@ def test_launcher(build, package, trained, labelled, images, tmp_path):
     assert "DGN_SETTLE is now DGN_DESCENT_STEPS" in again.stderr
     failed = launch(trained / "export_mindir1", images, "Ascend310", 0, tmp_path / "ascend")
     assert failed.returncode == 1 and "CANN" in failed.stderr and "-- reconstruct" not in failed.stdout
+    (tmp_path / "ascend" / "images" / "left.npy").touch()
+    failed = launch(trained / "export_mindir1", images, "Ascend310", 0, tmp_path / "ascend")  # its rest is replaced
+    assert failed.returncode == 1 and not (tmp_path / "ascend" / "images" / "left.npy").exists()
     wrong = launch(tmp_path / "nothing", images)
-    assert wrong.returncode == 2 and "holds no export" in wrong.stderr
+    assert wrong.returncode == 2 and f"there is no {tmp_path / 'nothing'}; give the folder of an export" in wrong.stderr
     wrong = launch(exported, digits, "GPU")
     assert wrong.returncode == 2 and "DEVICE_TYPE is GPU" in wrong.stderr
 

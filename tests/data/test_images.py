@@ -179,6 +179,8 @@ def test_people_who_are_held_out_are_not_trained_on(tmp_path, caplog):
     assert [train.name(k) for k in range(len(train))] == ["0.png", "2.png", "3.png", "4.png"]
     assert [held_out.name(k) for k in range(3)] == ["5.png", "6.png", "7.png"]
     assert open_sources(replace(data, limit=2)).train.identity() != train.identity()
+    (tmp_path / "identity.txt").rename(tmp_path / "identity_CelebA.txt")  # the official name
+    assert open_sources(data).train.names == train.names
     (tmp_path / "identity.txt").write_text("".join(f"{k}.png {person}\n" for k, person in enumerate(people[:6])))
     assert len(open_sources(data).train) == 5 and open_sources(data)
     assert [record.getMessage().split(": ")[0].split(" of ", 1)[1] for record in caplog.records] == [

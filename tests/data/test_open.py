@@ -100,7 +100,7 @@ def test_generated_images_keep_the_identity_of_version_01():
 @pytest.mark.parametrize("cache_mb", [0, 256], ids=["headers", "decoded"])
 def test_files_that_cannot_be_used_are_named_before_a_training(tmp_path, cache_mb):
     data = data_of(write_images(tmp_path, 12), cache_mb=cache_mb)
-    check_sources(open_sources(data))
+    check_sources(open_sources(data), data)
     damaged = {"001.png": 0.5, "004.png": 0, "010.png": 0.9}  # 010.png is held out
     for name, part in damaged.items():
         whole = (tmp_path / name).read_bytes()
@@ -108,12 +108,12 @@ def test_files_that_cannot_be_used_are_named_before_a_training(tmp_path, cache_m
     (tmp_path / "011.png").write_bytes((tmp_path / "011.png").read_bytes()[:60] + bytes(20)
                                        + (tmp_path / "011.png").read_bytes()[80:])  # whole, but of a wrong checksum
     with pytest.raises(UserError) as raised:
-        check_sources(open_sources(data))
+        check_sources(open_sources(data), data)
     text = str(raised.value)
     assert text.startswith("4 of 12 files cannot be used: ") and all(str(tmp_path / name) in text for name in damaged)
     assert f"{tmp_path / '001.png'}: the file is cut short" in text and "the file is empty" in text
     skipping = replace(data, corrupt="skip")
-    check_sources(open_sources(skipping))
+    check_sources(open_sources(skipping), skipping)
     assert names(open_sources(skipping).train) == ["000.png", "002.png", "003.png", "005.png", "006.png"]
 
 
@@ -121,14 +121,26 @@ def test_images_that_are_enlarged_are_counted_and_a_crop_outside_is_found(tmp_pa
     write_images(tmp_path, 5)
     cv2.imwrite(str(tmp_path / "wide.jpg"), np.zeros((9, 400, 3), np.uint8))
     for cache_mb in (0, 256):
-        check_sources(open_sources(data_of(tmp_path, held_out=0, cache_mb=cache_mb)))
+        data = data_of(tmp_path, held_out=0, cache_mb=cache_mb)
+        check_sources(open_sources(data), data)
         assert "1 of 6 images are smaller than 16 x 16 pixels and are enlarged" in caplog.text
         caplog.clear()
-        check_sources(open_sources(data_of(tmp_path, held_out=2, mirror=True, cache_mb=cache_mb)))
+        data = replace(data, held_out=2, mirror=True)
+        check_sources(open_sources(data), data)
         assert "1 of 6 images are smaller" in caplog.text  # files are counted, not their mirror images
         caplog.clear()
         with pytest.raises(UserError, match="1 of 6 files cannot be used: .*wide.jpg: crop .* reaches outside"):
-            check_sources(open_sources(data_of(tmp_path, held_out=0, crop=(0, 0, 16, 16), cache_mb=cache_mb)))
+            data = data_of(tmp_path, held_out=0, crop=(0, 0, 16, 16), cache_mb=cache_mb)
+            check_sources(open_sources(data), data)
+
+
+def test_a_crop_for_images_of_another_size_is_noticed(tmp_path, caplog):
+    """The recipes of CelebA are for files of half size, 89 x 109."""
+    for size, told in (((109, 89), False), ((218, 178), True)):
+        cv2.imwrite(str(tmp_path / "0.png"), np.zeros((*size, 3), np.uint8))
+        data = data_of(tmp_path, held_out=0, crop=(17, 36, 72, 91))
+        check_sources(open_sources(data), data)
+        assert ("data.crop takes 8 % of an image of 178 x 218 pixels (width x height)" in caplog.text) == told
 
 
 @pytest.mark.parametrize("layout", cfg.CLIP_FORMATS)

@@ -24,6 +24,9 @@ EXTENSIONS = (".bmp", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", "
               ".webp")
 
 
+IDENTITIES = ("identity.txt", "identity_CelebA.txt")  # files that name the person in each image
+
+
 class ImageFolder(Folder):
     """The images below a folder, sorted by relative path.
 
@@ -79,9 +82,10 @@ def _warn_of_unnamed(folder: Path, missing: int, count: int, first: str) -> None
 
 
 def read_identities(folder: Path) -> dict[str, str]:
-    """{file name: person} from identity.txt in the folder or its parent, as in CelebA: each line contains the name of a
-    file or clip, and a person. Empty without such a file. Raises UserError for a line of another form."""
-    candidates = folder / "identity.txt", folder.resolve().parent / "identity.txt"
+    """{file name: person} from identity.txt, or CelebA's identity_CelebA.txt, in the folder or its parent: each line
+    contains the name of a file or clip, and a person. Empty without such a file. Raises UserError for a line of another
+    form."""
+    candidates = (place / name for place in (folder, folder.resolve().parent) for name in IDENTITIES)
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         return {}

@@ -13,6 +13,7 @@ from dgn.config import CLIP_FORMATS, Data
 from dgn.data import formats
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import cut_of
+from dgn.data.decoding import quick_size
 from dgn.data.face_clips import CLIPS, FaceClips
 from dgn.data.face_factors import EXPRESSIONS
 from dgn.data.faces import FACES_OF_A_PERSON, FaceSource
@@ -26,6 +27,7 @@ from dgn.files import check_outside, check_utf8
 log = logging.getLogger(__name__)
 
 FACES = 1000  # generated training faces without data.limit
+SMALL_CROP = 0.15  # share of an image below which a crop may be meant for smaller images
 
 
 def open_sources(data: Data, held_out: Sequence[str] | None = None, trained: Sequence[str] | None = None) -> Sources:
@@ -64,9 +66,9 @@ def check_output(output: Path, data: Data) -> None:
         check_outside(output, data.path)
 
 
-def check_sources(sources: Sources) -> None:
+def check_sources(sources: Sources, data: Data) -> None:
     """Checks all files of a training before it starts: held-out samples are decoded; for training samples at least the
-    headers are read. Warns of images that are enlarged.
+    headers are read. Warns of images that are enlarged, and of a crop that takes little of the first image.
 
     Raises UserError, which names files, if some cannot be used.
     """
@@ -81,6 +83,18 @@ def check_sources(sources: Sources) -> None:
     if small:
         log.warning("%d of %d images are smaller than %d x %d pixels and are enlarged", small, total,
                     *sources.train.shape[-2:])
+    _warn_of_small_crop(train, data)
+
+
+def _warn_of_small_crop(source: Source, data: Data) -> None:
+    paths = source.paths(source.indices(1)) if data.crop and not data.frames else None
+    size = quick_size(paths[0]) if paths else None
+    if data.crop and size:
+        (left, top, right, bottom), (height, width) = data.crop, size
+        share = (right - left) * (bottom - top) / (height * width)
+        if share < SMALL_CROP:
+            log.warning("data.crop takes %.0f %% of an image of %d x %d pixels (width x height): is it for images of "
+                        "another size? figures/data.png shows the crops", 100 * share, width, height)
 
 
 def _refuse(unusable: Sequence[tuple[str, str]], total: int, means: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ from dgn.inference.unseen import ChainSettings
 from dgn.nets.model import Decode, LatentGroup, Model, MotionLatents, decode
 from dgn.run import Run, open_run
 from dgn.training import checkpoint
+
+UNFINISHED = ".dgn_unfinished"  # file in a work folder until its results are compared
 
 
 class Limits(NamedTuple):
@@ -56,7 +59,7 @@ def exported_run(exported: Exported) -> Run:
 
 
 def prepare(exported: Exported, data: Path, output: Path) -> str:
-    """Writes the images or latents in `data` as arrays for the program into the new folder `output`.
+    """Writes the images or latents in `data` as arrays for the program into the new folder `output`; see _work_folder.
 
     data: a folder of images, which are cropped according to the run's config, or of latents (see
     infer310.read_latents). Returns what was written, as text. Raises UserError if the data do not fit the model.
@@ -70,7 +73,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
         raise UserError(f"there is no {data}")
     if infer310.holds_latents(data, groups):
         latents = infer310.read_latents(data, groups)
-        folder = new_folder(output)
+        folder = _work_folder(output)
         for group, z in zip(groups, latents):
             infer310.write_samples(folder / "latents" / group.name, z)
         return f"latents of {len(latents[0])} samples"
@@ -81,12 +84,21 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     check_outside(output, str(data))
     source = open_new_images(run.config.data, str(data))
     given = given_latents(groups, source)
-    folder = new_folder(output)
+    folder = _work_folder(output)
     infer310.write_samples(folder / "images", source.read(source.indices()))
     for group in groups if given else ():
         start = given.get(group.name, np.zeros((len(source), *group.shape), np.float32))
         infer310.write_samples(folder / "start" / group.name, start)
     return f"{len(source)} images"
+
+
+def _work_folder(output: Path) -> Path:
+    """A new folder for the program's files; one in which an earlier job did not reach its check is replaced."""
+    if (output / UNFINISHED).is_file():
+        shutil.rmtree(output)
+    folder = new_folder(output)
+    (folder / UNFINISHED).touch()
+    return folder
 
 
 def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: float = 3.0) -> dict[str, Any]:
@@ -128,6 +140,7 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
         result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *own).image)
     draw_overview(output / "overview.png", images, decoded, names, "Decoded")
     write_json(output / "check.json", result)
+    (output / UNFINISHED).unlink(missing_ok=True)
     return result
 
 

@@ -49,6 +49,8 @@ class Exported(NamedTuple):
 
 def open_exported(path: Path) -> Exported:
     """The export that holds the MindIR file `path`, or in the folder `path`. Raises UserError if there is none."""
+    if not path.exists():
+        raise UserError(f"there is no {path}; give the folder of an export, or its decoder.mindir")
     folder = path if path.is_dir() else path.parent
     command = "write one with `python -m dgn export RUN --mindir-version 1`"
     try:
