@@ -44,7 +44,6 @@ def test_usage(project, script, usage, tmp_path):
         assert "set -e" not in shown.stdout and "#!" not in shown.stdout
 
 
-@pytest.mark.parametrize("script, usage", [("run_experiment.sh", "NAME [OPTIONS]"), ("dgn.sh", "COMMAND [OPTIONS]")])
 @pytest.mark.parametrize("script, words", [("run_train.sh", ["ascend"]), ("run_distribute_train.sh", ["ascend"]),
                                            ("run_eval.sh", ["run", "ascend"]), ("run_device_check.sh", ["ascend"])])
 def test_a_wrong_device_is_refused_before_packages_are_installed(project, script, words, tmp_path):
@@ -52,10 +51,13 @@ def test_a_wrong_device_is_refused_before_packages_are_installed(project, script
     assert refused.returncode == 2 and "DEVICE_TARGET is ascend; it must be Ascend, GPU, CPU or auto" in refused.stderr
 
 
+@pytest.mark.parametrize("script, usage", [("run_experiment.sh", "NAME [OPTIONS]"), ("dgn.sh", "COMMAND [OPTIONS]")])
 def test_usage_with_any_number_of_arguments(project, script, usage, tmp_path):
     for arguments, code in (["--help"], 0), ([], 2):
         shown = run(project, script, *arguments, cwd=tmp_path)
         assert shown.returncode == code and usage in shown.stdout, arguments
+    shown = run(project, "run_tests.sh", "--help", cwd=tmp_path)
+    assert shown.returncode == 0 and "--fast, as the first argument" in shown.stdout  # in place of pytest's help
 
 
 @pytest.fixture
