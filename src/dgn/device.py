@@ -52,7 +52,7 @@ def check_versions() -> None:
         raise UserError(f"MindSpore {wanted} is required, but {version} is installed: {remedy}")
     numpy_version = metadata.version("numpy")
     if int(numpy_version.split(".")[0]) >= NUMPY_BELOW:
-        raise UserError(f"MindSpore {wanted} gives wrong results with NumPy {numpy_version}: install numpy>=1.25,<2; "
+        raise UserError(f"MindSpore {wanted} does not work with NumPy {numpy_version}: install numpy>=1.25,<2; "
                         f"{remedy}")
 
 
