@@ -192,7 +192,10 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a run. Raises UserError for values out of range and for combinations that have no meaning."""
+    """Settings of a run in sections. The comments in the source of dgn.config explain every key.
+
+    Raises UserError for values out of range and for combinations that have no meaning.
+    """
 
     data: Data = Data()
     model: Model = Model()
