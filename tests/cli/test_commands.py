@@ -102,7 +102,7 @@ def test_pictures_are_drawn_while_training(every, train_only, due, tmp_path, mon
     monkeypatch.setattr("dgn.page.write.write_page", lambda run, finished: pages.append(finished))
     config = cfg.changed(cfg.Config(), training={"epochs": 36, "figures_every": every})
     callback = pictures_while_training(config, train_only)
-    run = SimpleNamespace(folder=SimpleNamespace(figures=tmp_path), model=SimpleNamespace(latents=Latents))
+    run = SimpleNamespace(folder=SimpleNamespace(figures=tmp_path), model=SimpleNamespace(latents_type=Latents))
     for done in range(1, 37) if callback else ():
         callback(run, done)
     expected = [tmp_path / f"epoch_{done:05d}" for done in due]

@@ -84,7 +84,7 @@ def test_measures_compare_samples_with_real_images(run, images, tmp_path, monkey
     config = cfg.changed(run.config, data={"path": str(images), "held_out": 4})
     folder = RunFolder.create(tmp_path / "real", config)
     real = open_sources(config.data).train.read(np.arange(6))
-    other = dataclasses.replace(run, folder=folder, open=lambda: open_sources(config.data))
+    other = dataclasses.replace(run, folder=folder, open_sources=lambda: open_sources(config.data))
     measured = adversarial.picture_measures(other)
     samples = run.sample(6, config.training.seed, "prior").image
     assert measured["sharpness_samples"] == pytest.approx(sharpness(samples) / sharpness(real), rel=1e-4)

@@ -44,12 +44,13 @@ from dgn.training.fit import fit
 args = parser("train").parse_args()
 config = resolve_config(args, RunFolder.open(Path(args.output)) if args.resume else None)
 device.start("CPU")
-group = process_group()
+processes = process_group()
 config = for_processes(config, processes.size)
 if processes.is_first and not args.resume:
     RunFolder.create(Path(args.output), config)
 processes.barrier()
-trainer = fit(RunFolder.open(Path(args.output)), config, open_sources(config.data).train, processes=group).state.trainer
+source = open_sources(config.data).train
+trainer = fit(RunFolder.open(Path(args.output)), config, source, processes=processes).state.trainer
 cells = [*trainer.networks.values(), *trainer.optimizers.values()]
 weights = b"".join(p.asnumpy().tobytes() for cell in cells for p in cell.get_parameters())
 print("weights", hashlib.sha256(weights).hexdigest(), flush=True)
