@@ -75,11 +75,13 @@ def process_group() -> ProcessGroup:
 
 
 class _AllReduce(nn.Cell):
-    """Sum over all processes."""
+    """Sum over all processes. fused: MindSpore may join all sums of a graph in one collective."""
 
-    def __init__(self) -> None:
+    def __init__(self, fused: bool = False) -> None:
         super().__init__()
         self.all_reduce = ops.AllReduce(ops.ReduceOp.SUM)
+        if fused:
+            self.all_reduce.add_prim_attr("fusion", 1)
 
     def construct(self, x: Tensor) -> Tensor:
         return self.all_reduce(x)
@@ -90,7 +92,7 @@ class _Mean(nn.Cell):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.all_reduce, self.size = _AllReduce(), size
+        self.all_reduce, self.size = _AllReduce(fused=True), size
 
     def construct(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         means: tuple[Tensor, ...] = ()

@@ -88,7 +88,7 @@ class ClipFolder(Folder):
         """(n, F) float32, 1 where a clip has the frame, 0 for padding. Clips that were not read yet are decoded."""
         for index in indices:
             if self._names[index] not in self._lengths:
-                self._load(int(index))
+                self._cache.fetch(int(index), self._load)
         lengths = np.array([self._lengths[self._names[index]] for index in indices])
         return (np.arange(self.shape[0]) < lengths[:, None]).astype(np.float32)
 

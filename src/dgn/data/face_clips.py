@@ -28,12 +28,14 @@ CENTRE = 0.55  # height of a frame's centre in the whole image: the height of th
 class FaceClips(DrawnFaces):
     """`count` drawn clips of `frames` frames: clip k shows person k // 6 with expression k % 6.
 
-    changing_light: the light moves from side to side, independently of person and expression.
+    changing_light: the light moves from side to side, independently of person and expression. chosen: only these frames
+    of each clip are samples (default: all).
     """
 
     def __init__(self, count: int, frames: int, size: int, seed: int, grey: bool = False,
-                 changing_light: bool = False) -> None:
-        super().__init__(count, (frames, 1 if grey else 3, size, size), seed)
+                 changing_light: bool = False, chosen: np.ndarray | None = None) -> None:
+        self.frames, self.chosen = frames, np.arange(frames) if chosen is None else chosen
+        super().__init__(count, (len(self.chosen), 1 if grey else 3, size, size), seed)
         self.changing_light = changing_light
         self._whole = round(size * CLOSE)  # pixels of the whole drawn image
         self._window = Window((self._whole - size) // 2, round(CENTRE * self._whole - size / 2), size)
@@ -45,7 +47,7 @@ class FaceClips(DrawnFaces):
 
     def factors(self, index: int) -> list[Factors]:
         person, expression = self.label(index)
-        rng, frames = generator(self.seed, "face clips", int(index)), self.shape[0]
+        rng, frames = generator(self.seed, "face clips", int(index)), self.frames
         strength, peak, sharpness = rng.uniform(0.7, 1.0), rng.uniform(0.4, 0.6), rng.uniform(0.8, 1.4)
         yaw, pitch, roll = rng.uniform(-6, 6), rng.uniform(-4, 4), rng.uniform(-3, 3)
         turn, nod, tilt = rng.uniform(-4, 4), rng.uniform(-3, 3), rng.uniform(-2, 2)
@@ -58,7 +60,7 @@ class FaceClips(DrawnFaces):
             face = with_expression(neutral, expression, float(amount))
             result.append(replace(face, yaw=yaw + turn * time, pitch=pitch + nod * time, roll=roll + tilt * time,
                                   light=float(light)))
-        return result
+        return [result[t] for t in self.chosen]
 
     def _light(self, index: int, constant: float, times: list[float] | np.ndarray) -> np.ndarray:
         """The light of every frame: `constant`, or half a period to one of a sine with a random phase."""
@@ -83,7 +85,7 @@ class FaceClips(DrawnFaces):
         return f"{expression}/P{person:03d}_{int(index):04d}"
 
     def identity(self) -> str:
-        return (f"clips of faces of seed {self.seed} from 0, {self.shape[0]} frames"
+        return (f"clips of faces of seed {self.seed} from 0, {self.frames} frames"
                 + (", changing light" if self.changing_light else ""))
 
 

@@ -126,10 +126,10 @@ def generated_faces(data: Data, count: int, seed: int | None = None) -> FaceSour
     return FaceSource(count, data.size, seed, grey=data.grey, population=data.population)
 
 
-def generated_clips(data: Data, count: int, seed: int | None = None) -> FaceClips:
-    """`count` generated clips; another seed gives other people."""
+def generated_clips(data: Data, count: int, seed: int | None = None, chosen: np.ndarray | None = None) -> FaceClips:
+    """`count` generated clips; another seed gives other people. chosen: only these frames of each clip."""
     return FaceClips(count, data.frames, data.size, data.seed if seed is None else seed, data.grey,
-                     data.changing_light)
+                     data.changing_light, chosen)
 
 
 def open_images(data: Data, path: str) -> Source:

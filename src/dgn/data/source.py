@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -222,23 +222,16 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-class Loaded(NamedTuple):
-    """A batch in host memory."""
-
-    indices: np.ndarray  # (n,)
-    x: np.ndarray  # (n, *shape)
-    mask: np.ndarray | None  # clips: (n, F)
+Result = TypeVar("Result")
 
 
-def prefetch(source: Source, order: Iterable[np.ndarray]) -> Iterator[Loaded]:
-    """The batch for every index array in `order`; the next batch is read while the present batch is used."""
-    def load(indices: np.ndarray) -> Loaded:
-        return Loaded(indices, source.read(indices), source.mask(indices))
-
+def prefetch(load: Callable[[int, np.ndarray], Result], order: Iterable[np.ndarray]) -> Iterator[Result]:
+    """load(number, indices) for every index array in `order`, counted from 0; the next one is loaded by another thread
+    while the present one is used."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         waiting = None
-        for indices in order:
-            following = reader.submit(load, indices)
+        for number, indices in enumerate(order):
+            following = reader.submit(load, number, indices)
             if waiting:
                 yield waiting.result()
             waiting = following

@@ -6,6 +6,7 @@ import numpy as np
 
 from dgn.evaluation.ratios import ratio
 
+CHUNK = 50  # images whose spectra are in memory together
 BAND = 0.85  # lower limit of the band, relative to the Nyquist frequency, along rows or columns
 
 
@@ -16,10 +17,13 @@ def near_nyquist_energy(images: np.ndarray) -> float:
     """
     height, width = images.shape[-2:]
     window = np.hanning(height)[:, None] * np.hanning(width)
-    centred = images - images.mean((-2, -1), keepdims=True)
-    power = np.abs(np.fft.fft2(centred * window)) ** 2 / (window ** 2).sum() / (height * width)
     band = (2 * np.abs(np.fft.fftfreq(height)) >= BAND)[:, None] | (2 * np.abs(np.fft.fftfreq(width)) >= BAND)
-    return float(power[..., band].sum(-1).mean())
+
+    def energies(images: np.ndarray) -> np.ndarray:
+        centred = images - images.mean((-2, -1), keepdims=True)
+        power = np.abs(np.fft.fft2(centred * window)) ** 2 / (window ** 2).sum() / (height * width)
+        return power[..., band].sum(-1)
+    return float(np.concatenate([energies(images[k:k + CHUNK]) for k in range(0, len(images), CHUNK)]).mean())
 
 
 def checkerboard_energy(images: np.ndarray, appearance: np.ndarray) -> dict[str, float | None]:

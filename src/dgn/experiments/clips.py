@@ -82,16 +82,14 @@ class Probe(NamedTuple):
 @functools.lru_cache(maxsize=4)  # several experiments use the same probe
 def fit_probe(data: Data) -> Probe:
     """A probe of factors and landmarks, fitted to generated clips of people who are in no training data."""
-    source = generated_clips(data, PROBED_CLIPS, data.seed + OTHER_PEOPLE)
+    source = generated_clips(data, PROBED_CLIPS, data.seed + OTHER_PEOPLE, spaced(data.frames, PROBED_FRAMES))
     everyone = source.indices()
-    at = spaced(data.frames, PROBED_FRAMES)
-    frames = source.read(everyone)[:, at].reshape(-1, *source.shape[1:])
+    frames = source.read(everyone).reshape(-1, *source.shape[1:])
     side = 32 if data.size % 32 == 0 else 16
 
     def fit(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        return exchange.probe(frames, values[:, at].reshape(len(frames), -1), side=side)
-    return Probe(fit(source.factor_table(everyone, (*MOTION, *COLOUR))),
-                 fit(source.landmarks(everyone).reshape(PROBED_CLIPS, data.frames, -1)))
+        return exchange.probe(frames, values.reshape(len(frames), -1), side=side)
+    return Probe(fit(source.factor_table(everyone, (*MOTION, *COLOUR))), fit(source.landmarks(everyone)))
 
 
 def over_time(read: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np.ndarray:

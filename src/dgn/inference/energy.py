@@ -24,7 +24,7 @@ from dgn.nets.model import Model
 
 def squared_norm(x: Tensor) -> Tensor:
     """Sum of squares of each sample, (N, ...) -> (N,)."""
-    return ops.reduce_sum(ops.square(x).reshape(x.shape[0], -1), 1)
+    return ops.reduce_sum((x * x).reshape(x.shape[0], -1), 1)
 
 
 def data_term(squared_error: Any, sigma: Any) -> Any:

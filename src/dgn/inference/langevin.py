@@ -362,8 +362,8 @@ def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, state: Tensor
     for start in range(0, len(noise[0]), sampler.steps):
         chunk = as_tensors([n[start:start + sampler.steps] for n in noise])
         state, *record = sampler(x, mask, sigma, *state, *chunk)
-        records.append(as_arrays(record))
-    return state, Diagnostics(*(np.concatenate(values) for values in zip(*records)))
+        records.append(record)  # read after all calls, so that none waits for the one before
+    return state, Diagnostics(*(np.concatenate(values) for values in zip(*map(as_arrays, records))))
 
 
 def run_arrays(sampler: Langevin, x: np.ndarray, mask: np.ndarray | None, sigma: float, state: Arrays,

@@ -98,7 +98,7 @@ def group_sigmas(inference: cfg.Inference, names: Sequence[str], epoch: int) -> 
 def curvatures(model: Model, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Sum over samples of J^T J, (d, d) float64, for each sampled group; J: Jacobian of the image at latents (n, d)."""
     def image(*points: np.ndarray) -> np.ndarray:
-        return decode(model, *points).image
+        return decode(model, *points, batch_size=len(points[0])).image
     return [gauss_newton(image, latents, g) for g, group in enumerate(model.groups) if group.sampled]
 
 

@@ -20,9 +20,10 @@ MAX_WIDENING = 16  # largest number of channels relative to the channels at full
 
 
 def activation(x: Tensor) -> Tensor:
-    """Leaky ReLU as a difference of ReLUs, because the second derivative of ops.leaky_relu, which R1 needs, uses
+    """Leaky ReLU, as a product with its derivative: the second derivative of ops.leaky_relu, which R1 needs, uses
     operators that are not documented for every device."""
-    return ops.relu(x) - NEGATIVE_SLOPE * ops.relu(-x)
+    derivative = ops.cast(x > 0, x.dtype) * (1 - NEGATIVE_SLOPE) + NEGATIVE_SLOPE
+    return x * ops.stop_gradient(derivative)
 
 
 def halve(x: Tensor) -> Tensor:
@@ -101,15 +102,15 @@ def feature_maps(size: int, width: int) -> list[int]:
 def activations(maps: list[int], size: int) -> int:
     """Number of values that the forward pass of one image stores for the backward pass.
 
-    They are the outputs of the first convolution and of the poolings, and in every block: two ReLUs and their
-    difference for both activations, the outputs of both convolutions, the sum with the shortcut, and the output of a
-    shortcut with a convolution.
+    They are the outputs of the first convolution and of the poolings, and in every block: the derivative and the output
+    of both activations, the outputs of both convolutions, the sum with the shortcut, and the output of a shortcut with
+    a convolution.
     """
-    values = size ** 2 * maps[0] + 3 * LAST_SIDE ** 2 * maps[-1]
+    values = size ** 2 * maps[0] + 2 * LAST_SIDE ** 2 * maps[-1]
     for level, (before, after) in enumerate(zip([maps[0], *maps[:-1]], maps)):
         pixels = (size // 2 ** level) ** 2
         for inputs, outputs in ((before, before), (before, after)):
             hidden, changed = min(inputs, outputs), inputs != outputs
-            values += pixels * (3 * inputs + 4 * hidden + (3 if changed else 2) * outputs)
+            values += pixels * (2 * inputs + 3 * hidden + (3 if changed else 2) * outputs)
         values += pixels // 4 * after
     return values

@@ -14,7 +14,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import device
-from dgn.data.source import Loaded, epoch_order, evenly_spaced, prefetch, shard_key
+from dgn.data.source import epoch_order, evenly_spaced, prefetch, shard_key
 from dgn.distributed import ProcessGroup
 from dgn.errors import Interrupted, RunFailed, Unreadable, UserError
 from dgn.inference import decorrelation, langevin, preconditioner
@@ -133,12 +133,17 @@ def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> tuple[Sums, int]:
     """Trains on the batches of an epoch from `start` on; returns the new sums and the epoch's number of batches."""
     folder, state, config = loop.folder, loop.state, loop.folder.config
     schedules, order = _schedules(config, start.epoch), _order(config.training, loop.state, start.epoch)
-    sigma, rate, position = schedules["sigma"], schedules["learning_rate"], start
+    source, position = state.source, start
+
+    def load(number: int, indices: np.ndarray) -> tuple[np.ndarray, Batch]:
+        place = Position(start.epoch, start.step + number)
+        noise = _noise(state, config.training, place, len(indices))
+        return indices, Batch(source.read(indices), source.mask(indices), noise, schedules["sigma"],
+                              schedules["learning_rate"], start.epoch * len(order) + place.step)
+
     try:
-        for loaded in prefetch(state.source, order[start.step:]):
-            noise = _noise(state, config.training, position, len(loaded.indices))
-            batch = Batch(loaded.x, loaded.mask, noise, sigma, rate, start.epoch * len(order) + position.step)
-            sums = sums.add(_iteration(state, loaded, batch, position), _images(loaded))
+        for indices, batch in prefetch(load, order[start.step:]):
+            sums = sums.add(_iteration(state, indices, batch, position), _images(batch))
             position = position._replace(step=position.step + 1)
             loop.progress.step(*position, len(order), sums.means())
             if position.step < len(order) and loop.interrupt.requested():
@@ -243,17 +248,17 @@ def _all_sum(processes: ProcessGroup, array: np.ndarray) -> np.ndarray:
 
 
 @device.one_at_a_time
-def _iteration(state: TrainingState, loaded: Loaded, batch: Batch, position: Position) -> StepMetrics:
-    """Runs one step of the trainer and writes the new latents to the bank. Raises RunFailed if chains or weights
-    diverge."""
-    latents, metrics = state.trainer.step(batch, state.bank.read(loaded.indices))
+def _iteration(state: TrainingState, indices: np.ndarray, batch: Batch, position: Position) -> StepMetrics:
+    """Runs one step of the trainer on the samples at `indices` and writes their new latents to the bank. Raises
+    RunFailed if chains or weights diverge."""
+    latents, metrics = state.trainer.step(batch, state.bank.read(indices))
     where = f"epoch {position.epoch + 1}, batch {position.step + 1}"
     if metrics.diagnostics is not None:
-        limit = langevin.energy_limit(loaded.x[0].size, batch.sigma)
+        limit = langevin.energy_limit(batch.x[0].size, batch.sigma)
         langevin.check_chains(metrics.diagnostics, latents, limit, where,
-                              lambda row: state.source.name(loaded.indices[row]))
+                              lambda row: state.source.name(indices[row]))
     _check_finite([*metrics.squared_errors, metrics.loss], where)
-    state.bank.write(loaded.indices, latents)
+    state.bank.write(indices, latents)
     return metrics
 
 
@@ -264,8 +269,8 @@ def _check_finite(errors: Sequence[float], where: str) -> None:
                         "training.learning_rate")
 
 
-def _images(loaded: Loaded) -> int:
-    return len(loaded.x) if loaded.mask is None else int(loaded.mask.sum())
+def _images(batch: Batch) -> int:
+    return len(batch.x) if batch.mask is None else int(batch.mask.sum())
 
 
 def _noise(state: TrainingState, training: cfg.Training, position: Position, count: int) -> tuple[np.ndarray, ...]:

@@ -75,7 +75,7 @@ class MicroBatch(NamedTuple):
 
 
 def micro_batches(batch: Batch, latents: Arrays, count: int) -> Iterator[MicroBatch]:
-    """Splits a batch into `count` parts of equal size; each part is copied to the device once."""
+    """Splits a batch into `count` parts of equal size; each part becomes tensors once."""
     sigma, groups = ms.Tensor(batch.sigma, ms.float32), len(latents)
     arrays = (batch.x, mask_or_ones(len(batch.x), batch.mask), *latents)
     for x, mask, *rest in zip(*(np.split(a, count) for a in arrays), *(np.split(n, count, 1) for n in batch.noise)):
