@@ -13,6 +13,7 @@ from dgn.data.source import Source, one_hot
 from dgn.errors import RunFailed, UserError
 from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
+from dgn.reading import read_array
 
 _BLOCK = 4096  # samples whose initial latents come from one random generator
 
@@ -58,21 +59,33 @@ class LatentBank:
         """The chains of all samples in `folder`, read-only.
 
         shards: number of shards (default: as the file names say). rotations: (d, d) by group name; latents are
-        multiplied by them when they are read. Raises UserError if a file is missing or belongs to another model.
+        multiplied by them when they are read. Raises UserError if a file is missing or damaged, or belongs to another
+        model.
         """
         groups = tuple(groups)
         shards = shards or _stored_shards(folder, groups[0].name)
         held = {shard: {group.name: _open(folder / file_name(group.name, shard, shards), group) for group in groups}
                 for shard in range(shards)}
-        return cls(sum(len(arrays[groups[0].name]) for arrays in held.values()), shards, held, rotations)
+        count = sum(len(arrays[groups[0].name]) for arrays in held.values())
+        for shard, arrays in held.items():
+            for name, array in arrays.items():
+                if len(array) != len(range(shard, count, shards)):
+                    raise UserError(f"{folder / file_name(name, shard, shards)} holds latents of {len(array)} samples, "
+                                    f"not {len(range(shard, count, shards))} as the others")
+        return cls(count, shards, held, rotations)
 
     def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> LatentBank:
-        """Copies one of `shards` shards to `folder`; this bank may have another number of shards."""
+        """Copies one of `shards` shards to `folder`; this bank may have another number of shards. Raises ValueError
+        for latents that are not finite."""
         bank = LatentBank._empty(folder, groups, self.count, shard, shards)
         own = range(shard, self.count, shards)
         for start in range(0, len(own), _BLOCK):
             indices = np.array(own[start:start + _BLOCK])
-            bank.write(indices, self.read(indices))
+            latents = self.read(indices)
+            for group, values in zip(groups, latents):
+                if not np.isfinite(values).all():
+                    raise ValueError(f"{group.name} has values that are not finite")
+            bank.write(indices, latents)
         return bank
 
     @classmethod
@@ -158,26 +171,27 @@ def remove_other_shards(folder: Path, groups: Iterable[LatentGroup], shards: int
 def _stored_shards(folder: Path, group: str) -> int:
     if (folder / file_name(group, 0, 1)).exists():
         return 1
-    sets = [int(path.stem.rsplit("-", 1)[1]) for path in folder.glob(f"{group}-00000-of-*.npy")]
-    return sets[0] if sets else 1
+    sets = [path.stem.rsplit("-", 1)[1] for path in folder.glob(f"{group}-00000-of-*.npy")]
+    return next((int(shards) for shards in sets if shards.isdecimal() and int(shards)), 1)
 
 
 def _open(path: Path, group: LatentGroup) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = read_array(path, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the latents {path}: {error}") from None
-    if array.shape[1:] != group.shape:
-        raise UserError(f"{path} holds latents of shape {array.shape[1:]}, but this model's {group.name} has "
-                        f"{group.shape}")
+    if array.dtype != np.float32 or array.shape[1:] != group.shape:
+        raise UserError(f"{path} holds latents of shape {array.shape[1:]} in {array.dtype}, but this model's "
+                        f"{group.name} has {group.shape} in float32")
     return array
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A memory-mapped file with reserved disk space, so that a full disk is an error here, not a crash at a later
+    """A new memory-mapped file with reserved disk space, so that a full disk is an error here, not a crash at a later
     write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # it may be a link to another file
         array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
