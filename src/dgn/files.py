@@ -124,10 +124,10 @@ def png_name(name: str) -> str:
 
 
 def png_names(names: Sequence[str]) -> list[str]:
-    """`png_name` of each image. Raises UserError for two images with one name, such as a.jpg and a.jpg.png."""
+    """`png_name` of each image. Raises UserError for two images with one path, such as a.jpg and ./a.jpg.png."""
     outputs: dict[str, str] = {}
     for name in names:
-        output = png_name(name)
+        output = os.path.normpath(png_name(name))
         if output in outputs:
             raise UserError(f"{outputs[output]} and {name} would both be written to {output}; rename one of them")
         outputs[output] = name

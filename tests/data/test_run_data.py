@@ -13,7 +13,7 @@ import pytest
 import dgn
 from dgn.__main__ import main
 from dgn.config import Config
-from dgn.files import png_name, replacing, write_json
+from dgn.files import png_name, png_names, replacing, write_json
 from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
 from tests.training.saved import saved_run
 from tests.training.tiny import arguments, resume, write_images
@@ -183,6 +183,12 @@ def test_a_damaged_list_of_files_is_named(tmp_path, text):
         with pytest.raises(dgn.UserError, match=f"{name} is damaged"):
             recorded_files(tmp_path)
         (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("names", [["a.png", "./a.png"], ["b/c.jpg", "b//c.jpg.png"]])
+def test_two_names_of_one_path_are_refused(names):
+    with pytest.raises(dgn.UserError, match=f"{names[0]} and {names[1]} would both be written to"):
+        png_names(names)
 
 
 def test_names_of_the_greatest_length(tmp_path):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import math
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 
 import mindspore.dataset as ds
 import numpy as np
 
 from dgn.data.cut import resize
+from dgn.data.decoding import MAX_BYTES
 from dgn.data.pixels import to_unit
 from dgn.data.source import Source
 from dgn.errors import UserError, dataset_cause
@@ -102,10 +105,23 @@ def _unpacked(folder: Path, scratch: Path) -> Path:
         return folder
     for path in packed:
         try:
-            with gzip.open(path) as source, open(scratch / path.name[:-3], "wb") as target:
-                shutil.copyfileobj(source, target)
-        except (OSError, EOFError) as error:
+            _unpack(path, scratch / path.name[:-3])
+        except (OSError, EOFError, IndexError, zlib.error) as error:
             raise UserError(f"{path} cannot be unpacked: {error}") from None
     for path in folder.glob("*-ubyte"):
         shutil.copyfile(path, scratch / path.name)
     return scratch
+
+
+def _unpack(path: Path, target: Path) -> None:
+    """Unpacks an idx file up to the size that its header gives, and one byte: a small file may hold gigabytes. The
+    header is two zeros, the type, the number of dimensions, and each extent in four bytes."""
+    with gzip.open(path) as source, open(target, "wb") as file:
+        header = source.read(4)
+        header += source.read(4 * header[3])
+        file.write(header)
+        left = math.prod(int.from_bytes(header[k:k + 4], "big") for k in range(4, len(header), 4)) + 1
+        left = min(left, MAX_BYTES)
+        while left and (block := source.read(min(left, 1 << 20))):
+            file.write(block)
+            left -= len(block)
