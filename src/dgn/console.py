@@ -1,7 +1,4 @@
-"""Output for the user that never ends a run: standard output may be closed, full, or unable to encode a character.
-
-Control characters, which a name of a file may have, are shown as escapes.
-"""
+"""Output for the user that never ends a run: standard output may be closed, full, or unable to encode a character."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ def prepare() -> None:
 
 
 def printable(text: str) -> str:
-    """A text with its control characters as escapes, apart from line breaks and tabs."""
+    """A text with control characters, which a name of a file may have, as escapes; not line breaks and tabs."""
     return text.translate(_ESCAPES)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import sys
@@ -152,7 +151,7 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
         np.savez(file, **arrays)
 
 
-def open_append(path: Path) -> TextIO:
+def open_log(path: Path) -> TextIO:
     """Opens a text file for reading and adding to its end. Raises RunFailed naming the path if it cannot be written, or
     is a symbolic link: a run folder of somebody else may hold one to any file of this user."""
     with disk_errors(path):
@@ -163,17 +162,17 @@ def open_append(path: Path) -> TextIO:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a text file. Raises RunFailed as open_append."""
-    with disk_errors(path), open_append(path) as file:
+    """Adds a line to a text file. Raises RunFailed as open_log."""
+    with disk_errors(path), open_log(path) as file:
         file.write(line + "\n")
 
 
-def set_aside(path: Path, suffix: str) -> Path:
+def retire(path: Path, suffix: str) -> Path:
     """Renames a file to STEM_suffix, or if that exists to STEM_suffix_2, STEM_suffix_3 ...; returns its new path.
     Raises RunFailed."""
-    endings = itertools.chain([suffix], (f"{suffix}_{k}" for k in itertools.count(2)))
-    kept = next(other for other in (path.with_stem(f"{path.stem}_{end}") for end in endings)
-                if not os.path.lexists(other))
+    kept, number = path.with_stem(f"{path.stem}_{suffix}"), 2
+    while os.path.lexists(kept):
+        kept, number = path.with_stem(f"{path.stem}_{suffix}_{number}"), number + 1
     with disk_errors(path):
         os.replace(path, kept)
     return kept

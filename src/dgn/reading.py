@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def file_size(path: Path) -> int:
     device would never end."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
-        raise OSError("it is no regular file")
+        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
     return status.st_size
 
 
@@ -39,35 +39,21 @@ def read_json(path: Path, kind: type[T]) -> T:
     return value
 
 
-def is_number(value: object) -> bool:
-    """Whether a value of JSON is a number with which floats can be computed, possibly not finite."""
-    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool)
-                                        and abs(value) < 2 ** 63)
+def is_finite(value: object) -> bool:
+    """Whether a value of JSON is a finite number in the range of floats."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-@contextmanager
-def _array_errors(path: Path) -> Iterator[None]:
-    """Converts what NumPy, its parser of headers and zipfile raise for damage, exceptions of many kinds, to
-    ValueError."""
+def read_arrays(path: Path, mmap_mode: Literal["r"] | None = None) -> Any:
+    """The array of an .npy file, or the arrays of an .npz file by name. Raises OSError if it cannot be read, ValueError
+    if it is damaged or of the other kind."""
     file_size(path)
     try:
-        yield
+        stored = np.load(path, mmap_mode, allow_pickle=False)
+        if isinstance(stored, np.ndarray) != (path.suffix == ".npy"):
+            raise ValueError("its name has another ending")
+        return dict(stored) if path.suffix == ".npz" else stored
     except OSError:
         raise
-    except Exception as error:
+    except Exception as error:  # of many kinds, also from NumPy's parser of headers and zipfile
         raise ValueError(f"damaged, or no arrays of NumPy ({first_line(error)})") from None
-
-
-def read_array(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
-    """The array of an .npy file. Raises OSError if it cannot be read, ValueError if it is damaged."""
-    with _array_errors(path):
-        array = np.load(path, mmap_mode, allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("an archive")
-        return array
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file, by name. Raises as read_array."""
-    with _array_errors(path), np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)

@@ -34,18 +34,9 @@ from typing import Any
 from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError
-from dgn.files import (
-    append_line,
-    check_new_folder,
-    disk_errors,
-    new_folder,
-    open_append,
-    set_aside,
-    write_json,
-    write_text,
-)
+from dgn.files import append_line, check_new_folder, disk_errors, new_folder, open_log, retire, write_json, write_text
 from dgn.provenance import origin
-from dgn.reading import is_number, read_json
+from dgn.reading import is_finite, read_json
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +131,7 @@ class RunFolder:
         ends; some shared file systems do not support it. Raises UserError, naming the holder, if another process trains
         the run."""
         path = self.path / ".lock"
-        with open_append(path) as file:
+        with open_log(path) as file:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -190,7 +181,7 @@ class RunFolder:
                 return read_json(stored, dict)
         except ValueError as error:
             if keep_damaged and stored == self.results_path:
-                log.warning("%s is damaged (%s); it is now %s", stored, error, set_aside(stored, "damaged").name)
+                log.warning("%s is damaged (%s); it is now %s", stored, error, retire(stored, "damaged").name)
         return {}
 
     def log_metrics(self, record: dict[str, Any]) -> None:
@@ -198,28 +189,26 @@ class RunFolder:
         append_line(self.metrics_log, json.dumps(record))
 
     def read_metrics_log(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl without damaged ones: a killed process may leave the last unfinished."""
-        return [record for line in self._metrics_lines() if (record := _record(line))]
-
-    def _metrics_lines(self) -> list[str]:
+        """The lines of metrics.jsonl. Damaged ones are left out with a warning: a killed process may leave the last
+        unfinished."""
         if not self.metrics_log.is_file():
             return []
         with disk_errors(self.metrics_log, "read"):
-            return self.metrics_log.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = self.metrics_log.read_text(encoding="utf-8", errors="replace").splitlines()
+        records = [record for line in lines if (record := _record(line))]
+        if len(records) < len(lines):
+            log.warning("%s: damaged lines are left out (%d)", self.metrics_log, len(lines) - len(records))
+        return records
 
     def rewind(self, epoch: int, continued: bool = True) -> None:
         """Removes the metrics of `epoch` and later, and the prior that was fitted to the latents: they will be written
-        again. If the training is continued, earlier results are renamed to metrics_epoch_NNNNN.json. Damaged metrics
-        are removed with a warning."""
+        again. If the training is continued, earlier results are renamed to metrics_epoch_NNNNN.json."""
         with disk_errors(self.fitted_prior):
             self.fitted_prior.unlink(missing_ok=True)
         if continued and self.results_path.exists():
-            set_aside(self.results_path, f"epoch_{epoch:05d}")
-        records = self.read_metrics_log()
-        damaged = len(self._metrics_lines()) - len(records)
-        if damaged:
-            log.warning("%s: damaged lines are removed (%d)", self.metrics_log, damaged)
-        write_text(self.metrics_log, "".join(json.dumps(r) + "\n" for r in records if r["epoch"] < epoch))
+            retire(self.results_path, f"epoch_{epoch:05d}")
+        kept = [json.dumps(record) for record in self.read_metrics_log() if record["epoch"] < epoch]
+        write_text(self.metrics_log, "".join(line + "\n" for line in kept))
 
 
 def _record(line: str) -> dict[str, float] | None:
@@ -228,6 +217,7 @@ def _record(line: str) -> dict[str, float] | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not (isinstance(record, dict) and isinstance(record.get("epoch"), int) and all(map(is_number, record.values()))):
+    if not (isinstance(record, dict) and isinstance(record.get("epoch"), int)
+            and all(isinstance(value, float) or is_finite(value) for value in record.values())):
         return None
     return {RENAMED.get(str(key), str(key)): value for key, value in record.items()}

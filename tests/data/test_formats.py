@@ -67,10 +67,10 @@ def test_mistakes_are_named(tmp_path, rng):
 
 
 def test_a_packed_file_is_not_unpacked_beyond_the_size_in_its_header(tmp_path):
-    packed = tmp_path / "t10k-labels-idx1-ubyte.gz"
-    packed.write_bytes(gzip.compress(struct.pack(">ii", 2049, 6) + bytes(10_000_000)))
-    formats._unpack(packed, tmp_path / "labels")
-    assert (tmp_path / "labels").read_bytes() == struct.pack(">ii", 2049, 6) + bytes(7)
+    name, header = "t10k-labels-idx1-ubyte", struct.pack(">ii", 2049, 6)
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(header + bytes(10_000_000)))
+    (tmp_path / "scratch").mkdir()
+    assert (formats._unpacked(tmp_path, tmp_path / "scratch") / name).read_bytes() == header + bytes(7)
 
 
 def test_labels_are_the_given_appearance(tmp_path, rng):

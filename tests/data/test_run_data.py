@@ -145,7 +145,7 @@ def test_damaged_records_of_a_run_are_left_out(tmp_path, caplog):
         folder.metrics_log.write_bytes(first + damage + b"\n" + second)
         assert folder.read_metrics_log() == records
     folder.rewind(2)
-    assert "damaged lines are removed (1)" in caplog.text and folder.read_metrics_log() == records
+    assert "damaged lines are left out (1)" in caplog.text and folder.read_metrics_log() == records
     assert len(folder.metrics_log.read_text().splitlines()) == 2
     folder.metrics_log.unlink()
     folder.metrics_log.mkdir()

@@ -65,9 +65,10 @@ def test_only_the_newest_are_kept_and_unfinished_ones_swept_away(state):
 
 def test_positions_are_ordered_by_epoch_and_step(state):
     positions = [Position(100_000, 0), Position(3, 1_000_000), Position(3, 999_999), Position(3, 1), Position(3, 0)]
-    for position in positions:
-        (state[2] / position.name).mkdir()
-    assert [Position.of(path.name) for path in checkpoint.listed(state[2])] == positions
+    folders = [state[2] / position.name for position in positions]
+    for folder in folders:
+        folder.mkdir()
+    assert checkpoint.listed(state[2]) == folders
 
 
 def test_damaged_newer_ones_never_push_out_the_one_just_written(state):
@@ -87,13 +88,13 @@ def add_to_manifest(saved, name) -> None:
     [
         (lambda c: (c / "weights.ckpt").unlink(), "weights.ckpt is missing"),
         (lambda c: (c / "manifest.json").unlink(), "manifest.json is missing"),
-        (lambda c: (c / "manifest.json").write_text("{"), "manifest.json cannot be read"),
-        (lambda c: (c / "manifest.json").write_text("[3]"), "manifest.json cannot be read"),
+        (lambda c: (c / "manifest.json").write_text("{"), "manifest.json or a file in it cannot be read"),
+        (lambda c: (c / "manifest.json").write_text("[3]"), "cannot be read (it holds no keys and values)"),
         (lambda c: (c / "manifest.json").write_text("{}"), "manifest.json does not list state.json"),
-        (lambda c: (c / "manifest.json").write_text("[" * 100_000), "manifest.json cannot be read"),
+        (lambda c: (c / "manifest.json").write_text("[" * 100_000), "cannot be read (it is nested too deeply)"),
         (lambda c: add_to_manifest(c, "../x.npy"), "'../x.npy' is no name of a file"),
         (lambda c: add_to_manifest(c, "/dev/zero"), "'/dev/zero' is no name of a file"),
-        (lambda c: (add_to_manifest(c, "pipe"), os.mkfifo(c / "pipe")), "pipe cannot be read (it is no regular file)"),
+        (lambda c: (add_to_manifest(c, "pipe"), os.mkfifo(c / "pipe")), "it is no regular file: "),
         (
             lambda c: (c / "z_app.npy").write_bytes((c / "z_app.npy").read_bytes()[:-4]),
             "z_app.npy is not as it was written",
@@ -138,15 +139,13 @@ def test_axes_are_a_part_of_the_checkpoint(state):
     (first / checkpoint.AXES).write_bytes(whole[:-9])
     with pytest.raises(UserError, match=r"axes\.npz is not as it was written \(.*\); restore it"):
         checkpoint.read_axes(first)
-    for axes, reason in ((np.eye(4), r"axes\.npz belongs to another model: .* z_geo .*\(4, 4\), not \(3, 3\)"),
-                         (np.full((3, 3), np.nan), "written .z_geo has values that are not finite"),
-                         (np.full((3, 3), "1"), "written .z_geo has values that are not finite")):
+    for axes in (np.eye(4), np.full((3, 3), np.nan), np.full((3, 3), "1")):
         np.savez(first / checkpoint.AXES, z_geo=axes)
-        with pytest.raises(UserError, match=reason):
+        with pytest.raises(UserError, match=r"axes\.npz: the axes of z_geo are not \(3, 3\) finite numbers"):
             checkpoint.load_model(first, state[0])
 
 
-def test_weights_and_chains_that_were_changed_together_with_their_manifest_are_reported(state, capfd):
+def test_weights_and_chains_that_were_changed_together_with_their_manifest_are_reported(state):
     saved = save(state, 1)
     whole = (saved / "weights.ckpt").read_bytes()
     for content in (b"", b"weights", whole[:len(whole) // 2]):
@@ -154,9 +153,8 @@ def test_weights_and_chains_that_were_changed_together_with_their_manifest_are_r
         with pytest.raises(UserError, match=r"weights\.ckpt is damaged, or no checkpoint of MindSpore \(.*\); restore"):
             checkpoint.load(saved, {"weights": state[0]})
     np.save(saved / "z_geo.npy", np.full((6, 3), np.inf, np.float32))
-    with pytest.raises(UserError, match="epoch_00001: z_geo has values that are not finite; remove it"):
+    with pytest.raises(UserError, match="epoch_00001 holds latents that are not finite; remove it"):
         checkpoint.restore_bank(saved, state[2], state[0].groups)
-    assert capfd.readouterr().err == ""
 
 
 def test_no_usable_checkpoint_is_reported(state):

@@ -105,23 +105,15 @@ def _unpacked(folder: Path, scratch: Path) -> Path:
         return folder
     for path in packed:
         try:
-            _unpack(path, scratch / path.name[:-3])
+            with gzip.open(path) as file:
+                # not beyond the size in the header, and one byte: a small file may unpack to gigabytes. The header is
+                # two zeros, the type, the number of dimensions, and each extent in four bytes
+                header = file.read(4)
+                header += file.read(4 * header[3])
+                size = math.prod(int.from_bytes(header[k:k + 4], "big") for k in range(4, len(header), 4))
+                (scratch / path.name[:-3]).write_bytes(header + file.read(min(size + 1, MAX_BYTES)))
         except (OSError, EOFError, IndexError, zlib.error) as error:
             raise UserError(f"{path} cannot be unpacked: {error}") from None
     for path in folder.glob("*-ubyte"):
         shutil.copyfile(path, scratch / path.name)
     return scratch
-
-
-def _unpack(path: Path, target: Path) -> None:
-    """Unpacks an idx file up to the size that its header gives, and one byte: a small file may hold gigabytes. The
-    header is two zeros, the type, the number of dimensions, and each extent in four bytes."""
-    with gzip.open(path) as source, open(target, "wb") as file:
-        header = source.read(4)
-        header += source.read(4 * header[3])
-        file.write(header)
-        left = math.prod(int.from_bytes(header[k:k + 4], "big") for k in range(4, len(header), 4)) + 1
-        left = min(left, MAX_BYTES)
-        while left and (block := source.read(min(left, 1 << 20))):
-            file.write(block)
-            left -= len(block)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dgn.errors import UserError
 from dgn.packaged import results_file
-from dgn.reading import is_number, read_json
+from dgn.reading import is_finite, read_json
 
 MISSING = "-"
 MEASURES = {  # title of a column: format, and the values in metrics.json
@@ -55,7 +54,7 @@ def row(name: str, metrics: dict[str, Any]) -> tuple[str, ...]:
 def _text(value: Any, form: str) -> str:
     if isinstance(value, str):
         return value
-    if not is_number(value) or not math.isfinite(value):
+    if not is_finite(value):
         return MISSING
     return format(value, form).removesuffix("%")
 

@@ -24,7 +24,7 @@ from dgn.data.pixels import to_bytes
 from dgn.errors import RunFailed, UserError
 from dgn.files import write_array
 from dgn.nets.model import LatentGroup
-from dgn.reading import file_size, read_array, read_arrays, read_json
+from dgn.reading import file_size, read_arrays, read_json
 
 LARGEST_LATENT = 1e4  # latents are standard normal under the prior, and traversals go to a few hundred
 
@@ -90,13 +90,9 @@ def _stored(data: Path, name: str) -> Iterator[tuple[Path, np.ndarray]]:
         file for file in (data / name).glob("*") if file.suffix in (".npy", ".bin"))
     for file in files:
         try:
-            if file.suffix == ".npz":
-                values = read_arrays(file).get(name)
-            elif file.suffix == ".npy":
-                values = read_array(file)
-            else:
-                file_size(file)
-                values = np.frombuffer(file.read_bytes(), "<f4")
+            file_size(file)
+            values: Any = np.frombuffer(file.read_bytes(), "<f4") if file.suffix == ".bin" else read_arrays(file)
+            values = values.get(name) if file.suffix == ".npz" else values
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read the latents {name} in {file}: {error}") from None
         if values is not None:
@@ -144,7 +140,7 @@ def read_written(folder: Path, names: Sequence[str]) -> np.ndarray:
 
 def _read(path: Path) -> np.ndarray:
     try:
-        return read_array(path)
+        return read_arrays(path)
     except (OSError, ValueError) as error:
         raise RunFailed(f"cannot read {path}, which prepare or the program should have written: {error}") from None
 

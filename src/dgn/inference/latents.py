@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from dgn.data.source import Source, one_hot
 from dgn.errors import RunFailed, UserError
 from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
-from dgn.reading import read_array
+from dgn.reading import read_arrays
 
 _BLOCK = 4096  # samples whose initial latents come from one random generator
 
@@ -67,25 +68,19 @@ class LatentBank:
         held = {shard: {group.name: _open(folder / file_name(group.name, shard, shards), group) for group in groups}
                 for shard in range(shards)}
         count = sum(len(arrays[groups[0].name]) for arrays in held.values())
-        for shard, arrays in held.items():
-            for name, array in arrays.items():
-                if len(array) != len(range(shard, count, shards)):
-                    raise UserError(f"{folder / file_name(name, shard, shards)} holds latents of {len(array)} samples, "
-                                    f"not {len(range(shard, count, shards))} as the others")
+        for shard, name in itertools.product(held, held[0]):
+            if len(held[shard][name]) != (wanted := len(range(shard, count, shards))):
+                raise UserError(f"{folder / file_name(name, shard, shards)} holds latents of "
+                                f"{len(held[shard][name])} samples, not {wanted} as the others")
         return cls(count, shards, held, rotations)
 
     def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> LatentBank:
-        """Copies one of `shards` shards to `folder`; this bank may have another number of shards. Raises ValueError
-        for latents that are not finite."""
+        """Copies one of `shards` shards to `folder`; this bank may have another number of shards."""
         bank = LatentBank._empty(folder, groups, self.count, shard, shards)
         own = range(shard, self.count, shards)
         for start in range(0, len(own), _BLOCK):
             indices = np.array(own[start:start + _BLOCK])
-            latents = self.read(indices)
-            for group, values in zip(groups, latents):
-                if not np.isfinite(values).all():
-                    raise ValueError(f"{group.name} has values that are not finite")
-            bank.write(indices, latents)
+            bank.write(indices, self.read(indices))
         return bank
 
     @classmethod
@@ -177,7 +172,7 @@ def _stored_shards(folder: Path, group: str) -> int:
 
 def _open(path: Path, group: LatentGroup) -> np.ndarray:
     try:
-        array = read_array(path, mmap_mode="r")
+        array = read_arrays(path, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the latents {path}: {error}") from None
     if array.dtype != np.float32 or array.shape[1:] != group.shape:

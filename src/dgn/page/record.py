@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from dgn.data.source import evenly_spaced
 from dgn.nets.layers import parameter_count
 from dgn.nets.model import GROUP_TEXTS
 from dgn.provenance import provenance
-from dgn.reading import is_number
+from dgn.reading import is_finite
 from dgn.run import Run
 
 POINTS = 160  # of a curve, at most
@@ -87,7 +86,7 @@ def curves(run: Run) -> list[Json]:
     for title, note, names in PANELS:
         lines = []
         for key, name in names.items():
-            points = [(record["epoch"] + 1, record[key]) for record in few if _is_finite(record.get(key))]
+            points = [(record["epoch"] + 1, record[key]) for record in few if is_finite(record.get(key))]
             if len(points) > 1:
                 lines.append({"name": name, "x": [x for x, _ in points], "y": [_short(y) for _, y in points]})
         if lines:
@@ -103,12 +102,12 @@ def numbers(run: Run) -> list[Json]:
         measures.append({"value": f"{value:.1f}", "unit": unit, "label": label, "note": note})
 
     for key, name in (("train", "training"), ("unseen", "unseen")):
-        part = _measures(metrics, key)
-        if {"psnr", "msre"} <= set(part):
+        part = _section(metrics, key)
+        if is_finite(part.get("psnr")) and is_finite(part.get("msre")):
             add(part["psnr"], "dB", f"reconstruction of {name} {nouns(run)[1]}",
                 f"peak signal-to-noise ratio, higher is better; squared error per image {part['msre']:.0f}")
-    geometry = _measures(metrics, "geometry")
-    if {"displacement_rms", "folded"} <= set(geometry):
+    geometry = _section(metrics, "geometry")
+    if is_finite(geometry.get("displacement_rms")) and is_finite(geometry.get("folded")):
         add(geometry["displacement_rms"], "pixels", "typical displacement",
             f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the pixels are folded")
     return measures
@@ -120,10 +119,11 @@ def exchange(run: Run) -> Json | None:
     title, table = "unseen faces", _section(metrics, "exchange_unseen")
     if not table:
         title, table = "training faces", _section(metrics, "exchange")
-    factors = {name: _measures(table, name) for name in table if name in FACTORS}
+    factors = {name: _section(table, name) for name in table if name in FACTORS}
     rows = [{"factor": FACTORS[name], "appearance": _short(donors["appearance_donor"]),
              "geometry": _short(donors["geometry_donor"])}
-            for name, donors in factors.items() if {"appearance_donor", "geometry_donor"} <= set(donors)]
+            for name, donors in factors.items()
+            if is_finite(donors.get("appearance_donor")) and is_finite(donors.get("geometry_donor"))]
     return {"title": title, "rows": rows} if rows else None
 
 
@@ -131,15 +131,6 @@ def _section(metrics: Json, name: str) -> Json:
     """A section of metrics.json; {} if it is missing or damaged."""
     section = metrics.get(name)
     return section if isinstance(section, dict) else {}
-
-
-def _measures(metrics: Json, name: str) -> dict[str, float]:
-    """The finite numbers in a section."""
-    return {key: value for key, value in _section(metrics, name).items() if _is_finite(value)}
-
-
-def _is_finite(value: Any) -> bool:
-    return is_number(value) and math.isfinite(value)
 
 
 def _short(value: float) -> float:

@@ -56,13 +56,6 @@ class Position(NamedTuple):
     epoch: int
     step: int
 
-    @classmethod
-    def of(cls, name: str) -> Position | None:
-        """The position with this name; None for a name that is none of a checkpoint."""
-        match = re.fullmatch(r"epoch_([0-9]+)(?:_step_([0-9]+))?", name)
-        position = cls(int(match[1]), int(match[2] or 0)) if match else None
-        return position if position and position.name == name else None
-
     @property
     def name(self) -> str:
         return f"epoch_{self.epoch:05d}" + (f"_step_{self.step:06d}" if self.step else "")
@@ -157,23 +150,30 @@ def _sweep(folder: Path) -> None:
 
 def listed(folder: Path) -> list[Path]:
     """All checkpoints, also damaged ones, the newest first; folders of other names are the user's."""
-    found = {Position.of(path.name): path for path in folder.glob("epoch_*") if path.is_dir()}
-    return [found[position] for position in sorted(filter(None, found), reverse=True)]
+    found = {}
+    for path in folder.glob("epoch_*"):
+        match = re.fullmatch(r"epoch_([0-9]+)(?:_step_([0-9]+))?", path.name)
+        position = match and Position(int(match[1]), int(match[2] or 0))
+        if position and position.name == path.name and path.is_dir():
+            found[position] = path
+    return [found[position] for position in sorted(found, reverse=True)]
 
 
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint; None if every file exists and has the recorded digest."""
     try:
         manifest = read_manifest(checkpoint)
-    except FileNotFoundError:
-        return "manifest.json is missing"
+        if "state.json" not in manifest:
+            return "manifest.json does not list state.json"
+        with ThreadPoolExecutor(_READERS) as readers:
+            for name, digest in zip(manifest, readers.map(lambda name: sha256(checkpoint / name), manifest)):
+                if digest != manifest[name]:
+                    return f"{name} is not as it was written"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
     except (OSError, ValueError) as error:
-        return f"manifest.json cannot be read ({error})"
-    if "state.json" not in manifest:
-        return "manifest.json does not list state.json"
-    with ThreadPoolExecutor(_READERS) as readers:
-        found = readers.map(_file_damage, (checkpoint / name for name in manifest), manifest.values())
-        return next(filter(None, found), None)
+        return f"manifest.json or a file in it cannot be read ({error})"
+    return None
 
 
 def read_manifest(checkpoint: Path) -> dict[str, str]:
@@ -181,18 +181,9 @@ def read_manifest(checkpoint: Path) -> dict[str, str]:
     damaged or names anything outside of the checkpoint."""
     manifest = read_json(checkpoint / MANIFEST, dict)
     for name in manifest:
-        if Path(name).name != name or "\0" in name:
+        if Path(name).name != name:
             raise ValueError(f"{name!r} is no name of a file")
     return manifest
-
-
-def _file_damage(path: Path, digest: str) -> str | None:
-    try:
-        return None if sha256(path) == digest else f"{path.name} is not as it was written"
-    except FileNotFoundError:
-        return f"{path.name} is missing"
-    except OSError as error:
-        return f"{path.name} cannot be read ({error.strerror or error})"
 
 
 def newest_valid(folder: Path) -> Path:
@@ -258,11 +249,7 @@ def read_axes(checkpoint: Path) -> dict[str, np.ndarray]:
     list it.
     """
     try:
-        axes = read_arrays(checkpoint / AXES)
-        for name, rotation in axes.items():
-            if rotation.dtype.kind != "f" or not np.isfinite(rotation).all():
-                raise ValueError(f"{name} has values that are not finite")
-        return axes
+        return read_arrays(checkpoint / AXES)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -271,13 +258,13 @@ def read_axes(checkpoint: Path) -> dict[str, np.ndarray]:
 
 def load_model(checkpoint: Path, model: Model) -> None:
     """Loads a model from a checkpoint, and rotates its latents to the principal axes. Raises UserError if weights or
-    axes belong to another model."""
+    axes are damaged, or belong to another model."""
     load(checkpoint, {"weights": model})
     axes = read_axes(checkpoint)
     for group in model.groups:
-        if group.name in axes and axes[group.name].shape != 2 * group.shape:
-            raise UserError(f"{checkpoint / AXES} belongs to another model: the axes of {group.name} have the shape "
-                            f"{axes[group.name].shape}, not {2 * group.shape}")
+        own, shape = axes.get(group.name, np.zeros(2 * group.shape)), 2 * group.shape
+        if own.shape != shape or own.dtype.kind != "f" or not np.isfinite(own).all():
+            raise UserError(f"{checkpoint / AXES}: the axes of {group.name} are not {shape} finite numbers; restore it")
     rotate(model, axes)
 
 
@@ -307,11 +294,11 @@ def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],
                  processes: ProcessGroup = ProcessGroup()) -> LatentBank:
     """Copies this process's chains from a checkpoint, which any number of processes may have written, to working files
     in `folder`. Raises UserError if they are damaged."""
-    try:
-        with disk_errors(folder):
-            return LatentBank.open(checkpoint, groups).copy_shard(folder, groups, processes.rank, processes.size)
-    except ValueError as error:
-        raise UserError(f"{checkpoint}: {error}; remove it, so that an earlier checkpoint is used") from None
+    with disk_errors(folder):
+        bank = LatentBank.open(checkpoint, groups).copy_shard(folder, groups, processes.rank, processes.size)
+    if not np.isfinite([*bank.power_sums().values()]).all():
+        raise UserError(f"{checkpoint} holds latents that are not finite; remove it, so that an earlier one is used")
+    return bank
 
 
 def _named(cell: nn.Cell) -> dict[str, ms.Parameter]:
@@ -332,8 +319,7 @@ def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
         raise UserError(f"{path.parent} holds no {path.name}: it belongs to another training method, or to a packaged "
                         "model, which has no optimizer and cannot be resumed")
     try:
-        with device.silenced():  # the exception has the reason
-            loaded = ms.load_checkpoint(str(path))
+        loaded = ms.load_checkpoint(str(path))
     except Exception as error:  # damaged files make MindSpore raise exceptions of many kinds
         raise UserError(f"{path} is damaged, or no checkpoint of MindSpore ({first_line(error)}); restore it") from None
     prefixes = conversion.prefixes

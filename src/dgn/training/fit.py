@@ -12,7 +12,7 @@ from dgn.config import Config
 from dgn.data.source import Source
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
-from dgn.files import append_line, open_append
+from dgn.files import append_line, open_log
 from dgn.inference.latents import LatentBank
 from dgn.run_folder import RENAMED, RunFolder
 from dgn.training import checkpoint
@@ -42,7 +42,7 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpo
     """
     if not processes.is_first:
         return _fit(folder, config, source, after_epoch, processes)
-    with folder.locked(), open_append(folder.train_log) as log:
+    with folder.locked(), open_log(folder.train_log) as log:
         handler = logging.StreamHandler(log)
         logging.getLogger().addHandler(handler)
         try:
