@@ -104,8 +104,18 @@ OTHER=$(cat -- "$LOGS/launcher" 2>/dev/null || true)
 # the launcher may have been killed and its process id reused, so the command line is checked
 [ -z "$OTHER" ] || ! { tr '\0' ' ' <"/proc/$OTHER/cmdline"; } 2>/dev/null | grep -q run_distribute_train ||
     fail "$OUTPUT is in use by the launcher with process id $OTHER; wait for it, or stop it"
+# holds_logs FOLDER: whether a launcher made it, on one host or several
+holds_logs() {
+    local file
+    for file in "$1"/started "$1"/node_*/started; do [ ! -e "$file" ] || return 0; done
+    return 1
+}
 # the logs of earlier starts stay as LOGS.1, the newest, to LOGS.3
 if [ -e "$LOGS" ]; then
+    for FOLDER in "$LOGS" "$LOGS".[123]; do
+        [ ! -e "$FOLDER" ] || holds_logs "$FOLDER" ||
+            fail "$FOLDER is no folder of logs, whose place it takes; move it, or choose another OUTPUT_PATH"
+    done
     rm -rf -- "$LOGS.3"
     for K in 2 1; do [ ! -e "$LOGS.$K" ] || mv -- "$LOGS.$K" "$LOGS.$((K + 1))"; done
     mv -- "$LOGS" "$LOGS.1"

@@ -202,6 +202,9 @@ def test_logs_of_earlier_starts_stay_and_a_failure_names_those_of_cann(project, 
     for folder in logs:
         folder.mkdir()
         (folder / "worker_0.log").write_text(folder.name)
+        host = folder / "node_0" if folder.name == "out.logs.1" else folder  # of several hosts
+        host.mkdir(exist_ok=True)
+        (host / "started").touch()
     failed = run(project, "run_distribute_train.sh", "Ascend", 2, "a.yaml", "", "out", cwd=tmp_path,
                  DGN_PYTHON=str(recorder), ASCEND_PROCESS_LOG_PATH=given)
     assert failed.returncode == 1 and "the logs of all processes are in out.logs\n" in failed.stderr
@@ -210,6 +213,17 @@ def test_logs_of_earlier_starts_stay_and_a_failure_names_those_of_cann(project, 
     assert (tmp_path / "out.logs" / "msrun.log").read_text() == f"{folder}\n"
     assert [(folder / "worker_0.log").read_text() for folder in logs[1:]] == ["out.logs", "out.logs.1", "out.logs.2"]
     assert not (tmp_path / "out.logs" / "worker_0.log").exists()
+
+
+@pytest.mark.parametrize("name", ["out.logs", "out.logs.2", "out.logs.3"])
+def test_a_folder_that_no_launcher_made_is_not_moved_or_removed(project, recorder, name, tmp_path):
+    for folder in ("out.logs", "out.logs.2", "out.logs.3"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / ("started" if folder != name else "thesis.tex")).touch()
+    refused = run(project, "run_distribute_train.sh", "CPU", 2, "a.yaml", "", "out", cwd=tmp_path,
+                  DGN_PYTHON=str(recorder))
+    assert refused.returncode == 2 and f"{name} is no folder of logs" in refused.stderr
+    assert (tmp_path / name / "thesis.tex").exists() and not (tmp_path / "out.logs.1").exists()
 
 
 @pytest.mark.parametrize("changes, message", [

@@ -29,6 +29,7 @@ COMMANDS = {  # name, also of the module in dgn.cli: help
 }
 
 WITHOUT_MINDSPORE = ("doctor", "results")
+TRAININGS = ("train", "experiment")
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -63,33 +64,37 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command. Returns 0 if it succeeded, 1 if the run failed, 2 if the user's input is wrong, 130 if
     interrupted."""
     console.prepare()
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(console.Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    words = sys.argv[1:] if argv is None else argv
+    command = next((word for word in words if not word.startswith("-")), None)
     try:
-        words = sys.argv[1:] if argv is None else argv
         with interrupts.exiting():
-            args = parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
+            args = parser(command).parse_args(words)
             check_given(args)
             device.set_environment(getattr(args, "device", "auto"))
-            if args.command not in WITHOUT_MINDSPORE:
+            if command not in WITHOUT_MINDSPORE:
                 device.import_mindspore()
         return args.run(args) or 0
     except (UserError, RunFailed) as error:
-        print(f"dgn: {error}", file=sys.stderr)
+        console.say(f"dgn: {error}", sys.stderr)
         return error.exit_code
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "dgn":
             raise
-        print(f"dgn: a required package cannot be imported: {error}; dgn doctor shows what is missing", file=sys.stderr)
+        console.say(f"dgn: a required package cannot be imported: {error}; dgn doctor shows what is missing",
+                    sys.stderr)
         return UserError.exit_code
     except KeyboardInterrupt:
-        print("dgn: interrupted", file=sys.stderr)
+        console.say("dgn: interrupted", sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not device.out_of_memory(error):
             raise
-        print("dgn: not enough memory; a smaller training.batch_size, or more training.micro_batches, needs less",
-              file=sys.stderr)
+        advice = "; a smaller training.batch_size, or more training.micro_batches, needs less"
+        console.say(f"dgn: not enough memory{advice if command in TRAININGS else ''}", sys.stderr)
         return 1
     except BrokenPipeError:  # of standard output: nobody reads it any more
         return 141

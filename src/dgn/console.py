@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
 
 DELAY = 2.0  # seconds
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def prepare() -> None:
@@ -16,13 +18,25 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def printable(text: str) -> str:
+    """A text with control characters, which a name of a file may have, as escapes; not line breaks and tabs."""
+    return text.translate(_ESCAPES)
+
+
+class Formatter(logging.Formatter):
+    """Formats log messages as printable text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def say(line: str, stream: TextIO | None = None) -> bool:
-    """Prints a line (default: to standard output); returns False if nobody can receive it."""
+    """Prints a line as printable text (default: to standard output); returns False if nobody can receive it."""
     stream = stream or sys.stdout
     if stream is None:  # closed before the program started
         return False
     try:
-        print(line, file=stream, flush=True)
+        print(printable(line), file=stream, flush=True)
     except (OSError, ValueError):  # a closed pipe, a full disk, a closed file
         return False
     return True

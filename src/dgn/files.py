@@ -10,11 +10,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from dgn.errors import RunFailed, UserError
+from dgn.reading import file_size
 
 LONGEST_NAME = 251  # bytes: Linux allows 255, and .png or .npy is added
 
@@ -41,6 +42,8 @@ def replacing(path: Path) -> Iterator[Path]:
             if path.exists() and not path.is_file():  # root could even replace a device such as /dev/null
                 raise OSError("it is there and not a regular file")
             path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+            temporary.touch(exist_ok=False)  # writers would follow a link of this name
             yield temporary
             sync(temporary)
             os.replace(temporary, path)
@@ -120,10 +123,10 @@ def png_name(name: str) -> str:
 
 
 def png_names(names: Sequence[str]) -> list[str]:
-    """`png_name` of each image. Raises UserError for two images with one name, such as a.jpg and a.jpg.png."""
+    """`png_name` of each image. Raises UserError for two images with one path, such as a.jpg and ./a.jpg.png."""
     outputs: dict[str, str] = {}
     for name in names:
-        output = png_name(name)
+        output = os.path.normpath(png_name(name))
         if output in outputs:
             raise UserError(f"{outputs[output]} and {name} would both be written to {output}; rename one of them")
         outputs[output] = name
@@ -148,10 +151,31 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
         np.savez(file, **arrays)
 
 
+def open_log(path: Path) -> TextIO:
+    """Opens a text file for reading and adding to its end. Raises RunFailed naming the path if it cannot be written, or
+    is a symbolic link: a run folder of somebody else may hold one to any file of this user."""
+    with disk_errors(path):
+        if path.is_symlink():
+            raise OSError("it is a symbolic link to another file; remove it")
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        return open(handle, "a+", encoding="utf-8")
+
+
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a text file. Raises RunFailed naming the path if it cannot be written."""
-    with disk_errors(path), open(path, "a", encoding="utf-8") as file:
+    """Adds a line to a text file. Raises RunFailed as open_log."""
+    with disk_errors(path), open_log(path) as file:
         file.write(line + "\n")
+
+
+def retire(path: Path, suffix: str) -> Path:
+    """Renames a file to STEM_suffix, or if that exists to STEM_suffix_2, STEM_suffix_3 ...; returns its new path.
+    Raises RunFailed."""
+    kept, number = path.with_stem(f"{path.stem}_{suffix}"), 2
+    while os.path.lexists(kept):
+        kept, number = path.with_stem(f"{path.stem}_{suffix}_{number}"), number + 1
+    with disk_errors(path):
+        os.replace(path, kept)
+    return kept
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -160,7 +184,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Hexadecimal SHA-256 of a file. Raises OSError as file_size."""
+    file_size(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):

@@ -70,8 +70,7 @@ def make(run: RunFolder, output: Path) -> int:
     saved = checkpoint.newest_valid(run.checkpoints)
     new_folder(output)
     target = output / "checkpoints" / saved.name
-    manifest = json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))
-    kept = {name: digest for name, digest in manifest.items()
+    kept = {name: digest for name, digest in checkpoint.read_manifest(saved).items()
             if name in (*NETWORKS, "state.json") or name.endswith(".npy")}
     if (saved / checkpoint.AXES).exists():  # manifests of early checkpoints do not list it
         kept[checkpoint.AXES] = sha256(saved / checkpoint.AXES)

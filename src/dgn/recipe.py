@@ -42,6 +42,16 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 Value = str | list["Value"] | dict[str, "Value"] | None  # YAML with every scalar as text
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases: a few lines of them can stand for more values than fit into memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed, repeat the value",
+                                              self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+
 class Origin(NamedTuple):
     """A value and its origin for messages, such as "faces.yaml, line 3" or "--set data.size=x"."""
 
@@ -157,7 +167,7 @@ def _read_file(path: Path) -> dict[str, Origin]:
     """`section.key` -> value and line of a YAML file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
     except FileNotFoundError:
         raise UserError(f"no config file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -191,7 +201,7 @@ def _mapping(node: yaml.Node | None, path: Path, what: str) -> dict[str, yaml.No
 
 
 def _value(node: yaml.Node, where: str, depth: int = 0) -> Value:
-    """A node as text or nested lists. Raises UserError for a mapping, or a list that contains itself (an alias)."""
+    """A node as text or nested lists. Raises UserError for a mapping, or deeper lists."""
     if isinstance(node, yaml.ScalarNode):
         return None if not node.style and node.value in ("", *_NULL) else str(node.value)
     if isinstance(node, yaml.SequenceNode) and depth < _DEEPEST:
@@ -227,7 +237,7 @@ def _convert(origin: Origin, hint: Any, key: str) -> Any:
 
 def _parse(text: str, origin: Origin) -> Value:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError):
         raise UserError(f"{origin.where}: {text!r} is not a YAML value") from None
     return None if node is None else _value(node, origin.where)

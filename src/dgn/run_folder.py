@@ -34,8 +34,9 @@ from typing import Any
 from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError
-from dgn.files import append_line, check_new_folder, disk_errors, new_folder, write_json, write_text
+from dgn.files import append_line, check_new_folder, disk_errors, new_folder, open_log, retire, write_json, write_text
 from dgn.provenance import origin
+from dgn.reading import is_finite, read_json
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +54,12 @@ def recorded_files(path: Path) -> tuple[list[str] | None, list[str] | None]:
 
 def _names(path: Path) -> list[str] | None:
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(names, list):
-            raise ValueError("not a list")
-        return [str(name) for name in names]
+        return [str(name) for name in read_json(path, list)]
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError:
-        raise UserError(f"{path} is damaged; restore it, or remove it if no file was added or removed since the "
-                        "training") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); restore it, or remove it if no file was added or removed since "
+                        "the training") from None
 
 
 class RunFolder:
@@ -133,9 +131,7 @@ class RunFolder:
         ends; some shared file systems do not support it. Raises UserError, naming the holder, if another process trains
         the run."""
         path = self.path / ".lock"
-        with disk_errors(path):
-            file = open(path, "a+", encoding="utf-8")
-        with file:
+        with open_log(path) as file:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -162,10 +158,10 @@ class RunFolder:
         append_line(self.train_log, line)
 
     def add_results(self, **sections: Any) -> None:
-        """Writes sections of metrics.json and keeps the others. If the file cannot be written, prints the sections, so
-        that they are not lost, and raises RunFailed."""
+        """Writes sections of metrics.json and keeps the others; a damaged file is renamed to metrics_damaged.json. If
+        the file cannot be written, prints the sections, so that they are not lost, and raises RunFailed."""
         try:
-            write_json(self.results_path, {**self.read_results(), **sections})
+            write_json(self.results_path, {**self.read_results(keep_damaged=True), **sections})
         except RunFailed:
             console.say(f"result: {json.dumps(sections)}")
             raise
@@ -176,31 +172,32 @@ class RunFolder:
         self.add_results(**{name: result})
         return result
 
-    def read_results(self) -> dict[str, Any]:
-        """metrics.json as a dictionary; {} if it is missing or damaged. Raises RunFailed if it cannot be read."""
+    def read_results(self, keep_damaged: bool = False) -> dict[str, Any]:
+        """metrics.json as a dictionary; {} if it is missing or damaged. keep_damaged: rename a damaged file, which will
+        be written again. Raises RunFailed if it cannot be read."""
         stored = self.results_path if self.results_path.exists() else self.path / RESULTS
-        with disk_errors(stored, "read"):
-            try:
-                return json.loads(stored.read_text(encoding="utf-8"))
-            except (FileNotFoundError, ValueError):
-                return {}
+        try:
+            with disk_errors(stored, "read"), suppress(FileNotFoundError):
+                return read_json(stored, dict)
+        except ValueError as error:
+            if keep_damaged and stored == self.results_path:
+                log.warning("%s is damaged (%s); it is now %s", stored, error, retire(stored, "damaged").name)
+        return {}
 
     def log_metrics(self, record: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
         append_line(self.metrics_log, json.dumps(record))
 
     def read_metrics_log(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl up to the first damaged one: a killed process may leave the last unfinished."""
-        records: list[dict[str, Any]] = []
-        if self.metrics_log.is_file():
-            for line in self.metrics_log.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    break
-                if not (isinstance(record, dict) and "epoch" in record):
-                    break
-                records.append({RENAMED.get(str(key), str(key)): value for key, value in record.items()})
+        """The lines of metrics.jsonl. Damaged ones are left out with a warning: a killed process may leave the last
+        unfinished."""
+        if not self.metrics_log.is_file():
+            return []
+        with disk_errors(self.metrics_log, "read"):
+            lines = self.metrics_log.read_text(encoding="utf-8", errors="replace").splitlines()
+        records = [record for line in lines if (record := _record(line))]
+        if len(records) < len(lines):
+            log.warning("%s: damaged lines are left out (%d)", self.metrics_log, len(lines) - len(records))
         return records
 
     def rewind(self, epoch: int, continued: bool = True) -> None:
@@ -208,8 +205,19 @@ class RunFolder:
         again. If the training is continued, earlier results are renamed to metrics_epoch_NNNNN.json."""
         with disk_errors(self.fitted_prior):
             self.fitted_prior.unlink(missing_ok=True)
-            if continued and self.results_path.exists():
-                earlier = self.results_path.with_stem(f"{self.results_path.stem}_epoch_{epoch:05d}")
-                os.replace(self.results_path, earlier)
+        if continued and self.results_path.exists():
+            retire(self.results_path, f"epoch_{epoch:05d}")
         kept = [json.dumps(record) for record in self.read_metrics_log() if record["epoch"] < epoch]
         write_text(self.metrics_log, "".join(line + "\n" for line in kept))
+
+
+def _record(line: str) -> dict[str, float] | None:
+    """The metrics in a line of metrics.jsonl; None if it is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not (isinstance(record, dict) and isinstance(record.get("epoch"), int)
+            and all(isinstance(value, float) or is_finite(value) for value in record.values())):
+        return None
+    return {RENAMED.get(str(key), str(key)): value for key, value in record.items()}

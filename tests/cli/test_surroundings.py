@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dgn import recipe
+from dgn import console, recipe
 from dgn.__main__ import main
 from dgn.cli.train import default_output
 from dgn.run_folder import RunFolder
@@ -62,6 +63,18 @@ def test_characters_that_a_terminal_lacks_are_escaped(tmp_path, monkeypatch):
     assert main(["evaluate", str(tmp_path / "caf\u00e9")]) == 2
     terminal.flush()
     assert b"caf\\xe9 holds no run" in terminal.buffer.getvalue()
+
+
+def test_control_characters_of_a_name_are_escaped(tmp_path, capsys):
+    """In messages, what is printed and what is logged: tabs and line breaks alone remain."""
+    name = "a\x1b[31m\x9b\r\x7f\té"
+    shown = "a\\x1b[31m\\x9b\\x0d\\x7f\té"
+    assert main(["evaluate", str(tmp_path / name)]) == 2
+    console.say(name)
+    said = capsys.readouterr()
+    assert f"{shown} holds no run" in said.err and said.out == f"{shown}\n"
+    record = logging.LogRecord("dgn", logging.WARNING, "", 0, "%s\n", (name,), None)
+    assert console.Formatter("%(levelname)s: %(message)s").format(record) == f"WARNING: {shown}\n"
 
 
 def test_variables_of_another_launcher_are_named_within_seconds(images, tmp_path):
@@ -126,6 +139,7 @@ def test_an_allocation_that_fails_is_one_line(monkeypatch, capsys):
     def fail(*_):
         raise RuntimeError("\n- Memory not enough:\nMemory isn't enough and alloc failed, alloc size: 16B.")
 
-    monkeypatch.setattr("dgn.cli.results.run", fail)
-    assert main(["results", "nowhere"]) == 1
-    assert capsys.readouterr().err.startswith("dgn: not enough memory")
+    for line, advice in ((["results", "nowhere"], ""), (["train"], "; a smaller training.batch_size")):
+        monkeypatch.setattr(f"dgn.cli.{line[0]}.run", fail)
+        assert main(line) == 1
+        assert capsys.readouterr().err.startswith(f"dgn: not enough memory{advice or chr(10)}")

@@ -161,6 +161,20 @@ def test_the_quick_check_gives_the_size_of_whole_files_only(tmp_path, side):
         assert quick_size(path) is None
 
 
+@pytest.mark.parametrize("damage", [b"", chunk(b"tIME", bytes(7))[:-4] + b"\0\0\0\0"])
+def test_images_of_too_many_pixels_and_files_of_too_many_bytes_are_refused(tmp_path, damage):
+    """Pillow does not know a PNG with this damage, which OpenCV would decode."""
+    path, side = tmp_path / "a.png", 2 ** 14 + 1
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + damage + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    with pytest.raises(ValueError, match="more than 268435456 pixels|exceeds limit of 268435456 pixels"):
+        decode(path)
+    assert quick_size(path) is None
+    os.truncate(path, 2 ** 31 + 1)
+    with pytest.raises(ValueError, match="the file has more than 2 GiB"):
+        decode(path)
+
+
 def test_a_named_pipe_is_no_image(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     assert quick_size(tmp_path / "pipe.png") is None

@@ -60,9 +60,17 @@ def test_mistakes_are_named(tmp_path, rng):
     with pytest.raises(UserError, match="short: mnist, split test, cannot be read: Invalid"):
         formats.open_set("mnist", str(tmp_path / "short"), "test", None, 32, True)
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "t10k-images-idx3-ubyte.gz").write_bytes(b"no gzip")
-    with pytest.raises(UserError, match="cannot be unpacked"):
-        formats.open_set("mnist", str(tmp_path / "bad"), "test", None, 32, True)
+    for content in (b"no gzip", gzip.compress(b"\0\0\x08"), gzip.compress(bytes(5000))[:-20]):
+        (tmp_path / "bad" / "t10k-images-idx3-ubyte.gz").write_bytes(content)
+        with pytest.raises(UserError, match="cannot be unpacked"):
+            formats.open_set("mnist", str(tmp_path / "bad"), "test", None, 32, True)
+
+
+def test_a_packed_file_is_not_unpacked_beyond_the_size_in_its_header(tmp_path):
+    name, header = "t10k-labels-idx1-ubyte", struct.pack(">ii", 2049, 6)
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(header + bytes(10_000_000)))
+    (tmp_path / "scratch").mkdir()
+    assert (formats._unpacked(tmp_path, tmp_path / "scratch") / name).read_bytes() == header + bytes(7)
 
 
 def test_labels_are_the_given_appearance(tmp_path, rng):

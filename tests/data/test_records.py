@@ -12,8 +12,8 @@ from mindspore import mindrecord
 
 from dgn.data.cut import Cut
 from dgn.data.images import ImageFolder
-from dgn.data.records import RecordImages, pack
-from dgn.errors import RunFailed, UserError
+from dgn.data.records import _SCHEMA, RecordImages, pack
+from dgn.errors import RunFailed, Unreadable, UserError
 from tests.training.tiny import write_images
 
 
@@ -78,6 +78,18 @@ def test_a_file_that_was_cut_short_is_named(tmp_path):
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(UserError, match="short.mindrecord is not .* or it is damaged"):
         RecordImages(str(path))
+
+
+def test_a_row_of_another_size_is_damage(tmp_path):
+    writer = mindrecord.FileWriter(str(tmp_path / "set.mindrecord"), 1)
+    writer.add_schema(_SCHEMA, "images")
+    writer.write_raw_data([{"image": bytes(size), "shape": np.array([3, 16, 16], np.int32), "name": str(size)}
+                           for size in (768, 10)])
+    writer.commit()
+    records = RecordImages(str(tmp_path / "set.mindrecord"))
+    assert records.read(np.array([0])).shape == (1, 3, 16, 16)
+    with pytest.raises(Unreadable, match="set.mindrecord is damaged .cannot reshape array of size 10"):
+        records.read(np.array([1]))
 
 
 def test_an_index_outside_is_refused(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import dgn
 from dgn.__main__ import main
 from dgn.config import Config
-from dgn.files import png_name, write_json
+from dgn.files import png_name, png_names, replacing, write_json
 from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
 from tests.training.saved import saved_run
 from tests.training.tiny import arguments, resume, write_images
@@ -116,17 +116,37 @@ def test_results_on_a_read_only_file_system_fail_by_name(monkeypatch, tmp_path):
 def test_results_that_cannot_be_written_are_printed(tmp_path, capsys):
     folder = RunFolder.create(tmp_path / "run", Config())
     folder.results_path.mkdir()
-    with pytest.raises(dgn.RunFailed, match="cannot read .*metrics.json: Is a directory"):
+    with pytest.raises(dgn.RunFailed, match="cannot read .*metrics.json: it is no regular file"):
         folder.add_results(unseen={"msre": 12.5})
     assert capsys.readouterr().out == 'result: {"unseen": {"msre": 12.5}}\n'
 
 
-def test_damaged_records_of_a_run_are_read_up_to_the_damage(tmp_path):
+def test_results_of_a_damaged_file_and_of_earlier_resumes_are_kept(tmp_path, caplog):
     folder = RunFolder.create(tmp_path / "run", Config())
-    whole = b'{"epoch": 0}\n'
-    for damage in (b"\x89\xff\n", b"[]\n", b"3\n", b'{"epo', b"{}\n"):
-        folder.metrics_log.write_bytes(whole + damage + whole)
-        assert folder.read_metrics_log() == [{"epoch": 0}]
+    for name, damaged in (("metrics_damaged.json", "{,}"), ("metrics_damaged_2.json", "[]"),
+                          ("metrics_damaged_3.json", "[" * 100_000)):
+        folder.results_path.write_text(damaged)
+        assert folder.read_results() == {}
+        folder.add_results(unseen={"msre": 12.5})
+        assert folder.read_results() == {"unseen": {"msre": 12.5}}
+        assert (folder.path / name).read_text() == damaged and f"it is now {name}" in caplog.messages[-1]
+    for name in ("metrics_epoch_00003.json", "metrics_epoch_00003_2.json"):
+        folder.add_results(name=name)
+        folder.rewind(3)
+        assert json.loads((folder.path / name).read_text())["name"] == name
+
+
+def test_damaged_records_of_a_run_are_left_out(tmp_path, caplog):
+    folder = RunFolder.create(tmp_path / "run", Config())
+    records = [{"epoch": 0, "kl": float("inf")}, {"epoch": 1}]
+    first, second = (json.dumps(record).encode() + b"\n" for record in records)
+    for damage in (b"\x89\xff", b"[]", b"3", b'{"epo', b"{}", b'{"epoch": "1"}', b'{"epoch": 1, "msre": "2"}',
+                   b'{"epoch": 1, "msre": 1%s}' % (b"0" * 400), b"[" * 100_000):
+        folder.metrics_log.write_bytes(first + damage + b"\n" + second)
+        assert folder.read_metrics_log() == records
+    folder.rewind(2)
+    assert "damaged lines are left out (1)" in caplog.text and folder.read_metrics_log() == records
+    assert len(folder.metrics_log.read_text().splitlines()) == 2
     folder.metrics_log.unlink()
     folder.metrics_log.mkdir()
     assert folder.read_metrics_log() == []
@@ -138,13 +158,37 @@ def test_metrics_under_former_names_are_read_under_the_present_ones(tmp_path):
     assert folder.read_metrics_log() == [{"epoch": 0, "score_fake": 1, "clip_score_fake": 2}]
 
 
-@pytest.mark.parametrize("text", ["3", "null", '{"a": 1}', "[", '"a"'])
+def test_links_of_a_foreign_run_folder_are_not_written_through(tmp_path):
+    """Of the lock, the logs, and of the name of a temporary file."""
+    folder, mine = RunFolder.create(tmp_path / "run", Config()), tmp_path / "mine"
+    mine.write_text("mine")
+    for path, write in ((folder.path / ".lock", lambda: folder.locked().__enter__()),
+                        (folder.train_log, lambda: folder.say("a line")),
+                        (folder.metrics_log, lambda: folder.log_metrics({"epoch": 0}))):
+        path.symlink_to(mine)
+        with pytest.raises(dgn.RunFailed, match=f"cannot write {path}: it is a symbolic link to another file"):
+            write()
+        path.unlink()
+    with replacing(folder.results_path) as temporary:
+        pass
+    temporary.symlink_to(mine)
+    write_json(folder.results_path, [1])
+    assert json.loads(folder.results_path.read_text()) == [1] and mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["3", "null", '{"a": 1}', "[", '"a"', "[" * 100_000], ids=len)
 def test_a_damaged_list_of_files_is_named(tmp_path, text):
     for name in (HELD_OUT, TRAINED):
         (tmp_path / name).write_text(text)
         with pytest.raises(dgn.UserError, match=f"{name} is damaged"):
             recorded_files(tmp_path)
         (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("names", [["a.png", "./a.png"], ["b/c.jpg", "b//c.jpg.png"]])
+def test_two_names_of_one_path_are_refused(names):
+    with pytest.raises(dgn.UserError, match=f"{names[0]} and {names[1]} would both be written to"):
+        png_names(names)
 
 
 def test_names_of_the_greatest_length(tmp_path):

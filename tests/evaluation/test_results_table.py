@@ -50,7 +50,7 @@ def test_rows_keep_their_order_and_a_bar_in_a_name_is_escaped(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [(None, "has no metrics.json; python -m dgn evaluate"),
-                                              ("{", "cannot read"), ("[1]", "does not hold sections")])
+                                              ("{", "cannot read"), ("[1]", "it holds no keys and values")])
 def test_a_folder_without_readable_metrics_is_refused(tmp_path, content, message):
     if content is not None:
         (tmp_path / "metrics.json").write_text(content)

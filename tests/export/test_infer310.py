@@ -43,9 +43,9 @@ def test_latents_of_one_file_or_of_folders(tmp_path, rng):
 
 @pytest.mark.parametrize("name, content, message", [
     ("a.bin", bytes(17), "cannot read the latents z_app"), ("a.npy", b"\x93NUMPY cut", "cannot read"),
-    ("a.npy", b"", "cannot read"), ("a.bin", bytes(4 * 5), "not of 4 dimensions"),
-    ("a.bin", b"", "not of 4 dimensions"), ("a.txt", b"", "holds no latents of z_app"),
-    ("a.bin", bytes(4 * 4), "1 of z_app and 2 of z_geo")])
+    ("a.npy", b"", "cannot read"), ("a.npy", b"\x93NUMPY\x01\0\2\0\0(", "cannot read"),
+    ("a.bin", bytes(4 * 5), "not of 4 dimensions"), ("a.bin", b"", "not of 4 dimensions"),
+    ("a.txt", b"", "holds no latents of z_app"), ("a.bin", bytes(4 * 4), "1 of z_app and 2 of z_geo")])
 def test_latents_that_do_not_fit_are_refused(name, content, message, tmp_path, rng):
     with pytest.raises(UserError) as caught:
         infer310.read_latents(folder_of(tmp_path, name, content, rng), GROUPS)
@@ -127,7 +127,7 @@ def test_what_is_judged(result, precision, message, tmp_path):
             edge.judge({**good, **result}, precision, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"run": "nowhere"'])
+@pytest.mark.parametrize("text", ["", "[]", '{"run": "nowhere"', "[" * 100_000], ids=len)
 def test_a_folder_that_holds_no_export_is_refused(text, tmp_path):
     (tmp_path / "export.json").write_text(text)
     (tmp_path / "decoder.mindir").touch()
@@ -144,3 +144,4 @@ def test_the_run_is_found_by_its_name_or_above_the_export(tmp_path):
         str(exported.run)
     (tmp_path / "run" / "config.yaml").touch()
     assert exported.run == tmp_path / "run"
+    assert exported._replace(about={"run": [3]}).run == tmp_path / "run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,9 @@ def test_a_file_is_read_for_its_own_checkpoint_only(truth, tmp_path):
         np.testing.assert_array_equal(values, stored)
     assert FittedPrior.load(path, "epoch_00003") is None
     path.write_bytes(path.read_bytes()[:200])
+    assert FittedPrior.load(path, "epoch_00002") is None
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("mean.npy", b"\x93NUMPY\x01\0\2\0\0(")  # NumPy raises a SyntaxError
     assert FittedPrior.load(path, "epoch_00002") is None
 
 

@@ -39,10 +39,33 @@ def test_what_is_written_is_read_and_survives(tmp_path):
 
 def test_files_of_another_model_and_missing_files_are_named(tmp_path):
     LatentBank.create(tmp_path, GROUPS, 6, seed=1)
-    with pytest.raises(UserError, match=r"z_app.npy holds latents of shape \(4,\), but this model's z_app has \(5,\)"):
+    with pytest.raises(UserError, match=r"z_app.npy holds latents of shape \(4,\) in float32, .* z_app has \(5,\) in"):
         LatentBank.open(tmp_path, (LatentGroup("z_app", (5,)),))
     with pytest.raises(UserError, match="z_other.npy"):
         LatentBank.open(tmp_path, (LatentGroup("z_other", (5,)),))
+    for values, message in (
+            (np.zeros((6, 3, 2)), r"z_geo.npy holds latents of shape \(3, 2\) in float64"),
+            (np.zeros((5, 3, 2), np.float32), "z_geo.npy holds latents of 5 samples, not 6 as the others"),
+            (np.array([None]), "cannot read the latents .*z_geo.npy: damaged, or no arrays of NumPy")):
+        np.save(tmp_path / "z_geo.npy", values)
+        with pytest.raises(UserError, match=message):
+            LatentBank.open(tmp_path, GROUPS)
+
+
+@pytest.mark.parametrize("header", ["{'descr': '<f4', ", "{'descr': (1 0)}", "{'descr': '<f4'}", "\0(", "(" * 3000])
+def test_a_damaged_header_is_a_user_error(tmp_path, header):
+    """NumPy raises SyntaxError, tokenize.TokenError and others."""
+    LatentBank.create(tmp_path, GROUPS, 6, seed=1)
+    (tmp_path / "z_geo.npy").write_bytes(b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header.encode())
+    with pytest.raises(UserError, match="cannot read the latents .*z_geo.npy: damaged"):
+        LatentBank.open(tmp_path, GROUPS)
+
+
+def test_a_link_in_place_of_a_file_is_replaced(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "z_app.npy").symlink_to("mine")
+    LatentBank.create(tmp_path, GROUPS, 6, seed=1)
+    assert (tmp_path / "mine").read_text() == "mine" and not (tmp_path / "z_app.npy").is_symlink()
 
 
 def test_half_a_million_chains_stay_on_disk(tmp_path):

@@ -4,6 +4,7 @@ operators."""
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import logging
 import os
 import shutil
@@ -141,6 +142,32 @@ def test_the_cache_of_another_user(monkeypatch, tmp_path):
         else:
             theirs.chmod(0o700)
     assert folder is None and reason == f"{theirs}: Permission denied"
+
+
+def test_a_cache_that_others_can_write_to_is_not_used(monkeypatch, tmp_path, source, caplog):
+    """Nor a library in it, which would be loaded; in the user's own folder, such a library is built again."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("DGN_CACHE", str(cache))
+    library = native.build(source)
+    library.unlink()  # it is loaded
+    library.write_bytes(b"theirs" + hashlib.sha256(b"theirs").digest())
+    library.chmod(0o775)
+    native._build.cache_clear()
+    assert native.build(source) == library and answer(library) == 42 and not caplog.records
+    assert stat.S_IMODE(library.stat().st_mode) == 0o755
+    cache.chmod(0o770)
+    in_private_folder(native.build(source), caplog, f"{cache} belongs to another user, or others can write to it")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_folder_and_the_library_of_another_user_are_not_used(monkeypatch, tmp_path, source):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("DGN_CACHE", str(cache))
+    library = native.build(source)
+    os.chown(library, NOBODY, -1)
+    assert not native._is_intact(library)
+    os.chown(cache, NOBODY, -1)
+    assert native._kept_folder() == (None, f"{cache} belongs to another user, or others can write to it (chmod go-w)")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -14,6 +14,8 @@ import pytest
 
 from dgn import page
 from dgn.figures.draw import draw
+from dgn.files import write_json
+from dgn.page import record
 from dgn.page.images import run_pictures
 from dgn.page.write import write_page
 from tests.page import runs
@@ -129,6 +131,11 @@ def test_a_run_without_results_or_pictures_has_a_page(tmp_path):
     assert data["pictures"] == data["numbers"] == [] and data["exchange"] is None
     assert data["run"] == "a run & <its> name" and "<its>" not in text
     assert [group["title"] for group in data["groups"]] == ["Latent vector"]
+    for damaged in ({"train": [1], "geometry": 3, "exchange": [1], "unseen": {"psnr": 1}},
+                    {"train": {"psnr": "1", "msre": 1}, "unseen": {"psnr": float("nan"), "msre": 1},
+                     "exchange_unseen": {"yaw": 3, "pitch": {"appearance_donor": "1", "geometry_donor": 10 ** 400}}}):
+        write_json(run.folder.results_path, damaged)
+        assert record.numbers(run) == [] and record.exchange(run) is None
 
 
 def test_unreadable_pictures_are_left_out(tmp_path):

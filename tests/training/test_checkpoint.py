@@ -14,6 +14,7 @@ from mindspore import ops
 
 from dgn import config as cfg
 from dgn.errors import RunFailed, UserError
+from dgn.files import write_json
 from dgn.inference.latents import LatentBank
 from dgn.nets.deformable import DeformableGenerator
 from dgn.training import checkpoint
@@ -52,10 +53,22 @@ def test_what_is_loaded_is_what_was_saved(state):
 
 
 def test_only_the_newest_are_kept_and_unfinished_ones_swept_away(state):
+    """Newest by number; folders of other names are the user's."""
     (state[2] / ".unfinished-epoch_00009").mkdir()
-    for epoch in range(1, 6):
+    mine = ["epoch_00001_backup", "epoch_000002", "epoch_2", "epoch_best"]
+    for name in mine:
+        (state[2] / name).mkdir()
+    for epoch in (1, 99_999, 100_000):
         save(state, epoch, keep=2)
-    assert sorted(p.name for p in state[2].iterdir()) == ["epoch_00004", "epoch_00005"]
+    assert sorted(p.name for p in state[2].iterdir()) == sorted([*mine, "epoch_100000", "epoch_99999"])
+
+
+def test_positions_are_ordered_by_epoch_and_step(state):
+    positions = [Position(100_000, 0), Position(3, 1_000_000), Position(3, 999_999), Position(3, 1), Position(3, 0)]
+    folders = [state[2] / position.name for position in positions]
+    for folder in folders:
+        folder.mkdir()
+    assert checkpoint.listed(state[2]) == folders
 
 
 def test_damaged_newer_ones_never_push_out_the_one_just_written(state):
@@ -66,14 +79,22 @@ def test_damaged_newer_ones_never_push_out_the_one_just_written(state):
     assert [p.name for p in state[2].iterdir()] == [written.name] and checkpoint.damage(written) is None
 
 
+def add_to_manifest(saved, name) -> None:
+    write_json(saved / "manifest.json", {**checkpoint.read_manifest(saved), name: "0"})
+
+
 @pytest.mark.parametrize(
     "harm, reason",
     [
         (lambda c: (c / "weights.ckpt").unlink(), "weights.ckpt is missing"),
         (lambda c: (c / "manifest.json").unlink(), "manifest.json is missing"),
-        (lambda c: (c / "manifest.json").write_text("{"), "manifest.json cannot be read"),
-        (lambda c: (c / "manifest.json").write_text("[3]"), "manifest.json cannot be read"),
+        (lambda c: (c / "manifest.json").write_text("{"), "manifest.json or a file in it cannot be read"),
+        (lambda c: (c / "manifest.json").write_text("[3]"), "cannot be read (it holds no keys and values)"),
         (lambda c: (c / "manifest.json").write_text("{}"), "manifest.json does not list state.json"),
+        (lambda c: (c / "manifest.json").write_text("[" * 100_000), "cannot be read (it is nested too deeply)"),
+        (lambda c: add_to_manifest(c, "../x.npy"), "'../x.npy' is no name of a file"),
+        (lambda c: add_to_manifest(c, "/dev/zero"), "'/dev/zero' is no name of a file"),
+        (lambda c: (add_to_manifest(c, "pipe"), os.mkfifo(c / "pipe")), "it is no regular file: "),
         (
             lambda c: (c / "z_app.npy").write_bytes((c / "z_app.npy").read_bytes()[:-4]),
             "z_app.npy is not as it was written",
@@ -118,6 +139,22 @@ def test_axes_are_a_part_of_the_checkpoint(state):
     (first / checkpoint.AXES).write_bytes(whole[:-9])
     with pytest.raises(UserError, match=r"axes\.npz is not as it was written \(.*\); restore it"):
         checkpoint.read_axes(first)
+    for axes in (np.eye(4), np.full((3, 3), np.nan), np.full((3, 3), "1")):
+        np.savez(first / checkpoint.AXES, z_geo=axes)
+        with pytest.raises(UserError, match=r"axes\.npz: the axes of z_geo are not \(3, 3\) finite numbers"):
+            checkpoint.load_model(first, state[0])
+
+
+def test_weights_and_chains_that_were_changed_together_with_their_manifest_are_reported(state):
+    saved = save(state, 1)
+    whole = (saved / "weights.ckpt").read_bytes()
+    for content in (b"", b"weights", whole[:len(whole) // 2]):
+        (saved / "weights.ckpt").write_bytes(content)
+        with pytest.raises(UserError, match=r"weights\.ckpt is damaged, or no checkpoint of MindSpore \(.*\); restore"):
+            checkpoint.load(saved, {"weights": state[0]})
+    np.save(saved / "z_geo.npy", np.full((6, 3), np.inf, np.float32))
+    with pytest.raises(UserError, match="epoch_00001 holds latents that are not finite; remove it"):
+        checkpoint.restore_bank(saved, state[2], state[0].groups)
 
 
 def test_no_usable_checkpoint_is_reported(state):

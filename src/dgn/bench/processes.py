@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -30,6 +29,7 @@ from dgn.errors import RunFailed
 from dgn.inference.langevin import draw_noise, random_latents
 from dgn.nets.build import make_model
 from dgn.nets.layers import parameter_count
+from dgn.reading import read_json
 from dgn.training.build import make_trainer
 from dgn.training.trainer import Batch
 
@@ -93,7 +93,7 @@ def launch(count: int, arguments: Sequence[str]) -> Result:
     with tempfile.TemporaryDirectory() as scratch:
         result = Path(scratch) / "result.json"
         msrun(count, ["bench", "processes", str(count), *arguments, "--json", str(result)])
-        return json.loads(result.read_text())
+        return read_json(result, dict)
 
 
 def msrun(count: int, words: Sequence[str], logs: Path | None = None) -> None:

@@ -28,6 +28,7 @@ from dgn.errors import RunFailed
 from dgn.files import write_arrays, write_text
 from dgn.inference.langevin import Arrays, draw_noise, random_latents
 from dgn.nets.build import make_model
+from dgn.reading import read_arrays
 from dgn.training.build import make_trainer
 from dgn.training.trainer import Batch, Trainer
 
@@ -154,15 +155,13 @@ def checks(setup: Setup) -> Iterator[Check]:
         folder = Path(scratch)
         states = folder / "record.npz"
         _run_elsewhere(setup, folder, ["--record", str(states)], "CPU")
-        with np.load(states) as stored:
-            recorded = dict(stored)
+        recorded = read_arrays(states)
         here = repeat(accelerated, recorded)
         yield from compare("as on CPU", here, recorded)
         if setup.devices > 1:
             there = folder / "there.npz"
             _run_elsewhere(accelerated, folder, ["--repeat", str(states), str(there)], device.current(), setup.devices)
-            with np.load(there) as stored:
-                yield from compare(f"as on {setup.devices} devices", here, dict(stored))
+            yield from compare(f"as on {setup.devices} devices", here, read_arrays(there))
 
 
 def compare(name: str, here: Record, there: Record) -> Iterator[Check]:
@@ -198,8 +197,7 @@ def write_record(setup: Setup, path: Path) -> None:
 
 def write_repeated(setup: Setup, processes: ProcessGroup, states: Path, path: Path) -> None:
     """`repeat` of an .npz into another; of several processes the first one writes."""
-    with np.load(states) as stored:
-        results = repeat(setup, dict(stored), processes)
+    results = repeat(setup, read_arrays(states), processes)
     if processes.is_first:
         write_arrays(path, **results)
     processes.barrier()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dgn import config as cfg
-from dgn import recipe
+from dgn import console, recipe
 from dgn.cli import above_zero, add_config, natural, pair, positive, user_path
 from dgn.errors import UserError
 from dgn.files import check_outside
@@ -121,9 +121,9 @@ def _crop(args: argparse.Namespace) -> int:
     total = len(report.found) + len(report.not_found) + len(report.unreadable)
     print(f"{len(report.found)} of {total} {kind}: face found, written to {args.out}")
     for name in report.not_found:
-        print(f"no face found: {name}")
+        console.say(f"no face found: {name}")
     for name, reason in report.unreadable:
-        print(f"left out: {name}: {reason}")
+        console.say(f"left out: {name}: {reason}")
     if not report.found:
         what = "no face found in any" if report.not_found else "none can be used"
         raise UserError(f"{what} of {total} {kind} in {args.source}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dgn import console
 from dgn.cli import user_path
 from dgn.evaluation import results_table
 
@@ -23,5 +24,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    print(results_table.table([Path(folder) for folder in args.run_folders]), end="")
+    print(console.printable(results_table.table([Path(folder) for folder in args.run_folders])), end="")
     return 0

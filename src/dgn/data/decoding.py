@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import warnings
 from pathlib import Path
 
@@ -17,9 +16,14 @@ import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-Image.MAX_IMAGE_PIXELS = 2 ** 29  # Pillow refuses images with more than twice this number, like OpenCV
+from dgn.reading import file_size
+
+MAX_BYTES = 2 ** 31  # of a file
+MAX_PIXELS = 2 ** 28  # of an image; a small file may hold many more
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses images with more than twice this number
 PngImagePlugin.MAX_TEXT_CHUNK = 2 ** 26  # text is not used, so it is no reason to refuse an image
 warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _ORIENTATION = 0x112  # EXIF tag
 _JPEG = ("JPEG", "MPO")  # MPO: a JPEG with further images behind it
 _SCAN, _END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND\xaeB`\x82"  # marks of a JPEG; the last chunk of a PNG
@@ -47,6 +51,8 @@ def decode(path: Path) -> np.ndarray:
             pixels = _by_pillow(image) if transparent or unsure else None
     except UnidentifiedImageError:
         if data.startswith(b"\x89PNG"):  # libpng tolerates damage outside of the pixels
+            if int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big") > MAX_PIXELS:
+                raise ValueError(f"it has more than {MAX_PIXELS} pixels") from None
             return _by_opencv(data)
         raise ValueError("not an image that can be decoded: damaged, or another kind of file under this name") from None
     except Exception as error:  # damaged files make Pillow raise exceptions of many kinds
@@ -55,22 +61,21 @@ def decode(path: Path) -> np.ndarray:
     return turn_upright(pixels, orientation)
 
 
-def check_file(path: Path) -> None:
-    """Raises ValueError with the reason if a path is not a file with content: a named pipe would block, a device would
-    never end."""
+def check_file(path: Path) -> int:
+    """The size of a file in bytes. Raises ValueError with the reason if it is empty or no regular file."""
     try:
-        status = os.stat(path)
+        size = file_size(path)
     except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("is no regular file")
-    if not status.st_size:
+        raise ValueError(f"cannot be read ({error.strerror or error})") from None
+    if not size:
         raise ValueError("the file is empty")
+    return size
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file. Raises ValueError with the reason if it cannot be read, or is empty."""
-    check_file(path)
+    """The content of a file. Raises ValueError with the reason if it cannot be read, is empty or too large."""
+    if check_file(path) > MAX_BYTES:
+        raise ValueError(f"the file has more than {MAX_BYTES / 2 ** 30:g} GiB")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import math
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 
 import mindspore.dataset as ds
 import numpy as np
 
 from dgn.data.cut import resize
+from dgn.data.decoding import MAX_BYTES
 from dgn.data.pixels import to_unit
 from dgn.data.source import Source
 from dgn.errors import UserError, dataset_cause
@@ -102,9 +105,14 @@ def _unpacked(folder: Path, scratch: Path) -> Path:
         return folder
     for path in packed:
         try:
-            with gzip.open(path) as source, open(scratch / path.name[:-3], "wb") as target:
-                shutil.copyfileobj(source, target)
-        except (OSError, EOFError) as error:
+            with gzip.open(path) as file:
+                # not beyond the size in the header, and one byte: a small file may unpack to gigabytes. The header is
+                # two zeros, the type, the number of dimensions, and each extent in four bytes
+                header = file.read(4)
+                header += file.read(4 * header[3])
+                size = math.prod(int.from_bytes(header[k:k + 4], "big") for k in range(4, len(header), 4))
+                (scratch / path.name[:-3]).write_bytes(header + file.read(min(size + 1, MAX_BYTES)))
+        except (OSError, EOFError, IndexError, zlib.error) as error:
             raise UserError(f"{path} cannot be unpacked: {error}") from None
     for path in folder.glob("*-ubyte"):
         shutil.copyfile(path, scratch / path.name)

@@ -141,7 +141,7 @@ class RecordImages(Source):
             raise IndexError(f"{self.path} has images 0 to {self.count - 1}")
         try:
             pixels = [row["image"].view(np.uint8).reshape(self.shape) for row in _rows(self.path, ["image"], indices)]
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # ValueError: a row of another size
             raise Unreadable(f"{self.path} is damaged ({dataset_cause(error)}); pack it again") from None
         return to_unit(np.stack(pixels))
 

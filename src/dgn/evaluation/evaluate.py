@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from pathlib import Path
@@ -91,7 +92,7 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
 
 def is_outdated(opened: Path) -> bool:
     """Whether there is a valid checkpoint beside this one that is newer."""
-    newer = [saved for saved in checkpoint.listed(opened.parent) if saved.name > opened.name]
+    newer = itertools.takewhile(lambda saved: saved != opened, checkpoint.listed(opened.parent))
     return any(checkpoint.damage(saved) is None for saved in newer)
 
 

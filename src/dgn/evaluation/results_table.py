@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dgn.errors import UserError
 from dgn.packaged import results_file
+from dgn.reading import is_finite, read_json
 
 MISSING = "-"
 MEASURES = {  # title of a column: format, and the values in metrics.json
@@ -39,14 +38,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     malformed."""
     path = results_file(Path(folder))
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, dict)
     except FileNotFoundError:
         raise UserError(f"{folder} has no metrics.json; python -m dgn evaluate {folder} writes it") from None
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise UserError(f"cannot read {path}: {error}") from None
-    if not isinstance(metrics, dict):
-        raise UserError(f"{path} does not hold sections with measures")
-    return metrics
 
 
 def row(name: str, metrics: dict[str, Any]) -> tuple[str, ...]:
@@ -58,7 +54,7 @@ def row(name: str, metrics: dict[str, Any]) -> tuple[str, ...]:
 def _text(value: Any, form: str) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not is_finite(value):
         return MISSING
     return format(value, form).removesuffix("%")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from dgn.export.lite2.adjoint import adjoint_inference
 from dgn.files import sha256, write_json
 from dgn.inference import langevin, unseen
 from dgn.nets.model import decode, present
+from dgn.reading import read_json
 from dgn.run import Run
 from dgn.training import checkpoint
 
@@ -74,10 +74,10 @@ def _remove_former(folder: Path, suffix: str, written: set[str]) -> None:
     """Removes files with this suffix that an earlier export wrote and this export did not, because the program would
     run them."""
     try:
-        former = json.loads((folder / "export.json").read_text(encoding="utf-8"))
-        files_then = {entry["file"] for entry in former.values() if isinstance(entry, dict) and "file" in entry}
-    except (OSError, ValueError, AttributeError):
+        former = read_json(folder / "export.json", dict)
+    except (OSError, ValueError):
         return
+    files_then = {str(entry["file"]) for entry in former.values() if isinstance(entry, dict) and "file" in entry}
     for name in files_then - written:
         if name.endswith(suffix) and Path(name).name == name:
             (folder / name).unlink(missing_ok=True)

@@ -12,9 +12,6 @@ A work folder, written by scripts/run_infer_310.sh:
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +24,7 @@ from dgn.data.pixels import to_bytes
 from dgn.errors import RunFailed, UserError
 from dgn.files import write_array
 from dgn.nets.model import LatentGroup
+from dgn.reading import file_size, read_arrays, read_json
 
 LARGEST_LATENT = 1e4  # latents are standard normal under the prior, and traversals go to a few hundred
 
@@ -40,7 +38,7 @@ class Exported(NamedTuple):
     @property
     def run(self) -> Path:
         """The exported run's folder: as recorded, or the folder above. Raises UserError if neither holds a run."""
-        for path in (Path(self.about.get("run", "")), self.folder.parent):
+        for path in (Path(str(self.about.get("run", ""))), self.folder.parent):
             if (path / "config.yaml").is_file():
                 return path
         raise UserError(f"{self.folder} was exported from {self.about.get('run')}, which is not there; the check needs "
@@ -54,11 +52,11 @@ def open_exported(path: Path) -> Exported:
     folder = path if path.is_dir() else path.parent
     command = "write one with `python -m dgn export RUN --mindir-version 1`"
     try:
-        about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+        about = read_json(folder / "export.json", dict)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no export ({error}); {command}") from None
-    if not isinstance(about, dict) or not (folder / "decoder.mindir").is_file():
-        raise UserError(f"{folder} holds no decoder.mindir, or its export.json is damaged; {command}")
+        raise UserError(f"{folder} holds no export, or its export.json is damaged ({error}); {command}") from None
+    if not (folder / "decoder.mindir").is_file():
+        raise UserError(f"{folder} holds no decoder.mindir; {command}")
     return Exported(folder, about)
 
 
@@ -92,16 +90,13 @@ def _stored(data: Path, name: str) -> Iterator[tuple[Path, np.ndarray]]:
         file for file in (data / name).glob("*") if file.suffix in (".npy", ".bin"))
     for file in files:
         try:
-            if file.suffix == ".npz":
-                with np.load(file, allow_pickle=False) as arrays:
-                    if name in arrays:
-                        yield file, arrays[name]
-            elif file.suffix == ".npy":
-                yield file, np.load(file, allow_pickle=False)
-            else:
-                yield file, np.frombuffer(file.read_bytes(), "<f4")
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            file_size(file)
+            values: Any = np.frombuffer(file.read_bytes(), "<f4") if file.suffix == ".bin" else read_arrays(file)
+            values = values.get(name) if file.suffix == ".npz" else values
+        except (OSError, ValueError) as error:
             raise UserError(f"cannot read the latents {name} in {file}: {error}") from None
+        if values is not None:
+            yield file, values
 
 
 def _checked(values: np.ndarray, file: Path, group: LatentGroup) -> np.ndarray:
@@ -145,8 +140,8 @@ def read_written(folder: Path, names: Sequence[str]) -> np.ndarray:
 
 def _read(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return read_arrays(path)
+    except (OSError, ValueError) as error:
         raise RunFailed(f"cannot read {path}, which prepare or the program should have written: {error}") from None
 
 

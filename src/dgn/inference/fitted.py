@@ -18,7 +18,6 @@ Covariances are shrunk towards the prior by d pseudo-observations, so that they 
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from dgn.data.source import evenly_spaced
 from dgn.files import write_arrays
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import Model, state_sizes
+from dgn.reading import read_arrays
 
 SAMPLES = 20_000  # largest number of samples in a fit; they are evenly spaced
 Mask = Callable[[np.ndarray], np.ndarray | None]  # sample indices (n,) -> the frames that clips have (n, F)
@@ -93,9 +93,9 @@ class FittedPrior(NamedTuple):
     def load(cls, path: Path, checkpoint: str) -> FittedPrior | None:
         """The fit in a file; None if the file is missing or damaged, or belongs to another checkpoint."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return cls(*(stored[name] for name in cls._fields)) if stored["checkpoint"] == checkpoint else None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            stored = read_arrays(path)
+            return cls(*(stored[name] for name in cls._fields)) if stored["checkpoint"] == checkpoint else None
+        except (OSError, ValueError, KeyError):
             return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from dgn.data.source import Source, one_hot
 from dgn.errors import RunFailed, UserError
 from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
+from dgn.reading import read_arrays
 
 _BLOCK = 4096  # samples whose initial latents come from one random generator
 
@@ -58,13 +60,19 @@ class LatentBank:
         """The chains of all samples in `folder`, read-only.
 
         shards: number of shards (default: as the file names say). rotations: (d, d) by group name; latents are
-        multiplied by them when they are read. Raises UserError if a file is missing or belongs to another model.
+        multiplied by them when they are read. Raises UserError if a file is missing or damaged, or belongs to another
+        model.
         """
         groups = tuple(groups)
         shards = shards or _stored_shards(folder, groups[0].name)
         held = {shard: {group.name: _open(folder / file_name(group.name, shard, shards), group) for group in groups}
                 for shard in range(shards)}
-        return cls(sum(len(arrays[groups[0].name]) for arrays in held.values()), shards, held, rotations)
+        count = sum(len(arrays[groups[0].name]) for arrays in held.values())
+        for shard, name in itertools.product(held, held[0]):
+            if len(held[shard][name]) != (wanted := len(range(shard, count, shards))):
+                raise UserError(f"{folder / file_name(name, shard, shards)} holds latents of "
+                                f"{len(held[shard][name])} samples, not {wanted} as the others")
+        return cls(count, shards, held, rotations)
 
     def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> LatentBank:
         """Copies one of `shards` shards to `folder`; this bank may have another number of shards."""
@@ -158,26 +166,27 @@ def remove_other_shards(folder: Path, groups: Iterable[LatentGroup], shards: int
 def _stored_shards(folder: Path, group: str) -> int:
     if (folder / file_name(group, 0, 1)).exists():
         return 1
-    sets = [int(path.stem.rsplit("-", 1)[1]) for path in folder.glob(f"{group}-00000-of-*.npy")]
-    return sets[0] if sets else 1
+    sets = [path.stem.rsplit("-", 1)[1] for path in folder.glob(f"{group}-00000-of-*.npy")]
+    return next((int(shards) for shards in sets if shards.isdecimal() and int(shards)), 1)
 
 
 def _open(path: Path, group: LatentGroup) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = read_arrays(path, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the latents {path}: {error}") from None
-    if array.shape[1:] != group.shape:
-        raise UserError(f"{path} holds latents of shape {array.shape[1:]}, but this model's {group.name} has "
-                        f"{group.shape}")
+    if array.dtype != np.float32 or array.shape[1:] != group.shape:
+        raise UserError(f"{path} holds latents of shape {array.shape[1:]} in {array.dtype}, but this model's "
+                        f"{group.name} has {group.shape} in float32")
     return array
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A memory-mapped file with reserved disk space, so that a full disk is an error here, not a crash at a later
+    """A new memory-mapped file with reserved disk space, so that a full disk is an error here, not a crash at a later
     write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # it may be a link to another file
         array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)

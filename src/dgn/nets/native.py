@@ -15,6 +15,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -50,9 +51,9 @@ def operator(source: str, name: str, result: Callable) -> ops.Custom:
 def build(source: Path) -> Path:
     """The shared library of `source`, which is taken from the cache folder or compiled, and loaded.
 
-    If the cache folder cannot be used (not writable, or a file system that forbids execution), the library is built in
-    a private folder, with a warning. Raises BuildError if there is no compiler, if it fails, or if the library cannot
-    be loaded from the private folder either.
+    If the cache folder cannot be used (not writable, writable by other users, a file system that forbids execution),
+    the library is built in a private folder, with a warning. Raises BuildError if there is no compiler, if it fails, or
+    if the library cannot be loaded from the private folder either.
     """
     texts = tuple(path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h"))))
     built = _build(source, texts, machine.compiler(), *_kept_folder())
@@ -75,11 +76,19 @@ def _kept_folder() -> tuple[Path | None, str]:
         _check_path(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.listdir(folder)  # fails for a folder of another user without permission
+        if not _is_own(folder):
+            return None, f"{folder} belongs to another user, or others can write to it (chmod go-w)"
     except RuntimeError:
         return None, "no home folder"
     except OSError as error:
         return None, f"{error.filename}: {error.strerror}" if error.filename else str(error)
     return folder, ""
+
+
+def _is_own(path: Path) -> bool:
+    """Whether only this user and root can have written a file, or the files of a folder."""
+    status = path.stat()
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _check_path(folder: Path) -> None:
@@ -139,26 +148,28 @@ def _key(texts: tuple[str, ...], compiler: str) -> str:
 
 
 def _loaded(library: Path, source: Path, compiler: str) -> Path:
-    """Compiles the library if it is missing or damaged, and loads it. Raises OSError if it cannot be written or loaded,
-    BuildError if it cannot be compiled."""
+    """Compiles the library if it is missing, damaged or not this user's, and loads it. Raises OSError if it cannot be
+    written or loaded, BuildError if it cannot be compiled."""
     if not _is_intact(library):
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             fresh = Path(scratch) / library.name
             _compile(source, fresh, compiler)
             with open(fresh, "ab") as file:
                 file.write(hashlib.sha256(fresh.read_bytes()).digest())
+            fresh.chmod(0o755)
             os.replace(fresh, library)  # atomic, also when two processes build at once
     ctypes.CDLL(os.fspath(library))
     return library
 
 
 def _is_intact(library: Path) -> bool:
-    """Whether a library exists and has its recorded digest. Loading a truncated library could end the process."""
+    """Whether a library exists, is this user's, and has its recorded digest. Loading a truncated library could end the
+    process."""
     try:
-        content = library.read_bytes()
+        own, content = _is_own(library), library.read_bytes()
     except FileNotFoundError:
         return False
-    return hashlib.sha256(content[:-DIGEST]).digest() == content[-DIGEST:]
+    return own and hashlib.sha256(content[:-DIGEST]).digest() == content[-DIGEST:]
 
 
 def _compile(source: Path, library: Path, compiler: str) -> None:

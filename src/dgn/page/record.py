@@ -11,6 +11,7 @@ from dgn.data.source import evenly_spaced
 from dgn.nets.layers import parameter_count
 from dgn.nets.model import GROUP_TEXTS
 from dgn.provenance import provenance
+from dgn.reading import is_finite
 from dgn.run import Run
 
 POINTS = 160  # of a curve, at most
@@ -85,8 +86,7 @@ def curves(run: Run) -> list[Json]:
     for title, note, names in PANELS:
         lines = []
         for key, name in names.items():
-            points = [(record["epoch"] + 1, record[key]) for record in few
-                      if record.get(key) is not None and np.isfinite(record[key])]
+            points = [(record["epoch"] + 1, record[key]) for record in few if is_finite(record.get(key))]
             if len(points) > 1:
                 lines.append({"name": name, "x": [x for x, _ in points], "y": [_short(y) for _, y in points]})
         if lines:
@@ -102,12 +102,12 @@ def numbers(run: Run) -> list[Json]:
         measures.append({"value": f"{value:.1f}", "unit": unit, "label": label, "note": note})
 
     for key, name in (("train", "training"), ("unseen", "unseen")):
-        part = metrics.get(key) or {}
-        if part.get("psnr") is not None:
+        part = _section(metrics, key)
+        if is_finite(part.get("psnr")) and is_finite(part.get("msre")):
             add(part["psnr"], "dB", f"reconstruction of {name} {nouns(run)[1]}",
                 f"peak signal-to-noise ratio, higher is better; squared error per image {part['msre']:.0f}")
-    geometry = metrics.get("geometry") or {}
-    if geometry.get("displacement_rms") is not None:
+    geometry = _section(metrics, "geometry")
+    if is_finite(geometry.get("displacement_rms")) and is_finite(geometry.get("folded")):
         add(geometry["displacement_rms"], "pixels", "typical displacement",
             f"of {run.model.size} pixels; {100 * geometry['folded']:.1f}% of the pixels are folded")
     return measures
@@ -116,16 +116,21 @@ def numbers(run: Run) -> list[Json]:
 def exchange(run: Run) -> Json | None:
     """Correlations of the factors of exchanged faces with those of both donors; None if they were not measured."""
     metrics = run.folder.read_results()
-    title, table = "unseen faces", metrics.get("exchange_unseen")
+    title, table = "unseen faces", _section(metrics, "exchange_unseen")
     if not table:
-        title, table = "training faces", metrics.get("exchange")
-    if not table:
-        return None
+        title, table = "training faces", _section(metrics, "exchange")
+    factors = {name: _section(table, name) for name in table if name in FACTORS}
     rows = [{"factor": FACTORS[name], "appearance": _short(donors["appearance_donor"]),
              "geometry": _short(donors["geometry_donor"])}
-            for name, donors in table.items() if name in FACTORS
-            and donors.get("appearance_donor") is not None and donors.get("geometry_donor") is not None]
+            for name, donors in factors.items()
+            if is_finite(donors.get("appearance_donor")) and is_finite(donors.get("geometry_donor"))]
     return {"title": title, "rows": rows} if rows else None
+
+
+def _section(metrics: Json, name: str) -> Json:
+    """A section of metrics.json; {} if it is missing or damaged."""
+    section = metrics.get(name)
+    return section if isinstance(section, dict) else {}
 
 
 def _short(value: float) -> float:

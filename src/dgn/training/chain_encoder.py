@@ -8,7 +8,6 @@ training images in a batch are augmented (shift, mirror, colour gain), because t
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from dgn.nets.build import make_chain_encoder
 from dgn.nets.encoder import ChainEncoder
 from dgn.nets.model import Model, decode
 from dgn.randomness import generator
+from dgn.reading import read_json
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from dgn.training.optim import TrainStep, adam, cosine
@@ -177,10 +177,10 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> ChainEnc
     """The encoder of a run; None if there is none, or if it was trained for other weights than those of `saved`."""
     path = folder.path / FOLDER / FILE
     try:
-        about = json.loads(path.with_name(ABOUT).read_text(encoding="utf-8"))
+        about = read_json(path.with_name(ABOUT), dict)
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (OSError, ValueError):
         about = {}
     other = any(about.get(name) != digest for name, digest in _model_of(saved).items())
     if other or not path.is_file() or about.get("encoder") != sha256(path):
@@ -194,5 +194,5 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> ChainEnc
 
 def _model_of(saved: Path) -> dict[str, str | None]:
     """Digests of a checkpoint's weights and principal axes; the latents depend on both."""
-    manifest = json.loads((saved / checkpoint.MANIFEST).read_text(encoding="utf-8"))
-    return {"weights": manifest["weights.ckpt"], "axes": manifest.get(checkpoint.AXES)}
+    manifest = checkpoint.read_manifest(saved)
+    return {"weights": manifest.get("weights.ckpt"), "axes": manifest.get(checkpoint.AXES)}

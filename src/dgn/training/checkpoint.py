@@ -19,8 +19,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
-import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,6 +39,7 @@ from dgn.inference.axes import rotate
 from dgn.inference.latents import LatentBank, file_name
 from dgn.inference.preconditioner import Preconditioner, group_sigmas
 from dgn.nets.model import LatentGroup, Model
+from dgn.reading import read_arrays, read_json
 
 log = logging.getLogger(__name__)
 AXES, MANIFEST = "axes.npz", "manifest.json"
@@ -135,7 +136,7 @@ def prune(folder: Path, written: Path, keep: int) -> None:
     when it was resumed), and all but the newest `keep`."""
     _sweep(folder)
     checkpoints = listed(folder)
-    later = [path for path in checkpoints if path.name > written.name]
+    later = checkpoints[:checkpoints.index(written)]
     for old in later + checkpoints[len(later):][keep:]:
         # renamed first: an interrupted removal must not look like a checkpoint
         os.replace(old, folder / (_UNFINISHED + old.name))
@@ -148,15 +149,21 @@ def _sweep(folder: Path) -> None:
 
 
 def listed(folder: Path) -> list[Path]:
-    """All checkpoints, also damaged ones, the newest first."""
-    return sorted((p for p in folder.glob("epoch_*") if p.is_dir()), reverse=True)
+    """All checkpoints, also damaged ones, the newest first; folders of other names are the user's."""
+    found = {}
+    for path in folder.glob("epoch_*"):
+        match = re.fullmatch(r"epoch_([0-9]+)(?:_step_([0-9]+))?", path.name)
+        position = match and Position(int(match[1]), int(match[2] or 0))
+        if position and position.name == path.name and path.is_dir():
+            found[position] = path
+    return [found[position] for position in sorted(found, reverse=True)]
 
 
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint; None if every file exists and has the recorded digest."""
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-        if "state.json" not in dict(manifest):
+        manifest = read_manifest(checkpoint)
+        if "state.json" not in manifest:
             return "manifest.json does not list state.json"
         with ThreadPoolExecutor(_READERS) as readers:
             for name, digest in zip(manifest, readers.map(lambda name: sha256(checkpoint / name), manifest)):
@@ -164,9 +171,19 @@ def damage(checkpoint: Path) -> str | None:
                     return f"{name} is not as it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        return f"manifest.json cannot be read ({error})"
+    except (OSError, ValueError) as error:
+        return f"manifest.json or a file in it cannot be read ({error})"
     return None
+
+
+def read_manifest(checkpoint: Path) -> dict[str, str]:
+    """The digests of a checkpoint's files, by name. Raises OSError if manifest.json cannot be read, ValueError if it is
+    damaged or names anything outside of the checkpoint."""
+    manifest = read_json(checkpoint / MANIFEST, dict)
+    for name in manifest:
+        if Path(name).name != name:
+            raise ValueError(f"{name!r} is no name of a file")
+    return manifest
 
 
 def newest_valid(folder: Path) -> Path:
@@ -182,11 +199,9 @@ def newest_valid(folder: Path) -> Path:
 def read_state(checkpoint: Path, *needed: str) -> dict[str, Any]:
     """state.json of a checkpoint. Raises UserError if it is malformed, or lacks a key in `needed`."""
     try:
-        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        state = read_json(checkpoint / "state.json", dict)
     except (OSError, ValueError) as error:
         raise malformed(checkpoint, error) from None
-    if not isinstance(state, dict):
-        raise malformed(checkpoint, "it holds no keys and values")
     for key in needed:
         if not isinstance(state.get(key), _STATE[key]):
             raise malformed(checkpoint, f"{key} is {state.get(key)!r}")
@@ -224,8 +239,7 @@ def load(checkpoint: Path, cells: Mapping[str, nn.Cell], conversion: Conversion 
 def save_axes(checkpoint: Path, rotations: Mapping[str, np.ndarray]) -> None:
     """Adds rotations (d, d), by group name, to a checkpoint and to its manifest."""
     write_arrays(checkpoint / AXES, **rotations)
-    manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-    write_json(checkpoint / MANIFEST, {**manifest, AXES: sha256(checkpoint / AXES)})
+    write_json(checkpoint / MANIFEST, {**read_manifest(checkpoint), AXES: sha256(checkpoint / AXES)})
 
 
 def read_axes(checkpoint: Path) -> dict[str, np.ndarray]:
@@ -235,18 +249,23 @@ def read_axes(checkpoint: Path) -> dict[str, np.ndarray]:
     list it.
     """
     try:
-        with np.load(checkpoint / AXES, allow_pickle=False) as arrays:
-            return dict(arrays)
+        return read_arrays(checkpoint / AXES)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{checkpoint / AXES} is not as it was written ({error}); restore it") from None
 
 
 def load_model(checkpoint: Path, model: Model) -> None:
-    """Loads a model from a checkpoint, and rotates its latents to the principal axes."""
+    """Loads a model from a checkpoint, and rotates its latents to the principal axes. Raises UserError if weights or
+    axes are damaged, or belong to another model."""
     load(checkpoint, {"weights": model})
-    rotate(model, read_axes(checkpoint))
+    axes = read_axes(checkpoint)
+    for group in model.groups:
+        own, shape = axes.get(group.name, np.zeros(2 * group.shape)), 2 * group.shape
+        if own.shape != shape or own.dtype.kind != "f" or not np.isfinite(own).all():
+            raise UserError(f"{checkpoint / AXES}: the axes of {group.name} are not {shape} finite numbers; restore it")
+    rotate(model, axes)
 
 
 def load_preconditioner(checkpoint: Path, preconditioner: Preconditioner | None, config: Config) -> None:
@@ -274,9 +293,12 @@ def read_sigmas(checkpoint: Path, preconditioner: Preconditioner, config: Config
 def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],
                  processes: ProcessGroup = ProcessGroup()) -> LatentBank:
     """Copies this process's chains from a checkpoint, which any number of processes may have written, to working files
-    in `folder`."""
+    in `folder`. Raises UserError if they are damaged."""
     with disk_errors(folder):
-        return LatentBank.open(checkpoint, groups).copy_shard(folder, groups, processes.rank, processes.size)
+        bank = LatentBank.open(checkpoint, groups).copy_shard(folder, groups, processes.rank, processes.size)
+    if not np.isfinite([*bank.power_sums().values()]).all():
+        raise UserError(f"{checkpoint} holds latents that are not finite; remove it, so that an earlier one is used")
+    return bank
 
 
 def _named(cell: nn.Cell) -> dict[str, ms.Parameter]:
@@ -296,8 +318,12 @@ def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
     if not path.is_file():
         raise UserError(f"{path.parent} holds no {path.name}: it belongs to another training method, or to a packaged "
                         "model, which has no optimizer and cannot be resumed")
+    try:
+        loaded = ms.load_checkpoint(str(path))
+    except Exception as error:  # damaged files make MindSpore raise exceptions of many kinds
+        raise UserError(f"{path} is damaged, or no checkpoint of MindSpore ({first_line(error)}); restore it") from None
     prefixes = conversion.prefixes
-    stored = {here + name[len(there):]: p for name, p in ms.load_checkpoint(str(path)).items()
+    stored = {here + name[len(there):]: p for name, p in loaded.items()
               for there, here in prefixes.items() if name.startswith(there)}
     wanted = {name: p for name, p in _named(cell).items() if name.startswith(tuple(prefixes.values()))}
     if isinstance(cell, nn.Optimizer) and set(stored) != set(wanted) and len(stored) == len(wanted):

@@ -12,7 +12,7 @@ from dgn.config import Config
 from dgn.data.source import Source
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
-from dgn.files import append_line, disk_errors
+from dgn.files import append_line, open_log
 from dgn.inference.latents import LatentBank
 from dgn.run_folder import RENAMED, RunFolder
 from dgn.training import checkpoint
@@ -42,9 +42,8 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpo
     """
     if not processes.is_first:
         return _fit(folder, config, source, after_epoch, processes)
-    with folder.locked():
-        with disk_errors(folder.train_log):
-            handler = logging.FileHandler(folder.train_log, encoding="utf-8")
+    with folder.locked(), open_log(folder.train_log) as log:
+        handler = logging.StreamHandler(log)
         logging.getLogger().addHandler(handler)
         try:
             return _fit(folder, config, source, after_epoch, processes)
