@@ -10,11 +10,12 @@
 # MSLITE_HOME  folder of an unpacked MindSpore Lite package (mindspore-lite-VERSION-linux-ARCH, with runtime/include,
 #              runtime/lib and tools/converter), or a folder with include and lib. Without it, the wheel mindspore-lite
 #              2.0.0 from PyPI is used: it is downloaded once (161 MiB on x86_64, 54 MiB on aarch64), verified by its
-#              SHA-256, and kept in $DGN_CACHE (default: ~/.cache/dgn).
+#              SHA-256, and kept in $DGN_CACHE (default: ~/.cache/dgn), a folder of the user who builds.
 # DGN_PYTHON   Python whose pip downloads the wheel (default: python3)
 # CXX          C++ compiler, GCC 7.3 or newer. The sources are C++14 without std::filesystem and newer headers.
 #
-# Exit codes: 1 the build failed, 2 MSLITE_HOME is not usable, 3 there is no MindSpore Lite and it cannot be downloaded.
+# Exit codes: 1 the build failed, 2 MSLITE_HOME is not usable, 3 there is no MindSpore Lite and it cannot be downloaded
+# or kept.
 set -euo pipefail
 
 HERE=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -28,7 +29,7 @@ fail() {
 
 # Sets LITE to the folder with include/ and lib/ of the PyPI wheel, which is downloaded if it is not in the cache.
 fetch_lite() {
-    local machine platform digest kept wheel python=${DGN_PYTHON:-python3}
+    local machine platform digest cache kept wheel python=${DGN_PYTHON:-python3}
     machine=$(uname -m)
     case "$machine" in
     x86_64)
@@ -41,12 +42,16 @@ fetch_lite() {
         ;;
     *) fail 3 "PyPI has no MindSpore Lite for $machine; set MSLITE_HOME to the folder of one" ;;
     esac
-    kept=${DGN_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/dgn}/mindspore-lite-$VERSION-$machine
-    mkdir -p "$(dirname "$kept")"
-    kept=$(CDPATH='' cd -- "$(dirname "$kept")" && pwd)/$(basename "$kept") # the program keeps the path
+    [ -n "${DGN_CACHE:-}${XDG_CACHE_HOME:-}${HOME:-}" ] ||
+        fail 3 "no folder to keep MindSpore Lite in: set DGN_CACHE to one, or MSLITE_HOME to a MindSpore Lite"
+    cache=${DGN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dgn}
+    mkdir -p -m 700 "$cache"
+    cache=$(CDPATH='' cd -- "$cache" && pwd) # the program keeps the path
+    [ -O "$cache" ] || fail 3 "$cache belongs to another user; set DGN_CACHE to a folder of yours"
+    kept=$cache/mindspore-lite-$VERSION-$machine
     LITE=$kept/mindspore_lite
     [ ! -d "$LITE" ] || return 0
-    SCRATCH=$(mktemp -d "$(dirname "$kept")/.mindspore-lite-XXXXXX")
+    SCRATCH=$(mktemp -d "$cache/.mindspore-lite-XXXXXX")
     trap 'rm -rf "$SCRATCH"' EXIT
     echo "downloading mindspore-lite $VERSION for $machine from PyPI (once)" >&2
     "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.7 \

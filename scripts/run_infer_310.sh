@@ -8,10 +8,10 @@
 #              `python -m dgn infer`, or subfolders z_app and z_geo (one-group models: z) of float32 .npy or .bin files
 # DEVICE_TYPE  Ascend310 (Ascend 310), Ascend (310P, 310B, 910B) or CPU (default: Ascend310)
 # DEVICE_ID    (default: 0)
-# OUTPUT_PATH  new folder for the results (default: infer_310 in the folder of MINDIR_PATH); one that this script left
+# OUTPUT_PATH  new folder for the results (default: infer_310 in the folder of MINDIR_PATH); what this script left there
 #              unfinished is replaced
 #
-# Steps: write the inputs as arrays; build the program; infer the latents of the images (by the encoder, if there is
+# Steps: build the program; write the inputs as arrays; infer the latents of the images (by the encoder, if there is
 # one; by Langevin steps, one call, then all calls) and decode them; traverse the strongest dimensions of each latent
 # group; recombine the first 8 samples; compare with Python and draw overview.png. The exit code is that of the first
 # step that fails.
@@ -61,13 +61,14 @@ setup_python
 single_process
 export DGN_PYTHON=$PYTHON
 
-"$PYTHON" -m dgn infer310 prepare "$MINDIR" "$DATA" "$OUTPUT" --device CPU
 bash "$ROOT/ascend310_infer/build.sh" "$BUILD"
+"$PYTHON" -m dgn infer310 prepare "$MINDIR" "$DATA" "$OUTPUT" --device CPU
 
-# job NAME OPTIONS ...: runs the program, with its results in OUTPUT/NAME
+# job NAME OPTIONS ...: runs the program, with its results in OUTPUT/NAME. Without GLOG_v it would start itself again to
+# turn off the log of MindSpore Lite.
 job() {
     echo "-- $1"
-    "$BUILD/dgn_infer" --device_type "$DEVICE" --device_id "$ID" --threads "${DGN_THREADS:-0}" \
+    GLOG_v=${GLOG_v:-4} "$BUILD/dgn_infer" --device_type "$DEVICE" --device_id "$ID" --threads "${DGN_THREADS:-0}" \
         --output_path "$OUTPUT/$1" "${@:2}"
 }
 

@@ -126,9 +126,31 @@ def test_options_with_an_open_quote_are_refused(project, recorder, tmp_path):
     assert "Traceback" not in refused.stderr and not (tmp_path / "calls").exists()
 
 
+# in the place of build.sh: a program that prints a variable and fails
+PROGRAM = """mkdir -p "$1"
+echo 'echo "GLOG_v=$GLOG_v"; exit 6' >"$1/dgn_infer"
+chmod +x "$1/dgn_infer"
+"""
+
+
+def test_the_program_is_built_before_inputs_are_written_and_does_not_log(project, recorder, tmp_path):
+    def launch(**variables):
+        return run(project, "run_infer_310.sh", "export", "data", "CPU", 0, "out", cwd=tmp_path,
+                   DGN_PYTHON=str(recorder), **variables)
+
+    build = project / "ascend310_infer" / "build.sh"
+    build.write_text("exit 5\n")
+    assert launch().returncode == 5 and not (tmp_path / "calls").exists()
+    build.write_text(PROGRAM)
+    for given, used in ((None, 4), ("1", 1)):
+        done = launch(GLOG_v=given)
+        assert done.returncode == 6 and done.stdout.endswith(f"GLOG_v={used}\n")
+        assert calls(recorder)[-1]["args"][3:] == ["prepare", "export", "data", "out", "--device", "CPU"]
+
+
 @pytest.mark.parametrize("script", SINGLE)
 def test_stale_variables_of_a_distributed_run_are_named_and_unset(project, recorder, script, tmp_path):
-    (project / "ascend310_infer" / "build.sh").write_text("exit 5\n")  # ends run_infer_310.sh after its first step
+    (project / "ascend310_infer" / "build.sh").write_text(PROGRAM)
     words = ("b", "CPU") if script == "run_eval.sh" else ("CPU", "b")
     done = run(project, script, *words, cwd=tmp_path, DGN_PYTHON=str(recorder), DEVICE_ID="2", **STALE)
     lines = done.stderr.splitlines()

@@ -10,7 +10,8 @@
 
 namespace dgn {
 
-// Sorted names of the files in a folder, without subfolders and hidden files. Throws UserError if it cannot be read.
+// Names of the files in a folder, without subfolders and hidden files, in natural order of the names without extension:
+// numbers by value, so that x_2 precedes x_10. Throws UserError if the folder cannot be read.
 std::vector<std::string> ListFiles(const std::string &folder);
 
 // The part of a file name from its last dot on (".npy"), and the part before it.
@@ -29,8 +30,8 @@ std::string ReadFile(const std::string &path, uint64_t limit);
 // Creates a folder and its missing parents. Throws RunFailed.
 void MakeFolder(const std::string &path);
 
-// Writes to a temporary file in the same folder, which must exist, and renames it, so that `path` is never incomplete.
-// Throws RunFailed.
+// Writes a new file .dgn-PID in the same folder, which must exist, flushes it to disk and renames it, so that `path` is
+// never incomplete, even after a loss of power. Throws RunFailed.
 void WriteFile(const std::string &path, const std::string &bytes);
 
 // Writes path.npy, or path.bin with only the values. Throws RunFailed.

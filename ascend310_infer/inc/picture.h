@@ -19,8 +19,24 @@ struct Picture {
 // Throws RunFailed for other shapes.
 Picture MakePicture(const Array &image, int64_t frames = INT64_MAX);
 
-// Pictures of equal size in a grid on white, `gap` pixels apart.
-Picture Tile(const std::vector<std::vector<Picture>> &rows, int64_t gap = 3);
+// A grid of pictures of equal size on white, 3 pixels apart.
+class Sheet {
+ public:
+  Sheet(int64_t rows, int64_t columns) : rows_(rows), columns_(columns) {}
+
+  // Throws RunFailed if the picture differs in size from the first one.
+  void Draw(int64_t row, int64_t column, const Picture &picture);
+
+  // Writes a PNG file and prints its name. A sheet of more than 4096 pictures, or of more than 16384 pixels on a side,
+  // is too large for memory; then only prints a line. Throws RunFailed.
+  void Write(const std::string &path) const;
+
+ private:
+  bool TooLarge() const;
+
+  int64_t rows_, columns_;
+  Picture part_, sheet_;  // size of the first picture; all pictures
+};
 
 // Writes an uncompressed PNG file. Throws RunFailed.
 void WritePng(const std::string &path, const Picture &picture);

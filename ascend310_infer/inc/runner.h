@@ -48,8 +48,9 @@ class Decoder {
   std::vector<std::string> groups_;
 };
 
-// Names of `count` latent groups. Throws UserError, naming the network `what`, if there are not 1 or 2.
-std::vector<std::string> GroupNames(size_t count, const std::string &what);
+// Names of the `count` latent groups that are the `ends` (inputs, outputs) of a network. Throws UserError if there are
+// not 1 or 2.
+std::vector<std::string> GroupNames(size_t count, const std::string &network, const std::string &ends);
 
 // The samples as an array (batch, ...), padded by copies of the first one.
 Array PadBatch(std::vector<Array> samples, int64_t batch);

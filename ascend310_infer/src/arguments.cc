@@ -150,13 +150,15 @@ Jobs:
                 with the largest effect on the image; the other group is 0, or that of the first sample of --input_path
                 -> traversal.png, traversal.npy, dimensions.txt
   recombine     decode appearance latents of --input_path with geometry latents of --second_path: all pairs
-                (--pairs grid) or sample by sample (--pairs aligned) -> image/ ..., recombination.png
+                (--pairs grid), or those of the same name (--pairs aligned; in order if the names differ)
+                -> image/ ..., recombination.png
   infer         infer latents of images (channels, height, width) in [0, 1] by Langevin dynamics; FILE is
                 inference_lite.mindir -> z_app/ z_geo/, the input of the other jobs
   encode        infer latents of images in one pass of the encoder; FILE is encoder.mindir.
                 Its output can be the --start_path of infer
 
-Arrays are float32, either .npy or .bin (values only). A file holds one sample or several.
+Arrays are float32, either .npy or .bin (values only). A file holds one sample or several. Files are in natural order
+(x_2 before x_10). Latents of several folders belong together by name.
 
   --mindir_path FILE     decoder.mindir, or for infer inference_lite.mindir, for encode encoder.mindir
   --output_path FOLDER   (default: result)
@@ -172,7 +174,7 @@ Arrays are float32, either .npy or .bin (values only). A file holds one sample o
   --positions N          traverse: positions from -gamma to gamma (default: 11)
   --rows N               traverse: number of dimensions (default: 6)
   --dimensions A,B,..    traverse: these dimensions
-  --pairs grid|aligned   recombine: all pairs, or sample by sample (default: grid)
+  --pairs grid|aligned   recombine: all pairs, or one of each sample (default: grid)
   --steps N              infer: Langevin steps with noise, rounded up to whole calls (default: 300)
   --descent_steps N      infer: subsequent steps without noise, rounded up to whole calls (default: 0)
   --seed N               infer: seed of the noise (default: 1)

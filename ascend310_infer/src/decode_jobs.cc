@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
-#include <set>
 
 #include "error.h"
 #include "files.h"
@@ -17,8 +16,7 @@ namespace {
 using Latents = std::vector<Array>;  // of one sample: one array per group
 using Outputs = std::vector<Array>;  // of one sample: image, appearance, displacement; or image
 
-constexpr int64_t kMaxSheetSide = 16384;     // pixels
-constexpr int64_t kMaxSheetPictures = 4096;  // of a recombination, which are held in memory
+constexpr int64_t kMaxTraversal = 4096;  // images, which are held in memory
 
 // Decodes `count` samples batch by batch. latents_of(k) returns the latents of sample k; use(k, outputs) receives its
 // outputs.
@@ -60,35 +58,24 @@ class OutputWriter {
   std::vector<std::string> names_;
 };
 
-// Writes a grid of pictures as one PNG file, unless it would exceed kMaxSheetSide.
-void WriteSheet(const std::string &path, const std::vector<std::vector<Picture>> &rows) {
-  const Picture &first = rows.front().front();
-  const auto columns = static_cast<int64_t>(rows.front().size()), lines = static_cast<int64_t>(rows.size());
-  if (columns * (first.width + 3) > kMaxSheetSide || lines * (first.height + 3) > kMaxSheetSide) {
-    std::printf("%s not written: a grid of %lld x %lld pictures is too large\n", path.c_str(),
-                static_cast<long long>(lines), static_cast<long long>(columns));
-    return;
-  }
-  WritePng(path, Tile(rows));
-  std::printf("picture           %s\n", path.c_str());
-}
-
 Picture FirstFrame(const Outputs &outputs) { return MakePicture(outputs.front(), 1); }
 
-// The latents of --input_path: for each group its samples.
+// The latents of --input_path: for each group its samples. Those of the first group are the first --limit.
 std::vector<Samples> OpenLatents(const Arguments &arguments, const Decoder &decoder) {
   std::vector<Samples> opened;
   for (size_t g = 0; g < decoder.groups().size(); ++g) {
     const std::string folder = arguments.input_path + "/" + decoder.groups()[g];
-    opened.emplace_back(folder, decoder.latent_shape(g), arguments.limit);
+    opened.emplace_back(folder, decoder.latent_shape(g), g == 0 ? arguments.limit : 0);
   }
   if (opened.size() == 2) CheckSameNames(opened[0], opened[1]);
   return opened;
 }
 
+// The latents of sample `index` of the first group, and those of the same name of the other group.
 Latents ReadLatents(const std::vector<Samples> &opened, int64_t index) {
+  const std::string name = opened.front().name(index);
   Latents latents;
-  for (const Samples &group : opened) latents.push_back(group.Read(index));
+  for (const Samples &group : opened) latents.push_back(group.Read(group.Find(name)));
   return latents;
 }
 
@@ -138,19 +125,41 @@ size_t FindGroup(const Arguments &arguments, const Decoder &decoder) {
   return static_cast<size_t>(found - groups.begin());
 }
 
-// --dimensions, or the --rows dimensions with the largest effect.
-std::vector<int64_t> ChooseDimensions(const Arguments &arguments, Decoder *decoder, const Latents &base, size_t group) {
-  const int64_t size = base[group].shape[0];
+// Number of dimensions to traverse in a group of `size` dimensions. Throws UserError if one of --dimensions does not
+// exist, or if the traversal would have more than kMaxTraversal images.
+int64_t CountRows(const Arguments &arguments, int64_t size) {
   for (const int64_t dimension : arguments.dimensions) {
     if (dimension >= size) {
       throw UserError("--dimensions contains " + std::to_string(dimension) + "; " + arguments.group + " has 0 to " +
                       std::to_string(size - 1));
     }
   }
-  if (!arguments.dimensions.empty()) return arguments.dimensions;
-  std::vector<int64_t> dimensions = RankDimensions(decoder, base, group, arguments.gamma);
-  dimensions.resize(static_cast<size_t>(std::min(arguments.rows, size)));
-  return dimensions;
+  const auto listed = static_cast<int64_t>(arguments.dimensions.size());
+  const int64_t rows = listed ? listed : std::min(arguments.rows, size), images = rows * arguments.positions;
+  if (images > kMaxTraversal) {
+    throw UserError(std::to_string(rows) + " dimensions at " + std::to_string(arguments.positions) +
+                    " --positions are " + std::to_string(images) + " images; at most " +
+                    std::to_string(kMaxTraversal) + " are supported");
+  }
+  return rows;
+}
+
+// Throws UserError if two pairs of samples would have one name, such as a with b__c and a__b with c: one appearance name
+// then begins with the other one.
+void CheckPairNames(const Samples &appearance, const Samples &geometry, bool aligned) {
+  for (int64_t k = 0; k < appearance.size(); ++k) {
+    const std::string name = appearance.name(k) + "__";
+    for (size_t at = name.find("__", 1); at + 2 < name.size(); at = name.find("__", at + 1)) {
+      const int64_t shorter = appearance.Find(name.substr(0, at));
+      const int64_t first = aligned ? k : 0, end = shorter < 0 ? first : aligned ? k + 1 : geometry.size();
+      for (int64_t g = first; g < end; ++g) {
+        const int64_t other = geometry.Find(name.substr(at + 2) + geometry.name(g));
+        if (other < 0 || (aligned && other != shorter)) continue;
+        throw UserError("two pairs of samples would both be written as " + name + geometry.name(g) +
+                        "; rename one of the samples");
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -173,31 +182,36 @@ void Traverse(const Arguments &arguments, Runner *runner) {
   for (size_t g = 0; g < decoder.groups().size(); ++g) base.push_back(Zeros(decoder.latent_shape(g)));
   if (!arguments.input_path.empty()) base = ReadLatents(OpenLatents(arguments, decoder), 0);
 
-  const std::vector<int64_t> dimensions = ChooseDimensions(arguments, &decoder, base, group);
-  const int64_t positions = arguments.positions;
-  std::vector<std::vector<Picture>> rows(dimensions.size());
-  std::vector<Array> images;
+  const int64_t rows = CountRows(arguments, base[group].shape[0]), positions = arguments.positions;
+  MakeFolder(arguments.output_path);
+  std::vector<int64_t> dimensions = arguments.dimensions;
+  if (dimensions.empty()) dimensions = RankDimensions(&decoder, base, group, arguments.gamma);
+  dimensions.resize(static_cast<size_t>(rows));
+  Sheet sheet(rows, positions);
+  Array traversal;
   DecodeAll(
-      &decoder, static_cast<int64_t>(dimensions.size()) * positions,
+      &decoder, rows * positions,
       [&](int64_t k) {
         const double step = 2 * arguments.gamma / static_cast<double>(positions - 1);
         const double value = -arguments.gamma + static_cast<double>(k % positions) * step;
         return WithDimension(base, group, dimensions[static_cast<size_t>(k / positions)], value);
       },
       [&](int64_t k, const Outputs &outputs) {
-        rows[static_cast<size_t>(k / positions)].push_back(FirstFrame(outputs));
-        images.push_back(outputs.front());
+        const Array &image = outputs.front();
+        sheet.Draw(k / positions, k % positions, FirstFrame(outputs));
+        if (k == 0) {
+          traversal.shape = image.shape;
+          traversal.values.reserve(static_cast<size_t>(rows * positions) * image.values.size());
+        }
+        traversal.values.insert(traversal.values.end(), image.values.begin(), image.values.end());
       });
-  MakeFolder(arguments.output_path);
-  Array traversal = Stack(images);  // (dimensions * positions, ...) -> (dimensions, positions, ...)
-  traversal.shape[0] = positions;
-  traversal.shape.insert(traversal.shape.begin(), static_cast<int64_t>(dimensions.size()));
+  traversal.shape.insert(traversal.shape.begin(), {rows, positions});
   WriteArray(arguments.output_path + "/traversal", traversal, arguments.format == "npy");
   std::string list;
   for (const int64_t dimension : dimensions) list += (list.empty() ? "" : " ") + std::to_string(dimension);
   WriteFile(arguments.output_path + "/dimensions.txt", list + "\n");
   std::printf("dimensions of %s, one per row: %s\n", arguments.group.c_str(), list.c_str());
-  WriteSheet(arguments.output_path + "/traversal.png", rows);
+  sheet.Write(arguments.output_path + "/traversal.png");
 }
 
 void Recombine(const Arguments &arguments, Runner *runner) {
@@ -205,39 +219,36 @@ void Recombine(const Arguments &arguments, Runner *runner) {
   if (decoder.groups().size() != 2) {
     throw UserError("recombine needs a model with appearance and geometry latents; this model has one group");
   }
-  const Samples appearance(arguments.input_path + "/z_app", decoder.latent_shape(0), arguments.limit);
-  const Samples geometry(arguments.second_path + "/z_geo", decoder.latent_shape(1), arguments.limit);
   const bool aligned = arguments.pairs == "aligned";
-  if (aligned && appearance.size() != geometry.size()) {
+  const Samples appearance(arguments.input_path + "/z_app", decoder.latent_shape(0), arguments.limit);
+  const Samples geometry(arguments.second_path + "/z_geo", decoder.latent_shape(1), aligned ? 0 : arguments.limit);
+  const bool too_many = appearance.complete() && geometry.size() > appearance.size();
+  if (aligned && (too_many || geometry.size() < appearance.size())) {
     throw UserError("--pairs aligned needs sets of equal size; they have " + std::to_string(appearance.size()) +
                     " and " + std::to_string(geometry.size()) + " samples");
   }
-  const int64_t columns = aligned ? 1 : geometry.size(), count = appearance.size() * columns;
-  const auto geometry_of = [=](int64_t k) { return aligned ? k : k % columns; };
-  const auto name_of = [&](int64_t k) { return appearance.name(k / columns) + "__" + geometry.name(geometry_of(k)); };
-  std::set<std::string> names;
-  for (int64_t k = 0; k < count; ++k) {
-    if (!names.insert(name_of(k)).second) {
-      throw UserError("two pairs of samples would both be written as " + name_of(k) + "; rename one of the samples");
-    }
+  const bool by_name = aligned && FirstMissing(appearance, geometry) == appearance.size();
+  if (aligned && !by_name) {
+    std::fprintf(stderr, "dgn_infer: note: the two sets have samples of other names; they are paired in order: %s with "
+                 "%s ...\n", appearance.name(0).c_str(), geometry.name(0).c_str());
   }
+  if (!by_name) CheckPairNames(appearance, geometry, aligned);
+  const int64_t columns = aligned ? 1 : geometry.size(), count = appearance.size() * columns;
+  const auto geometry_of = [&](int64_t k) {
+    return by_name ? geometry.Find(appearance.name(k)) : aligned ? k : k % columns;
+  };
   const OutputWriter writer(arguments, decoder);
-  std::vector<std::vector<Picture>> rows(static_cast<size_t>(appearance.size()));
+  Sheet sheet(appearance.size(), columns);
   DecodeAll(
       &decoder, count, [&](int64_t k) { return Latents{appearance.Read(k / columns), geometry.Read(geometry_of(k))}; },
       [&](int64_t k, const Outputs &outputs) {
-        writer.Write(name_of(k), outputs);
-        if (count <= kMaxSheetPictures) rows[static_cast<size_t>(k / columns)].push_back(FirstFrame(outputs));
+        writer.Write(appearance.name(k / columns) + "__" + geometry.name(geometry_of(k)), outputs);
+        sheet.Draw(k / columns, k % columns, FirstFrame(outputs));
       });
   std::printf("%lld images: appearance of %lld samples, geometry of %lld; written to %s\n",
               static_cast<long long>(count), static_cast<long long>(appearance.size()),
-              static_cast<long long>(geometry.size()), arguments.output_path.c_str());
-  if (count <= kMaxSheetPictures) {
-    WriteSheet(arguments.output_path + "/recombination.png", rows);
-  } else {
-    std::printf("recombination.png not written: %lld pictures are too many (most: %lld)\n",
-                static_cast<long long>(count), static_cast<long long>(kMaxSheetPictures));
-  }
+              static_cast<long long>(aligned ? count : columns), arguments.output_path.c_str());
+  sheet.Write(arguments.output_path + "/recombination.png");
 }
 
 }  // namespace dgn

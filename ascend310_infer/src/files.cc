@@ -1,6 +1,7 @@
 #include "files.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <utility>
 
 #include "error.h"
 #include "npy.h"
@@ -32,6 +34,32 @@ size_t ExtensionStart(const std::string &name) {
   return dot == std::string::npos || dot == 0 ? name.size() : dot;
 }
 
+// A text whose order is natural order: each number of the name becomes the character 0, a byte with its number of
+// digits, and its digits, without leading zeros. natural_key in infer310.py is the same function.
+std::string NaturalKey(const std::string &name) {
+  const char *const digits = "0123456789";
+  std::string key;
+  for (size_t at = 0; at < name.size();) {
+    const size_t start = std::min(name.find_first_of(digits, at), name.size());
+    const size_t end = std::min(name.find_first_not_of(digits, start), name.size());
+    const size_t first = std::min(name.find_first_not_of('0', start), end);
+    key.append(name, at, start - at);
+    if (start < end) key.append({'0', static_cast<char>(end - first)}).append(name, first, end - first);
+    at = end;
+  }
+  return key;
+}
+
+// Whether all bytes could be written; errno is set otherwise.
+bool WriteAll(int file, const std::string &bytes) {
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t size = write(file, bytes.data() + done, bytes.size() - done);
+    if (size < 0 && errno != EINTR) return false;
+    done += static_cast<size_t>(std::max<ssize_t>(size, 0));
+  }
+  return true;
+}
+
 }  // namespace
 
 std::vector<std::string> ListFiles(const std::string &folder) {
@@ -41,16 +69,18 @@ std::vector<std::string> ListFiles(const std::string &folder) {
     if (errno == ENOTDIR) throw UserError(folder + " is not a folder");
     throw UserError("cannot read the folder " + folder + ": " + std::strerror(errno));
   }
-  std::vector<std::string> names;
+  std::vector<std::pair<std::string, std::string>> found;  // sorting key, name
   for (;;) {
     errno = 0;
     const struct dirent *entry = readdir(handle.get());
     if (entry == nullptr) break;
     const std::string name = entry->d_name;
-    if (name.front() != '.' && !IsFolder(folder + "/" + name)) names.push_back(name);
+    if (name.front() != '.' && !IsFolder(folder + "/" + name)) found.emplace_back(NaturalKey(Stem(name)), name);
   }
   if (errno != 0) throw UserError("cannot read the folder " + folder + ": " + std::strerror(errno));
-  std::sort(names.begin(), names.end());
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> names;
+  for (auto &file : found) names.push_back(std::move(file.second));
   return names;
 }
 
@@ -99,15 +129,16 @@ void MakeFolder(const std::string &path) {
 
 void WriteFile(const std::string &path, const std::string &bytes) {
   const size_t slash = path.rfind('/'), name = slash == std::string::npos ? 0 : slash + 1;
-  const std::string temporary = path.substr(0, name) + "." + std::to_string(getpid()) + "-" + path.substr(name);
-  std::ofstream file(temporary, std::ios::binary);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const std::string reason = std::strerror(errno);
-    std::remove(temporary.c_str());
-    throw RunFailed("cannot write " + path + ": " + reason);
-  }
+  const std::string temporary = path.substr(0, name) + ".dgn-" + std::to_string(getpid());  // short: `path` may be long
+  unlink(temporary.c_str());
+  const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+  const bool written = file >= 0 && WriteAll(file, bytes) && fsync(file) == 0 &&
+                       std::rename(temporary.c_str(), path.c_str()) == 0;
+  const std::string reason = std::strerror(errno);
+  if (file >= 0) close(file);
+  if (written) return;
+  if (file >= 0) unlink(temporary.c_str());
+  throw RunFailed("cannot write " + path + ": " + reason);
 }
 
 void WriteArray(const std::string &path, const Array &array, bool npy) {

@@ -23,7 +23,7 @@ struct InputLayout {
   explicit InputLayout(const std::vector<InputInfo> &inputs) {
     if (inputs.size() < 3 || inputs.size() > 5)
       Fail("it has " + std::to_string(inputs.size()) + " inputs instead of 3 to 5");
-    groups = GroupNames(inputs.size() / 2, "the inference");
+    groups = GroupNames(inputs.size() / 2, "the inference", "inputs");
     given = 1 + 2 * groups.size() - inputs.size();
     image = SampleShape(inputs[0].shape);
     if (image.size() != 3 || inputs[0].shape[0] < 1)
@@ -73,7 +73,7 @@ Array CallNoise(const InputLayout &layout, size_t g, int64_t seed, int64_t first
   return noise;
 }
 
-// Initial latents of --start_path, for each group; empty: all start at 0.
+// Initial latents of --start_path, for each group, with the names of the images; empty: all start at 0.
 std::vector<Samples> OpenStart(const Arguments &arguments, const InputLayout &layout, const Samples &images) {
   std::vector<Samples> start;
   if (arguments.start_path.empty()) {
@@ -82,7 +82,7 @@ std::vector<Samples> OpenStart(const Arguments &arguments, const InputLayout &la
                     ", the label of an image: provide it by --start_path, " + "with 0 for " + layout.groups.back());
   }
   for (size_t g = 0; g < layout.groups.size(); ++g) {
-    start.emplace_back(arguments.start_path + "/" + layout.groups[g], layout.latents[g], arguments.limit);
+    start.emplace_back(arguments.start_path + "/" + layout.groups[g], layout.latents[g], 0);
     CheckSameNames(images, start.back());
   }
   return start;
@@ -116,7 +116,8 @@ std::vector<Array> InitialState(const InputLayout &layout, const Samples &images
   for (size_t g = 0; g < layout.groups.size(); ++g) {
     std::vector<Array> latents;
     for (int64_t k = 0; k < count; ++k) {
-      latents.push_back(start.empty() ? Zeros(layout.latents[g]) : start[g].Read(first + k));
+      const std::string name = images.name(first + k);
+      latents.push_back(start.empty() ? Zeros(layout.latents[g]) : start[g].Read(start[g].Find(name)));
     }
     state.push_back(PadBatch(latents, layout.batch));
   }
@@ -164,10 +165,11 @@ void Encode(const Arguments &arguments, Runner *runner) {
   }
   const Samples images(arguments.input_path, SampleShape(inputs[0].shape), arguments.limit);
   const int64_t batch = inputs[0].shape[0];
+  MakeFolder(arguments.output_path);
   for (int64_t first = 0; first < images.size(); first += batch) {
     const int64_t count = std::min(batch, images.size() - first);
     const std::vector<Array> latents = runner->Run({ReadImages(images, first, count, batch)});
-    const std::vector<std::string> groups = GroupNames(latents.size(), "the encoder");
+    const std::vector<std::string> groups = GroupNames(latents.size(), "the encoder", "outputs");
     for (const Array &z : latents) {
       if (z.shape.size() != 2 || z.shape[0] != batch) throw RunFailed("an output of the encoder is not latents");
     }

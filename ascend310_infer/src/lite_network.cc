@@ -37,14 +37,21 @@ void HandleCrash(int) {
   _exit(1);
 }
 
-// During its lifetime, a crash of the runtime ends the program with a message and exit code 1.
+// During its lifetime, a crash of the runtime ends the program with a message and exit code 1. The handler has a stack
+// of its own, because the runtime may have exhausted that of the main thread.
 class CrashGuard {
  public:
   explicit CrashGuard(const std::string &action) {
     crash_message =
         "dgn_infer: MindSpore Lite crashed while " + action + "; the file may be damaged: export it again\n";
+    static std::array<char, 1 << 16> stack;
+    stack_t alternate = {};
+    alternate.ss_sp = stack.data();
+    alternate.ss_size = stack.size();
+    sigaltstack(&alternate, nullptr);
     struct sigaction handler = {};
     handler.sa_handler = HandleCrash;
+    handler.sa_flags = SA_ONSTACK;
     for (size_t k = 0; k < kSignals.size(); ++k) sigaction(kSignals[k], &handler, &previous_[k]);
   }
   ~CrashGuard() {
@@ -57,12 +64,14 @@ class CrashGuard {
   std::array<struct sigaction, kSignals.size()> previous_{};
 };
 
-// Calls the runtime and converts its exceptions and crashes to error messages.
+// Calls the runtime and converts its exceptions and crashes to error messages with exit code 1.
 template <typename Call>
-ms::Status Guarded(const std::string &action, Call call) {
+auto Guarded(const std::string &action, Call call) -> decltype(call()) {
   const CrashGuard guard(action);
   try {
     return call();
+  } catch (const RunFailed &) {
+    throw;
   } catch (const std::exception &error) {
     throw RunFailed("MindSpore Lite failed while " + action + ": " + error.what());
   }
@@ -148,30 +157,14 @@ class LiteNetwork : public Network {
   const std::vector<InputInfo> &inputs() const override { return inputs_; }
 
   std::vector<Array> Run(const std::vector<Array> &inputs, double *milliseconds) override {
-    std::vector<ms::MSTensor> tensors = model_.GetInputs(), outputs;
-    for (size_t k = 0; k < tensors.size(); ++k) {
-      const size_t bytes = inputs[k].values.size() * sizeof(float);
-      void *target = tensors[k].DataSize() == bytes ? tensors[k].MutableData() : nullptr;
-      if (target == nullptr) {
-        throw RunFailed("MindSpore Lite has no buffer of " + std::to_string(bytes) + " bytes for the input " +
-                        inputs_[k].name);
-      }
-      std::memcpy(target, inputs[k].values.data(), bytes);
-    }
-    const auto start = std::chrono::steady_clock::now();
-    const auto status = Guarded("running the model", [&] { return model_.Predict(tensors, &outputs); });
-    *milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    if (!status.IsOk()) throw RunFailed("MindSpore Lite cannot run the model: " + Reason(status));
-    std::vector<Array> arrays;
-    for (const ms::MSTensor &output : outputs) arrays.push_back(ToArray(output));
-    return arrays;
+    return Guarded("running the model", [&] { return Predict(inputs, milliseconds); });
   }
 
  private:
   // Reads names and shapes of the inputs and sets free dimensions to `batch`. Returns whether there were any.
   bool ReadInputs(int64_t batch) {
     bool has_free = false;
-    for (const ms::MSTensor &tensor : model_.GetInputs()) {
+    for (const ms::MSTensor &tensor : Guarded("reading the inputs", [this] { return model_.GetInputs(); })) {
       InputInfo input{tensor.Name(), tensor.Shape()};
       if (tensor.DataType() != ms::DataType::kNumberTypeFloat32) {
         throw UserError("the input " + input.name + " of the model is not float32");
@@ -188,13 +181,34 @@ class LiteNetwork : public Network {
     return has_free;
   }
 
+  std::vector<Array> Predict(const std::vector<Array> &inputs, double *milliseconds) {
+    std::vector<ms::MSTensor> tensors = model_.GetInputs(), outputs;
+    for (size_t k = 0; k < tensors.size(); ++k) {
+      const size_t bytes = inputs[k].values.size() * sizeof(float);
+      void *target = tensors[k].DataSize() == bytes ? tensors[k].MutableData() : nullptr;
+      if (target == nullptr) {
+        throw RunFailed("MindSpore Lite has no buffer of " + std::to_string(bytes) + " bytes for the input " +
+                        inputs_[k].name);
+      }
+      std::memcpy(target, inputs[k].values.data(), bytes);
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const auto status = model_.Predict(tensors, &outputs);
+    *milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    if (!status.IsOk()) throw RunFailed("MindSpore Lite cannot run the model: " + Reason(status));
+    std::vector<Array> arrays;
+    for (const ms::MSTensor &output : outputs) arrays.push_back(ToArray(output));
+    return arrays;
+  }
+
   static Array ToArray(const ms::MSTensor &tensor) {
-    Array array = Zeros(tensor.Shape());
-    const size_t bytes = array.values.size() * sizeof(float);
+    const Shape shape = tensor.Shape();
+    const uint64_t bytes = ElementCount(shape, "an output") * sizeof(float);
     const auto data = tensor.Data();
     if (tensor.DataType() != ms::DataType::kNumberTypeFloat32 || tensor.DataSize() != bytes || data == nullptr) {
-      throw RunFailed("an output of the shape " + ShapeText(array.shape) + " is not float32, or not in host memory");
+      throw RunFailed("an output of the shape " + ShapeText(shape) + " is not float32, or not in host memory");
     }
+    Array array = Zeros(shape);
     std::memcpy(array.values.data(), data.get(), bytes);
     return array;
   }

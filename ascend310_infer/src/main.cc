@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,9 @@ int main(int argc, char **argv) {
   } catch (const dgn::Error &error) {
     std::fprintf(stderr, "dgn_infer: %s\n", error.what());
     return error.exit_code();
+  } catch (const std::bad_alloc &) {
+    std::fputs("dgn_infer: not enough memory\n", stderr);
+    return 1;
   } catch (const std::exception &error) {
     std::fprintf(stderr, "dgn_infer: %s\n", error.what());
     return 1;

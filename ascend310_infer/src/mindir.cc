@@ -12,7 +12,7 @@ namespace {
 constexpr int kMaxDepth = 64;  // of nested messages
 
 // The messages of MindSpore's mind_ir.proto that are parsed.
-enum class Message { kModel, kGraph, kNode, kAttribute, kTensor, kValue, kPrimitive };
+enum class Message { kModel, kGraph, kNode, kAttribute, kTensor, kParameter, kValue, kPrimitive };
 
 // Type of a field; kBytes includes strings and messages that are not parsed. kNumbers: single or packed.
 enum class Kind { kUnknown, kNumber, kFixed32, kFixed64, kNumbers, kBytes, kMessage };
@@ -40,7 +40,7 @@ Field FieldOf(Message message, uint64_t number) {
       return number <= 6 ? Bytes() : Field();
     case Message::kGraph:
       if (number == 1) return Nested(Message::kNode);
-      if (number == 3) return Nested(Message::kTensor);
+      if (number == 3) return Nested(Message::kParameter);
       if (In(number, {5, 6})) return Nested(Message::kValue);
       if (number == 8) return Nested(Message::kAttribute);
       return In(number, {2, 4, 7, 9}) ? Bytes() : Field();
@@ -57,6 +57,7 @@ Field FieldOf(Message message, uint64_t number) {
       if (In(number, {8, 9, 10})) return {Kind::kNumbers, Message::kModel};
       return In(number, {1, 5, 11, 14, 15}) ? Bytes() : Field();
     case Message::kTensor:
+    case Message::kParameter:
       if (In(number, {2, 16})) return Number();
       if (In(number, {1, 3, 4, 6, 10, 11, 14, 15})) return {Kind::kNumbers, Message::kModel};
       return In(number, {5, 7, 8, 9, 12, 13}) ? Bytes() : Field();
@@ -131,7 +132,7 @@ class FileParser {
         default: Fail("an invalid wire type", start);
       }
       if (size > end - at) Fail("a field exceeds the enclosing message", start);
-      if (message == Message::kTensor) {
+      if (message == Message::kTensor || message == Message::kParameter) {
         if (number == 1) ReadDims(at, at + size, wire, value, &dims);
         if (number == 2) type = value;
         if (number == 9) {
@@ -144,6 +145,9 @@ class FileParser {
       }
       if (field.kind == Kind::kMessage) ParseMessage(at, at + size, field.message, depth + 1);
       at += size;
+    }
+    if (message == Message::kParameter && !has_raw && !dims.empty()) {  // its values would be whatever memory holds
+      Fail("a parameter of the shape " + ShapeText(dims) + " has no values, before byte " + std::to_string(end));
     }
     if (has_raw && ElementBytes(type) != 0 && raw != Elements(dims, end) * ElementBytes(type)) {
       Fail("a tensor of the shape " + ShapeText(dims) + " has " + std::to_string(raw) + " bytes, before byte " +

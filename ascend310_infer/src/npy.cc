@@ -41,6 +41,8 @@ class HeaderParser {
       }
     }
     if (!shape || !type || !order) Fail("an entry is missing");
+    SkipSpace();
+    if (at_ != text_.size()) Fail("text after its end at byte " + std::to_string(at_));
     return header;
   }
 
@@ -110,6 +112,7 @@ class HeaderParser {
       shape.push_back(value);
       if (shape.size() > 32) Fail("more than 32 dimensions");
       if (!Accept(',')) {
+        if (shape.size() == 1) Fail("a comma expected at byte " + std::to_string(at_));  // (1) is no tuple
         Expect(')');
         break;
       }

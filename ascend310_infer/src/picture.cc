@@ -1,7 +1,9 @@
 #include "picture.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 
 #include "error.h"
 #include "files.h"
@@ -9,46 +11,67 @@
 namespace dgn {
 namespace {
 
-void AppendBigEndian(uint32_t value, std::string *bytes) {
-  for (int shift = 24; shift >= 0; shift -= 8) bytes->push_back(static_cast<char>(value >> shift & 0xff));
+constexpr int64_t kGap = 3, kMaxSide = 16384, kMaxPictures = 4096;  // of a sheet; the first two in pixels
+
+std::string BigEndian(uint64_t value) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(value >> shift & 0xff));
+  return bytes;
 }
 
-uint32_t Crc32(const std::string &bytes) {
+// CRC-32 of the bytes from `first` on.
+uint32_t Crc32(const std::string &bytes, size_t first) {
+  static const std::array<uint32_t, 256> table = [] {
+    std::array<uint32_t, 256> crcs{};
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+      crcs[byte] = byte;
+      for (int bit = 0; bit < 8; ++bit) crcs[byte] = crcs[byte] >> 1 ^ (crcs[byte] & 1 ? 0xedb88320u : 0u);
+    }
+    return crcs;
+  }();
   uint32_t crc = 0xffffffffu;
-  for (const char c : bytes) {
-    crc ^= static_cast<unsigned char>(c);
-    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0u);
+  for (size_t k = first; k < bytes.size(); ++k) {
+    crc = crc >> 8 ^ table[(crc ^ static_cast<unsigned char>(bytes[k])) & 0xff];
   }
   return ~crc;
 }
 
-void AppendChunk(const std::string &type, const std::string &data, std::string *file) {
-  AppendBigEndian(static_cast<uint32_t>(data.size()), file);
-  const std::string body = type + data;
-  *file += body;
-  AppendBigEndian(Crc32(body), file);
+// Appends a PNG chunk, whose data `append` appends.
+template <typename Append>
+void AppendChunk(const char *type, std::string *file, Append append) {
+  const size_t start = file->size();
+  file->append(4, '\0').append(type);
+  append();
+  file->replace(start, 4, BigEndian(file->size() - start - 8));
+  *file += BigEndian(Crc32(*file, start + 4));
 }
 
-// A zlib stream of uncompressed blocks of at most 65,535 bytes.
-std::string ZlibStored(const std::string &data) {
+// Appends the lines of a picture, each without filter, as a zlib stream of uncompressed blocks of at most 65,535 bytes.
+void AppendLines(const Picture &picture, std::string *file) {
   constexpr size_t kBlock = 65535;
-  std::string stream = "\x78\x01";
-  uint32_t a = 1, b = 0;  // sums of the Adler-32 checksum
-  for (size_t first = 0; first < data.size(); first += kBlock) {
-    const size_t size = std::min(kBlock, data.size() - first);
-    stream.push_back(first + size == data.size() ? 1 : 0);
-    for (const size_t length : {size, ~size}) {
-      stream.push_back(static_cast<char>(length & 0xff));
-      stream.push_back(static_cast<char>(length >> 8 & 0xff));
+  *file += "\x78\x01";
+  uint64_t a = 1, b = 0;  // sums of the Adler-32 checksum
+  const int64_t width = picture.width * picture.channels;
+  for (int64_t y = 0; y < picture.height; ++y) {
+    std::string line(1, 0);
+    line.append(reinterpret_cast<const char *>(picture.pixels.data()) + y * width, static_cast<size_t>(width));
+    for (size_t first = 0; first < line.size(); first += kBlock) {
+      const size_t size = std::min(kBlock, line.size() - first);
+      file->push_back(y + 1 == picture.height && first + size == line.size() ? 1 : 0);
+      for (const size_t length : {size, ~size}) {
+        file->push_back(static_cast<char>(length & 0xff));
+        file->push_back(static_cast<char>(length >> 8 & 0xff));
+      }
+      file->append(line, first, size);
     }
-    stream.append(data, first, size);
+    for (const char c : line) {
+      a += static_cast<unsigned char>(c);
+      b += a;
+    }
+    a %= 65521;
+    b %= 65521;
   }
-  for (const char c : data) {
-    a = (a + static_cast<unsigned char>(c)) % 65521;
-    b = (b + a) % 65521;
-  }
-  AppendBigEndian(b << 16 | a, &stream);
-  return stream;
+  *file += BigEndian(b << 16 | a);
 }
 
 }  // namespace
@@ -78,46 +101,47 @@ Picture MakePicture(const Array &image, int64_t frames) {
   return picture;
 }
 
-Picture Tile(const std::vector<std::vector<Picture>> &rows, int64_t gap) {
-  if (rows.empty() || rows.front().empty()) throw RunFailed("no pictures to tile");
-  const Picture &first = rows.front().front();
-  size_t columns = 0;
-  for (const auto &row : rows) columns = std::max(columns, row.size());
-  const int64_t width = static_cast<int64_t>(columns) * (first.width + gap) - gap;
-  const int64_t height = static_cast<int64_t>(rows.size()) * (first.height + gap) - gap;
-  Picture sheet{width, height, first.channels, {}};
-  sheet.pixels.assign(static_cast<size_t>(sheet.width * sheet.height * sheet.channels), 255);
-  for (size_t r = 0; r < rows.size(); ++r) {
-    for (size_t c = 0; c < rows[r].size(); ++c) {
-      const Picture &picture = rows[r][c];
-      if (picture.width != first.width || picture.height != first.height || picture.channels != first.channels) {
-        throw RunFailed("pictures of different sizes cannot be tiled");
-      }
-      for (int64_t y = 0; y < picture.height; ++y) {
-        const int64_t line = picture.width * picture.channels;
-        const auto source = picture.pixels.begin() + y * line;
-        const int64_t top = static_cast<int64_t>(r) * (first.height + gap) + y;
-        const int64_t left = static_cast<int64_t>(c) * (first.width + gap);
-        std::copy(source, source + line, sheet.pixels.begin() + (top * sheet.width + left) * sheet.channels);
-      }
-    }
+bool Sheet::TooLarge() const {
+  return rows_ * columns_ > kMaxPictures || sheet_.width > kMaxSide || sheet_.height > kMaxSide;
+}
+
+void Sheet::Draw(int64_t row, int64_t column, const Picture &picture) {
+  if (part_.pixels.empty()) {
+    part_ = picture;
+    sheet_ = {columns_ * (picture.width + kGap) - kGap, rows_ * (picture.height + kGap) - kGap, picture.channels, {}};
+    if (!TooLarge()) sheet_.pixels.assign(static_cast<size_t>(sheet_.width * sheet_.height * sheet_.channels), 255);
   }
-  return sheet;
+  if (picture.width != part_.width || picture.height != part_.height || picture.channels != part_.channels) {
+    throw RunFailed("pictures of different sizes cannot be tiled");
+  }
+  if (TooLarge()) return;
+  const int64_t line = picture.width * picture.channels, left = column * (picture.width + kGap);
+  for (int64_t y = 0; y < picture.height; ++y) {
+    const int64_t top = row * (picture.height + kGap) + y;
+    std::copy_n(picture.pixels.begin() + y * line, line,
+                sheet_.pixels.begin() + (top * sheet_.width + left) * sheet_.channels);
+  }
+}
+
+void Sheet::Write(const std::string &path) const {
+  if (TooLarge()) {
+    std::printf("%s not written: a grid of %lld x %lld pictures is too large\n", path.c_str(),
+                static_cast<long long>(rows_), static_cast<long long>(columns_));
+    return;
+  }
+  WritePng(path, sheet_);
+  std::printf("picture           %s\n", path.c_str());
 }
 
 void WritePng(const std::string &path, const Picture &picture) {
-  std::string header, lines, file = "\x89PNG\r\n\x1a\n";
-  AppendBigEndian(static_cast<uint32_t>(picture.width), &header);
-  AppendBigEndian(static_cast<uint32_t>(picture.height), &header);
-  header += {8, static_cast<char>(picture.channels == 3 ? 2 : 0), 0, 0, 0};  // bit depth, color type, ...
-  const size_t line = static_cast<size_t>(picture.width * picture.channels);
-  for (size_t first = 0; first < picture.pixels.size(); first += line) {
-    lines.push_back(0);  // no filter
-    lines.append(reinterpret_cast<const char *>(picture.pixels.data()) + first, line);
-  }
-  AppendChunk("IHDR", header, &file);
-  AppendChunk("IDAT", ZlibStored(lines), &file);
-  AppendChunk("IEND", "", &file);
+  std::string file = "\x89PNG\r\n\x1a\n";
+  file.reserve(picture.pixels.size() + static_cast<size_t>(picture.height) * 8 + 128);
+  AppendChunk("IHDR", &file, [&] {
+    file += BigEndian(static_cast<uint64_t>(picture.width)) + BigEndian(static_cast<uint64_t>(picture.height));
+    file += {8, static_cast<char>(picture.channels == 3 ? 2 : 0), 0, 0, 0};  // bit depth, color type, ...
+  });
+  AppendChunk("IDAT", &file, [&] { AppendLines(picture, &file); });
+  AppendChunk("IEND", &file, [] {});
   WriteFile(path, file);
 }
 

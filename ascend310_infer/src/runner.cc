@@ -30,7 +30,7 @@ std::vector<Array> Runner::Run(const std::vector<Array> &inputs) {
 
 Decoder::Decoder(Runner *runner) : runner_(runner) {
   const std::vector<InputInfo> &inputs = runner->inputs();
-  groups_ = GroupNames(inputs.size(), "the decoder");
+  groups_ = GroupNames(inputs.size(), "the decoder", "inputs");
   for (const InputInfo &input : inputs) {
     const Shape &shape = input.shape;
     if (shape.size() != 2 || shape[0] < 1 || shape[0] != inputs[0].shape[0] || shape[1] < 1) {
@@ -61,12 +61,13 @@ std::vector<std::vector<Array>> Decoder::Decode(const std::vector<std::vector<Ar
   return samples;
 }
 
-std::vector<std::string> GroupNames(size_t count, const std::string &what) {
+std::vector<std::string> GroupNames(size_t count, const std::string &network, const std::string &ends) {
   if (count == 1) return {"z"};
   if (count == 2) return {"z_app", "z_geo"};
-  throw UserError(
-      what + " should have latents of 1 or 2 groups as inputs; this file has " + std::to_string(count) +
-      " inputs (decoder.mindir is for reconstruct, traverse and recombine, inference_lite.mindir for infer)");
+  throw UserError(network + " should have latents of 1 or 2 groups as " + ends + "; this file has " +
+                  std::to_string(count) + " " + ends +
+                  " (decoder.mindir is for reconstruct, traverse and recombine, inference_lite.mindir for infer, "
+                  "encoder.mindir for encode)");
 }
 
 Array PadBatch(std::vector<Array> samples, int64_t batch) {

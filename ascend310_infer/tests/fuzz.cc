@@ -90,7 +90,7 @@ SampleFile MakeSampleFile(Mutator *mutator, const dgn::Shape &shape) {
   const float bad =
       mutator->Below(2) ? std::numeric_limits<float>::quiet_NaN() : -std::numeric_limits<float>::infinity();
   const Expected no = Expected::kRejected;
-  switch (mutator->Below(14)) {
+  switch (mutator->Below(16)) {
     case 0: return {"npy, truncated", "a.npy", mutator->Truncated(npy), no};
     case 1: return {"npy, extended", "a.npy", mutator->Extended(npy), no};
     case 2: return {"npy, wrong size", "a.npy", Npy(other), no};
@@ -107,6 +107,8 @@ SampleFile MakeSampleFile(Mutator *mutator, const dgn::Shape &shape) {
     case 10: return {"bin, wrong size", "a.bin", raw + mutator->RandomBytes(1 + mutator->Below(raw.size() - 1)), no};
     case 11: return {"bin, not finite", "a.bin", Values(count, bad), no};
     case 12: return {"bin, empty", "a.bin", "", no};
+    case 13: return {"npy, text after the header", "a.npy", Replaced(npy, "} ", "}0"), no};
+    case 14: return {"npy, shape without comma", "a.npy", Replaced(Npy({4}), "(4,)", "(4) "), no};
     default: return {"bin, valid", "a.bin", raw, Expected::kAccepted};
   }
 }
@@ -166,48 +168,17 @@ Input MakeMindIr(Mutator *mutator, const std::vector<std::string> &seeds) {
 }
 
 Input MakeArguments(Mutator *mutator) {
-  const std::vector<std::string> words = {"--mindir_path",
-                                          "a.mindir",
-                                          "--job",
-                                          "infer",
-                                          "traverse",
-                                          "recombine",
-                                          "--input_path",
-                                          "in",
-                                          "--batch",
-                                          "1",
-                                          "-1",
-                                          "99999999999999999999",
-                                          "--gamma",
-                                          "nan",
-                                          "1e400",
-                                          "0.5",
-                                          "--dimensions",
-                                          "1,2",
-                                          ",",
-                                          "1,,2",
-                                          "--device_type",
-                                          "CPU",
-                                          "GPU",
-                                          "--device_id=0",
-                                          "--rows=0",
-                                          "--seed",
-                                          "",
-                                          "=",
-                                          "--",
-                                          "--=",
-                                          "--job=infer",
-                                          "--unknown=1",
-                                          "--descent_steps",
-                                          "--steps",
-                                          "0",
-                                          "--second_path=",
-                                          "--format=png"};
+  const std::vector<std::string> words = {
+      "--mindir_path", "a.mindir", "--job", "infer", "traverse", "recombine", "--input_path", "in", "--batch", "1",
+      "-1", "99999999999999999999", "--gamma", "nan", "1e400", "0.5", "--dimensions", "1,2", ",", "1,,2",
+      "--device_type", "CPU", "GPU", "--device_id=0", "--rows=0", "--seed", "", "=", "--", "--=", "--job=infer",
+      "--unknown=1", "--descent_steps", "--steps", "0", "--second_path=", "--format=png"};
   std::vector<std::string> line;
   if (mutator->Below(2) == 0) line = {"--mindir_path", "a.mindir", "--input_path", "in", "--batch", "2"};
   for (size_t count = mutator->Below(9); count > 0; --count) line.push_back(words[mutator->Below(words.size())]);
   if (mutator->Below(4) == 0 && !line.empty()) {
-    line[mutator->Below(line.size())] = mutator->Changed("--mindir_path=a.mindir");
+    const std::string changed = mutator->Changed("--mindir_path=a.mindir");
+    line[mutator->Below(line.size())] = changed.c_str();  // up to the first NUL byte, as the system passes it
   }
   return {"arguments", Expected::kEither, [line] { dgn::ParseArguments(line); }};
 }

@@ -19,9 +19,9 @@ ODD = "my dïr (1), x"
 
 
 def run(*words, **environment) -> subprocess.CompletedProcess:
-    inherited = {name: value for name, value in os.environ.items() if name != "GLOG_v"}  # dgn sets it for MindSpore
+    merged = {**os.environ, "GLOG_v": None, "DGN_PYTHON": sys.executable, **environment}  # dgn sets it for MindSpore
     return subprocess.run(list(map(str, words)), text=True, capture_output=True, timeout=600,
-                          env={**inherited, "DGN_PYTHON": sys.executable, **environment})
+                          env={name: value for name, value in merged.items() if value is not None})
 
 
 def skip(reason: str) -> None:
@@ -68,9 +68,11 @@ def build(package, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def program(build) -> Callable[..., subprocess.CompletedProcess]:
-    """Runs the program with one thread, by default on CPU."""
-    def call(*words, device: str = "CPU", **environment) -> subprocess.CompletedProcess:
-        return run(build / "dgn_infer", "--device_type", device, "--threads", 1, *words, **environment)
+    """Runs the program with one thread, by default on CPU; after a line of bash, if there is one."""
+    def call(*words, device: str = "CPU", before: str = "", **environment) -> subprocess.CompletedProcess:
+        environment = {"GLOG_v": "4", **environment}  # without, it starts itself again, which takes as long as the rest
+        return run("bash", "-c", f'{before}\nexec "$@"', "bash", build / "dgn_infer", "--device_type", device,
+                   "--threads", 1, *words, **environment)
     return call
 
 

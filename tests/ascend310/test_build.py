@@ -91,7 +91,16 @@ def test_no_network_and_a_wrong_download(tmp_path):
     line = 'while [ $# -gt 0 ]; do [ "$1" != --dest ] || echo wrong > "$2/mindspore_lite.whl"; shift; done'
     done = run("bash", BUILD, "--fetch", **variables, DGN_PYTHON=str(make_script(tmp_path / "wrong", line)))
     assert done.returncode == 1 and "SHA-256" in done.stderr and "not used" in done.stderr
-    assert not list((tmp_path / "cache").iterdir())
+    assert not list((tmp_path / "cache").iterdir()) and (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cache_that_others_could_fill_is_refused(tmp_path):
+    done = run("bash", BUILD, "--fetch", MSLITE_HOME="", HOME="", XDG_CACHE_HOME="", DGN_CACHE="")
+    assert done.returncode == 3 and "set DGN_CACHE" in done.stderr
+    if os.geteuid() == 0:  # may give a folder to another user
+        os.chown(tmp_path, 65534, 65534)
+        done = run("bash", BUILD, "--fetch", MSLITE_HOME="", DGN_CACHE=str(tmp_path))
+        assert done.returncode == 3 and f"{tmp_path} belongs to another user" in done.stderr
 
 
 def test_cmake_names_what_is_missing(tools, tmp_path):

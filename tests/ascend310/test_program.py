@@ -22,6 +22,8 @@ from tests.training.saved import CLIPS, saved_run
 
 pytestmark = pytest.mark.slow
 
+MEMORY = "ulimit -v 1500000"  # KiB, of which MindSpore Lite takes about a quarter
+
 
 def write_latents(folder, rng, groups, count):
     """Writes latents (count, d) of each group, the first sample as .bin and the others as .npy. Returns the latents and
@@ -61,20 +63,47 @@ def test_reconstruct_and_recombine(program, trained, tmp_path, rng):
     assert np.abs(png(tmp_path / "pairs" / "recombination.png") - sheet).max() <= 1
 
     for group, pair, z in (("z_app", ("a", "a__b"), z_app), ("z_geo", ("c", "b__c"), z_geo)):
+        (tmp_path / "same" / group).mkdir(parents=True)
         for name, values in zip(pair, z):  # a with b__c and a__b with c have one name
-            (tmp_path / "same" / group).mkdir(parents=True, exist_ok=True)
             values.tofile(tmp_path / "same" / group / f"{name}.bin")
+        with open(tmp_path / "same" / group / "0.bin", "wb") as file:
+            file.truncate(z[0].nbytes * 20_000)  # 400 million pairs, whose names do not fit into memory
     done = program("--mindir_path", decoder, "--job", "recombine", "--input_path", tmp_path / "same",
-                   "--second_path", tmp_path / "same", "--output_path", tmp_path / "lost")
+                   "--second_path", tmp_path / "same", "--output_path", tmp_path / "lost", before=MEMORY)
     assert done.returncode == 2 and "both be written as a__b__c; rename" in done.stderr
+
+
+def test_aligned_pairs_have_one_name(program, trained, tmp_path, rng):
+    """Though the two folders hold the samples in different orders; without equal names they are paired in order."""
+    model = load(trained)
+    z_app, z_geo = (rng.standard_normal((3, *group.shape)).astype(np.float32) for group in model.model.groups)
+    for folder in ("z_app", "z_geo"):
+        (tmp_path / folder).mkdir()
+    np.save(tmp_path / "z_app" / "s.npy", z_app[:2])
+    np.save(tmp_path / "z_app" / "s-a.npy", z_app[2])
+    for name, values in zip(("s_0", "s_1", "s-a"), z_geo):  # in the order s-a, s_0, s_1
+        np.save(tmp_path / "z_geo" / f"{name}.npy", values)
+    words = ("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--job", "recombine", "--pairs", "aligned",
+             "--input_path", tmp_path, "--second_path", tmp_path)
+    done = program(*words, "--output_path", tmp_path / "named")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    decoded = infer310.read_written(tmp_path / "named" / "image", ["s_0__s_0", "s_1__s_1", "s-a__s-a"])
+    np.testing.assert_allclose(decoded, model.decode(z_app, z_geo).image, atol=1e-5)
+    (tmp_path / "z_geo" / "s-a.npy").rename(tmp_path / "z_geo" / "a.npy")
+    done = program(*words, "--output_path", tmp_path / "ordered")
+    assert done.returncode == 0 and "paired in order: s_0 with a ..." in done.stderr, done.stderr
+    decoded = infer310.read_written(tmp_path / "ordered" / "image", ["s_0__a", "s_1__s_0", "s-a__s_1"])
+    np.testing.assert_allclose(decoded, model.decode(z_app, z_geo[[2, 0, 1]]).image, atol=1e-5)
 
 
 def test_traverse_agrees_with_python(program, trained, tmp_path):
     model = load(trained)
     sizes = [group.shape[0] for group in model.model.groups]
+    (tmp_path / "kept").write_text("kept")
     done = program("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--job", "traverse", "--gamma", 2,
-                   "--rows", 2, "--output_path", tmp_path)
-    assert done.returncode == 0, done.stderr
+                   "--rows", 2, "--output_path", tmp_path,
+                   before=f'ln -s kept "{tmp_path}/.dgn-$$"')  # by someone who guesses the program's temporary file
+    assert done.returncode == 0 and (tmp_path / "kept").read_text() == "kept", done.stderr
     ranked = bases.rank(model.decode, [None, None], 0, sizes, 2.0)
     assert (tmp_path / "dimensions.txt").read_text().split() == [str(k) for k in ranked.order[:2]]
     z = bases.traversals(ranked, 2.0, 2)
@@ -126,6 +155,11 @@ def test_encode(program, trained, tmp_path):
                                atol=1e-5)
     done = program("--mindir_path", exported / "decoder.mindir", *words)
     assert done.returncode == 2 and "not an encoder" in done.stderr
+    np.save(tmp_path / "images" / "samples.npy", np.full((1, 3, 16, 16), 2, np.float32))
+    done = program("--mindir_path", exported / "encoder.mindir", *words)
+    assert done.returncode == 2 and "image samples_0 has values from 2.0" in done.stderr
+    done = program("--mindir_path", exported / "encoder.mindir", *words[:-1], tmp_path / "images" / "samples.npy")
+    assert done.returncode == 1 and "Not a directory" in done.stderr  # before an image is read
 
 
 def test_the_decoder_of_a_video_model(program, tmp_path, rng):
@@ -133,6 +167,11 @@ def test_the_decoder_of_a_video_model(program, tmp_path, rng):
     assert main(["export", str(tmp_path / "run"), "--mindir-version", "1", "--batch", "2"]) == 0
     model = load(tmp_path / "run")
     latents, names = write_latents(tmp_path / "z", rng, model.model.groups, 3)
+    names[0] = "n" * 246
+    for group in model.model.groups:  # a long name, for which there is no longer one
+        (tmp_path / "z" / group.name / "a.bin").rename(tmp_path / "z" / group.name / f"{names[0]}.bin")
+    names.append(names.pop(0))  # the order of the names
+    latents = [z[[1, 2, 0]] for z in latents]
     decoder = tmp_path / "run" / "export_mindir1" / "decoder.mindir"
     done = program("--mindir_path", decoder, "--input_path", tmp_path / "z", "--output_path", tmp_path / "out",
                    "--warmup", 0)
@@ -158,8 +197,10 @@ def decoder(trained) -> bytes:
 
 def invalid_models(valid: bytes) -> dict:
     """Invalid MindIR files by name."""
-    return {"empty": b"", "text": b"no MindIR\n" * 50, "cut": valid[:-1], "half": valid[:len(valid) // 2],
-            "start": valid[:40], "zeros": bytes(2000), "doubled": valid + valid,
+    bare = proto.ModelProto.FromString(valid)
+    next(weight for weight in bare.graph.parameter if weight.dims).ClearField("raw_data")
+    return {"bare": bare.SerializeToString(), "empty": b"", "text": b"no MindIR\n" * 50, "cut": valid[:-1],
+            "half": valid[:len(valid) // 2], "start": valid[:40], "zeros": bytes(2000), "doubled": valid + valid,
             "npy": b"\x93NUMPY\x01\x00" + bytes(300)}
 
 
@@ -169,6 +210,7 @@ def test_invalid_models_are_rejected(program, trained, decoder, tmp_path, rng):
         (tmp_path / f"{name}.mindir").write_bytes(content)
         done = program("--mindir_path", tmp_path / f"{name}.mindir", "--input_path", tmp_path / "z")
         assert done.returncode == 2 and (f"{name}.mindir is" in done.stderr), (name, done.returncode, done.stderr)
+        assert name != "bare" or "has no values" in done.stderr, done.stderr
     done = program("--mindir_path", tmp_path / "missing.mindir", "--input_path", tmp_path / "z")
     assert done.returncode == 2 and "missing.mindir" in done.stderr
 
@@ -183,9 +225,37 @@ def test_damaged_models_never_crash_the_program(program, trained, decoder, tmp_p
             content[place] ^= 1 << int(rng.integers(8))
         (tmp_path / "damaged.mindir").write_bytes(bytes(content))
         done = program("--mindir_path", tmp_path / "damaged.mindir", "--input_path", tmp_path / "z",
-                       "--output_path", tmp_path / "out", "--warmup", 0)
+                       "--output_path", tmp_path / "out", "--warmup", 0, GLOG_v=None)  # and the runtime does not log
         assert done.returncode in (0, 1, 2), (k, done.returncode, done.stderr)
         assert done.returncode == 0 or done.stderr.startswith("dgn_infer: "), done.stderr
+
+
+def test_failures_of_the_runtime(program, lite, trained, tmp_path, rng):
+    """MindSpore Lite with a function that exhausts the stack, or gives an output of negative size."""
+    (tmp_path / "lite.cc").write_text(FAILING_LITE)
+    flags = ("-std=c++14", "-w", "-shared", "-fPIC", "-D_GLIBCXX_USE_CXX11_ABI=0", f"-I{lite}")
+    built = run("c++", *flags, tmp_path / "lite.cc", "-o", tmp_path / "lite.so")
+    assert built.returncode == 0, built.stderr
+    write_latents(tmp_path / "z", rng, load(trained).model.groups, 2)
+    for kind, message in (("stack", "crashed while running the model"), ("shape", "(-2, -4) has a negative dimension")):
+        done = program("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--input_path", tmp_path / "z",
+                       "--output_path", tmp_path / "out", KIND=kind, LD_PRELOAD=str(tmp_path / "lite.so"))
+        assert done.returncode == 1 and "dgn_infer: MindSpore Lite" in done.stderr and message in done.stderr
+
+
+def test_memory_does_not_grow_with_samples_that_are_not_used(program, trained, tmp_path):
+    decoder = trained / "export_mindir1" / "decoder.mindir"
+    for group in load(trained).model.groups:
+        (tmp_path / group.name).mkdir()
+        with open(tmp_path / group.name / "a.bin", "wb") as file:
+            file.truncate(4 * group.shape[0] << 24)  # 16 million samples, which take no space on disk
+    words = ("--input_path", tmp_path, "--output_path", tmp_path / "out", "--limit", 1)
+    done = program("--mindir_path", decoder, *words, before=MEMORY)
+    assert done.returncode == 0 and (tmp_path / "out" / "image" / "a_0.npy").is_file(), done.stderr
+    with open(tmp_path / "huge.mindir", "wb") as file:
+        file.truncate(1 << 31)
+    done = program("--mindir_path", tmp_path / "huge.mindir", *words, before=MEMORY)
+    assert done.returncode == 1 and done.stderr == "dgn_infer: not enough memory\n"
 
 
 def test_messages_for_invalid_inputs(program, trained, tmp_path, rng):
@@ -206,16 +276,43 @@ def test_messages_for_invalid_inputs(program, trained, tmp_path, rng):
     assert done.returncode == 2 and "is not finite" in done.stderr
     (z / "z_geo" / "b.npy").rename(z / "z_geo" / "c.npy")
     done = program(*good)
-    assert done.returncode == 2 and "both must have the same samples" in done.stderr
+    assert done.returncode == 2 and "z_geo has no sample b_0, which is in" in done.stderr
     done = program("--mindir_path", exported / "inference_lite.mindir", "--input_path", z)
     assert done.returncode == 2 and "has 5 inputs" in done.stderr
     done = program(*good, "--gama", 2)
     assert done.returncode == 2 and "did you mean --gamma?" in done.stderr
     done = program(*good, "--steps", "-1")
     assert done.returncode == 2 and "must be an integer from 0" in done.stderr
+    done = program(*good[:2], "--job", "traverse", "--dimensions", "0,0,0,0,0", "--positions", 1001)
+    assert done.returncode == 2 and "1001 --positions are 5005 images; at most 4096" in done.stderr
+    for name in ("b_0.npy", "c.npy"):  # beside b.npy, which also holds b_0, and c.bin
+        shutil.copy(z / "z_app" / "a.bin", z / "z_app" / "c.bin")
+        np.save(z / "z_app" / name, np.zeros(4, np.float32))
+        done = program(*good)
+        assert done.returncode == 2 and f"named {name.removesuffix('.npy')}" in done.stderr, done.stderr
+        (z / "z_app" / name).unlink()
     done = program("--mindir_path", exported / "decoder.mindir", "--input_path", tmp_path / "none")
     assert done.returncode == 2 and f"there is no folder {tmp_path / 'none'}/z_app" in done.stderr
     assert program("--help").returncode == 0
+
+
+FAILING_LITE = """
+#include <cstdlib>
+#include "include/api/model.h"
+
+static int Recurse(volatile char *above) {
+  volatile char frame[4096] = {above[0]};
+  return Recurse(frame) + frame[1];
+}
+
+mindspore::Status mindspore::Model::Predict(const std::vector<MSTensor> &, std::vector<MSTensor> *outputs,
+                                            const MSKernelCallBack &, const MSKernelCallBack &) {
+  char values[32] = {};
+  if (std::getenv("KIND") == std::string("stack")) Recurse(values);
+  outputs->push_back(*MSTensor::CreateTensor("", DataType::kNumberTypeFloat32, {-2, -4}, values, sizeof(values)));
+  return kSuccess;
+}
+"""
 
 
 def test_mindir_3_is_for_another_lite(program, decoder, tmp_path):
@@ -239,19 +336,21 @@ def labelled(tmp_path_factory):
 
 def test_labels_are_required_and_not_changed(program, labelled, tmp_path):
     run_folder = load(labelled / "run")
-    np.save(tmp_path / "x.npy", run_folder.sources.train.read(np.arange(3)))
+    for k, image in enumerate(run_folder.sources.train.read(np.arange(12) % 10)):
+        np.save(tmp_path / f"x_{k}.npy", image)
     words = ("--mindir_path", labelled / "run" / "export_mindir1" / "inference_lite.mindir", "--job", "infer",
-             "--input_path", tmp_path, "--output_path", tmp_path / "out", "--steps", 4)
+             "--input_path", tmp_path, "--output_path", tmp_path / "out", "--steps", 4, "--limit", 11)
     done = program(*words)
     assert done.returncode == 2 and "does not infer z_app" in done.stderr and "--start_path" in done.stderr
-    labels = np.eye(10, dtype=np.float32)[[2, 0, 3]]
-    for group, z in (("z_app", labels), ("z_geo", np.zeros((3, 3), np.float32))):
+    labels = np.eye(10, dtype=np.float32)[np.arange(12) % 10]
+    for group, z in (("z_app", labels), ("z_geo", np.zeros((12, 3), np.float32))):
         (tmp_path / "start" / group).mkdir(parents=True)
         np.save(tmp_path / "start" / group / "x.npy", z)
     done = program(*words, "--start_path", tmp_path / "start")
     assert done.returncode == 0, done.stderr
-    names = ["x_0", "x_1", "x_2"]
-    np.testing.assert_array_equal(infer310.read_written(tmp_path / "out" / "z_app", names), labels)
+    names = [f"x_{k}" for k in range(11)]  # the first 11 by number, not by text
+    np.testing.assert_array_equal(infer310.read_written(tmp_path / "out" / "z_app", names), labels[:11])
+    assert len(list((tmp_path / "out" / "z_app").iterdir())) == 11
     assert np.abs(infer310.read_written(tmp_path / "out" / "z_geo", names)).min() > 0
 
 
@@ -263,10 +362,16 @@ def test_an_export_of_another_checkpoint_is_refused(trained, tmp_path, capsys):
     assert "exported from epoch_00000" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_latents_of_dgn_infer(program, trained, images, tmp_path):
+def test_latents_of_dgn_infer(program, trained, images, tmp_path, caplog):
     """They are prepared, decoded and compared."""
     exported, inferred, out = trained / "export_mindir1", tmp_path / "inferred", tmp_path / "out"
     assert main(["infer", str(trained), "--images", str(images), "--steps", "4", "--output", str(inferred)]) == 0
+    converted = shutil.copytree(exported, tmp_path / "converted")
+    with open(converted / "encoder.mindir", "ab") as file:
+        file.write(b"more")
+    assert main(["infer310", "prepare", str(converted), str(inferred), str(tmp_path / "other")]) == 0
+    assert [record.args[0].name for record in caplog.records if "not the file that was exported" in record.msg] == [
+        "encoder.mindir"]
     assert main(["infer310", "prepare", str(exported), str(inferred), str(out)]) == 0
     with np.load(inferred / "latents.npz") as latents:
         np.testing.assert_array_equal(np.load(out / "latents" / "z_geo" / "samples.npy"), latents["z_geo"])

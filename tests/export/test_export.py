@@ -22,6 +22,7 @@ from dgn.export import cells, files
 from dgn.export.edge import exported_run
 from dgn.export.export import export_run
 from dgn.export.infer310 import open_exported
+from dgn.files import sha256
 from dgn.run import load
 from tests.training.saved import CLIPS, saved_run
 from tests.training.tiny import arguments
@@ -138,6 +139,7 @@ def test_a_later_export_removes_what_it_does_not_write_and_a_changed_checkpoint_
     monkeypatch.setattr("dgn.export.export._export_decoder", lambda *_: about["decoder"])
     monkeypatch.setattr("dgn.export.export._export_inference", lambda *given: about[given[3].stem])
     export_run(run, out)
+    assert json.loads((out / "export.json").read_text())["decoder"]["sha256"] == sha256(out / "decoder.mindir")
     assert {path.name for path in out.iterdir()} == {
         "decoder.mindir", "inference.mindir", "inference_lite.mindir", "decoder.onnx", "mine.txt", "export.json"}
     assert exported_run(open_exported(out)).checkpoint == run.checkpoint

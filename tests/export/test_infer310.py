@@ -41,6 +41,45 @@ def test_latents_of_one_file_or_of_folders(tmp_path, rng):
     assert not infer310.holds_latents(tmp_path, GROUPS)
 
 
+def test_samples_of_two_groups_are_matched(tmp_path, rng):
+    z_app, z_geo = (rng.standard_normal((12, *group.shape)).astype(np.float32) for group in GROUPS)
+    for group in GROUPS:
+        (tmp_path / group.name).mkdir()
+    np.save(tmp_path / "z_app" / "x.npy", z_app)
+    for k, z in enumerate(z_geo):
+        np.save(tmp_path / "z_geo" / f"x_{k}.npy", z)
+    for values, expected in zip(infer310.read_latents(tmp_path, GROUPS), (z_app, z_geo)):
+        np.testing.assert_array_equal(values, expected)
+    (tmp_path / "z_geo" / "x_11.npy").rename(tmp_path / "z_geo" / "x_12.npy")
+    with pytest.raises(UserError, match="x_11 of z_app in the place of x_12 of z_geo"):
+        infer310.read_latents(tmp_path, GROUPS)
+
+
+def test_only_what_an_unfinished_job_wrote_is_removed(tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+
+    def refused(path) -> bool:
+        with pytest.raises(UserError, match="is not empty"):
+            edge._work_folder(path)
+        return (out / "images").is_dir() and (out / edge.UNFINISHED).is_file()
+
+    elsewhere.mkdir()
+    edge._work_folder(out)
+    for name in ("images", "traverse_z_app"):
+        (out / name).mkdir()
+    same = out.stat().st_ino
+    edge._work_folder(out)
+    assert [path.name for path in out.iterdir()] == [edge.UNFINISHED] and out.stat().st_ino == same
+    (out / "images").mkdir()
+    (out / "notes.txt").touch()
+    assert refused(out)
+    (out / "notes.txt").unlink()
+    (tmp_path / "link").symlink_to(out)
+    assert refused(tmp_path / "link")
+    (out / "latents").symlink_to(elsewhere)
+    assert refused(out) and (out / "latents").is_symlink()
+
+
 @pytest.mark.parametrize("name, content, message", [
     ("a.bin", bytes(17), "cannot read the latents z_app"), ("a.npy", b"\x93NUMPY cut", "cannot read"),
     ("a.npy", b"", "cannot read"), ("a.npy", b"\x93NUMPY\x01\0\2\0\0(", "cannot read"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import logging
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +28,11 @@ from dgn.nets.model import Decode, LatentGroup, Model, MotionLatents, decode
 from dgn.run import Run, open_run
 from dgn.training import checkpoint
 
+log = logging.getLogger(__name__)
+
 UNFINISHED = ".dgn_unfinished"  # file in a work folder until its results are compared
+_WRITTEN = re.compile(r"images|start|encode|latents|first_call|reconstruct|recombine|traverse_z\w*|check\.json|"
+                      r"overview\.png|\.dgn_unfinished")  # all that a job writes
 
 
 class Limits(NamedTuple):
@@ -65,6 +71,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     infer310.read_latents). Returns what was written, as text. Raises UserError if the data do not fit the model.
     """
     run = exported_run(exported)
+    _check_files(exported)
     groups = run.model.groups
     if run.model.latents_type is MotionLatents:
         raise UserError(f"{run.folder.path} is a plain model of clips, whose latents (z_content, z_motion) dgn_infer "
@@ -92,10 +99,21 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     return f"{len(source)} images"
 
 
+def _check_files(exported: Exported) -> None:
+    """Warns of each file that is not the exported one: damaged, or converted by converter_lite."""
+    for entry in exported.about.values():
+        path = exported.folder / entry["file"] if isinstance(entry, dict) and "sha256" in entry else None
+        if path and path.is_file() and sha256(path) != entry["sha256"]:
+            log.warning("%s is not the file that was exported; unless converter_lite wrote it, export it again", path)
+
+
 def _work_folder(output: Path) -> Path:
-    """A new folder for the program's files; one in which an earlier job did not reach its check is replaced."""
-    if (output / UNFINISHED).is_file():
-        shutil.rmtree(output)
+    """A new folder for the program's files. What an earlier job left there without reaching its check is removed, but
+    nothing if something else, or a link, is there, too."""
+    left = list(output.iterdir()) if (output / UNFINISHED).is_file() and not output.is_symlink() else []
+    if all(_WRITTEN.fullmatch(path.name) and not path.is_symlink() for path in left):
+        for path in sorted(left, key=lambda path: path.name == UNFINISHED):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     folder = new_folder(output)
     (folder / UNFINISHED).touch()
     return folder

@@ -31,9 +31,9 @@ def export_run(run: Run, output: Path | None = None, format: str = "mindir", min
     MindSpore writes, or 1 for MindSpore Lite 2.0. batch: samples in a call (default: any number for the decoder with
     version 3, else 1). steps: Langevin steps in a call (default: inference.steps).
 
-    Returns the content of export.json: for each file its name, the shapes of its inputs and outputs, and its largest
-    difference from the model, relative to the largest value. Raises UserError if the options do not fit together,
-    RunFailed if a file cannot be written or differs from the model.
+    Returns the content of export.json: for each file its name, the shapes of its inputs and outputs, its largest
+    difference from the model, relative to the largest value, and its SHA-256. Raises UserError if the options do not
+    fit together, RunFailed if a file cannot be written or differs from the model.
     """
     lite2 = mindir_version == 1
     if format != "mindir" and lite2:
@@ -62,6 +62,8 @@ def export_run(run: Run, output: Path | None = None, format: str = "mindir", min
         path = folder / "inference_lite.mindir"
         entries["inference_lite"] = _export_inference(run, adjoint, sampler, path, count, lite2)
     _remove_former(folder, f".{format}", {entry["file"] for entry in entries.values()})
+    for entry in entries.values():
+        entry["sha256"] = sha256(folder / entry["file"])
     about = {"run": str(run.folder.path.resolve()), "checkpoint": saved.name,
              "manifest": sha256(saved / checkpoint.MANIFEST), "mindir_version": mindir_version,
              "size": run.model.size, "channels": run.model.channels, "frames": run.config.data.frames,

@@ -12,6 +12,7 @@ A work folder, written by scripts/run_infer_310.sh:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,27 +68,48 @@ def holds_latents(data: Path, groups: Sequence[LatentGroup]) -> bool:
 
 def read_latents(data: Path, groups: Sequence[LatentGroup]) -> tuple[np.ndarray, ...]:
     """Latents (n, d) float32 of each group, from a latents.npz of `dgn infer`, or from folders named after the groups,
-    with .npy and .bin files of float32.
+    with .npy and .bin files of float32, in the order of the program.
 
-    Raises UserError, naming the file, if a value is not finite or no latent, or if type or size do not fit the model.
+    Raises UserError, naming the file, if a value is not finite or no latent, or if type or size do not fit the model;
+    also if the groups have different samples.
     """
-    latents = []
+    latents, names = [], []
     for group in groups:
-        arrays = [_checked(values, file, group) for file, values in _stored(data, group.name)]
-        if not arrays:
+        stored = list(_stored(data, group.name))
+        if not stored:
             raise UserError(f"{data} holds no latents of {group.name} (latents.npz, or files in {group.name}/)")
-        latents.append(np.concatenate(arrays))
+        latents.append(np.concatenate([_checked(values, file, group) for file, values in stored]))
+        names.append([name for file, values in stored for name in _names(file, values, group)])
     if len({len(z) for z in latents}) > 1:
         counts = " and ".join(f"{len(z)} of {group.name}" for z, group in zip(latents, groups))
         raise UserError(f"{data} holds {counts}")
+    for first, other in zip(names[0], names[-1]):
+        if first != other:
+            raise UserError(f"{data} holds {first} of {groups[0].name} in the place of {other} of {groups[-1].name}; "
+                            "both must have the same samples")
     return tuple(latents)
 
 
+def natural_key(name: str) -> str:
+    """A text whose order is natural order: numbers by value, so that x_2 precedes x_10. NaturalKey in files.cc of the
+    program is the same function."""
+    return re.sub("0*([0-9]*)", lambda number: f"0{chr(len(number[1]))}{number[1]}" if number[0] else "", name)
+
+
+def _names(file: Path, values: np.ndarray, group: LatentGroup) -> list[str]:
+    """Names of the samples of a file, as the program has them."""
+    count = values.size // group.shape[0]
+    if values.shape == group.shape or (file.suffix == ".bin" and count == 1):
+        return [file.stem]
+    return [f"{file.stem}_{k}" for k in range(count)]
+
+
 def _stored(data: Path, name: str) -> Iterator[tuple[Path, np.ndarray]]:
-    """Each file with latents of a group, and its array as stored."""
+    """Each file with latents of a group, in the order of the program, and its array as stored."""
     packed = data / "latents.npz"
     files = [packed] if packed.is_file() else sorted(
-        file for file in (data / name).glob("*") if file.suffix in (".npy", ".bin"))
+        (file for file in (data / name).glob("*") if file.suffix in (".npy", ".bin")),
+        key=lambda file: (natural_key(file.stem), file.name))
     for file in files:
         try:
             file_size(file)
