@@ -45,9 +45,10 @@ fetch_lite() {
     [ -n "${DGN_CACHE:-}${XDG_CACHE_HOME:-}${HOME:-}" ] ||
         fail 3 "no folder to keep MindSpore Lite in: set DGN_CACHE to one, or MSLITE_HOME to a MindSpore Lite"
     cache=${DGN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dgn}
-    mkdir -p -m 700 "$cache"
+    mkdir -p -m 700 "$cache" || fail 3 "cannot make the folder $cache; set DGN_CACHE to a folder of yours"
     cache=$(CDPATH='' cd -- "$cache" && pwd) # the program keeps the path
-    [ -O "$cache" ] || fail 3 "$cache belongs to another user; set DGN_CACHE to a folder of yours"
+    [ -O "$cache" ] && [ -z "$(find "$cache" -maxdepth 0 -perm /022)" ] ||
+        fail 3 "$cache belongs to another user, or others can write to it (chmod go-w); set DGN_CACHE to a folder of yours"
     kept=$cache/mindspore-lite-$VERSION-$machine
     LITE=$kept/mindspore_lite
     [ ! -d "$LITE" ] || return 0

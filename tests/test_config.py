@@ -117,8 +117,8 @@ def test_numbers_beyond_32_bits_are_refused_by_name(huge):
 
 @pytest.mark.parametrize("text, message", [
     ("[" * 500, "nested too deeply|not valid YAML"),
-    ("training:\n  learning_rate: &a [*a]", "aliases are not allowed, repeat the value line 2"),
-    ("training: {learning_rate: &a 0.1, epochs: *a}", "aliases are not allowed, repeat the value line 1"),
+    ("training:\n  learning_rate: &a [*a]", "aliases are not allowed; repeat the value, line 2"),
+    ("training: {learning_rate: &a 0.1, epochs: *a}", "aliases are not allowed; repeat the value, line 1"),
     ("training: {reinit_appearance: [[[[[1]]]]]}", "line 1: a value must be")])
 def test_lists_without_end_are_refused(tmp_path, text, message):
     with pytest.raises(UserError, match=message):

@@ -72,6 +72,8 @@ auto Guarded(const std::string &action, Call call) -> decltype(call()) {
     return call();
   } catch (const RunFailed &) {
     throw;
+  } catch (const std::bad_alloc &) {
+    throw;  // main says that the memory does not suffice
   } catch (const std::exception &error) {
     throw RunFailed("MindSpore Lite failed while " + action + ": " + error.what());
   }

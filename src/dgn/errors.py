@@ -27,8 +27,9 @@ class RunFailed(Exception):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type if it has none: MindSpore's messages have many."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an error's message without number and path, or its type if it has none: MindSpore's messages
+    have many lines."""
+    return (getattr(error, "strerror", None) or str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def listed(items: Sequence[str], separator: str = ", ", last: str = " and ") -> str:

@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with disk_errors(path):
             if path.exists() and not path.is_file():  # root could even replace a device such as /dev/null
-                raise OSError("it is there and not a regular file")
+                raise OSError("it is no regular file")
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.unlink(missing_ok=True)
             temporary.touch(exist_ok=False)  # writers would follow a link of this name
@@ -171,7 +171,7 @@ def retire(path: Path, suffix: str) -> Path:
     """Renames a file to STEM_suffix, or if that exists to STEM_suffix_2, STEM_suffix_3 ...; returns its new path.
     Raises RunFailed."""
     kept, number = path.with_stem(f"{path.stem}_{suffix}"), 2
-    while os.path.lexists(kept):
+    while kept.exists():
         kept, number = path.with_stem(f"{path.stem}_{suffix}_{number}"), number + 1
     with disk_errors(path):
         os.replace(path, kept)

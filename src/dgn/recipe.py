@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed, repeat the value",
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed; repeat the value,",
                                               self.peek_event().start_mark)
         return super().compose_node(parent, index)
 

@@ -33,7 +33,7 @@ from typing import Any
 
 from dgn import console, recipe
 from dgn.config import Config
-from dgn.errors import RunFailed, UserError
+from dgn.errors import RunFailed, UserError, first_line
 from dgn.files import append_line, check_new_folder, disk_errors, new_folder, open_log, retire, write_json, write_text
 from dgn.provenance import origin
 from dgn.reading import is_finite, read_json
@@ -58,8 +58,8 @@ def _names(path: Path) -> list[str] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); restore it, or remove it if no file was added or removed since "
-                        "the training") from None
+        raise UserError(f"{path} is damaged ({first_line(error)}); restore it, or remove it if no file was added "
+                        "or removed since the training") from None
 
 
 class RunFolder:
@@ -155,7 +155,7 @@ class RunFolder:
     def say(self, line: str) -> None:
         """Prints a line and adds it to train.log."""
         console.say(line)
-        append_line(self.train_log, line)
+        append_line(self.train_log, console.printable(line))
 
     def add_results(self, **sections: Any) -> None:
         """Writes sections of metrics.json and keeps the others; a damaged file is renamed to metrics_damaged.json. If

@@ -12,6 +12,7 @@ import pytest
 from dgn import recipe
 from dgn.__main__ import main
 from dgn.data import faces
+from dgn.data.face_clips import FaceClips
 from dgn.data.face_factors import APPEARANCE, GEOMETRY
 from dgn.data.face_surface import Window
 from dgn.data.open import open_sources
@@ -142,3 +143,13 @@ def test_paths_of_data_jobs_may_start_with_a_tilde(tmp_path, monkeypatch):
     assert not (tmp_path / "~").exists()
     config = recipe.absolute_paths(recipe.load(None, ["data.path=~/faces", "data.held_out=0"]))
     assert len(open_sources(config.data).train) == 2
+
+
+def test_chosen_frames_of_clips_are_those_of_the_whole_clips():
+    chosen, some = np.array([0, 3]), np.arange(2)
+    whole, part = FaceClips(2, 5, 16, 1), FaceClips(2, 5, 16, 1, chosen=chosen)
+    np.testing.assert_array_equal(part.read(some), whole.read(some)[:, chosen])
+    np.testing.assert_array_equal(part.landmarks(some), whole.landmarks(some)[:, chosen])
+    np.testing.assert_array_equal(part.factor_table(some, ("yaw", "mouth_open")),
+                                  whole.factor_table(some, ("yaw", "mouth_open"))[:, chosen])
+    assert part.identity() != whole.identity()

@@ -202,6 +202,6 @@ def test_names_of_the_greatest_length(tmp_path):
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(dgn.RunFailed, match="pipe: it is there and not a regular file"):
+    with pytest.raises(dgn.RunFailed, match="pipe: it is no regular file"):
         write_json(tmp_path / "pipe", {})
     assert (tmp_path / "pipe").is_fifo()

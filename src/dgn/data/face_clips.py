@@ -86,7 +86,8 @@ class FaceClips(DrawnFaces):
 
     def identity(self) -> str:
         return (f"clips of faces of seed {self.seed} from 0, {self.frames} frames"
-                + (", changing light" if self.changing_light else ""))
+                + (", changing light" if self.changing_light else "")
+                + ("" if len(self.chosen) == self.frames else f", only frames {self.chosen.tolist()}"))
 
 
 def write_clips(out: Path, source: FaceClips) -> None:

@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 EXTENSIONS = (".bmp", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".tif", ".tiff",
               ".webp")
-
-
 IDENTITIES = ("identity.txt", "identity_CelebA.txt")  # files that name the person in each image
 
 

@@ -87,14 +87,15 @@ def check_sources(sources: Sources, data: Data) -> None:
 
 
 def _warn_of_small_crop(source: Source, data: Data) -> None:
-    paths = source.paths(source.indices(1)) if data.crop and not data.frames else None
-    size = quick_size(paths[0]) if paths else None
-    if data.crop and size:
-        (left, top, right, bottom), (height, width) = data.crop, size
-        share = (right - left) * (bottom - top) / (height * width)
-        if share < SMALL_CROP:
-            log.warning("data.crop takes %.0f %% of an image of %d x %d pixels (width x height): is it for images of "
-                        "another size? figures/data.png shows the crops", 100 * share, width, height)
+    """Warns if data.crop takes so little of the first image that it may be meant for smaller images."""
+    paths = source.paths(source.indices(1))
+    if data.crop is None or data.frames or not paths or (size := quick_size(paths[0])) is None:
+        return
+    (left, top, right, bottom), (height, width) = data.crop, size
+    share = (right - left) * (bottom - top) / (height * width)
+    if share < SMALL_CROP:
+        log.warning("data.crop takes %.0f %% of an image of %d x %d pixels (width x height): is it for images of "
+                    "another size? figures/data.png shows the crops", 100 * share, width, height)
 
 
 def _refuse(unusable: Sequence[tuple[str, str]], total: int, means: str) -> None:

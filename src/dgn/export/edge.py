@@ -59,7 +59,8 @@ def exported_run(exported: Exported) -> Run:
     if exported.about.get("checkpoint") != saved.name:
         raise UserError(f"{exported.folder} was exported from {exported.about.get('checkpoint')} of {exported.run}, "
                         f"whose newest checkpoint is now {saved.name}; export it again")
-    if exported.about.get("manifest", digest := sha256(saved / checkpoint.MANIFEST)) != digest:
+    digest = sha256(saved / checkpoint.MANIFEST)
+    if exported.about.get("manifest", digest) != digest:
         raise UserError(f"{saved} has changed since {exported.folder} was exported; export it again")
     return run
 
@@ -102,8 +103,9 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
 def _check_files(exported: Exported) -> None:
     """Warns of each file that is not the exported one: damaged, or converted by converter_lite."""
     for entry in exported.about.values():
-        path = exported.folder / entry["file"] if isinstance(entry, dict) and "sha256" in entry else None
-        if path and path.is_file() and sha256(path) != entry["sha256"]:
+        name = str(entry.get("file")) if isinstance(entry, dict) and "sha256" in entry else ""
+        path = exported.folder / Path(name).name
+        if path.is_file() and sha256(path) != entry["sha256"]:
             log.warning("%s is not the file that was exported; unless converter_lite wrote it, export it again", path)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from dgn.data.frames import strip
 from dgn.data.pixels import to_bytes
-from dgn.errors import RunFailed, UserError
+from dgn.errors import RunFailed, UserError, first_line
 from dgn.files import write_array
 from dgn.nets.model import LatentGroup
 from dgn.reading import file_size, read_arrays, read_json
@@ -108,7 +108,7 @@ def _stored(data: Path, name: str) -> Iterator[tuple[Path, np.ndarray]]:
     """Each file with latents of a group, in the order of the program, and its array as stored."""
     packed = data / "latents.npz"
     files = [packed] if packed.is_file() else sorted(
-        (file for file in (data / name).glob("*") if file.suffix in (".npy", ".bin")),
+        (file for file in (data / name).glob("[!.]*") if file.suffix in (".npy", ".bin") and not file.is_dir()),
         key=lambda file: (natural_key(file.stem), file.name))
     for file in files:
         try:
@@ -116,7 +116,7 @@ def _stored(data: Path, name: str) -> Iterator[tuple[Path, np.ndarray]]:
             values: Any = np.frombuffer(file.read_bytes(), "<f4") if file.suffix == ".bin" else read_arrays(file)
             values = values.get(name) if file.suffix == ".npz" else values
         except (OSError, ValueError) as error:
-            raise UserError(f"cannot read the latents {name} in {file}: {error}") from None
+            raise UserError(f"cannot read the latents {name} in {file}: {first_line(error)}") from None
         if values is not None:
             yield file, values
 

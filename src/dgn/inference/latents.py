@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dgn.data.source import Source, one_hot
-from dgn.errors import RunFailed, UserError
+from dgn.errors import RunFailed, UserError, first_line
 from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
 from dgn.reading import read_arrays
@@ -174,7 +174,7 @@ def _open(path: Path, group: LatentGroup) -> np.ndarray:
     try:
         array = read_arrays(path, mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the latents {path}: {error}") from None
+        raise UserError(f"cannot read the latents {path}: {first_line(error)}") from None
     if array.dtype != np.float32 or array.shape[1:] != group.shape:
         raise UserError(f"{path} holds latents of shape {array.shape[1:]} in {array.dtype}, but this model's "
                         f"{group.name} has {group.shape} in float32")

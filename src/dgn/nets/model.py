@@ -97,9 +97,8 @@ class Model(nn.Cell):
 
     groups: the latent groups. branches: the network of each group. branch_names: names of the branches. channels, size:
     channels and side length (pixels) of an image. frames: frames of a clip, 0 for images. latents_type: tuple type of
-    the latents. A model that warps has the groups and branches of the
-    appearance and of the geometry, in this order. The sampler updates one group at a time, so it calls the branches and
-    `compose` instead of `construct`.
+    the latents. A model that warps has the groups and branches of the appearance and of the geometry, in this order.
+    The sampler updates one group at a time, so it calls the branches and `compose` instead of `construct`.
     """
 
     groups: tuple[LatentGroup, ...]

@@ -162,8 +162,9 @@ def initial_run(config: Config) -> tuple[RunFolder, Path]:
     """The run that training.init_from names, and its newest checkpoint. Raises UserError if there is none."""
     path = Path(config.training.init_from or "")
     if not (path / "config.yaml").is_file():
-        raise UserError(f"training.init_from is {path}, which holds no run (no config.yaml; packaged models are "
-                        "not accepted): train that run first, or start with new weights, --set training.init_from=null")
+        raise UserError(f"training.init_from is {path}, which holds no run (no config.yaml); it cannot be a "
+                        "packaged model. Train that run first, or start with new weights: --set "
+                        "training.init_from=null")
     run = RunFolder.open(path)
     return run, checkpoint.newest_valid(run.checkpoints)
 

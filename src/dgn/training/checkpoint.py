@@ -60,6 +60,13 @@ class Position(NamedTuple):
     def name(self) -> str:
         return f"epoch_{self.epoch:05d}" + (f"_step_{self.step:06d}" if self.step else "")
 
+    @classmethod
+    def of(cls, name: str) -> Position | None:
+        """The position with this name; None for another name."""
+        match = re.fullmatch(r"epoch_([0-9]+)(?:_step_([0-9]+))?", name)
+        position = match and cls(int(match[1]), int(match[2] or 0))
+        return position if position and position.name == name else None
+
 
 class Content(NamedTuple):
     """The content of a checkpoint besides its position."""
@@ -109,8 +116,8 @@ def _write(final: Path, fresh: Path, content: Content, processes: ProcessGroup) 
     except (OSError, RuntimeError, ValueError, RunFailed) as error:
         if processes.is_first:
             shutil.rmtree(fresh, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-        raise RunFailed(f"cannot write the checkpoint {final}: {reason}; earlier checkpoints are unchanged") from None
+        raise RunFailed(f"cannot write the checkpoint {final}: {first_line(error)}; earlier checkpoints are "
+                        "unchanged") from None
 
 
 def _digests(files: list[Path]) -> dict[str, str]:
@@ -150,13 +157,8 @@ def _sweep(folder: Path) -> None:
 
 def listed(folder: Path) -> list[Path]:
     """All checkpoints, also damaged ones, the newest first; folders of other names are the user's."""
-    found = {}
-    for path in folder.glob("epoch_*"):
-        match = re.fullmatch(r"epoch_([0-9]+)(?:_step_([0-9]+))?", path.name)
-        position = match and Position(int(match[1]), int(match[2] or 0))
-        if position and position.name == path.name and path.is_dir():
-            found[position] = path
-    return [found[position] for position in sorted(found, reverse=True)]
+    found = {Position.of(path.name): path for path in folder.glob("epoch_*") if path.is_dir()}
+    return [found[position] for position in sorted(filter(None, found), reverse=True)]
 
 
 def damage(checkpoint: Path) -> str | None:
@@ -172,7 +174,7 @@ def damage(checkpoint: Path) -> str | None:
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (OSError, ValueError) as error:
-        return f"manifest.json or a file in it cannot be read ({error})"
+        return f"{Path(getattr(error, 'filename', None) or MANIFEST).name} cannot be read ({first_line(error)})"
     return None
 
 
@@ -264,7 +266,8 @@ def load_model(checkpoint: Path, model: Model) -> None:
     for group in model.groups:
         own, shape = axes.get(group.name, np.zeros(2 * group.shape)), 2 * group.shape
         if own.shape != shape or own.dtype.kind != "f" or not np.isfinite(own).all():
-            raise UserError(f"{checkpoint / AXES}: the axes of {group.name} are not {shape} finite numbers; restore it")
+            raise UserError(f"{checkpoint / AXES}: the axes of {group.name} must be a matrix of {shape[0]} x "
+                            f"{shape[1]} finite numbers; restore the file")
     rotate(model, axes)
 
 

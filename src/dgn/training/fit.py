@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from dgn import device
+from dgn import console, device
 from dgn.config import Config
 from dgn.data.source import Source
 from dgn.distributed import ProcessGroup
@@ -44,11 +44,12 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpo
         return _fit(folder, config, source, after_epoch, processes)
     with folder.locked(), open_log(folder.train_log) as log:
         handler = logging.StreamHandler(log)
+        handler.setFormatter(console.Formatter())
         logging.getLogger().addHandler(handler)
         try:
             return _fit(folder, config, source, after_epoch, processes)
         except (RunFailed, UserError) as error:
-            append_line(folder.train_log, f"dgn: {error}")
+            append_line(folder.train_log, console.printable(f"dgn: {error}"))
             raise
         finally:
             logging.getLogger().removeHandler(handler)

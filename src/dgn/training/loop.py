@@ -136,10 +136,10 @@ def _run_epoch(loop: _Loop, start: Position, sums: Sums) -> tuple[Sums, int]:
     source, position = state.source, start
 
     def load(number: int, indices: np.ndarray) -> tuple[np.ndarray, Batch]:
-        place = Position(start.epoch, start.step + number)
-        noise = _noise(state, config.training, place, len(indices))
+        step = start.step + number
+        noise = _noise(state, config.training, Position(start.epoch, step), len(indices))
         return indices, Batch(source.read(indices), source.mask(indices), noise, schedules["sigma"],
-                              schedules["learning_rate"], start.epoch * len(order) + place.step)
+                              schedules["learning_rate"], start.epoch * len(order) + step)
 
     try:
         for indices, batch in prefetch(load, order[start.step:]):
