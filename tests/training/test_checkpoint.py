@@ -11,6 +11,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ops
+from mindspore.train.checkpoint_pb2 import Checkpoint
 
 from dgn import config as cfg
 from dgn.errors import RunFailed, UserError
@@ -151,6 +152,13 @@ def test_weights_and_chains_that_were_changed_together_with_their_manifest_are_r
     for content in (b"", b"weights", whole[:len(whole) // 2]):
         (saved / "weights.ckpt").write_bytes(content)
         with pytest.raises(UserError, match=r"weights\.ckpt is damaged, or no checkpoint of MindSpore \(.*\); restore"):
+            checkpoint.load(saved, {"weights": state[0]})
+    stored = Checkpoint.FromString(whole)
+    for extents in ([1], [2 ** 20], [-1, -1], [2, 0]):  # MindSpore would write beyond the end of its memory
+        del stored.value[0].tensor.dims[:]
+        stored.value[0].tensor.dims.extend(extents)
+        (saved / "weights.ckpt").write_bytes(stored.SerializeToString())
+        with pytest.raises(UserError, match=r"weights\.ckpt is damaged, .*\(.* has not the size of its shape\)"):
             checkpoint.load(saved, {"weights": state[0]})
     np.save(saved / "z_geo.npy", np.full((6, 3), np.inf, np.float32))
     with pytest.raises(UserError, match="epoch_00001 holds latents that are not finite; remove it"):

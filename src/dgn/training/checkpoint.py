@@ -16,8 +16,10 @@ else.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -29,6 +31,7 @@ from typing import Any, NamedTuple
 import mindspore as ms
 import numpy as np
 from mindspore import nn
+from mindspore.train.checkpoint_pb2 import Checkpoint
 
 from dgn import device
 from dgn.config import Config, last_sigma
@@ -317,11 +320,23 @@ def save_parameters(path: Path, cell: nn.Cell, half: bool = False) -> None:
         ms.save_checkpoint(parameters, str(path))
 
 
+def _check_sizes(path: Path) -> None:
+    """Raises ValueError if a parameter in a .ckpt file has more or fewer bytes than its shape: MindSpore would write
+    beyond the end of its memory. Other exceptions are raised for a damaged file."""
+    for name, parts in itertools.groupby(Checkpoint.FromString(path.read_bytes()).value, lambda part: part.tag):
+        tensors = [part.tensor for part in parts]  # several of a large parameter
+        shape = [1] if tensors[-1].dims == [0] else tensors[-1].dims  # [0]: a scalar
+        size = math.prod(shape) * np.dtype(tensors[-1].tensor_type.lower()).itemsize
+        if min(shape, default=0) < 0 or sum(len(tensor.tensor_content) for tensor in tensors) != size:
+            raise ValueError(f"{name} has not the size of its shape")
+
+
 def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
     if not path.is_file():
         raise UserError(f"{path.parent} holds no {path.name}: it belongs to another training method, or to a packaged "
                         "model, which has no optimizer and cannot be resumed")
     try:
+        _check_sizes(path)
         loaded = ms.load_checkpoint(str(path))
     except Exception as error:  # damaged files make MindSpore raise exceptions of many kinds
         raise UserError(f"{path} is damaged, or no checkpoint of MindSpore ({first_line(error)}); restore it") from None
