@@ -19,7 +19,7 @@ from dgn.export import cells, infer310
 from dgn.export.infer310 import Exported
 from dgn.figures.bases import sweep
 from dgn.figures.draw import draw_overview
-from dgn.files import check_outside, new_folder, sha256, write_json
+from dgn.files import check_outside, disk_errors, new_folder, sha256, write_json
 from dgn.inference import unseen
 from dgn.inference.langevin import Arrays
 from dgn.inference.latents import given_latents
@@ -105,17 +105,20 @@ def _check_files(exported: Exported) -> None:
     for entry in exported.about.values():
         name = str(entry.get("file")) if isinstance(entry, dict) and "sha256" in entry else ""
         path = exported.folder / Path(name).name
-        if path.is_file() and sha256(path) != entry["sha256"]:
-            log.warning("%s is not the file that was exported; unless converter_lite wrote it, export it again", path)
+        with disk_errors(path, "read"):
+            if path.is_file() and sha256(path) != entry["sha256"]:
+                log.warning("%s is not the file that was exported; unless converter_lite wrote it, export it again",
+                            path)
 
 
 def _work_folder(output: Path) -> Path:
     """A new folder for the program's files. What an earlier job left there without reaching its check is removed, but
     nothing if something else, or a link, is there, too."""
-    left = list(output.iterdir()) if (output / UNFINISHED).is_file() and not output.is_symlink() else []
-    if all(_WRITTEN.fullmatch(path.name) and not path.is_symlink() for path in left):
-        for path in sorted(left, key=lambda path: path.name == UNFINISHED):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with disk_errors(output, "replace"):
+        left = list(output.iterdir()) if (output / UNFINISHED).is_file() and not output.is_symlink() else []
+        if all(_WRITTEN.fullmatch(path.name) and not path.is_symlink() for path in left):
+            for path in sorted(left, key=lambda path: path.name == UNFINISHED):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     folder = new_folder(output)
     (folder / UNFINISHED).touch()
     return folder
