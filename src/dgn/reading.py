@@ -52,7 +52,10 @@ def read_arrays(path: Path, mmap_mode: Literal["r"] | None = None) -> Any:
         stored = np.load(path, mmap_mode, allow_pickle=False)
         if isinstance(stored, np.ndarray) != (path.suffix == ".npy"):
             raise ValueError("its name has another ending")
-        return dict(stored) if path.suffix == ".npz" else stored
+        if path.suffix == ".npy":
+            return stored
+        with stored:
+            return dict(stored)
     except OSError:
         raise
     except Exception as error:  # of many kinds, also from NumPy's parser of headers and zipfile
