@@ -134,63 +134,61 @@ class Run:
         posterior sample, or with final steps without noise an approximate mode. Raises UserError for arrays of another
         shape or range, or negative steps.
         """
-        chains = self.chain_settings(steps, descent_steps, seed, use_encoder=use_encoder)
+        chains = self.chain_settings(steps, descent_steps, seed, use_encoder)
         if not isinstance(images, Source):
             if not all(group.sampled for group in self.model.groups):
                 raise UserError("this model takes the label of an image as its appearance, and an array has no labels; "
                                 "give the images of a set with labels (dgn.images)")
-            return self.infer_batch(self._checked_images(images), chains, use_encoder=use_encoder)
-        everyone, given = images.indices(), given_latents(self.model.groups, images)
-        return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
+            return self.infer_batch(self._checked_images(images), chains)
+        indices, given = images.indices(), given_latents(self.model.groups, images)
+        return self.infer_batch(images.read(indices), chains, images.mask(indices), given)
 
     @devices.one_at_a_time
     def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
-                    given: Given | None = None, use_encoder: bool = True) -> AnyLatents:
+                    given: Given | None = None) -> AnyLatents:
         """`infer` for arrays.
 
-        mask: (N, F), 1 where a clip has the frame (default: everywhere). given: labels of groups that are not sampled,
-        initial values of other groups. Raises UserError for a mask of images, or of another shape.
+        chains: from chain_settings. mask: (N, F), 1 where a clip has the frame (default: everywhere). given: labels of
+        groups that are not sampled, initial values of other groups. Raises UserError for a mask of images, or of another shape.
         """
         given, mask = given or {}, self._checked_mask(mask, images)
-        groups = self.model.groups
-        if self.encoder is not None and use_encoder:
-            return self.model.latents_type(*unseen.encode(self.encoder, groups, images, given))
-        if self.chain_encoder is not None and use_encoder and any(group.name not in given for group in groups):
-            encoded = unseen.encode(self.chain_encoder, groups, images, given)
+        groups, latents_type = self.model.groups, self.model.latents_type
+        encoder = self.encoder if chains.start == "encoder" else self.chain_encoder
+        if chains.start != "mean" and encoder is not None:
+            encoded = unseen.encode(encoder, groups, images, given)
+            if chains.start == "encoder":
+                return latents_type(*encoded)
             given = {**{group.name: z for group, z in zip(groups, encoded)}, **given}
-        return self.model.latents_type(*unseen.infer(self.sampler, images, chains, mask, given))
+        return latents_type(*unseen.infer(self.sampler, images, chains, mask, given))
 
     def chain_settings(self, steps: int | None = None, descent_steps: int = 0, seed: int | None = None,
-                       first: int = 0, use_encoder: bool = True) -> ChainSettings:
-        """Settings of Langevin inference at the sigma of the last epoch; see `infer` and ChainSettings.
+                       use_encoder: bool = True) -> ChainSettings:
+        """Settings of inference at the sigma of the last epoch, from the arguments of `infer`.
 
         Raises UserError for steps that are negative or not integers.
         """
-        steps = self.default_steps(use_encoder) if steps is None else steps
+        start: unseen.Start = "mean"
+        if use_encoder and (self.encoder is not None or self.chain_encoder is not None):
+            start = "chain_encoder" if self.encoder is None else "encoder"
+        evaluation = self.config.evaluation
+        if steps is None:
+            steps = evaluation.encoder_steps if start == "chain_encoder" else evaluation.steps
         for name, value in (("steps", steps), ("descent_steps", descent_steps)):
             if not isinstance(value, (int, np.integer)) or value < 0:
                 raise UserError(f"{name} is {value}; it must be an integer, at least 0")
-        evaluation = self.config.evaluation
-        from_the_mean = steps and not (use_encoder and self.chain_encoder is not None)
-        sigma_factor = evaluation.sigma_factor if from_the_mean else ((0, evaluation.sigma_factor[-1][1]),)
+        annealed = steps and start == "mean"
+        sigma_factor = evaluation.sigma_factor if annealed else ((0, evaluation.sigma_factor[-1][1]),)
         return ChainSettings(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
-                             descent_steps, first, evaluation.step_factor, sigma_factor)
+                             descent_steps, step_factor=evaluation.step_factor, sigma_factor=sigma_factor, start=start)
 
-    def default_steps(self, use_encoder: bool = True) -> int:
-        """Langevin steps for an unseen image: evaluation.encoder_steps from encoder latents, else evaluation.steps."""
-        evaluation = self.config.evaluation
-        return evaluation.encoder_steps if use_encoder and self.chain_encoder is not None else evaluation.steps
-
-    def inference_settings(self, steps: int | None = None, use_encoder: bool = True,
-                           descent_steps: int = 0) -> dict[str, Any]:
-        """How `infer` with these arguments finds latents, to be recorded with results: "start", which is "encoder" or
-        "mean" (the prior mean), "steps" and, if there are any, "descent_steps", rounded up to whole calls of the
-        compiled graph."""
-        if use_encoder and self.encoder is not None:
+    def inference_settings(self, chains: ChainSettings) -> dict[str, Any]:
+        """How latents are found with these settings, to be recorded with results: "start", which is "encoder" or "mean"
+        (the prior mean), "steps" and, if there are any, "descent_steps", rounded up to whole calls of the compiled
+        graph."""
+        if chains.start == "encoder":
             return {"start": "encoder", "steps": 0}
-        steps = self.default_steps(use_encoder) if steps is None else steps
-        counts = {"steps": steps, "descent_steps": descent_steps}
-        return {"start": "encoder" if use_encoder and self.chain_encoder is not None else "mean",
+        counts = {"steps": chains.steps, "descent_steps": chains.descent_steps}
+        return {"start": "mean" if chains.start == "mean" else "encoder",
                 **{name: unseen.graph_calls(self.sampler, count) * self.sampler.steps for name, count in counts.items()
                    if count or name == "steps"}}
 
@@ -250,11 +248,11 @@ class Run:
         source = self.sources.train if indices is None else Subset(self.sources.train, indices)
         if self.encoder is not None:
             return self.infer(source)
-        everyone = source.indices()
-        latents = self.bank.read(everyone if indices is None else indices)
+        positions = source.indices()
+        latents = self.bank.read(positions if indices is None else indices)
         given = dict(zip((group.name for group in self.model.groups), latents))
-        chains = self.chain_settings(0, descent_steps)
-        return self.infer_batch(source.read(everyone), chains, source.mask(everyone), given)
+        chains = self.chain_settings(0, descent_steps, use_encoder=False)
+        return self.infer_batch(source.read(positions), chains, source.mask(positions), given)
 
     @devices.one_at_a_time
     def energy(self, images: np.ndarray, latents: Arrays, mask: np.ndarray | None = None) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_pe
 
 # latents (N, *shape) by group: constant labels of groups that are not sampled, initial values of other groups
 Given = dict[str, np.ndarray]
+# prior mean; latents of the encoder of `dgn encoder`; of a VAE or autoencoder, whose means are the result without steps
+Start = Literal["mean", "chain_encoder", "encoder"]
 
 
 @dataclass(frozen=True)
 class ChainSettings:
-    """How the chains of unseen images run.
+    """How the latents of unseen images are inferred.
 
     steps: Langevin steps with noise (5.3: 300).
     descent_steps: later steps without noise, towards the nearest mode, for measures that posterior noise would blur.
@@ -35,6 +37,7 @@ class ChainSettings:
         are known to be stable.
     sigma_factor: factor on sigma in the same format. With a larger sigma first, chains pass between modes (annealing).
         The descent uses the last factor.
+    start: initial latents of the groups that are not given.
     """
 
     steps: int
@@ -44,6 +47,7 @@ class ChainSettings:
     first: int = 0
     step_factor: Schedule = NO_FACTOR
     sigma_factor: Schedule = NO_FACTOR
+    start: Start = "mean"
 
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
