@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from dgn import config as cfg
 from dgn import device as devices
 from dgn import packaged, recipe
 from dgn.config import Config
-from dgn.data.arrays import ArrayImages
+from dgn.data.arrays import ArrayImages, checked_images, checked_mask
 from dgn.data.cut import cut_of
 from dgn.data.open import open_new_images, open_sources
 from dgn.data.source import Source, Sources, Subset, same_samples
@@ -30,7 +30,7 @@ from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.unseen import ChainSettings, Given
 from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import AnyLatents, Decoded, Model, decode
+from dgn.nets.model import AnyLatents, Decoded, Model, checked_latents, decode
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder, recorded_files
 from dgn.training import checkpoint
@@ -85,7 +85,7 @@ class Run:
         model also appearance (N, C, H, W) in [0, 1] and displacement (N, 2, H, W) in pixels: the image at (x, y) is the
         appearance at (x + dx, y + dy). For clips axis 1 is the frame. Raises UserError for latents of other shapes.
         """
-        return decode(self.model, *self._checked_latents(latents))
+        return decode(self.model, *checked_latents(self.model, latents))
 
     def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: int | None = None) -> Decoded:
         """Draws `count` latents and decodes them; returns Decoded, see `decode`.
@@ -139,7 +139,7 @@ class Run:
             if not all(group.sampled for group in self.model.groups):
                 raise UserError("this model takes the label of an image as its appearance, and an array has no labels; "
                                 "give the images of a set with labels (dgn.images)")
-            return self.infer_batch(self._checked_images(images), chains)
+            return self.infer_batch(checked_images(images, self.model.sample_shape), chains)
         indices, given = images.indices(), given_latents(self.model.groups, images)
         return self.infer_batch(images.read(indices), chains, images.mask(indices), given)
 
@@ -149,9 +149,9 @@ class Run:
         """`infer` for arrays.
 
         chains: from chain_settings. mask: (N, F), 1 where a clip has the frame (default: everywhere). given: labels of
-        groups that are not sampled, initial values of other groups. Raises UserError for a mask of images, or of another shape.
+        groups that are not sampled, initial values of other groups. Raises UserError as checked_mask does.
         """
-        given, mask = given or {}, self._checked_mask(mask, images)
+        given, mask = given or {}, checked_mask(mask, images, self.model.frames > 0)
         groups, latents_type = self.model.groups, self.model.latents_type
         encoder = self.encoder if chains.start == "encoder" else self.chain_encoder
         if chains.start != "mean" and encoder is not None:
@@ -192,55 +192,6 @@ class Run:
                 **{name: unseen.graph_calls(self.sampler, count) * self.sampler.steps for name, count in counts.items()
                    if count or name == "steps"}}
 
-    def _checked_images(self, images: Any) -> np.ndarray:
-        model = self.model
-        shape = (*[model.frames] * (model.frames > 0), model.channels, model.size, model.size)
-        wanted = f"an array (N, {', '.join(map(str, shape))}) of float32 in [0, 1]"
-        if not isinstance(images, np.ndarray):
-            raise UserError(f"images are {type(images).__name__}, not {wanted}; dgn.images(path, like=run) opens the "
-                            "images of a folder")
-        if images.shape[1:] != shape or not len(images) or images.dtype.kind != "f":
-            raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}. "
-                            "dgn.images(array, like=run) crops and resizes uint8 images (N, H, W, 3)")
-        if not (images.min() >= -0.01 and images.max() <= 1.01):  # also false for NaN; interpolation may overshoot
-            raise UserError(f"images have values from {images.min():.3g} to {images.max():.3g}; they must be {wanted} "
-                            "(np.clip(images, 0, 1), or divide by 255)")
-        return np.ascontiguousarray(images, np.float32)
-
-    def _checked_mask(self, mask: np.ndarray | None, images: np.ndarray) -> np.ndarray | None:
-        """The mask of clips, ones by default; None for images."""
-        if not self.model.frames:
-            if mask is not None:
-                raise UserError("a mask says which frames clips have, and this model makes images; pixels cannot be "
-                                "masked")
-            return None
-        if mask is not None and np.shape(mask) != images.shape[:2]:
-            raise UserError(f"mask has the shape {np.shape(mask)}; it must be {images.shape[:2]}, 1 where a clip has "
-                            "the frame, else 0")
-        return np.ones(images.shape[:2], np.float32) if mask is None else np.asarray(mask, np.float32)
-
-    def _checked_latents(self, latents: Sequence[Any]) -> list[np.ndarray]:
-        if len(latents) == 1 and isinstance(latents[0], tuple):  # one tuple, from `infer`
-            latents = latents[0]
-        groups, arrays = self.model.groups, [np.asarray(z, np.float32) for z in latents]
-        fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) > 0 for z in arrays)
-        widths = [z.shape[1] for z in arrays] if fits else []
-        if not fits or not (self._have_one_clip_length(widths) if self.model.frames else
-                            widths == [group.shape[0] for group in groups]):
-            wanted = ", ".join(f"{group.name} (N, {group.shape[0]})" for group in groups)
-            several = f" for clips of {self.model.frames} frames" if self.model.frames else ""
-            raise UserError(f"latents have the shapes {[z.shape for z in arrays]}; this model has {wanted}{several}")
-        if not all(np.isfinite(z).all() for z in arrays):
-            raise UserError("latents have values that are not finite (NaN or infinite)")
-        return arrays
-
-    def _have_one_clip_length(self, widths: Sequence[int]) -> bool:
-        """Whether latents with these numbers of dimensions belong to clips with the same number of frames."""
-        frames = {branch.first + (width - branch.state_size) // branch.noise_size
-                  for branch, width in zip(self.model.branches, widths) if branch.noise_size}
-        own = max(frames, default=self.model.frames)
-        return own > 0 and all(branch.length(own) == width for branch, width in zip(self.model.branches, widths))
-
     def training_latents(self, descent_steps: int, indices: np.ndarray | None = None) -> AnyLatents:
         """Latents (n, d) of each group for the training samples at `indices` (default: all, in order): the chains after
         `descent_steps` further steps without noise, towards a mode. A run trained as VAE or autoencoder: its encoder's
@@ -262,11 +213,11 @@ class Run:
         clip has the frame. Raises UserError for arrays of another shape or range, or if the numbers of latents and
         images differ.
         """
-        images, arrays = self._checked_images(images), self._checked_latents(latents)
+        images, arrays = checked_images(images, self.model.sample_shape), checked_latents(self.model, latents)
         if len(arrays[0]) != len(images):
             raise UserError(f"there are {len(images)} images, but latents of {len(arrays[0])}; each image needs one")
         sigma = ms.Tensor(cfg.last_sigma(self.config), ms.float32)
-        mask = mask_or_ones(len(images), self._checked_mask(mask, images))
+        mask = mask_or_ones(len(images), checked_mask(mask, images, self.model.frames > 0))
         inputs = ms.Tensor(images), ms.Tensor(mask), sigma, *as_tensors(arrays)
         return self._total_energy(*inputs).asnumpy()
 
@@ -304,30 +255,6 @@ def images(path: str | Path | np.ndarray, like: Run, format: str | None = None, 
         raise UserError(f"images are {type(path).__name__}; they must be the path of a folder, or an array of images "
                         "(N, H, W) or (N, H, W, 3), uint8")
     return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)), corrupt)
-
-
-def training_files(config: Config, folder: Path | None = None) -> set[Path] | None:
-    """The image files that a training of this config uses, and those of the run that it is initialized from.
-
-    folder: of a run of this config, which records its files.
-    Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
-    """
-    files: set[Path] = set()
-    if config.training.init_from:
-        start = Path(config.training.init_from)
-        earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
-        if earlier is None:
-            return None
-        files |= earlier
-    if config.data.path is None:
-        return files
-    if config.data.format != "images" or not Path(config.data.path).is_dir():
-        return None
-    held_out, trained = recorded_files(folder) if folder else (None, None)
-    if trained is None:
-        source = open_sources(config.data, held_out).train
-        return files | {path.resolve() for path in source.paths(source.indices()) or ()}
-    return files | {(Path(config.data.path) / name).resolve() for name in trained}
 
 
 def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None) -> Run:

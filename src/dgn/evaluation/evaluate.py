@@ -22,7 +22,8 @@ from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
 from dgn.evaluation.uncertainty import plus_minus
 from dgn.provenance import origin
-from dgn.run import Run, training_files
+from dgn.run import Run
+from dgn.run_folder import training_files
 from dgn.training import checkpoint
 
 log = logging.getLogger(__name__)

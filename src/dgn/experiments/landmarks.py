@@ -41,7 +41,8 @@ from dgn.experiments.models import OTHER_PEOPLE, check_deformable
 from dgn.figures import experiments as figures
 from dgn.files import expanded
 from dgn.nets.model import Decoded, rows
-from dgn.run import Run, training_files
+from dgn.run import Run
+from dgn.run_folder import training_files
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 
 TEST_SHARE = 0.2

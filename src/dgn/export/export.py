@@ -10,7 +10,7 @@ import numpy as np
 from mindspore import nn
 
 from dgn import config as cfg
-from dgn import device
+from dgn import provenance
 from dgn.errors import UserError
 from dgn.export import cells, files
 from dgn.export.lite2 import mindir1
@@ -67,7 +67,7 @@ def export_run(run: Run, output: Path | None = None, format: str = "mindir", min
     about = {"run": str(run.folder.path.resolve()), "checkpoint": saved.name,
              "manifest": sha256(saved / checkpoint.MANIFEST), "mindir_version": mindir_version,
              "size": run.model.size, "channels": run.model.channels, "frames": run.config.data.frames,
-             "versions": device.versions(), **entries}
+             "versions": provenance.versions(), **entries}
     write_json(folder / "export.json", about)
     return about
 

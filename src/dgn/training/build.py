@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from mindspore import nn
 
-from dgn import device, recipe
+from dgn import provenance, recipe
 from dgn.config import OFF, Config
 from dgn.data.source import Source, same_samples
 from dgn.distributed import ProcessGroup
@@ -108,7 +108,7 @@ def check_alike(config: Config, source: Source, initial: str, processes: Process
     """
     settings = recipe.to_dict(config)
     settings["data"]["path"] = settings["training"]["init_from"] = None
-    data, versions = f"{len(source)} samples ({source.identity()})", device.software()
+    data, versions = f"{len(source)} samples ({source.identity()})", provenance.software()
     texts = {"config": json.dumps([settings, initial]), "data": data, "versions": versions}
     digests = [hashlib.sha256(text.encode()).digest() for text in texts.values()]
     size, gathered, different = len(digests[0]), processes.all_gather(b"".join(digests)), []
