@@ -29,8 +29,8 @@ def launched_processes() -> int:
 def check_launcher() -> None:
     """Raises UserError if mpirun or a script with a rank table started this process and others, because each of them
     would train separately."""
-    sizes = {name: os.environ.get(name, "") for name in OTHER_LAUNCHERS}
-    for name, size in sizes.items():
+    for name in OTHER_LAUNCHERS:
+        size = os.environ.get(name, "")
         if not launched_by_msrun() and size.isdecimal() and int(size) > 1:
             raise UserError(f"{name} is {size}: it seems that mpirun or a script with a rank table started {size} "
                             "processes, and each would train separately. Use scripts/run_distribute_train.sh, which "

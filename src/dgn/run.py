@@ -23,11 +23,12 @@ from dgn.data.source import Source, Sources, Subset, same_samples
 from dgn.errors import UserError, check_opened
 from dgn.files import expanded
 from dgn.inference import unseen
+from dgn.inference.chains import as_tensors
 from dgn.inference.energy import TotalEnergy, make_energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
-from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_inference_sampler
+from dgn.inference.langevin import Arrays, Langevin, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
-from dgn.inference.unseen import ChainSettings, Given
+from dgn.inference.unseen import ChainSettings
 from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import AnyLatents, Decoded, Model, checked_latents, decode
@@ -92,15 +93,8 @@ class Run:
 
         seed: random seed of the latents. prior: "fitted", a Gaussian fitted to the training latents
         (dgn.inference.fitted), or "prior", the standard normal prior. frames: of each clip (default: as in training).
-        A model with labels cycles through its labels. Raises UserError for another prior, count < 1, frames < 1, or
-        frames for a model of images.
+        A model with labels cycles through its labels. Raises UserError for another prior, and as draw_latents does.
         """
-        if not isinstance(count, (int, np.integer)) or count < 1:
-            raise UserError(f"count is {count}; it must be an integer, at least 1")
-        if frames is not None and not self.model.frames:
-            raise UserError(f"frames is {frames}, and this model makes images")
-        if frames is not None and (not isinstance(frames, (int, np.integer)) or frames < 1):
-            raise UserError(f"frames is {frames}; it must be an integer, at least 1")
         if prior not in PRIORS:
             raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
         fitted = self.fitted_prior if prior == "fitted" else None
@@ -123,8 +117,7 @@ class Run:
         images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W) with as many frames as the model has, or a Source
             (dgn.images), which also provides labels and the mask of shorter clips.
         steps: Langevin steps (default: evaluation.encoder_steps with that encoder, else evaluation.steps).
-        descent_steps: further steps without noise, towards a mode. Both are rounded up to whole calls of the compiled
-            graph (`inference_settings`).
+        descent_steps: further steps without noise, towards a mode. Both are rounded up to whole calls of the graph.
         seed: random seed of the noise (default: training.seed); the noise of an image depends only on the seed and the
             image's position in `images`.
         use_encoder: False starts at the prior mean.
@@ -145,7 +138,7 @@ class Run:
 
     @devices.one_at_a_time
     def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
-                    given: Given | None = None) -> AnyLatents:
+                    given: unseen.Given | None = None) -> AnyLatents:
         """`infer` for arrays.
 
         chains: from chain_settings. mask: (N, F), 1 where a clip has the frame (default: everywhere). given: labels of
@@ -182,9 +175,8 @@ class Run:
                              descent_steps, step_factor=evaluation.step_factor, sigma_factor=sigma_factor, start=start)
 
     def inference_settings(self, chains: ChainSettings) -> dict[str, Any]:
-        """How latents are found with these settings, to be recorded with results: "start", which is "encoder" or "mean"
-        (the prior mean), "steps" and, if there are any, "descent_steps", rounded up to whole calls of the compiled
-        graph."""
+        """The settings to record with results: "start", which is "encoder" or "mean" (the prior mean), "steps" and, if
+        there are any, "descent_steps", rounded up to whole calls of the compiled graph."""
         if chains.start == "encoder":
             return {"start": "encoder", "steps": 0}
         counts = {"steps": chains.steps, "descent_steps": chains.descent_steps}

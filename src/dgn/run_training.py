@@ -206,9 +206,8 @@ def dry_run(target: Path | RunFolder, config: Config) -> str:
     else:
         RunFolder.check_free(target)
         sources = checked_sources(target, config)
-    trainer = make_trainer(config, make_model(config))
-    return (f"{describe(config, trainer, len(sources.train), devices.current())}\n"
-            f"data         {described(config.data, sources)}")
+    size = describe(config, make_trainer(config, make_model(config)), len(sources.train), devices.current())
+    return f"{size}\ndata         {described(config.data, sources)}"
 
 
 def ensure_trained(path: Path, config: Config) -> Run:

@@ -72,7 +72,7 @@ def make_trainer(config: Config, model: Model, processes: ProcessGroup = Process
 
 def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | None,
                processes: ProcessGroup = ProcessGroup()) -> TrainingState:
-    """The state of a new training, or the state in the checkpoint `saved`; every process creates the files of its own
+    """The state of a new training, or the state in the checkpoint `saved`; every process creates the files of its
     chains.
 
     Raises UserError if the checkpoint, or the run of training.init_from, has another model or other images, or if the
@@ -126,9 +126,9 @@ def check_alike(config: Config, source: Source, initial: str, processes: Process
 def initial_chains(config: Config, folder: RunFolder, source: Source, model: Model,
                    processes: ProcessGroup) -> LatentBank:
     """Creates the chains of a new training."""
-    own = np.arange(processes.rank, len(source), processes.size)
+    indices = np.arange(processes.rank, len(source), processes.size)
     bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed,
-                             given_latents(model.groups, source, own), processes.rank, processes.size)
+                             given_latents(model.groups, source, indices), processes.rank, processes.size)
     if config.inference.chain_init == "mean":
         bank.restart(model.groups)
     return bank
