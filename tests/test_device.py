@@ -7,7 +7,7 @@ import logging
 import mindspore as ms
 import pytest
 
-from dgn import device, distributed, machine, numerics, recipe, run_training
+from dgn import device, distributed, launcher, machine, numerics, recipe, run_training
 from dgn.__main__ import main
 from dgn.cli import doctor
 from dgn.config import Config, Numerics
@@ -75,7 +75,7 @@ def calls(monkeypatch) -> list:
     monkeypatch.setattr(numerics, "_applied", {})
     for owner, name in ((ms.device_context.ascend.op_precision, "conv_allow_hf32"), (ms, "set_deterministic"),
                         (ms.device_context.gpu.op_precision, "conv_allow_tf32"), (ms, "set_context"),
-                        (ms.runtime, "set_kernel_launch_group"), (ms, "set_device"), (device, "_join")):
+                        (ms.runtime, "set_kernel_launch_group"), (ms, "set_device"), (distributed, "join")):
         monkeypatch.setattr(owner, name, lambda *args, name=name, **named: made.append((name, *args, named)))
     return made
 
@@ -104,10 +104,10 @@ def test_numerics_by_device(calls, caplog, name, settings, expected, ignored):
 
 def test_numerics_come_before_the_group_of_processes(calls, monkeypatch):
     monkeypatch.setattr(device, "available", lambda name: True)
-    monkeypatch.setattr(device, "launched_by_msrun", lambda: True)
+    monkeypatch.setattr(launcher, "launched_by_msrun", lambda: True)
     device.start("Ascend", Numerics(deterministic=True))
     names = [call[0] for call in calls]
-    assert names == ["set_device", "conv_allow_hf32", "set_deterministic", "set_context", "_join"]
+    assert names == ["set_device", "conv_allow_hf32", "set_deterministic", "set_context", "join"]
 
 
 @pytest.mark.parametrize("name", ["OMPI_COMM_WORLD_SIZE", "RANK_SIZE"])
@@ -122,10 +122,10 @@ def test_several_processes_of_another_launcher_do_not_train_each_by_itself(monke
             train()
     assert not (tmp_path / "run").exists()
     monkeypatch.setenv(name, "1")
-    device.check_launcher()
+    launcher.check_launcher()
     monkeypatch.setenv(name, "8")
     monkeypatch.setenv("MS_ROLE", "MS_WORKER")  # msrun sets RANK_SIZE, too
-    device.check_launcher()
+    launcher.check_launcher()
 
 
 @pytest.mark.parametrize("broken", ["init", "barrier"])
@@ -141,7 +141,7 @@ def test_processes_that_do_not_connect_are_a_failure_with_their_address(monkeypa
     monkeypatch.setattr(distributed, "process_group", distributed.ProcessGroup)
     monkeypatch.setattr(distributed.ProcessGroup, "barrier", fails)
     with pytest.raises(RunFailed, match=r"8 processes cannot connect .* 10\.0\.0\.1:8118: Connect timeout\. On all"):
-        device._join.__wrapped__()
+        distributed.join.__wrapped__()
 
 
 def test_numerics_are_part_of_the_config_and_checked(tmp_path):

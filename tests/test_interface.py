@@ -19,6 +19,10 @@ import pytest
 import dgn
 from dgn import config as cfg
 from dgn import randomness
+from dgn.data.source import Subset
+from dgn.evaluation import chain_encoder
+from dgn.nets.build import make_chain_encoder
+from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from tests.training.tiny import SETTINGS
 
@@ -226,12 +230,35 @@ def test_latents_of_an_image_do_not_depend_on_how_many_follow_it(run, images):
 
 
 def test_results_say_how_latents_were_inferred(run):
-    assert run.inference_settings() == {"start": "mean", "steps": run.config.evaluation.steps}
+    def settings(run, *args, **options):
+        return run.inference_settings(run.chain_settings(*args, **options))
+
+    assert settings(run) == {"start": "mean", "steps": run.config.evaluation.steps}
     by_two = dataclasses.replace(run, sampler=SimpleNamespace(steps=2))
-    assert by_two.inference_settings(7) == {"start": "mean", "steps": 8}
+    assert settings(by_two, 7) == {"start": "mean", "steps": 8}
+    assert settings(by_two, 0, 1) == {"start": "mean", "steps": 0, "descent_steps": 2}
     encoded = dataclasses.replace(run, chain_encoder=object())
-    assert encoded.inference_settings() == {"start": "encoder", "steps": run.config.evaluation.encoder_steps}
-    assert encoded.inference_settings(use_encoder=False) == run.inference_settings()
+    assert settings(encoded) == {"start": "encoder", "steps": run.config.evaluation.encoder_steps}
+    assert settings(encoded, use_encoder=False) == settings(run)
+    assert settings(dataclasses.replace(run, encoder=object()), 7) == {"start": "encoder", "steps": 0}
+
+
+def test_sigma_is_annealed_from_the_mean_also_if_the_run_has_an_encoder(run, images, monkeypatch):
+    config = cfg.changed(run.config, evaluation={"sigma_factor": ((0, 0.1), (50, 1.0))})
+    annealed = dataclasses.replace(run, folder=RunFolder(run.folder.path, config),
+                                   chain_encoder=make_chain_encoder(config, run.model))
+    source = dgn.images(images, like=run)
+    x = source[:4]
+    z = annealed.infer(x, steps=4, use_encoder=False)
+    chains = annealed.chain_settings(4, use_encoder=False)
+    np.testing.assert_array_equal(annealed.infer_batch(x, chains).geometry, z.geometry)
+    plain = dataclasses.replace(run, chain_encoder=annealed.chain_encoder)
+    assert np.abs(plain.infer(x, steps=4, use_encoder=False).geometry - z.geometry).max() > 0.001
+    monkeypatch.setattr(chain_encoder, "PLAIN_STEPS", (4,))
+    compared = chain_encoder.compare(annealed, Subset(source, np.arange(2)))
+    energy = annealed.energy(x[:2], annealed.infer(x[:2], steps=4, use_encoder=False)).mean()
+    (measured,) = compared["mean"]
+    assert measured["steps"] == 4 and measured["energy"] == pytest.approx(energy, rel=1e-6)
 
 
 def test_mistakes_are_user_errors(run, tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dgn import recipe
-from dgn.cli.train import for_processes
+from dgn.distributed import for_processes
 from tests.launchers import ODD, ROOT, copy_project, run
 
 pytestmark = pytest.mark.slow

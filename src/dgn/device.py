@@ -1,4 +1,4 @@
-"""MindSpore's global state: versions, environment, device and mode.
+"""MindSpore's global state: accepted versions, environment, device and mode.
 
 This module imports MindSpore inside its functions: versions must be checked, and the environment set, before.
 """
@@ -11,28 +11,22 @@ import os
 import platform
 import re
 import resource
-import signal
-import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from typing import ParamSpec, TypeVar
 
-from dgn import machine, numerics
+from dgn import launcher, machine, numerics
 from dgn.config import Numerics
-from dgn.errors import RunFailed, UserError, first_line
+from dgn.errors import UserError, first_line
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 MINDSPORE = (2, 7, 2), (2, 11)  # from, below
 NUMPY_BELOW = 2
-NOTICE = 5.0  # seconds without a connection after which a process prints what it waits for
 ADDRESS_SPACE = 1_300_000_000  # bytes; with less MindSpore hangs when it is imported, or aborts at exit
-PATIENCE = 3600  # seconds that a process waits for the others
-OTHER_LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE")  # their numbers of processes
 DEVICES = ("Ascend", "GPU", "CPU")  # in order of preference
 LOG_LEVEL = "GLOG_v"  # MindSpore reads it when it is imported
 _LOG_LEVEL_IS_FREE = LOG_LEVEL not in os.environ  # a value set by the user is kept
@@ -68,7 +62,7 @@ def set_environment(name: str = "auto") -> None:
     if os.environ.get("MS_ROLE") == "MS_WORKER":
         # how long a process waits for the others: one may draw or write while they wait (default on CPU: 30 s); the
         # scheduler keeps the default, by which it notices that a process died
-        os.environ.setdefault("MS_NODE_TIMEOUT", os.environ.get("DGN_PATIENCE", str(PATIENCE)))
+        os.environ.setdefault("MS_NODE_TIMEOUT", os.environ.get("DGN_PATIENCE", str(launcher.PATIENCE)))
     # for analyze_fail.ir, which MindSpore writes if a compilation fails or is interrupted; its default is the working
     # directory
     os.environ.setdefault("MS_OM_PATH", f"{os.environ.get('TMPDIR') or '/tmp'}/dgn-{os.getuid()}")
@@ -83,8 +77,8 @@ _GRAPHS = threading.RLock()
 
 
 def one_at_a_time(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """A function that one thread at a time calls, of all functions with this decorator. They run graphs: MindSpore
-    compiles and runs these for one thread at a time, else the process ends with a segmentation fault."""
+    """Decorator: only one thread at a time runs any decorated function. MindSpore crashes if two threads compile or run
+    graphs."""
     @functools.wraps(function)
     def locked(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
         with _GRAPHS:
@@ -116,8 +110,10 @@ def start(name: str = "auto", settings: Numerics | None = None) -> str:
     if settings is not None:
         numerics.apply(settings, name)
     ms.set_context(mode=ms.GRAPH_MODE)
-    if launched_by_msrun():
-        _join()
+    if launcher.launched_by_msrun():
+        from dgn.distributed import join
+
+        join()
     return name
 
 
@@ -164,81 +160,14 @@ def current() -> str:
     return ms.get_context("device_target")
 
 
-def launched_by_msrun() -> bool:
-    """Whether msrun started this process, as a worker or as the scheduler."""
-    return os.environ.get("MS_ROLE") in ("MS_WORKER", "MS_SCHED")
-
-
-def launched_processes() -> int:
-    """The number of processes that msrun started together, from the environment, so also before they connect; 1 without
-    msrun."""
-    count = os.environ.get("MS_WORKER_NUM", "")
-    return max(int(count), 1) if launched_by_msrun() and count.isdecimal() else 1
-
-
-def check_launcher() -> None:
-    """Raises UserError if mpirun or a script with a rank table started this process and others, because each of them
-    would train separately."""
-    sizes = {name: os.environ.get(name, "") for name in OTHER_LAUNCHERS}
-    for name, size in sizes.items():
-        if not launched_by_msrun() and size.isdecimal() and int(size) > 1:
-            raise UserError(f"{name} is {size}: it seems that mpirun or a script with a rank table started {size} "
-                            "processes, and each would train separately. Use scripts/run_distribute_train.sh, which "
-                            f"starts them with msrun; for a training in one process unset {name}")
-
-
-@functools.cache
-def _join() -> None:
-    """Connects to the other processes and runs a first collective; the scheduler serves them here and exits. Raises
-    RunFailed if they cannot connect."""
-    from mindspore import communication
-
-    from dgn.distributed import process_group
-
-    variables = {name: os.environ.get(name) for name in ("MS_ROLE", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT")}
-    missing = [name for name, value in variables.items() if not value]
-    if missing:
-        raise UserError(f"MS_ROLE is {variables['MS_ROLE']}, as msrun sets it, but {', '.join(missing)} is not set; "
-                        "unset MS_ROLE for a training in one process")
-    host, port = str(variables["MS_SCHED_HOST"]), str(variables["MS_SCHED_PORT"])
-    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # init below blocks in C++
-    try:
-        if variables["MS_ROLE"] == "MS_WORKER" and not _answers(host, port):
-            listed = ", ".join(f"{name}={value}" for name, value in variables.items())
-            print(f"dgn: waiting for the scheduler and the other processes ({listed}); if this is not a process of "
-                  "msrun, stop it and unset these variables", file=sys.stderr, flush=True)
-        communication.init()
-        process_group().barrier()  # HCCL connects in the first collective
-    except RuntimeError as error:
-        reason = first_line(error).rstrip(".")
-        raise RunFailed(f"the {variables['MS_WORKER_NUM']} processes cannot connect through the scheduler at "
-                        f"{host}:{port}: {reason}. On all hosts, MASTER_ADDR must be the address of the first host, "
-                        "the port must be free and open, and the devices must reach each other (docs/devices.md, "
-                        "Several hosts)") from None
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _answers(host: str, port: str) -> bool:
-    """Whether the scheduler accepts connections within a few seconds."""
-    end = time.monotonic() + NOTICE
-    while time.monotonic() < end:
-        try:
-            with socket.create_connection((host, int(port)), timeout=1):
-                return True
-        except (OSError, ValueError):
-            time.sleep(0.2)
-    return False
-
-
 def available(name: str) -> bool:
     """Whether MindSpore can use the device on this machine."""
     if name == "CPU":
         return True
     import mindspore as ms
 
-    own = getattr(getattr(ms, "device_context", None), name.lower(), None)
-    check = getattr(own, "is_available", None)
+    context = getattr(getattr(ms, "device_context", None), name.lower(), None)
+    check = getattr(context, "is_available", None)
     with silenced():  # machine.attempt shows the warnings if the user requested this device
         return bool(check() if check else ms.hal.is_available(name))  # older versions have no is_available here
 
@@ -264,26 +193,6 @@ def silenced() -> Iterator[None]:
         for number, stream in zip((1, 2), saved):
             os.dup2(stream, number)
             os.close(stream)
-
-
-def versions() -> dict:
-    """Versions to record with every result."""
-    import mindspore as ms
-
-    from dgn import __version__
-
-    return {"dgn": __version__, "mindspore": ms.__version__, "numpy": metadata.version("numpy"),
-            "python": platform.python_version(),
-            "processor": f"{machine.cpuinfo('model name') or platform.machine()} ({os.cpu_count()} cores)"}
-
-
-def software() -> str:
-    """The versions that must be equal in all processes of a training, as text."""
-    known, cann = versions(), machine.cann() if current() == "Ascend" else None
-    shared = {name: known[name] for name in ("dgn", "mindspore", "numpy")}
-    if cann:
-        shared["CANN"] = cann.version
-    return ", ".join(f"{name} {version}" for name, version in shared.items())
 
 
 def out_of_memory(error: RuntimeError) -> bool:

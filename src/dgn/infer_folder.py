@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +19,26 @@ from dgn.figures.animation import save_animation
 from dgn.figures.draw import draw_overview
 from dgn.files import new_folder, png_name, png_names, write_array, write_arrays
 from dgn.inference.latents import given_latents
+from dgn.inference.unseen import ChainSettings
 from dgn.nets.model import Decoded, rows, samples_per_batch
 from dgn.run import Run
 
 BATCHES = 5  # batches of about 100 images or frames that are inferred and written together
 
 
-def infer_folder(run: Run, source: Source, output: Path, steps: int | None = None, seed: int | None = None,
-                 use_encoder: bool = True, descent_steps: int = 0) -> dict[str, Any]:
+def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings) -> dict[str, Any]:
     """Infers the latents of all samples, and writes latents.npz, pictures of each sample and overview.png to a new
     folder (see `dgn infer --help`).
 
-    steps, seed, use_encoder, descent_steps: see Run.infer.
+    chains: from Run.chain_settings.
     Returns the errors of the reconstructions (msre, psnr), the number of samples ("count") and the values of
     Run.inference_settings. Raises UserError if `output` is not empty, if two samples have the same name, if a file
     cannot be used, or if there are no steps and no encoder.
     """
-    settings = run.inference_settings(steps, use_encoder, descent_steps)
-    if descent_steps and use_encoder and run.encoder is not None:
+    if chains.start == "encoder" and chains.descent_steps:
         raise UserError("descent_steps are Langevin steps without noise, and the encoder of this run gives the latents "
                         "without steps; add --no-encoder (use_encoder=False)")
-    if steps == 0 and not descent_steps and settings["start"] != "encoder":
+    if chains.start == "mean" and not (chains.steps or chains.descent_steps):
         raise UserError("steps is 0, but no encoder is used; give steps, or descent_steps, of at least 1")
     given = given_latents(run.model.groups, source)
     names = source.names
@@ -52,9 +52,8 @@ def infer_folder(run: Run, source: Source, output: Path, steps: int | None = Non
         for first in range(0, len(source), chunk):
             indices = np.arange(first, min(first + chunk, len(source)))
             samples, mask = source.read(indices), source.mask(indices)
-            own = {name: labels[indices] for name, labels in given.items()}
-            chains = run.chain_settings(steps, descent_steps, seed, first, use_encoder=use_encoder)
-            z = run.infer_batch(samples, chains, mask, own, use_encoder)
+            labels = {name: values[indices] for name, values in given.items()}
+            z = run.infer_batch(samples, replace(chains, first=first), mask, labels)
             decoded = run.decode(*z)
             lengths = None if mask is None else mask.sum(1).astype(int)
             if lengths is not None:
@@ -73,18 +72,18 @@ def infer_folder(run: Run, source: Source, output: Path, steps: int | None = Non
     write_arrays(output / "latents.npz", names=np.array(names), **groups)
     samples, decoded, lengths = shown
     draw_overview(output / "overview.png", samples, decoded, names, "Inferred", lengths)
-    images = sum(own["images"] for own in errors)
-    means = {key: sum(own[key] * own["images"] for own in errors) / images for key in ("msre", "psnr")}
-    return {**means, "count": len(source), **settings}
+    images = sum(part["images"] for part in errors)
+    means = {key: sum(part[key] * part["images"] for part in errors) / images for key in ("msre", "psnr")}
+    return {**means, "count": len(source), **run.inference_settings(chains)}
 
 
 def write_decoded(output: Path, names: list[str], decoded: Decoded, lengths: np.ndarray | None = None) -> None:
     """Writes pictures and displacements of samples. lengths: frames of each clip; padding is not written."""
     for row, name in enumerate(names):
-        own = rows(decoded, row)
-        image, appearance, displacement = own
+        sample = rows(decoded, row)
+        image, appearance, displacement = sample
         if lengths is not None:
-            image, appearance, displacement = rows(own, slice(lengths[row]))
+            image, appearance, displacement = rows(sample, slice(lengths[row]))
             image, appearance = strip(image), None if appearance is None else strip(appearance)
         write_image(output / "reconstruction" / png_name(name), image)
         if appearance is not None and displacement is not None:

@@ -1,9 +1,9 @@
 """Trained models that are part of the package, and their creation from a run.
 
 A packaged model is a run folder without the files that only a training needs. It has config.yaml, the newest checkpoint
-without optimizers, the encoder of `dgn encoder` if there is one, some of the training's metrics, and the results. The
-encoder, and weights of more than half a megabyte, are float16. It is trained only on generated images, so its samples
-can be generated everywhere. Commands write their results for it to runs/packaged/NAME in the working directory.
+without optimizers, the encoder of `dgn encoder` if there is one, the metrics of evenly spaced epochs, and the results.
+The encoder, and weights of more than half a megabyte, are float16. It is trained only on generated images, so its
+samples can be generated everywhere. Commands write their results for it to runs/packaged/NAME in the working directory.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def make(run: RunFolder, output: Path) -> int:
     for path in output.rglob("*.ckpt"):
         path.chmod(0o644)  # MindSpore makes them readable only for the owner
     records = run.read_metrics_log()
-    few = [records[k] for k in evenly_spaced(len(records), RECORDS)]
-    write_text(output / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in few))
+    kept_records = [records[k] for k in evenly_spaced(len(records), RECORDS)]
+    write_text(output / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept_records))
     results = run.read_results()
     for part in (results, *results.values()):  # sections have an origin of their own
         if isinstance(part, dict) and "provenance" in part:

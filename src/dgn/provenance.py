@@ -1,17 +1,19 @@
-"""Origin of a result: the command, the version, the commit and the time."""
+"""Software, hardware and command, stored with each result."""
 
 from __future__ import annotations
 
 import functools
 import os
+import platform
 import shlex
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dgn import device
+from dgn import device, machine
 
 START = time.monotonic()  # of the program: the package imports this module early
 TIMEOUT = 10  # seconds for git
@@ -31,8 +33,28 @@ def provenance(seconds: float | None = None) -> dict[str, Any]:
 
 
 def origin(seconds: float | None = None) -> dict[str, Any]:
-    """What is stored beside a result: versions of the software and hardware, and the provenance."""
-    return {"versions": device.versions(), "provenance": provenance(seconds)}
+    """The versions and the provenance, to store with a result. seconds: see provenance."""
+    return {"versions": versions(), "provenance": provenance(seconds)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the software, and the processor."""
+    import mindspore as ms
+
+    from dgn import __version__
+
+    return {"dgn": __version__, "mindspore": ms.__version__, "numpy": metadata.version("numpy"),
+            "python": platform.python_version(),
+            "processor": f"{machine.cpuinfo('model name') or platform.machine()} ({os.cpu_count()} cores)"}
+
+
+def software() -> str:
+    """The versions that must be equal in all processes of a training, as text."""
+    known, cann = versions(), machine.cann() if device.current() == "Ascend" else None
+    shared = {name: known[name] for name in ("dgn", "mindspore", "numpy")}
+    if cann:
+        shared["CANN"] = cann.version
+    return ", ".join(f"{name} {version}" for name, version in shared.items())
 
 
 def command() -> str:

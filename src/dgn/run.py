@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,22 @@ from dgn import config as cfg
 from dgn import device as devices
 from dgn import packaged, recipe
 from dgn.config import Config
-from dgn.data.arrays import ArrayImages
+from dgn.data.arrays import ArrayImages, checked_images, checked_mask
 from dgn.data.cut import cut_of
 from dgn.data.open import open_new_images, open_sources
 from dgn.data.source import Source, Sources, Subset, same_samples
 from dgn.errors import UserError, check_opened
 from dgn.files import expanded
 from dgn.inference import unseen
+from dgn.inference.chains import as_tensors
 from dgn.inference.energy import TotalEnergy, make_energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
-from dgn.inference.langevin import Arrays, Langevin, as_tensors, make_inference_sampler
+from dgn.inference.langevin import Arrays, Langevin, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
-from dgn.inference.unseen import ChainSettings, Given
+from dgn.inference.unseen import ChainSettings
 from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import AnyLatents, Decoded, Model, decode
+from dgn.nets.model import AnyLatents, Decoded, Model, checked_latents, decode
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder, recorded_files
 from dgn.training import checkpoint
@@ -85,22 +86,15 @@ class Run:
         model also appearance (N, C, H, W) in [0, 1] and displacement (N, 2, H, W) in pixels: the image at (x, y) is the
         appearance at (x + dx, y + dy). For clips axis 1 is the frame. Raises UserError for latents of other shapes.
         """
-        return decode(self.model, *self._checked_latents(latents))
+        return decode(self.model, *checked_latents(self.model, latents))
 
     def sample(self, count: int, seed: int = 0, prior: str = "fitted", frames: int | None = None) -> Decoded:
         """Draws `count` latents and decodes them; returns Decoded, see `decode`.
 
         seed: random seed of the latents. prior: "fitted", a Gaussian fitted to the training latents
         (dgn.inference.fitted), or "prior", the standard normal prior. frames: of each clip (default: as in training).
-        A model with labels cycles through its labels. Raises UserError for another prior, count < 1, frames < 1, or
-        frames for a model of images.
+        A model with labels cycles through its labels. Raises UserError for another prior, and as draw_latents does.
         """
-        if not isinstance(count, (int, np.integer)) or count < 1:
-            raise UserError(f"count is {count}; it must be an integer, at least 1")
-        if frames is not None and not self.model.frames:
-            raise UserError(f"frames is {frames}, and this model makes images")
-        if frames is not None and (not isinstance(frames, (int, np.integer)) or frames < 1):
-            raise UserError(f"frames is {frames}; it must be an integer, at least 1")
         if prior not in PRIORS:
             raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
         fitted = self.fitted_prior if prior == "fitted" else None
@@ -123,8 +117,7 @@ class Run:
         images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W) with as many frames as the model has, or a Source
             (dgn.images), which also provides labels and the mask of shorter clips.
         steps: Langevin steps (default: evaluation.encoder_steps with that encoder, else evaluation.steps).
-        descent_steps: further steps without noise, towards a mode. Both are rounded up to whole calls of the compiled
-            graph (`inference_settings`).
+        descent_steps: further steps without noise, towards a mode. Both are rounded up to whole calls of the graph.
         seed: random seed of the noise (default: training.seed); the noise of an image depends only on the seed and the
             image's position in `images`.
         use_encoder: False starts at the prior mean.
@@ -134,114 +127,62 @@ class Run:
         posterior sample, or with final steps without noise an approximate mode. Raises UserError for arrays of another
         shape or range, or negative steps.
         """
-        chains = self.chain_settings(steps, descent_steps, seed, use_encoder=use_encoder)
+        chains = self.chain_settings(steps, descent_steps, seed, use_encoder)
         if not isinstance(images, Source):
             if not all(group.sampled for group in self.model.groups):
                 raise UserError("this model takes the label of an image as its appearance, and an array has no labels; "
                                 "give the images of a set with labels (dgn.images)")
-            return self.infer_batch(self._checked_images(images), chains, use_encoder=use_encoder)
-        everyone, given = images.indices(), given_latents(self.model.groups, images)
-        return self.infer_batch(images.read(everyone), chains, images.mask(everyone), given, use_encoder)
+            return self.infer_batch(checked_images(images, self.model.sample_shape), chains)
+        indices, given = images.indices(), given_latents(self.model.groups, images)
+        return self.infer_batch(images.read(indices), chains, images.mask(indices), given)
 
     @devices.one_at_a_time
     def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
-                    given: Given | None = None, use_encoder: bool = True) -> AnyLatents:
+                    given: unseen.Given | None = None) -> AnyLatents:
         """`infer` for arrays.
 
-        mask: (N, F), 1 where a clip has the frame (default: everywhere). given: labels of groups that are not sampled,
-        initial values of other groups. Raises UserError for a mask of images, or of another shape.
+        chains: from chain_settings. mask: (N, F), 1 where a clip has the frame (default: everywhere). given: labels of
+        groups that are not sampled, initial values of other groups. Raises UserError as checked_mask does.
         """
-        given, mask = given or {}, self._checked_mask(mask, images)
-        groups = self.model.groups
-        if self.encoder is not None and use_encoder:
-            return self.model.latents_type(*unseen.encode(self.encoder, groups, images, given))
-        if self.chain_encoder is not None and use_encoder and any(group.name not in given for group in groups):
-            encoded = unseen.encode(self.chain_encoder, groups, images, given)
+        given, mask = given or {}, checked_mask(mask, images, self.model.frames > 0)
+        groups, latents_type = self.model.groups, self.model.latents_type
+        encoder = self.encoder if chains.start == "encoder" else self.chain_encoder
+        if chains.start != "mean" and encoder is not None:
+            encoded = unseen.encode(encoder, groups, images, given)
+            if chains.start == "encoder":
+                return latents_type(*encoded)
             given = {**{group.name: z for group, z in zip(groups, encoded)}, **given}
-        return self.model.latents_type(*unseen.infer(self.sampler, images, chains, mask, given))
+        return latents_type(*unseen.infer(self.sampler, images, chains, mask, given))
 
     def chain_settings(self, steps: int | None = None, descent_steps: int = 0, seed: int | None = None,
-                       first: int = 0, use_encoder: bool = True) -> ChainSettings:
-        """Settings of Langevin inference at the sigma of the last epoch; see `infer` and ChainSettings.
+                       use_encoder: bool = True) -> ChainSettings:
+        """Settings of inference at the sigma of the last epoch, from the arguments of `infer`.
 
         Raises UserError for steps that are negative or not integers.
         """
-        steps = self.default_steps(use_encoder) if steps is None else steps
+        start: unseen.Start = "mean"
+        if use_encoder and (self.encoder is not None or self.chain_encoder is not None):
+            start = "chain_encoder" if self.encoder is None else "encoder"
+        evaluation = self.config.evaluation
+        if steps is None:
+            steps = evaluation.encoder_steps if start == "chain_encoder" else evaluation.steps
         for name, value in (("steps", steps), ("descent_steps", descent_steps)):
             if not isinstance(value, (int, np.integer)) or value < 0:
                 raise UserError(f"{name} is {value}; it must be an integer, at least 0")
-        evaluation = self.config.evaluation
-        from_the_mean = steps and not (use_encoder and self.chain_encoder is not None)
-        sigma_factor = evaluation.sigma_factor if from_the_mean else ((0, evaluation.sigma_factor[-1][1]),)
+        annealed = steps and start == "mean"
+        sigma_factor = evaluation.sigma_factor if annealed else ((0, evaluation.sigma_factor[-1][1]),)
         return ChainSettings(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
-                             descent_steps, first, evaluation.step_factor, sigma_factor)
+                             descent_steps, step_factor=evaluation.step_factor, sigma_factor=sigma_factor, start=start)
 
-    def default_steps(self, use_encoder: bool = True) -> int:
-        """Langevin steps for an unseen image: evaluation.encoder_steps from encoder latents, else evaluation.steps."""
-        evaluation = self.config.evaluation
-        return evaluation.encoder_steps if use_encoder and self.chain_encoder is not None else evaluation.steps
-
-    def inference_settings(self, steps: int | None = None, use_encoder: bool = True,
-                           descent_steps: int = 0) -> dict[str, Any]:
-        """How `infer` with these arguments finds latents, to be recorded with results: "start", which is "encoder" or
-        "mean" (the prior mean), "steps" and, if there are any, "descent_steps", rounded up to whole calls of the
-        compiled graph."""
-        if use_encoder and self.encoder is not None:
+    def inference_settings(self, chains: ChainSettings) -> dict[str, Any]:
+        """The settings to record with results: "start", which is "encoder" or "mean" (the prior mean), "steps" and, if
+        there are any, "descent_steps", rounded up to whole calls of the compiled graph."""
+        if chains.start == "encoder":
             return {"start": "encoder", "steps": 0}
-        steps = self.default_steps(use_encoder) if steps is None else steps
-        counts = {"steps": steps, "descent_steps": descent_steps}
-        return {"start": "encoder" if use_encoder and self.chain_encoder is not None else "mean",
+        counts = {"steps": chains.steps, "descent_steps": chains.descent_steps}
+        return {"start": "mean" if chains.start == "mean" else "encoder",
                 **{name: unseen.graph_calls(self.sampler, count) * self.sampler.steps for name, count in counts.items()
                    if count or name == "steps"}}
-
-    def _checked_images(self, images: Any) -> np.ndarray:
-        model = self.model
-        shape = (*[model.frames] * (model.frames > 0), model.channels, model.size, model.size)
-        wanted = f"an array (N, {', '.join(map(str, shape))}) of float32 in [0, 1]"
-        if not isinstance(images, np.ndarray):
-            raise UserError(f"images are {type(images).__name__}, not {wanted}; dgn.images(path, like=run) opens the "
-                            "images of a folder")
-        if images.shape[1:] != shape or not len(images) or images.dtype.kind != "f":
-            raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}. "
-                            "dgn.images(array, like=run) crops and resizes uint8 images (N, H, W, 3)")
-        if not (images.min() >= -0.01 and images.max() <= 1.01):  # also false for NaN; interpolation may overshoot
-            raise UserError(f"images have values from {images.min():.3g} to {images.max():.3g}; they must be {wanted} "
-                            "(np.clip(images, 0, 1), or divide by 255)")
-        return np.ascontiguousarray(images, np.float32)
-
-    def _checked_mask(self, mask: np.ndarray | None, images: np.ndarray) -> np.ndarray | None:
-        """The mask of clips, ones by default; None for images."""
-        if not self.model.frames:
-            if mask is not None:
-                raise UserError("a mask says which frames clips have, and this model makes images; pixels cannot be "
-                                "masked")
-            return None
-        if mask is not None and np.shape(mask) != images.shape[:2]:
-            raise UserError(f"mask has the shape {np.shape(mask)}; it must be {images.shape[:2]}, 1 where a clip has "
-                            "the frame, else 0")
-        return np.ones(images.shape[:2], np.float32) if mask is None else np.asarray(mask, np.float32)
-
-    def _checked_latents(self, latents: Sequence[Any]) -> list[np.ndarray]:
-        if len(latents) == 1 and isinstance(latents[0], tuple):  # one tuple, from `infer`
-            latents = latents[0]
-        groups, arrays = self.model.groups, [np.asarray(z, np.float32) for z in latents]
-        fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) > 0 for z in arrays)
-        widths = [z.shape[1] for z in arrays] if fits else []
-        if not fits or not (self._have_one_clip_length(widths) if self.model.frames else
-                            widths == [group.shape[0] for group in groups]):
-            wanted = ", ".join(f"{group.name} (N, {group.shape[0]})" for group in groups)
-            several = f" for clips of {self.model.frames} frames" if self.model.frames else ""
-            raise UserError(f"latents have the shapes {[z.shape for z in arrays]}; this model has {wanted}{several}")
-        if not all(np.isfinite(z).all() for z in arrays):
-            raise UserError("latents have values that are not finite (NaN or infinite)")
-        return arrays
-
-    def _have_one_clip_length(self, widths: Sequence[int]) -> bool:
-        """Whether latents with these numbers of dimensions belong to clips with the same number of frames."""
-        frames = {branch.first + (width - branch.state_size) // branch.noise_size
-                  for branch, width in zip(self.model.branches, widths) if branch.noise_size}
-        own = max(frames, default=self.model.frames)
-        return own > 0 and all(branch.length(own) == width for branch, width in zip(self.model.branches, widths))
 
     def training_latents(self, descent_steps: int, indices: np.ndarray | None = None) -> AnyLatents:
         """Latents (n, d) of each group for the training samples at `indices` (default: all, in order): the chains after
@@ -250,11 +191,11 @@ class Run:
         source = self.sources.train if indices is None else Subset(self.sources.train, indices)
         if self.encoder is not None:
             return self.infer(source)
-        everyone = source.indices()
-        latents = self.bank.read(everyone if indices is None else indices)
+        positions = source.indices()
+        latents = self.bank.read(positions if indices is None else indices)
         given = dict(zip((group.name for group in self.model.groups), latents))
-        chains = self.chain_settings(0, descent_steps)
-        return self.infer_batch(source.read(everyone), chains, source.mask(everyone), given)
+        chains = self.chain_settings(0, descent_steps, use_encoder=False)
+        return self.infer_batch(source.read(positions), chains, source.mask(positions), given)
 
     @devices.one_at_a_time
     def energy(self, images: np.ndarray, latents: Arrays, mask: np.ndarray | None = None) -> np.ndarray:
@@ -264,11 +205,11 @@ class Run:
         clip has the frame. Raises UserError for arrays of another shape or range, or if the numbers of latents and
         images differ.
         """
-        images, arrays = self._checked_images(images), self._checked_latents(latents)
+        images, arrays = checked_images(images, self.model.sample_shape), checked_latents(self.model, latents)
         if len(arrays[0]) != len(images):
             raise UserError(f"there are {len(images)} images, but latents of {len(arrays[0])}; each image needs one")
         sigma = ms.Tensor(cfg.last_sigma(self.config), ms.float32)
-        mask = mask_or_ones(len(images), self._checked_mask(mask, images))
+        mask = mask_or_ones(len(images), checked_mask(mask, images, self.model.frames > 0))
         inputs = ms.Tensor(images), ms.Tensor(mask), sigma, *as_tensors(arrays)
         return self._total_energy(*inputs).asnumpy()
 
@@ -306,30 +247,6 @@ def images(path: str | Path | np.ndarray, like: Run, format: str | None = None, 
         raise UserError(f"images are {type(path).__name__}; they must be the path of a folder, or an array of images "
                         "(N, H, W) or (N, H, W, 3), uint8")
     return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)), corrupt)
-
-
-def training_files(config: Config, folder: Path | None = None) -> set[Path] | None:
-    """The image files that a training of this config uses, and those of the run that it is initialized from.
-
-    folder: of a run of this config, which records its files.
-    Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
-    """
-    files: set[Path] = set()
-    if config.training.init_from:
-        start = Path(config.training.init_from)
-        earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
-        if earlier is None:
-            return None
-        files |= earlier
-    if config.data.path is None:
-        return files
-    if config.data.format != "images" or not Path(config.data.path).is_dir():
-        return None
-    held_out, trained = recorded_files(folder) if folder else (None, None)
-    if trained is None:
-        source = open_sources(config.data, held_out).train
-        return files | {path.resolve() for path in source.paths(source.indices()) or ()}
-    return files | {(Path(config.data.path) / name).resolve() for name in trained}
 
 
 def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None) -> Run:

@@ -62,6 +62,32 @@ def _names(path: Path) -> list[str] | None:
                         "or removed since the training") from None
 
 
+def training_files(config: Config, folder: Path | None = None) -> set[Path] | None:
+    """The image files that a training of this config uses, and those of the run that it is initialized from.
+
+    folder: of a run of this config, which records its files.
+    Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
+    """
+    from dgn.data.open import open_sources  # not at the top, because `dgn train --help` imports this module
+
+    files: set[Path] = set()
+    if config.training.init_from:
+        start = Path(config.training.init_from)
+        earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
+        if earlier is None:
+            return None
+        files |= earlier
+    if config.data.path is None:
+        return files
+    if config.data.format != "images" or not Path(config.data.path).is_dir():
+        return None
+    held_out, trained = recorded_files(folder) if folder else (None, None)
+    if trained is None:
+        source = open_sources(config.data, held_out).train
+        return files | {path.resolve() for path in source.paths(source.indices()) or ()}
+    return files | {(Path(config.data.path) / name).resolve() for name in trained}
+
+
 class RunFolder:
     """Paths of one run, its config and its log.
 
@@ -94,19 +120,19 @@ class RunFolder:
         check_new_folder(path)
 
     @staticmethod
-    def await_new(path: Path) -> float | None:
-        """Waits until this host sees a run that another host has just created. Returns None, or after a timeout the
-        number of seconds waited."""
+    def await_new(path: Path, rank: int) -> None:
+        """Returns when this process (of this rank) sees a run that the first process has just created, perhaps on
+        another host. Raises UserError after APPEARS_WITHIN seconds."""
         began = time.monotonic()
         while not (path / "config.yaml").is_file():
             waited = time.monotonic() - began
             if waited >= APPEARS_WITHIN:
-                return waited
+                raise UserError(f"process {rank} does not see the run folder {path}, which the first process created, "
+                                f"after {waited:.0f} s; it must be on a file system that all hosts share")
             for folder in (path.parent, path):  # reading a folder makes the client ask the server
                 with suppress(OSError), os.scandir(folder) as entries:
                     deque(entries, maxlen=0)
             time.sleep(min(1.0, APPEARS_WITHIN / 10))
-        return None
 
     @classmethod
     def open(cls, path: Path, output: Path | None = None) -> RunFolder:

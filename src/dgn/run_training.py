@@ -15,7 +15,7 @@ from dgn import config as cfg
 from dgn import device as devices
 from dgn import recipe
 from dgn.config import Config
-from dgn.data.open import check_output, check_sources, open_sources
+from dgn.data.open import check_output, check_sources, described, open_sources
 from dgn.data.source import Mirrored, Sources
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
@@ -24,14 +24,16 @@ from dgn.inference.axes import principal_axes, rotate
 from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
-from dgn.nets.build import make_chain_encoder
+from dgn.launcher import check_launcher
+from dgn.nets.build import make_chain_encoder, make_model
 from dgn.nets.model import LatentGroup
 from dgn.provenance import provenance
 from dgn.run import Run, open_run
 from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
 from dgn.training import checkpoint
-from dgn.training.build import check_version, initial_digest, initial_run
+from dgn.training.build import check_version, initial_digest, initial_run, make_trainer
 from dgn.training.chain_encoder import EncoderOptions, pairs_of, save_chain_encoder, train_encoder
+from dgn.training.dry_run import describe
 from dgn.training.fit import Trained, fit
 
 ENCODER_DESCENT_STEPS = 50  # steps without noise after which an encoder is trained on the chains
@@ -115,9 +117,9 @@ def along_principal_axes(run: Run) -> Run:
     assert saved is not None
     rotations = checkpoint.read_axes(saved)
     if not rotations:
-        some = np.arange(0, len(run.bank), max(len(run.bank) // AXES_SAMPLES, 1))  # all may exceed the memory
-        axes = principal_axes(model, run.bank.read(some))
-        rotations = {group.name: own.directions for group, own in zip(model.groups, axes) if own is not None}
+        indices = np.arange(0, len(run.bank), max(len(run.bank) // AXES_SAMPLES, 1))  # all may exceed the memory
+        axes = principal_axes(model, run.bank.read(indices))
+        rotations = {group.name: found.directions for group, found in zip(model.groups, axes) if found is not None}
         checkpoint.save_axes(saved, rotations)
     rotate(model, rotations)
     if run.sampler.preconditioner is not None:
@@ -133,14 +135,14 @@ def train(config: str | Path | Config, output: str | Path, overrides: Mapping[st
     see `load`. after_epoch(run, epochs): called after each epoch. Raises UserError for an invalid config or a folder
     that is not empty, Interrupted after Ctrl-C (the state is saved), RunFailed if a chain diverges.
     """
-    devices.check_launcher()
+    check_launcher()
     if not isinstance(config, (str, Path, Config)):
         raise UserError(f"config is {type(config).__name__}; it must be the path of a recipe or a dgn.Config, and "
                         'single values go into overrides, such as {"training.epochs": 20}')
     config = config if isinstance(config, Config) else recipe.load(expanded(config))
     config = recipe.absolute_paths(recipe.with_overrides(config, overrides or {}))
     devices.start(device, config.numerics)
-    folder, sources = new_run(expanded(output), config)
+    folder, sources = prepare(expanded(output), config)
     return fit_run(folder, config, sources, after_epoch)
 
 
@@ -152,20 +154,12 @@ def resume(path: str | Path, overrides: Mapping[str, Any] | None = None, device:
     they were moved. device, after_epoch: see `train`. Earlier results are kept as metrics_epoch_NNNNN.json. Raises
     UserError for a folder without a run or a value that must not change, and the errors of `train`.
     """
-    devices.check_launcher()
+    check_launcher()
     folder = RunFolder.open(expanded(path))
     config = recipe.absolute_paths(recipe.with_overrides(recipe.relocated(folder.config, data), overrides or {}))
     devices.start(device, config.numerics)
-    return fit_run(folder, config, sources_to_resume(folder, config), after_epoch)
-
-
-def sources_to_resume(folder: RunFolder, config: Config) -> Sources:
-    """The samples of a run that is resumed with `config`. Raises UserError for a value that must not change, or a file
-    that cannot be used."""
-    cfg.check_resumable(folder.config, config)
-    sources = open_sources(config.data, *recorded_files(folder.path))
-    check_sources(sources, config.data)
-    return sources
+    folder, sources = prepare(folder, config)
+    return fit_run(folder, config, sources, after_epoch)
 
 
 def checked_sources(path: Path, config: Config) -> Sources:
@@ -181,19 +175,39 @@ def checked_sources(path: Path, config: Config) -> Sources:
     return sources
 
 
-def new_run(path: Path, config: Config, processes: ProcessGroup = ProcessGroup()) -> tuple[RunFolder, Sources]:
-    """The folder of a new run, which the first process creates, and its samples. Raises UserError."""
+def prepare(target: Path | RunFolder, config: Config,
+            processes: ProcessGroup = ProcessGroup()) -> tuple[RunFolder, Sources]:
+    """The run folder and the samples of a training.
+
+    target: path of a new run, whose folder the first process creates, or the folder of a run to resume. Raises
+    UserError for whatever the training cannot use: files, values of the config, a folder that is not empty, a value
+    that must not change when a run is resumed.
+    """
+    if isinstance(target, RunFolder):
+        cfg.check_resumable(target.config, config)
+        sources = open_sources(config.data, *recorded_files(target.path))
+        check_sources(sources, config.data)
+        return target, sources
     if processes.is_first:
-        RunFolder.check_free(path)
-    sources = checked_sources(path, config)
+        RunFolder.check_free(target)
+    sources = checked_sources(target, config)
     if processes.is_first:
-        RunFolder.create(path, config)
+        RunFolder.create(target, config)
     processes.barrier()
-    waited = RunFolder.await_new(path)
-    if waited is not None:
-        raise UserError(f"process {processes.rank} does not see the run folder {path}, which the first process "
-                        f"created, after {waited:.0f} s; it must be on a file system that all hosts share")
-    return RunFolder(path, config), sources
+    RunFolder.await_new(target, processes.rank)
+    return RunFolder(target, config), sources
+
+
+def dry_run(target: Path | RunFolder, config: Config) -> str:
+    """Size, memory, steps and data of the training that `prepare` would begin with these arguments, as text. Writes
+    nothing. Raises UserError."""
+    if isinstance(target, RunFolder):
+        sources = open_sources(config.data, *recorded_files(target.path))
+    else:
+        RunFolder.check_free(target)
+        sources = checked_sources(target, config)
+    size = describe(config, make_trainer(config, make_model(config)), len(sources.train), devices.current())
+    return f"{size}\ndata         {described(config.data, sources)}"
 
 
 def ensure_trained(path: Path, config: Config) -> Run:
@@ -203,10 +217,10 @@ def ensure_trained(path: Path, config: Config) -> Run:
     UserError if the folder holds a run with another config, or a run that was initialized from weights that have
     changed since.
     """
-    devices.check_launcher()
+    check_launcher()
     devices.start(settings=config.numerics)
     if not (path / "config.yaml").exists():
-        folder, sources = new_run(path, config)
+        folder, sources = prepare(path, config)
         if config.training.init_from:
             write_text(path / INITIAL, initial_digest(config))
         return fit_run(folder, config, sources)
@@ -220,10 +234,9 @@ def ensure_trained(path: Path, config: Config) -> Run:
         raise UserError(f"{path} was initialized from other weights than those that {config.training.init_from} holds "
                         "now; remove it, so that it is trained again")
     folder.change_config(config)
-    sources = open_sources(config.data, *recorded_files(path))
     saved = checkpoint.newest_valid(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
     if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)
-        return open_run(path, sources)
-    check_sources(sources, config.data)
+        return open_run(path, open_sources(config.data, *recorded_files(path)))
+    folder, sources = prepare(folder, config)
     return fit_run(folder, config, sources)

@@ -16,8 +16,7 @@ from dgn.experiments import animals, landmarks, models, views
 from dgn.experiments.adversarial import continued
 from dgn.experiments.models import Target
 from dgn.nets.build import make_model
-from dgn.run import training_files
-from dgn.run_folder import HELD_OUT, TRAINED, RunFolder
+from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, training_files
 
 
 def test_a_recipe_is_a_file_or_a_config(config, tmp_path):

@@ -14,6 +14,7 @@ from dgn.checks.linear import LinearModel, linear_posterior
 from dgn.checks.reference import numpy_stack, numpy_warp
 from dgn.errors import RunFailed
 from dgn.inference import langevin
+from dgn.inference.chains import Diagnostics, as_tensors, check_chains, draw_noise, energy_limit, run_arrays
 from dgn.inference.energy import Energy, mask_or_ones
 from dgn.inference.jacobian import gauss_newton
 from dgn.inference.preconditioner import Preconditioner
@@ -29,8 +30,8 @@ def chains(model, x, sigma, step_size, steps, calls, seed=3, latents=None, order
     sampler = langevin.Langevin(Energy(model), step_size, steps, langevin.Options(order))
     latents = latents or tuple(np.zeros((len(x), *group.shape), np.float32) for group in model.groups)
     for call in range(calls):
-        noise = langevin.draw_noise(model, steps, len(x), seed, "test", call)
-        latents, _ = langevin.run_arrays(sampler, x, None, sigma, latents, noise)
+        noise = draw_noise(model, steps, len(x), seed, "test", call)
+        latents, _ = run_arrays(sampler, x, None, sigma, latents, noise)
         yield latents
 
 
@@ -60,8 +61,8 @@ def test_preconditioned_chains_reach_the_same_posterior_in_few_steps(rng):
     assert sampler.preconditioner.used_dimensions() == {"z_app_used": 2, "z_geo_used": 0}
     latents, samples = tuple(np.zeros((4000, d), np.float32) for d in (3, 2)), []
     for call in range(12):
-        noise = langevin.draw_noise(model, 6, 4000, 3, "test", call)
-        latents, _ = langevin.run_arrays(sampler, x[None].repeat(4000, 0), None, sigma, latents, noise)
+        noise = draw_noise(model, 6, 4000, 3, "test", call)
+        latents, _ = run_arrays(sampler, x[None].repeat(4000, 0), None, sigma, latents, noise)
         samples.append(np.concatenate(latents, 1))
     mean, covariance = linear_posterior(a, b, x, sigma)
     late = np.concatenate(samples[4:])
@@ -131,7 +132,7 @@ def test_a_step_with_momentum_is_the_baoab_splitting(rng):
     noise = [rng.standard_normal((2, 1, d)) for d in (2, 3)]
     sampler = langevin.Langevin(Energy(LinearModel(a, b)), h, 2, langevin.Options(momentum=c))
     state = [np.float32(part) for part in (z[:, :2], z[:, 2:], v[:, :2], v[:, 2:])]
-    state, _ = langevin.run_arrays(sampler, np.float32(x), None, sigma, tuple(state), tuple(map(np.float32, noise)))
+    state, _ = run_arrays(sampler, np.float32(x), None, sigma, tuple(state), tuple(map(np.float32, noise)))
     w = np.concatenate([a, b])
     for n in np.concatenate(noise, 2):
         v = v + h * ((x - z @ w) @ w.T / sigma ** 2 - z)  # two half kicks
@@ -201,7 +202,7 @@ def test_a_sigma_factor_weakens_the_likelihood_of_one_group(rng):
     sampler = langevin.Langevin(Energy(model), 0.2, 1, langevin.Options(variable_sigma=True))
     for factor in (1.0, 4.0):  # a second value, after the graph is compiled
         sampler.set_sigma_factor(0, factor)
-        (new, _), _ = langevin.run_arrays(sampler, x, None, sigma, (z, z), zeros)
+        (new, _), _ = run_arrays(sampler, x, None, sigma, (z, z), zeros)
         gradient = -(x - z @ a) @ a.T / (factor * sigma) ** 2 + z
         np.testing.assert_allclose(new, z - 0.02 * gradient, rtol=1e-4, atol=1e-6)
 
@@ -215,7 +216,7 @@ def test_gradient_descent_without_noise_finds_the_posterior_mean(rng):
     zeros = tuple(np.zeros((5, 3, 2), np.float32) for _ in range(2))
     energies = []
     for _ in range(160):
-        latents, diagnostics = langevin.run_arrays(sampler, x, None, sigma, latents, zeros)
+        latents, diagnostics = run_arrays(sampler, x, None, sigma, latents, zeros)
         energies.append(diagnostics.energy)
     expected = np.stack([linear_posterior(a, b, row, sigma)[0] for row in x])
     np.testing.assert_allclose(np.concatenate(latents, 1), expected, atol=1e-4)
@@ -236,7 +237,7 @@ def test_alternating_uses_the_first_groups_new_value_for_the_second(rng):
     new_app = step(z_app, a, z_geo @ b, e_app)
     for order, seen in (("alternating", new_app), ("simultaneous", z_app)):
         sampler = langevin.Langevin(Energy(model), delta, 1, langevin.Options(order))
-        found, _ = langevin.run_arrays(sampler, as32[0], None, sigma, tuple(as32[1:3]), tuple(as32[3:]))
+        found, _ = run_arrays(sampler, as32[0], None, sigma, tuple(as32[1:3]), tuple(as32[3:]))
         np.testing.assert_allclose(found[0], new_app, rtol=1e-5)
         np.testing.assert_allclose(found[1], step(z_geo, b, seen @ a, e_geo), rtol=1e-5)
 
@@ -275,7 +276,7 @@ def test_energy_and_gradients_of_the_model_agree_with_float64_finite_differences
     sigma, max_pixels = 0.7, model.branches[1].scale
     zeros = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))
     sampler = langevin.Langevin(Energy(model), 1.0, 1, langevin.Options("simultaneous"))
-    (new_app, new_geo), diagnostics = langevin.run_arrays(sampler, x, None, sigma, (z_app, z_geo), zeros)
+    (new_app, new_geo), diagnostics = run_arrays(sampler, x, None, sigma, (z_app, z_geo), zeros)
     # z' = z - gradient / 2 for delta = 1
     gradients = 2 * (z_app - new_app), 2 * (z_geo - new_geo)
 
@@ -298,54 +299,54 @@ def test_diagnostics_are_the_norms_of_the_gradients_and_the_energies_along_the_w
     model, _, x, z_app, z_geo = small
     zeros = tuple(np.zeros((3, 2, d), np.float32) for d in (4, 3))
     long = langevin.Langevin(Energy(model), 0.05, 3)
-    (_, _), all_three = langevin.run_arrays(long, x, None, 1.0, (z_app, z_geo), zeros)
+    (_, _), all_three = run_arrays(long, x, None, 1.0, (z_app, z_geo), zeros)
     one = langevin.Langevin(Energy(model), 0.05, 1)
     state = (z_app, z_geo)
     for k in range(3):
-        state, single = langevin.run_arrays(one, x, None, 1.0, state, tuple(s[:1] for s in zeros))
+        state, single = run_arrays(one, x, None, 1.0, state, tuple(s[:1] for s in zeros))
         np.testing.assert_allclose(all_three.energy[k], single.energy[0], rtol=1e-5)
         np.testing.assert_allclose(all_three.gradient[k], single.gradient[0], rtol=1e-4)
 
 
 def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
     model, _, x, z_app, z_geo = small
-    noise = langevin.draw_noise(model, 2, 2, 1, "test")
+    noise = draw_noise(model, 2, 2, 1, "test")
     sampler = langevin.Langevin(Energy(model), 0.1, 2)
     broken = z_app.copy()
     broken[1, 0] = np.nan
-    latents, diagnostics = langevin.run_arrays(sampler, x, None, 1.0, (broken, z_geo), noise)
+    latents, diagnostics = run_arrays(sampler, x, None, 1.0, (broken, z_geo), noise)
     with pytest.raises(
         RunFailed,
         match=r"epoch 3, Langevin step 0: 1 of 2 chains diverged, .* not finite \(face "
         r"1\).*step_size",
     ):
-        langevin.check_chains(
-            diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}"
+        check_chains(
+            diagnostics, latents, energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}"
         )
     wild = z_app.copy()
     wild[0] = 1e6
-    latents, diagnostics = langevin.run_arrays(sampler, x, None, 1.0, (wild, z_geo), noise)
+    latents, diagnostics = run_arrays(sampler, x, None, 1.0, (wild, z_geo), noise)
     with pytest.raises(RunFailed, match=r"energy \S+ above \S+ \(face 0\)"):
-        langevin.check_chains(
-            diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}"
+        check_chains(
+            diagnostics, latents, energy_limit(x[0].size, 1.0), "epoch 3", lambda row: f"face {row}"
         )
-    latents, diagnostics = langevin.run_arrays(sampler, x, None, 1.0, (z_app, z_geo), noise)
-    langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", str)
+    latents, diagnostics = run_arrays(sampler, x, None, 1.0, (z_app, z_geo), noise)
+    check_chains(diagnostics, latents, energy_limit(x[0].size, 1.0), "epoch 3", str)
     with pytest.raises(
         RunFailed, match=r"step 1: 1 of 2 chains diverged, energy, gradient or latents not finite \(1\)"
     ):  # only the last step's result shows it
-        langevin.check_chains(
+        check_chains(
             diagnostics,
             (latents[0], np.array([[0.0], [np.inf]])),
-            langevin.energy_limit(x[0].size, 1.0),
+            energy_limit(x[0].size, 1.0),
             "epoch 3",
             str,
         )
     broken = z_geo.copy()
     broken[0] = np.nan  # a displacement that is no number must not be read as a place in memory
-    latents, diagnostics = langevin.run_arrays(sampler, x, None, 1.0, (z_app, broken), noise)
+    latents, diagnostics = run_arrays(sampler, x, None, 1.0, (z_app, broken), noise)
     with pytest.raises(RunFailed, match="not finite"):
-        langevin.check_chains(diagnostics, latents, langevin.energy_limit(x[0].size, 1.0), "epoch 3", str)
+        check_chains(diagnostics, latents, energy_limit(x[0].size, 1.0), "epoch 3", str)
 
 
 def test_the_limit_of_an_energy_is_by_size_and_sigma():
@@ -353,17 +354,17 @@ def test_the_limit_of_an_energy_is_by_size_and_sigma():
     for values, sigma in ((100, 1.0), (10000, 1.0), (100, 0.1)):
         worst = values / (2 * sigma**2)
         for times in (100, 10000):
-            diagnostics = langevin.Diagnostics(np.full((1, 1), times * worst), np.ones((1, 1, 1)))
+            diagnostics = Diagnostics(np.full((1, 1), times * worst), np.ones((1, 1, 1)))
             with pytest.raises(RunFailed, match=r"energy \S+ above \S+ \(0\)") if times > 1000 else nullcontext():
-                langevin.check_chains(diagnostics, still, langevin.energy_limit(values, sigma), "epoch 1", str)
+                check_chains(diagnostics, still, energy_limit(values, sigma), "epoch 1", str)
 
 
 def test_an_infinite_energy_or_gradient_is_not_finite():
     still = (np.zeros((1, 2), np.float32),)
     for energy, gradient in ((np.inf, 1.0), (1.0, np.inf), (1.0, np.nan)):
-        diagnostics = langevin.Diagnostics(np.full((1, 1), energy), np.full((1, 1, 1), gradient))
+        diagnostics = Diagnostics(np.full((1, 1), energy), np.full((1, 1, 1), gradient))
         with pytest.raises(RunFailed, match="energy, gradient or latents not finite"):
-            langevin.check_chains(diagnostics, still, 10.0, "epoch 1", str)
+            check_chains(diagnostics, still, 10.0, "epoch 1", str)
 
 
 def test_given_latents_do_not_change(rng):
@@ -380,11 +381,11 @@ def test_the_compiled_sampler_sees_weights_that_the_optimizer_changed(small):
     model, _, x, z_app, z_geo = small
     energy = Energy(model)
     sampler, step = langevin.Langevin(energy, 0.1, 1), TrainStep(GeneratorLoss(energy), adam(model.trainable_params()))
-    inputs = (*langevin.as_tensors((x, mask_or_ones(2))), ms.Tensor(1.0, ms.float32),
-              *langevin.as_tensors((z_app, z_geo)))
+    inputs = (*as_tensors((x, mask_or_ones(2))), ms.Tensor(1.0, ms.float32),
+              *as_tensors((z_app, z_geo)))
     zeros = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))
-    _, before = langevin.run_arrays(sampler, x, None, 1.0, (z_app, z_geo), zeros)
+    _, before = run_arrays(sampler, x, None, 1.0, (z_app, z_geo), zeros)
     for _ in range(20):
         step(1e-2, [inputs])
-    _, after = langevin.run_arrays(sampler, x, None, 1.0, (z_app, z_geo), zeros)
+    _, after = run_arrays(sampler, x, None, 1.0, (z_app, z_geo), zeros)
     assert (after.energy < before.energy).all()

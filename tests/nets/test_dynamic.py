@@ -13,6 +13,7 @@ import pytest
 from dgn import config as cfg
 from dgn.checks.reference import numpy_stack, numpy_warp
 from dgn.inference import langevin
+from dgn.inference.chains import as_tensors, draw_noise, run_arrays
 from dgn.inference.energy import Energy
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.dynamic import HIDDEN, DynamicGenerator
@@ -38,7 +39,7 @@ def sample(sampler, x, mask, sigma, z, noise):
     N)."""
     gradients = []
     for k in range(len(noise[0])):
-        z, diagnostics = langevin.run_arrays(sampler, x, mask, sigma, z, tuple(own[k:k + 1] for own in noise))
+        z, diagnostics = run_arrays(sampler, x, mask, sigma, z, tuple(own[k:k + 1] for own in noise))
         gradients.append(diagnostics.gradient[0])
     return z, np.stack(gradients)
 
@@ -75,7 +76,7 @@ def test_a_clip_of_one_frame_is_an_image(rng):
     for a, b in zip(decode(clip, *z), decode(image, *z)):
         np.testing.assert_array_equal(a[:, 0], b)
     x = rng.random((5, 3, SIZE, SIZE)).astype(np.float32)
-    noise = langevin.draw_noise(image, 2, 5, 1, "test")
+    noise = draw_noise(image, 2, 5, 1, "test")
     results = [sample(langevin.Langevin(Energy(model, 0.1), 0.1, 1), data, mask, 0.5, z, noise)[0]
                for model, data, mask in ((clip, x[:, None], np.ones((5, 1), np.float32)), (image, x, None))]
     for a, b in zip(*results):
@@ -91,7 +92,7 @@ def test_without_noise_a_clip_has_one_appearance(rng):
     z_constant = (z[0][:, :4], z[1])
     for a, b in zip(decode(constant, *z_constant), decode(zeroed, *z)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    noise, mask = langevin.draw_noise(zeroed, 2, 2, 1, "test"), np.ones((2, FRAMES), np.float32)
+    noise, mask = draw_noise(zeroed, 2, 2, 1, "test"), np.ones((2, FRAMES), np.float32)
     results = []
     for model, start, own in ((constant, z_constant, (noise[0][..., :4], noise[1])), (zeroed, z, noise)):
         sampler = langevin.Langevin(Energy(model, 0.3), 0.1, 1, langevin.Options(scale_by_frames=True))
@@ -199,7 +200,7 @@ def test_gradients_to_the_latents_are_eq_18(scaled_case, sampler_of):
     reference = Reference(scaled_case, 0.7)
     zeros = tuple(np.zeros((1, *values.shape), np.float32) for values in z)
     sampler = sampler_of(model, 0.0, 1.0, langevin.Options("simultaneous"))
-    new, diagnostics = langevin.run_arrays(sampler, x, mask, 0.7, tuple(z), zeros)
+    new, diagnostics = run_arrays(sampler, x, mask, 0.7, tuple(z), zeros)
     np.testing.assert_allclose(diagnostics.energy[0], reference.energy(*reference.z), rtol=1e-4)
     for g in range(2):
         gradient = 2 * (z[g] - new[g])  # z' = z - gradient / 2 for delta = 1
@@ -221,7 +222,7 @@ def test_gradients_to_the_weights_are_eq_20(scaled_case, rng):
     names = [name for name in named if "transition" in name or name.endswith("last.weight")]
     weights = ms.ParameterTuple([named[name] for name in names])
     step = ms.value_and_grad(GeneratorLoss(Energy(model)), None, weights, has_aux=True)
-    _, gradients = step(*langevin.as_tensors((x, mask)), ms.Tensor(0.7, ms.float32), *langevin.as_tensors(z))
+    _, gradients = step(*as_tensors((x, mask)), ms.Tensor(0.7, ms.float32), *as_tensors(z))
     for name, gradient in zip(names, (g.asnumpy() for g in gradients)):
 
         def mean(values, name=name):
@@ -235,7 +236,7 @@ def test_gradients_to_the_weights_are_eq_20(scaled_case, rng):
 def test_a_clip_alone_and_in_a_padded_batch_are_the_same(case, sampler_of, scale_by_frames):
     model, x, mask, z = case
     sampler = sampler_of(model, 0.3, 0.1, langevin.Options(scale_by_frames=scale_by_frames))
-    noise = langevin.draw_noise(model, 2, 2, 1, "test")
+    noise = draw_noise(model, 2, 2, 1, "test")
     together, gradients = sample(sampler, x, mask, 0.6, z, noise)
     short = FRAMES - 1
     short_z = tuple(z[g][1:, :branch.length(short)] for g, branch in enumerate(model.branches))
@@ -249,10 +250,10 @@ def test_a_clip_alone_and_in_a_padded_batch_are_the_same(case, sampler_of, scale
 
 def test_step_sizes_by_the_frames_that_a_latent_affects(case, sampler_of):
     model, x, mask, z = case
-    noise = langevin.draw_noise(model, 1, 2, 1, "test")
+    noise = draw_noise(model, 1, 2, 1, "test")
     zeros = tuple(0 * n for n in noise)
     samplers = [sampler_of(model, 0.0, 1.0, langevin.Options("simultaneous", scaled)) for scaled in (False, True)]
-    drifts, steps = ([[new - old for new, old in zip(langevin.run_arrays(sampler, x, mask, 0.6, z, own)[0], z)]
+    drifts, steps = ([[new - old for new, old in zip(run_arrays(sampler, x, mask, 0.6, z, own)[0], z)]
                       for sampler in samplers] for own in (zeros, noise))
     for g, (group, branch) in enumerate(zip(model.groups, model.branches)):
         affected = np.zeros((model.frames, group.shape[0]), bool)  # by trial: the frames that change with a latent
@@ -269,9 +270,9 @@ def test_step_sizes_by_the_frames_that_a_latent_affects(case, sampler_of):
 
 def test_steps_per_graph_change_nothing(case, sampler_of):
     model, x, mask, z = case
-    noise = langevin.draw_noise(model, 2, 2, 1, "test")
+    noise = draw_noise(model, 2, 2, 1, "test")
     samplers = langevin.Langevin(Energy(model, 0.3), 0.1, 2), sampler_of(model, 0.3, 0.1)
-    results = [langevin.run_arrays(sampler, x, mask, 0.6, z, noise) for sampler in samplers]
+    results = [run_arrays(sampler, x, mask, 0.6, z, noise) for sampler in samplers]
     for a, b in zip(results[0][0], results[1][0]):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(results[0][1].energy, results[1][1].energy, rtol=1e-6)

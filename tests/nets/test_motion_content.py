@@ -11,6 +11,7 @@ from dgn import recipe
 from dgn.checks.reference import numpy_stack
 from dgn.errors import UserError
 from dgn.inference import langevin
+from dgn.inference.chains import draw_noise, run_arrays
 from dgn.inference.energy import Energy
 from dgn.inference.fitted import join, split
 from dgn.nets.build import make_critics, make_model
@@ -122,7 +123,7 @@ def test_gradients_to_the_latents_agree_with_finite_differences(model, rng):
         return error / (2 * 0.7 ** 2) + (np.square(content).sum(1) + np.square(motion).sum(1)) / 2
 
     sampler = langevin.Langevin(Energy(model), 1.0, 1, langevin.Options("simultaneous"))
-    new, diagnostics = langevin.run_arrays(sampler, x, mask, 0.7, z, tuple(0 * own[None] for own in z))
+    new, diagnostics = run_arrays(sampler, x, mask, 0.7, z, tuple(0 * own[None] for own in z))
     exact = [own.astype(np.float64) for own in z]
     np.testing.assert_allclose(diagnostics.energy[0], energy(*exact), rtol=1e-4)
     for g in range(2):
@@ -149,7 +150,7 @@ def make_step(settings, rng):
     trainer, (x, mask), z = make_trainer(config, model), clips(rng), latents(model, 2, rng)
     total = sum(map(parameter_count, trainer.networks.values()))
     assert f"parameters   {total:,} (" in describe(config, trainer, 2, "CPU")
-    return trainer, Batch(x, mask, langevin.draw_noise(model, trainer.draws, 2, 1, "test"), 0.7, 0.01, 0), z
+    return trainer, Batch(x, mask, draw_noise(model, trainer.draws, 2, 1, "test"), 0.7, 0.01, 0), z
 
 
 def unchanged_by_step(trainer, batch, z):
@@ -194,7 +195,7 @@ def test_the_frame_that_a_critic_is_given_is_one_that_the_clip_has(rng):
     config = recipe.load(None, [*CLIPS, *CRITICS])
     trainer = make_trainer(config, make_model(config))
     mask = np.tile(np.array([[1, 1, 1], [1, 1, 0]], np.float32), (200, 1))
-    noise = langevin.draw_noise(trainer.model, trainer.draws, 400, 3, "test")
+    noise = draw_noise(trainer.model, trainer.draws, 400, 3, "test")
     part = Batch(ms.Tensor(mask), ms.Tensor(mask), noise, 1.0, 1.0, 0)
     chosen = trainer.chosen_frames(part)[0].asnumpy()
     assert (chosen.sum(1) == 1).all() and (chosen <= mask).all()

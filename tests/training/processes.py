@@ -35,9 +35,9 @@ import hashlib, sys
 from pathlib import Path
 from dgn import device
 from dgn.__main__ import parser
-from dgn.cli.train import for_processes, resolve_config
+from dgn.cli.train import resolve_config
 from dgn.data.open import open_sources
-from dgn.distributed import process_group
+from dgn.distributed import for_processes, process_group
 from dgn.run_folder import RunFolder
 from dgn.training.fit import fit
 

@@ -11,7 +11,7 @@ from mindspore import nn
 from dgn import recipe
 from dgn.inference.preconditioner import group_sigmas
 from dgn.randomness import generator
-from dgn.run_training import new_run, record_files
+from dgn.run_training import prepare, record_files
 from dgn.training import checkpoint
 from dgn.training.build import make_state
 from tests.training.tiny import SETTINGS
@@ -36,7 +36,7 @@ def saved_run(output: Path, *settings: str, images: Path | None = None) -> Path:
     along principal axes, and it has no records.
     """
     where = [] if images is None else [f"data.path={images}"]
-    folder, sources = new_run(output, recipe.load(None, [*SETTINGS, "training.epochs=1", *where, *settings]))
+    folder, sources = prepare(output, recipe.load(None, [*SETTINGS, "training.epochs=1", *where, *settings]))
     record_files(folder, sources)
     trainer, bank, *_ = make_state(folder.config, folder, sources.train, None)
     for network in trainer.networks.values():

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
-from dgn import device, distributed, machine, recipe, run_folder
+from dgn import device, distributed, machine, provenance, recipe, run_folder
 from dgn.__main__ import main
-from dgn.cli.train import for_processes, warn_of_few_samples
 from dgn.data.open import open_sources
 from dgn.data.source import Source, epoch_order
-from dgn.distributed import ProcessGroup
+from dgn.distributed import ProcessGroup, for_processes, warn_of_few_samples
 from dgn.errors import UserError
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
@@ -201,8 +200,12 @@ def test_a_run_folder_may_appear_late_on_another_host(tmp_path, monkeypatch):
     real, read = os.scandir, []
     monkeypatch.setattr(run_folder, "APPEARS_WITHIN", 0.5)
     monkeypatch.setattr(os, "scandir", appears)
-    assert RunFolder.await_new(tmp_path / "run") is None and read.count(tmp_path) == 2
-    assert RunFolder.await_new(tmp_path / "none") >= 0.5
+    RunFolder.await_new(tmp_path / "run", 1)
+    assert read.count(tmp_path) == 2
+    began = time.monotonic()
+    with pytest.raises(UserError, match="process 3 does not see the run folder .*/none, which the first"):
+        RunFolder.await_new(tmp_path / "none", 3)
+    assert time.monotonic() - began >= 0.5
 
 
 class Described(Source):
@@ -241,16 +244,16 @@ def test_processes_that_differ_are_refused_by_name(monkeypatch):
         with pytest.raises(UserError) as refused:
             build.check_alike(**{**given, **changes}, processes=processes)
         assert message in str(refused.value)
-    monkeypatch.setattr(device, "software", lambda: "dgn 9")
+    monkeypatch.setattr(provenance, "software", lambda: "dgn 9")
     with pytest.raises(UserError, match=r"process 0: different versions in process 1\. .*, dgn 9\. All hosts need"):
         build.check_alike(**given, processes=processes)
 
 
 def test_the_versions_that_processes_share_have_that_of_cann_on_ascend(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "cann", lambda: machine.Cann("8.5.0", tmp_path))
-    assert "CANN" not in device.software() and f"mindspore {ms.__version__}" in device.software()
+    assert "CANN" not in provenance.software() and f"mindspore {ms.__version__}" in provenance.software()
     monkeypatch.setattr(device, "current", lambda: "Ascend")
-    assert device.software().endswith(", CANN 8.5.0")
+    assert provenance.software().endswith(", CANN 8.5.0")
 
 
 def test_a_training_compares_its_processes_before_it_makes_chains(images, tmp_path):

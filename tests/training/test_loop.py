@@ -10,9 +10,10 @@ import pytest
 
 from dgn.__main__ import main
 from dgn.checks.linear import LinearModel
+from dgn.inference.chains import as_tensors, run_arrays
 from dgn.inference.decorrelation import Decorrelation, moments
 from dgn.inference.energy import Energy, mask_or_ones, roughness
-from dgn.inference.langevin import Langevin, as_tensors, run_arrays
+from dgn.inference.langevin import Langevin
 from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss
 from dgn.training.optim import TrainStep, adam
 from dgn.training.progress import clock

@@ -12,8 +12,8 @@ from mindspore import nn, ops
 
 from dgn.__main__ import main
 from dgn.checks.linear import LinearModel, linear_posterior
+from dgn.inference.chains import as_tensors
 from dgn.inference.energy import Energy, mask_or_ones
-from dgn.inference.langevin import as_tensors
 from dgn.training.optim import TrainStep, adam
 from dgn.training.trainer import Batch
 from dgn.training.vae import AutoEncoder, NegativeElbo

@@ -11,8 +11,9 @@ from mindspore import Tensor, nn, ops
 
 from dgn import device
 from dgn.config import Config, changed
+from dgn.inference.chains import as_tensors, draw_noise, random_latents
 from dgn.inference.energy import make_energy, mask_or_ones
-from dgn.inference.langevin import as_tensors, draw_noise, make_sampler, random_latents
+from dgn.inference.langevin import make_sampler
 from dgn.nets.build import make_critics
 from dgn.nets.gradients import Gradients
 from dgn.nets.model import Model

@@ -14,7 +14,7 @@ from mindspore.train import mind_ir_pb2
 
 from dgn.bench.calls import RATE, batch_inputs, chosen_frames, random_images
 from dgn.config import Config
-from dgn.inference.langevin import as_tensors, draw_noise
+from dgn.inference.chains import as_tensors, draw_noise
 from dgn.nets.build import make_model
 from dgn.training.adversarial import Adversarial
 from dgn.training.build import make_trainer

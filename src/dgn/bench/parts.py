@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dgn import device
+from dgn import device, provenance
 from dgn.bench import against_torch, calls, flops, timing
 from dgn.bench.memory import peak_memory
 from dgn.config import Config
@@ -57,7 +57,7 @@ class Times:
 
     def as_json(self) -> dict[str, Any]:
         """Versions, device, batch and the seconds of every call."""
-        return {"versions": device.versions(), "device": device.current(), "batch": self.setup.batch,
+        return {"versions": provenance.versions(), "device": device.current(), "batch": self.setup.batch,
                 "seconds": self.seconds}
 
 
@@ -96,7 +96,7 @@ def report(times: Times) -> str:
     work = {sampler: times.images * setup.steps * flops.langevin_step(model),
             STEP: times.images * flops.training_step(model)}
     clips = f" clips of {times.frames} frames" if times.frames else ""
-    versions = ", ".join(f"{key} {value}" for key, value in device.versions().items())
+    versions = ", ".join(f"{key} {value}" for key, value in provenance.versions().items())
     steps_per_second = times.images * setup.steps / statistics.median(seconds[sampler])
     lines = [f"{device.current()}, batch {setup.batch}{clips}, {model.channels}x{model.size}x{model.size}; {versions}",
              f"matrix product {rate / 1e9:.0f} GFLOP/s", table(seconds, work, rate),

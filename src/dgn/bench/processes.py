@@ -26,7 +26,7 @@ from dgn.bench.memory import peak_memory
 from dgn.config import Config
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed
-from dgn.inference.langevin import draw_noise, random_latents
+from dgn.inference.chains import draw_noise, random_latents
 from dgn.nets.build import make_model
 from dgn.nets.layers import parameter_count
 from dgn.reading import read_json

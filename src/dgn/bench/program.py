@@ -22,6 +22,7 @@ from dgn.export import cells, files
 from dgn.export.lite2 import mindir1
 from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference import langevin
+from dgn.inference.chains import run_arrays
 from dgn.inference.energy import make_energy
 from dgn.nets.build import make_model
 from dgn.nets.model import decode, present
@@ -76,7 +77,7 @@ def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: P
     files.write(model, z, folder / "decoder.mindir", present(decode(live, *z)),
                 rewrite=functools.partial(mindir1.rewrite, inputs=names))
     files.write(adjoint, list(inputs.values()), folder / "inference_lite.mindir",
-                langevin.run_arrays(sampler, images, None, sigma, z, noise)[0],
+                run_arrays(sampler, images, None, sigma, z, noise)[0],
                 rewrite=functools.partial(mindir1.rewrite, inputs=list(inputs)))
     for name, values in zip(names, z):
         _save(folder / "latents" / name, np.tile(values, (CALLS, 1)))

@@ -19,7 +19,9 @@ from dgn.checks.trainings import BY_OPERATORS
 from dgn.config import changed
 from dgn.export import cells, files
 from dgn.inference import langevin
+from dgn.inference.chains import draw_noise, random_latents, run_arrays
 from dgn.inference.energy import Energy, make_energy
+from dgn.inference.langevin import Arrays
 from dgn.nets.build import make_model
 from dgn.nets.discriminator import Conv
 from dgn.nets.model import Decoded, Model, decode, present
@@ -53,8 +55,8 @@ def _model(config: cfg.Config) -> Model:
     return make_model(changed(config, model=BY_OPERATORS))
 
 
-def _latents(model: Model) -> langevin.Arrays:
-    return langevin.random_latents(model, SAMPLES, 0, "check")
+def _latents(model: Model) -> Arrays:
+    return random_latents(model, SAMPLES, 0, "check")
 
 
 def posterior(setup: Setup) -> Iterator[Check]:
@@ -66,8 +68,8 @@ def posterior(setup: Setup) -> Iterator[Check]:
     sampler = langevin.Langevin(Energy(model), 0.12, 10)
     latents, samples = tuple(np.zeros((len(images), *group.shape), np.float32) for group in model.groups), []
     for call in range(calls):
-        noise = langevin.draw_noise(model, 10, len(images), 3, "check", call)
-        latents, _ = langevin.run_arrays(sampler, images, None, sigma, latents, noise)
+        noise = draw_noise(model, 10, len(images), 3, "check", call)
+        latents, _ = run_arrays(sampler, images, None, sigma, latents, noise)
         if call >= calls // 2 and call % 10 == 0:
             samples.append(np.concatenate(latents, 1))
     chains, (mean, covariance) = np.concatenate(samples), linear_posterior(a, b, x, sigma)
@@ -135,7 +137,7 @@ def export(setup: Setup) -> Iterator[Check]:
                     tolerance)
         sampler = langevin.make_sampler(make_energy(exported, portable), portable, steps)
         live = langevin.make_sampler(make_energy(model, setup.config), setup.config, steps)
-        wanted, _ = langevin.run_arrays(live, images, None, sigma, latents, noise)
+        wanted, _ = run_arrays(live, images, None, sigma, latents, noise)
         inputs = list(example.inputs(model.groups).values())
         yield Check("inference.mindir", files.write(cells.Inference(sampler, sigma), inputs,
                                                     Path(folder) / "inference.mindir", wanted), tolerance)

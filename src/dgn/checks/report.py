@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from dgn import device, machine
+from dgn import device, machine, provenance
 from dgn.checks.check import Setup
 from dgn.checks.suite import Results
 from dgn.files import write_json, write_text
@@ -26,7 +26,7 @@ def as_json(results: Results, setup: Setup) -> dict[str, Any]:
     cann = machine.cann()
     return {
         "passed": not results.failed, "device": device.current(), "devices": setup.devices, "quick": setup.quick,
-        "batch": setup.batch, "versions": device.versions(), "cann": cann and cann.version,
+        "batch": setup.batch, "versions": provenance.versions(), "cann": cann and cann.version,
         "npu-smi": machine.npu_smi(), "cuda": machine.cuda(), "numerics": dataclasses.asdict(setup.config.numerics),
         "model": dataclasses.asdict(setup.config.model),
         "checks": {group: [{**check._asdict(), "error": check.error if math.isfinite(check.error) else None,

@@ -1,4 +1,4 @@
-"""One module a subcommand: its arguments, and the wiring of the parts that do the work."""
+"""The subcommands of `python -m dgn`, one module each."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from dgn import device, machine, recipe
+from dgn import device, launcher, machine, provenance, recipe
 from dgn.cli import add_config, add_device, positive, user_path
 from dgn.config import Config, changed
 from dgn.errors import UserError
@@ -127,14 +127,14 @@ def graphs(args: argparse.Namespace) -> int:
         print(report(sizes, name), flush=True)
         stored[name] = {graph: size._asdict() for graph, size in sizes.items()}
     if args.json:
-        write_json(Path(args.json), {"versions": device.versions(), "device": device.current(), "batch": args.batch,
+        write_json(Path(args.json), {"versions": provenance.versions(), "device": device.current(), "batch": args.batch,
                                      "recipes": stored})
     return 0
 
 
 def processes(args: argparse.Namespace, config: Config) -> int:
     """One process and several, in turn; in a process that msrun started, its part of the comparison."""
-    if device.launched_by_msrun():
+    if launcher.launched_by_msrun():
         return measure_here(args, config)
     from dgn.bench.processes import compare
 

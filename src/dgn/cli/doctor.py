@@ -20,7 +20,7 @@ import shlex
 import sys
 from typing import NamedTuple
 
-from dgn import device, machine
+from dgn import device, machine, provenance
 from dgn.cli import add_device
 from dgn.errors import RunFailed, UserError
 
@@ -83,7 +83,7 @@ def choose(name: str, with_mindspore: bool) -> tuple[str | None, Lines, list[str
     lines = [("device", chosen)]
     lines += [(other, "available (--device)" if device.available(other) else "not available")
               for other in device.DEVICES if other != chosen]
-    lines += [(key, str(value)) for key, value in device.versions().items()]
+    lines += [(key, str(value)) for key, value in provenance.versions().items()]
     notes = []
     if chosen != "CPU":
         notes.append(f"nothing of this program has been run on {chosen} yet: its operators are chosen by MindSpore's "

@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     check_outside(output, args.images)
     check_output(output, trained.config.data)
     source = open_new_images(cfg.with_format(trained.config.data, args.format), args.images, args.corrupt)
-    result = infer_folder(trained, source, output, args.steps, args.seed, args.use_encoder, args.descent_steps)
+    chains = trained.chain_settings(args.steps, args.descent_steps, args.seed, args.use_encoder)
+    result = infer_folder(trained, source, output, chains)
     kind = "clips" if trained.config.data.frames else "images"
     print(f"{result['count']} {kind}, {result['steps']} steps: MSRE {result['msre']:.1f}, PSNR {result['psnr']:.1f} "
           f"dB; written to {output}")

@@ -13,22 +13,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import logging
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 from dgn import config as cfg
-from dgn import device, recipe
+from dgn import device, launcher, recipe
 from dgn.cli import add_config, add_device, user_path
 from dgn.errors import Interrupted, RunFailed, UserError
-from dgn.run_folder import RunFolder, recorded_files
-
-log = logging.getLogger(__name__)
-
-# Samples per process below which a warning is logged. Chosen, not measured: on accelerators operator launches probably
-# dominate the time, and their number does not depend on the batch size.
-MIN_SAMPLES_PER_PROCESS = {"CPU": 8, "GPU": 64, "Ascend": 64}
+from dgn.run_folder import RunFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,32 +57,28 @@ def default_output(recipe_path: str | None) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    device.check_launcher()
+    launcher.check_launcher()
     if args.output is None:
-        if args.resume or device.launched_by_msrun():
+        if args.resume or launcher.launched_by_msrun():
             raise UserError("--output is needed with --resume, and in several processes: give the run folder")
         args.output = default_output(args.config)
     resumed = RunFolder.open(Path(args.output)) if args.resume else None
-    config = for_processes(resolve_config(args, resumed), device.launched_processes())  # before they wait for others
+    from dgn.distributed import for_processes, process_group, warn_of_few_samples
+
+    # before the processes connect
+    config = for_processes(resolve_config(args, resumed), launcher.launched_processes())
     name = device.start(args.device, config.numerics)
-    from dgn.data.open import described, open_sources
-    from dgn.distributed import process_group
-    from dgn.run_training import checked_sources, fit_run, new_run, sources_to_resume
+    from dgn.figures.training import finish, pictures_while_training, show_data
+    from dgn.run_training import dry_run, fit_run, prepare
     from dgn.training import checkpoint
 
     processes = process_group()
     warn_of_few_samples(config, processes.size, name)
+    target = resumed or Path(args.output)
     if args.dry_run:
-        if not resumed:
-            RunFolder.check_free(Path(args.output))
-        sources = (open_sources(config.data, *recorded_files(resumed.path)) if resumed
-                   else checked_sources(Path(args.output), config))
-        print(dry_run(config, len(sources.train)), f"\ndata         {described(config.data, sources)}", sep="")
+        print(dry_run(target, config))
         return 0
-    if resumed:
-        folder, sources = resumed, sources_to_resume(resumed, config)
-    else:
-        folder, sources = new_run(Path(args.output), config, processes)
+    folder, sources = prepare(target, config, processes)
     if processes.is_first and not resumed:
         show_data(folder, sources)
     try:
@@ -117,82 +105,3 @@ def resume_command(args: argparse.Namespace) -> str:
     words = ["python", "-m", "dgn", "train", "--output", str(args.output), "--resume"]
     words += ["--train-only"] if args.train_only else []
     return shlex.join(words + (["--device", args.device] if args.device != "auto" else []))
-
-
-def for_processes(config: cfg.Config, size: int) -> cfg.Config:
-    """The config with training.shards set for `size` processes. Raises UserError if training.batch_size is not
-    divisible."""
-    batch = config.training.batch_size
-    if config.training.shards % size == 0:
-        return config
-    if batch % size:
-        unit = size * config.training.micro_batches
-        below = batch // unit * unit
-        near = f"{below} or {below + unit}" if below else str(unit)
-        raise UserError(f"training.batch_size is {batch}; it must be a multiple of the number of processes, {size}: "
-                        f"set it to {near} with --set (for a launcher: in DGN_OPTIONS)")
-    return cfg.changed(config, training={"shards": size})
-
-
-def warn_of_few_samples(config: cfg.Config, size: int, name: str) -> None:
-    """Logs a warning if each of several processes has too few samples of a batch for the device `name`."""
-    samples, least = config.training.batch_size // size, MIN_SAMPLES_PER_PROCESS[name]
-    if size > 1 and samples < least:
-        log.warning("training.batch_size is %d, so each of %d processes computes %d samples, too few for %s; use fewer "
-                    "processes or a larger batch, such as %d",
-                    config.training.batch_size, size, samples, name, least * size)
-
-
-def dry_run(config: cfg.Config, count: int) -> str:
-    """Size, memory and steps of the training as text."""
-    from dgn.nets.build import make_model
-    from dgn.training.build import make_trainer
-    from dgn.training.dry_run import describe
-
-    return describe(config, make_trainer(config, make_model(config)), count, device.current())
-
-
-def show_data(folder: RunFolder, sources) -> None:
-    """Prints what was found, and draws the first images."""
-    from dgn.data.open import described
-    from dgn.figures.draw import draw_data
-
-    folder.say(f"data              {described(folder.config.data, sources)}")
-    folder.say(f"picture           {draw_data(sources.train, folder.figures)}")
-
-
-def pictures_while_training(config: cfg.Config, train_only: bool) -> Callable | None:
-    """A callback that draws pictures and updates the page: all figures every training.figures_every epochs, or by
-    default a few after epochs 1, 3, 10, 30, 100 ...; None by default with --train-only."""
-    every, epochs = config.training.figures_every, config.training.epochs
-    if train_only and not every:
-        return None
-    from dgn.figures.draw import draw, draw_progress
-    from dgn.page.write import has_page, write_page
-
-    powers = (base * 10 ** k for k in itertools.count() for base in (1, 3))
-    due = set(range(every, epochs, every)) if every else set(itertools.takewhile(lambda done: done < epochs, powers))
-
-    def callback(trained, done: int) -> None:
-        if done in due:
-            (draw if every else draw_progress)(trained, trained.folder.figures / f"epoch_{done:05d}")
-            if has_page(trained):
-                write_page(trained, finished=False)
-    return callback
-
-
-def finish(trained) -> None:
-    """Evaluates and draws a finished training, writes its page, and prints the results and where they are."""
-    from dgn.evaluation.evaluate import evaluate, summary
-    from dgn.figures.draw import draw
-    from dgn.page.write import has_page, write_page
-
-    folder = trained.folder
-    folder.say("evaluating the run and drawing its pictures ...")
-    folder.say(summary(evaluate(trained)))
-    drawn = draw(trained)
-    folder.say(f"numbers           {folder.results_path}")
-    for path in drawn:
-        folder.say(f"picture           {path}")
-    if has_page(trained):
-        folder.say(f"page              {write_page(trained)} (open it in a browser: sliders, exchange, views)")

@@ -1,8 +1,9 @@
-"""Images in memory as a data set."""
+"""Images in memory: a data set of them, and checks of arrays that are given to a Run."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -44,3 +45,31 @@ class ArrayImages(Source):
 
     def identity(self) -> str:
         return f"array {self._pixels.shape} {hashlib.sha256(self._pixels.tobytes()).hexdigest()[:16]}"
+
+
+def checked_images(images: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Images or clips (N, *shape) as float32. Raises UserError for another type or shape, or values outside [0, 1]."""
+    wanted = f"an array (N, {', '.join(map(str, shape))}) of float32 in [0, 1]"
+    if not isinstance(images, np.ndarray):
+        raise UserError(f"images are {type(images).__name__}, not {wanted}; dgn.images(path, like=run) opens the "
+                        "images of a folder")
+    if images.shape[1:] != shape or not len(images) or images.dtype.kind != "f":
+        raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}. "
+                        "dgn.images(array, like=run) crops and resizes uint8 images (N, H, W, 3)")
+    if not (images.min() >= -0.01 and images.max() <= 1.01):  # also false for NaN; interpolation may overshoot
+        raise UserError(f"images have values from {images.min():.3g} to {images.max():.3g}; they must be {wanted} "
+                        "(np.clip(images, 0, 1), or divide by 255)")
+    return np.ascontiguousarray(images, np.float32)
+
+
+def checked_mask(mask: np.ndarray | None, samples: np.ndarray, clips: bool) -> np.ndarray | None:
+    """The mask (N, F) of clips (N, F, C, H, W), ones by default; None for images. Raises UserError for a mask of
+    images, or of another shape."""
+    if not clips:
+        if mask is not None:
+            raise UserError("a mask says which frames clips have, and this model makes images; pixels cannot be masked")
+        return None
+    if mask is not None and np.shape(mask) != samples.shape[:2]:
+        raise UserError(f"mask has the shape {np.shape(mask)}; it must be {samples.shape[:2]}, 1 where a clip has the "
+                        "frame, else 0")
+    return np.ones(samples.shape[:2], np.float32) if mask is None else np.asarray(mask, np.float32)

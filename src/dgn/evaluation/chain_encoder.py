@@ -38,17 +38,17 @@ def compare(run: Run, unseen: Source | None) -> dict[str, list[dict[str, float]]
     """
     if run.chain_encoder is None or unseen is None:
         return {}
-    few = Subset(unseen, evenly_spaced(len(unseen), run.config.evaluation.images))
-    return {"encoder": _along(run, few, ENCODER_STEPS, True), "mean": _along(run, few, PLAIN_STEPS, False)}
+    subset = Subset(unseen, evenly_spaced(len(unseen), run.config.evaluation.images))
+    return {"encoder": _measures(run, subset, ENCODER_STEPS, True), "mean": _measures(run, subset, PLAIN_STEPS, False)}
 
 
-def _along(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> list[dict[str, float]]:
+def _measures(run: Run, source: Source, steps: Sequence[int], use_encoder: bool) -> list[dict[str, float]]:
     """Measures after each number of steps, rounded up to whole calls of the graph; each has separate chains."""
     images, given = source.read(source.indices()), given_latents(run.model.groups, source)
     measures = []
     graph = run.sampler.steps  # steps in one call
     for count in sorted({-(-count // graph) * graph for count in steps}):
-        latents = run.infer_batch(images, run.chain_settings(count), given=given, use_encoder=use_encoder)
+        latents = run.infer_batch(images, run.chain_settings(count, use_encoder=use_encoder), given=given)
         errors = np.square(images - run.decode(*latents).image).sum((1, 2, 3))
         measures.append({"steps": count, "energy": float(run.energy(images, latents).mean()),
                          "msre": float(errors.mean())})

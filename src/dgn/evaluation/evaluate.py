@@ -22,7 +22,8 @@ from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
 from dgn.evaluation.uncertainty import plus_minus
 from dgn.provenance import origin
-from dgn.run import Run, training_files
+from dgn.run import Run
+from dgn.run_folder import training_files
 from dgn.training import checkpoint
 
 log = logging.getLogger(__name__)
@@ -67,17 +68,17 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
     if outdated:
         log.warning("%s was trained further since this Run was loaded; metrics.json is not written", run.folder.path)
     train, unseen = _training_sample(run, optional=images is not None), None
-    few = unseen_samples(run, images)
-    if few is not None:
-        everyone = few.indices()
-        latents = run.infer(few, steps, use_encoder=use_encoder)
-        unseen = Sample(few.read(everyone), latents, few.mask(everyone), units(few, everyone))
+    source = unseen_samples(run, images)
+    if source is not None:
+        indices = source.indices()
+        latents = run.infer(source, steps, use_encoder=use_encoder)
+        unseen = Sample(source.read(indices), latents, source.mask(indices), units(source, indices))
     if images is not None:
         warn_of_training_images(run, images)
     result = unlabelled_measures(run.decode, train, unseen)
     if unseen is not None:
-        result["unseen"].update(run.inference_settings(steps, use_encoder))
-    if use_encoder and (compared := compare(run, few)):
+        result["unseen"].update(run.inference_settings(run.chain_settings(steps, use_encoder=use_encoder)))
+    if use_encoder and (compared := compare(run, source)):
         result["encoder"] = compared
     if images is not None or train is None or not use_encoder:
         return result
@@ -145,7 +146,8 @@ def known_factor_measures(run: Run, train: Sample, unseen: Sample | None) -> dic
         indices = trained_on + np.arange(len(unseen.images))  # held-out faces follow the training faces
         result["exchange_unseen"] = _exchange(run, predict, faces, indices, unseen)
         inferred = {group.name: z for group, z in zip(run.model.groups, unseen.latents)}
-        modes = run.infer_batch(unseen.images, run.chain_settings(0, DESCENT_STEPS), given=inferred, use_encoder=False)
+        chains = run.chain_settings(0, DESCENT_STEPS, use_encoder=False)
+        modes = run.infer_batch(unseen.images, chains, given=inferred)
         displacement = np.asarray(run.decode(*modes).displacement)
         result["registration"] = endpoint_errors(displacement, *true_correspondence(faces, indices))
     return result
@@ -153,8 +155,8 @@ def known_factor_measures(run: Run, train: Sample, unseen: Sample | None) -> dic
 
 def known_faces(data: Data, names: tuple[str, ...], count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Generated faces: images (n, C, H, W) and the named factors (n, k). Another seed than data.seed: other people."""
-    source, everyone = generated_faces(data, count, seed), np.arange(count)
-    return source.read(everyone), source.factor_table(everyone, names)
+    source, indices = generated_faces(data, count, seed), np.arange(count)
+    return source.read(indices), source.factor_table(indices, names)
 
 
 def true_correspondence(faces: FaceSource, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,9 +173,9 @@ def summary(result: dict[str, Any]) -> str:
     """The measures as lines of text; an undefined measure is a dash."""
     lines = []
     for key, title in (("train", "training images"), ("unseen", "unseen images")):
-        if own := result.get(key):
-            msre = plus_minus(own["msre"], own["msre_stderr"], ".1f")
-            lines.append(f"{title:17} MSRE {msre}, PSNR {own['psnr']:.1f} dB ({own['images']})")
+        if errors := result.get(key):
+            msre = plus_minus(errors["msre"], errors["msre_stderr"], ".1f")
+            lines.append(f"{title:17} MSRE {msre}, PSNR {errors['psnr']:.1f} dB ({errors['images']})")
     if "encoder" in result:
         lines.append(table(result["encoder"]))
     if "geometry" in result:
@@ -194,7 +196,7 @@ def summary(result: dict[str, Any]) -> str:
         lines.append("exchange          correlation with the geometry donor / the appearance donor: "
                      f"{', '.join(exchanged)} faces")
         for name in next(iter(exchanged.values())):
-            donors = [" / ".join(plus_minus(own[name][donor], own[name][f"{donor}_stderr"], "+.2f")
-                                 for donor in ("geometry_donor", "appearance_donor")) for own in exchanged.values()]
+            donors = [" / ".join(plus_minus(faces[name][donor], faces[name][f"{donor}_stderr"], "+.2f")
+                                 for donor in ("geometry_donor", "appearance_donor")) for faces in exchanged.values()]
             lines.append(f"  {name:16} {', '.join(donors)}")
     return "\n".join(lines)

@@ -64,7 +64,7 @@ def least_energy(run: Run, images: np.ndarray, steps: int) -> np.ndarray:
     for label in range(classes):
         print(f"inferring {len(images)} images as {label} ...", flush=True)
         given = {"z_app": np.eye(classes, dtype=np.float32)[[label] * len(images)]}
-        latents = run.infer_batch(images, run.chain_settings(steps, steps), given=given, use_encoder=False)
+        latents = run.infer_batch(images, run.chain_settings(steps, steps, use_encoder=False), given=given)
         energies.append(run.energy(images, latents))
     return np.argmin(energies, 0)
 

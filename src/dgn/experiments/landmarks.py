@@ -41,7 +41,8 @@ from dgn.experiments.models import OTHER_PEOPLE, check_deformable
 from dgn.figures import experiments as figures
 from dgn.files import expanded
 from dgn.nets.model import Decoded, rows
-from dgn.run import Run, training_files
+from dgn.run import Run
+from dgn.run_folder import training_files
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 
 TEST_SHARE = 0.2
@@ -104,7 +105,7 @@ def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, co
     predicted = {name: values[test] for name, values in points.items()}
     result = {**landmark_errors(predicted, truth[test], [people[k] for k in test]), "images": len(images),
               "tested": len(test), "folds": folds, "chains": chains, 
-              **run.inference_settings(steps, descent_steps=DESCENT_STEPS), "data": data or "generated faces"}
+              **run.inference_settings(run.chain_settings(steps, DESCENT_STEPS)), "data": data or "generated faces"}
     result = run.folder.add_section("landmarks", result)
     shown = test[:SHOWN]
     return {**result, "pictures": [figures.landmarks(

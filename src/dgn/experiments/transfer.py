@@ -43,7 +43,8 @@ from dgn.experiments.models import (
 )
 from dgn.experiments.views import images_by_view
 from dgn.figures import experiments as figures
-from dgn.run import Run, training_files
+from dgn.run import Run
+from dgn.run_folder import training_files
 from dgn.run_training import ensure_trained
 
 COMPARED = ("VAE", "ABP", "ours")

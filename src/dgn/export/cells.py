@@ -12,6 +12,7 @@ from mindspore import Tensor, nn
 from dgn import config as cfg
 from dgn.errors import UserError
 from dgn.inference import langevin
+from dgn.inference.chains import draw_noise, random_latents
 from dgn.inference.energy import make_energy, mask_or_ones
 from dgn.inference.langevin import Arrays, Langevin, Tensors
 from dgn.nets.build import make_model
@@ -122,8 +123,8 @@ class Example(NamedTuple):
 def example(model: Model, count: int, steps: int) -> Example:
     """Inputs of `count` samples for `steps` Langevin steps."""
     images = np.random.default_rng(0).random((count, model.channels, model.size, model.size), np.float32)
-    return Example(images, langevin.random_latents(model, count, 0, "export"),
-                   langevin.draw_noise(model, steps, count, 1, "export"))
+    return Example(images, random_latents(model, count, 0, "export"),
+                   draw_noise(model, steps, count, 1, "export"))
 
 
 def inference(config: cfg.Config, saved: Path, steps: int) -> Inference:

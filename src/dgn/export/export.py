@@ -10,13 +10,14 @@ import numpy as np
 from mindspore import nn
 
 from dgn import config as cfg
-from dgn import device
+from dgn import provenance
 from dgn.errors import UserError
 from dgn.export import cells, files
 from dgn.export.lite2 import mindir1
 from dgn.export.lite2.adjoint import adjoint_inference
 from dgn.files import sha256, write_json
 from dgn.inference import langevin, unseen
+from dgn.inference.chains import random_latents, run_arrays
 from dgn.nets.model import decode, present
 from dgn.reading import read_json
 from dgn.run import Run
@@ -67,7 +68,7 @@ def export_run(run: Run, output: Path | None = None, format: str = "mindir", min
     about = {"run": str(run.folder.path.resolve()), "checkpoint": saved.name,
              "manifest": sha256(saved / checkpoint.MANIFEST), "mindir_version": mindir_version,
              "size": run.model.size, "channels": run.model.channels, "frames": run.config.data.frames,
-             "versions": device.versions(), **entries}
+             "versions": provenance.versions(), **entries}
     write_json(folder / "export.json", about)
     return about
 
@@ -104,7 +105,7 @@ def _export_decoder(run: Run, path: Path, count: int | None, lite2: bool) -> dic
         config = cells.full_precision(config)
         model = cells.load_model(config, saved)
     cell = cells.decoder(config, saved, onnx=path.suffix == ".onnx")
-    latents = langevin.random_latents(cell, count or 2, 0, "export")
+    latents = random_latents(cell, count or 2, 0, "export")
     expected = present(decode(model, *latents))
     names = [group.name for group in model.groups]
     difference = files.write(cell, latents, path, expected, [0] * len(latents) if count is None else (),
@@ -134,7 +135,7 @@ def _export_inference(run: Run, cell: nn.Cell, sampler: langevin.Langevin, path:
     write MindIR 1."""
     model, steps, sigma = sampler.energy.model, sampler.steps, cfg.last_sigma(run.config)
     example = cells.example(model, count, steps)
-    expected, _ = langevin.run_arrays(sampler, example.images, None, sigma, example.latents, example.noise)
+    expected, _ = run_arrays(sampler, example.images, None, sigma, example.latents, example.noise)
     inputs = example.inputs(model.groups)
     difference = files.write(cell, list(inputs.values()), path, expected,
                              rewrite=functools.partial(mindir1.rewrite, inputs=list(inputs)) if lite2 else None)

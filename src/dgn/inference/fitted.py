@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgn.data.source import evenly_spaced
+from dgn.errors import UserError
 from dgn.files import write_arrays
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import Model, state_sizes
@@ -102,7 +103,16 @@ class FittedPrior(NamedTuple):
 def draw_latents(model: Model, count: int, rng: np.random.Generator, frames: int | None = None,
                  fitted: FittedPrior | None = None) -> list[np.ndarray]:
     """New latents (count, d) float32 of each group, from the prior or from `fitted`; groups that are not sampled cycle
-    through their labels. frames: of each clip (default: as in training)."""
+    through their labels. frames: of each clip (default: as in training).
+
+    Raises UserError for count < 1, frames < 1, or frames for a model of images.
+    """
+    if not isinstance(count, (int, np.integer)) or count < 1:
+        raise UserError(f"count is {count}; it must be an integer, at least 1")
+    if frames is not None and not model.frames:
+        raise UserError(f"frames is {frames}, and this model makes images")
+    if frames is not None and (not isinstance(frames, (int, np.integer)) or frames < 1):
+        raise UserError(f"frames is {frames}; it must be an integer, at least 1")
     latents = []
     for group, branch in zip(model.groups, model.branches):
         shape = (branch.length(frames or model.frames),) if model.frames else group.shape
@@ -126,9 +136,9 @@ def join(model: Model, latents: Sequence[np.ndarray], states: np.ndarray, noise:
     """The inverse of `split`, float32; groups that are not sampled are copied from `latents`."""
     joined, parts = list(latents), _parts(model)
     for g, size, width in parts:
-        own, states = np.split(states, [size], 1)
+        state, states = np.split(states, [size], 1)
         moving, noise = np.split(noise, [width], 2)
-        joined[g] = np.concatenate([own, moving.reshape(len(own), -1)], 1).astype(np.float32)
+        joined[g] = np.concatenate([state, moving.reshape(len(state), -1)], 1).astype(np.float32)
     return joined
 
 

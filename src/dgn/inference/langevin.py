@@ -16,32 +16,19 @@ if the posterior is Gaussian, at every stable step size.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from dgn.config import NO_FACTOR, Config
-from dgn.errors import RunFailed
-from dgn.inference.energy import Energy, data_term, mask_or_ones
+from dgn.inference.energy import Energy, data_term
 from dgn.inference.preconditioner import Preconditioner
-from dgn.nets.model import Model
-from dgn.randomness import generator
-
-DIVERGED = 1e3  # times the largest energy of an image in [0, 1]; no stable chain reaches it
 
 Arrays = tuple[np.ndarray, ...]
 Tensors = tuple[Tensor, ...]
-
-
-class Diagnostics(NamedTuple):
-    """Diagnostics of K Langevin steps of N chains."""
-
-    energy: np.ndarray  # (K, N): E(x, z) before each step
-    gradient: np.ndarray  # (K, G, N): norm of dE/dz for each of G sampled latent groups
 
 
 @dataclass(frozen=True)
@@ -91,9 +78,10 @@ def is_smoothed(energy: Energy, g: int) -> bool:
 
 
 class LangevinStep(nn.Cell):
-    """The order in which a Langevin step updates the latent groups; `sampled`: indices of the updated groups.
+    """Base class: one Langevin step over all sampled groups, alternating or simultaneous.
 
-    A subclass defines for group g with latents z, where `data` are the last arguments of `step`:
+    sampled: indices of the groups that are updated. alternating: each group is updated with the newest values of the
+    others. A subclass defines for group g with latents z, where `data` are the last arguments of `step`:
       run_branch(g, z)                                              the output of the branch
       gradient_of(g, z, outputs, *data)                             dE/dz
       update(g, z, gradient, noise, *data)                          the new latents (Eq. 7)
@@ -301,74 +289,3 @@ def _sampler(energy: Energy, config: Config, steps: int | None, options: Options
     options = replace(options, order=inference.order, scale_by_frames=inference.scale_by_frames,
                       preconditioned=inference.preconditioner != "none")
     return Langevin(energy, inference.step_size, steps or inference.steps_per_graph or inference.steps, options)
-
-
-def draw_noise(model: Model, steps: int, count: int, seed: int, purpose: str, *place: int) -> Arrays:
-    """Standard normal noise for `count` chains, (steps, count, *shape) float32 for each latent group."""
-    rng = generator(seed, purpose, *place)
-    return tuple(rng.standard_normal((steps, count, *group.shape), np.float32) for group in model.groups)
-
-
-def random_latents(model: Model, count: int, seed: int, purpose: str, *place: int) -> Arrays:
-    """Standard normal latents of `count` samples, (count, *shape) float32 for each latent group."""
-    return tuple(noise[0] for noise in draw_noise(model, 1, count, seed, purpose, *place))
-
-
-def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where: str,
-                 names: Callable[[int], str]) -> None:
-    """Raises RunFailed if a chain is not finite or its energy exceeds `limit`.
-
-    latents: state after the last step. where: epoch and batch, for the message. names: function from a row to the name
-    of its sample. The message names the step, the samples, and the settings to change.
-    """
-    energy = diagnostics.energy
-    bad = ~np.isfinite(energy) | (energy > limit) | ~np.isfinite(diagnostics.gradient).all(1)
-    for z in latents:  # the result of the last step, whose energy is not computed
-        bad[-1] |= ~np.isfinite(z.reshape(len(z), -1)).all(1)
-    if not bad.any():
-        return
-    step = int(np.argmax(bad.any(1)))
-    samples = np.flatnonzero(bad[step])
-    shown = ", ".join(names(s) for s in samples[:5]) + (" ..." if len(samples) > 5 else "")
-    value = energy[step, samples[0]]
-    exceeded = value > limit and np.isfinite(value)
-    what = f"energy {value:.3g} above {limit:.3g}" if exceeded else "energy, gradient or latents not finite"
-    raise RunFailed(
-        f"{where}, Langevin step {step}: {len(samples)} of {energy.shape[1]} chains diverged, {what} ({shown}). Lower "
-        "inference.step_size (for unseen images also evaluation.step_factor), raise inference.sigma, or lower "
-        "training.learning_rate")
-
-
-def energy_limit(values: int, sigma: float) -> float:
-    """The energy above which a chain counts as diverged, for samples with this number of values."""
-    return data_term(DIVERGED * values, sigma)
-
-
-def as_tensors(arrays: Sequence[np.ndarray]) -> Tensors:
-    """NumPy arrays on the device."""
-    return tuple(ms.Tensor(np.ascontiguousarray(a)) for a in arrays)
-
-
-def as_arrays(tensors: Sequence[Tensor]) -> Arrays:
-    """Tensors as NumPy arrays."""
-    return tuple(t.asnumpy() for t in tensors)
-
-
-def run(sampler: Langevin, x: Tensor, mask: Tensor, sigma: Tensor, state: Tensors,
-        noise: Arrays) -> tuple[Tensors, Diagnostics]:
-    """Runs len(noise[0]) Langevin steps, a multiple of sampler.steps; returns the new state (latents, and velocities
-    with momentum) and the diagnostics of all steps."""
-    records = []
-    for start in range(0, len(noise[0]), sampler.steps):
-        chunk = as_tensors([n[start:start + sampler.steps] for n in noise])
-        state, *record = sampler(x, mask, sigma, *state, *chunk)
-        records.append(record)  # read after all calls, so that none waits for the one before
-    return state, Diagnostics(*(np.concatenate(values) for values in zip(*map(as_arrays, records))))
-
-
-def run_arrays(sampler: Langevin, x: np.ndarray, mask: np.ndarray | None, sigma: float, state: Arrays,
-               noise: Arrays) -> tuple[Arrays, Diagnostics]:
-    """`run` for NumPy arrays. mask: (N, F) for clips, else None."""
-    inputs = ms.Tensor(np.ascontiguousarray(x)), ms.Tensor(mask_or_ones(len(x), mask)), ms.Tensor(sigma, ms.float32)
-    result, diagnostics = run(sampler, *inputs, as_tensors(state), noise)
-    return as_arrays(result), diagnostics

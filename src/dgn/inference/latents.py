@@ -50,8 +50,8 @@ class LatentBank:
             for start in range(0, count, _BLOCK):
                 rng = generator(seed, "first latents", number, start)
                 block = rng.standard_normal((_BLOCK, *group.shape), np.float32)
-                own = np.arange(start + (shard - start) % shards, min(start + _BLOCK, count), shards)
-                array[own // shards] = block[own - start]
+                indices = np.arange(start + (shard - start) % shards, min(start + _BLOCK, count), shards)
+                array[indices // shards] = block[indices - start]
         return bank
 
     @classmethod
@@ -77,9 +77,9 @@ class LatentBank:
     def copy_shard(self, folder: Path, groups: Iterable[LatentGroup], shard: int, shards: int) -> LatentBank:
         """Copies one of `shards` shards to `folder`; this bank may have another number of shards."""
         bank = LatentBank._empty(folder, groups, self.count, shard, shards)
-        own = range(shard, self.count, shards)
-        for start in range(0, len(own), _BLOCK):
-            indices = np.array(own[start:start + _BLOCK])
+        of_shard = range(shard, self.count, shards)
+        for start in range(0, len(of_shard), _BLOCK):
+            indices = np.array(of_shard[start:start + _BLOCK])
             bank.write(indices, self.read(indices))
         return bank
 
@@ -94,29 +94,29 @@ class LatentBank:
         return self.count
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Latents of the samples at `indices`, (n, *shape) for each group. Their shards must be held."""
-        parts = list(self._places(indices))
+        """Latents of the samples at `indices`, (n, *shape) for each group; this process must hold their shards."""
+        parts = list(self._by_shard(indices))
         first = next(iter(self.held.values()))
         latents = {name: np.empty((len(indices), *array.shape[1:]), np.float32) for name, array in first.items()}
-        for arrays, own, rows in parts:
+        for arrays, chosen, rows in parts:
             for name, values in latents.items():
-                values[own] = arrays[name][rows]
+                values[chosen] = arrays[name][rows]
         return tuple(values @ self.rotations[name] if name in self.rotations else values
                      for name, values in latents.items())
 
     def write(self, indices: np.ndarray, latents: tuple[np.ndarray, ...]) -> None:
-        """Replaces the latents at `indices`, whose shards must be held."""
-        for arrays, own, rows in self._places(indices):
+        """Replaces the latents of the samples at `indices`; this process must hold their shards."""
+        for arrays, chosen, rows in self._by_shard(indices):
             for array, values in zip(arrays.values(), latents):
-                array[rows] = values[own]
+                array[rows] = values[chosen]
 
-    def _places(self, indices: np.ndarray) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+    def _by_shard(self, indices: np.ndarray) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
         """(arrays, mask over the indices, their rows in the arrays) of each shard."""
         indices = np.asarray(indices)
         of_shard = indices % self.shards
         for shard in np.unique(of_shard):
-            own = of_shard == shard
-            yield self.held[int(shard)], own, indices[own] // self.shards
+            chosen = of_shard == shard
+            yield self.held[int(shard)], chosen, indices[chosen] // self.shards
 
     def restart(self, groups: Iterable[LatentGroup]) -> None:
         """Sets the chains of these groups to the prior mean, where the inference of unseen images starts, too."""
@@ -141,7 +141,7 @@ class LatentBank:
         return files
 
     def power_sums(self) -> dict[str, tuple[float, float, float]]:
-        """Number, sum and sum of squares of each group's values in the shards that are held."""
+        """Number, sum and sum of squares of each group's values in the shards of this process."""
         result: dict[str, tuple[float, float, float]] = {}
         for arrays in self.held.values():
             for name, array in arrays.items():

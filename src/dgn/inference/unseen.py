@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from dgn import console
 from dgn.config import NO_FACTOR, Schedule, value_at
 from dgn.inference import langevin
+from dgn.inference.chains import check_chains, draw_noise, energy_limit, run_arrays
+from dgn.inference.langevin import Arrays
 from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_per_batch
 
 # latents (N, *shape) by group: constant labels of groups that are not sampled, initial values of other groups
 Given = dict[str, np.ndarray]
+# prior mean; latents of the encoder of `dgn encoder`; of a VAE or autoencoder, whose means are the result without steps
+Start = Literal["mean", "chain_encoder", "encoder"]
 
 
 @dataclass(frozen=True)
 class ChainSettings:
-    """How the chains of unseen images run.
+    """How the latents of unseen images are inferred.
 
     steps: Langevin steps with noise (5.3: 300).
     descent_steps: later steps without noise, towards the nearest mode, for measures that posterior noise would blur.
@@ -35,6 +38,7 @@ class ChainSettings:
         are known to be stable.
     sigma_factor: factor on sigma in the same format. With a larger sigma first, chains pass between modes (annealing).
         The descent uses the last factor.
+    start: initial latents of the groups that are not given.
     """
 
     steps: int
@@ -44,10 +48,11 @@ class ChainSettings:
     first: int = 0
     step_factor: Schedule = NO_FACTOR
     sigma_factor: Schedule = NO_FACTOR
+    start: Start = "mean"
 
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
-          given: Given | None = None, batch_size: int | None = None) -> langevin.Arrays:
+          given: Given | None = None, batch_size: int | None = None) -> Arrays:
     """Infers latents (N, *shape) of each group for images (N, ...) by Langevin chains.
 
     They start at the prior mean, or at the values in `given`; groups that are not sampled keep their given values.
@@ -59,9 +64,9 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
     values, preconditioner = int(np.prod(images.shape[1:])), sampler.preconditioner
     batch_size = batch_size or samples_per_batch(model)
     for batch in _batches(model.groups, images, mask, given, batch_size, bool(chains.first)):
-        state, place = sampler.initial_state(batch.latents), chains.first + batch.start
-        names = functools.partial(_image_name, place)
-        shown = f"images {place + 1} to {place + batch.size}"
+        state, position = sampler.initial_state(batch.latents), chains.first + batch.start
+        names = [f"image {position + row}" for row in range(len(batch.x))]
+        shown = f"images {position + 1} to {position + batch.size}"
         for call in console.progress(range(calls + descents), unit="call", desc=shown, leave=False):
             sampler.set_step_factor(at_call(chains.step_factor, call, calls) if call < calls
                                     else min(chains.step_factor[0][1], 1.0))
@@ -70,14 +75,13 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
             if preconditioner is not None:
                 preconditioner.adapt([sigma] * len(preconditioner.names))
             if call < calls:  # drawn for a whole batch, so that a sample's noise does not depend on the batch's size
-                drawn = langevin.draw_noise(model, sampler.steps, batch_size, chains.seed, "inference noise", place,
-                                            call)
+                drawn = draw_noise(model, sampler.steps, batch_size, chains.seed, "inference noise", position, call)
                 noise = tuple(n[:, :len(batch.x)] for n in drawn)
             else:
                 noise = tuple(np.zeros((sampler.steps, *z.shape), np.float32) for z in batch.latents)
-            state, diagnostics = langevin.run_arrays(sampler, batch.x, batch.mask, sigma, state, noise)
-            langevin.check_chains(diagnostics, state, langevin.energy_limit(values, sigma), f"inference, call {call}",
-                                  names)
+            state, diagnostics = run_arrays(sampler, batch.x, batch.mask, sigma, state, noise)
+            check_chains(diagnostics, state, energy_limit(values, sigma), f"inference, call {call}",
+                         names.__getitem__)
         results.append([z[:batch.size] for z in state[:len(model.groups)]])
     return tuple(np.concatenate(group) for group in zip(*results))
 
@@ -93,7 +97,7 @@ def at_call(schedule: Schedule, call: int, calls: int) -> float:
 
 
 def encode(encoder: Encoder | ChainEncoder, groups: Sequence[LatentGroup], images: np.ndarray,
-           given: Given | None = None) -> langevin.Arrays:
+           given: Given | None = None) -> Arrays:
     """Encodes images (N, C, H, W): latents (N, *shape) of each group, the means of q(z | x)."""
     given = _checked(groups, given)
     means = iter(encoder.means(apply(encoder, images, batch_size=IMAGES_PER_BATCH)))
@@ -108,10 +112,6 @@ def _checked(groups: Sequence[LatentGroup], given: Given | None) -> Given:
     return given or {}
 
 
-def _image_name(first: int, row: int) -> str:
-    return f"image {first + row}"
-
-
 class _Batch(NamedTuple):
     start: int
     size: int  # without padding
@@ -123,15 +123,15 @@ class _Batch(NamedTuple):
 def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: np.ndarray | None, given: Given | None,
              batch_size: int, padded: bool) -> Iterator[_Batch]:
     """Batches of equal size; a smaller last batch is padded with its first sample, because another size would be
-    compiled again. padded: whether a single batch is padded, too."""
+    compiled again. padded: pad also if there is only one batch."""
     given = _checked(groups, given)
     for start in range(0, len(images), batch_size):
         chosen = slice(start, start + batch_size)
         x = images[chosen]
         latents = tuple(given[group.name][chosen] if group.name in given
                         else np.zeros((len(x), *group.shape), np.float32) for group in groups)
-        size, own_mask = len(x), None if mask is None else mask[chosen]
+        size, mask_part = len(x), None if mask is None else mask[chosen]
         if size < batch_size and (start or padded):
             x, latents = pad(x, batch_size), tuple(pad(z, batch_size) for z in latents)
-            own_mask = None if own_mask is None else pad(own_mask, batch_size)
-        yield _Batch(start, size, np.ascontiguousarray(x), own_mask, latents)
+            mask_part = None if mask_part is None else pad(mask_part, batch_size)
+        yield _Batch(start, size, np.ascontiguousarray(x), mask_part, latents)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
+
+from dgn.errors import UserError
 
 IMAGES_PER_BATCH = 100
 
@@ -111,6 +113,11 @@ class Model(nn.Cell):
     image_channels = "branches.0.stack.last."  # prefix of the parameters whose outputs are the image's channels
 
     @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image, (F, C, H, W) of a clip."""
+        return (*[self.frames] * (self.frames > 0), self.channels, self.size, self.size)
+
+    @property
     def warps(self) -> bool:
         """Whether the image is a warped appearance: a branch named geometry generates the displacement."""
         return "geometry" in self.branch_names
@@ -160,3 +167,29 @@ def pad(a: np.ndarray, size: int) -> np.ndarray:
 def decode(model: Model, *latents: np.ndarray, batch_size: int | None = None) -> Decoded:
     """Decodes NumPy latents (N, d) of each group to NumPy arrays."""
     return Decoded(*apply(model, *latents, batch_size=batch_size or samples_per_batch(model)))
+
+
+def checked_latents(model: Model, latents: Sequence[Any]) -> list[np.ndarray]:
+    """Latents as float32: an array (N, d) for each group, or one tuple of them. Clips may have another number of frames
+    than those of the training. Raises UserError for other shapes, or values that are not finite."""
+    if len(latents) == 1 and isinstance(latents[0], tuple):
+        latents = latents[0]
+    groups, arrays = model.groups, [np.asarray(z, np.float32) for z in latents]
+    fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) > 0 for z in arrays)
+    widths = [z.shape[1] for z in arrays] if fits else []
+    if not fits or not (_are_of_equal_clips(model, widths) if model.frames else
+                        widths == [group.shape[0] for group in groups]):
+        wanted = ", ".join(f"{group.name} (N, {group.shape[0]})" for group in groups)
+        several = f" for clips of {model.frames} frames" if model.frames else ""
+        raise UserError(f"latents have the shapes {[z.shape for z in arrays]}; this model has {wanted}{several}")
+    if not all(np.isfinite(z).all() for z in arrays):
+        raise UserError("latents have values that are not finite (NaN or infinite)")
+    return arrays
+
+
+def _are_of_equal_clips(model: Model, widths: Sequence[int]) -> bool:
+    """Whether latents with these numbers of dimensions belong to clips with the same number of frames."""
+    lengths = {branch.first + (width - branch.state_size) // branch.noise_size
+               for branch, width in zip(model.branches, widths) if branch.noise_size}
+    length = max(lengths, default=model.frames)
+    return length > 0 and all(branch.length(length) == width for branch, width in zip(model.branches, widths))

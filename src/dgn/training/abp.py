@@ -6,9 +6,10 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
+from dgn.inference.chains import Diagnostics, as_arrays, run_steps
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import Energy
-from dgn.inference.langevin import Arrays, Diagnostics
+from dgn.inference.langevin import Arrays
 from dgn.nets.model import Model
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, MicroBatch, StepMetrics, micro_batches
@@ -52,7 +53,7 @@ class AlternatingBackPropagation:
         parts, records = [], []
         for part in micro_batches(batch, latents, self.update.micro_batches):
             noise = tuple(n[:self.langevin_steps] for n in part.noise)
-            z, record = langevin.run(self.sampler, part.x, part.mask, part.sigma, part.latents, noise)
+            z, record = run_steps(self.sampler, part.x, part.mask, part.sigma, part.latents, noise)
             if self.decorrelation is not None:
                 z = (self.decorrelation(*z), z[1])
             parts.append(part._replace(latents=z))
@@ -62,7 +63,7 @@ class AlternatingBackPropagation:
 
 def joined(parts: list[MicroBatch]) -> Arrays:
     """The latents of all micro-batches in host memory."""
-    return tuple(np.concatenate(group) for group in zip(*(langevin.as_arrays(part.latents) for part in parts)))
+    return tuple(np.concatenate(group) for group in zip(*(as_arrays(part.latents) for part in parts)))
 
 
 def chain_scalars(diagnostics: Diagnostics) -> dict[str, float]:

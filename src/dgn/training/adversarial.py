@@ -23,8 +23,9 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
+from dgn.inference.chains import as_tensors
 from dgn.inference.energy import Energy, squared_norm
-from dgn.inference.langevin import Arrays, as_tensors
+from dgn.inference.langevin import Arrays, Tensors
 from dgn.nets.discriminator import INPUT_SCALE
 from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss, chain_scalars, joined
 from dgn.training.optim import TrainStep
@@ -67,7 +68,7 @@ class Adversarial(AlternatingBackPropagation):
         loss = objective.likelihood_weight * float(np.mean(energies)) + actor
         return joined(parts), StepMetrics(loss, np.concatenate(errors), {**scalars, "actor": actor}, diagnostics)
 
-    def chosen_frames(self, part: MicroBatch) -> langevin.Tensors:
+    def chosen_frames(self, part: MicroBatch) -> Tensors:
         """(n, F), 1 at one random frame of each clip, else 0; () for images. Only frames that a clip has are drawn."""
         if not self.model.frames:
             return ()
@@ -75,8 +76,8 @@ class Adversarial(AlternatingBackPropagation):
         values = np.where(mask > 0, part.noise[1][self.langevin_steps + 2][:, :mask.shape[1]], -np.inf)
         return as_tensors([np.eye(mask.shape[1], dtype=np.float32)[values.argmax(1)]])
 
-    def update_critic(self, batch: Batch, parts: list[MicroBatch], prior: list[langevin.Tensors],
-                      frames: list[langevin.Tensors]) -> dict[str, float]:
+    def update_critic(self, batch: Batch, parts: list[MicroBatch], prior: list[Tensors],
+                      frames: list[Tensors]) -> dict[str, float]:
         """One step of the critics on the batch and on equally many samples of the model.
 
         prior: latents of these samples; frames: see chosen_frames.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from mindspore import nn
 
-from dgn import device, recipe
+from dgn import provenance, recipe
 from dgn.config import OFF, Config
 from dgn.data.source import Source, same_samples
 from dgn.distributed import ProcessGroup
@@ -72,7 +72,7 @@ def make_trainer(config: Config, model: Model, processes: ProcessGroup = Process
 
 def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | None,
                processes: ProcessGroup = ProcessGroup()) -> TrainingState:
-    """The state of a new training, or the state in the checkpoint `saved`; every process creates the files of its own
+    """The state of a new training, or the state in the checkpoint `saved`; every process creates the files of its
     chains.
 
     Raises UserError if the checkpoint, or the run of training.init_from, has another model or other images, or if the
@@ -108,7 +108,7 @@ def check_alike(config: Config, source: Source, initial: str, processes: Process
     """
     settings = recipe.to_dict(config)
     settings["data"]["path"] = settings["training"]["init_from"] = None
-    data, versions = f"{len(source)} samples ({source.identity()})", device.software()
+    data, versions = f"{len(source)} samples ({source.identity()})", provenance.software()
     texts = {"config": json.dumps([settings, initial]), "data": data, "versions": versions}
     digests = [hashlib.sha256(text.encode()).digest() for text in texts.values()]
     size, gathered, different = len(digests[0]), processes.all_gather(b"".join(digests)), []
@@ -126,9 +126,9 @@ def check_alike(config: Config, source: Source, initial: str, processes: Process
 def initial_chains(config: Config, folder: RunFolder, source: Source, model: Model,
                    processes: ProcessGroup) -> LatentBank:
     """Creates the chains of a new training."""
-    own = np.arange(processes.rank, len(source), processes.size)
+    indices = np.arange(processes.rank, len(source), processes.size)
     bank = LatentBank.create(folder.latents, model.groups, len(source), config.training.seed,
-                             given_latents(model.groups, source, own), processes.rank, processes.size)
+                             given_latents(model.groups, source, indices), processes.rank, processes.size)
     if config.inference.chain_init == "mean":
         bank.restart(model.groups)
     return bank

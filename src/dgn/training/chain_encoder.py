@@ -20,9 +20,10 @@ from mindspore import Tensor, nn, ops
 from dgn.data.source import Source, evenly_spaced
 from dgn.errors import RunFailed
 from dgn.files import replacing, sha256, write_json
+from dgn.inference.chains import as_tensors
 from dgn.inference.energy import Energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
-from dgn.inference.langevin import Arrays, as_tensors
+from dgn.inference.langevin import Arrays
 from dgn.inference.latents import given_latents
 from dgn.nets.build import make_chain_encoder
 from dgn.nets.encoder import ChainEncoder

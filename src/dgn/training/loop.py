@@ -17,7 +17,8 @@ from dgn import device
 from dgn.data.source import epoch_order, evenly_spaced, prefetch, shard_key
 from dgn.distributed import ProcessGroup
 from dgn.errors import Interrupted, RunFailed, Unreadable, UserError
-from dgn.inference import decorrelation, langevin, preconditioner
+from dgn.inference import decorrelation, preconditioner
+from dgn.inference.chains import check_chains, draw_noise, energy_limit
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.latents import mean_and_deviation
 from dgn.inference.preconditioner import group_sigmas
@@ -254,8 +255,8 @@ def _iteration(state: TrainingState, indices: np.ndarray, batch: Batch, position
     latents, metrics = state.trainer.step(batch, state.bank.read(indices))
     where = f"epoch {position.epoch + 1}, batch {position.step + 1}"
     if metrics.diagnostics is not None:
-        limit = langevin.energy_limit(batch.x[0].size, batch.sigma)
-        langevin.check_chains(metrics.diagnostics, latents, limit, where,
+        limit = energy_limit(batch.x[0].size, batch.sigma)
+        check_chains(metrics.diagnostics, latents, limit, where,
                               lambda row: state.source.name(indices[row]))
     _check_finite([*metrics.squared_errors, metrics.loss], where)
     state.bank.write(indices, latents)
@@ -277,7 +278,7 @@ def _noise(state: TrainingState, training: cfg.Training, position: Position, cou
     """Noise for `count` samples. It depends on shard and position, not on the number of processes; a process draws only
     the noise of its own shards."""
     own, model = state.processes.shards(training.shards), state.trainer.model
-    parts = [langevin.draw_noise(model, state.trainer.draws, count // len(own), training.seed, "noise", *position,
+    parts = [draw_noise(model, state.trainer.draws, count // len(own), training.seed, "noise", *position,
                                  *shard_key(shard, training.shards)) for shard in own]
     return parts[0] if len(parts) == 1 else tuple(np.concatenate(noise, 1) for noise in zip(*parts))
 

@@ -9,9 +9,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from dgn.inference.chains import Diagnostics, as_tensors
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import mask_or_ones
-from dgn.inference.langevin import Arrays, Diagnostics, Langevin, Tensors, as_tensors
+from dgn.inference.langevin import Arrays, Langevin, Tensors
 from dgn.nets.model import Model
 from dgn.training.optim import TrainStep
 

@@ -10,7 +10,7 @@ from mindspore import ops
 from dgn import recipe
 from dgn.export import cells
 from dgn.export.lite2.adjoint import AdjointLangevin, WarpAdjoint
-from dgn.inference import langevin
+from dgn.inference.chains import draw_noise, run_arrays
 from dgn.inference.energy import make_energy
 from dgn.inference.langevin import make_sampler
 from dgn.nets.build import make_model
@@ -40,9 +40,9 @@ def test_langevin_with_the_gradient_written_out(settings, rng):
         bases = [rng.standard_normal((group.shape[0], group.shape[0])) for group in model.groups]
         sampler.preconditioner.update([base @ base.T for base in bases], [0.5] * len(bases))
     images = rng.random((2, 3, 16, 16), np.float32)
-    start = tuple(z[0] for z in langevin.draw_noise(model, 1, 2, 0, "start"))
-    noise = langevin.draw_noise(model, 2, 2, 1, "noise")
-    expected, diagnostics = langevin.run_arrays(sampler, images, None, 0.5, start, noise)
+    start = tuple(z[0] for z in draw_noise(model, 1, 2, 0, "start"))
+    noise = draw_noise(model, 2, 2, 1, "noise")
+    expected, diagnostics = run_arrays(sampler, images, None, 0.5, start, noise)
     assert diagnostics.gradient.min() > 1e-3
     cells.fold(model)
     sampled = [own for own, group in zip(noise, model.groups) if group.sampled]
