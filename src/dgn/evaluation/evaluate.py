@@ -92,8 +92,8 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
 
 def is_outdated(opened: Path) -> bool:
     """Whether there is a valid checkpoint beside this one that is newer."""
-    newer = itertools.takewhile(lambda saved: saved != opened, checkpoint.listed(opened.parent))
-    return any(checkpoint.damage(saved) is None for saved in newer)
+    newer = itertools.takewhile(lambda saved: saved != opened, checkpoint.all_checkpoints(opened.parent))
+    return any(checkpoint.find_damage(saved) is None for saved in newer)
 
 
 def warn_of_training_images(run: Run, images: Source) -> None:

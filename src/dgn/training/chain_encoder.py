@@ -30,7 +30,7 @@ from dgn.nets.model import Model, decode
 from dgn.randomness import generator
 from dgn.reading import read_json
 from dgn.run_folder import RunFolder
-from dgn.training import checkpoint
+from dgn.training import checkpoint, parameters
 from dgn.training.optim import TrainStep, adam, cosine
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: 
     """
     path = folder / FOLDER / FILE
     with replacing(path) as temporary:
-        checkpoint.save_parameters(temporary, encoder.networks, half)
+        parameters.save(temporary, encoder.networks, half)
     write_json(path.with_name(ABOUT), {**_model_of(saved), "encoder": sha256(path), **about})
     return path
 
@@ -188,7 +188,7 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> ChainEnc
                     "encoder` trains it again", path, saved)
         return None
     encoder = make_chain_encoder(folder.config, model)
-    checkpoint.load(path.parent, {"encoder": encoder.networks})
+    parameters.load(path.parent, {"encoder": encoder.networks})
     return encoder
 
 

@@ -87,7 +87,7 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
                  + f"; run folder {folder.path}")
 
     def report(done: int) -> None:
-        newest = next(iter(checkpoint.listed(folder.checkpoints)), None)
+        newest = next(iter(checkpoint.all_checkpoints(folder.checkpoints)), None)
         if after_epoch:
             after_epoch(Trained(state, newest, LatentBank.open(folder.latents, groups, processes.size)), done)
 
@@ -101,7 +101,7 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
 def _newest(folder: RunFolder, processes: ProcessGroup) -> Path | None:
     """The checkpoint to resume from, or None. The first process verifies it and sends its position to the others."""
     position = (-1, -1)
-    if processes.is_first and checkpoint.listed(folder.checkpoints):
+    if processes.is_first and checkpoint.all_checkpoints(folder.checkpoints):
         record = checkpoint.read_state(checkpoint.newest_valid(folder.checkpoints), "epoch", "step")
         position = (record["epoch"], record["step"])
     epoch, step = (int(value) for value in processes.gather_values(position)[0])

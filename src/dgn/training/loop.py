@@ -294,8 +294,8 @@ def _save(folder: RunFolder, state: TrainingState, position: Position, sums: Sum
             raise RunFailed(f"epoch {position.epoch + (position.step > 0)}: {name} is not finite after the last "
                             "update, and is not saved; lower training.learning_rate")
     cells = {**state.trainer.networks, **state.trainer.optimizers}
-    content, kept = checkpoint.Content(record, cells, state.bank), folder.config.training.checkpoints_kept
-    return checkpoint.save(folder.checkpoints, position, content, kept, state.processes)
+    return checkpoint.save(folder.checkpoints, position, record, cells, state.bank,
+                           folder.config.training.checkpoints_kept, state.processes)
 
 
 def _latent_statistics(state: TrainingState) -> dict[str, float]:
