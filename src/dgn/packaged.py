@@ -15,9 +15,9 @@ from pathlib import Path
 
 from dgn import recipe
 from dgn.config import changed
-from dgn.data.source import evenly_spaced
 from dgn.errors import UserError
 from dgn.files import disk_errors, new_folder, sha256, write_json, write_text
+from dgn.indices import evenly_spaced
 from dgn.nets.build import make_model
 from dgn.run_folder import RESULTS, RunFolder
 from dgn.training import checkpoint, parameters

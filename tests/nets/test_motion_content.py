@@ -197,7 +197,7 @@ def test_the_frame_that_a_critic_is_given_is_one_that_the_clip_has(rng):
     mask = np.tile(np.array([[1, 1, 1], [1, 1, 0]], np.float32), (200, 1))
     noise = langevin.draw_noise(trainer.model, trainer.draws, 400, 3, "test")
     part = Batch(ms.Tensor(mask), ms.Tensor(mask), noise, 1.0, 1.0, 0)
-    chosen = trainer.chosen_frames(part)[0].asnumpy()
+    chosen = trainer.random_frames(part)[0].asnumpy()
     assert (chosen.sum(1) == 1).all() and (chosen <= mask).all()
     np.testing.assert_allclose(chosen[::2].mean(0), 1 / 3, atol=0.1)
     assert views(ms.Tensor(mask))[0].shape == mask.shape  # of images the images themselves

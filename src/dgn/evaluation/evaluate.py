@@ -13,14 +13,14 @@ import numpy as np
 from dgn.config import Config, Data
 from dgn.data.faces import FaceSource, correspondence
 from dgn.data.open import generated_faces
-from dgn.data.source import Source, units
+from dgn.data.source import Source
 from dgn.errors import UserError, check_opened
 from dgn.evaluation.chain_encoder import compare, table, unseen_samples
 from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.exchange import Predict, exchange_correlations, probe
 from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
-from dgn.evaluation.uncertainty import plus_minus
+from dgn.evaluation.uncertainty import clusters, plus_minus
 from dgn.provenance import origin
 from dgn.run import Run, training_files
 from dgn.training import checkpoint
@@ -71,7 +71,7 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
     if few is not None:
         everyone = few.indices()
         latents = run.infer(few, steps, use_encoder=use_encoder)
-        unseen = Sample(few.read(everyone), latents, few.mask(everyone), units(few, everyone))
+        unseen = Sample(few.read(everyone), latents, few.mask(everyone), clusters(few, everyone))
     if images is not None:
         warn_of_training_images(run, images)
     result = unlabelled_measures(run.decode, train, unseen)
@@ -120,7 +120,7 @@ def _training_sample(run: Run, optional: bool) -> Sample | None:
         return None
     count = min(len(run.bank), TRAINING_SAMPLES, max(TRAINING_VALUES // int(np.prod(source.shape)), 1))
     chosen = np.arange(count)
-    return Sample(source.read(chosen), run.bank.read(chosen), source.mask(chosen), units(source, chosen))
+    return Sample(source.read(chosen), run.bank.read(chosen), source.mask(chosen), clusters(source, chosen))
 
 
 def has_known_exchange(config: Config) -> bool:

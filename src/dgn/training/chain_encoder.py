@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from dgn.data.source import Source, evenly_spaced
+from dgn.data.source import Source
 from dgn.errors import RunFailed
 from dgn.files import replacing, sha256, write_json
+from dgn.indices import evenly_spaced
 from dgn.inference.energy import Energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, as_tensors

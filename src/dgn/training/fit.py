@@ -17,8 +17,9 @@ from dgn.inference.latents import LatentBank
 from dgn.run_folder import RENAMED, RunFolder
 from dgn.training import checkpoint
 from dgn.training.build import TrainingState, make_state
-from dgn.training.loop import Sums, run_epochs
+from dgn.training.loop import run_epochs
 from dgn.training.progress import Progress
+from dgn.training.trainer import Sums
 
 
 class Trained(NamedTuple):
