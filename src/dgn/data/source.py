@@ -79,7 +79,7 @@ class Source:
         """The file or folder of each sample at `indices`; None if samples have none of their own."""
         return None
 
-    def check(self, indices: np.ndarray, decode: bool) -> Check:
+    def check(self, indices: np.ndarray, decoded: bool) -> Check:
         """Checks whether samples can be read, by their headers or by decoding them; raises no errors."""
         return Check([], 0)
 
@@ -141,8 +141,8 @@ class Subset(Source):
     def paths(self, indices: np.ndarray) -> list[Path] | None:
         return self.source.paths(self.in_source[indices])
 
-    def check(self, indices: np.ndarray, decode: bool) -> Check:
-        return self.source.check(self.in_source[indices], decode)
+    def check(self, indices: np.ndarray, decoded: bool) -> Check:
+        return self.source.check(self.in_source[indices], decoded)
 
     def labels(self, indices: np.ndarray) -> np.ndarray | None:
         return self.source.labels(self.in_source[indices])
@@ -172,8 +172,8 @@ class Mirrored(Subset):
     def identity(self) -> str:
         return f"{self.source.identity()}, and mirrored"
 
-    def check(self, indices: np.ndarray, decode: bool) -> Check:
-        return super().check(np.unique(self.in_source[indices]), decode)  # each file once
+    def check(self, indices: np.ndarray, decoded: bool) -> Check:
+        return super().check(np.unique(self.in_source[indices]), decoded)  # each file once
 
 
 def same_samples(source: Source, recorded: str) -> bool:

@@ -50,7 +50,7 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpo
         try:
             return _fit(folder, config, source, after_epoch, processes)
         except (RunFailed, UserError) as error:
-            append_line(folder.train_log, console.printable(f"dgn: {error}"))
+            append_line(folder.train_log, console.escape_controls(f"dgn: {error}"))
             raise
         finally:
             logging.getLogger().removeHandler(handler)
