@@ -79,42 +79,30 @@ OPENCV = ["opencv-python", "opencv-python-headless"]
 
 def parse(version):
     """Release numbers without trailing zeros, and whether it is a final release: "2.10.0rc1" -> ([2, 10], False)."""
-    match = re.match(r"(\d+(?:\.\d+)*)(.*)", version.strip().lstrip("v"))
-    numbers = [int(part) for part in match.group(1).split(".")]
-    while len(numbers) > 1 and numbers[-1] == 0:
-        numbers.pop()
-    return numbers, not re.match(r"[-_.]?(a|b|c|rc|alpha|beta|pre|dev)", match.group(2))
+    numbers, suffix = re.match(r"v*(\d+(?:\.\d+)*)(.*)", version).groups()
+    final = not re.match(r"[-_.]?(a|b|c|rc|alpha|beta|pre|dev)", suffix)
+    return [int(part) for part in re.sub(r"(\.0+)+$", "", numbers).split(".")], final
 
 
 def satisfied(installed, sign, wanted):
     found, required = parse(installed), parse(wanted.replace(".*", ""))
-    if wanted.endswith(".*"):
-        parts = wanted[:-2].split(".")
-        same = (found[0] + [0] * len(parts))[:len(parts)] == [int(part) for part in parts]
-    else:
-        same = found == required
+    same = (installed + ".").startswith(wanted[:-1]) if wanted.endswith(".*") else found == required
     return {"==": same, "!=": not same, ">=": found >= required, "<=": found <= required, ">": found > required,
             "<": found[0] < required[0]}[sign]  # excludes pre-releases of the required version
 
 
 unmet = []
 for line in [line for path in sys.argv[1:] if path != "-r" for line in open(path, encoding="utf-8")]:
-    line = line.split("#")[0].strip()
-    match = re.match(r"([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?([^;]*)(;?)", line)
+    match = re.match(r"([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?([^;#]*)(;?)", line.strip())
     if not match or match.group(3):
         continue
-    name, rules = match.group(1), match.group(2).replace(" ", "")
-    versions = []
-    for candidate in OPENCV if name.lower() in OPENCV else [name]:
-        try:
-            versions.append(metadata.version(candidate))
-        except metadata.PackageNotFoundError:
-            pass
+    name, rules = match.group(1), re.sub(r"\s", "", match.group(2))
+    pairs = re.findall(r"(==|!=|>=|<=|>|<)([^,]+)", rules)
+    versions = [package.version for candidate in (OPENCV if name.lower() in OPENCV else [name])
+                for package in list(metadata.distributions(name=candidate))[:1]]
     if not versions:
         unmet.append("%s is not installed" % name)
-        continue
-    pairs = re.findall(r"(==|!=|>=|<=|>|<)([^,]+)", rules)
-    if not any(all(satisfied(version, *pair) for pair in pairs) for version in versions):
+    elif not any(all(satisfied(version, *pair) for pair in pairs) for version in versions):
         unmet.append("%s %s (%s is needed)" % (name, versions[0], rules))
 print("; ".join(unmet))
 sys.exit(1 if unmet else 0)

@@ -52,114 +52,120 @@ check_integer() {
     esac
     fail "$1 is $2; it must be $4"
 }
-check_device "$DEVICE"
-check_integer DEVICE_NUM "$LOCAL" 1 "the number of processes on this host"
-check_integer NODE_RANK "$NODE" 0 "0 on the first host, 1 on the second ..."
-check_integer WORKER_NUM "$TOTAL" 1 "the number of processes on all hosts"
-check_integer DGN_PATIENCE "$PATIENCE" 1 "a number of seconds"
-if [ $((TOTAL % LOCAL)) -ne 0 ] || [ $((NODE * LOCAL)) -ge "$TOTAL" ]; then
-    fail "WORKER_NUM is $TOTAL, DEVICE_NUM $LOCAL, NODE_RANK $NODE; each host runs DEVICE_NUM of WORKER_NUM processes"
-fi
-for VARIABLE in MASTER_ADDR MASTER_PORT NODE_RANK; do
-    [ "$TOTAL" -eq "$LOCAL" ] || [ -n "${!VARIABLE:-}" ] ||
-        fail "several hosts need MASTER_ADDR, MASTER_PORT and NODE_RANK; see --help"
-done
 
-setup_python
-unset_launch_variables "msrun describes the processes itself" # a rank table that is left over describes others
-# once, so that all processes have the same
-[ "$DEVICE" != auto ] || DEVICE=$("$PYTHON" -c 'from dgn import device; print(device.preferred())' | tail -n 1) ||
-    fail "MindSpore does not tell which device is here: name it as DEVICE_TARGET; dgn.sh doctor shows what is missing"
+check_arguments() {
+    local variable
+    check_device "$DEVICE"
+    check_integer DEVICE_NUM "$LOCAL" 1 "the number of processes on this host"
+    check_integer NODE_RANK "$NODE" 0 "0 on the first host, 1 on the second ..."
+    check_integer WORKER_NUM "$TOTAL" 1 "the number of processes on all hosts"
+    check_integer DGN_PATIENCE "$PATIENCE" 1 "a number of seconds"
+    if [ $((TOTAL % LOCAL)) -ne 0 ] || [ $((NODE * LOCAL)) -ge "$TOTAL" ]; then
+        fail "WORKER_NUM is $TOTAL, DEVICE_NUM $LOCAL, NODE_RANK $NODE; each host runs DEVICE_NUM of WORKER_NUM processes"
+    fi
+    for variable in MASTER_ADDR MASTER_PORT NODE_RANK; do
+        [ "$TOTAL" -eq "$LOCAL" ] || [ -n "${!variable:-}" ] ||
+            fail "several hosts need MASTER_ADDR, MASTER_PORT and NODE_RANK; see --help"
+    done
+}
 
-# The cards that a process may use, as the runtimes of CANN and CUDA read them: numbers with commas between.
-case "$DEVICE" in
-Ascend) VISIBLE=ASCEND_RT_VISIBLE_DEVICES ;;
-GPU) VISIBLE=CUDA_VISIBLE_DEVICES ;;
-*) VISIBLE= ;;
-esac
-if [ -n "$VISIBLE" ] && [ -n "${!VISIBLE:-}" ]; then
-    COMMAS=${!VISIBLE//[!,]/}
-    [ $((${#COMMAS} + 1)) -ge "$LOCAL" ] ||
-        fail "DEVICE_NUM is $LOCAL, and $VISIBLE lists $((${#COMMAS} + 1)) of this host's devices: ${!VISIBLE}"
-fi
+# Fails if fewer cards than processes are visible, as the runtimes of CANN and CUDA read them: numbers with commas
+# between.
+check_cards() {
+    local visible commas
+    case "$DEVICE" in
+    Ascend) visible=ASCEND_RT_VISIBLE_DEVICES ;;
+    GPU) visible=CUDA_VISIBLE_DEVICES ;;
+    *) return 0 ;;
+    esac
+    [ -n "${!visible:-}" ] || return 0
+    commas=${!visible//[!,]/}
+    [ $((${#commas} + 1)) -ge "$LOCAL" ] ||
+        fail "DEVICE_NUM is $LOCAL, and $visible lists $((${#commas} + 1)) of this host's devices: ${!visible}"
+}
 
-BIN=$(dirname -- "$PYTHON")
-MSRUN=$BIN/msrun
-[ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || fail "MindSpore's msrun is neither next to $PYTHON nor on PATH"
-train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"
-case " ${ARGS[*]} " in
-*" --resume "*) ;;
-*) [ ! -e "$OUTPUT/config.yaml" ] || # before the logs of that run are removed
-    fail "$OUTPUT already holds a run: DGN_OPTIONS=--resume continues it, another OUTPUT_PATH starts a new one" ;;
-esac
+# Fails if OUTPUT holds a run that is not resumed, or that another launcher trains.
+check_output() {
+    local other
+    case " ${ARGS[*]} " in
+    *" --resume "*) ;;
+    *) [ ! -e "$OUTPUT/config.yaml" ] || # before the logs of that run are removed
+        fail "$OUTPUT already holds a run: DGN_OPTIONS=--resume continues it, another OUTPUT_PATH starts a new one" ;;
+    esac
+    other=$(cat -- "$LOGS/launcher" 2>/dev/null || true)
+    # the launcher may have been killed and its process id reused, so the command line is checked
+    [ -z "$other" ] || ! { tr '\0' ' ' <"/proc/$other/cmdline"; } 2>/dev/null | grep -q run_distribute_train ||
+        fail "$OUTPUT is in use by the launcher with process id $other; wait for it, or stop it"
+}
 
-PORT=${MASTER_PORT:-$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
-ADDRESS=127.0.0.1
-LOGS=$OUTPUT.logs
-if [ "$TOTAL" -gt "$LOCAL" ]; then
-    ADDRESS=$MASTER_ADDR
-    LOGS=$LOGS/node_$NODE
-fi
-OTHER=$(cat -- "$LOGS/launcher" 2>/dev/null || true)
-# the launcher may have been killed and its process id reused, so the command line is checked
-[ -z "$OTHER" ] || ! { tr '\0' ' ' <"/proc/$OTHER/cmdline"; } 2>/dev/null | grep -q run_distribute_train ||
-    fail "$OUTPUT is in use by the launcher with process id $OTHER; wait for it, or stop it"
 # holds_logs FOLDER: whether a launcher made it, on one host or several
 holds_logs() {
     local file
     for file in "$1"/started "$1"/node_*/started; do [ ! -e "$file" ] || return 0; done
     return 1
 }
-# the logs of earlier starts stay as LOGS.1, the newest, to LOGS.3
-if [ -e "$LOGS" ]; then
-    for FOLDER in "$LOGS" "$LOGS".[123]; do
-        [ ! -e "$FOLDER" ] || holds_logs "$FOLDER" ||
-            fail "$FOLDER is no folder of logs, whose place it takes; move it, or choose another OUTPUT_PATH"
-    done
-    rm -rf -- "$LOGS.3"
-    for K in 2 1; do [ ! -e "$LOGS.$K" ] || mv -- "$LOGS.$K" "$LOGS.$((K + 1))"; done
-    mv -- "$LOGS" "$LOGS.1"
-fi
-mkdir -p -- "$LOGS/bin"
-touch -- "$LOGS/started"
-echo $$ >"$LOGS/launcher"
+
+# Makes the folder LOGS; the logs of earlier starts stay as LOGS.1, the newest, to LOGS.3.
+rotate_logs() {
+    local folder k
+    if [ -e "$LOGS" ]; then
+        for folder in "$LOGS" "$LOGS".[123]; do
+            [ ! -e "$folder" ] || holds_logs "$folder" ||
+                fail "$folder is no folder of logs, whose place it takes; move it, or choose another OUTPUT_PATH"
+        done
+        rm -rf -- "$LOGS.3"
+        for k in 2 1; do [ ! -e "$LOGS.$k" ] || mv -- "$LOGS.$k" "$LOGS.$((k + 1))"; done
+        mv -- "$LOGS" "$LOGS.1"
+    fi
+    mkdir -p -- "$LOGS/bin"
+    touch -- "$LOGS/started"
+    echo $$ >"$LOGS/launcher"
+}
 
 # clamp VALUE LOW HIGH
 clamp() { echo $(($1 < $2 ? $2 : $1 > $3 ? $3 : $1)); }
-# The range is that of CANN's documentation. HCCL_CONNECT_TIMEOUT is not derived: the processes connect immediately at
-# the start, and MindSpore sets it to 600. `python -m dgn` sets MS_NODE_TIMEOUT only in the training processes, because
-# the scheduler needs its short default to notice a process that died.
-export DGN_PATIENCE=$PATIENCE
-export HCCL_EXEC_TIMEOUT=${HCCL_EXEC_TIMEOUT:-$(clamp "$PATIENCE" 68 17340)}
 
-if [ "$DEVICE" = Ascend ] && [ -z "${ASCEND_PROCESS_LOG_PATH:-}" ]; then
-    mkdir -p -- "$LOGS/cann"
-    ASCEND_PROCESS_LOG_PATH=$(CDPATH='' cd -- "$LOGS/cann" && pwd)
-    export ASCEND_PROCESS_LOG_PATH
-fi
+# Exports the variables of MindSpore and CANN. The range of HCCL_EXEC_TIMEOUT is that of CANN's documentation.
+# HCCL_CONNECT_TIMEOUT is not derived: the processes connect immediately at the start, and MindSpore sets it to 600.
+# `python -m dgn` sets MS_NODE_TIMEOUT only in the training processes, because the scheduler needs its short default to
+# notice a process that died.
+export_environment() {
+    export DGN_PATIENCE=$PATIENCE
+    export HCCL_EXEC_TIMEOUT=${HCCL_EXEC_TIMEOUT:-$(clamp "$PATIENCE" 68 17340)}
+    if [ "$DEVICE" = Ascend ] && [ -z "${ASCEND_PROCESS_LOG_PATH:-}" ]; then
+        mkdir -p -- "$LOGS/cann"
+        ASCEND_PROCESS_LOG_PATH=$(CDPATH='' cd -- "$LOGS/cann" && pwd)
+        export ASCEND_PROCESS_LOG_PATH
+    fi
+    # msrun writes the exit code of a process into a line of the level ERROR, which a GLOG_v above 3 would hide
+    [ "${GLOG_v:-3}" -le 3 ] || unset GLOG_v
+}
 
-MSRUN_OPTIONS=(--worker_num="$TOTAL" --local_worker_num="$LOCAL" --master_addr="$ADDRESS" --master_port="$PORT"
-    --node_rank="$NODE" --cluster_time_out="${CLUSTER_TIME_OUT:-600}" --join=True --log_dir="$LOGS")
-if [ "$DEVICE" = CPU ]; then
-    # nproc would follow OMP_NUM_THREADS and not know of a container's quota
-    CORES=$("$PYTHON" -c 'from dgn.machine import cores; print(cores())')
-    export DGN_THREADS=${DGN_THREADS:-$((CORES / LOCAL > 0 ? CORES / LOCAL : 1))}
-else
-    case "$("$MSRUN" --help 2>/dev/null || true)" in
-    *--bind_core*) MSRUN_OPTIONS+=(--bind_core="${DGN_BIND_CORE:-True}") ;;
-    esac
-fi
-
-# msrun writes the exit code of a process into a line of the level ERROR, which a GLOG_v above 3 would hide
-[ "${GLOG_v:-3}" -le 3 ] || unset GLOG_v
-
-# msrun runs the command python on PATH, whatever its own Python is
-printf '#!/bin/sh\nexec %s "$@"\n' "$(quoted "$PYTHON")" >"$LOGS/bin/python"
-chmod +x -- "$LOGS/bin/python"
-export PATH="$(CDPATH='' cd -- "$LOGS/bin" && pwd):$BIN:$PATH"
-# in a session of its own: Ctrl-C in a terminal reaches only this script
-setsid "$MSRUN" "${MSRUN_OPTIONS[@]}" "$ROOT/src/dgn/__main__.py" "${ARGS[@]}" >"$LOGS/msrun.log" 2>&1 &
-LAUNCHER=$!
+# Starts the processes; sets LAUNCHER to the process id of msrun.
+start_msrun() {
+    local bin address=127.0.0.1 port cores options
+    [ "$TOTAL" -eq "$LOCAL" ] || address=$MASTER_ADDR
+    port=${MASTER_PORT:-$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
+    options=(--worker_num="$TOTAL" --local_worker_num="$LOCAL" --master_addr="$address" --master_port="$port"
+        --node_rank="$NODE" --cluster_time_out="${CLUSTER_TIME_OUT:-600}" --join=True --log_dir="$LOGS")
+    if [ "$DEVICE" = CPU ]; then
+        # nproc would follow OMP_NUM_THREADS and not know of a container's quota
+        cores=$("$PYTHON" -c 'from dgn.machine import cores; print(cores())')
+        export DGN_THREADS=${DGN_THREADS:-$((cores / LOCAL > 0 ? cores / LOCAL : 1))}
+    else
+        case "$("$MSRUN" --help 2>/dev/null || true)" in
+        *--bind_core*) options+=(--bind_core="${DGN_BIND_CORE:-True}") ;;
+        esac
+    fi
+    # msrun runs the command python on PATH, whatever its own Python is
+    bin=$(CDPATH='' cd -- "$LOGS/bin" && pwd)
+    printf '#!/bin/sh\nexec %s "$@"\n' "$(quoted "$PYTHON")" >"$bin/python"
+    chmod +x -- "$bin/python"
+    export PATH="$bin:$(dirname -- "$PYTHON"):$PATH"
+    # in a session of its own: Ctrl-C in a terminal reaches only this script
+    setsid "$MSRUN" "${options[@]}" "$ROOT/src/dgn/__main__.py" "${ARGS[@]}" >"$LOGS/msrun.log" 2>&1 &
+    LAUNCHER=$!
+}
 
 # Prints the ids of the processes that msrun started: /proc/ID/stat is "ID (NAME) STATE PARENT ...".
 children() {
@@ -181,55 +187,83 @@ workers() {
     done
 }
 
+# Prints the output of the first process of this host; sets TAIL to the process that does.
+show_output() {
+    local log=$LOGS/worker_$((NODE * LOCAL)).log
+    (
+        trap '' INT HUP # to show the last lines
+        until [ -e "$log" ]; do sleep 0.2; done
+        exec tail -n +1 -f -- "$log"
+    ) 2>/dev/null &
+    TAIL=$!
+}
+
+# Waits for msrun; sets STATUS to its exit code. msrun does not notice that a process of another host failed; the
+# launcher of that host creates the file `failed`. The processes of this host are then ended, and FAILED_HOST is the
+# folder of that file.
+watch_hosts() {
+    local flag
+    STATUS=0
+    FAILED_HOST=
+    while kill -0 "$LAUNCHER" 2>/dev/null; do
+        sleep 1 & # in the background, since a signal interrupts wait but not sleep
+        wait $! || true
+        if [ "$TOTAL" -eq "$LOCAL" ] || [ -n "$FAILED_HOST" ]; then continue; fi
+        for flag in "$OUTPUT.logs"/node_*/failed; do
+            if [ "$flag" -nt "$LOGS/started" ]; then FAILED_HOST=$(dirname -- "$flag"); fi
+        done
+        if [ -n "$FAILED_HOST" ]; then
+            sleep 3
+            # shellcheck disable=SC2046
+            kill -KILL $(children) 2>/dev/null || true
+        fi
+    done
+    wait "$LAUNCHER" || STATUS=$?
+}
+
+# Prints which process failed and why; sets STATUS to its exit code.
+report_failure() {
+    local code log message said=
+    if [ -n "$FAILED_HOST" ]; then
+        echo "a process of another host failed, so the processes of this host were ended; see $FAILED_HOST" >&2
+        STATUS=1
+        return
+    fi
+    code=$(grep -o 'Error code: [0-9]*' "$LOGS/msrun.log" | head -n 1 | grep -o '[0-9]*$' || true)
+    STATUS=${code:-$STATUS}
+    for log in "$LOGS"/worker_*.log; do
+        message=$(grep -h '^dgn: ' "$log" | tail -n 1 || true)
+        [ "$message" = "$said" ] || echo "$(basename -- "$log" .log): $message" >&2 # the same mistake is named once
+        said=${message:-$said}
+    done
+    [ "$STATUS" -ne 130 ] || return 0
+    echo "a process failed; the logs of all processes are in $LOGS" >&2
+    [ "$DEVICE" != Ascend ] || echo "those of CANN are in $ASCEND_PROCESS_LOG_PATH" >&2
+    touch -- "$LOGS/failed"
+}
+
+check_arguments
+setup_python
+unset_launch_variables "msrun describes the processes itself" # a rank table that is left over describes others
+# once, so that all processes have the same
+[ "$DEVICE" != auto ] || DEVICE=$("$PYTHON" -c 'from dgn import device; print(device.preferred())' | tail -n 1) ||
+    fail "MindSpore does not tell which device is here: name it as DEVICE_TARGET; dgn.sh doctor shows what is missing"
+check_cards
+MSRUN=$(dirname -- "$PYTHON")/msrun
+[ -x "$MSRUN" ] || MSRUN=$(command -v msrun) || fail "MindSpore's msrun is neither next to $PYTHON nor on PATH"
+train_arguments "$DEVICE" "$CONFIG" "$DATA" "$OUTPUT"
+LOGS=$OUTPUT.logs
+[ "$TOTAL" -eq "$LOCAL" ] || LOGS=$LOGS/node_$NODE
+check_output
+rotate_logs
+export_environment
+start_msrun
 # An interrupted msrun kills its processes before they can save. SIGTERM makes them save and exit.
 # shellcheck disable=SC2046 # one argument per process id
 trap 'kill -TERM $(workers) 2>/dev/null || true' INT TERM HUP
-
-# the output of the first process of this host
-FIRST_LOG=$LOGS/worker_$((NODE * LOCAL)).log
-(
-    trap '' INT HUP # to show the last lines
-    until [ -e "$FIRST_LOG" ]; do sleep 0.2; done
-    exec tail -n +1 -f -- "$FIRST_LOG"
-) 2>/dev/null &
-TAIL=$!
-
-STATUS=0
-FAILED_HOST=
-while kill -0 "$LAUNCHER" 2>/dev/null; do
-    sleep 1 & # in the background, since a signal interrupts wait but not sleep
-    wait $! || true
-    if [ "$TOTAL" -eq "$LOCAL" ] || [ -n "$FAILED_HOST" ]; then continue; fi
-    # msrun does not notice that a process of another host failed; the launcher of that host creates the file `failed`
-    for FLAG in "$OUTPUT.logs"/node_*/failed; do
-        if [ "$FLAG" -nt "$LOGS/started" ]; then FAILED_HOST=$(dirname -- "$FLAG"); fi
-    done
-    if [ -n "$FAILED_HOST" ]; then
-        sleep 3
-        # shellcheck disable=SC2046
-        kill -KILL $(children) 2>/dev/null || true
-    fi
-done
-wait "$LAUNCHER" || STATUS=$?
+show_output
+watch_hosts
 sleep 0.5
 kill "$TAIL" 2>/dev/null || true
-
-if [ -n "$FAILED_HOST" ]; then
-    echo "a process of another host failed, so the processes of this host were ended; see $FAILED_HOST" >&2
-    STATUS=1
-elif [ "$STATUS" -ne 0 ]; then
-    CODE=$(grep -o 'Error code: [0-9]*' "$LOGS/msrun.log" | head -n 1 | grep -o '[0-9]*$' || true)
-    STATUS=${CODE:-$STATUS}
-    SAID=
-    for LOG in "$LOGS"/worker_*.log; do
-        MESSAGE=$(grep -h '^dgn: ' "$LOG" | tail -n 1 || true)
-        [ "$MESSAGE" = "$SAID" ] || echo "$(basename -- "$LOG" .log): $MESSAGE" >&2 # the same mistake is named once
-        SAID=${MESSAGE:-$SAID}
-    done
-    if [ "$STATUS" -ne 130 ]; then
-        echo "a process failed; the logs of all processes are in $LOGS" >&2
-        [ "$DEVICE" != Ascend ] || echo "those of CANN are in $ASCEND_PROCESS_LOG_PATH" >&2
-        touch -- "$LOGS/failed"
-    fi
-fi
+if [ -n "$FAILED_HOST" ] || [ "$STATUS" -ne 0 ]; then report_failure; fi
 exit "$STATUS"

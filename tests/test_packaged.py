@@ -99,8 +99,7 @@ def test_a_run_on_clips_is_packaged_without_its_optimizer(tmp_path, capsys):
     train = open_sources(config.data).train
     bank = LatentBank.create(folder.latents, model.groups, len(train), 0)
     cells = {"weights": model, "optimizer": adam(model.trainable_params())}
-    checkpoint.save(folder.checkpoints, checkpoint.Position(2, 0), checkpoint.Content(
-        {"images": train.identity()}, cells, bank), 1)
+    checkpoint.save(folder.checkpoints, checkpoint.Position(2, 0), {"images": train.identity()}, cells, bank, 1)
     for epoch in range(2):
         folder.log_metrics({"epoch": epoch, "msre": 3.0 - epoch, "seconds": 1.0})
     folder.add_results(provenance={"command": "python -m dgn train --config /a/b/config/clips.yaml"})

@@ -18,25 +18,25 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def printable(text: str) -> str:
+def escape_controls(text: str) -> str:
     """A text with control characters, which a name of a file may have, as escapes; not line breaks and tabs."""
     return text.translate(_ESCAPES)
 
 
 class Formatter(logging.Formatter):
-    """Formats log messages as printable text."""
+    """Formats log messages with control characters as escapes."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return escape_controls(super().format(record))
 
 
 def say(line: str, stream: TextIO | None = None) -> bool:
-    """Prints a line as printable text (default: to standard output); returns False if nobody can receive it."""
+    """Prints a line, control characters as escapes (default: to standard output); returns False if it cannot."""
     stream = stream or sys.stdout
     if stream is None:  # closed before the program started
         return False
     try:
-        print(printable(line), file=stream, flush=True)
+        print(escape_controls(line), file=stream, flush=True)
     except (OSError, ValueError):  # a closed pipe, a full disk, a closed file
         return False
     return True
@@ -52,7 +52,7 @@ def progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
 
 
 def finish() -> None:
-    """Flushes standard output; what nobody reads is dropped, so that the interpreter does not fail at its exit."""
+    """Flushes standard output, or drops it if the pipe is closed, so that Python exits cleanly."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -1,8 +1,8 @@
 """The processes of a data-parallel training, one for each device: the samples that each owns, and their collectives.
 
 Process r of R owns the samples whose index is r modulo R, and only it updates their chains. Every batch holds equally
-many samples of each process (dgn.data.source.epoch_order). Gradients are averaged over processes. Besides gradients the
-processes exchange sums of metrics and statistics, stop requests, and digests.
+many samples of each process (dgn.training.batches.epoch_order). Gradients are averaged over processes. Besides
+gradients the processes exchange sums of metrics and statistics, stop requests, and digests.
 """
 
 from __future__ import annotations

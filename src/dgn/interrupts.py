@@ -1,5 +1,8 @@
-"""Ctrl-C while the program starts: it exits at once. A KeyboardInterrupt would print a traceback, and one while
-MindSpore's libraries are imported would abort the process with a dump.
+"""Ctrl-C (SIGINT, during a training also SIGTERM and SIGHUP).
+
+While the program starts, it exits at once: a KeyboardInterrupt would print a traceback, and one while MindSpore's
+libraries are imported would abort the process with a dump. During a training it sets a flag, so that the training saves
+a checkpoint after the present batch. Otherwise it raises KeyboardInterrupt.
 
 Imported before everything else, so it imports only what Python itself has loaded.
 """
@@ -10,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 def is_program() -> bool:
@@ -46,3 +49,32 @@ def exiting() -> Iterator[None]:
 def _exit(number: int, frame: object) -> None:
     os.write(2, b"dgn: interrupted\n")
     os._exit(130)
+
+
+class Deferred:
+    """Within the block the first SIGINT, SIGTERM or SIGHUP only sets `received`; a second one acts at once.
+
+    SIGHUP stays ignored if the parent process ignored it (nohup).
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        if signals[signal.SIGHUP] is signal.SIG_IGN:
+            del signals[signal.SIGHUP]
+        self._previous = signals
+
+    def __enter__(self) -> Deferred:
+        with suppress(ValueError):  # not the main thread, which is the only one that receives signals
+            for number in self._previous:
+                signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ValueError):
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: object) -> None:
+        self.received = True
+        self.__exit__()

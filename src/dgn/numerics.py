@@ -22,17 +22,18 @@ _applied: dict[str, Any] = {}  # in this process; most of them can be set only o
 def apply(numerics: Numerics, name: str) -> None:
     """Applies the settings that the device `name` supports; it must be selected already.
 
-    Call this before the processes connect and before the first operator. The first run of a process decides; later
-    differences log a warning.
+    Call this before the processes connect and before the first operator. Settings can be applied once per process; a
+    later run with others logs a warning.
     """
     import mindspore as ms
 
     if os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1" and not _applied:
         log.warning("MS_COMPILER_CACHE_ENABLE is 1: MindSpore identifies cached graphs by their order of compilation "
                     "only, so it may use those of another config; unset it")
-    own, defaults = ms.device_context, Numerics()
+    context, defaults = ms.device_context, Numerics()
     setters: dict[str, Callable[[Any], None]] = {
-        "hf32": own.gpu.op_precision.conv_allow_tf32 if name == "GPU" else own.ascend.op_precision.conv_allow_hf32,
+        "hf32": (context.gpu.op_precision.conv_allow_tf32 if name == "GPU"
+                 else context.ascend.op_precision.conv_allow_hf32),
         "deterministic": ms.set_deterministic,
         "jit_level": lambda level: ms.set_context(jit_config={"jit_level": level}),
         "launch_groups": lambda groups: ms.runtime.set_kernel_launch_group(LAUNCH_THREADS, groups)}

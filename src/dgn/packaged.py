@@ -15,12 +15,12 @@ from pathlib import Path
 
 from dgn import recipe
 from dgn.config import changed
-from dgn.data.source import evenly_spaced
 from dgn.errors import UserError
 from dgn.files import disk_errors, new_folder, sha256, write_json, write_text
+from dgn.indices import evenly_spaced
 from dgn.nets.build import make_model
 from dgn.run_folder import RESULTS, RunFolder
-from dgn.training import checkpoint
+from dgn.training import checkpoint, parameters
 from dgn.training.chain_encoder import load_chain_encoder, save_chain_encoder
 
 FOLDER = Path(__file__).parent / "models"
@@ -80,8 +80,8 @@ def make(run: RunFolder, output: Path) -> int:
             shutil.copyfile(saved / name, target / name)
     model = make_model(run.config)
     if (target / WEIGHTS).stat().st_size > LIMIT / 2:
-        checkpoint.load(saved, {"weights": model})
-        checkpoint.save_parameters(target / WEIGHTS, model, half=True)
+        parameters.load(saved, {"weights": model})
+        parameters.save(target / WEIGHTS, model, half=True)
         kept[WEIGHTS] = sha256(target / WEIGHTS)
     write_text(output / "config.yaml", recipe.dump(changed(run.config, training={"init_from": None})))
     write_json(target / checkpoint.MANIFEST, kept)

@@ -1,7 +1,7 @@
-"""Random numbers keyed by purpose and place, without a generator state.
+"""Random numbers keyed by purpose and position, without a generator state.
 
-Every draw names its purpose and its place (epoch, batch, image ...), so a resumed run or another order of calls draws
-the same values, and there is no state to save.
+Every draw names its purpose and its position (epoch, batch, image ...), so a resumed run or another order of calls
+draws the same values, and there is no state to save.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import zlib
 import numpy as np
 
 
-def generator(seed: int, purpose: str, *place: int) -> np.random.Generator:
-    """A NumPy generator for one `purpose` at one `place`; the same on every machine.
+def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
+    """A NumPy generator for one `purpose` at one `position`; the same on every machine.
 
     >>> generator(1, "noise", 3, 0).integers(10) == generator(1, "noise", 3, 0).integers(10)
     True
     """
     # with the length, as NumPy treats the keys (3,) and (3, 0) as equal
-    entropy = [seed, zlib.crc32(purpose.encode()), len(place), *place]
+    entropy = [seed, zlib.crc32(purpose.encode()), len(position), *position]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))

@@ -34,7 +34,7 @@ from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import AnyLatents, Decoded, Model, checked_latents, decode
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder, recorded_files
-from dgn.training import checkpoint
+from dgn.training import checkpoint, parameters, restore
 from dgn.training.chain_encoder import load_chain_encoder
 
 log = logging.getLogger(__name__)
@@ -258,10 +258,10 @@ def open_run(path: Path, sources: Sources | None = None, data: str | Path | None
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_inference_sampler(make_energy(model, config), config)
-    checkpoint.load_model(saved, model)
-    checkpoint.load_preconditioner(saved, sampler.preconditioner, config)
+    restore.load_model(saved, model)
+    restore.load_preconditioner(saved, sampler.preconditioner, config)
     if encoder is not None:
-        checkpoint.load(saved, {"encoder": encoder})
+        parameters.load(saved, {"encoder": encoder})
     state = checkpoint.read_state(saved, "images", "epoch")
     trained_on, epochs = state["images"], config.training.epochs
     if state["epoch"] < epochs:
@@ -276,5 +276,5 @@ def open_run(path: Path, sources: Sources | None = None, data: str | Path | None
                             "or this version orders them differently, and its chains would be matched to wrong "
                             "images; restore them, or train a new run")
         return opened
-    bank = LatentBank.open(saved, model.groups, rotations=checkpoint.read_axes(saved))
+    bank = LatentBank.open(saved, model.groups, rotations=restore.read_axes(saved))
     return Run(folder, saved, model, sampler, encoder, bank, open_them, load_chain_encoder(folder, model, saved))

@@ -181,7 +181,7 @@ class RunFolder:
     def say(self, line: str) -> None:
         """Prints a line and adds it to train.log."""
         console.say(line)
-        append_line(self.train_log, console.printable(line))
+        append_line(self.train_log, console.escape_controls(line))
 
     def add_results(self, **sections: Any) -> None:
         """Writes sections of metrics.json and keeps the others; a damaged file is renamed to metrics_damaged.json. If

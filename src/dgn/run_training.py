@@ -30,7 +30,7 @@ from dgn.nets.model import LatentGroup
 from dgn.provenance import provenance
 from dgn.run import Run, open_run
 from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
-from dgn.training import checkpoint
+from dgn.training import checkpoint, restore
 from dgn.training.build import check_version, initial_digest, initial_run, make_trainer
 from dgn.training.chain_encoder import EncoderOptions, pairs_of, save_chain_encoder, train_encoder
 from dgn.training.dry_run import describe
@@ -74,7 +74,7 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Af
     The returned run has its latents along principal axes (dgn.inference.axes). Its checkpoint holds these axes in
     addition to the trained model, its folder the distribution of its latents (dgn.inference.fitted).
     """
-    if processes.is_first and not checkpoint.listed(folder.checkpoints):
+    if processes.is_first and not checkpoint.all_checkpoints(folder.checkpoints):
         record_files(folder, sources)
 
     @functools.lru_cache  # a new Cell would be compiled again
@@ -115,12 +115,12 @@ def along_principal_axes(run: Run) -> Run:
     """Rotates the latents of a run to principal axes after the training, and adds the axes to its checkpoint."""
     saved, model = run.checkpoint, run.model
     assert saved is not None
-    rotations = checkpoint.read_axes(saved)
+    rotations = restore.read_axes(saved)
     if not rotations:
         indices = np.arange(0, len(run.bank), max(len(run.bank) // AXES_SAMPLES, 1))  # all may exceed the memory
         axes = principal_axes(model, run.bank.read(indices))
         rotations = {group.name: found.directions for group, found in zip(model.groups, axes) if found is not None}
-        checkpoint.save_axes(saved, rotations)
+        restore.save_axes(saved, rotations)
     rotate(model, rotations)
     if run.sampler.preconditioner is not None:
         run.sampler.preconditioner.rotate(rotations)
@@ -234,7 +234,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
         raise UserError(f"{path} was initialized from other weights than those that {config.training.init_from} holds "
                         "now; remove it, so that it is trained again")
     folder.change_config(config)
-    saved = checkpoint.newest_valid(folder.checkpoints) if checkpoint.listed(folder.checkpoints) else None
+    saved = checkpoint.newest_valid(folder.checkpoints) if checkpoint.all_checkpoints(folder.checkpoints) else None
     if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)
         return open_run(path, open_sources(config.data, *recorded_files(path)))

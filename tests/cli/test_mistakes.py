@@ -182,7 +182,7 @@ def test_a_checkpoint_of_another_config_and_other_images(tmp_path, trained, caps
 
 def test_a_run_whose_checkpoints_are_all_damaged(tmp_path, trained, capsys):
     output = shutil.copytree(trained, tmp_path / "run")
-    for folder in checkpoint.listed(output / "checkpoints"):
+    for folder in checkpoint.all_checkpoints(output / "checkpoints"):
         (folder / "weights.ckpt").write_bytes(b"")
     check(["evaluate", output], 2, capsys, "no usable checkpoint")
 

@@ -11,7 +11,7 @@ import pytest
 
 from dgn.__main__ import main
 from dgn.data import detect, prepare
-from dgn.data.align import align, compare, eye_places, similarity
+from dgn.data.align import align, compare, eye_positions, similarity
 from dgn.data.faces import render, subject_factors
 from dgn.data.labels import by_view, read, read_eyes
 from dgn.errors import UserError
@@ -39,7 +39,7 @@ def test_eyes_land_on_the_requested_pixels(size, turn, scale):
     angle = np.radians(turn)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     eyes = (EYES - 130) @ rotation.T * scale + 130
-    places = eye_places(size, (0.3, 0.4))
+    places = eye_positions(size, (0.3, 0.4))
     np.testing.assert_allclose(places, np.array([[0.3, 0.4], [0.7, 0.4]]) * size - 0.5)
     apart = np.linalg.norm(eyes[1] - eyes[0])
     cut = align(dots(eyes, sigma=max(1.5, apart / 10)), eyes, places, size)
@@ -58,7 +58,7 @@ def test_a_similarity_maps_two_points_and_keeps_angles(rng):
 
 def test_a_reduced_picture_is_averaged_over_areas(rng):
     picture = rng.integers(0, 256, (128, 128, 3), np.uint8)
-    places = eye_places(32, (0.3, 0.4))
+    places = eye_positions(32, (0.3, 0.4))
     cut = align(picture, (places + 0.5) * 4 - 0.5, places, 32)
     np.testing.assert_allclose(cut, picture.reshape(32, 4, 32, 4, 3).mean((1, 3)), atol=0.51)
 
@@ -186,8 +186,8 @@ def test_a_clip_is_aligned_by_the_median_of_its_eyes(tmp_path):
     eyes = iter([[EYES], [EYES + 2], [EYES + 4]])
     cutter = prepare.by_eyes(lambda picture, name: next(eyes), 64)
     prepare.crop_clips(tmp_path / "strips", "strips", tmp_path / "cut", cutter)
-    place = eye_places(64)[0]
-    shift = similarity(EYES, eye_places(64))[:, :2] @ np.array([2, 2])
+    place = eye_positions(64)[0]
+    shift = similarity(EYES, eye_positions(64))[:, :2] @ np.array([2, 2])
     for k in range(3):
         frame = cv2.imread(str(tmp_path / "cut" / "walk.png" / f"{k + 1:06d}.png"), 0)
         np.testing.assert_allclose(centroid(frame, place + (k - 1) * shift, 6), place + (k - 1) * shift, atol=0.3)

@@ -16,9 +16,10 @@ from dgn.data.clips import ClipFolder
 from dgn.data.cut import Cut
 from dgn.data.folder import Reading
 from dgn.data.open import check_output, check_sources, described, open_sources
-from dgn.data.source import prefetch, same_samples
+from dgn.data.source import same_samples
 from dgn.errors import Unreadable, UserError
 from dgn.files import check_outside
+from dgn.training.batches import prefetch
 from tests.training.tiny import write_images
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dgn.data.source import Check, Mirrored, Source, Subset, epoch_order, prefetch, units
+from dgn.data.source import Check, Mirrored, Source, Subset
 from dgn.errors import UserError
+from dgn.evaluation.uncertainty import clusters
 from dgn.randomness import generator
+from dgn.training.batches import epoch_order, prefetch
 
 
 def draw(*shard: int) -> np.random.Generator:
@@ -96,13 +98,13 @@ class Clips(Source):
         return ["Ann", "Bob"] if names is None else [f"person of {name}" for name in names]
 
 
-def test_units_are_people_or_samples(monkeypatch):
+def test_clusters_are_people_or_samples(monkeypatch):
     mirrored = Mirrored(Clips())
-    assert units(Clips(), np.array([1])).tolist() == ["Bob"]
-    assert units(mirrored, np.arange(4)).tolist() == ["Ann", "Bob"] * 2
+    assert clusters(Clips(), np.array([1])).tolist() == ["Bob"]
+    assert clusters(mirrored, np.arange(4)).tolist() == ["Ann", "Bob"] * 2
     monkeypatch.setattr(Clips, "people", Source.people)  # not known
-    assert units(Clips(), np.array([1])).tolist() == [1]
-    assert units(mirrored, np.arange(4)).tolist() == [0, 1, 0, 1]  # twins depend on each other
+    assert clusters(Clips(), np.array([1])).tolist() == [1]
+    assert clusters(mirrored, np.arange(4)).tolist() == [0, 1, 0, 1]  # twins depend on each other
 
 
 def test_mirror_images_follow_the_samples():

@@ -142,10 +142,10 @@ def test_a_run_that_was_trained_further_since_keeps_the_newer_results(run, caplo
 def test_of_many_other_images_evenly_spaced_ones_are_measured(run, monkeypatch, caplog):
     monkeypatch.setattr(chain_encoder, "OTHER_IMAGES", 3)
     few = chain_encoder.unseen_samples(run, run.sources.held_out)
-    assert few.chosen.tolist() == [0, 9, 19] and f"3 of the {HELD_OUT} samples are measured" in caplog.text
+    assert few.in_source.tolist() == [0, 9, 19] and f"3 of the {HELD_OUT} samples are measured" in caplog.text
     monkeypatch.setattr(chain_encoder, "OTHER_VALUES", 2 * 3 * SIZE ** 2 + 1)
-    assert chain_encoder.unseen_samples(run, run.sources.held_out).chosen.tolist() == [0, HELD_OUT - 1]
-    assert chain_encoder.unseen_samples(run).chosen.tolist() == list(range(UNSEEN))
+    assert chain_encoder.unseen_samples(run, run.sources.held_out).in_source.tolist() == [0, HELD_OUT - 1]
+    assert chain_encoder.unseen_samples(run).in_source.tolist() == list(range(UNSEEN))
 
 
 def test_a_single_training_face_has_nobody_to_exchange_with(tmp_path):

@@ -17,9 +17,9 @@ from dgn.inference.fitted import join, split
 from dgn.nets.build import make_critics, make_model
 from dgn.nets.layers import ScaledLayer, parameter_count
 from dgn.nets.model import decode
+from dgn.training import parameters
 from dgn.training.adversarial import views
 from dgn.training.build import make_trainer
-from dgn.training.checkpoint import Conversion, load, save_parameters
 from dgn.training.dry_run import describe
 from dgn.training.trainer import Batch
 from tests.nets.test_dynamic import central_difference
@@ -87,9 +87,10 @@ def test_motion_is_that_of_a_gated_recurrent_unit(model, rng):
 def test_each_frame_is_the_plain_generators_image_of_content_and_motion(model, rng, tmp_path):
     """The content is the same in all frames. The plain model of images has the same weights."""
     plain = make_model(recipe.load(None, SETTINGS))
-    save_parameters(tmp_path / "weights.ckpt", plain)
+    parameters.save(tmp_path / "weights.ckpt", plain)
     clip_model = make_model(recipe.load(None, [*CLIPS, "training.seed=2"]))
-    load(tmp_path, {"weights": clip_model}, Conversion(clip_model.names_from(0), clip_model.image_channels))
+    parameters.load(tmp_path, {"weights": clip_model},
+                    parameters.Conversion(clip_model.names_from(0), clip_model.image_channels))
     content, motion = latents(clip_model, 2, rng)
     image = decode(clip_model, content, motion).image
     states = clip_model.branches[1](ms.Tensor(motion)).asnumpy()
@@ -197,7 +198,7 @@ def test_the_frame_that_a_critic_is_given_is_one_that_the_clip_has(rng):
     mask = np.tile(np.array([[1, 1, 1], [1, 1, 0]], np.float32), (200, 1))
     noise = draw_noise(trainer.model, trainer.draws, 400, 3, "test")
     part = Batch(ms.Tensor(mask), ms.Tensor(mask), noise, 1.0, 1.0, 0)
-    chosen = trainer.chosen_frames(part)[0].asnumpy()
+    chosen = trainer.random_frames(part)[0].asnumpy()
     assert (chosen.sum(1) == 1).all() and (chosen <= mask).all()
     np.testing.assert_allclose(chosen[::2].mean(0), 1 / 3, atol=0.1)
     assert views(ms.Tensor(mask))[0].shape == mask.shape  # of images the images themselves

@@ -45,7 +45,7 @@ def saved_run(output: Path, *settings: str, images: Path | None = None) -> Path:
     if preconditioner is not None:
         preconditioner.update([np.diag(1.0 + np.arange(len(metric))) for metric in preconditioner.inverses],
                               group_sigmas(folder.config.inference, preconditioner.names, 0))
-    content = checkpoint.Content({"images": sources.train.identity(), "sums": {}},
-                                 {**trainer.networks, **trainer.optimizers}, bank)
-    checkpoint.save(folder.checkpoints, checkpoint.Position(folder.config.training.epochs, 0), content, 1)
+    cells = {**trainer.networks, **trainer.optimizers}
+    checkpoint.save(folder.checkpoints, checkpoint.Position(folder.config.training.epochs, 0),
+                    {"images": sources.train.identity(), "sums": {}}, cells, bank, 1)
     return output

@@ -17,12 +17,13 @@ from dgn import config as cfg
 from dgn import device, distributed, machine, provenance, recipe, run_folder
 from dgn.__main__ import main
 from dgn.data.open import open_sources
-from dgn.data.source import Source, epoch_order
+from dgn.data.source import Source
 from dgn.distributed import ProcessGroup, for_processes, warn_of_few_samples
 from dgn.errors import UserError
 from dgn.randomness import generator
 from dgn.run_folder import RunFolder
 from dgn.training import build
+from dgn.training.batches import epoch_order
 from tests.training.processes import OPTIONS, assert_alike, command, environment, launch, state
 from tests.training.tiny import SETTINGS, arguments, resume
 

@@ -57,7 +57,7 @@ def test_chains_begin_at_samples_of_the_prior(reinitialized):
 
 def test_geometry_is_kept_and_appearance_is_new(reinitialized):
     """In the epoch of the reinitialization the geometry changes by two Adam steps at most."""
-    after, before = (weights(folder) for folder in checkpoint.listed(reinitialized / "checkpoints"))
+    after, before = (weights(folder) for folder in checkpoint.all_checkpoints(reinitialized / "checkpoints"))
     for name in before:
         change = np.abs(after[name] - before[name]).max()
         assert change < 0.05 if name.startswith("branches.1.") else change > 0.05, (name, change)

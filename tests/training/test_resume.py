@@ -19,7 +19,7 @@ from dgn.__main__ import main
 from dgn.inference.energy import Energy
 from dgn.inference.preconditioner import Preconditioner
 from dgn.run_folder import RunFolder
-from dgn.training import checkpoint
+from dgn.training import checkpoint, parameters, restore
 from dgn.training.abp import AlternatingBackPropagation
 from tests.training import tiny
 from tests.training.tiny import as_it_was, final_state, resume
@@ -77,8 +77,8 @@ def test_the_preconditioner_is_that_of_the_sigma_in_use(images, tmp_path, capsys
     assert checkpoint.read_state(run.checkpoint)[checkpoint.SIGMAS] == [1.6, 0.8]
     assert run.sampler.preconditioner.sigmas == (0.8, 0.8)
     stored = Preconditioner(run.model.groups)
-    checkpoint.load(run.checkpoint, {"preconditioner": stored})
-    stored.rotate(checkpoint.read_axes(run.checkpoint))
+    parameters.load(run.checkpoint, {"preconditioner": stored})
+    stored.rotate(restore.read_axes(run.checkpoint))
     inverse = [np.linalg.inv(metric.asnumpy()) - np.eye(len(metric)) for metric in stored.inverses]
     for matrix, own, factor in zip(inverse, run.sampler.preconditioner.inverses, (4, 1)):
         adapted = np.linalg.inv(own.asnumpy()) - np.eye(len(own))
@@ -144,7 +144,7 @@ def test_signals_amid_an_epoch_save_and_print_how_to_resume(images, unbroken, tm
 
 def test_a_damaged_checkpoint_is_named_and_passed_over(unbroken, tmp_path, caplog):
     output = as_it_was(unbroken, tmp_path / "run", 3)
-    newest = checkpoint.listed(output / "checkpoints")[0]
+    newest = checkpoint.all_checkpoints(output / "checkpoints")[0]
     latents = bytearray((newest / "z_geo.npy").read_bytes())
     latents[-1] ^= 1
     (newest / "z_geo.npy").write_bytes(latents)
@@ -185,8 +185,8 @@ def test_killed_again_and_again_nothing_is_lost_or_wrong(images, tmp_path):
                 time.sleep(rng.uniform(0, 0.25))
             process.send_signal(signal.SIGKILL)
         kills += 1
-        folders = checkpoint.listed(output / "checkpoints")  # none if the first one was being written
-        assert all(checkpoint.damage(folder) is None for folder in folders)
+        folders = checkpoint.all_checkpoints(output / "checkpoints")  # none if the first one was being written
+        assert all(checkpoint.find_damage(folder) is None for folder in folders)
         newest = int(folders[0].name[6:11]) if folders else 0
         assert newest >= reached[-1], "a checkpoint was lost"
         reached.append(newest)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dgn.bench.memory import private_memory
-from dgn.data.source import epoch_order
 from dgn.files import disk_errors, sha256, sync
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
+from dgn.training.batches import epoch_order
 
 BATCH = 100
 

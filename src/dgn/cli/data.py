@@ -178,8 +178,8 @@ def _draw_sheet(folder: Path, path: Path, size: int) -> None:
     """Evenly spaced images of a folder on one sheet."""
     from dgn.data.cut import Cut
     from dgn.data.images import ImageFolder
-    from dgn.data.source import evenly_spaced
     from dgn.figures.sheet import save_images
+    from dgn.indices import evenly_spaced
 
     images = ImageFolder(folder, Cut(size))
     shown = images.read(evenly_spaced(len(images), 60))

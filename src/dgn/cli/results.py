@@ -24,5 +24,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    print(console.printable(results_table.table([Path(folder) for folder in args.run_folders])), end="")
+    print(console.escape_controls(results_table.table([Path(folder) for folder in args.run_folders])), end="")
     return 0

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         processes.barrier()  # the launcher kills the others when one exits with an error
         return 130
     except RunFailed as failed:
-        last = next(iter(checkpoint.listed(folder.checkpoints)), None)
+        last = next(iter(checkpoint.all_checkpoints(folder.checkpoints)), None)
         if last is None:
             raise
         raise RunFailed(f"{failed}. The checkpoint {last} was written before: {resume_command(args)} continues from "

@@ -21,24 +21,24 @@ _FINE = 8  # largest number of samples of a pixel along each axis
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The map (2, 3) of two points to two others that consists of a rotation, a scale and a shift."""
+    """The similarity transform (2, 3) that maps points `source` (2, 2) to `target` (2, 2)."""
     (ax, ay), (bx, by) = source[1] - source[0], target[1] - target[0]
     turn = complex(bx, by) / complex(ax, ay)
     linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
     return np.column_stack([linear, target[0] - linear @ source[0]])
 
 
-def align(picture: np.ndarray, eyes: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:
-    """Rotates, scales and crops a picture (H, W) or (H, W, 3) to size x size pixels, with the eyes at `places` (2, 2),
-    in pixels. The border is repeated outside of the picture. Each pixel is the mean over its area."""
-    reduction = np.linalg.norm(eyes[1] - eyes[0]) / np.linalg.norm(places[1] - places[0])
+def align(picture: np.ndarray, eyes: np.ndarray, positions: np.ndarray, size: int) -> np.ndarray:
+    """Rotates, scales and crops a picture (H, W) or (H, W, 3) to size x size pixels, with the eyes at `positions` (2,
+    2), in pixels. The border is repeated outside of the picture. Each pixel is the mean over its area."""
+    reduction = np.linalg.norm(eyes[1] - eyes[0]) / np.linalg.norm(positions[1] - positions[0])
     fine = min(max(ceil(reduction), 1), _FINE)
-    matrix = similarity(eyes, (places + 0.5) * fine - 0.5)
+    matrix = similarity(eyes, (positions + 0.5) * fine - 0.5)
     turned = cv2.warpAffine(picture, matrix, (size * fine,) * 2, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return resize(turned, size)
 
 
-def eye_places(size: int, eyes: Sequence[float] = EYES, margin: float = 0.0) -> np.ndarray:
+def eye_positions(size: int, eyes: Sequence[float] = EYES, margin: float = 0.0) -> np.ndarray:
     """Pixel positions (2, 2) of the eyes in a crop of size x size pixels.
 
     eyes: position of the left eye, as fractions of the side from left and top. margin: the square is widened by this

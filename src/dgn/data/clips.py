@@ -95,11 +95,11 @@ class ClipFolder(Folder):
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         """The person in each clip: from a file of identities, if it names one for every clip, else from the names of
         the clips (people_of_names)."""
-        chosen = self._names if names is None else names
-        people = people_of_identities(self._folder, chosen)
+        clips = self._names if names is None else names
+        people = people_of_identities(self._folder, clips)
         if people is not None or self._people is None:
             return people
-        labels = [class_and_person(name) for name in chosen]  # chosen may name files that were removed
+        labels = [class_and_person(name) for name in clips]  # also of files that were removed
         return [label[1] if label else "" for label in labels]
 
     def identity_of(self, indices: np.ndarray) -> str:

@@ -38,12 +38,12 @@ def _for_each_thread(make: Callable[[], Any]) -> Callable[[], Any]:
     detectors. The object of this thread is created now, so that errors appear at once."""
     local = threading.local()
 
-    def own() -> Any:
+    def of_this_thread() -> Any:
         if not hasattr(local, "made"):
             local.made = make()
         return local.made
-    own()
-    return own
+    of_this_thread()
+    return of_this_thread
 
 
 def _load_cascade(file: str) -> cv2.CascadeClassifier:
@@ -68,11 +68,12 @@ class _Cascade:
     """A cascade that several threads may use. Raises UserError if OpenCV cannot load the file."""
 
     def __init__(self, file: str) -> None:
-        self._own = _for_each_thread(functools.partial(_load_cascade, file))
+        self._of_this_thread = _for_each_thread(functools.partial(_load_cascade, file))
 
     def __call__(self, grey: np.ndarray, step: float, neighbours: int, sizes: tuple[int, int]) -> np.ndarray:
         """(n, 4): left, top, width, height of detections of at least `neighbours` overlapping windows."""
-        boxes = self._own().detectMultiScale(grey, step, neighbours, minSize=(sizes[0],) * 2, maxSize=(sizes[1],) * 2)
+        smallest, largest = ((size, size) for size in sizes)
+        boxes = self._of_this_thread().detectMultiScale(grey, step, neighbours, minSize=smallest, maxSize=largest)
         return np.asarray(boxes, float).reshape(-1, 4)
 
 
@@ -84,7 +85,7 @@ def open_detector(path: str | None = None, smallest: float = SMALLEST) -> Detect
     """
     if network := _network(path, smallest):
         return lambda picture: [row[:4] for row in network(picture)]
-    cascade = _Cascade(path or _own("frontalface_default"))
+    cascade = _Cascade(path or _bundled("frontalface_default"))
 
     def detect(picture: np.ndarray) -> list[np.ndarray]:
         small = _reduce(picture, smallest)
@@ -94,8 +95,8 @@ def open_detector(path: str | None = None, smallest: float = SMALLEST) -> Detect
 
 
 def open_eye_detector(path: str | None = None, smallest: float = SMALLEST) -> Detector:
-    """A detector of faces as eyes (2, 2): x and y of the eye at the left of the picture and of the eye at the right, in
-    pixels, pixel centres at integers.
+    """A detector of faces as eyes (2, 2): x and y of the left and the right eye as seen in the picture, in pixels,
+    pixel centres at integers.
 
     path: a YuNet model, or a face cascade, in whose boxes OpenCV's eye cascades search; None: OpenCV's face cascades.
     smallest: see SMALLEST. Raises UserError like open_detector.
@@ -103,16 +104,17 @@ def open_eye_detector(path: str | None = None, smallest: float = SMALLEST) -> De
     if network := _network(path, smallest):
         return lambda picture: [row[4:8].reshape(2, 2) for row in network(picture)]
     # the first cascade is more accurate, the second one finds some more faces
-    faces = [_Cascade(file) for file in ([path] if path else map(_own, ("frontalface_alt2", "frontalface_default")))]
+    files = [path] if path else map(_bundled, ("frontalface_alt2", "frontalface_default"))
+    faces = [_Cascade(file) for file in files]
     # centre of an eye as a fraction of a window's height; windows of the second kind include the brow
-    eye, *sides = [(_Cascade(_own(name)), centre) for name, centre in (
+    eye, *sides = [(_Cascade(_bundled(name)), centre) for name, centre in (
         ("eye", 0.5), ("righteye_2splits", 0.67), ("lefteye_2splits", 0.67))]
 
     def refine(picture: np.ndarray, eyes: np.ndarray) -> np.ndarray:
-        places = EYES * PATCH - 0.5
-        patch = align(picture, eyes, places, PATCH)
+        positions = EYES * PATCH - 0.5
+        patch = align(picture, eyes, positions, PATCH)
         sought = np.stack([_find_eye(patch, side, (eye, sides[side])) for side in (0, 1)]) * PATCH - 0.5
-        back = similarity(places, eyes)
+        back = similarity(positions, eyes)
         return sought @ back[:, :2].T + back[:, 2]
 
     def detect(picture: np.ndarray) -> list[np.ndarray]:
@@ -148,22 +150,22 @@ def _usual_eyes(small: _Reduced, cascades: Sequence[_Cascade]) -> list[np.ndarra
 
 
 def _find_eye(patch: np.ndarray, side: int, cascades: tuple[tuple[_Cascade, float], ...]) -> np.ndarray:
-    """The position (2,) of an eye in a patch, as fractions of it: the mode of the density of all windows in which a
-    cascade detects an eye, weighted by their distance from the usual position. side: 0 left, 1 right."""
+    """The position (2,) of an eye in a patch, as fractions of it: the peak of a kernel density of detections,
+    weighted by closeness to the usual position. side: 0 left, 1 right."""
     width, top, bottom = (int(share * PATCH) for share in REGION)
     left = int(0.04 * PATCH) if side == 0 else PATCH - int(0.04 * PATCH) - width
-    places, region = [EYES[side][None]], patch[top:bottom, left:left + width]
+    detections, region = [EYES[side][None]], patch[top:bottom, left:left + width]
     for cascade, centre in cascades:
         windows = cascade(region, 1.05, 0, (int(EYE_SIZES[0] * PATCH), int(EYE_SIZES[1] * PATCH)))
-        places.append((windows[:, :2] + windows[:, 2:] * (0.5, centre) + (left, top)) / PATCH)
-    points = np.concatenate(places)
+        detections.append((windows[:, :2] + windows[:, 2:] * (0.5, centre) + (left, top)) / PATCH)
+    points = np.concatenate(detections)
     weights = _bell(points - EYES[side], SPREAD)
     weights[0] = PRIOR_WEIGHT
-    place = points[np.argmax(_bell(points[:, None] - points, KERNEL) @ weights)]
+    eye = points[np.argmax(_bell(points[:, None] - points, KERNEL) @ weights)]
     for _ in range(10):  # mean shift
-        near = weights * _bell(points - place, KERNEL)
-        place = near @ points / near.sum()
-    return place
+        near = weights * _bell(points - eye, KERNEL)
+        eye = near @ points / near.sum()
+    return eye
 
 
 def _bell(distance: np.ndarray, deviation: float) -> np.ndarray:
@@ -192,13 +194,13 @@ class _YuNet:
     threads may use it. Raises UserError if OpenCV cannot use the file."""
 
     def __init__(self, path: str, smallest: float) -> None:
-        self._side, self._own = 2 * FACE / smallest, _for_each_thread(functools.partial(_load_yunet, path))
+        self._side, self._of_this_thread = 2 * FACE / smallest, _for_each_thread(functools.partial(_load_yunet, path))
 
     def __call__(self, picture: np.ndarray) -> list[np.ndarray]:
         height, width = picture.shape[:2]
         scale = min(1.0, self._side / max(height, width))
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        network = self._own()
+        network = self._of_this_thread()
         network.setInputSize((small.shape[1], small.shape[0]))
         _, faces = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         return [] if faces is None else _largest_first(faces.astype(float) / scale)
@@ -217,7 +219,7 @@ def _network(path: str | None, smallest: float) -> _YuNet | None:
     return _YuNet(path, smallest) if path.endswith(".onnx") else None
 
 
-def _own(name: str) -> str:
+def _bundled(name: str) -> str:
     """The file of a cascade in OpenCV's package."""
     return str(Path(cv2.data.haarcascades) / f"haarcascade_{name}.xml")
 

@@ -37,11 +37,11 @@ def find_files(folder: Path, extensions: Sequence[str], what: str, skip_unnamed:
     for companion in _COMPANIONS:
         others.pop(companion, None)
     if unnamed := [name for name in wanted if not is_utf8(name)]:
-        shown = listed([escaped(name) for name in unnamed])
+        examples = listed([escaped(name) for name in unnamed])
         if not skip_unnamed:
-            raise UserError(f"{folder}: {shown}: the name is not UTF-8; rename it, or leave such files out of a "
+            raise UserError(f"{folder}: {examples}: the name is not UTF-8; rename it, or leave such files out of a "
                             "training with data.corrupt=skip")
-        log.warning("left out: %s: %s: the name is not UTF-8", folder, shown)
+        log.warning("left out: %s: %s: the name is not UTF-8", folder, examples)
     names = sorted(set(wanted) - set(unnamed))
     if not names:
         raise UserError(f"{folder}: no {what}" + (f"; left out: {_kinds(others)}" if others else ""))
@@ -56,10 +56,10 @@ def matching(names: list[str], pattern: str | None, folder: Path) -> list[str]:
     """The names whose path, or its last part, matches the pattern; None selects all. Raises UserError if none match."""
     if pattern is None:
         return names
-    chosen = [name for name in names if PurePosixPath(name).match(pattern)]
-    if not chosen:
+    matches = [name for name in names if PurePosixPath(name).match(pattern)]
+    if not matches:
         raise UserError(f"{folder}: none of its {len(names)} images or clips matches data.pattern = {pattern!r}")
-    return chosen
+    return matches
 
 
 def warn_of_splits(names: list[str], folder: Path) -> None:
@@ -85,10 +85,10 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
                 folders.clear()
                 continue
             visited.add(real)
-            shown = [name for name in folders if not name.startswith(".")]
-            links = [name for name in shown if os.path.islink(os.path.join(parent, name))]
+            visible = [name for name in folders if not name.startswith(".")]
+            links = [name for name in visible if os.path.islink(os.path.join(parent, name))]
             pending += [os.path.join(parent, name) for name in sorted(links)]
-            folders[:] = sorted(set(shown) - set(links))
+            folders[:] = sorted(set(visible) - set(links))
             prefix = Path(parent).relative_to(folder).as_posix() + "/"
             yield "" if prefix == "./" else prefix, files
     if repeated:
@@ -105,5 +105,5 @@ def _kinds(counts: dict[str, int]) -> str:
     if len(counts) == 1:
         return next(iter(counts)) or "without an extension"
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{kind or 'without an extension'} ({count})" for kind, count in ordered[:NAMED]]
-    return ", ".join(shown + ["..."] * (len(ordered) > NAMED))
+    texts = [f"{kind or 'without an extension'} ({count})" for kind, count in ordered[:NAMED]]
+    return ", ".join(texts + ["..."] * (len(ordered) > NAMED))

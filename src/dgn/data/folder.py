@@ -75,7 +75,7 @@ class Folder(Source):
         self._folder, self._names, self._cache_mb = folder, names, reading.cache_mb
         self._cache, self._small = PixelCache(reading.cache_mb), set[str]()
         self._workers = ThreadPoolExecutor(max_workers=min(8, machine.cores()))
-        self._decoded = reading.corrupt == "skip"  # every file, here
+        self._decoded = reading.corrupt == "skip"  # all files are decoded in this constructor
         if self._decoded:
             self._skip_unusable()
 
@@ -130,15 +130,15 @@ class Folder(Source):
             raise Unreadable(f"{self._folder / name}: {reason}; replace or remove it (a training leaves such files "
                              "out with data.corrupt=skip)") from None
 
-    def check(self, indices: np.ndarray, decode: bool) -> Check:
-        """Checks samples by their headers. If `decode` is set, or if all samples fit into the cache, they are decoded
+    def check(self, indices: np.ndarray, decoded: bool) -> Check:
+        """Checks samples by their headers. If `decoded` is set, or if all samples fit into the cache, they are decoded
         and cached."""
         if self._decoded:
             return Check([], sum(self._names[index] in self._small for index in indices))
-        decode = decode or len(indices) * float(np.prod(self.shape)) <= self._cache_mb * 2 ** 20
+        decoded = decoded or len(indices) * float(np.prod(self.shape)) <= self._cache_mb * 2 ** 20
         unread = [int(index) for index in indices if self._cache.get(int(index)) is None]
         unusable = []
-        for index, (name, result) in zip(unread, self._inspect([self._names[index] for index in unread], decode)):
+        for index, (name, result) in zip(unread, self._inspect([self._names[index] for index in unread], decoded)):
             if isinstance(result, str):
                 unusable.append((str(self._folder / name), result))
             elif result.pixels is not None:

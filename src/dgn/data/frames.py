@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from dgn.data.decoding import check_file, decode, read_file
 from dgn.data.folder import quiet_opencv
@@ -103,12 +104,7 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: int | None 
     video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off by default in some builds: videos of phones are stored rotated
     try:
         while (last is None or index <= last) and video.grab():
-            pixels = None
-            if wanted(index):
-                decoded, pixels = video.retrieve()
-                if not decoded:
-                    raise ValueError(f"frame {index} cannot be decoded: the file is damaged")
-                pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+            pixels = _grabbed(video, index) if wanted(index) else None
             yield Frame(index, video.get(cv2.CAP_PROP_POS_MSEC) / 1000, pixels)
             index += 1
         count = video.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -120,6 +116,14 @@ def frames_of_video(path: Path, wanted: Callable[[int], bool], last: int | None 
         video.release()
 
 
+def _grabbed(video: cv2.VideoCapture, index: int) -> np.ndarray:
+    """The frame (H, W, 3) RGB that was grabbed last. Raises ValueError if it cannot be decoded."""
+    decoded, pixels = video.retrieve()
+    if not decoded:
+        raise ValueError(f"frame {index} cannot be decoded: the file is damaged")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
 def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: int | None) -> Iterator[Frame]:
     """Frames of a GIF, with transparent pixels on white."""
     data = read_file(path)
@@ -127,20 +131,15 @@ def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: int | None) 
         raise ValueError("not a GIF: another kind of file under this name")
     if not data.rstrip(b"\0\r\n").endswith(b";"):
         raise ValueError("the file is cut short")
-    seconds, index = 0.0, 0
+    seconds, count = 0.0, None if last is None else last + 1
     try:
         with Image.open(io.BytesIO(data), formats=["GIF"]) as animation:
-            while last is None or index <= last:
-                try:
-                    animation.seek(index)
-                except EOFError:
-                    return
+            for index, _ in enumerate(islice(ImageSequence.Iterator(animation), count)):
                 frame = animation.convert("RGBA")  # decodes the frame also if it is not wanted, to find damage
                 white = Image.new("RGBA", frame.size, "white")
                 pixels = np.array(Image.alpha_composite(white, frame).convert("RGB")) if wanted(index) else None
                 yield Frame(index, seconds, pixels)
                 seconds += animation.info.get("duration", 0) / 1000 or _GIF_SECONDS
-                index += 1
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"a GIF that cannot be decoded ({error})") from None
 

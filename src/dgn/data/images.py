@@ -83,7 +83,7 @@ def read_identities(folder: Path) -> dict[str, str]:
     """{file name: person} from identity.txt, or CelebA's identity_CelebA.txt, in the folder or its parent: each line
     contains the name of a file or clip, and a person. Empty without such a file. Raises UserError for a line of another
     form."""
-    candidates = (place / name for place in (folder, folder.resolve().parent) for name in IDENTITIES)
+    candidates = (parent / name for parent in (folder, folder.resolve().parent) for name in IDENTITIES)
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         return {}

@@ -154,8 +154,8 @@ def _table(path: Path, delimiter: str, row_to_label: Callable[[dict[str, str]], 
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}") from None
     except KeyError as error:
-        shown = "commas" if delimiter == "," else "tabs"
-        raise UserError(f"{path} has no column {error.args[0]}; its columns must be separated by {shown}") from None
+        between = "commas" if delimiter == "," else "tabs"
+        raise UserError(f"{path} has no column {error.args[0]}; its columns must be separated by {between}") from None
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is not as it should be: {error!r}") from None
 

@@ -98,15 +98,16 @@ def _warn_of_small_crop(source: Source, data: Data) -> None:
                     "another size? figures/data.png shows the crops", 100 * share, width, height)
 
 
-def _refuse(unusable: Sequence[tuple[str, str]], total: int, means: str) -> None:
-    """Raises UserError naming files that cannot be used, if there are any; means: of leaving them out."""
+def _refuse(unusable: Sequence[tuple[str, str]], total: int, hint: str) -> None:
+    """Raises UserError naming files that cannot be used, if there are any. hint: how to leave such files out, for the
+    message."""
     if not unusable:
         return
     if len(unusable) == total:
         raise UserError("none of the {} files can be used; the first one, {}: {}".format(total, *unusable[0]))
     reasons = listed([f"{path}: {reason}" for path, reason in unusable], "; ", "; and ")
     raise UserError(f"{len(unusable)} of {total} files cannot be used: {reasons}. Replace or remove them, or leave "
-                    f"such files out {means}")
+                    f"such files out {hint}")
 
 
 def described(data: Data, sources: Sources) -> str:
@@ -175,23 +176,23 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
     If the source knows the people in its samples, training samples of held-out people are dropped, so that unseen
     images show unseen people. With data.mirror, mirror images of the training samples are added at the end.
     """
-    everyone, names = whole.indices(), set(held_out or ())
-    files = whole.files(everyone)
+    samples, names = whole.indices(), set(held_out or ())
+    files = whole.files(samples)
     if held_out is None or files is None:
-        unseen = everyone >= len(whole) - data.held_out
+        unseen = samples >= len(whole) - data.held_out
     else:
         unseen = np.array([file in names for file in files])
     if trained is not None and files is not None:
-        places = _places(trained, files, data.path)
-        unseen[places] = False
-        return _sources(whole, places, unseen, data)
+        indices = _indices(trained, files, data.path)
+        unseen[indices] = False
+        return _sources(whole, indices, unseen, data)
     if unseen.all():
         raise UserError(f"{len(whole)} {'clips' if data.frames else 'images'}, and data.held_out = {data.held_out} of "
                         "them are held out for evaluation: none are left for training; lower data.held_out (0: no "
                         "evaluation)")
-    indices, people = everyone[~unseen], whole.people()
+    indices, people = samples[~unseen], whole.people()
     if people is not None:
-        other_people = {people[index] for index in everyone[unseen]} | set(whole.people(list(names)) or ())
+        other_people = {people[index] for index in samples[unseen]} | set(whole.people(list(names)) or ())
         indices = np.array([index for index in indices if people[index] not in other_people], int)
         if not len(indices):
             raise UserError(f"data.held_out = {data.held_out}: every other image shows a person of the held-out "
@@ -199,9 +200,9 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
                             "names class/person_...")
         if len(indices) < (~unseen).sum():
             log.info("%d of %d samples show people of held-out samples and are not used for training",
-                     (~unseen).sum() - len(indices), len(everyone))
+                     (~unseen).sum() - len(indices), len(samples))
     if held_out is None and files is not None:
-        _say_unseen_folders([files[k] for k in indices[:data.limit]], [files[k] for k in everyone[unseen]])
+        _say_unseen_folders([files[k] for k in indices[:data.limit]], [files[k] for k in samples[unseen]])
     return _sources(whole, indices[:data.limit], unseen, data)
 
 
@@ -210,19 +211,19 @@ def _sources(whole: Source, trained: np.ndarray, unseen: np.ndarray, data: Data)
     return Sources(Mirrored(train) if data.mirror else train, Subset(whole, held_out) if len(held_out) else None)
 
 
-def _places(trained: Sequence[str], files: Sequence[str], path: str | None) -> np.ndarray:
+def _indices(trained: Sequence[str], files: Sequence[str], path: str | None) -> np.ndarray:
     """Indices of the files that a run was trained on. Raises UserError if some are missing."""
-    places = {file: place for place, file in enumerate(files)}
-    missing = [file for file in trained if file not in places]
+    index_of = {file: index for index, file in enumerate(files)}
+    missing = [file for file in trained if file not in index_of]
     if missing:
         raise UserError(f"{len(missing)} of the {len(trained)} files that the run was trained on are not in {path}: "
                         f"{listed(missing)}; restore them, or train a new run")
-    return np.array([places[file] for file in trained], np.int64)
+    return np.array([index_of[file] for file in trained], np.int64)
 
 
 def _say_unseen_folders(trained: Sequence[str], held_out: Sequence[str]) -> None:
-    """Logs the folders whose files are all held out: the last files by name are, so of folders by class the last
-    classes."""
+    """Logs the folders whose files are all held out. Held-out files are the last by name; with one folder per class,
+    whole classes may be held out."""
     of_trained, of_held_out = ({str(PurePosixPath(name).parent) for name in names} for names in (trained, held_out))
     unseen = sorted(of_held_out - of_trained)
     if unseen:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgn import console, machine
-from dgn.data.align import EYES, align, eye_places
+from dgn.data.align import EYES, align, eye_positions
 from dgn.data.clips import find_clips, people_of_names
 from dgn.data.cut import in_colour, resize
 from dgn.data.decoding import decode
@@ -55,8 +55,8 @@ def by_squares(detect: Detector, size: int, margin: float = 0.0) -> Cutter:
     the margin is out of range."""
     _check_margin(margin)
 
-    def cut(picture: np.ndarray, place: np.ndarray) -> np.ndarray:
-        left, top, side = (int(round(value)) for value in place)
+    def cut(picture: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        left, top, side = (int(round(value)) for value in numbers)
         return resize(cut_square(picture, left, top, side), size)
     return Cutter(lambda picture, name: [np.array(square(box, margin)) for box in detect(picture)], cut,
                   ["left", "top", "side"])
@@ -64,14 +64,14 @@ def by_squares(detect: Detector, size: int, margin: float = 0.0) -> Cutter:
 
 def by_eyes(find: Callable[[np.ndarray, str], list[np.ndarray]], size: int, eyes: Sequence[float] = EYES,
             margin: float = 0.0) -> Cutter:
-    """Rotates, scales and crops faces by their eyes; see eye_places. Raises UserError if the margin or the position of
-    the eyes is out of range."""
+    """Rotates, scales and crops faces by their eyes; see eye_positions. Raises UserError if the margin or the position
+    of the eyes is out of range."""
     _check_margin(margin)
     if not (0 < eyes[0] < 0.5 and 0 < eyes[1] < 1):
         raise UserError(f"eyes are {eyes[0]:g},{eyes[1]:g}; they must be the left eye's distances, as fractions of "
                         "the side, from the left (above 0 and below 0.5) and from the top (above 0 and below 1)")
-    places = eye_places(size, eyes, margin)
-    return Cutter(find, lambda picture, eyes: align(picture, eyes, places, size), EYE_COLUMNS)
+    positions = eye_positions(size, eyes, margin)
+    return Cutter(find, lambda picture, eyes: align(picture, eyes, positions, size), EYE_COLUMNS)
 
 
 def labelled(eyes: Mapping[str, list[np.ndarray]]) -> Callable[[np.ndarray, str], list[np.ndarray]]:
@@ -105,31 +105,32 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) 
     identities = read_identities(source)
     new_folder(target)
 
-    def crop(name: str) -> list[np.ndarray]:
+    def crop(name: str) -> list[tuple[str, np.ndarray]]:
+        """Writes the faces of a photograph; returns the file and the numbers of each."""
         picture = in_colour(decode(source / name))
-        places = cutter.find(picture, name)[:None if every else 1]
-        for place, output in zip(places, _outputs(name, len(places), firsts)):
-            write_image(target / output, cutter.cut(picture, place).transpose(2, 0, 1) / np.float32(255))
-        return places
+        faces = cutter.find(picture, name)[:None if every else 1]
+        outputs = _outputs(name, len(faces), firsts)
+        for output, face in zip(outputs, faces):
+            write_image(target / output, cutter.cut(picture, face).transpose(2, 0, 1) / np.float32(255))
+        return list(zip(outputs, faces))
 
     report = Report([], [], [])
     with disk_errors(target / "crops.csv"), open(target / "crops.csv", "w", newline="", encoding="utf-8") as file, \
             ThreadPoolExecutor(max_workers=min(8, machine.cores())) as workers:
         table = csv.writer(file)
         table.writerow(["file", "found", *cutter.columns, "cut"])
-        for name, places in map_files(crop, names, workers, unit="photo"):
-            if isinstance(places, str):
-                report.unreadable.append((name, places))
-                places = []
+        for name, faces in map_files(crop, names, workers, unit="photo"):
+            if isinstance(faces, str):
+                report.unreadable.append((name, faces))
+                faces = []
             else:
-                (report.found if places else report.not_found).append(name)
-            for place, output in zip(places, _outputs(name, len(places), firsts)):
-                table.writerow([name, 1, *(f"{value:.6g}" for value in np.ravel(place)), output])
-                person = identities.get(PurePosixPath(name).name)
-                if person:
-                    append_line(target / "identity.txt", f"{PurePosixPath(output).name} {person}")
-            if not places:
+                (report.found if faces else report.not_found).append(name)
+            table.writerows([name, 1, *(f"{value:.6g}" for value in np.ravel(face)), output] for output, face in faces)
+            if not faces:
                 table.writerow([name, 0] + [""] * (len(cutter.columns) + 1))
+            person = identities.get(PurePosixPath(name).name)
+            for output, _ in faces if person else ():
+                append_line(target / "identity.txt", f"{PurePosixPath(output).name} {person}")
     return report
 
 
@@ -155,14 +156,10 @@ def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter, window: 
     new_folder(target)
     report = Report([], [], [])
     for name, clip in console.progress(clips.items(), unit="clip"):
-        pieces: dict[str, bool] = {}
         try:
             with quiet_opencv():
-                _crop_clip(name, clip, target, cutter, window, pieces)
+                pieces = _crop_clip(name, clip, target, cutter, window)
         except ValueError as reason:
-            for piece in pieces:
-                for frame in (target / piece).glob("*.png"):  # half a clip would look like a complete clip
-                    frame.unlink()
             report.unreadable.append((name, str(reason)))
             continue
         for piece, has_face in pieces.items():
@@ -180,10 +177,9 @@ def _people(source: Path, clips: list[str], windows: bool) -> dict[str, str]:
     return dict(zip(clips, known or itertools.repeat("")))
 
 
-def _crop_clip(name: str, clip: Clip, target: Path, cutter: Cutter, window: int | None,
-               pieces: dict[str, bool]) -> None:
-    """Writes the frames of one clip, or of its windows, and fills `pieces`: name -> whether a face was found. Raises
-    ValueError if the clip cannot be read completely, or is shorter than the window."""
+def _crop_clip(name: str, clip: Clip, target: Path, cutter: Cutter, window: int | None) -> dict[str, bool]:
+    """Writes the frames of one clip, or of its windows; returns {its name: whether a face was found}. Raises ValueError
+    if the clip cannot be read completely, or is shorter than the window; no frames are then left."""
     seconds = [frame.seconds for frame in clip.frames(lambda number: False)]
     length = window or len(seconds)
     if len(seconds) < length:
@@ -195,13 +191,18 @@ def _crop_clip(name: str, clip: Clip, target: Path, cutter: Cutter, window: int 
     for frame in clip.frames(sampled.__contains__):
         if frame.pixels is not None:
             found[frame.number // length] += cutter.find(in_colour(frame.pixels), name)[:1]
-    pieces.update(zip(names, map(bool, found)))
-    places = {k: np.median(faces, 0) for k, faces in enumerate(found) if faces}
-    for frame in clip.frames(lambda number: number // length in places):
-        if frame.pixels is not None:
-            k, within = divmod(frame.number, length)
-            face = cutter.cut(in_colour(frame.pixels), places[k])
-            write_image(target / names[k] / f"{within + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
+    crops = {k: np.median(faces, 0) for k, faces in enumerate(found) if faces}
+    try:
+        for frame in clip.frames(lambda number: number // length in crops):
+            if frame.pixels is not None:
+                k, within = divmod(frame.number, length)
+                face = cutter.cut(in_colour(frame.pixels), crops[k])
+                write_image(target / names[k] / f"{within + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
+    except ValueError:
+        for written in [path for piece in names for path in (target / piece).glob("*.png")]:
+            written.unlink()  # half a clip would look like a complete clip
+        raise
+    return dict(zip(names, map(bool, found)))
 
 
 def _check_margin(margin: float) -> None:

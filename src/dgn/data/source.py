@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,10 +31,10 @@ class Source:
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def __getitem__(self, chosen: int | slice) -> np.ndarray:
+    def __getitem__(self, key: int | slice) -> np.ndarray:
         """source[k]: sample k, (*shape); source[a:b]: samples, (n, *shape). Raises IndexError beyond the end."""
-        everyone = self.indices()
-        return self.read(everyone[chosen]) if isinstance(chosen, slice) else self.read(everyone[[chosen]])[0]
+        indices = self.indices()
+        return self.read(indices[key]) if isinstance(key, slice) else self.read(indices[[key]])[0]
 
     def indices(self, most: int | None = None) -> np.ndarray:
         """Indices of the samples, of at most the first `most` (default: all)."""
@@ -66,7 +64,7 @@ class Source:
         return f"{type(self).__name__}({len(self)} samples of {' x '.join(map(str, self.shape))})"
 
     def identity(self) -> str:
-        """A text that changes if an index refers to another sample, because chains belong to samples by index."""
+        """Identifies the samples and their order. A resumed run compares it, because chains are stored by index."""
         raise NotImplementedError
 
     def identity_of(self, indices: np.ndarray) -> str:
@@ -81,7 +79,7 @@ class Source:
         """The file or folder of each sample at `indices`; None if samples have none of their own."""
         return None
 
-    def check(self, indices: np.ndarray, decode: bool) -> Check:
+    def check(self, indices: np.ndarray, decoded: bool) -> Check:
         """Checks whether samples can be read, by their headers or by decoding them; raises no errors."""
         return Check([], 0)
 
@@ -106,55 +104,55 @@ class Sources(NamedTuple):
 
 
 class Subset(Source):
-    """The samples of another source at `indices`, counted from 0."""
+    """The samples of another source at `indices`, counted from 0. in_source: index of each sample there."""
 
     def __init__(self, source: Source, indices: np.ndarray) -> None:
-        self.source, self.chosen, self.shape = source, np.asarray(indices, np.int64), source.shape
+        self.source, self.in_source, self.shape = source, np.asarray(indices, np.int64), source.shape
 
     def __len__(self) -> int:
-        return len(self.chosen)
+        return len(self.in_source)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        return self.source.read(self.chosen[indices])
+        return self.source.read(self.in_source[indices])
 
     def mask(self, indices: np.ndarray) -> np.ndarray | None:
-        return self.source.mask(self.chosen[indices])
+        return self.source.mask(self.in_source[indices])
 
     def name(self, index: int) -> str:
-        return self.source.name(int(self.chosen[index]))
+        return self.source.name(int(self.in_source[index]))
 
     def identity(self) -> str:
         return self._identity
 
     @functools.cached_property
     def _identity(self) -> str:
-        return self.source.identity_of(self.chosen)
+        return self.source.identity_of(self.in_source)
 
     def former_identity(self) -> str:
         """`identity` in version 0.1, which depends on all files of the source."""
-        return f"{_range(self.chosen)} of {self.source.identity()}"
+        return f"{_range(self.in_source)} of {self.source.identity()}"
 
     def identity_of(self, indices: np.ndarray) -> str:
-        return self.source.identity_of(self.chosen[indices])
+        return self.source.identity_of(self.in_source[indices])
 
     def files(self, indices: np.ndarray) -> list[str] | None:
-        return self.source.files(self.chosen[indices])
+        return self.source.files(self.in_source[indices])
 
     def paths(self, indices: np.ndarray) -> list[Path] | None:
-        return self.source.paths(self.chosen[indices])
+        return self.source.paths(self.in_source[indices])
 
-    def check(self, indices: np.ndarray, decode: bool) -> Check:
-        return self.source.check(self.chosen[indices], decode)
+    def check(self, indices: np.ndarray, decoded: bool) -> Check:
+        return self.source.check(self.in_source[indices], decoded)
 
     def labels(self, indices: np.ndarray) -> np.ndarray | None:
-        return self.source.labels(self.chosen[indices])
+        return self.source.labels(self.in_source[indices])
 
     def classes(self) -> int | None:
         return self.source.classes()
 
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         people = self.source.people(names)
-        return people if names is not None else people and [people[index] for index in self.chosen]
+        return people if names is not None else people and [people[index] for index in self.in_source]
 
 
 class Mirrored(Subset):
@@ -174,8 +172,8 @@ class Mirrored(Subset):
     def identity(self) -> str:
         return f"{self.source.identity()}, and mirrored"
 
-    def check(self, indices: np.ndarray, decode: bool) -> Check:
-        return super().check(np.unique(self.chosen[indices]), decode)  # each file once
+    def check(self, indices: np.ndarray, decoded: bool) -> Check:
+        return super().check(np.unique(self.in_source[indices]), decoded)  # each file once
 
 
 def same_samples(source: Source, recorded: str) -> bool:
@@ -188,20 +186,6 @@ def _range(indices: np.ndarray) -> str:
     if np.array_equal(indices, np.arange(first, first + count)):
         return f"{first}+{count}"
     return f"{count} ({hashlib.sha256(indices.astype('<i8').tobytes()).hexdigest()[:16]})"
-
-
-def evenly_spaced(count: int, most: int) -> np.ndarray:
-    """Indices of at most `most` evenly spaced samples of `count`, from the first to the last."""
-    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
-
-
-def units(source: Source, indices: np.ndarray) -> np.ndarray:
-    """The independent unit of each sample at `indices`, (n,): the person in it, or if people are unknown the sample; a
-    mirror image belongs to the same unit as its original."""
-    people = source.people()
-    if people:
-        return np.array(people)[indices]
-    return source.chosen[indices] if isinstance(source, Subset) else np.asarray(indices)
 
 
 def clip_lengths(source: Source, indices: np.ndarray) -> np.ndarray:
@@ -220,49 +204,3 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
         raise UserError(f"labels range from {labels.min()} to {labels.max()}, but model.z_app is {classes}; it must "
                         "be the number of labels")
     return np.eye(classes, dtype=np.float32)[labels]
-
-
-Result = TypeVar("Result")
-
-
-def prefetch(load: Callable[[int, np.ndarray], Result], order: Iterable[np.ndarray]) -> Iterator[Result]:
-    """load(number, indices) for every index array in `order`, counted from 0; the next one is loaded by another thread
-    while the present one is used."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = None
-        for number, indices in enumerate(order):
-            following = reader.submit(load, number, indices)
-            if waiting:
-                yield waiting.result()
-            waiting = following
-        if waiting:
-            yield waiting.result()
-
-
-def epoch_order(count: int, batch_size: int, draw: Callable[..., np.random.Generator], shards: int = 1,
-                own: Iterable[int] | None = None) -> np.ndarray:
-    """Sample indices of the batches of an epoch in random order, (batches, batch_size).
-
-    Every sample is used; if the last batch is too small, the first samples of the order fill it, because another batch
-    size would be compiled again. These samples occur twice in the epoch: their chains take twice as many steps.
-
-    shards: a sample belongs to shard index % shards; a batch holds equally many samples of each shard, one shard after
-        the other. Processes that own equally many shards have equal parts of every batch.
-    own: the shards whose parts are returned, (batches, len(own) * batch_size / shards); None: all.
-    draw: returns the random generator of a shard, draw(*shard_key(shard, shards)).
-    """
-    share, largest = batch_size // shards, math.ceil(count / shards)  # samples of a shard in a batch, in the data
-    number = math.ceil(largest / share)  # number of batches
-    own = list(range(shards) if own is None else own)
-    order = np.empty((number, len(own), share), np.int64)
-    for place, shard in enumerate(own):
-        members = draw(*shard_key(shard, shards)).permutation(len(range(shard, count, shards)))
-        members *= shards
-        members += shard
-        order[:, place] = np.resize(members, number * share).reshape(number, share)
-    return order.reshape(number, len(own) * share)
-
-
-def shard_key(shard: int, shards: int) -> tuple[int, ...]:
-    """The part of a random generator's key (dgn.randomness) for a shard; empty for a single shard."""
-    return () if shards == 1 else (shard,)

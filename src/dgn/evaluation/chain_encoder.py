@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dgn.data.source import Source, Subset, evenly_spaced
+from dgn.data.source import Source, Subset
+from dgn.indices import evenly_spaced
 from dgn.inference.latents import given_latents
 from dgn.run import Run
 

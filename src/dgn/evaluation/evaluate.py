@@ -13,14 +13,14 @@ import numpy as np
 from dgn.config import Config, Data
 from dgn.data.faces import FaceSource, correspondence
 from dgn.data.open import generated_faces
-from dgn.data.source import Source, units
+from dgn.data.source import Source
 from dgn.errors import UserError, check_opened
 from dgn.evaluation.chain_encoder import compare, table, unseen_samples
 from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.exchange import Predict, exchange_correlations, probe
 from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
-from dgn.evaluation.uncertainty import plus_minus
+from dgn.evaluation.uncertainty import clusters, plus_minus
 from dgn.provenance import origin
 from dgn.run import Run
 from dgn.run_folder import training_files
@@ -72,7 +72,7 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
     if source is not None:
         indices = source.indices()
         latents = run.infer(source, steps, use_encoder=use_encoder)
-        unseen = Sample(source.read(indices), latents, source.mask(indices), units(source, indices))
+        unseen = Sample(source.read(indices), latents, source.mask(indices), clusters(source, indices))
     if images is not None:
         warn_of_training_images(run, images)
     result = unlabelled_measures(run.decode, train, unseen)
@@ -93,8 +93,8 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
 
 def is_outdated(opened: Path) -> bool:
     """Whether there is a valid checkpoint beside this one that is newer."""
-    newer = itertools.takewhile(lambda saved: saved != opened, checkpoint.listed(opened.parent))
-    return any(checkpoint.damage(saved) is None for saved in newer)
+    newer = itertools.takewhile(lambda saved: saved != opened, checkpoint.all_checkpoints(opened.parent))
+    return any(checkpoint.find_damage(saved) is None for saved in newer)
 
 
 def warn_of_training_images(run: Run, images: Source) -> None:
@@ -121,7 +121,7 @@ def _training_sample(run: Run, optional: bool) -> Sample | None:
         return None
     count = min(len(run.bank), TRAINING_SAMPLES, max(TRAINING_VALUES // int(np.prod(source.shape)), 1))
     chosen = np.arange(count)
-    return Sample(source.read(chosen), run.bank.read(chosen), source.mask(chosen), units(source, chosen))
+    return Sample(source.read(chosen), run.bank.read(chosen), source.mask(chosen), clusters(source, chosen))
 
 
 def has_known_exchange(config: Config) -> bool:

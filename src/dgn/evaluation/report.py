@@ -20,7 +20,7 @@ class Sample(NamedTuple):
     images: np.ndarray  # (N, C, H, W), or (N, F, C, H, W)
     latents: Sequence[np.ndarray]  # (N, d) of each group
     mask: np.ndarray | None = None  # (N, F), only for clips
-    units: np.ndarray | None = None  # (N,), the person in each, see data.source.units; None: all are independent
+    units: np.ndarray | None = None  # (N,), the person in each, see uncertainty.clusters; None: all are independent
 
 
 def unlabelled_measures(decode: Decode, train: Sample | None,

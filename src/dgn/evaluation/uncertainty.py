@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dgn.data.source import Source, Subset
 from dgn.evaluation.ratios import number
 from dgn.randomness import generator
 
@@ -36,6 +37,15 @@ def standard_error_of_mean(values: np.ndarray, units: np.ndarray | Sequence | No
     names, unit_of = np.unique(np.arange(len(values)) if units is None else np.asarray(units), return_inverse=True)
     sums, counts = (np.bincount(unit_of, weights, len(names)) for weights in (values, None))
     return bootstrap_standard_error(lambda weights: float(weights @ sums / (weights @ counts)), len(names))
+
+
+def clusters(source: Source, indices: np.ndarray) -> np.ndarray:
+    """The cluster (unit) of each sample at `indices` for standard errors, (n,): the person in it, or if people are
+    unknown the sample itself; a mirror image belongs to the same cluster as its original."""
+    people = source.people()
+    if people:
+        return np.array(people)[indices]
+    return source.in_source[indices] if isinstance(source, Subset) else np.asarray(indices)
 
 
 def plus_minus(value: float | None, error: float | None, form: str = ".2f", scale: float = 1) -> str:

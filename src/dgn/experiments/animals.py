@@ -21,7 +21,7 @@ import numpy as np
 
 from dgn.config import Data
 from dgn.data import animals as drawings
-from dgn.data.align import EYES, align, eye_places
+from dgn.data.align import EYES, align, eye_positions
 from dgn.data.cut import Cut
 from dgn.data.decoding import decode
 from dgn.data.images import ImageFolder
@@ -93,7 +93,7 @@ def animal_faces(data: Data, folder: str | None, labels: str | None = None,
         source = ImageFolder(root, Cut(data.size, grey=data.grey))
         shown = source.indices(SHOWN)
         return {source.name(k): image for k, image in zip(shown, source.read(shown))}
-    places = eye_places(data.size, eyes or usual_eyes(data))
+    places = eye_positions(data.size, eyes or usual_eyes(data))
     return {name: _aligned(root / name, pairs[0], places, data)
             for name, pairs in sorted(read_eyes(file, root).items())[:SHOWN]}
 

@@ -31,7 +31,6 @@ from dgn.data import labels
 from dgn.data.cut import Crop
 from dgn.data.images import people_of_identities
 from dgn.data.open import generated_faces
-from dgn.data.source import evenly_spaced
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import MEAN_SHAPE, canonical_landmarks, carried_landmarks, landmark_errors
@@ -40,6 +39,7 @@ from dgn.evaluation.uncertainty import plus_minus
 from dgn.experiments.models import OTHER_PEOPLE, check_deformable
 from dgn.figures import experiments as figures
 from dgn.files import expanded
+from dgn.indices import evenly_spaced
 from dgn.nets.model import Decoded, rows
 from dgn.run import Run
 from dgn.run_folder import training_files

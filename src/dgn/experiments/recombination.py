@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from dgn.data.open import generated_clips
-from dgn.data.source import clip_lengths, evenly_spaced
+from dgn.data.source import clip_lengths
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
 from dgn.experiments.clips import (
@@ -39,6 +39,7 @@ from dgn.experiments.clips import (
 )
 from dgn.experiments.models import table
 from dgn.figures import clips as figures
+from dgn.indices import evenly_spaced
 from dgn.run import Run
 
 MEASURED = 200  # largest number of clips that are measured

@@ -20,7 +20,7 @@ from dgn.nets.encoder import ChainEncoder
 from dgn.nets.layers import Deconv, Dense
 from dgn.nets.model import LatentGroup, Model
 from dgn.run import Run
-from dgn.training import checkpoint
+from dgn.training import restore
 from dgn.training.chain_encoder import load_chain_encoder
 
 
@@ -46,14 +46,14 @@ def saved_checkpoint(run: Run) -> Path:
 def load_model(config: cfg.Config, saved: Path) -> Model:
     """The model of a config with the weights of the checkpoint `saved`."""
     model = make_model(config)
-    checkpoint.load_model(saved, model)
+    restore.load_model(saved, model)
     return model
 
 
 def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> Langevin:
     """The sampler of a config with `steps` steps in its graph, and the checkpoint's preconditioner, if there is one."""
     sampler = langevin.make_sampler(make_energy(model, config), config, steps)
-    checkpoint.load_preconditioner(saved, sampler.preconditioner, config)
+    restore.load_preconditioner(saved, sampler.preconditioner, config)
     return sampler
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from dgn.data.source import evenly_spaced
+from dgn.indices import evenly_spaced
 from dgn.inference.jacobian import gauss_newton
 from dgn.nets.model import Decode, Decoded, Model, apply, state_sizes
 

@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgn.data.source import evenly_spaced
 from dgn.errors import UserError
 from dgn.files import write_arrays
+from dgn.indices import evenly_spaced
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import Model, state_sizes
 from dgn.reading import read_arrays

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dgn.data.source import evenly_spaced
+from dgn.indices import evenly_spaced
 from dgn.nets.layers import parameter_count
 from dgn.nets.model import GROUP_TEXTS
 from dgn.provenance import provenance

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dgn.data.source import Source, Subset, evenly_spaced
+from dgn.data.source import Source, Subset
 from dgn.evaluation.evaluate import DESCENT_STEPS
+from dgn.indices import evenly_spaced
 from dgn.run import Run
 
 SHOWN = 12  # samples of each set, at most
@@ -32,8 +33,8 @@ def shown_samples(run: Run, inferred: bool = True) -> list[Samples]:
     train, held_out = run.sources
     few = Subset(train, evenly_spaced(len(run.bank), SHOWN))
     if not inferred:
-        return [_with_latents(run, few, run.bank.read(few.chosen), False)]
-    sets = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.chosen), False)]
+        return [_with_latents(run, few, run.bank.read(few.in_source), False)]
+    sets = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.in_source), False)]
     if held_out is not None and len(held_out):
         few = Subset(held_out, evenly_spaced(len(held_out), SHOWN))
         sets.append(_with_latents(run, few, run.infer(few, descent_steps=DESCENT_STEPS), True))

@@ -16,7 +16,8 @@ log(1 - D(F(z))).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 import mindspore as ms
 import numpy as np
@@ -48,54 +49,55 @@ class Adversarial(AlternatingBackPropagation):
         super().__init__(sampler, actor, langevin_steps)
         self.r1_interval = r1_interval
         self.critic_with_r1, self.critic_without_r1 = critic_with_r1, critic_without_r1
-        # noise of the chains, prior samples for critic and actor, and for clips noise that selects a frame
-        self.draws = langevin_steps + (3 if self.model.frames else 2)
+        # draws after those of the chains: prior samples for critics, for the actor, and the choice of a clip's frame
+        self.critic_draw, self.actor_draw, self.frame_draw = range(langevin_steps, langevin_steps + 3)
+        self.draws = self.frame_draw + 1 if self.model.frames else self.frame_draw
         self.networks.update(zip(NETWORKS, critic_with_r1.objective.discriminators))
         self.optimizers["critic_optimizer"] = critic_with_r1.optimizer
 
     def step(self, batch: Batch, latents: Arrays) -> tuple[Arrays, StepMetrics]:
         """See Trainer."""
         parts, diagnostics = self.infer(batch, latents)
-        critic_prior, actor_prior = ([as_tensors([n[self.langevin_steps + k] for n in part.noise]) for part in parts]
-                                     for k in range(2))
-        frames = [self.chosen_frames(part) for part in parts]
+        critic_prior, actor_prior = ([as_tensors([noise[draw] for noise in part.noise]) for part in parts]
+                                     for draw in (self.critic_draw, self.actor_draw))
+        frames = [self.random_frames(part) for part in parts]
         scalars = {**chain_scalars(diagnostics), **self.update_critic(batch, parts, critic_prior, frames)}
         _, errors, energies, *scores = zip(*self.update(batch.learning_rate, [
-            (part.x, part.mask, part.sigma, *part.latents, *prior, *chosen)
-            for part, prior, chosen in zip(parts, actor_prior, frames)]))
+            (part.x, part.mask, part.sigma, *part.latents, *prior, *frame)
+            for part, prior, frame in zip(parts, actor_prior, frames)]))
         objective = self.update.objective
-        actor = sum(objective.adversarial_loss(np.concatenate(own)) for own in scores)
+        actor = sum(objective.adversarial_loss(np.concatenate(of_critic)) for of_critic in scores)
         loss = objective.likelihood_weight * float(np.mean(energies)) + actor
         return joined(parts), StepMetrics(loss, np.concatenate(errors), {**scalars, "actor": actor}, diagnostics)
 
-    def chosen_frames(self, part: MicroBatch) -> Tensors:
-        """(n, F), 1 at one random frame of each clip, else 0; () for images. Only frames that a clip has are drawn."""
+    def random_frames(self, part: MicroBatch) -> Tensors:
+        """(n, F), 1 at one random frame of each clip, else 0; () for images. It is the frame with the largest noise (of
+        the motion's latents, at least F) among those that the clip has."""
         if not self.model.frames:
             return ()
-        mask = part.mask.asnumpy()
-        values = np.where(mask > 0, part.noise[1][self.langevin_steps + 2][:, :mask.shape[1]], -np.inf)
-        return as_tensors([np.eye(mask.shape[1], dtype=np.float32)[values.argmax(1)]])
+        mask, (_, motion_noise) = part.mask.asnumpy(), part.noise
+        frames = mask.shape[1]
+        values = np.where(mask > 0, motion_noise[self.frame_draw, :, :frames], -np.inf)
+        return as_tensors([np.eye(frames, dtype=np.float32)[values.argmax(1)]])
 
     def update_critic(self, batch: Batch, parts: list[MicroBatch], prior: list[Tensors],
                       frames: list[Tensors]) -> dict[str, float]:
         """One step of the critics on the batch and on equally many samples of the model.
 
-        prior: latents of these samples; frames: see chosen_frames.
+        prior: latents of these samples; frames: see random_frames.
         """
         skip_r1 = batch.iteration % self.r1_interval != 0
         update = self.critic_without_r1 if skip_r1 and self.critic_without_r1 else self.critic_with_r1
         masked = self.sampler.energy.masked
-        outputs = update(batch.learning_rate, [(part.x, masked(self.model(*z)[0], part.mask), *chosen)
-                                               for part, z, chosen in zip(parts, prior, frames)])
-        _, *values = map(np.stack, zip(*outputs))
-        scalars, count = {}, len(values) // len(update.objective.discriminators)
-        for k, prefix in enumerate(PREFIXES[:len(values) // count]):
-            real, fake, *r1 = values[k * count:(k + 1) * count]
+        outputs = update(batch.learning_rate, [(part.x, masked(self.model(*z)[0], part.mask), *frame)
+                                               for part, z, frame in zip(parts, prior, frames)])
+        scalars = {}
+        for prefix, (real, fake, *r1) in zip(PREFIXES, update.objective.by_critic(map(np.stack, zip(*outputs)))):
             # computed from the scores, because the last digit of MindSpore's loss depends on a tensor's memory address
-            own = {"critic": _softplus(-real) + _softplus(fake), "score_real": real.mean(), "score_fake": fake.mean()}
+            scalars[f"{prefix}critic"] = _softplus(-real) + _softplus(fake)
+            scalars[f"{prefix}score_real"], scalars[f"{prefix}score_fake"] = float(real.mean()), float(fake.mean())
             if r1:
-                own["r1"] = r1[0].mean()
-            scalars.update({prefix + name: float(value) for name, value in own.items()})
+                scalars[f"{prefix}r1"] = float(r1[0].mean())
         return scalars
 
 
@@ -133,6 +135,7 @@ class CriticLosses(nn.Cell):
         super().__init__()
         self.discriminators = tuple(discriminators)
         self.critics = nn.CellList([CriticLoss(discriminator, r1_weight) for discriminator in discriminators])
+        self.outputs_of_critic = 3 if r1_weight > 0 else 2
 
     def construct(self, x: Tensor, fake: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
         real, fake_views = views(x, *frames), views(fake, *frames)
@@ -141,6 +144,11 @@ class CriticLosses(nn.Cell):
             more = self.critics[k](real[k], fake_views[k])
             outputs = (outputs[0] + more[0],) + outputs[1:] + more[1:]
         return outputs
+
+    def by_critic(self, outputs: Iterable[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+        """For each critic the scores of x and of fake and, with R1, R1: the outputs without the sum of the losses."""
+        values = itertools.islice(outputs, 1, None)
+        return [tuple(itertools.islice(values, self.outputs_of_critic)) for _ in self.critics]
 
 
 def views(x: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:

@@ -23,7 +23,7 @@ from dgn.inference.latents import LatentBank, given_latents, remove_other_shards
 from dgn.nets.build import make_critics, make_encoder, make_model
 from dgn.nets.model import Model
 from dgn.run_folder import RunFolder
-from dgn.training import checkpoint
+from dgn.training import checkpoint, parameters, restore
 from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss
 from dgn.training.adversarial import NETWORKS, ActorLoss, Adversarial, CriticLosses
 from dgn.training.optim import TrainStep, adam
@@ -89,11 +89,11 @@ def make_state(config: Config, folder: RunFolder, source: Source, saved: Path | 
         bank = initial_chains(config, folder, source, model, processes)
     else:
         check_version(config, saved)
-        checkpoint.load(saved, {**trainer.networks, **trainer.optimizers})
+        parameters.load(saved, {**trainer.networks, **trainer.optimizers})
         bank = restored_chains(folder, source, saved, model, processes)
         preconditioner = trainer.sampler.preconditioner
         if preconditioner is not None:
-            preconditioner.recover_curvatures(checkpoint.read_sigmas(saved, preconditioner, folder.config))
+            preconditioner.recover_curvatures(restore.read_sigmas(saved, preconditioner, folder.config))
     processes.barrier()
     if processes.is_first:
         remove_other_shards(folder.latents, model.groups, processes.size)
@@ -150,7 +150,7 @@ def check_version(config: Config, saved: Path) -> None:
 def restored_chains(folder: RunFolder, source: Source, saved: Path, model: Model,
                     processes: ProcessGroup) -> LatentBank:
     """The chains of a checkpoint. Raises UserError if they are of other images."""
-    bank = checkpoint.restore_bank(saved, folder.latents, model.groups, processes)
+    bank = restore.restore_bank(saved, folder.latents, model.groups, processes)
     recorded = checkpoint.read_state(saved, "images")["images"]
     if processes.is_first and (len(bank) != len(source) or not same_samples(source, recorded)):
         raise UserError(f"{saved} holds the chains of {len(bank)} images, but the data are {len(source)} images, or "
@@ -178,8 +178,8 @@ def init_from(folder: RunFolder, saved: Path, trainer: Trainer) -> None:
     """Loads initial weights from a checkpoint of another run. A model of clips may start from a model of images; a
     critic that the other run does not have keeps its initial weights."""
     model = trainer.model
-    checkpoint.load(saved, {"weights": model}, checkpoint.Conversion(model.names_from(folder.config.data.frames),
+    parameters.load(saved, {"weights": model}, parameters.Conversion(model.names_from(folder.config.data.frames),
                                                                      model.image_channels))
     others = {name: cell for name, cell in trainer.networks.items()
               if name in ("encoder", *NETWORKS) and (saved / f"{name}.ckpt").is_file()}
-    checkpoint.load(saved, others, checkpoint.Conversion())
+    parameters.load(saved, others, parameters.Conversion())

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from dgn.data.source import Source, evenly_spaced
+from dgn.data.source import Source
 from dgn.errors import RunFailed
 from dgn.files import replacing, sha256, write_json
+from dgn.indices import evenly_spaced
 from dgn.inference.chains import as_tensors
 from dgn.inference.energy import Energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
@@ -31,7 +32,7 @@ from dgn.nets.model import Model, decode
 from dgn.randomness import generator
 from dgn.reading import read_json
 from dgn.run_folder import RunFolder
-from dgn.training import checkpoint
+from dgn.training import checkpoint, parameters
 from dgn.training.optim import TrainStep, adam, cosine
 
 log = logging.getLogger(__name__)
@@ -82,13 +83,13 @@ class EncoderLoss(nn.Cell):
                   *targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         loss, energies, errors = 0.0, known, known
         for encoded in self.encoder.refinements(x):
-            latents, errors, place = (), 0.0, 0
+            latents, errors, k = (), 0.0, 0
             for g in range(len(self.sampled)):
                 z = targets[g]
                 if self.sampled[g]:
-                    z = encoded[place]
+                    z = encoded[k]
                     errors = errors + ops.reduce_sum(ops.square(z - targets[g]), 1)
-                    place += 1
+                    k += 1
                 latents = latents + (z,)
             energies = self.energy.total(x, self.mask, latents, self.energy.outputs(latents), sigma)
             loss = loss + weights[0] * ops.reduce_mean(known * errors) + weights[1] * ops.reduce_mean(energies)
@@ -137,8 +138,8 @@ def _batches(model: Model, source: Source, pairs: Pairs, size: int,
         others = rng.integers(len(source), size=size - samples - len(rows))
         given = given_latents(groups, source, others)
         known = np.arange(size) < samples + len(rows)
-        latents = tuple(np.concatenate([z, own[rows], given.get(group.name, np.zeros_like(own, shape=(
-            len(others), *group.shape)))]) for group, z, own in zip(groups, drawn, pairs.latents))
+        latents = tuple(np.concatenate([z, paired[rows], given.get(group.name, np.zeros_like(paired, shape=(
+            len(others), *group.shape)))]) for group, z, paired in zip(groups, drawn, pairs.latents))
         yield (np.concatenate([sampled, pairs.images[rows], augmented(source.read(others), rng)]),
                known.astype(np.float32), latents)
 
@@ -157,8 +158,8 @@ def augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def pairs_of(run_images: Source, latents: Callable[[np.ndarray], Arrays]) -> Pairs:
     """Evenly spaced training images, limited by PAIRS and PAIRS_VALUES. latents(indices): latents of the images."""
-    chosen = evenly_spaced(len(run_images), max(min(PAIRS, PAIRS_VALUES // int(np.prod(run_images.shape))), 1))
-    return Pairs(run_images.read(chosen), latents(chosen))
+    indices = evenly_spaced(len(run_images), max(min(PAIRS, PAIRS_VALUES // int(np.prod(run_images.shape))), 1))
+    return Pairs(run_images.read(indices), latents(indices))
 
 
 def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: dict[str, Any],
@@ -169,7 +170,7 @@ def save_chain_encoder(folder: Path, saved: Path, encoder: ChainEncoder, about: 
     """
     path = folder / FOLDER / FILE
     with replacing(path) as temporary:
-        checkpoint.save_parameters(temporary, encoder.networks, half)
+        parameters.save(temporary, encoder.networks, half)
     write_json(path.with_name(ABOUT), {**_model_of(saved), "encoder": sha256(path), **about})
     return path
 
@@ -189,7 +190,7 @@ def load_chain_encoder(folder: RunFolder, model: Model, saved: Path) -> ChainEnc
                     "encoder` trains it again", path, saved)
         return None
     encoder = make_chain_encoder(folder.config, model)
-    checkpoint.load(path.parent, {"encoder": encoder.networks})
+    parameters.load(path.parent, {"encoder": encoder.networks})
     return encoder
 
 

@@ -8,7 +8,7 @@ from dgn.nets.layers import parameter_count
 from dgn.nets.model import Model
 from dgn.nets.stack import stacks
 from dgn.training.adversarial import NETWORKS
-from dgn.training.loop import batch_size
+from dgn.training.batches import batch_size
 from dgn.training.trainer import Trainer
 
 MEBIBYTE = 2 ** 20
@@ -31,7 +31,7 @@ def step_values(config: Config, trainer: Trainer) -> int:
     critics = [trainer.networks[name] for name in NETWORKS if name in trainer.networks]
     if not critics:
         return 2 * generators
-    critic = sum(own.activations for own in critics)
+    critic = sum(critic.activations for critic in critics)
     return 2 * max((3 if config.training.r1_weight > 0 else 2) * critic, 2 * generators + critic)
 
 

@@ -17,8 +17,9 @@ from dgn.inference.latents import LatentBank
 from dgn.run_folder import RENAMED, RunFolder
 from dgn.training import checkpoint
 from dgn.training.build import TrainingState, make_state
-from dgn.training.loop import Sums, run_epochs
+from dgn.training.loop import run_epochs
 from dgn.training.progress import Progress
+from dgn.training.trainer import Sums
 
 
 class Trained(NamedTuple):
@@ -49,7 +50,7 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpo
         try:
             return _fit(folder, config, source, after_epoch, processes)
         except (RunFailed, UserError) as error:
-            append_line(folder.train_log, console.printable(f"dgn: {error}"))
+            append_line(folder.train_log, console.escape_controls(f"dgn: {error}"))
             raise
         finally:
             logging.getLogger().removeHandler(handler)
@@ -87,7 +88,7 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
                  + f"; run folder {folder.path}")
 
     def report(done: int) -> None:
-        newest = next(iter(checkpoint.listed(folder.checkpoints)), None)
+        newest = next(iter(checkpoint.all_checkpoints(folder.checkpoints)), None)
         if after_epoch:
             after_epoch(Trained(state, newest, LatentBank.open(folder.latents, groups, processes.size)), done)
 
@@ -101,7 +102,7 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
 def _newest(folder: RunFolder, processes: ProcessGroup) -> Path | None:
     """The checkpoint to resume from, or None. The first process verifies it and sends its position to the others."""
     position = (-1, -1)
-    if processes.is_first and checkpoint.listed(folder.checkpoints):
+    if processes.is_first and checkpoint.all_checkpoints(folder.checkpoints):
         record = checkpoint.read_state(checkpoint.newest_valid(folder.checkpoints), "epoch", "step")
         position = (record["epoch"], record["step"])
     epoch, step = (int(value) for value in processes.gather_values(position)[0])

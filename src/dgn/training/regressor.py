@@ -56,8 +56,8 @@ class LandmarkRegressor:
         for epoch in range(self.epochs):
             shuffled = rng.permutation(training)
             for start in range(0, len(shuffled) - batch + 1, batch):
-                chosen = shuffled[start:start + batch]
-                step(cosine(LEARNING_RATE, epoch / self.epochs), [(ms.Tensor(x[chosen]), ms.Tensor(y[chosen]))])
+                rows = shuffled[start:start + batch]
+                step(cosine(LEARNING_RATE, epoch / self.epochs), [(ms.Tensor(x[rows]), ms.Tensor(y[rows]))])
             error = float(np.abs(net(ms.Tensor(x[validation])).asnumpy() - y[validation]).mean())
             if error < least:
                 least, best = error, tuple(p.asnumpy().copy() for p in net.trainable_params())

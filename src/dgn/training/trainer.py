@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from dgn.distributed import ProcessGroup
 from dgn.inference.chains import Diagnostics, as_tensors
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import mask_or_ones
@@ -35,6 +36,41 @@ class StepMetrics(NamedTuple):
     squared_errors: np.ndarray  # (n,) squared errors of the reconstructions
     scalars: dict[str, float]  # other values for the log
     diagnostics: Diagnostics | None = None  # of the chains; None without chains
+
+
+class Sums(NamedTuple):
+    """Running sums of metrics over an epoch; additive over processes, and kept in checkpoints so that a resumed epoch
+    reports the same values."""
+
+    samples: int = 0
+    images: int = 0  # of clips: frames
+    loss: float = 0.0
+    squared_error: float = 0.0
+    measures: dict[str, Sequence[float]] = {}  # name -> (number of samples, sum over them); not changed in place
+
+    def add(self, metrics: StepMetrics, images: int) -> Sums:
+        """The sums with one more iteration, which had `images` images."""
+        n, measures = len(metrics.squared_errors), dict(self.measures)
+        for key, value in metrics.scalars.items():
+            count, total = measures.get(key, (0, 0.0))
+            measures[key] = (count + n, total + n * value)
+        return Sums(self.samples + n, self.images + images, self.loss + n * metrics.loss,
+                    self.squared_error + float(metrics.squared_errors.sum()), measures)
+
+    def all_sum(self, processes: ProcessGroup) -> Sums:
+        """The sums of all processes; a collective."""
+        if processes.size == 1:
+            return self
+        keys = sorted(self.measures)  # equal in all processes, because they run the same steps
+        values = [*self[:4], *(value for key in keys for value in self.measures[key])]
+        samples, images, loss, error, *measures = processes.all_sum(values)
+        return Sums(int(samples), int(images), loss, error, dict(zip(keys, zip(measures[::2], measures[1::2]))))
+
+    def means(self) -> dict[str, float]:
+        """Metrics of an epoch: loss, msre (squared error of an image), and the trainer's scalars."""
+        n = max(self.samples, 1)
+        return {"loss": self.loss / n, "msre": self.squared_error / max(self.images, 1),
+                **{key: total / count for key, (count, total) in self.measures.items() if count}}
 
 
 class Trainer(Protocol):
@@ -76,7 +112,7 @@ class MicroBatch(NamedTuple):
 
 
 def micro_batches(batch: Batch, latents: Arrays, count: int) -> Iterator[MicroBatch]:
-    """Splits a batch into `count` parts of equal size; each part becomes tensors once."""
+    """Splits a batch into `count` parts of equal size."""
     sigma, groups = ms.Tensor(batch.sigma, ms.float32), len(latents)
     arrays = (batch.x, mask_or_ones(len(batch.x), batch.mask), *latents)
     for x, mask, *rest in zip(*(np.split(a, count) for a in arrays), *(np.split(n, count, 1) for n in batch.noise)):
