@@ -421,7 +421,7 @@ def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets):
 
 
 @pytest.mark.parametrize("settings, message", [
-    (["training.method=vae"], "clips (data.frames) need model.appearance sampled and training.method abp"),
+    (["training.method=vae"], "data.frames needs training.method abp; it is vae"),
     (["data.frames=0", "data.format=videos"], "data.frames must be their number of frames"),
     (["data.size=40"], "need multiples of 16"),
     (["training.micro_batches=3"], "training.micro_batches is 3; it must divide"),
