@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from dgn.nets.choice import Choice
+from dgn.nets import choice
 from dgn.nets.native import operator
 
 
@@ -90,11 +90,9 @@ def _prefix(relu: bool) -> str:
     return "DeconvRelu" if relu else "Deconv"
 
 
-_CHOICE = Choice("model.deconv", accelerator="stock", cpu_fallback="stock")
-
-
 def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> nn.Cell:
-    """The deconvolution for `kind`, a value of model.deconv. Raises UserError, see Choice.make."""
+    """The deconvolution for `kind`, a value of model.deconv. Raises UserError, see choice.make."""
     sizes = inputs, outputs, kernel, stride, relu
-    return _CHOICE.make(kind, {"stock": lambda: StockDeconv(*sizes), "symmetric": lambda: SymmetricDeconv(*sizes),
-                               "native": lambda: NativeDeconv(outputs, stride, relu)})
+    return choice.make("model.deconv", kind, {
+        "stock": lambda: StockDeconv(*sizes), "symmetric": lambda: SymmetricDeconv(*sizes),
+        "native": lambda: NativeDeconv(outputs, stride, relu)})

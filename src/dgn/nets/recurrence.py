@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from dgn.nets.choice import Choice
+from dgn.nets import choice
 from dgn.nets.native import operator
 
 
@@ -61,9 +61,6 @@ class NativeRecurrence(nn.Cell):
         return (self.input_gradient(projection, ws, w2, b2, w3, b3, out, dout),) + dweights
 
 
-_CHOICE = Choice("model.recurrence", accelerator="stock", cpu_fallback="stock")
-
-
 def make_recurrence(kind: str) -> nn.Cell:
-    """The recurrence for `kind`, a value of model.recurrence. Raises UserError, see Choice.make."""
-    return _CHOICE.make(kind, {"stock": StockRecurrence, "native": NativeRecurrence})
+    """The recurrence for `kind`, a value of model.recurrence. Raises UserError, see choice.make."""
+    return choice.make("model.recurrence", kind, {"stock": StockRecurrence, "native": NativeRecurrence})
