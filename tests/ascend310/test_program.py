@@ -104,7 +104,7 @@ def test_traverse_agrees_with_python(program, trained, tmp_path):
                    "--rows", 2, "--output_path", tmp_path,
                    before=f'ln -s kept "{tmp_path}/.dgn-$$"')  # by someone who guesses the program's temporary file
     assert done.returncode == 0 and (tmp_path / "kept").read_text() == "kept", done.stderr
-    ranked = bases.rank(model.decode, [None, None], 0, sizes, 2.0)
+    ranked = bases.rank(model.decode, bases.prior_mean(sizes), 0, 2.0)
     assert (tmp_path / "dimensions.txt").read_text().split() == [str(k) for k in ranked.order[:2]]
     z = bases.traversals(ranked, 2.0, 2)
     wanted = bases.as_rows(model.decode(z, np.zeros((len(z), sizes[1]), np.float32)).image)

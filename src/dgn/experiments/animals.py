@@ -33,7 +33,7 @@ from dgn.experiments.models import check_deformable
 from dgn.figures import bases, pictures
 from dgn.figures.sheet import save_sheet
 from dgn.files import expanded
-from dgn.nets.model import Model
+from dgn.nets.model import Model, state_sizes
 from dgn.run import Run
 
 DIMENSIONS = 2
@@ -55,18 +55,18 @@ def animals(run: Run, *, images: str | None = None, labels: str | None = None,
     UserError for another model, or labels that do not belong to the folder.
     """
     check_deformable(run)
-    model, sizes = run.model, [group.shape[0] for group in run.model.groups]
+    z_app, z_geo = base = bases.prior_mean(state_sizes(run.model))
     gamma = gamma or run.config.evaluation.gamma
     # ranked by the displacement, which does not depend on the appearance
-    ranked = bases.rank(run.decode, (None, None), 1, sizes, gamma, of="displacement")
+    ranked = bases.rank(run.decode, base, 1, gamma, of="displacement")
     strongest = [int(dimension) for dimension in ranked.order[:DIMENSIONS]]
     rows, names = [], []
     for name, animal in animal_faces(run.config.data, images, labels, eyes).items():
         for dimension in strongest:
-            z_geo = bases.sweep(dimension, sizes[1], gamma)
-            fields = run.decode(np.zeros((len(z_geo), sizes[0]), np.float32), z_geo).displacement
+            z = bases.sweep(dimension, len(z_geo), gamma)
+            fields = run.decode(z_app[None].repeat(len(z), 0), z).displacement
             assert fields is not None
-            rows.append([animal, *warp(model, animal, fields)])
+            rows.append([animal, *warp(run.model, animal, fields)])
             names.append(f"{name}\n{pictures.GEOMETRY} dimension {dimension}")
     picture = save_sheet(run.folder.figures / "animals.png", rows, "Geometry of a face model, applied to animals",
                          names, ["as given" if images else "as drawn", *pictures.ends(gamma)],

@@ -30,6 +30,7 @@ from dgn.experiments.clips import (
 )
 from dgn.figures import bases
 from dgn.figures import clips as figures
+from dgn.nets.model import state_sizes
 from dgn.run import Run
 
 MEASURED = 100  # largest number of clips that are measured
@@ -48,7 +49,7 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
     """
     check_clips(run)
     check_geometry(run)
-    source, sizes = run.sources.train, [branch.state_size for branch in run.model.branches]
+    source, sizes = run.sources.train, state_sizes(run.model)
     everyone = source.names
     if clips is None:
         clips = np.unique([0, exchange_partners(everyone, source.people())[0]]).tolist()
@@ -58,7 +59,7 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
     z_app, z_geo = run.bank.read(chosen)
     if dimension is None:
         first = figures.first_frames(run.decode)
-        dimension = int(bases.rank(first, [z_app[0, :sizes[0]], None], 1, sizes, amount).order[0])
+        dimension = int(bases.rank(first, [z_app[0, :sizes[0]], np.zeros(sizes[1], np.float32)], 1, amount).order[0])
     result: dict[str, Any] = {"dimension": dimension, "amount": amount}
     if run.config.data.path is None:
         result.update(measure(run, dimension, amount))
