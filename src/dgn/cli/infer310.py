@@ -48,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"{edge.prepare(exported, Path(args.data), output)}; written to {output}")
         return 0
     result = edge.check(exported, output, args.descent_steps, args.gamma)
-    print(report(result))
+    print(summary(result))
     print(f"picture           {output / 'overview.png'}")
     edge.judge(result, args.precision, output)
     return 0
 
 
-def report(result: dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The differences as text."""
     lines = [f"{result['samples']} samples; largest difference of the program to Python:"]
     lines += [f"  {part:24} {error:.1e}" for part, error in result["difference"].items()]

@@ -2,7 +2,7 @@
 
 x (N, inputs, H, W), weight (inputs, outputs, K, K), bias (outputs) -> (N, outputs, S * H, S * W), cropped as
 TensorFlow's SAME. MindSpore's convolutions on CPU multiply matrices separately for each image; at the small sizes of
-these generators the kernels of deconv_cpu.cc are several times faster (`python -m dgn bench`).
+these generators the kernels of deconv_cpu.cc are several times faster (`python -m dgn bench parts`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ projection p (N, T, H), the first layer's response to the noise; Ws (D, H), W2 (
 
 Each time step is about ten operators on a few dozen units, whose launches take longer than their arithmetic. For 16
 frames they take half of the time of a Langevin step; the kernels of recurrence_cpu.cc are about twenty times faster
-(`python -m dgn bench`).
+(`python -m dgn bench parts`).
 """
 
 from __future__ import annotations
