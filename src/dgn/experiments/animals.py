@@ -4,10 +4,9 @@
   dgn experiment animals runs/celeba --data animals/ --labels eyes.csv
 
 A drawn cat and monkey, or the faces in the folder --data, are warped by displacements along the geometric dimensions
-with the largest effect. The faces are rotated, scaled and cropped by their eyes, which --labels or labels.csv of the
-folder gives (columns file, left_eye_x, left_eye_y, right_eye_x, right_eye_y). Without such a file they are used without
-change, and should be frontal and as large in the picture as the run's faces. Written to the run folder:
-figures/animals.png.
+with the largest effect. The faces are rotated, scaled and cropped by their eyes, which --labels, or labels.csv,
+crops.csv or index.tsv of the folder, gives. Without such a file they are used without change, and should be frontal and
+as large in the picture as the run's faces. Written to the run folder: figures/animals.png.
 """
 
 from __future__ import annotations
@@ -46,11 +45,9 @@ def animals(run: Run, *, images: str | None = None, labels: str | None = None,
             eyes: Sequence[float] | None = None, gamma: float | None = None) -> dict[str, Any]:
     """Draws animal faces warped along the geometric dimensions of a deformable model.
 
-    images: folder of animal faces; None: a drawn cat and monkey. labels: file with their eyes, by which they are
-    rotated, scaled and cropped (None: labels.csv, crops.csv or index.tsv of the folder; without such a file the images
-    are used without change, and should be frontal and as large in the picture as the run's faces). eyes: position of
-    the left eye as fractions of the side length (None: as in the run's faces). gamma: dimensions range from -gamma to
-    gamma (None: evaluation.gamma of the run).
+    images: folder of animal faces (None: drawn ones). labels: file with their eyes (None: one of LABELS in the folder).
+    eyes: position of the left eye as fractions of the side length (None: as in the run's faces). gamma: dimensions
+    range from -gamma to gamma (None: evaluation.gamma of the run).
     Returns "dimensions", the dimensions of Z^g with the largest displacements, and "pictures", the path drawn. Raises
     UserError for another model, or labels that do not belong to the folder.
     """
@@ -91,8 +88,8 @@ def animal_faces(data: Data, folder: str | None, labels: str | None = None,
     file = expanded(labels) if labels else next((root / name for name in LABELS if (root / name).is_file()), None)
     if file is None:
         source = ImageFolder(root, Cut(data.size, grey=data.grey))
-        shown = source.indices(SHOWN)
-        return {source.name(k): image for k, image in zip(shown, source.read(shown))}
+        indices = source.indices(SHOWN)
+        return {source.name(k): image for k, image in zip(indices, source.read(indices))}
     places = eye_places(data.size, eyes or usual_eyes(data))
     return {name: _aligned(root / name, pairs[0], places, data)
             for name, pairs in sorted(read_eyes(file, root).items())[:SHOWN]}

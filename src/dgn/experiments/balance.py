@@ -105,10 +105,10 @@ def share_measures(evaluation: dict[str, Any]) -> dict[str, float | None]:
 
 def example_faces(run: Run, count: int) -> list[np.ndarray]:
     """The first training images, their reconstructions, and their appearances before the warp."""
-    few = np.arange(min(count, len(run.bank)))
-    decoded = run.decode(*run.bank.read(few))
+    indices = np.arange(min(count, len(run.bank)))
+    decoded = run.decode(*run.bank.read(indices))
     assert decoded.appearance is not None
-    return [*run.sources.train.read(few), *decoded.image, *decoded.appearance]
+    return [*run.sources.train.read(indices), *decoded.image, *decoded.appearance]
 
 
 def summary(result: dict[str, Any]) -> str:

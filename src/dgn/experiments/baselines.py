@@ -100,20 +100,20 @@ def check_faces(faces: int) -> None:
 def known_factors(run: Run, faces: int) -> dict[str, Any]:
     """Disentanglement and correspondence of a run, on generated faces of other people."""
     data = run.config.data
-    source, everyone = generated_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
-    latents = run.infer(source.read(everyone), descent_steps=DESCENT_STEPS)
-    factors = source.factor_table(everyone, (*APPEARANCE, *GEOMETRY))
+    source, indices = generated_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
+    latents = run.infer(source.read(indices), descent_steps=DESCENT_STEPS)
+    factors = source.factor_table(indices, (*APPEARANCE, *GEOMETRY))
     kinds = [0] * len(APPEARANCE) + [1] * len(GEOMETRY)
     blocks = [k for k, group in enumerate(latents) for _ in range(group.shape[1])] if len(latents) == 2 else None
     z, seed = np.concatenate(latents, 1), run.config.training.seed
     rotated, oracle_blocks = oracle_axes(z, factors, kinds)
-    some = everyone[:PAIRS]
-    displacement = run.decode(*(z[some] for z in latents)).displacement
+    pairs = indices[:PAIRS]
+    displacement = run.decode(*(z[pairs] for z in latents)).displacement
     if displacement is None:
-        displacement = np.zeros((len(some), 2, data.size, data.size), np.float32)
+        displacement = np.zeros((len(pairs), 2, data.size, data.size), np.float32)
     return {"disentanglement": disentanglement_scores(z, factors, kinds, blocks, seed),
             "oracle_r2_gap": r2_gap(block_r2(rotated, factors, oracle_blocks, seed), np.array(kinds)),
-            "correspondence": endpoint_errors(displacement, *true_correspondence(source, some))}
+            "correspondence": endpoint_errors(displacement, *true_correspondence(source, pairs))}
 
 
 def error_rows() -> dict[str, Cell]:

@@ -6,8 +6,8 @@
 
 The deformable model is trained on greyscale faces with expressions. Its appearance generator, extended to three
 channels, is then fine-tuned on neutral colour faces with a frozen geometry generator. The geometric latents of the
-greyscale faces then warp the colour faces. Without --data and --target the faces are generated, and a probe of known
-factors measures whether mouth and brows follow the greyscale donor, and skin and hair the colour donor.
+greyscale faces then warp the colour faces. For generated faces a probe of known factors measures whether mouth and
+brows follow the greyscale donor, and skin and hair the colour donor.
 
 Written to --output: metrics.json, figures/expressions.png, and two run folders with their own figures.
 """
@@ -101,9 +101,9 @@ def donor_correlations(grey: Run, colour: Run) -> dict[str, dict[str, float]]:
 def in_dimensions_of(run: Run, origin: Run, z_geo: np.ndarray) -> np.ndarray:
     """Converts geometric latents (n, d) of the run `origin` to the dimensions of `run`, which was fine-tuned from it.
     The geometry generators are equal, but each run has its own principal axes (dgn.inference.axes)."""
-    own, others = (np.asarray(opened.bank.rotations.get("z_geo", np.eye(z_geo.shape[1])), np.float32)
-                   for opened in (origin, run))
-    return z_geo @ own.T @ others
+    old, new = (np.asarray(opened.bank.rotations.get("z_geo", np.eye(z_geo.shape[1])), np.float32)
+                for opened in (origin, run))
+    return z_geo @ old.T @ new
 
 
 def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:

@@ -112,8 +112,8 @@ def _check_files(exported: Exported) -> None:
 
 
 def _work_folder(output: Path) -> Path:
-    """A new folder for the program's files. What an earlier job left there without reaching its check is removed, but
-    nothing if something else, or a link, is there, too."""
+    """A new folder for the program's files. Files of an unfinished earlier job are removed, unless the folder holds
+    anything else (or a link)."""
     with disk_errors(output, "replace"):
         left = list(output.iterdir()) if (output / UNFINISHED).is_file() and not output.is_symlink() else []
         if all(_WRITTEN.fullmatch(path.name) and not path.is_symlink() for path in left):
@@ -156,11 +156,11 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
     images = infer310.read_samples(output / "images") if inferred else decoded.image
     if inferred:
         first = [infer310.read_written(output / "first_call" / group.name, names) for group in groups]
-        once, own = (_infer(exported, run, model, output, steps) for steps in (1, descent_steps))
+        once, by_python = (_infer(exported, run, model, output, steps) for steps in (1, descent_steps))
         result["latents"] = {"first_call": _median_difference(first, once),
-                             "all_calls": _median_difference(latents, own)}
+                             "all_calls": _median_difference(latents, by_python)}
         result["reconstruction"] = reconstruction_errors(images, decoded.image)
-        result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *own).image)
+        result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *by_python).image)
     draw_overview(output / "overview.png", images, decoded, names, "Decoded")
     write_json(output / "check.json", result)
     (output / UNFINISHED).unlink(missing_ok=True)
@@ -176,12 +176,13 @@ def judge(result: dict[str, Any], precision: str, output: Path) -> None:
     if result["grey_levels"] > 1 + 255 * limits.value:  # 1: a value between two levels may be rounded to either
         wrong.append(f"PNG files by {result['grey_levels']} grey levels")
     if "latents" in result:
-        msre, own = result["reconstruction"]["msre"], result["reconstruction_by_python"]["msre"]
+        msre, by_python = result["reconstruction"]["msre"], result["reconstruction_by_python"]["msre"]
         once = result["latents"]["first_call"]
         if limits.latent is not None and not once <= limits.latent:
             wrong.append(f"inferred latents by {once:.1e} after the first call (allowed {limits.latent:g})")
-        if not msre <= ERROR_RATIO * own:
-            wrong.append(f"their images' MSRE, {msre:.3g} against {own:.3g} (allowed {ERROR_RATIO:g} times as much)")
+        if not msre <= ERROR_RATIO * by_python:
+            wrong.append(f"their images' MSRE, {msre:.3g} against {by_python:.3g} (allowed {ERROR_RATIO:g} times as "
+                         "much)")
     if wrong:
         raise RunFailed(f"the program differs from Python: {', '.join(wrong)}; see {output / 'check.json'}")
 
