@@ -43,7 +43,7 @@ class Experiment(NamedTuple):
 
 
 def tuning_options(count: int, epochs: int) -> list[Option]:
-    """The images of a fine-tuning, which are an experiments.models.Target."""
+    """The images of a fine-tuning, which are an experiments.common.Target."""
     return [
         option("--target", metavar="FOLDER", type=user_path,
                help="folder of the images for the fine-tuning (default: generated faces); for transfer with labels of "
@@ -57,7 +57,7 @@ def tuning_options(count: int, epochs: int) -> list[Option]:
 
 def with_target(given: Keywords) -> Keywords:
     """The options of `tuning_options`, and --held-out, as a Target."""
-    from dgn.experiments.models import Target
+    from dgn.experiments.common import Target
 
     parts = ("target", "frontal", "target_crop", "tune_faces", "tune_epochs", "held_out")
     target = Target(*(given[part] for part in parts if part in given))

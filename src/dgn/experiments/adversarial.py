@@ -30,7 +30,7 @@ from dgn.evaluation.evaluate import evaluate
 from dgn.evaluation.ratios import number
 from dgn.evaluation.sample_quality import distance_of_halves, frechet_distance, relative_sharpness, relative_variety
 from dgn.experiments.baselines import check_faces, error_rows, known_factors, model_table, score_rows
-from dgn.experiments.models import (
+from dgn.experiments.common import (
     OTHER_PEOPLE,
     Recipe,
     deformable_recipe,
@@ -105,7 +105,7 @@ def without_critic(config: Config) -> Config:
 def continued(config: Config, start: Path, epochs: int, learning_rate: float) -> Config:
     """The config of a run that is initialized from the run `start`.
 
-    Its inference settings are those of models.final_inference, and its chains start at the prior mean, from where they
+    Its inference settings are those of common.final_inference, and its chains start at the prior mean, from where they
     converge within a few epochs. Adam's beta1 is lower, because earlier gradients come from a critic that has changed
     since.
     """

@@ -19,8 +19,8 @@ import mindspore as ms
 import numpy as np
 
 from dgn.config import Data
-from dgn.data import animals as drawings
 from dgn.data.align import EYES, align, eye_places
+from dgn.data.animals import draw
 from dgn.data.cut import Cut
 from dgn.data.decoding import decode
 from dgn.data.images import ImageFolder
@@ -28,7 +28,7 @@ from dgn.data.labels import read_eyes
 from dgn.data.open import generated_faces
 from dgn.data.pixels import to_unit
 from dgn.errors import UserError
-from dgn.experiments.models import check_deformable
+from dgn.experiments.common import check_deformable
 from dgn.figures import bases, pictures
 from dgn.figures.sheet import save_sheet
 from dgn.files import expanded
@@ -83,7 +83,7 @@ def animal_faces(data: Data, folder: str | None, labels: str | None = None,
         if labels is not None:
             raise UserError(f"the labels {labels} are about images of a folder, and none is given")
         return {name: image.mean(0, keepdims=True) if data.grey else image
-                for name, image in drawings.draw(data.size).items()}
+                for name, image in draw(data.size).items()}
     root = expanded(folder)
     file = expanded(labels) if labels else next((root / name for name in LABELS if (root / name).is_file()), None)
     if file is None:

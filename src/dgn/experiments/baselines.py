@@ -37,7 +37,7 @@ from dgn.evaluation.disentanglement import block_r2, disentanglement_scores, r2_
 from dgn.evaluation.evaluate import DESCENT_STEPS, evaluate, true_correspondence
 from dgn.evaluation.oracle import oracle_axes
 from dgn.evaluation.ratios import number
-from dgn.experiments.models import (
+from dgn.experiments.common import (
     MODELS,
     OTHER_PEOPLE,
     Recipe,
@@ -48,7 +48,7 @@ from dgn.experiments.models import (
     table,
     write_results,
 )
-from dgn.figures import experiments as figures
+from dgn.figures import charts
 from dgn.nets.layers import parameter_count
 from dgn.run import Run
 from dgn.run_training import ensure_trained
@@ -77,7 +77,7 @@ def baselines(config: Recipe, output: str | Path, *, faces: int = 1000) -> dict[
         print(f"--- {name}", flush=True)
         models[name] = measure(ensure_trained(folder / folder_name(name), model_config(name, config)), faces)
     result = write_results(folder, {"models": models, "faces": faces})
-    picture = figures.disentanglement(folder / "figures" / "disentanglement.png", models)
+    picture = charts.disentanglement(folder / "figures" / "disentanglement.png", models)
     return {**result, "pictures": [picture]}
 
 

@@ -26,8 +26,8 @@ from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation import exchange
 from dgn.evaluation.evaluate import evaluate, known_faces
-from dgn.experiments.models import Recipe, Target, output_folder, table, transfer_recipe, tuning_config, write_results
-from dgn.figures import experiments as figures
+from dgn.experiments.common import Recipe, Target, output_folder, table, transfer_recipe, tuning_config, write_results
+from dgn.figures import charts
 from dgn.figures.draw import draw
 from dgn.run import Run
 from dgn.run_training import ensure_trained
@@ -116,5 +116,5 @@ def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:
     for k in range(ROWS):
         warped = colour.decode(z_app[k][None].repeat(COLUMNS, 0), z_geo).image
         sheet[f"face {k + 1}"] = np.concatenate([faces[k][None], warped])
-    return figures.reconstructions(path, sheet, ["own image", *[""] * COLUMNS],
-                                   "Expressions of greyscale faces on colour faces")
+    return charts.reconstructions(path, sheet, ["own image", *[""] * COLUMNS],
+                                  "Expressions of greyscale faces on colour faces")

@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from dgn.errors import UserError
-from dgn.experiments.models import held_out
+from dgn.experiments.common import held_out
 from dgn.randomness import generator
 from dgn.run import Run
 

@@ -32,8 +32,8 @@ from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import MEAN_SHAPE, canonical_landmarks, carried_landmarks, landmark_errors
 from dgn.evaluation.ratios import number
 from dgn.evaluation.uncertainty import plus_minus
-from dgn.experiments.models import OTHER_PEOPLE, check_deformable
-from dgn.figures import experiments as figures
+from dgn.experiments.common import OTHER_PEOPLE, check_deformable
+from dgn.figures import charts
 from dgn.files import expanded
 from dgn.nets.model import Decoded, rows
 from dgn.run import Run, training_files
@@ -96,7 +96,7 @@ def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, co
               **run.inference_settings(steps, descent_steps=DESCENT_STEPS), "data": data or "generated faces"}
     result = run.folder.add_section("landmarks", result)
     first = test[:SHOWN]
-    return {**result, "pictures": [figures.landmarks(
+    return {**result, "pictures": [charts.landmarks(
         run.folder.figures / "landmarks.png", images[first], rows(decoded, first), truth[first],
         predicted["displacement"][:SHOWN])]}
 

@@ -28,9 +28,9 @@ from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.recognition import person_folds, recognition_scores
 from dgn.evaluation.uncertainty import plus_minus
-from dgn.experiments.clips import check_clips, label
-from dgn.experiments.models import table
-from dgn.figures import experiments as figures
+from dgn.experiments.clip_common import check_clips, label
+from dgn.experiments.common import table
+from dgn.figures import charts
 from dgn.nets.model import apply, samples_per_batch
 from dgn.run import Run
 from dgn.training.recogniser import SequenceClassifiers, Sequences
@@ -76,7 +76,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     settings = run.inference_settings(steps or 0, descent_steps=descent_steps)
     result.update(settings if steps else {**settings, "start": "chains"})
     result = run.folder.add_section("recognition", result)
-    return {**result, "pictures": [figures.confusions(run.folder.figures / "recognition.png", measures)]}
+    return {**result, "pictures": [charts.confusions(run.folder.figures / "recognition.png", measures)]}
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from dgn.data.open import generated_clips
 from dgn.data.source import clip_lengths, evenly_spaced
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import (
+from dgn.experiments.clip_common import (
     COLOUR,
     MOTION,
     check_clips,
@@ -37,8 +37,8 @@ from dgn.experiments.clips import (
     over_time,
     reconstructed,
 )
-from dgn.experiments.models import table
-from dgn.figures import clips as figures
+from dgn.experiments.common import table
+from dgn.figures import clip_pictures
 from dgn.run import Run
 
 MEASURED = 200  # largest number of clips that are measured
@@ -71,8 +71,8 @@ def recombination(run: Run, *, clips: Sequence[int | str] | None = None) -> dict
     z_app, z_geo = run.bank.read(pair)
     exchanged = run.decode(z_app, z_geo[::-1]).image
     length = int(clip_lengths(source, pair).min())
-    result["pictures"] = figures.recombination(run.folder.figures / "recombination.png", source.read(pair), length,
-                                               exchanged, [names[k] for k in pair])
+    result["pictures"] = clip_pictures.recombination(
+        run.folder.figures / "recombination.png", source.read(pair), length, exchanged, [names[k] for k in pair])
     return result
 
 

@@ -22,8 +22,7 @@ from dgn.errors import UserError
 from dgn.evaluation.ratios import number
 from dgn.evaluation.sample_quality import distance_of_halves, frechet_distance
 from dgn.evaluation.uncertainty import plus_minus, standard_error_of_mean
-from dgn.figures import clips as figures
-from dgn.figures import pictures
+from dgn.figures import clip_pictures, pictures
 from dgn.run import PRIORS, Run
 
 CLIPS, VALUES = 100, 2 ** 26  # largest numbers of measured clips, and of values in them
@@ -65,7 +64,7 @@ def sampling(run: Run, *, frames: int | None = None, count: int | None = None, s
               "change_of_training_clips": float(change(real)[mask[:, 1:] > 0].mean()),
               **{name: changes(made[:measured], trained) for name, made in clips.items()}}
     result = run.folder.add_section("sampling", result)
-    return {**result, "pictures": figures.samples(picture, clips[prior][:shown], trained, prior)}
+    return {**result, "pictures": clip_pictures.samples(picture, clips[prior][:shown], trained, prior)}
 
 
 def summary(result: dict[str, Any]) -> str:

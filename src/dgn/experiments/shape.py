@@ -19,7 +19,7 @@ import numpy as np
 from dgn.data.source import clip_lengths
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import (
+from dgn.experiments.clip_common import (
     check_clips,
     check_geometry,
     clip_indices,
@@ -28,8 +28,7 @@ from dgn.experiments.clips import (
     motion,
     over_time,
 )
-from dgn.figures import bases
-from dgn.figures import clips as figures
+from dgn.figures import bases, clip_pictures
 from dgn.nets.model import state_sizes
 from dgn.run import Run
 
@@ -58,7 +57,7 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
         raise UserError(f"there is no dimension {dimension}: Z_0^g has the dimensions 0 to {sizes[1] - 1}")
     z_app, z_geo = run.bank.read(indices)
     if dimension is None:
-        first = figures.first_frames(run.decode)
+        first = clip_pictures.first_frames(run.decode)
         dimension = int(bases.rank(first, [z_app[0, :sizes[0]], np.zeros(sizes[1], np.float32)], 1, amount).order[0])
     result: dict[str, Any] = {"dimension": dimension, "amount": amount}
     if run.config.data.path is None:
@@ -72,7 +71,7 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
     for k, length in enumerate(clip_lengths(source, indices)):
         rows += [images[k][:length] for images in edits]
         labels += [f"{clip_names[indices[k]]}\n{name}" for name in names]
-    return {**result, "pictures": figures.edited_shapes(run.folder.figures / "shape.png", rows, labels)}
+    return {**result, "pictures": clip_pictures.edited_shapes(run.folder.figures / "shape.png", rows, labels)}
 
 
 def summary(result: dict[str, Any]) -> str:

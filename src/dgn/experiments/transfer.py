@@ -29,7 +29,7 @@ from dgn.data.open import open_sources
 from dgn.errors import UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.evaluation.uncertainty import plus_minus
-from dgn.experiments.models import (
+from dgn.experiments.common import (
     Recipe,
     Target,
     folder_name,
@@ -41,7 +41,7 @@ from dgn.experiments.models import (
     write_results,
 )
 from dgn.experiments.views import images_by_view
-from dgn.figures import experiments as figures
+from dgn.figures import charts
 from dgn.run import Run, training_files
 from dgn.run_training import ensure_trained
 
@@ -78,7 +78,7 @@ def transfer(config: Recipe, output: str | Path, *, target: Target = Target(held
                 errors[label].append(msre)
     result = write_results(folder, {**error_table(errors), "runs": runs})
     rows = {"input": np.stack([x[0] for x in images.values()]), **shown}
-    return {**result, "pictures": [figures.reconstructions(
+    return {**result, "pictures": [charts.reconstructions(
         folder / "figures" / "transfer.png", rows, [f"{view:+g} deg" for view in images],
         "An unseen face at five views, reconstructed after tuning on frontal faces")]}
 

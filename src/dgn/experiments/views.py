@@ -24,8 +24,8 @@ from dgn.data.faces import VIEWS, FaceSource
 from dgn.errors import UserError
 from dgn.evaluation.uncertainty import plus_minus
 from dgn.evaluation.view_covariance import view_covariance
-from dgn.experiments.models import OTHER_PEOPLE, check_deformable
-from dgn.figures import experiments as figures
+from dgn.experiments.common import OTHER_PEOPLE, check_deformable
+from dgn.figures import charts
 from dgn.files import expanded
 from dgn.inference.axes import along_axes, principal_axes
 from dgn.run import Run
@@ -56,8 +56,8 @@ def views(run: Run, *, data: str | None = None, crop: Crop | None = None, people
     shown, folder, face = result["principal"], run.folder.figures, rotated["z_app"][len(images) // 2][0]
     decode, gamma = along_axes(run.decode, principal), run.config.evaluation.gamma
     return {**result, "pictures": [
-        figures.view_bars(folder / "views_r.png", shown), figures.view_lines(folder / "views_lines.png", shown),
-        figures.view_traversals(folder / "views_traversals.png", decode, shown, face, gamma)]}
+        charts.view_bars(folder / "views_r.png", shown), charts.view_lines(folder / "views_lines.png", shown),
+        charts.view_traversals(folder / "views_traversals.png", decode, shown, face, gamma)]}
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 from dgn.data.clips import class_and_person
 from dgn.data.source import Source, clip_lengths
 from dgn.errors import check_opened
-from dgn.figures import bases, clips, pictures, sheet
+from dgn.figures import bases, clip_pictures, pictures, sheet
 from dgn.nets.model import GROUP_TEXTS, Decode, Decoded, rows, state_sizes
 from dgn.randomness import generator
 from dgn.run import Run
@@ -71,7 +71,7 @@ def draw_data(source: Source, folder: Path) -> Path:
     """Writes data.png: the first samples of a source as the training reads them; for clips, some of their frames."""
     indices = source.indices(DATA_IMAGES)
     if len(source.shape) == 4:
-        return clips.data(folder / "data.png", source, indices[:CLIPS])
+        return clip_pictures.data(folder / "data.png", source, indices[:CLIPS])
     names = source.files(indices) or [""] * len(indices)
     return pictures.data(folder / "data.png", source.read(indices), names)
 
@@ -98,7 +98,8 @@ def draw_overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequ
     if samples.ndim == 4:
         return pictures.reconstruction(path, samples[:10], rows(decoded, slice(10)), f"{title} images")
     lengths = np.full(len(samples), samples.shape[1]) if lengths is None else lengths
-    return clips.reconstruction(path, samples[:CLIPS], rows(decoded, slice(CLIPS)), lengths, names, f"{title} clips")
+    return clip_pictures.reconstruction(path, samples[:CLIPS], rows(decoded, slice(CLIPS)), lengths, names,
+                                        f"{title} clips")
 
 
 def curves(run: Run, folder: Path) -> Path:
@@ -118,9 +119,9 @@ def _random_samples(run: Run, count: int) -> np.ndarray:
 
 def _reconstructed_clips(run: Run, path: Path, indices: np.ndarray) -> Path:
     source = run.sources.train
-    return clips.reconstruction(path, source.read(indices), run.decode(*run.bank.read(indices)),
-                                clip_lengths(source, indices), [source.name(int(k)) for k in indices],
-                                "Training clips and their reconstructions")
+    return clip_pictures.reconstruction(path, source.read(indices), run.decode(*run.bank.read(indices)),
+                                        clip_lengths(source, indices), [source.name(int(k)) for k in indices],
+                                        "Training clips and their reconstructions")
 
 
 def _draw_clips(run: Run, folder: Path, gamma: float) -> list[Path]:
@@ -136,7 +137,7 @@ def _draw_clips(run: Run, folder: Path, gamma: float) -> list[Path]:
         ranked = bases.rank(first_frame, base[:1], 0, gamma)
         return [*drawn, pictures.latent_bases(folder / "latent_bases.png", first_frame, ranked, gamma),
                 curves(run, folder)]
-    first, face = clips.first_frames(run.decode), latents[0][0, :len(base[0])]
+    first, face = clip_pictures.first_frames(run.decode), latents[0][0, :len(base[0])]
     return [*drawn, *_deformable_bases(folder, first, face, base[1], gamma), _grids(run, folder / "grids.png", indices),
             curves(run, folder)]
 
@@ -146,8 +147,8 @@ def _grids(run: Run, path: Path, indices: np.ndarray) -> Path:
     source = run.sources.train
     names = source.names
     indices = np.array(one_of_each_class(names) or indices)
-    return clips.grids(path, run.decode(*run.bank.read(indices)), clip_lengths(source, indices),
-                       [names[k] for k in indices])
+    return clip_pictures.grids(path, run.decode(*run.bank.read(indices)), clip_lengths(source, indices),
+                               [names[k] for k in indices])
 
 
 def one_of_each_class(names: Sequence[str]) -> list[int]:

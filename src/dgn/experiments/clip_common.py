@@ -16,8 +16,8 @@ from dgn.data.face_factors import EXPRESSION_FACTORS as MOTION
 from dgn.data.open import generated_clips
 from dgn.errors import UserError
 from dgn.evaluation import exchange
-from dgn.experiments.models import OTHER_PEOPLE
-from dgn.figures.clips import spaced
+from dgn.experiments.common import OTHER_PEOPLE
+from dgn.figures.clip_pictures import spaced
 from dgn.nets.model import pad, samples_per_batch
 from dgn.run import Run
 
