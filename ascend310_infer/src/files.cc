@@ -35,7 +35,7 @@ size_t ExtensionStart(const std::string &name) {
 }
 
 // A text whose order is natural order: each number of the name becomes the character 0, a byte with its number of
-// digits, and its digits, without leading zeros. natural_key in infer310.py is the same function.
+// digits, and its digits, without leading zeros. natural_key in cpp_files.py is the same function.
 std::string NaturalKey(const std::string &name) {
   const char *const digits = "0123456789";
   std::string key;

@@ -7,6 +7,7 @@ Reading and writing YAML, and overrides from the command line, are in dgn.recipe
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +24,7 @@ def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: 
     """A field with its rules as metadata.
 
     fixed: a resumed run must not change it. trains: it affects the trained weights, so two runs that differ in it are
-    different runs. rules: low, high (inclusive), above (exclusive), options; for a schedule: zero (0 is allowed) and
-    most (inclusive).
+    different runs. rules: see number and choice.
     """
     return field(default=default, metadata={"fixed": fixed, "trains": trains, **rules})
 
@@ -32,12 +32,15 @@ def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: 
 LARGEST = 2 ** 31 - 1  # of integers
 
 
-def number(default: Any, low: float = float("-inf"), high: float | None = None, *, above: float | None = None,
+def number(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None,
            **flags: bool) -> Any:
-    """A field in the range low <= value <= high, or value > above. high: by default the largest that 32 bits hold."""
+    """A number, or a schedule of numbers, of which each is low <= value <= high, or above < value <= high.
+
+    high: by default 2^31 - 1 for integers, 1e30 for floats.
+    """
     if high is None:
-        high = 1e30 if isinstance(default, float) else LARGEST
-    return setting(default, low=low, high=high, above=above, **flags)
+        high = 1e30 if isinstance(default, (float, tuple)) else LARGEST
+    return setting(default, low=low, above=above, high=high, **flags)
 
 
 def choice(default: str, *options: str, **flags: bool) -> Any:
@@ -51,23 +54,24 @@ class Data:
 
     path: str | None = None  # folder of images or clips, MindRecord file, or official dataset; None: generated faces
     format: str = choice("images", "images", "mnist", "cifar10", *CLIP_FORMATS, fixed=True)  # of the files at `path`
-    frames: int = number(0, 0, 1000, fixed=True)  # 0: samples are images; else clips of this many frames, T + 1
+    # 0: samples are images; else clips of this many frames, T + 1
+    frames: int = number(0, low=0, high=1000, fixed=True)
     resample: bool = setting(False, fixed=True)  # clips resampled to `frames` frames; else cut or padded with a mask
     split: str = choice("all", "all", "train", "test", fixed=True)  # of MNIST and CIFAR-10
     category: str | None = setting(None, fixed=True)  # one class of MNIST or CIFAR-10: 0..9, airplane .. truck
     pattern: str | None = setting(None, fixed=True)  # only files whose relative path matches, such as *-11.jpg
     population: str = choice("random", "random", "frontal", "neutral", "expressions", fixed=True)  # of generated faces
     changing_light: bool = setting(False, fixed=True)  # of generated clips: the light moves from frame to frame
-    size: int = number(64, 16, 1024, fixed=True)  # pixels; 4 x a power of two; with Table 5 a multiple of 16
+    size: int = number(64, low=16, high=1024, fixed=True)  # pixels; 4 x a power of two; with Table 5 a multiple of 16
     grey: bool = setting(False, fixed=True)  # one channel instead of RGB
     crop: tuple[int, int, int, int] | None = setting(None, fixed=True)  # left, top, right, bottom; None: square
-    limit: int | None = number(None, 1, fixed=True)  # training samples at most (generated: 1000 faces, 516 clips)
+    limit: int | None = number(None, low=1, fixed=True)  # training samples at most (generated: 1000 faces, 516 clips)
     mirror: bool = setting(False, fixed=True)  # the mirror image of every training sample is one more sample
     # the last samples; training samples of the same people are dropped (data.open.split)
-    held_out: int = number(200, 0, fixed=True)
+    held_out: int = number(200, low=0, fixed=True)
     corrupt: str = choice("error", "error", "skip")  # an unreadable file stops the run, or is left out
-    cache_mb: int = number(256, 0, trains=False)  # decoded images kept in memory
-    seed: int = number(1, 0, fixed=True)  # of generated faces
+    cache_mb: int = number(256, low=0, trains=False)  # decoded images kept in memory
+    seed: int = number(1, low=0, fixed=True)  # of generated faces
 
 
 @dataclass(frozen=True)
@@ -79,25 +83,27 @@ class Model:
     # frame
     kind: str = choice("deformable", "deformable", "plain", fixed=True)
     appearance: str = choice("sampled", "sampled", "label", fixed=True)  # label: Z^a is the given one-hot label (5.4)
-    z_app: int = number(64, 1, fixed=True)  # dimensions of Z^a
-    z_geo: int = number(64, 1, fixed=True)  # dimensions of Z^g
-    xi_app: int = number(3, 0, fixed=True)  # clips: dimensions of xi^a, the noise that drives Z^a; 0: Z_t^a = Z_0^a
-    xi_geo: int = number(10, 1, fixed=True)  # clips: dimensions of xi^g
+    z_app: int = number(64, low=1, fixed=True)  # dimensions of Z^a
+    z_geo: int = number(64, low=1, fixed=True)  # dimensions of Z^g
+    xi_app: int = number(3, low=0, fixed=True)  # clips: dimensions of xi^a, the noise that drives Z^a; 0: Z_t^a = Z_0^a
+    xi_geo: int = number(10, low=1, fixed=True)  # clips: dimensions of xi^g
     network: str = choice("table4", "table4", "table5", fixed=True)  # Table 5 (video) takes width 256 and alpha 2
-    width: int = number(128, 8, fixed=True)  # channels of the geometry generator's first map
-    min_channels: int = number(1, 1, fixed=True)  # of hidden layers; the halving of Table 4 reaches 4 at 256x256
+    width: int = number(128, low=8, fixed=True)  # channels of the geometry generator's first map
+    min_channels: int = number(1, low=1, fixed=True)  # of hidden layers; the halving of Table 4 reaches 4 at 256x256
     # arithmetic of the hidden layers; mixed means float16; bfloat16: only on Ascend
     precision: str = choice("float32", "float32", "float16", "bfloat16", "mixed", fixed=True)
     alpha: float = number(0.625, above=0, high=4, fixed=True)  # scheme 1: appearance / geometry channels (5.7)
     scaling: str = choice("none", "none", "he", fixed=True)  # he: scheme 2, weights scaled in each forward pass (5.7)
     beta: float = number(0.3, above=0, high=10, fixed=True)  # scheme 2: additional factor on the geometry's weights
-    geometry_init: float = number(1.0, 0, 10, fixed=True)  # beyond 5.7: scale of the geometry's initial last layer
+    # beyond 5.7: scale of the geometry's initial last layer
+    geometry_init: float = number(1.0, low=0, high=10, fixed=True)
     max_displacement: float = number(0.3125, above=0, high=1, fixed=True)  # relative to the image: 20 pixels at 64
     smooth_appearance: bool = setting(False, fixed=True)  # beyond the paper: smoothed last kernel, no checkerboards
     # form of the displacement; auto: pixels, or spline with a control_grid; monotone (beyond the paper):
     # cumulative sums of increments
     field: str = choice("auto", "auto", "pixels", "spline", "monotone", fixed=True)
-    control_grid: int = number(0, 0, 256, fixed=True)  # beyond the paper: B-spline control points a side; 0: per pixel
+    # beyond the paper: B-spline control points a side; 0: per pixel
+    control_grid: int = number(0, low=0, high=256, fixed=True)
     refine: bool = setting(False, fixed=True)  # optional refining layer after the warp (Fig. 1)
     grid: str = choice("integer", "integer", "authors", fixed=True)  # sampling grid of zero displacement, see nets.warp
     # implementation of the warp (Eq. 2-4)
@@ -113,21 +119,22 @@ class Inference:
     """Langevin dynamics on the latents, Eq. 7 and 8."""
 
     step_size: float = number(0.1, above=0, high=10)  # delta
-    steps: int = number(20, 1)  # l: Langevin steps in each iteration
-    steps_per_graph: int = number(0, 0)  # steps in one compiled graph, a divisor of `steps`; 0: all
-    sigma: Schedule = ((0, 1.5), (100, 1.0))  # standard deviation of epsilon (Eq. 1), of each pixel and channel
+    steps: int = number(20, low=1)  # l: Langevin steps in each iteration
+    steps_per_graph: int = number(0, low=0)  # steps in one compiled graph, a divisor of `steps`; 0: all
+    # standard deviation of epsilon (Eq. 1), of each pixel and channel
+    sigma: Schedule = number(((0, 1.5), (100, 1.0)), above=0)
     chain_init: str = choice("prior", "prior", "mean")  # chains start as prior samples, or (beyond paper) at 0
-    restart_every: int = number(0, 0)  # beyond the paper: chains restart at the prior mean every n epochs; 0: never
+    restart_every: int = number(0, low=0)  # beyond the paper: chains restart at the prior mean every n epochs; 0: never
     order: str = choice("alternating", "alternating", "simultaneous")  # simultaneous: as in the authors' code
     scale_by_frames: bool = False  # beyond the paper, clips: delta / sqrt(frames that the latent affects)
     # beyond the paper, only in training: factor on sigma for the gradient of Z^a. Unless it is 1, the chains of the two
     # groups do not sample one joint posterior
-    sigma_app: Schedule = NO_FACTOR
+    sigma_app: Schedule = number(NO_FACTOR, above=0)
     preconditioner: str = choice("none", "none", "gauss_newton")  # beyond the paper: see dgn.inference.preconditioner
     # beyond the paper: weight of a quadratic penalty on the displacement's differences
-    smoothness: Schedule = setting(OFF, zero=True)
+    smoothness: Schedule = number(OFF, low=0)
     # beyond the paper: fraction of the linear prediction of Z^a from Z^g to subtract, see dgn.inference.decorrelation
-    decorrelation: Schedule = setting(OFF, fixed=True, zero=True, most=1)
+    decorrelation: Schedule = number(OFF, low=0, high=1, fixed=True)
 
 
 @dataclass(frozen=True)
@@ -142,41 +149,41 @@ class Training:
     adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
     # beyond the paper: weight of half the squared norm of the batch's mean displacement (each process: of its own
     # samples)
-    mean_displacement_weight: float = number(0.0, 0)
-    likelihood_weight: float = number(0.001, 0)  # lambda_1 of Eq. 22; 0: the generators learn only from the critic
-    r1_weight: float = number(10.0, 0)  # lambda_2 of Eq. 22; R1 with respect to the critic's input in [-1, 1]
-    r1_interval: int = number(1, 1)  # lazy R1: every k iterations with weight k
+    mean_displacement_weight: float = number(0.0, low=0)
+    likelihood_weight: float = number(0.001, low=0)  # lambda_1 of Eq. 22; 0: the generators learn only from the critic
+    r1_weight: float = number(10.0, low=0)  # lambda_2 of Eq. 22; R1 with respect to the critic's input in [-1, 1]
+    r1_interval: int = number(1, low=1)  # lazy R1: every k iterations with weight k
     # critic channels at full size; doubled at each halving, up to 16 times as many
-    critic_width: int = number(16, 1, fixed=True)
-    epochs: int = number(1000, 1)
-    batch_size: int = number(100, 1, fixed=True)  # of all processes together
-    shards: int = number(1, 1)  # equal parts of each batch by sample index; a multiple of the processes
-    micro_batches: int = number(1, 1)  # gradient accumulation: less memory, the same step
-    learning_rate: Schedule = ((0, 1e-3), (400, 5e-4), (700, 2e-4), (900, 1e-4))  # Adam's
+    critic_width: int = number(16, low=1, fixed=True)
+    epochs: int = number(1000, low=1)
+    batch_size: int = number(100, low=1, fixed=True)  # of all processes together
+    shards: int = number(1, low=1)  # equal parts of each batch by sample index; a multiple of the processes
+    micro_batches: int = number(1, low=1)  # gradient accumulation: less memory, the same step
+    learning_rate: Schedule = number(((0, 1e-3), (400, 5e-4), (700, 2e-4), (900, 1e-4)), above=0)  # Adam's
     adam_beta1: float = number(0.9, above=0, high=0.999)
     adam_beta2: float = number(0.999, above=0, high=0.99999)
-    seed: int = number(1, 0, fixed=True)  # of weights, latents, noise and order
-    checkpoint_every: int = number(10, 1)  # epochs
-    checkpoints_kept: int = number(3, 1, trains=False)
-    figures_every: int = number(0, 0, trains=False)  # epochs; 0: a few pictures after 1, 3, 10, 30 ... epochs
+    seed: int = number(1, low=0, fixed=True)  # of weights, latents, noise and order
+    checkpoint_every: int = number(10, low=1)  # epochs
+    checkpoints_kept: int = number(3, low=1, trains=False)
+    figures_every: int = number(0, low=0, trains=False)  # epochs; 0: a few pictures after 1, 3, 10, 30 ... epochs
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Evaluation after training and by `dgn evaluate`."""
 
-    images: int = number(200, 1, trains=False)  # unseen images, at most
-    steps: int = number(300, 1, trains=False)  # Langevin steps for an unseen image (5.3)
-    encoder_steps: int = number(20, 0, trains=False)  # Langevin steps if `dgn encoder` initializes the chain
+    images: int = number(200, low=1, trains=False)  # unseen images, at most
+    steps: int = number(300, low=1, trains=False)  # Langevin steps for an unseen image (5.3)
+    encoder_steps: int = number(20, low=0, trains=False)  # Langevin steps if `dgn encoder` initializes the chain
     # beyond the paper, underdamped Langevin dynamics (dgn.inference.langevin): fraction of the velocity kept per step;
     # 0: Eq. 7. Above 0 all groups are updated simultaneously, regardless of inference.order
-    momentum: float = number(0.0, 0, 0.99, trains=False)
+    momentum: float = number(0.0, low=0, high=0.99, trains=False)
     # beyond the paper: factor on inference.step_size by percent of the steps, [[percent, factor], ...]; it changes
     # between calls of the sampler's graph (inference.steps_per_graph)
-    step_factor: Schedule = setting(NO_FACTOR, trains=False, most=10)
+    step_factor: Schedule = number(NO_FACTOR, above=0, high=10, trains=False)
     # beyond the paper: factor on the last inference.sigma, same format (annealing: start above 1), for chains that
     # start at the prior mean; chains that start at encoder latents use the last factor
-    sigma_factor: Schedule = setting(NO_FACTOR, trains=False, most=100)
+    sigma_factor: Schedule = number(NO_FACTOR, above=0, high=100, trains=False)
     gamma: float = number(10.0, above=0, high=1000, trains=False)  # traversals go from -gamma to gamma (section 5)
 
 
@@ -187,7 +194,27 @@ class Numerics:
     hf32: bool = setting(False, trains=False)  # float32 convolutions in HF32 on Ascend, in TF32 on GPU
     deterministic: bool = setting(False, trains=False)  # deterministic kernels on Ascend and GPU; slower
     jit_level: str = choice("default", "default", "O0", "O1", trains=False)  # O1: fused operators; default: MindSpore's
-    launch_groups: int = number(0, 0, 256, trains=False)  # Ascend at O0: groups of operators launched side by side
+    # Ascend at O0: groups of operators launched side by side
+    launch_groups: int = number(0, low=0, high=256, trains=False)
+
+
+_ON_IMAGES = {"training.method": "abp", "data.frames": 0}
+_DEFORMABLE = {"model.kind": "deformable"}
+NEEDS: dict[str, dict[str, Any]] = {  # an option with another value than its default -> the values that it needs
+    "data.frames": {"model.appearance": "sampled", "training.method": "abp"},
+    "model.appearance": _DEFORMABLE,
+    "inference.sigma_app": {**_DEFORMABLE, "model.appearance": "sampled", **_ON_IMAGES},
+    "inference.preconditioner": _ON_IMAGES,
+    "inference.decorrelation": {**_DEFORMABLE, "model.appearance": "sampled", "training.adversarial": "none",
+                                **_ON_IMAGES},
+    "training.freeze": _DEFORMABLE,
+    "training.reinit_appearance": {**_DEFORMABLE, "training.method": "abp", "training.freeze": "none"},
+    "training.adversarial": {"model.appearance": "sampled", "training.method": "abp"},
+    # a function of the whole batch
+    "training.mean_displacement_weight": {**_DEFORMABLE, "training.adversarial": "none", "training.micro_batches": 1,
+                                          **_ON_IMAGES},
+    "numerics.launch_groups": {"numerics.jit_level": "O0"},
+}
 
 
 @dataclass(frozen=True)
@@ -210,19 +237,14 @@ class Config:
                 raise UserError(f"{section.name} is {getattr(self, section.name)!r}; it must be a dgn.config."
                                 f"{type(section.default).__name__}. dgn.train takes single values as overrides")
             _check_ranges(section.name, getattr(self, section.name))
-        if self.training.adversarial != "none":
-            self._check_adversarial()
+        for option, needs in NEEDS.items():
+            if _value(self, option) != _value(Config, option):
+                for key, wanted in needs.items():
+                    if _value(self, key) != wanted:
+                        raise UserError(f"{option} needs {key} {wanted}; it is {_value(self, key)}")
         self._check_sizes()
         self._check_clips()
         self._check_batches()
-        self._check_options()
-        if self.model.kind == "plain" and (self.model.appearance, self.training.freeze) != ("sampled", "none"):
-            raise UserError("model.kind is plain: it has no appearance to be given (model.appearance) and no "
-                            "generator to freeze (training.freeze)")
-        if self.training.reinit_appearance and (
-                self.model.kind, self.training.method, self.training.freeze) != ("deformable", "abp", "none"):
-            raise UserError("training.reinit_appearance needs model.kind deformable, training.method abp and "
-                            "training.freeze none")
         if any(epoch < 0 for epoch in self.training.reinit_appearance):
             raise UserError(f"training.reinit_appearance is {list(self.training.reinit_appearance)}; epochs are "
                             "counted from 0")
@@ -231,31 +253,12 @@ class Config:
             if factors[-1][0] >= 100:
                 raise UserError(f"evaluation.{name} is {[list(step) for step in factors]}; its factors begin at "
                                 "percents of the steps, from 0 to 99")
-        groups = self.numerics.launch_groups
-        if groups % 2 or (groups and self.numerics.jit_level != "O0"):
-            raise UserError(f"numerics.launch_groups is {groups}; it must be even, and needs numerics.jit_level O0")
+        if self.numerics.launch_groups % 2:
+            raise UserError(f"numerics.launch_groups is {self.numerics.launch_groups}; it must be even")
         crop = self.data.crop
         if crop and not (crop[0] < crop[2] and crop[1] < crop[3]):
             raise UserError(f"data.crop is {list(crop)}; it must be [left, top, right, bottom] with left < right, "
                             "top < bottom")
-
-    def _check_options(self) -> None:
-        beyond = (self.inference.preconditioner != "none" or self.inference.sigma_app != NO_FACTOR
-                  or self.inference.decorrelation != OFF or self.training.mean_displacement_weight > 0)
-        if beyond and (self.training.method != "abp" or self.data.frames):
-            raise UserError("inference.preconditioner, inference.sigma_app, inference.decorrelation and "
-                            "training.mean_displacement_weight need training.method abp and images (data.frames 0)")
-        deformable = self.model.kind == "deformable"
-        if self.inference.sigma_app != NO_FACTOR and not (deformable and self.model.appearance == "sampled"):
-            raise UserError("inference.sigma_app needs model.kind deformable and model.appearance sampled: the "
-                            "chains of the appearance")
-        alone = deformable and self.training.adversarial == "none"
-        if self.training.mean_displacement_weight > 0 and not (alone and self.training.micro_batches == 1):
-            raise UserError("training.mean_displacement_weight needs model.kind deformable, training.adversarial none "
-                            "and training.micro_batches 1: it is a function of the whole batch")
-        if self.inference.decorrelation != OFF and not (alone and self.model.appearance == "sampled"):
-            raise UserError("inference.decorrelation needs model.kind deformable, model.appearance sampled and "
-                            "training.adversarial none")
 
     def _check_batches(self) -> None:
         training, inference = self.training, self.inference
@@ -272,6 +275,8 @@ class Config:
 
     def _check_sizes(self) -> None:
         side, grid, field = self.data.size, self.model.control_grid, self.model.field
+        if self.training.adversarial != "none" and side & (side - 1):
+            raise UserError(f"data.size is {side}; the critic halves it down to 4, so it must be a power of two")
         if (field == "pixels" and grid) or (field == "spline" and not grid):
             raise UserError(f"model.field is {field} and model.control_grid {grid}; pixels need 0, and a spline the "
                             "number of its control points a side")
@@ -286,15 +291,6 @@ class Config:
         if grid and (grid < 8 or grid & (grid - 1) or grid > side):
             raise UserError(f"model.control_grid is {grid}; it must be 0, or 8, 16, 32 ... up to data.size")
 
-    def _check_adversarial(self) -> None:
-        warped_clips = self.data.frames and self.model.kind == "deformable"
-        if self.training.method != "abp" or self.model.appearance != "sampled" or warped_clips:
-            raise UserError("training.adversarial needs training.method abp, model.appearance sampled, and images "
-                            "(data.frames 0) or clips of model.kind plain")
-        if self.data.size & (self.data.size - 1):
-            raise UserError(f"data.size is {self.data.size}; the critic halves it down to 4, so it must be a power of "
-                            "two")
-
     def _check_clips(self) -> None:
         data, of_clips = self.data, self.data.format in CLIP_FORMATS
         if data.frames == 0 and (of_clips or data.resample):
@@ -305,11 +301,16 @@ class Config:
                             "frames or strips")
         if data.changing_light and (data.path or not data.frames):
             raise UserError("data.changing_light is for generated clips: data.frames above 0 and no data.path")
-        if data.frames and (self.model.appearance, self.training.method) != ("sampled", "abp"):
-            raise UserError("clips (data.frames) need model.appearance sampled and training.method abp")
+        if data.frames and self.model.kind == "deformable" and self.training.adversarial != "none":
+            raise UserError("training.adversarial needs images (data.frames 0) or clips of model.kind plain")
         if data.frames and self.model.kind == "plain" and self.model.recurrence == "native":
             raise UserError("model.recurrence native is for model.kind deformable; clips of model.kind plain need auto "
                             "or stock")
+
+
+def _value(config: Config | type[Config], key: str) -> Any:
+    """The value of `section.key`; of the class Config the default."""
+    return operator.attrgetter(key)(config)
 
 
 def value_at(schedule: Schedule, epoch: int) -> float:
@@ -359,6 +360,16 @@ def changed(config: Config, **sections: dict[str, Any]) -> Config:
                                           for name, values in sections.items()})
 
 
+def changed_as_supported(config: Config, **sections: dict[str, Any]) -> Config:
+    """`changed`, and the options that the other values do not support (NEEDS) at their defaults."""
+    changes = {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
+    for option, needs in NEEDS.items():
+        if any(changes.get(key, _value(config, key)) != wanted for key, wanted in needs.items()):
+            section, name = option.split(".")
+            sections[section] = {**sections.get(section, {}), name: _value(Config, option)}
+    return changed(config, **sections)
+
+
 def with_crop(data: Data, crop: tuple[int, int, int, int] | None) -> Data:
     """Data with another crop; None: unchanged."""
     return data if crop is None else dataclasses.replace(data, crop=crop)
@@ -380,12 +391,12 @@ def _check_ranges(section: str, values: Any) -> None:
             continue
         if "options" in rule and value not in rule["options"]:
             raise UserError(f"{key} is {value!r}; it must be one of {', '.join(rule['options'])}")
-        if "low" in rule and not (rule["low"] <= value <= rule["high"]
-                                  and (rule["above"] is None or value > rule["above"])):
-            low = f"above {rule['above']}" if rule["above"] is not None else f"at least {rule['low']}"
-            raise UserError(f"{key} is {value}; it must be {low} and at most {rule['high']}")
-        if f.type == "Schedule":
-            zero, most = rule.get("zero", False), rule.get("most", 1e30)
-            if not all(0 < v <= most or (v == 0 and zero) for _, v in value):
-                raise UserError(f"{key} is {[list(step) for step in value]}; every value must be "
-                                f"{'at least' if zero else 'above'} 0 and at most {most:g}")
+        if "low" in rule:
+            low, above, high = rule["low"], rule["above"], rule["high"]
+            if f.type == "Schedule":
+                shown, subject, values_in = [list(step) for step in value], "every value", [v for _, v in value]
+            else:
+                shown, subject, values_in = value, "it", [value]
+            if not all((low is None or low <= v) and (above is None or above < v) and v <= high for v in values_in):
+                least = f"at least {low}" if above is None else f"above {above}"
+                raise UserError(f"{key} is {shown}; {subject} must be {least} and at most {high}")

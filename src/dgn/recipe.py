@@ -214,25 +214,27 @@ def _line(path: Path, node: yaml.Node) -> str:
 
 
 def _convert(origin: Origin, hint: Any, key: str) -> Any:
-    """Converts a value to the type that the field declares. --set and overrides may give lists as YAML text."""
+    """Converts a value to the type that the field declares. --set and overrides may give lists as YAML text.
+
+    The converters below raise ValueError with what the value must be.
+    """
     value, optional = origin.value, isinstance(hint, UnionType)
     if optional:
         hint = typing.get_args(hint)[0]
         if value is None or value in _NULL:
             return None
-    if hint is str:
-        return _text(value, origin, key, optional)
     if isinstance(value, str) and (hint == Schedule or typing.get_origin(hint) is tuple):
         value = _parse(value, origin)
-    if hint == Schedule:
-        return _schedule(value, origin, key)
-    if typing.get_origin(hint) is tuple:
-        arguments = typing.get_args(hint)
-        size = None if Ellipsis in arguments else len(arguments)
-        if not isinstance(value, (list, tuple)) or (size is not None and len(value) != size):
-            raise _wrong(origin, key, f"a list of {size} integers" if size else "a list of integers")
-        return tuple(_whole(v, origin, key) for v in value)
-    return {bool: _truth, int: _whole, float: _decimal}[hint](value, origin, key)
+    try:
+        if hint == Schedule:
+            return _schedule(value, "percent" if key.startswith("evaluation.") else "epoch")
+        if typing.get_origin(hint) is tuple:
+            items = typing.get_args(hint)
+            return tuple(map(_whole, _list(value, None if Ellipsis in items else len(items))))
+        return {str: _text, bool: _truth, int: _whole, float: _decimal}[hint](value)
+    except ValueError as expected:
+        raise UserError(f"{origin.where}: {key} is {origin.value!r}; it must be {expected}"
+                        + optional * ", or null for none") from None
 
 
 def _parse(text: str, origin: Origin) -> Value:
@@ -243,52 +245,49 @@ def _parse(text: str, origin: Origin) -> Value:
     return None if node is None else _value(node, origin.where)
 
 
-def _wrong(origin: Origin, key: str, expected: str) -> UserError:
-    return UserError(f"{origin.where}: {key} is {origin.value!r}; it must be {expected}")
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("text")
+    return value
 
 
-def _text(value: Any, origin: Origin, key: str, optional: bool) -> str:
-    if isinstance(value, str) and value:
-        return value
-    raise _wrong(origin, key, "text" + (", or null for none" if optional else ""))
-
-
-def _truth(value: Any, origin: Origin, key: str) -> bool:
+def _truth(value: Any) -> bool:
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if not isinstance(value, bool):
-        raise _wrong(origin, key, "true or false")
+        raise ValueError("true or false")
     return value
 
 
-def _whole(value: Any, origin: Origin, key: str) -> int:
+def _whole(value: Any) -> int:
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(origin, key, "an integer of at most 18 digits")
+        raise ValueError("an integer of at most 18 digits")
     return value
 
 
-def _decimal(value: Any, origin: Origin, key: str) -> float:
+def _decimal(value: Any) -> float:
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         return float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _wrong(origin, key, "a number")
+        raise ValueError("a number")
     return float(value)
 
 
-def _schedule(value: Any, origin: Origin, key: str) -> Schedule:
-    unit = "percent" if key.startswith("evaluation.") else "epoch"
-    expected = f"a number, or [[0, value], [{unit}, value], ...] with increasing {unit}s"
-    if not isinstance(value, (list, tuple)):
-        value = [[0, value]]
-    if not value or not all(isinstance(step, (list, tuple)) and len(step) == 2 for step in value):
-        raise _wrong(origin, key, expected)
+def _list(value: Any, size: int | None = None) -> Sequence[Any]:
+    if not isinstance(value, (list, tuple)) or size not in (None, len(value)):
+        raise ValueError(f"a list of {size} integers" if size else "a list of integers")
+    return value
+
+
+def _schedule(value: Any, unit: str) -> Schedule:
     try:
-        steps = tuple((_whole(epoch, origin, key), _decimal(v, origin, key)) for epoch, v in value)
-    except UserError:
-        raise _wrong(origin, key, expected) from None
-    epochs = [epoch for epoch, _ in steps]
-    if epochs[0] != 0 or epochs != sorted(set(epochs)):
-        raise _wrong(origin, key, expected)
+        pairs = [_list(step, 2) for step in value] if isinstance(value, (list, tuple)) else [(0, value)]
+        steps = tuple((_whole(first), _decimal(number)) for first, number in pairs)
+    except ValueError:
+        steps = ()
+    starts = [first for first, _ in steps]
+    if not steps or starts[0] != 0 or starts != sorted(set(starts)):
+        raise ValueError(f"a number, or [[0, value], [{unit}, value], ...] with increasing {unit}s")
     return steps

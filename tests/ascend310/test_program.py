@@ -11,8 +11,8 @@ import pytest
 from mindspore.train import mind_ir_pb2 as proto
 
 from dgn.__main__ import main
-from dgn.export import infer310
-from dgn.export.edge import _encoder_errors
+from dgn.export import cpp_files
+from dgn.export.cpp_program import _encoder_errors
 from dgn.figures import bases
 from dgn.figures.sheet import tile
 from dgn.run import load
@@ -50,15 +50,15 @@ def test_reconstruct_and_recombine(program, trained, tmp_path, rng):
     assert "median" in done.stdout and "95th percentile" in done.stdout and "2 warm-up calls" in done.stdout
     wanted = model.decode(z_app, z_geo)
     for part, values in zip(wanted._fields, wanted):
-        np.testing.assert_allclose(infer310.read_written(tmp_path / "out" / part, names), values, atol=1e-5)
-    assert infer310.grey_levels(tmp_path / "out" / "image", names, wanted.image) <= 1
+        np.testing.assert_allclose(cpp_files.read_written(tmp_path / "out" / part, names), values, atol=1e-5)
+    assert cpp_files.grey_levels(tmp_path / "out" / "image", names, wanted.image) <= 1
 
     done = program("--mindir_path", decoder, "--job", "recombine", "--input_path", tmp_path / "z",
                    "--second_path", tmp_path / "z", "--output_path", tmp_path / "pairs", "--limit", 2)
     assert done.returncode == 0, done.stderr
     wanted = model.decode(z_app[[0, 0, 1, 1]], z_geo[[0, 1, 0, 1]]).image
     pairs = ["a__a", "a__b_0", "b_0__a", "b_0__b_0"]
-    np.testing.assert_allclose(infer310.read_written(tmp_path / "pairs" / "image", pairs), wanted, atol=1e-5)
+    np.testing.assert_allclose(cpp_files.read_written(tmp_path / "pairs" / "image", pairs), wanted, atol=1e-5)
     sheet = np.rint(255 * tile([wanted[:2], wanted[2:]], scale=1)).astype(int)
     assert np.abs(png(tmp_path / "pairs" / "recombination.png") - sheet).max() <= 1
 
@@ -87,12 +87,12 @@ def test_aligned_pairs_have_one_name(program, trained, tmp_path, rng):
              "--input_path", tmp_path, "--second_path", tmp_path)
     done = program(*words, "--output_path", tmp_path / "named")
     assert done.returncode == 0 and not done.stderr, done.stderr
-    decoded = infer310.read_written(tmp_path / "named" / "image", ["s_0__s_0", "s_1__s_1", "s-a__s-a"])
+    decoded = cpp_files.read_written(tmp_path / "named" / "image", ["s_0__s_0", "s_1__s_1", "s-a__s-a"])
     np.testing.assert_allclose(decoded, model.decode(z_app, z_geo).image, atol=1e-5)
     (tmp_path / "z_geo" / "s-a.npy").rename(tmp_path / "z_geo" / "a.npy")
     done = program(*words, "--output_path", tmp_path / "ordered")
     assert done.returncode == 0 and "paired in order: s_0 with a ..." in done.stderr, done.stderr
-    decoded = infer310.read_written(tmp_path / "ordered" / "image", ["s_0__a", "s_1__s_0", "s-a__s_1"])
+    decoded = cpp_files.read_written(tmp_path / "ordered" / "image", ["s_0__a", "s_1__s_0", "s-a__s_1"])
     np.testing.assert_allclose(decoded, model.decode(z_app, z_geo[[2, 0, 1]]).image, atol=1e-5)
 
 
@@ -104,7 +104,7 @@ def test_traverse_agrees_with_python(program, trained, tmp_path):
                    "--rows", 2, "--output_path", tmp_path,
                    before=f'ln -s kept "{tmp_path}/.dgn-$$"')  # by someone who guesses the program's temporary file
     assert done.returncode == 0 and (tmp_path / "kept").read_text() == "kept", done.stderr
-    ranked = bases.rank(model.decode, [None, None], 0, sizes, 2.0)
+    ranked = bases.rank(model.decode, bases.prior_mean(sizes), 0, 2.0)
     assert (tmp_path / "dimensions.txt").read_text().split() == [str(k) for k in ranked.order[:2]]
     z = bases.traversals(ranked, 2.0, 2)
     wanted = bases.as_rows(model.decode(z, np.zeros((len(z), sizes[1]), np.float32)).image)
@@ -125,7 +125,7 @@ def test_infer(program, trained, tmp_path):
                        "--input_path", tmp_path / "images", "--output_path", tmp_path / name, "--warmup", 0, *words)
         assert done.returncode == 0, done.stderr
         written = names[:1 if "--limit" in words else 3]
-        return [infer310.read_written(tmp_path / name / group.name, written) for group in model.model.groups]
+        return [cpp_files.read_written(tmp_path / name / group.name, written) for group in model.model.groups]
 
     expected = model.infer(x, steps=0, descent_steps=6, use_encoder=False)
     for option in ("--descent_steps", "--settle"):  # the current and the former name
@@ -143,7 +143,7 @@ def test_infer(program, trained, tmp_path):
 
 def test_encode(program, trained, tmp_path):
     model, exported = load(trained), trained / "export_mindir1"
-    infer310.write_samples(tmp_path / "images", model.sources.train.read(np.arange(3)))  # one and a half batches
+    cpp_files.write_samples(tmp_path / "images", model.sources.train.read(np.arange(3)))  # one and a half batches
     words = ("--job", "encode", "--input_path", tmp_path / "images", "--output_path", tmp_path / "encode")
     done = program("--mindir_path", exported / "encoder.mindir", *words)
     assert done.returncode == 0 and "latents of 3 images by the encoder" in done.stdout, done.stderr
@@ -151,7 +151,7 @@ def test_encode(program, trained, tmp_path):
     assert set(errors) == {"encoder's z_app", "encoder's z_geo"} and max(errors.values()) < 1e-5
     z = model.infer(model.sources.train.read(np.arange(3)), steps=0)  # no steps: the encoder's latents
     assert np.abs(z.appearance).min() > 0
-    np.testing.assert_allclose(infer310.read_written(tmp_path / "encode" / "z_app", ["samples_2"])[0], z.appearance[2],
+    np.testing.assert_allclose(cpp_files.read_written(tmp_path / "encode" / "z_app", ["samples_2"])[0], z.appearance[2],
                                atol=1e-5)
     done = program("--mindir_path", exported / "decoder.mindir", *words)
     assert done.returncode == 2 and "not an encoder" in done.stderr
@@ -178,8 +178,8 @@ def test_the_decoder_of_a_video_model(program, tmp_path, rng):
     assert done.returncode == 0, done.stderr
     wanted = model.decode(*latents)
     for part, values in zip(wanted._fields, wanted):
-        np.testing.assert_allclose(infer310.read_written(tmp_path / "out" / part, names), values, atol=1e-5)
-    assert infer310.grey_levels(tmp_path / "out" / "image", names, wanted.image) <= 1  # strips of frames
+        np.testing.assert_allclose(cpp_files.read_written(tmp_path / "out" / part, names), values, atol=1e-5)
+    assert cpp_files.grey_levels(tmp_path / "out" / "image", names, wanted.image) <= 1  # strips of frames
 
 
 def test_without_cann(program, trained, tmp_path, rng):
@@ -349,9 +349,9 @@ def test_labels_are_required_and_not_changed(program, labelled, tmp_path):
     done = program(*words, "--start_path", tmp_path / "start")
     assert done.returncode == 0, done.stderr
     names = [f"x_{k}" for k in range(11)]  # the first 11 by number, not by text
-    np.testing.assert_array_equal(infer310.read_written(tmp_path / "out" / "z_app", names), labels[:11])
+    np.testing.assert_array_equal(cpp_files.read_written(tmp_path / "out" / "z_app", names), labels[:11])
     assert len(list((tmp_path / "out" / "z_app").iterdir())) == 11
-    assert np.abs(infer310.read_written(tmp_path / "out" / "z_geo", names)).min() > 0
+    assert np.abs(cpp_files.read_written(tmp_path / "out" / "z_geo", names)).min() > 0
 
 
 def test_an_export_of_another_checkpoint_is_refused(trained, tmp_path, capsys):

@@ -11,7 +11,7 @@ from mindspore import nn, ops
 
 from dgn import recipe
 from dgn.__main__ import main
-from dgn.bench import graphs, processes, timing
+from dgn.bench import graphs, measures, processes
 from dgn.nets.build import make_model
 
 pytestmark = pytest.mark.slow
@@ -28,10 +28,10 @@ def bench(*words, settings=()) -> int:
     return main(["bench", *map(str, words), *(word for setting in [*TINY, *settings] for word in ("--set", setting))])
 
 
-def test_parts_are_the_default_and_have_times_ratios_and_share(tmp_path, capsys):
+def test_parts_have_times_ratios_and_share(tmp_path, capsys):
     """Of a recipe with a critic, so that every part of an image model is there."""
     adversarial = ["training.adversarial=nonsaturating", "training.critic_width=2", "training.micro_batches=2"]
-    line = ("--batch", 2, "--steps", 1, "--rounds", 2, "--json", tmp_path / "t.json")
+    line = ("parts", "--batch", 2, "--steps", 1, "--rounds", 2, "--json", tmp_path / "t.json")
     assert bench(*line, settings=adversarial) == 0
     printed = capsys.readouterr().out
     for part in ("image-steps a second", "warp grid_sample / native", "GFLOP/s", "training step", "sampler, 1 steps",
@@ -134,7 +134,7 @@ def test_graphs_of_a_folder_of_recipes(tmp_path, capsys, monkeypatch):
     assert json.loads((tmp_path / "g.json").read_text())["recipes"] == {
         f"of_{size}": {f"graph of {size}": {"operators": {"Add": 2}, "seconds": 0.5}} for size in (16, 32)}
     (tmp_path / "empty").mkdir()
-    assert main(["bench", "--graphs", "--config", str(tmp_path / "empty")]) == 2
+    assert main(["bench", "parts", "--graphs", "--config", str(tmp_path / "empty")]) == 2
 
 
 def test_processes(capsys):
@@ -144,7 +144,7 @@ def test_processes(capsys):
     assert result["parameters"] == sum(int(np.prod(parameter.shape)) for parameter in model.trainable_params())
     assert result["processes"] == 2 and len(result["seconds"]) == 2
     assert min(result["exchange"]) > 0 and result["memory"] > 100
-    text = processes.report({1: [{**result, "seconds": [2.0, 1.0]}], 2: [{**result, "seconds": [0.5, 0.9]}]})
+    text = processes.summary({1: [{**result, "seconds": [2.0, 1.0]}], 2: [{**result, "seconds": [0.5, 0.9]}]})
     assert "images a second: 2.00" in text and f"gradients of {result['parameters']:,} weights" in text
     assert bench("processes", 3, "--batch", 4) == 2 and "multiple of the number of processes" in capsys.readouterr().err
 
@@ -160,13 +160,13 @@ def test_storage(tmp_path, capsys, monkeypatch):
 
 def test_candidates_take_turns():
     order = []
-    seconds = timing.measure({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3, warm_up=1)
+    seconds = measures.measure({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3, warm_up=1)
     assert order == list("ab" * 4) and {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
-    assert timing.ratio({"a": [4.0, 2.0, 9.0], "b": [2.0, 2.0, 3.0]}, "a", "b") == 2.0
+    assert measures.ratio({"a": [4.0, 2.0, 9.0], "b": [2.0, 2.0, 3.0]}, "a", "b") == 2.0
 
 
 @pytest.mark.parametrize("setting, message", [("model.kind=plain", "model.kind must be 'deformable'"),
                                               ("data.frames=2", "data.frames must be 0")])
 def test_pytorch_programs_of_another_model_are_refused(setting, message, capsys):
-    assert bench("--against", "torch", "--batch", 1, "--rounds", 1, settings=[setting]) == 2
+    assert bench("parts", "--against", "torch", "--batch", 1, "--rounds", 1, settings=[setting]) == 2
     assert message in capsys.readouterr().err

@@ -245,7 +245,7 @@ def test_without_any_package():
     assert version.returncode == 0 and version.stdout.startswith("dgn 0.")
     shown = python("-S", "-m", "dgn", "--help")
     assert shown.returncode == 0 and "infer310" in shown.stdout
-    bench = python("-S", "-m", "dgn", "bench")
+    bench = python("-S", "-m", "dgn", "bench", "parts")
     assert bench.returncode == 2 and "dgn doctor" in bench.stderr and "Traceback" not in bench.stderr
 
 

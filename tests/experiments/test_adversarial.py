@@ -12,7 +12,7 @@ from dgn import config as cfg
 from dgn.data.faces import FaceSource
 from dgn.data.open import open_sources
 from dgn.errors import UserError
-from dgn.evaluation.frechet import frechet_distance
+from dgn.evaluation.sample_quality import frechet_distance
 from dgn.experiments import adversarial
 from dgn.run_folder import RunFolder
 from tests.experiments.conftest import COUNT

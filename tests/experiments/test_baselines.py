@@ -15,7 +15,7 @@ from dgn.errors import UserError
 from dgn.evaluation.disentanglement import block_r2
 from dgn.evaluation.oracle import oracle_axes
 from dgn.experiments import baselines
-from dgn.experiments.models import MODELS, OTHER_PEOPLE, folder_name
+from dgn.experiments.common import MODELS, OTHER_PEOPLE, folder_name
 from dgn.run import open_run
 from tests.experiments.conftest import COUNT
 

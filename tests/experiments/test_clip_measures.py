@@ -13,7 +13,7 @@ from dgn.data.face_clips import FaceClips
 from dgn.data.open import generated_clips
 from dgn.errors import UserError
 from dgn.experiments import recombination, sampling, shape
-from dgn.experiments.clips import (
+from dgn.experiments.clip_common import (
     COLOUR,
     MOTION,
     Probe,
@@ -25,7 +25,7 @@ from dgn.experiments.clips import (
     motion,
     over_time,
 )
-from dgn.figures.clips import spaced
+from dgn.figures.clip_pictures import spaced
 from dgn.nets.dynamic import DynamicGenerator
 
 pytestmark = pytest.mark.slow
@@ -90,7 +90,7 @@ class Bank:
 
 
 def test_a_probe_reads_motion_and_colour_of_clips_that_it_has_not_seen(monkeypatch):
-    monkeypatch.setattr("dgn.experiments.clips.PROBED_CLIPS", 90)
+    monkeypatch.setattr("dgn.experiments.clip_common.PROBED_CLIPS", 90)
     data = Data(frames=3, size=32)
     read, clips, everyone = fit_probe(data), generated_clips(data, 60), np.arange(60)  # ten people
     shown, names = clips.read(everyone), (*MOTION, *COLOUR)

@@ -21,7 +21,7 @@ from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
 from dgn.evaluation.uncertainty import standard_error_of_mean
 from dgn.experiments import recognition, recombination, sampling, shape
-from dgn.experiments.clips import Probe, clip_indices, label, motion
+from dgn.experiments.clip_common import Probe, clip_indices, label, motion
 from dgn.figures.draw import draw, one_of_each_class
 from dgn.figures.grids import with_grid
 from dgn.figures.sheet import save_sheet
@@ -39,7 +39,7 @@ def small():
     samples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dgn.nets.model.IMAGES_PER_BATCH", 2 * FRAMES)
-        patch.setattr("dgn.experiments.clips.PROBED_CLIPS", 60)
+        patch.setattr("dgn.experiments.clip_common.PROBED_CLIPS", 60)
         patch.setattr("dgn.experiments.sampling.CLIPS", 4)
         yield
 
@@ -98,7 +98,7 @@ def sheets(monkeypatch) -> dict:
     def watched(path, rows, title, labels, *others, **more):
         drawn[path.name] = SimpleNamespace(rows=[np.stack(row) for row in rows], labels=labels)
         return save_sheet(path, rows, title, labels, *others, **more)
-    monkeypatch.setattr("dgn.figures.clips.save_sheet", watched)
+    monkeypatch.setattr("dgn.figures.clip_pictures.save_sheet", watched)
     return drawn
 
 
@@ -421,7 +421,7 @@ def test_a_plain_model_has_content_and_motion_and_no_geometry(plain, sheets):
 
 
 @pytest.mark.parametrize("settings, message", [
-    (["training.method=vae"], "clips (data.frames) need model.appearance sampled and training.method abp"),
+    (["training.method=vae"], "data.frames needs training.method abp; it is vae"),
     (["data.frames=0", "data.format=videos"], "data.frames must be their number of frames"),
     (["data.size=40"], "need multiples of 16"),
     (["training.micro_batches=3"], "training.micro_batches is 3; it must divide"),

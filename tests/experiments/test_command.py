@@ -11,7 +11,7 @@ from dgn.__main__ import main
 from dgn.cli.experiment import EXPERIMENTS
 from dgn.errors import Interrupted
 from dgn.experiments import balance
-from dgn.experiments.models import Target
+from dgn.experiments.common import Target
 
 RUN = "the run"  # what load gives
 TRAINING = ("baselines", "transfer", "expressions", "adversarial", "balance")

@@ -13,7 +13,7 @@ from dgn import config as cfg
 from dgn import recipe
 from dgn.errors import UserError
 from dgn.experiments import expressions
-from dgn.experiments.models import Target
+from dgn.experiments.common import Target
 from dgn.inference.axes import rotate
 from dgn.run import open_run
 from tests.experiments.conftest import COUNT, weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dgn.evaluation.frechet import frechet_distance
+from dgn.evaluation.sample_quality import frechet_distance
 from dgn.experiments import sampling
 from dgn.run import PRIORS
 from tests.experiments.tiny_clips import results

@@ -12,7 +12,7 @@ from dgn import config as cfg
 from dgn.data import labels
 from dgn.errors import UserError
 from dgn.experiments import transfer
-from dgn.experiments.models import Target
+from dgn.experiments.common import Target
 from dgn.experiments.views import images_by_view
 from dgn.run import open_run
 from tests.experiments.conftest import COUNT, FEI_VIEWS, PEOPLE, weights

@@ -19,9 +19,9 @@ from dgn.__main__ import main
 from dgn.cli.export import FREE, samples
 from dgn.errors import RunFailed, UserError
 from dgn.export import cells, files
-from dgn.export.edge import exported_run
+from dgn.export.cpp_files import open_exported
+from dgn.export.cpp_program import exported_run
 from dgn.export.export import export_run
-from dgn.export.infer310 import open_exported
 from dgn.files import sha256
 from dgn.run import load
 from tests.training.saved import CLIPS, saved_run

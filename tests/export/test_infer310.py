@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dgn.errors import RunFailed, UserError
-from dgn.export import edge, infer310
+from dgn.export import cpp_files, cpp_program
 from dgn.nets.model import LatentGroup
 
 GROUPS = (LatentGroup("z_app", (4,)), LatentGroup("z_geo", (3,)))
@@ -35,10 +35,10 @@ def test_latents_of_one_file_or_of_folders(tmp_path, rng):
         z[:2].tofile(tmp_path / "loose" / group.name / "a.bin")
         np.save(tmp_path / "loose" / group.name / "b.npy", z[2])
     for name in ("packed", "loose"):
-        assert infer310.holds_latents(tmp_path / name, GROUPS)
-        for values, expected in zip(infer310.read_latents(tmp_path / name, GROUPS), (z_app, z_geo)):
+        assert cpp_files.holds_latents(tmp_path / name, GROUPS)
+        for values, expected in zip(cpp_files.read_latents(tmp_path / name, GROUPS), (z_app, z_geo)):
             np.testing.assert_array_equal(values, expected)
-    assert not infer310.holds_latents(tmp_path, GROUPS)
+    assert not cpp_files.holds_latents(tmp_path, GROUPS)
 
 
 def test_samples_of_two_groups_are_matched(tmp_path, rng):
@@ -48,11 +48,11 @@ def test_samples_of_two_groups_are_matched(tmp_path, rng):
     np.save(tmp_path / "z_app" / "x.npy", z_app)
     for k, z in enumerate(z_geo):
         np.save(tmp_path / "z_geo" / f"x_{k}.npy", z)
-    for values, expected in zip(infer310.read_latents(tmp_path, GROUPS), (z_app, z_geo)):
+    for values, expected in zip(cpp_files.read_latents(tmp_path, GROUPS), (z_app, z_geo)):
         np.testing.assert_array_equal(values, expected)
     (tmp_path / "z_geo" / "x_11.npy").rename(tmp_path / "z_geo" / "x_12.npy")
     with pytest.raises(UserError, match="x_11 of z_app in the place of x_12 of z_geo"):
-        infer310.read_latents(tmp_path, GROUPS)
+        cpp_files.read_latents(tmp_path, GROUPS)
 
 
 def test_only_what_an_unfinished_job_wrote_is_removed(tmp_path):
@@ -60,16 +60,16 @@ def test_only_what_an_unfinished_job_wrote_is_removed(tmp_path):
 
     def refused(path) -> bool:
         with pytest.raises(UserError, match="is not empty"):
-            edge._work_folder(path)
-        return (out / "images").is_dir() and (out / edge.UNFINISHED).is_file()
+            cpp_program._work_folder(path)
+        return (out / "images").is_dir() and (out / cpp_program.UNFINISHED).is_file()
 
     elsewhere.mkdir()
-    edge._work_folder(out)
+    cpp_program._work_folder(out)
     for name in ("images", "traverse_z_app"):
         (out / name).mkdir()
     same = out.stat().st_ino
-    edge._work_folder(out)
-    assert [path.name for path in out.iterdir()] == [edge.UNFINISHED] and out.stat().st_ino == same
+    cpp_program._work_folder(out)
+    assert [path.name for path in out.iterdir()] == [cpp_program.UNFINISHED] and out.stat().st_ino == same
     (out / "images").mkdir()
     (out / "notes.txt").touch()
     assert refused(out)
@@ -87,7 +87,7 @@ def test_only_what_an_unfinished_job_wrote_is_removed(tmp_path):
     ("a.txt", b"", "holds no latents of z_app"), ("a.bin", bytes(4 * 4), "1 of z_app and 2 of z_geo")])
 def test_latents_that_do_not_fit_are_refused(name, content, message, tmp_path, rng):
     with pytest.raises(UserError) as caught:
-        infer310.read_latents(folder_of(tmp_path, name, content, rng), GROUPS)
+        cpp_files.read_latents(folder_of(tmp_path, name, content, rng), GROUPS)
     assert message in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
@@ -102,7 +102,7 @@ def test_latents_that_do_not_fit_are_refused(name, content, message, tmp_path, r
     ("a.bin", np.full((2, 4), np.inf, np.float32).tobytes(), ("a.bin hold 8 values", "float64?"))])
 def test_the_file_and_what_is_wrong_with_it_are_named(name, content, messages, tmp_path, rng):
     with pytest.raises(UserError) as caught:
-        infer310.read_latents(folder_of(tmp_path, name, content, rng), GROUPS)
+        cpp_files.read_latents(folder_of(tmp_path, name, content, rng), GROUPS)
     for message in (*messages, "z_app"):
         assert message in str(caught.value)
 
@@ -114,38 +114,38 @@ def test_a_bin_file_of_float64_is_recognised(tmp_path, rng):
         folder = tmp_path / str(number)
         folder.mkdir()
         with pytest.raises(UserError, match="a.bin .*float64"):
-            infer310.read_latents(folder_of(folder, "a.bin", latents.tobytes(), rng), GROUPS)
+            cpp_files.read_latents(folder_of(folder, "a.bin", latents.tobytes(), rng), GROUPS)
 
 
 def test_packed_latents_are_checked_too(tmp_path):
     np.savez(tmp_path / "latents.npz", z_app=np.zeros((2, 4)), z_geo=np.zeros((2, 3), np.float32))
     with pytest.raises(UserError, match="latents.npz are float64"):
-        infer310.read_latents(tmp_path, GROUPS)
+        cpp_files.read_latents(tmp_path, GROUPS)
     np.savez(tmp_path / "latents.npz", z_app=np.zeros((2, 4), np.float32), z_geo=np.full((2, 3), np.nan, np.float32))
     with pytest.raises(UserError, match="z_geo in .*latents.npz hold 6 values"):
-        infer310.read_latents(tmp_path, GROUPS)
+        cpp_files.read_latents(tmp_path, GROUPS)
 
 
 def test_damaged_latents_of_infer_are_refused(tmp_path):
     (tmp_path / "latents.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(UserError, match="cannot read the latents z_app"):
-        infer310.read_latents(tmp_path, GROUPS)
+        cpp_files.read_latents(tmp_path, GROUPS)
 
 
 def test_what_the_program_has_not_written_is_named(tmp_path):
-    for read in (infer310.sample_names, infer310.pairs_written, infer310.dimensions_written, infer310.read_samples):
+    for read in (cpp_files.sample_names, cpp_files.pairs_written, cpp_files.dimensions_written, cpp_files.read_samples):
         with pytest.raises(RunFailed, match=str(tmp_path)):
             read(tmp_path)
     np.save(tmp_path / "samples_0.npy", np.zeros(2))
     np.save(tmp_path / "samples_10.npy", np.zeros(3))
     np.save(tmp_path / "samples_9.npy", np.zeros(2))
-    names = infer310.sample_names(tmp_path)
+    names = cpp_files.sample_names(tmp_path)
     assert names == ["samples_0", "samples_9", "samples_10"]
     with pytest.raises(RunFailed, match="does not hold what the program"):
-        infer310.read_written(tmp_path, names)
+        cpp_files.read_written(tmp_path, names)
     for pair in ("samples_0__samples_11", "samples_2__samples_0"):
         (tmp_path / f"{pair}.npy").touch()
-    assert infer310.pairs_written(tmp_path) == (["samples_0__samples_11", "samples_2__samples_0"], [[0, 2], [11, 0]])
+    assert cpp_files.pairs_written(tmp_path) == (["samples_0__samples_11", "samples_2__samples_0"], [[0, 2], [11, 0]])
 
 
 @pytest.mark.parametrize("result, precision, message", [
@@ -160,10 +160,10 @@ def test_what_is_judged(result, precision, message, tmp_path):
     good = {"difference": {"image": 1e-6}, "grey_levels": 0, "latents": {"first_call": 1e-5},
             "reconstruction": {"msre": 2.0}, "reconstruction_by_python": {"msre": 2.0}}
     if message is None:
-        edge.judge({**good, **result}, precision, tmp_path)
+        cpp_program.judge({**good, **result}, precision, tmp_path)
     else:
         with pytest.raises(RunFailed, match=message):
-            edge.judge({**good, **result}, precision, tmp_path)
+            cpp_program.judge({**good, **result}, precision, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"run": "nowhere"', "[" * 100_000], ids=len)
@@ -171,14 +171,14 @@ def test_a_folder_that_holds_no_export_is_refused(text, tmp_path):
     (tmp_path / "export.json").write_text(text)
     (tmp_path / "decoder.mindir").touch()
     with pytest.raises(UserError, match="dgn export RUN"):
-        infer310.open_exported(tmp_path)
+        cpp_files.open_exported(tmp_path)
 
 
 def test_the_run_is_found_by_its_name_or_above_the_export(tmp_path):
     (tmp_path / "run" / "export").mkdir(parents=True)
     (tmp_path / "run" / "export" / "decoder.mindir").touch()
     (tmp_path / "run" / "export" / "export.json").write_text(json.dumps({"run": "/elsewhere/run"}))
-    exported = infer310.open_exported(tmp_path / "run" / "export" / "decoder.mindir")
+    exported = cpp_files.open_exported(tmp_path / "run" / "export" / "decoder.mindir")
     with pytest.raises(UserError, match="/elsewhere/run, which is not there"):
         str(exported.run)
     (tmp_path / "run" / "config.yaml").touch()

@@ -47,6 +47,9 @@ def toy_decode(z_app, z_geo):
     return Decoded(images, images, np.zeros((len(images), 2, 16, 16), np.float32))
 
 
+ZEROS = bases.prior_mean([4, 3])  # of toy_decode
+
+
 @pytest.fixture
 def sheets(monkeypatch):
     """Rows, title and names of rows of every sheet that dgn.figures.pictures writes."""
@@ -57,9 +60,9 @@ def sheets(monkeypatch):
 
 
 def test_bases_are_ranked_by_their_effect():
-    appearance = bases.rank(toy_decode, [None, None], 0, [4, 3], 2.0)
+    appearance = bases.rank(toy_decode, ZEROS, 0, 2.0)
     assert list(appearance.order[:2]) == [2, 0] and appearance.effect[2] == pytest.approx(0.4)
-    geometry = bases.rank(toy_decode, [None, None], 1, [4, 3], 2.0)
+    geometry = bases.rank(toy_decode, ZEROS, 1, 2.0)
     assert geometry.order[0] == 1 and geometry.effect[0] == geometry.effect[2] == 0
 
 
@@ -67,8 +70,8 @@ def test_traversal_goes_from_minus_gamma_to_gamma_in_eleven_steps(sheets, tmp_pa
     z = bases.sweep(2, 4, 10.0)
     np.testing.assert_allclose(z[:, 2], np.arange(-10, 11, 2))
     assert (np.delete(z, 2, 1) == 0).all()
-    ranked = bases.rank(toy_decode, [None, None], 0, [4, 3], 2.0)
-    pictures.appearance_bases(tmp_path / "x.png", toy_decode, ranked, 3, 10.0)
+    ranked = bases.rank(toy_decode, ZEROS, 0, 2.0)
+    pictures.appearance_bases(tmp_path / "x.png", toy_decode, ranked, ZEROS[1], 10.0)
     (rows, _, names), = sheets
     assert [row.shape for row in rows] == [(11, 1, 16, 16)] * 4 and names[0].endswith("dimension 2")
     np.testing.assert_allclose(np.diff(rows[0].mean((1, 2, 3))), 0.2, rtol=1e-4)
@@ -76,7 +79,7 @@ def test_traversal_goes_from_minus_gamma_to_gamma_in_eleven_steps(sheets, tmp_pa
 
 
 def test_applied_bases_pair_the_two_warps_of_each_appearance(sheets, tmp_path):
-    ranked_a, ranked_g = (bases.rank(toy_decode, [None, None], group, [4, 3], 2.0) for group in (0, 1))
+    ranked_a, ranked_g = (bases.rank(toy_decode, ZEROS, group, 2.0) for group in (0, 1))
     pictures.applied_bases(tmp_path / "x.png", toy_decode, ranked_a, ranked_g, 5.0)
     (rows, _, _), = sheets
     assert [row.shape for row in rows] == [(11, 1, 16, 16)] * 6
@@ -122,8 +125,8 @@ def test_recombination_exchanges_with_the_first_image(sheets, tmp_path, rng):
 
 
 def test_labels_are_shown_before_and_after_the_warp(sheets, tmp_path):
-    ranked = bases.rank(toy_decode, [np.eye(4)[0], None], 1, [4, 3], 2.0)
-    pictures.labels(tmp_path / "x.png", toy_decode, [4, 3], ranked, 0, 5.0)
+    ranked = bases.rank(toy_decode, [np.eye(4)[0], ZEROS[1]], 1, 2.0)
+    pictures.labels(tmp_path / "x.png", toy_decode, 4, ranked, 0, 5.0)
     (rows, title, names), = sheets
     assert names == ["label 0", "label 1", "label 2", "label 3"] and "dimension 1 of" in title
     for label, row in enumerate(rows):

@@ -7,7 +7,7 @@ import resource
 import numpy as np
 import pytest
 
-from dgn.bench.memory import private_memory
+from dgn.bench.measures import private_memory
 from dgn.errors import RunFailed, UserError
 from dgn.inference.latents import LatentBank, mean_and_deviation, remove_other_shards
 from dgn.nets.model import LatentGroup

@@ -211,10 +211,10 @@ def test_one_optimizer_holds_both_critics():
 
 
 @pytest.mark.parametrize("settings, message", [
-    (["training.method=vae"], "need model.appearance sampled and training.method abp"),
+    (["training.method=vae"], "data.frames needs training.method abp; it is vae"),
     (["model.recurrence=native"], "clips of model.kind plain need auto or stock"),
     (["model.kind=deformable", "training.adversarial=minimax"], "or clips of model.kind plain"),
-    (["training.freeze=geometry"], "model.kind is plain")])
+    (["training.freeze=geometry"], "training.freeze needs model.kind deformable; it is plain")])
 def test_settings_that_do_not_go_together(settings, message):
     with pytest.raises(UserError, match=message):
         recipe.load(None, [*CLIPS, *settings])

@@ -86,4 +86,4 @@ def test_where_it_has_no_meaning_it_is_refused(images, tmp_path, setting, capsys
     assert (
         main(arguments(images, tmp_path / "run", 2, "--set", "training.reinit_appearance=[1]", "--set", setting)) == 2
     )
-    assert "training.reinit_appearance needs model.kind deformable" in capsys.readouterr().err
+    assert f"training.reinit_appearance needs {setting.partition('=')[0]} " in capsys.readouterr().err

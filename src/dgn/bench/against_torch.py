@@ -47,8 +47,7 @@ def programs(model: Model, options: cfg.Model, x: np.ndarray, steps: int,
     def generate(weights: list, z):
         h = F.relu(z @ weights[0][0] + weights[0][1]).view(len(z), -1, 4, 4)
         for k, (w, b) in enumerate(weights[1:], 1):
-            # output_padding makes the size an exact doubling; the crop differs from SAME by one pixel, the work does
-            # not
+            # output_padding makes the size an exact doubling; cropped one pixel differently from SAME; same cost
             h = F.conv_transpose2d(h, w, b, stride=2, padding=w.shape[-1] // 2, output_padding=1)
             h = F.relu(h) if k < len(weights) - 1 else torch.tanh(h)
         return h

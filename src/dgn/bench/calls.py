@@ -30,8 +30,8 @@ RATE = 1e-12  # learning rate: the weights do not change
 def waiting(net: nn.Cell, *inputs: Tensor) -> Call:
     """A call of a network that returns when its result is there.
 
-    Not by asnumpy: the copy to the host is no part of the work. On CPU a call returns with the result, and MindSpore
-    refuses to synchronize.
+    Synchronizes instead of calling asnumpy, which would time the copy. On CPU a call returns with the result, and
+    MindSpore refuses to synchronize.
     """
     deferred = device.current() != "CPU"
 

@@ -91,7 +91,7 @@ def operators(cell: nn.Cell) -> dict[str, int]:
     return counts
 
 
-def report(sizes: dict[str, Size], title: str) -> str:
+def summary(sizes: dict[str, Size], title: str) -> str:
     """A table of the graphs with their five most frequent operators; title: in its first line."""
     lines = [f"{title:36} {'operators':>9} {'compiled in':>11}   most frequent"]
     for name, size in sizes.items():

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from dgn import device, provenance
-from dgn.bench import against_torch, calls, flops, timing
-from dgn.bench.memory import peak_memory
+from dgn.bench import against_torch, calls, flops, measures
 from dgn.config import Config
 from dgn.nets.build import make_model
 from dgn.nets.conv import NativeConv, make_conv
@@ -25,8 +24,7 @@ RECURRENCE = "Z_t of both groups, forward and to the latents"
 
 @dataclass(frozen=True)
 class Setup:
-    """batch: samples; steps: Langevin steps of a call; rounds: turns; torch: also the same sampler as PyTorch
-    programs."""
+    """batch: samples. steps: Langevin steps of a call. rounds: timed repetitions. torch: also time PyTorch."""
 
     batch: int = 100
     steps: int = 5
@@ -68,13 +66,13 @@ def measure(config: Config, setup: Setup = Setup()) -> Times:
     x = calls.random_images(config, model, setup.batch, rng)
     native = device.current() == "CPU" and isinstance(make_warp("auto", model.size, model.size), NativeWarp)
 
-    seconds = timing.measure({PRODUCT: calls.matrix_product(MATRIX, rng)}, setup.rounds)
+    seconds = measures.measure({PRODUCT: calls.matrix_product(MATRIX, rng)}, setup.rounds)
     rivals = {}
     if setup.torch:
         rivals = against_torch.programs(model, config.model, x, setup.steps, config.inference.step_size)
 
     def add(parts: dict[str, calls.Call]) -> None:
-        seconds.update(timing.measure(parts, setup.rounds))
+        seconds.update(measures.measure(parts, setup.rounds))
 
     add({_sampler(setup): calls.sampler(model, config, x, setup.steps), **rivals})
     add({STEP: calls.training_step(model, config, x)})
@@ -89,7 +87,7 @@ def measure(config: Config, setup: Setup = Setup()) -> Times:
     return Times(setup, model, frames, seconds, tuple(rivals), native)
 
 
-def report(times: Times) -> str:
+def summary(times: Times) -> str:
     """The times as text: a table, the rate of the sampler, and ratios."""
     seconds, setup, model, sampler = times.seconds, times.setup, times.model, times.sampler
     rate = 2 * MATRIX ** 3 / statistics.median(seconds[PRODUCT])
@@ -104,13 +102,14 @@ def report(times: Times) -> str:
              f"{flops.langevin_step(model) / 1e6:.1f} MFLOP each"]
     if times.frames:
         share = statistics.median(seconds[RECURRENCE]) * setup.steps / statistics.median(seconds[sampler])
-        lines.append(f"recurrence: {100 * share:.1f} % of a Langevin step; peak memory {peak_memory():.0f} MiB")
-    lines += [f"ratio  {rival} / {sampler}: {timing.ratio(seconds, rival, sampler):.2f}" for rival in times.rivals]
+        lines.append(f"recurrence: {100 * share:.1f} % of a Langevin step; "
+                     f"peak memory {measures.peak_memory():.0f} MiB")
+    lines += [f"ratio  {rival} / {sampler}: {measures.ratio(seconds, rival, sampler):.2f}" for rival in times.rivals]
     if times.native:
         lines += [f"ratio  warp grid_sample / native, {what}: "
-                  f"{timing.ratio(seconds, f'warp grid_sample, {what}', f'warp native, {what}'):.1f}"
+                  f"{measures.ratio(seconds, f'warp grid_sample, {what}', f'warp native, {what}'):.1f}"
                   for what in ("forward", "forward and both gradients")]
-    lines += [f"ratio  {what}, stock / native: {timing.ratio(seconds, f'{what}, stock', f'{what}, native'):.1f}"
+    lines += [f"ratio  {what}, stock / native: {measures.ratio(seconds, f'{what}, stock', f'{what}, native'):.1f}"
               for what in ("critic step", "critic step with R1") if f"{what}, native" in seconds]
     return "\n".join(lines)
 

@@ -22,7 +22,7 @@ from mindspore import Tensor, nn, ops
 
 from dgn import machine
 from dgn.bench.calls import RATE, random_images, whole_mask
-from dgn.bench.memory import peak_memory
+from dgn.bench.measures import peak_memory
 from dgn.config import Config
 from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed
@@ -158,15 +158,15 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def compare(counts: Sequence[int], arguments: Sequence[str], turns: int = 2) -> str:
-    """Launches each number of processes in turn, A B A B ...; returns the report."""
+    """Launches each number of processes in turn, A B A B ...; returns the summary."""
     results: dict[int, list[Result]] = {count: [] for count in counts}
     for _ in range(turns):
         for count in counts:
             results[count].append(launch(count, arguments))
-    return report(results)
+    return summary(results)
 
 
-def report(results: dict[int, list[Result]]) -> str:
+def summary(results: dict[int, list[Result]]) -> str:
     """A table of the fastest iterations for each number of processes: other load on a machine slows several processes
     more than one."""
     lines = [f"{'processes':>9}  {'images/s':>9}  {'iteration':>10}  {'exchange of gradients':>24}  "

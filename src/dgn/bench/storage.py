@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgn.bench.memory import private_memory
+from dgn.bench.measures import private_memory
 from dgn.files import disk_errors, sha256, sync
 from dgn.inference.latents import LatentBank
 from dgn.nets.model import LatentGroup
@@ -32,12 +32,12 @@ def costs(groups: Sequence[LatentGroup], samples: int, folder: Path) -> str:
         began = time.perf_counter()
 
     with disk_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".bench-") as scratch:
-        place = Path(scratch)
+        root = Path(scratch)
         before, began = private_memory(), time.perf_counter()
-        bank = LatentBank.create(place / "first", groups, samples, seed=1)
+        bank = LatentBank.create(root / "first", groups, samples, seed=1)
         lap("first chains drawn from the prior and written")
-        (place / "checkpoint").mkdir()
-        files = bank.save(place / "checkpoint")
+        (root / "checkpoint").mkdir()
+        files = bank.save(root / "checkpoint")
         lap("checkpoint: copied")
         for file in files:
             sync(file)
@@ -45,7 +45,7 @@ def costs(groups: Sequence[LatentGroup], samples: int, folder: Path) -> str:
         for file in files:
             sha256(file)
         lap("checkpoint: digests")
-        LatentBank.open(place / "checkpoint", groups, 1).copy_shard(place / "again", groups, 0, 1)
+        LatentBank.open(root / "checkpoint", groups, 1).copy_shard(root / "again", groups, 0, 1)
         lap("resumed: read and copied to the shard")
         bank.power_sums()
         lap("an epoch's mean and deviation")

@@ -2,8 +2,8 @@
 
 Free trainings cannot be compared: the energy has kinks (ReLU, cells of the bilinear interpolation), at which rounding
 decides between two gradients, and the chains and Adam amplify the difference. So every repeated iteration starts from
-the recorded weights, moments and latents, and the median over the iterations is compared: a kink shows in one of them,
-a wrong gradient in all.
+the recorded weights, moments and latents, and the median over the iterations is compared. A kink changes one
+iteration; a wrong gradient changes all.
 """
 
 from __future__ import annotations
@@ -132,10 +132,10 @@ def repeat(setup: Setup, recorded: Record, processes: ProcessGroup = ProcessGrou
     for name, config in _compared(setup).items():
         training = Training(config, processes)
         for iteration in sorted({int(key.split(".")[1]) for key in recorded if key.startswith(f"{name}.")}):
-            place = f"{name}.{iteration}"
-            training.restore(_numbered(recorded, f"{place}.state"))
-            _, results = training.step(iteration, tuple(_numbered(recorded, f"{place}.start")))
-            repeated.update({f"{place}.{what}": value for what, value in results.items()})
+            prefix = f"{name}.{iteration}"
+            training.restore(_numbered(recorded, f"{prefix}.state"))
+            _, results = training.step(iteration, tuple(_numbered(recorded, f"{prefix}.start")))
+            repeated.update({f"{prefix}.{what}": value for what, value in results.items()})
     return repeated
 
 

@@ -16,15 +16,15 @@ PRIOR: dict[str, Any] = {
 
 def positive(text: str) -> int:
     """An argument that must be an integer of at least 1."""
-    return _whole(text, 1)
+    return _integer(text, 1)
 
 
 def natural(text: str) -> int:
     """An argument that must be an integer of at least 0."""
-    return _whole(text, 0)
+    return _integer(text, 0)
 
 
-def _whole(text: str, least: int) -> int:
+def _integer(text: str, least: int) -> int:
     if not (text.isdecimal() and len(text) < 19 and least <= int(text) <= LARGEST):
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer from {least} to {LARGEST}")
     return int(text)

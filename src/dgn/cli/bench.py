@@ -1,6 +1,5 @@
-"""Timings on this machine. Without a tool's name: parts.
+"""Timings on this machine.
 
-  dgn bench
   dgn bench parts --against torch
   dgn bench parts --batch 25 --set data.size=128 --json timings.json
   dgn bench parts --config config/clips_table5.yaml --batch 1 --steps 1
@@ -11,12 +10,12 @@
   dgn bench storage 1562500
   DGN_THREADS=1 dgn bench program ascend310_infer/build/dgn_infer
 
-parts: the sampler, a training step and their parts. Candidates take turns and ratios are taken within a turn, so a
-machine whose clock rate drifts does not favour one of them. The last column is the FLOP rate as a percentage of the
-rate of a large matrix product on this machine; FLOPs are counted from the layers. For clips a sample is a clip, and the
-recurrence's fraction of a Langevin step is printed. With a critic, the steps of critic and generators are timed as
-well. --graphs counts the operators of every graph of a training and times its compilation, for one recipe or for each
-in a folder. --profile writes a trace, whose trace_view.json MindStudio Insight and Perfetto open.
+parts: the sampler, a training step and their parts. Candidates are timed alternately; ratios compare neighbouring
+calls, so clock drift cancels. The last column is the FLOP rate as a percentage of the rate of a large matrix product on
+this machine; FLOPs are counted from the layers. For clips a sample is a clip, and the recurrence's fraction of a
+Langevin step is printed. With a critic, the steps of critic and generators are timed as well. --graphs counts the
+operators of every graph of a training and times its compilation, for one recipe or for each in a folder. --profile
+writes a trace, whose trace_view.json MindStudio Insight and Perfetto open.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from dgn.files import write_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     tools = parser.add_subparsers(dest="tool", required=True, metavar="tool")
-    parts = tools.add_parser("parts", help="the sampler, a training step and their parts (the default)")
+    parts = tools.add_parser("parts", help="the sampler, a training step and their parts")
     _add_common(parts, batch=100, steps=5, rounds=7)
     parts.add_argument("--against", choices=["torch"],
                        help="also the sampler as PyTorch programs, if PyTorch is installed")
@@ -56,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     program = tools.add_parser("program", help="the C++ program beside Python, for one sample and for eight")
     program.add_argument("program", metavar="FILE", type=user_path, help="dgn_infer of ascend310_infer")
     _add_common(program, rounds=7)
-    _make_default(parser, "parts")
 
 
 def _add_common(parser: argparse.ArgumentParser, batch: int | None = None, steps: int | None = None,
@@ -71,18 +69,6 @@ def _add_common(parser: argparse.ArgumentParser, batch: int | None = None, steps
     if rounds:
         parser.add_argument("--rounds", type=positive, default=rounds, help="timed repetitions (default %(default)s)")
     add_device(parser)
-
-
-def _make_default(parser: argparse.ArgumentParser, tool: str) -> None:
-    """Arguments that begin with an option are those of `tool`."""
-    parse = parser.parse_known_args
-
-    def parse_known_args(args=None, namespace=None):
-        words = list(args or [])
-        if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
-            words = [tool, *words]
-        return parse(words, namespace)
-    parser.parse_known_args = parse_known_args  # type: ignore[method-assign]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,10 +88,10 @@ def parts(args: argparse.Namespace, config: Config) -> int:
         folder = profile(dict(training_graphs(config, args.batch)), Path(args.profile))
         print(f"trace of the graphs of a training: {folder}")
         return 0
-    from dgn.bench.parts import Setup, measure, report
+    from dgn.bench.parts import Setup, measure, summary
 
     times = measure(config, Setup(args.batch, args.steps, args.rounds, args.against == "torch"))
-    print(report(times))
+    print(summary(times))
     if args.json:
         write_json(Path(args.json), {**times.as_json(), "numerics": dataclasses.asdict(config.numerics)})
     return 0
@@ -119,12 +105,12 @@ def graphs(args: argparse.Namespace) -> int:
         raise UserError(f"{folder} holds no recipe (*.yaml)")
     configs = {Path(path).stem if path else "default": recipe.load(path, args.settings) for path in paths}
     device.start(args.device, next(iter(configs.values())).numerics)
-    from dgn.bench.graphs import compiled_size, report, training_graphs
+    from dgn.bench.graphs import compiled_size, summary, training_graphs
 
     stored = {}
     for name, config in configs.items():
         sizes = {graph: compiled_size(*parts) for graph, parts in training_graphs(config, args.batch)}
-        print(report(sizes, name), flush=True)
+        print(summary(sizes, name), flush=True)
         stored[name] = {graph: size._asdict() for graph, size in sizes.items()}
     if args.json:
         write_json(Path(args.json), {"versions": provenance.versions(), "device": device.current(), "batch": args.batch,
@@ -133,7 +119,7 @@ def graphs(args: argparse.Namespace) -> int:
 
 
 def processes(args: argparse.Namespace, config: Config) -> int:
-    """One process and several, in turn; in a process that msrun started, its part of the comparison."""
+    """Compares one process with several. Under msrun: measures this process."""
     if launcher.launched_by_msrun():
         return measure_here(args, config)
     from dgn.bench.processes import compare

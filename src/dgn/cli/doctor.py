@@ -4,9 +4,9 @@
   dgn doctor --device Ascend --run-check
 
 Prints versions, devices, CANN and CUDA, the compiler, which implementation of warp, deconvolution and recurrence would
-be used, and a line for everything that would not work. Of an accelerator that is asked for (with --device auto: whose
-toolkit is here) it prints what MindSpore reports when it is selected: libraries that are not loaded, versions that do
-not fit, missing Python packages. Runs without MindSpore, too. Exit code 1 if something is missing without which no
+be used, and a line for everything that would not work. For the requested accelerator (auto: every one with a toolkit
+installed) it prints what MindSpore reports when it is selected: libraries that are not loaded, versions that do not
+fit, missing Python packages. Runs without MindSpore, too. Exit code 1 if something is missing without which no
 training can run, or if the device that is asked for does not work.
 """
 
@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def remedy(reason: str) -> str:
-    """What helps against the reason for which a required package cannot be imported."""
+    """Advice for a package whose import failed with `reason`."""
     library = STATIC_TLS.search(reason)
-    if library:  # known of scikit-learn's libgomp on aarch64: loaded late, it finds the space taken
+    if library:  # scikit-learn's libgomp on aarch64 must be loaded before MindSpore fills the static TLS block
         return f"it must be loaded first: export LD_PRELOAD={shlex.quote(library[1])}${{LD_PRELOAD:+:$LD_PRELOAD}}"
     return f"{sys.executable} -m pip install -r requirements.txt"
 
@@ -124,12 +124,12 @@ def attempt(args: argparse.Namespace, chosen: str | None, toolkits: Toolkits, li
     installed = {"Ascend": bool(toolkits.cann or toolkits.npu_smi), "GPU": bool(toolkits.cuda)}
     passed = True
     for name in device.DEVICES:
-        own = name == (chosen or args.device)
-        checked = own and args.run_check
-        if checked or (own and name != "CPU") or (args.device == "auto" and installed.get(name)):
+        requested = name == (chosen or args.device)
+        checked = requested and args.run_check
+        if checked or (requested and name != "CPU") or (args.device == "auto" and installed.get(name)):
             result = machine.attempt(name, checked)
             lines += [(name, text) for text in (*result.messages, *result.output)]
-            passed = passed and (result.succeeded or not own)
+            passed = passed and (result.succeeded or not requested)
     return passed
 
 

@@ -32,9 +32,8 @@ def option(*names: str, **settings: Any) -> Option:
 class Experiment(NamedTuple):
     """The command line of the function dgn.experiments.NAME.NAME; the text of that module is its help.
 
-    options: one for each keyword argument; trains: its other arguments are a recipe and an output folder, not a run;
-    data: help of --data, if that is the place of the recipe's or the run's own images; convert: the function's keyword
-    arguments, if they are not the options' values themselves.
+    options: one for each keyword argument. trains: its other arguments are a recipe and an output folder, not a run.
+    data: help text of --data; empty: no such option. convert: turns option values into keyword arguments.
     """
 
     options: list[Option]
@@ -44,9 +43,11 @@ class Experiment(NamedTuple):
 
 
 def tuning_options(count: int, epochs: int) -> list[Option]:
-    """The images of a fine-tuning, which are an experiments.models.Target."""
+    """The images of a fine-tuning, which are an experiments.common.Target."""
     return [
-        option("--target", metavar="FOLDER", type=user_path, help="folder of the images for the fine-tuning"),
+        option("--target", metavar="FOLDER", type=user_path,
+               help="folder of the images for the fine-tuning (default: generated faces); for transfer with labels of "
+                    "the view: labels.csv, or the FEI set"),
         option("--frontal", metavar="PATTERN", help="which files of --target, such as '*-1[12].jpg'"),
         option("--target-crop", type=crop, metavar="L,T,R,B", help="crop of the images of --target"),
         option("--tune-faces", type=positive, default=count,
@@ -56,7 +57,7 @@ def tuning_options(count: int, epochs: int) -> list[Option]:
 
 def with_target(given: Keywords) -> Keywords:
     """The options of `tuning_options`, and --held-out, as a Target."""
-    from dgn.experiments.models import Target
+    from dgn.experiments.common import Target
 
     parts = ("target", "frontal", "target_crop", "tune_faces", "tune_epochs", "held_out")
     target = Target(*(given[part] for part in parts if part in given))
@@ -80,7 +81,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         option("--faces", type=positive, default=1000,
                help="unseen faces whose latents are measured (default %(default)s)")], trains=True),
     "views": Experiment([
-        option("--data", metavar="FOLDER", type=user_path, help="labelled images (default: generated faces)"), CROP,
+        option("--data", metavar="FOLDER", type=user_path,
+               help="images with labels of the view: labels.csv, or the FEI set (default: generated faces at views "
+                    "from -30 to 30 degrees)"), CROP,
         option("--faces", dest="people", type=positive, default=100,
                help="maximum number of people (default %(default)s, as in the paper)"), STEPS]),
     "transfer": Experiment([
@@ -98,7 +101,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         option("--data", "--images", dest="images", metavar="FOLDER", type=user_path,
                help="animal faces (default: drawn ones)"),
         option("--labels", metavar="FILE", type=user_path,
-               help="table of their eyes (default: labels.csv, crops.csv or index.tsv in --data)"),
+               help="table of their eyes, with the columns file, left_eye_x, left_eye_y, right_eye_x, right_eye_y "
+                    "(default: labels.csv, crops.csv or index.tsv in --data)"),
         option("--eyes", type=pair, metavar="X,Y",
                help="position of the left eye in the cut image, as fractions of its side from the left and the top "
                     "(default: where generated faces have it, or 0.325,0.36)"),
@@ -109,16 +113,18 @@ EXPERIMENTS: dict[str, Experiment] = {
         option("--steps", type=positive, default=100, help="Langevin steps under each label (default %(default)s)")],
         data=MOVED),
     "landmarks": Experiment([
-        option("--data", metavar="FOLDER", type=user_path, help="images with landmarks (default: generated faces)"),
-        CROP,
+        option("--data", metavar="FOLDER", type=user_path,
+               help="images with landmarks in labels.csv or MTFL's index.tsv (default: generated faces)"), CROP,
         option("--faces", dest="count", type=positive,
                help="maximum number of images (default: all, or 2500 generated ones)"),
         STEPS,
         option("--chains", type=positive, default=1,
-               help="chains per image; their displacement fields are averaged (default %(default)s)"),
+               help="chains per image, whose displacement fields are averaged; with data.mirror, every second one is "
+                    "of the mirror image (default %(default)s)"),
         option("--epochs", type=positive, default=200, help="training epochs of the regressor (default %(default)s)"),
         option("--folds", type=positive, default=1,
-               help="folds of the cross-validation (default: one train/test split)")]),
+               help="folds of a cross-validation, for few images: each image is tested once (default: one train/test "
+                    "split)")]),
     "adversarial": Experiment([
         option("--more-epochs", type=positive, default=60,
                help="epochs of each of the two continued runs (default %(default)s)"),
@@ -157,10 +163,10 @@ EXPERIMENTS: dict[str, Experiment] = {
                help="use the features of each frame, not their difference from the first frame; for clips that do not "
                     "start neutral"),
         option("--steps", type=positive,
-               help="infer the latents again with this number of Langevin steps (default: continue the chains of the "
-                    "training)"),
+               help="infer the latents again from the prior mean with this number of Langevin steps (default: continue "
+                    "the chains of the training)"),
         option("--descent-steps", type=positive, default=100,
-               help="further steps without noise (default %(default)s)")], data=MOVED),
+               help="further steps without noise, towards a mode (default %(default)s)")], data=MOVED),
 }
 
 

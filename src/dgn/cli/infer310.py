@@ -40,21 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     device.start(args.device)
-    from dgn.export import edge
-    from dgn.export.infer310 import open_exported
+    from dgn.export import cpp_program
+    from dgn.export.cpp_files import open_exported
 
     exported, output = open_exported(Path(args.mindir)), Path(args.output)
     if args.step == "prepare":
-        print(f"{edge.prepare(exported, Path(args.data), output)}; written to {output}")
+        print(f"{cpp_program.prepare(exported, Path(args.data), output)}; written to {output}")
         return 0
-    result = edge.check(exported, output, args.descent_steps, args.gamma)
-    print(report(result))
+    result = cpp_program.check(exported, output, args.descent_steps, args.gamma)
+    print(summary(result))
     print(f"picture           {output / 'overview.png'}")
-    edge.judge(result, args.precision, output)
+    cpp_program.judge(result, args.precision, output)
     return 0
 
 
-def report(result: dict[str, Any]) -> str:
+def summary(result: dict[str, Any]) -> str:
     """The differences as text."""
     lines = [f"{result['samples']} samples; largest difference of the program to Python:"]
     lines += [f"  {part:24} {error:.1e}" for part, error in result["difference"].items()]

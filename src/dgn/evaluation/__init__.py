@@ -1,0 +1,1 @@
+"""Measures of runs, as functions of arrays."""

@@ -60,11 +60,11 @@ def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str]
                 with the true factor of this donor.
             appearance_donor_stderr, geometry_donor_stderr: standard errors of these correlations over faces.
     """
-    everyone, shifts = np.arange(len(factors)), 1 + np.arange(np.clip(PAIRS // len(factors), 1, len(factors) - 1))
+    indices, shifts = np.arange(len(factors)), 1 + np.arange(np.clip(PAIRS // len(factors), 1, len(factors) - 1))
     own = predict(decode(z_app, z_geo).image)
-    rounds = [np.roll(everyone, -shift) for shift in shifts]
+    rounds = [np.roll(indices, -shift) for shift in shifts]
     predicted = np.concatenate([predict(decode(z_app, z_geo[other]).image) for other in rounds])
-    donors = {"appearance_donor": np.tile(everyone, len(rounds)), "geometry_donor": np.concatenate(rounds)}
+    donors = {"appearance_donor": np.tile(indices, len(rounds)), "geometry_donor": np.concatenate(rounds)}
     return {name: {"own": correlation(own[:, k], factors[:, k]), **_by_donor(predicted[:, k], factors[:, k], donors)}
             for k, name in enumerate(names)}
 

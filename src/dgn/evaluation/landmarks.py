@@ -21,13 +21,13 @@ def canonical_landmarks(displacement: np.ndarray, landmarks: np.ndarray) -> np.n
     If the geometry is right, each landmark has the same canonical position in all images.
     """
     pixels, canonical = canonical_points(displacement)
-    return np.stack([interpolate_scattered(pixels, points, own)[1] for points, own in zip(canonical, landmarks)])
+    return np.stack([interpolate_scattered(pixels, points, marks)[1] for points, marks in zip(canonical, landmarks)])
 
 
 def carried_landmarks(displacement: np.ndarray, canonical: np.ndarray) -> np.ndarray:
     """The positions (n, p, 2) at which images with displacements (n, 2, H, W) show the canonical points (p, 2)."""
     pixels, points = canonical_points(displacement)
-    return np.stack([interpolate_scattered(own, pixels, canonical)[1] for own in points])
+    return np.stack([interpolate_scattered(image, pixels, canonical)[1] for image in points])
 
 
 def landmark_distances(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -26,11 +26,11 @@ def person_folds(persons: Sequence[Any], count: int, seed: int) -> list[np.ndarr
     Raises:
         ValueError: there are fewer people than folds.
     """
-    everyone = sorted(set(persons))
-    if len(everyone) < count:
-        raise ValueError(f"{len(everyone)} people cannot make {count} folds")
-    shuffled = generator(seed, "recognition folds").permutation(len(everyone))
-    fold = {everyone[person]: place % count for place, person in enumerate(shuffled)}
+    people = sorted(set(persons))
+    if len(people) < count:
+        raise ValueError(f"{len(people)} people cannot make {count} folds")
+    shuffled = generator(seed, "recognition folds").permutation(len(people))
+    fold = {people[person]: number % count for number, person in enumerate(shuffled)}
     return [np.flatnonzero([fold[person] == k for person in persons]) for k in range(count)]
 
 

@@ -49,15 +49,15 @@ def view_covariance(latents: dict[str, np.ndarray], views: Sequence[float]) -> d
                 largest of d such values is at most about sqrt(2 log d) times as large. Differences between people
                 cancel, because every person is in every view.
         ratio: largest R of z_geo divided by the largest R of z_app, if both groups are given; None if the latter is 0.
-        ratio_stderr: standard error of the ratio over people; None if the ratio is undefined for the people, or for
-            some bootstrap sample of them.
+        ratio_stderr: standard error of the ratio over people; None if any bootstrap sample has no appearance
+            covariance.
     """
     result: dict[str, Any] = {"views": list(map(float, views)), "groups": {}}
     for name, z in latents.items():
         means = z.astype(np.float64).mean(1)
         r = responses(means, views)
-        own = np.tensordot(unit(views), z.astype(np.float64), 1)  # (n, d)
-        error = np.sqrt(own.var(0, ddof=min(1, len(own) - 1)).mean() / z.shape[1])
+        along = np.tensordot(unit(views), z.astype(np.float64), 1)  # Z . theta of each person, (n, d)
+        error = np.sqrt(along.var(0, ddof=min(1, len(along) - 1)).mean() / z.shape[1])
         result["groups"][name] = {
             "means": means.tolist(), "r": r.tolist(), "largest": float(r.max()), "dimension": int(r.argmax()),
             "noise": float(error * np.sqrt(2 * np.log(max(z.shape[2], 2))))}

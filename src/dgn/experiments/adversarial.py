@@ -5,10 +5,10 @@
 
 A model is trained only by likelihood (the recipe without its critic). Two runs continue from it: one by likelihood, one
 with the recipe's critic. Both are measured in the same way: reconstruction error; sharpness (gradient energy relative
-to real images) and Frechet distance to real images (dgn.evaluation.frechet), both for reconstructions of unseen images
-and for samples from the prior; variety of the samples; and on generated faces disentanglement with known factors.
-Reconstructions are compared with their own images, samples with generated faces of other people, or with the training
-images of a folder.
+to real images) and Frechet distance to real images (dgn.evaluation.sample_quality), both for reconstructions of unseen
+images and for samples from the prior; variety of the samples; and on generated faces disentanglement with known
+factors. Reconstructions are compared with their own images, samples with generated faces of other people, or with the
+training images of a folder.
 
 Written to --output: metrics.json, figures/ (reconstructions side by side, recombination of unseen images), and three
 run folders.
@@ -27,12 +27,10 @@ from dgn.config import Config
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
-from dgn.evaluation.frechet import distance_of_halves, frechet_distance
 from dgn.evaluation.ratios import number
-from dgn.evaluation.sharpness import relative_sharpness
-from dgn.evaluation.variety import relative_variety
+from dgn.evaluation.sample_quality import distance_of_halves, frechet_distance, relative_sharpness, relative_variety
 from dgn.experiments.baselines import check_faces, error_rows, known_factors, model_table, score_rows
-from dgn.experiments.models import (
+from dgn.experiments.common import (
     OTHER_PEOPLE,
     Recipe,
     deformable_recipe,
@@ -107,7 +105,7 @@ def without_critic(config: Config) -> Config:
 def continued(config: Config, start: Path, epochs: int, learning_rate: float) -> Config:
     """The config of a run that is initialized from the run `start`.
 
-    Its inference settings are those of models.final_inference, and its chains start at the prior mean, from where they
+    Its inference settings are those of common.final_inference, and its chains start at the prior mean, from where they
     converge within a few epochs. Adam's beta1 is lower, because earlier gradients come from a critic that has changed
     since.
     """

@@ -4,10 +4,9 @@
   dgn experiment animals runs/celeba --data animals/ --labels eyes.csv
 
 A drawn cat and monkey, or the faces in the folder --data, are warped by displacements along the geometric dimensions
-with the largest effect. The faces are rotated, scaled and cropped by their eyes, which --labels or labels.csv of the
-folder gives (columns file, left_eye_x, left_eye_y, right_eye_x, right_eye_y). Without such a file they are used without
-change, and should be frontal and as large in the picture as the run's faces. Written to the run folder:
-figures/animals.png.
+with the largest effect. The faces are rotated, scaled and cropped by their eyes, which --labels, or labels.csv,
+crops.csv or index.tsv of the folder, gives. Without such a file they are used without change, and should be frontal and
+as large in the picture as the run's faces. Written to the run folder: figures/animals.png.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ import mindspore as ms
 import numpy as np
 
 from dgn.config import Data
-from dgn.data import animals as drawings
 from dgn.data.align import EYES, align, eye_positions
+from dgn.data.animals import draw
 from dgn.data.cut import Cut
 from dgn.data.decoding import decode
 from dgn.data.images import ImageFolder
@@ -29,11 +28,11 @@ from dgn.data.labels import read_eyes
 from dgn.data.open import generated_faces
 from dgn.data.pixels import to_unit
 from dgn.errors import UserError
-from dgn.experiments.models import check_deformable
+from dgn.experiments.common import check_deformable
 from dgn.figures import bases, pictures
 from dgn.figures.sheet import save_sheet
 from dgn.files import expanded
-from dgn.nets.model import Model
+from dgn.nets.model import Model, state_sizes
 from dgn.run import Run
 
 DIMENSIONS = 2
@@ -46,27 +45,25 @@ def animals(run: Run, *, images: str | None = None, labels: str | None = None,
             eyes: Sequence[float] | None = None, gamma: float | None = None) -> dict[str, Any]:
     """Draws animal faces warped along the geometric dimensions of a deformable model.
 
-    images: folder of animal faces; None: a drawn cat and monkey. labels: file with their eyes, by which they are
-    rotated, scaled and cropped (None: labels.csv, crops.csv or index.tsv of the folder; without such a file the images
-    are used without change, and should be frontal and as large in the picture as the run's faces). eyes: position of
-    the left eye as fractions of the side length (None: as in the run's faces). gamma: dimensions range from -gamma to
-    gamma (None: evaluation.gamma of the run).
+    images: folder of animal faces (None: drawn ones). labels: file with their eyes (None: one of LABELS in the folder).
+    eyes: position of the left eye as fractions of the side length (None: as in the run's faces). gamma: dimensions
+    range from -gamma to gamma (None: evaluation.gamma of the run).
     Returns "dimensions", the dimensions of Z^g with the largest displacements, and "pictures", the path drawn. Raises
     UserError for another model, or labels that do not belong to the folder.
     """
     check_deformable(run)
-    model, sizes = run.model, [group.shape[0] for group in run.model.groups]
+    z_app, z_geo = base = bases.prior_mean(state_sizes(run.model))
     gamma = gamma or run.config.evaluation.gamma
     # ranked by the displacement, which does not depend on the appearance
-    ranked = bases.rank(run.decode, (None, None), 1, sizes, gamma, of="displacement")
+    ranked = bases.rank(run.decode, base, 1, gamma, of="displacement")
     strongest = [int(dimension) for dimension in ranked.order[:DIMENSIONS]]
     rows, names = [], []
     for name, animal in animal_faces(run.config.data, images, labels, eyes).items():
         for dimension in strongest:
-            z_geo = bases.sweep(dimension, sizes[1], gamma)
-            fields = run.decode(np.zeros((len(z_geo), sizes[0]), np.float32), z_geo).displacement
+            z = bases.sweep(dimension, len(z_geo), gamma)
+            fields = run.decode(z_app[None].repeat(len(z), 0), z).displacement
             assert fields is not None
-            rows.append([animal, *warp(model, animal, fields)])
+            rows.append([animal, *warp(run.model, animal, fields)])
             names.append(f"{name}\n{pictures.GEOMETRY} dimension {dimension}")
     picture = save_sheet(run.folder.figures / "animals.png", rows, "Geometry of a face model, applied to animals",
                          names, ["as given" if images else "as drawn", *pictures.ends(gamma)],
@@ -86,13 +83,13 @@ def animal_faces(data: Data, folder: str | None, labels: str | None = None,
         if labels is not None:
             raise UserError(f"the labels {labels} are about images of a folder, and none is given")
         return {name: image.mean(0, keepdims=True) if data.grey else image
-                for name, image in drawings.draw(data.size).items()}
+                for name, image in draw(data.size).items()}
     root = expanded(folder)
     file = expanded(labels) if labels else next((root / name for name in LABELS if (root / name).is_file()), None)
     if file is None:
         source = ImageFolder(root, Cut(data.size, grey=data.grey))
-        shown = source.indices(SHOWN)
-        return {source.name(k): image for k, image in zip(shown, source.read(shown))}
+        indices = source.indices(SHOWN)
+        return {source.name(k): image for k, image in zip(indices, source.read(indices))}
     places = eye_positions(data.size, eyes or usual_eyes(data))
     return {name: _aligned(root / name, pairs[0], places, data)
             for name, pairs in sorted(read_eyes(file, root).items())[:SHOWN]}

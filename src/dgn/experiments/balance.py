@@ -27,8 +27,8 @@ from dgn import config as cfg
 from dgn import device
 from dgn.evaluation.evaluate import evaluate
 from dgn.evaluation.ratios import number
-from dgn.experiments.models import Recipe, generated_recipe, output_folder, table, write_results
-from dgn.figures import experiments as figures
+from dgn.experiments.common import Recipe, generated_recipe, output_folder, table, write_results
+from dgn.figures import charts
 from dgn.nets.layers import INIT_STD
 from dgn.run import Run
 from dgn.run_training import ensure_trained
@@ -73,8 +73,8 @@ def balance(config: Recipe, output: str | Path, *, sweeps: Mapping[str, Sweep] =
             faces[f"{sweep} {name}"] = example_faces(run, shown)
     result = write_results(folder, measures)
     titled = {TITLES.get(sweep, sweep): values for sweep, values in measures.items()}
-    return {**result, "pictures": [figures.balance(folder / "figures" / "balance.png", titled),
-                                   figures.balance_faces(folder / "figures" / "balance_faces.png", faces)]}
+    return {**result, "pictures": [charts.balance(folder / "figures" / "balance.png", titled),
+                                   charts.balance_faces(folder / "figures" / "balance_faces.png", faces)]}
 
 
 def variant(config: cfg.Config, model: dict[str, Any]) -> cfg.Config:
@@ -105,10 +105,10 @@ def share_measures(evaluation: dict[str, Any]) -> dict[str, float | None]:
 
 def example_faces(run: Run, count: int) -> list[np.ndarray]:
     """The first training images, their reconstructions, and their appearances before the warp."""
-    few = np.arange(min(count, len(run.bank)))
-    decoded = run.decode(*run.bank.read(few))
+    indices = np.arange(min(count, len(run.bank)))
+    decoded = run.decode(*run.bank.read(indices))
     assert decoded.appearance is not None
-    return [*run.sources.train.read(few), *decoded.image, *decoded.appearance]
+    return [*run.sources.train.read(indices), *decoded.image, *decoded.appearance]
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ from dgn.evaluation.disentanglement import block_r2, disentanglement_scores, r2_
 from dgn.evaluation.evaluate import DESCENT_STEPS, evaluate, true_correspondence
 from dgn.evaluation.oracle import oracle_axes
 from dgn.evaluation.ratios import number
-from dgn.experiments.models import (
+from dgn.experiments.common import (
     MODELS,
     OTHER_PEOPLE,
     Recipe,
@@ -48,7 +48,7 @@ from dgn.experiments.models import (
     table,
     write_results,
 )
-from dgn.figures import experiments as figures
+from dgn.figures import charts
 from dgn.nets.layers import parameter_count
 from dgn.run import Run
 from dgn.run_training import ensure_trained
@@ -77,7 +77,7 @@ def baselines(config: Recipe, output: str | Path, *, faces: int = 1000) -> dict[
         print(f"--- {name}", flush=True)
         models[name] = measure(ensure_trained(folder / folder_name(name), model_config(name, config)), faces)
     result = write_results(folder, {"models": models, "faces": faces})
-    picture = figures.disentanglement(folder / "figures" / "disentanglement.png", models)
+    picture = charts.disentanglement(folder / "figures" / "disentanglement.png", models)
     return {**result, "pictures": [picture]}
 
 
@@ -100,20 +100,20 @@ def check_faces(faces: int) -> None:
 def known_factors(run: Run, faces: int) -> dict[str, Any]:
     """Disentanglement and correspondence of a run, on generated faces of other people."""
     data = run.config.data
-    source, everyone = generated_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
-    latents = run.infer(source.read(everyone), descent_steps=DESCENT_STEPS)
-    factors = source.factor_table(everyone, (*APPEARANCE, *GEOMETRY))
+    source, indices = generated_faces(data, faces, data.seed + OTHER_PEOPLE), np.arange(faces)
+    latents = run.infer(source.read(indices), descent_steps=DESCENT_STEPS)
+    factors = source.factor_table(indices, (*APPEARANCE, *GEOMETRY))
     kinds = [0] * len(APPEARANCE) + [1] * len(GEOMETRY)
     blocks = [k for k, group in enumerate(latents) for _ in range(group.shape[1])] if len(latents) == 2 else None
     z, seed = np.concatenate(latents, 1), run.config.training.seed
     rotated, oracle_blocks = oracle_axes(z, factors, kinds)
-    some = everyone[:PAIRS]
-    displacement = run.decode(*(z[some] for z in latents)).displacement
+    pairs = indices[:PAIRS]
+    displacement = run.decode(*(z[pairs] for z in latents)).displacement
     if displacement is None:
-        displacement = np.zeros((len(some), 2, data.size, data.size), np.float32)
+        displacement = np.zeros((len(pairs), 2, data.size, data.size), np.float32)
     return {"disentanglement": disentanglement_scores(z, factors, kinds, blocks, seed),
             "oracle_r2_gap": r2_gap(block_r2(rotated, factors, oracle_blocks, seed), np.array(kinds)),
-            "correspondence": endpoint_errors(displacement, *true_correspondence(source, some))}
+            "correspondence": endpoint_errors(displacement, *true_correspondence(source, pairs))}
 
 
 def error_rows() -> dict[str, Cell]:

@@ -6,8 +6,8 @@
 
 The deformable model is trained on greyscale faces with expressions. Its appearance generator, extended to three
 channels, is then fine-tuned on neutral colour faces with a frozen geometry generator. The geometric latents of the
-greyscale faces then warp the colour faces. Without --data and --target the faces are generated, and a probe of known
-factors measures whether mouth and brows follow the greyscale donor, and skin and hair the colour donor.
+greyscale faces then warp the colour faces. For generated faces a probe of known factors measures whether mouth and
+brows follow the greyscale donor, and skin and hair the colour donor.
 
 Written to --output: metrics.json, figures/expressions.png, and two run folders with their own figures.
 """
@@ -26,8 +26,8 @@ from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation import exchange
 from dgn.evaluation.evaluate import evaluate, known_faces
-from dgn.experiments.models import Recipe, Target, output_folder, table, transfer_recipe, tuning_config, write_results
-from dgn.figures import experiments as figures
+from dgn.experiments.common import Recipe, Target, output_folder, table, transfer_recipe, tuning_config, write_results
+from dgn.figures import charts
 from dgn.figures.draw import draw
 from dgn.run import Run
 from dgn.run_training import ensure_trained
@@ -101,9 +101,9 @@ def donor_correlations(grey: Run, colour: Run) -> dict[str, dict[str, float]]:
 def in_dimensions_of(run: Run, origin: Run, z_geo: np.ndarray) -> np.ndarray:
     """Converts geometric latents (n, d) of the run `origin` to the dimensions of `run`, which was fine-tuned from it.
     The geometry generators are equal, but each run has its own principal axes (dgn.inference.axes)."""
-    own, others = (np.asarray(opened.bank.rotations.get("z_geo", np.eye(z_geo.shape[1])), np.float32)
-                   for opened in (origin, run))
-    return z_geo @ own.T @ others
+    old, new = (np.asarray(opened.bank.rotations.get("z_geo", np.eye(z_geo.shape[1])), np.float32)
+                for opened in (origin, run))
+    return z_geo @ old.T @ new
 
 
 def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:
@@ -116,5 +116,5 @@ def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:
     for k in range(ROWS):
         warped = colour.decode(z_app[k][None].repeat(COLUMNS, 0), z_geo).image
         sheet[f"face {k + 1}"] = np.concatenate([faces[k][None], warped])
-    return figures.reconstructions(path, sheet, ["own image", *[""] * COLUMNS],
-                                   "Expressions of greyscale faces on colour faces")
+    return charts.reconstructions(path, sheet, ["own image", *[""] * COLUMNS],
+                                  "Expressions of greyscale faces on colour faces")

@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from dgn.errors import UserError
-from dgn.experiments.models import held_out
+from dgn.experiments.common import held_out
 from dgn.randomness import generator
 from dgn.run import Run
 
@@ -39,13 +39,13 @@ def labels(run: Run, *, images: int = 300, steps: int = 100) -> dict[str, Any]:
     if run.model.groups[0].sampled:
         raise UserError(f"{folder} has no labels as appearance; train with model.appearance=label")
     source = held_out(run)
-    chosen = source.indices(images)
-    unseen, truth = source.read(chosen), source.labels(chosen)
+    indices = source.indices(images)
+    unseen, truth = source.read(indices), source.labels(indices)
     assert truth is not None  # the run was trained with labels
     if len(set(truth)) < 2:
         raise UserError(f"all held-out images of {folder} have the label {truth[0]}; at least two are needed")
     inferred = least_energy(run, unseen, steps)
-    result = {"images": len(chosen), "analysis_accuracy": float((inferred == truth).mean()),
+    result = {"images": len(indices), "analysis_accuracy": float((inferred == truth).mean()),
               **synthesis(run, unseen, truth), "steps": steps, "descent_steps": steps}
     return {**run.folder.add_section("labels", result), "pictures": []}
 

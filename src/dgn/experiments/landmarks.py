@@ -3,19 +3,14 @@
   dgn experiment landmarks runs/faces_demo
   dgn experiment landmarks runs/mtfl --data mtfl/
 
-The latents of every image are inferred: by the Langevin steps of `dgn infer`, or --steps, then 100 without noise. The
-paper's regressor, with 100 hidden units, and ridge regression, which is better for few images, are trained on the
-displacement fields of some images and tested on the others. Without a regressor, the displacement carries the
-landmarks' median canonical positions to each test image. There are two controls: the same regressors on raw pixels,
-and the mean shape of the training images.
+The latents of every image are inferred, at the end by 100 steps without noise. The paper's regressor, with 100 hidden
+units, and ridge regression, which is better for few images, are trained on the displacement fields of some images and
+tested on the others. Without a regressor, the displacement carries the landmarks' median canonical positions to each
+test image. There are two controls: the same regressors on raw pixels, and the mean shape of the training images.
 
-Without --data the faces are generated. --data: a folder with landmark labels (labels.csv, or MTFL's index.tsv). The
-test images are those that the run was not trained on; if there are none, or if this is unknown, the last fifth. With
---folds 10, for few images, every image is tested once, by regressors trained on the other folds. If labels.csv has
-subjects, or identity.txt names the people, the last fifth and the folds are split by people: no person is on both
-sides. --chains 4 averages the displacement fields of four chains of each image; for a run with data.mirror, every
-second chain is of the mirror image. Written to the run folder: section "landmarks" of metrics.json,
-figures/landmarks.png.
+The test images are those that the run was not trained on; if there are none, or if this is unknown, the last fifth. If
+labels.csv has subjects, or identity.txt names the people, the last fifth and the folds of --folds are split by people:
+no person is on both sides. Written to the run folder: section "landmarks" of metrics.json, figures/landmarks.png.
 """
 
 from __future__ import annotations
@@ -36,8 +31,8 @@ from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import MEAN_SHAPE, canonical_landmarks, carried_landmarks, landmark_errors
 from dgn.evaluation.ratios import number
 from dgn.evaluation.uncertainty import plus_minus
-from dgn.experiments.models import OTHER_PEOPLE, check_deformable
-from dgn.figures import experiments as figures
+from dgn.experiments.common import OTHER_PEOPLE, check_deformable
+from dgn.figures import charts
 from dgn.files import expanded
 from dgn.indices import evenly_spaced
 from dgn.nets.model import Decoded, rows
@@ -67,16 +62,10 @@ def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, co
     """Measures the landmark error of regressors on displacement fields and on pixels, and of landmarks carried by the
     displacement, and draws Fig. 14.
 
-    data: folder of images with landmark labels (labels.csv, or MTFL's index.tsv); None: generated faces. The test
-        images are those that the run was not trained on; if there are none, or if this is unknown, the last fifth.
-    crop: crop of these images (None: as in the run).
-    count: largest number of images (None: all, or GENERATED).
-    steps: Langevin steps (None: as in Run.infer).
-    chains: number of chains of each image, whose displacement fields are averaged.
-    epochs: training epochs of the paper's regressors.
-    folds: if above 1, every image is tested once, by regressors trained on the other folds, even if the run, which does
-        not see landmarks, was trained on it.
-
+    data: folder of images with landmark labels (None: generated faces). crop: of these images (None: as in the run).
+    count: largest number of images (None: all, or GENERATED). steps: Langevin steps (None: as in Run.infer). chains:
+    number of chains of each image. epochs: of the paper's regressor. folds: above 1: cross-validation, which tests also
+    images of the run's training (it saw no landmarks).
     Returns the errors by features, see dgn.evaluation.landmarks, the numbers of images, their origin, and "pictures",
     the paths drawn; all but the pictures are also written to section "landmarks" of the run's metrics.json. Raises
     UserError for another model, or if too few images remain for training or test.
@@ -104,12 +93,12 @@ def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, co
     test = np.flatnonzero(np.any(test_sets, 0))
     predicted = {name: values[test] for name, values in points.items()}
     result = {**landmark_errors(predicted, truth[test], [people[k] for k in test]), "images": len(images),
-              "tested": len(test), "folds": folds, "chains": chains, 
+              "tested": len(test), "folds": folds, "chains": chains,
               **run.inference_settings(run.chain_settings(steps, DESCENT_STEPS)), "data": data or "generated faces"}
     result = run.folder.add_section("landmarks", result)
-    shown = test[:SHOWN]
-    return {**result, "pictures": [figures.landmarks(
-        run.folder.figures / "landmarks.png", images[shown], rows(decoded, shown), truth[shown],
+    first = test[:SHOWN]
+    return {**result, "pictures": [charts.landmarks(
+        run.folder.figures / "landmarks.png", images[first], rows(decoded, first), truth[first],
         predicted["displacement"][:SHOWN])]}
 
 
@@ -157,9 +146,9 @@ def faces_with_landmarks(run: Run, folder: str | None, count: int | None = None,
     data = run.config.data
     if folder is None:
         source = generated_faces(data, count or GENERATED, data.seed + OTHER_PEOPLE)
-        everyone = source.indices()
-        return Faces(source.read(everyone), source.landmarks(everyone), None,
-                     source.people() or [source.name(k) for k in everyone])
+        indices = source.indices()
+        return Faces(source.read(indices), source.landmarks(indices), None,
+                     source.people() or [source.name(k) for k in indices])
     path, data = expanded(folder), cfg.with_crop(data, crop)
     members = labels.read(path)
     if count:  # spread over the folder
@@ -172,10 +161,10 @@ def faces_with_landmarks(run: Run, folder: str | None, count: int | None = None,
 
 def cross_validation(people: Sequence[str], folds: int) -> list[np.ndarray]:
     """The test set of each fold, (n,) bool: the images of every folds-th person. people: (n,), for each image."""
-    places = person_indices(people)
-    if folds > places.max() + 1:
-        raise UserError(f"{folds} folds are more than the {places.max() + 1} people on {len(people)} images")
-    return [places % folds == fold for fold in range(folds)]
+    persons = person_indices(people)
+    if folds > persons.max() + 1:
+        raise UserError(f"{folds} folds are more than the {persons.max() + 1} people on {len(people)} images")
+    return [persons % folds == fold for fold in range(folds)]
 
 
 def is_test(run: Run, files: Sequence[Path], people: Sequence[str]) -> np.ndarray:
@@ -195,14 +184,14 @@ def is_test(run: Run, files: Sequence[Path], people: Sequence[str]) -> np.ndarra
 def last_share(people: Sequence[str]) -> np.ndarray:
     """True for the images of the last TEST_SHARE of the people, in the order of their first images. Raises UserError if
     there is only one person."""
-    places = person_indices(people)
-    count = int(places.max()) + 1
+    persons = person_indices(people)
+    count = int(persons.max()) + 1
     if count < 2:
         raise UserError(f"all {len(people)} images show one person ({people[0]}); the test needs another one")
-    return places >= min(round(count * (1 - TEST_SHARE)), count - 1)
+    return persons >= min(round(count * (1 - TEST_SHARE)), count - 1)
 
 
 def person_indices(people: Sequence[str]) -> np.ndarray:
     """The number of the person in each image, (n,); people are numbered in the order of their first images."""
-    order = {person: place for place, person in enumerate(dict.fromkeys(people))}
-    return np.array([order[person] for person in people])
+    numbers = {person: number for number, person in enumerate(dict.fromkeys(people))}
+    return np.array([numbers[person] for person in people])

@@ -7,8 +7,7 @@ A recurrent network (dgn.training.recogniser) classifies features of clips over 
 cross-validation. The features are Dglf, the geometric latents Z_t^g; Ddf, the displacement fields; and two controls,
 the appearance latents Z_t^a and the raw pixels. For a plain model (MoCoGAN's generator) they are its motion h_t, its
 content and the pixels. The network gets the difference of each frame from the clip's first frame, along the 50
-principal axes of its training clips. The latents are the chains of the training after steps without noise, towards a
-mode; with --steps they are inferred again, from the prior mean.
+principal axes of its training clips. The latents are the chains of the training after steps without noise.
 
 Classes and people come from clip names class/person_..., which generated clips and the CK+ set have. For people, a file
 of identities (identity.txt) takes precedence. The generator was trained on all clips, without their labels; this is an
@@ -29,9 +28,9 @@ from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.recognition import person_folds, recognition_scores
 from dgn.evaluation.uncertainty import plus_minus
-from dgn.experiments.clips import check_clips, label
-from dgn.experiments.models import table
-from dgn.figures import experiments as figures
+from dgn.experiments.clip_common import check_clips, label
+from dgn.experiments.common import table
+from dgn.figures import charts
 from dgn.nets.model import apply, samples_per_batch
 from dgn.run import Run
 from dgn.training.recogniser import SequenceClassifiers, Sequences
@@ -44,9 +43,9 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
                 steps: int | None = None, descent_steps: int = DESCENT_STEPS) -> dict[str, Any]:
     """Recognises the classes of the run's training clips from each of FEATURES.
 
-    folds: folds of the cross-validation. epochs: training epochs of the classifiers. from_first: see relative_to_first;
-    False for clips that do not begin with a neutral face. steps: Langevin steps to infer the latents again (default:
-    continue the chains of the training). descent_steps: further steps without noise, towards a mode.
+    folds: of the cross-validation. epochs: of the classifiers. from_first: see relative_to_first. steps: Langevin steps
+    that infer the latents again (None: continue the chains of the training). descent_steps: further steps without
+    noise.
     Returns the values of evaluation.recognition.recognition_scores for each of FEATURES that the model has, and for
     most_frequent, which assigns the most frequent class to every clip; clips, people, folds, absolute_features
     (not from_first); pictures: figures/recognition.png. All but the pictures is written to the section recognition of
@@ -77,7 +76,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     settings = run.inference_settings(run.chain_settings(steps or 0, descent_steps))
     result.update(settings if steps else {**settings, "start": "chains"})
     result = run.folder.add_section("recognition", result)
-    return {**result, "pictures": [figures.confusions(run.folder.figures / "recognition.png", measures)]}
+    return {**result, "pictures": [charts.confusions(run.folder.figures / "recognition.png", measures)]}
 
 
 def summary(result: dict[str, Any]) -> str:

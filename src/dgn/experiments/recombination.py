@@ -24,7 +24,7 @@ from dgn.data.open import generated_clips
 from dgn.data.source import clip_lengths
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import (
+from dgn.experiments.clip_common import (
     COLOUR,
     MOTION,
     check_clips,
@@ -37,8 +37,8 @@ from dgn.experiments.clips import (
     over_time,
     reconstructed,
 )
-from dgn.experiments.models import table
-from dgn.figures import clips as figures
+from dgn.experiments.common import table
+from dgn.figures import clip_pictures
 from dgn.indices import evenly_spaced
 from dgn.run import Run
 
@@ -72,8 +72,8 @@ def recombination(run: Run, *, clips: Sequence[int | str] | None = None) -> dict
     z_app, z_geo = run.bank.read(pair)
     exchanged = run.decode(z_app, z_geo[::-1]).image
     length = int(clip_lengths(source, pair).min())
-    result["pictures"] = figures.recombination(run.folder.figures / "recombination.png", source.read(pair), length,
-                                               exchanged, [names[k] for k in pair])
+    result["pictures"] = clip_pictures.recombination(
+        run.folder.figures / "recombination.png", source.read(pair), length, exchanged, [names[k] for k in pair])
     return result
 
 
@@ -99,10 +99,10 @@ def clip_correlations(run: Run, partner: np.ndarray) -> dict[str, dict[str, floa
     correlate if expressions open the mouth at about the same time.
     """
     paired = np.flatnonzero(partner != np.arange(len(partner)))
-    chosen = paired[evenly_spaced(len(paired), MEASURED)]
-    donors = partner[chosen]
+    indices = paired[evenly_spaced(len(paired), MEASURED)]
+    donors = partner[indices]
     source = generated_clips(run.config.data, len(run.bank))
-    z_app, z_geo = run.bank.read(chosen)
+    z_app, z_geo = run.bank.read(indices)
     exchanged = run.decode(z_app, run.bank.read(donors)[1]).image
     own = run.decode(z_app, z_geo).image
     probe, names = fit_probe(run.config.data), (*MOTION, *COLOUR)
@@ -116,9 +116,9 @@ def clip_correlations(run: Run, partner: np.ndarray) -> dict[str, dict[str, floa
         return {key: correlation(of(values[a]).ravel(), of(values[b]).ravel()) for key, (a, b) in pairs.items()}
 
     landmarks: Values = {"exchanged": over_time(probe.landmarks, exchanged), "own": over_time(probe.landmarks, own),
-                 "geometry": true_landmarks(donors), "appearance": true_landmarks(chosen)}
+                 "geometry": true_landmarks(donors), "appearance": true_landmarks(indices)}
     factors: Values = {"exchanged": over_time(probe.factors, exchanged), "own": over_time(probe.factors, own),
-               "geometry": source.factor_table(donors, names), "appearance": source.factor_table(chosen, names)}
+               "geometry": source.factor_table(donors, names), "appearance": source.factor_table(indices, names)}
     result = {"landmark motion": correlations(landmarks, motion),
               "landmark position": correlations(landmarks, lambda values: values - values.mean((0, 1)))}
     for k, name in enumerate(names):

@@ -4,11 +4,10 @@
   dgn experiment sampling runs/clips --frames 48
 
 Latents are drawn from a Gaussian fitted to the training latents (dgn.inference.fitted, beyond the paper;
-fitted_prior.npz in the run folder), or from the prior. Both are measured; with --prior the samples of the picture are
-drawn from the prior, as in the paper. For images, the Frechet distance between samples and training images (to whose
-latents the Gaussian was fitted) is measured, and between two halves of the training images. For clips, the mean change
-from frame to frame is measured, within the trained length and beyond it, with its standard error over clips, and for
-training clips.
+fitted_prior.npz in the run folder), or, as in the paper, from the prior. Both are measured. For images, the Frechet
+distance between samples and training images (to whose latents the Gaussian was fitted) is measured, and between two
+halves of the training images. For clips, the mean change from frame to frame is measured, within the trained length and
+beyond it, with its standard error over clips, and for training clips.
 
 Written to the run folder: section "sampling" of metrics.json, figures/samples.png, for clips also .gif.
 """
@@ -20,11 +19,10 @@ from typing import Any
 import numpy as np
 
 from dgn.errors import UserError
-from dgn.evaluation.frechet import distance_of_halves, frechet_distance
 from dgn.evaluation.ratios import number
+from dgn.evaluation.sample_quality import distance_of_halves, frechet_distance
 from dgn.evaluation.uncertainty import plus_minus, standard_error_of_mean
-from dgn.figures import clips as figures
-from dgn.figures import pictures
+from dgn.figures import clip_pictures, pictures
 from dgn.run import PRIORS, Run
 
 CLIPS, VALUES = 100, 2 ** 26  # largest numbers of measured clips, and of values in them
@@ -59,14 +57,14 @@ def sampling(run: Run, *, frames: int | None = None, count: int | None = None, s
         raise UserError(f"{frames} frame is too few: a clip in which something moves has at least 2")
     shown, values = count or 6, frames * int(np.prod(source.shape[1:]))
     measured = min(CLIPS, max(VALUES // values, 2))
-    some = source.indices(measured)
+    indices = source.indices(measured)
     clips = {name: run.sample(max(shown, measured), seed, name, frames).image for name in PRIORS}
-    real, mask = source.read(some), np.asarray(source.mask(some))
+    real, mask = source.read(indices), np.asarray(source.mask(indices))
     result = {"frames": frames, "trained_frames": trained,
               "change_of_training_clips": float(change(real)[mask[:, 1:] > 0].mean()),
               **{name: changes(made[:measured], trained) for name, made in clips.items()}}
     result = run.folder.add_section("sampling", result)
-    return {**result, "pictures": figures.samples(picture, clips[prior][:shown], trained, prior)}
+    return {**result, "pictures": clip_pictures.samples(picture, clips[prior][:shown], trained, prior)}
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from dgn.data.source import clip_lengths
 from dgn.errors import UserError
 from dgn.evaluation.exchange import correlation
-from dgn.experiments.clips import (
+from dgn.experiments.clip_common import (
     check_clips,
     check_geometry,
     clip_indices,
@@ -28,8 +28,8 @@ from dgn.experiments.clips import (
     motion,
     over_time,
 )
-from dgn.figures import bases
-from dgn.figures import clips as figures
+from dgn.figures import bases, clip_pictures
+from dgn.nets.model import state_sizes
 from dgn.run import Run
 
 MEASURED = 100  # largest number of clips that are measured
@@ -39,8 +39,8 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
           amount: float = 1.5) -> dict[str, Any]:
     """Draws training clips with Z_0^g changed by -amount, 0 and amount along one dimension, and measures such edits.
 
-    clips: indices or names of the clips (default: the first clip, and a clip with another person and class). dimension:
-    dimension of Z_0^g (default: the one with the largest effect on the first frame of the first clip).
+    clips: indices or names of the clips (None: the first, and one of another person and class). dimension: of Z_0^g
+    (None: the one with the largest effect on the first frame of the first clip).
     Returns dimension, amount; for generated clips also motion_kept, the correlation of landmark motion after and before
     the edit, and landmarks_moved, the mean absolute change of a landmark's mean coordinate in pixels; pictures: paths
     of figures/shape.png and .gif. Measures are written to the section shape of metrics.json. Raises UserError for a run
@@ -48,17 +48,17 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
     """
     check_clips(run)
     check_geometry(run)
-    source, sizes = run.sources.train, [branch.state_size for branch in run.model.branches]
-    everyone = source.names
+    source, sizes = run.sources.train, state_sizes(run.model)
+    clip_names = source.names
     if clips is None:
-        clips = np.unique([0, exchange_partners(everyone, source.people())[0]]).tolist()
-    chosen = clip_indices(everyone, clips)
+        clips = np.unique([0, exchange_partners(clip_names, source.people())[0]]).tolist()
+    indices = clip_indices(clip_names, clips)
     if not 0 <= (dimension or 0) < sizes[1]:
         raise UserError(f"there is no dimension {dimension}: Z_0^g has the dimensions 0 to {sizes[1] - 1}")
-    z_app, z_geo = run.bank.read(chosen)
+    z_app, z_geo = run.bank.read(indices)
     if dimension is None:
-        first = figures.first_frames(run.decode)
-        dimension = int(bases.rank(first, [z_app[0, :sizes[0]], None], 1, sizes, amount).order[0])
+        first = clip_pictures.first_frames(run.decode)
+        dimension = int(bases.rank(first, [z_app[0, :sizes[0]], np.zeros(sizes[1], np.float32)], 1, amount).order[0])
     result: dict[str, Any] = {"dimension": dimension, "amount": amount}
     if run.config.data.path is None:
         result.update(measure(run, dimension, amount))
@@ -68,10 +68,10 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
     edits = [run.decode(z_app, edited(z_geo, dimension, change)).image for change in amounts]
     names = [f"Z_0^g {dimension} {change:+g}" if change else "as inferred" for change in amounts]
     rows, labels = [], []
-    for k, length in enumerate(clip_lengths(source, chosen)):
+    for k, length in enumerate(clip_lengths(source, indices)):
         rows += [images[k][:length] for images in edits]
-        labels += [f"{everyone[chosen[k]]}\n{name}" for name in names]
-    return {**result, "pictures": figures.edited_shapes(run.folder.figures / "shape.png", rows, labels)}
+        labels += [f"{clip_names[indices[k]]}\n{name}" for name in names]
+    return {**result, "pictures": clip_pictures.edited_shapes(run.folder.figures / "shape.png", rows, labels)}
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -10,9 +10,8 @@ reconstructed at five views. The result is the MSRE for each view and over all v
 over runs, which have different training seeds and the same images. VAE reconstructs with its encoder, the other two
 with Langevin dynamics; the decoder of VAE with Langevin dynamics is also measured.
 
-Without --data and --target all faces are generated. --target: a folder with labels of the view (labels.csv, or the FEI
-set); the people in the last --held-out files of --frontal are the unseen people. Written to --output: metrics.json,
-figures/transfer.png, and two run folders for each model and run.
+The unseen people of a folder --target are those in the last --held-out files of --frontal. Written to --output:
+metrics.json, figures/transfer.png, and two run folders for each model and run.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from dgn.data.open import open_sources
 from dgn.errors import UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.evaluation.uncertainty import plus_minus
-from dgn.experiments.models import (
+from dgn.experiments.common import (
     Recipe,
     Target,
     folder_name,
@@ -42,7 +41,7 @@ from dgn.experiments.models import (
     write_results,
 )
 from dgn.experiments.views import images_by_view
-from dgn.figures import experiments as figures
+from dgn.figures import charts
 from dgn.run import Run
 from dgn.run_folder import training_files
 from dgn.run_training import ensure_trained
@@ -57,8 +56,7 @@ def transfer(config: Recipe, output: str | Path, *, target: Target = Target(held
              people: int = 100) -> dict[str, Any]:
     """Trains and fine-tunes COMPARED `runs` times in run folders below `output`, and reconstructs unseen people.
 
-    target: the frontal faces: generated, or a folder with labels of the view (labels.csv, or the FEI set), where the
-    people in the last `target.held_out` frontal files are the unseen people. people: largest number of unseen people.
+    target: the frontal faces. people: largest number of unseen people.
     Returns the dictionary of `error_table`, "runs", and the origin, which are also written to metrics.json in `output`,
     and "pictures", the path drawn. Complete runs are not trained again. Raises UserError if the recipe and the target
     do not fit together, or nobody is unseen.
@@ -67,7 +65,7 @@ def transfer(config: Recipe, output: str | Path, *, target: Target = Target(held
     general = transfer_recipe(config, target)
     if target.path and not target.pattern:
         raise UserError("--target needs --frontal: which of its files show frontal faces")
-    images = unseen_images(general, target, people)  # first: an error in the target must not appear after the trainings
+    images = unseen_images(general, target, people)  # checked before hours of training
     folder = output_folder(output)
     errors: Errors = {name: [] for name in (*COMPARED, BY_LANGEVIN)}
     shown: dict[str, np.ndarray] = {}
@@ -81,7 +79,7 @@ def transfer(config: Recipe, output: str | Path, *, target: Target = Target(held
                 errors[label].append(msre)
     result = write_results(folder, {**error_table(errors), "runs": runs})
     rows = {"input": np.stack([x[0] for x in images.values()]), **shown}
-    return {**result, "pictures": [figures.reconstructions(
+    return {**result, "pictures": [charts.reconstructions(
         folder / "figures" / "transfer.png", rows, [f"{view:+g} deg" for view in images],
         "An unseen face at five views, reconstructed after tuning on frontal faces")]}
 

@@ -8,8 +8,7 @@ of Z^g and Z^a: along the model's dimensions, which are principal axes over trai
 before version 0.2 they are not rotated), and along principal axes over the images of this experiment, which the
 pictures show.
 
-Without --data the faces are generated, at views from -30 to 30 degrees. --data: a folder with labels of the view
-(labels.csv, or the FEI set). Written to the run folder: section "views" of metrics.json, figures/views_*.png.
+Written to the run folder: section "views" of metrics.json, figures/views_*.png.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from dgn.data.faces import VIEWS, FaceSource
 from dgn.errors import UserError
 from dgn.evaluation.uncertainty import plus_minus
 from dgn.evaluation.view_covariance import view_covariance
-from dgn.experiments.models import OTHER_PEOPLE, check_deformable
-from dgn.figures import experiments as figures
+from dgn.experiments.common import OTHER_PEOPLE, check_deformable
+from dgn.figures import charts
 from dgn.files import expanded
 from dgn.inference.axes import along_axes, principal_axes
 from dgn.run import Run
@@ -38,9 +37,8 @@ def views(run: Run, *, data: str | None = None, crop: Crop | None = None, people
           steps: int | None = None) -> dict[str, Any]:
     """Measures how the latents of a deformable model's run covary with the view, and draws Fig. 6 and 7.
 
-    data: folder of images with labels of the view (labels.csv, or the FEI set); None: generated faces at five views.
-    crop: crop of these images (None: as in the run). people: largest number of people. steps: Langevin steps (None: as
-    in Run.infer).
+    data: folder of images with labels of the view (None: generated faces). crop: of these images (None: as in the run).
+    people: largest number of people. steps: Langevin steps (None: as in Run.infer).
     Returns for each of AXES the measures of dgn.evaluation.view_covariance, and their origin, which are also written to
     section "views" of the run's metrics.json, and "pictures", the paths drawn. Raises UserError for another model, or
     fewer than two people.
@@ -52,14 +50,14 @@ def views(run: Run, *, data: str | None = None, crop: Crop | None = None, people
     latents = infer_views(run, images, steps)
     flat = [z.reshape(-1, z.shape[-1]) for z in latents.values()]
     principal = [axes for axes in principal_axes(run.model, flat) if axes is not None]
-    rotated = {name: z @ own.directions for (name, z), own in zip(latents.items(), principal)}
+    rotated = {name: z @ axes.directions for (name, z), axes in zip(latents.items(), principal)}
     measures = {kind: view_covariance(z, list(images)) for kind, z in zip(AXES, (latents, rotated))}
     result = run.folder.add_section("views", {**measures, **run.inference_settings(run.chain_settings(steps))})
     shown, folder, face = result["principal"], run.folder.figures, rotated["z_app"][len(images) // 2][0]
     decode, gamma = along_axes(run.decode, principal), run.config.evaluation.gamma
     return {**result, "pictures": [
-        figures.view_bars(folder / "views_r.png", shown), figures.view_lines(folder / "views_lines.png", shown),
-        figures.view_traversals(folder / "views_traversals.png", decode, shown, face, gamma)]}
+        charts.view_bars(folder / "views_r.png", shown), charts.view_lines(folder / "views_lines.png", shown),
+        charts.view_traversals(folder / "views_traversals.png", decode, shown, face, gamma)]}
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -101,10 +101,10 @@ class Inference(nn.Cell):
 
 def noise_of_groups(sampled: tuple[int, ...], latents: Tensors, noise: Tensors) -> Tensors:
     """Extends the noise of the sampled groups to all groups; groups that are not sampled get their latents, unused."""
-    everyone = latents
-    for g, own in zip(sampled, noise):
-        everyone = everyone[:g] + (own,) + everyone[g + 1:]
-    return everyone
+    full = latents
+    for g, group_noise in zip(sampled, noise):
+        full = full[:g] + (group_noise,) + full[g + 1:]
+    return full
 
 
 class Example(NamedTuple):
@@ -116,7 +116,7 @@ class Example(NamedTuple):
 
     def inputs(self, groups: Sequence[LatentGroup]) -> dict[str, np.ndarray]:
         """The inputs of an Inference in order, by their names in an exported file."""
-        noise = {f"noise_{group.name}": own for group, own in zip(groups, self.noise) if group.sampled}
+        noise = {f"noise_{group.name}": z for group, z in zip(groups, self.noise) if group.sampled}
         return {"image": self.images, **{group.name: z for group, z in zip(groups, self.latents)}, **noise}
 
 

@@ -1,0 +1,1 @@
+"""Pictures of runs, as PNG files and moving pictures."""

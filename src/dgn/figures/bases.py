@@ -26,21 +26,24 @@ def sweep(dimension: int, size: int, gamma: float, steps: int = STEPS) -> np.nda
     return z
 
 
-def rank(decode: Decode, held: Sequence[np.ndarray | None], moving: int, sizes: Sequence[int], gamma: float,
-         of: str = "image") -> Bases:
+def prior_mean(sizes: Sequence[int]) -> list[np.ndarray]:
+    """Latents 0, (d,) of each group. sizes: d of each group."""
+    return [np.zeros(size, np.float32) for size in sizes]
+
+
+def rank(decode: Decode, base: Sequence[np.ndarray], moving: int, gamma: float, of: str = "image") -> Bases:
     """Ranks the dimensions of a latent group by how much they change the image.
 
     Args:
         decode: the decoder.
-        held: values (d,) of the other groups; None: zeros.
+        base: latents (d,) of every group; those of the other groups stay.
         moving: index of the group.
-        sizes: dimensions of each group.
         gamma: range of the dimension: -gamma to gamma.
         of: the field of Decoded whose change counts.
     """
-    ends = np.concatenate([sweep(k, sizes[moving], gamma, 2) for k in range(sizes[moving])])
-    latents = [np.zeros((len(ends), size), np.float32) if z is None else z[None].repeat(len(ends), 0)
-               for z, size in zip(held, sizes)]
+    size = len(base[moving])
+    ends = np.concatenate([sweep(k, size, gamma, 2) for k in range(size)])
+    latents = [z[None].repeat(len(ends), 0) for z in base]
     latents[moving] = ends
     pairs = getattr(decode(*latents), of)
     pairs = pairs.reshape(-1, 2, pairs[0].size)

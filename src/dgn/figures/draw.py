@@ -25,7 +25,7 @@ import numpy as np
 from dgn.data.clips import class_and_person
 from dgn.data.source import Source, clip_lengths
 from dgn.errors import check_opened
-from dgn.figures import bases, clips, pictures, sheet
+from dgn.figures import bases, clip_pictures, pictures, sheet
 from dgn.nets.model import GROUP_TEXTS, Decode, Decoded, rows, state_sizes
 from dgn.randomness import generator
 from dgn.run import Run
@@ -55,8 +55,8 @@ def draw(run: Run, folder: str | Path | None = None, gamma: float | None = None,
     folder, gamma = Path(folder or run.folder.figures), gamma or config.evaluation.gamma
     if config.data.frames:
         return _draw_clips(run, folder, gamma)
-    chosen = _some_samples(run, count)
-    images, latents = run.sources.train.read(chosen), run.bank.read(chosen)
+    indices = _random_samples(run, count)
+    images, latents = run.sources.train.read(indices), run.bank.read(indices)
     decoded = run.decode(*latents)
     best = int(np.square(images - decoded.image).sum((1, 2, 3)).argmin())
     return [
@@ -69,11 +69,11 @@ def draw(run: Run, folder: str | Path | None = None, gamma: float | None = None,
 
 def draw_data(source: Source, folder: Path) -> Path:
     """Writes data.png: the first samples of a source as the training reads them; for clips, some of their frames."""
-    chosen = source.indices(DATA_IMAGES)
+    indices = source.indices(DATA_IMAGES)
     if len(source.shape) == 4:
-        return clips.data(folder / "data.png", source, chosen[:CLIPS])
-    names = source.files(chosen) or [""] * len(chosen)
-    return pictures.data(folder / "data.png", source.read(chosen), names)
+        return clip_pictures.data(folder / "data.png", source, indices[:CLIPS])
+    names = source.files(indices) or [""] * len(indices)
+    return pictures.data(folder / "data.png", source.read(indices), names)
 
 
 def draw_progress(run: Run, folder: Path) -> list[Path]:
@@ -82,8 +82,8 @@ def draw_progress(run: Run, folder: Path) -> list[Path]:
     path, source = folder / "reconstruction.png", run.sources.train
     if run.config.data.frames:
         return [_reconstructed_clips(run, path, np.arange(min(CLIPS, len(run.bank))))]
-    chosen = np.arange(min(10, len(run.bank)))
-    images, latents = source.read(chosen), run.bank.read(chosen)
+    indices = np.arange(min(10, len(run.bank)))
+    images, latents = source.read(indices), run.bank.read(indices)
     drawn = [pictures.reconstruction(path, images, run.decode(*latents), RECONSTRUCTED)]
     if run.model.warps and run.model.groups[0].sampled:
         z_app, z_geo = latents
@@ -98,7 +98,8 @@ def draw_overview(path: Path, samples: np.ndarray, decoded: Decoded, names: Sequ
     if samples.ndim == 4:
         return pictures.reconstruction(path, samples[:10], rows(decoded, slice(10)), f"{title} images")
     lengths = np.full(len(samples), samples.shape[1]) if lengths is None else lengths
-    return clips.reconstruction(path, samples[:CLIPS], rows(decoded, slice(CLIPS)), lengths, names, f"{title} clips")
+    return clip_pictures.reconstruction(path, samples[:CLIPS], rows(decoded, slice(CLIPS)), lengths, names,
+                                        f"{title} clips")
 
 
 def curves(run: Run, folder: Path) -> Path:
@@ -110,44 +111,44 @@ def curves(run: Run, folder: Path) -> Path:
         "Standard deviation of the latents (prior: 1)": stds, **CURVES})
 
 
-def _some_samples(run: Run, count: int) -> np.ndarray:
+def _random_samples(run: Run, count: int) -> np.ndarray:
     """Sorted indices of random training samples, which depend on the run's seed."""
     rng = generator(run.config.training.seed, "figures")
     return np.sort(rng.choice(len(run.bank), min(count, len(run.bank)), replace=False))
 
 
-def _reconstructed_clips(run: Run, path: Path, chosen: np.ndarray) -> Path:
+def _reconstructed_clips(run: Run, path: Path, indices: np.ndarray) -> Path:
     source = run.sources.train
-    return clips.reconstruction(path, source.read(chosen), run.decode(*run.bank.read(chosen)),
-                                clip_lengths(source, chosen), [source.name(int(k)) for k in chosen],
-                                "Training clips and their reconstructions")
+    return clip_pictures.reconstruction(path, source.read(indices), run.decode(*run.bank.read(indices)),
+                                        clip_lengths(source, indices), [source.name(int(k)) for k in indices],
+                                        "Training clips and their reconstructions")
 
 
 def _draw_clips(run: Run, folder: Path, gamma: float) -> list[Path]:
     """Reconstructions, bases of the first frame (Fig. 17) and grids over time (Fig. 19); for a plain model
     reconstructions and bases of the content."""
-    model, sizes, chosen = run.model, state_sizes(run.model), _some_samples(run, CLIPS)
-    shown, latents = [_reconstructed_clips(run, folder / "reconstruction.png", chosen)], run.bank.read(chosen[:1])
+    model, base, indices = run.model, bases.prior_mean(state_sizes(run.model)), _random_samples(run, CLIPS)
+    drawn, latents = [_reconstructed_clips(run, folder / "reconstruction.png", indices)], run.bank.read(indices[:1])
     if not model.warps:
         motion = latents[1][:, :model.branches[1].length(1)]  # of the first frame of a clip
 
         def first_frame(content: np.ndarray) -> Decoded:
             return Decoded(run.decode(content, motion.repeat(len(content), 0)).image[:, 0])
-        ranked = bases.rank(first_frame, [None], 0, sizes[:1], gamma)
-        return [*shown, pictures.latent_bases(folder / "latent_bases.png", first_frame, ranked, gamma),
+        ranked = bases.rank(first_frame, base[:1], 0, gamma)
+        return [*drawn, pictures.latent_bases(folder / "latent_bases.png", first_frame, ranked, gamma),
                 curves(run, folder)]
-    first, face = clips.first_frames(run.decode), latents[0][0, :sizes[0]]
-    return [*shown, *_deformable_bases(folder, first, sizes, face, gamma), _grids(run, folder / "grids.png", chosen),
+    first, face = clip_pictures.first_frames(run.decode), latents[0][0, :len(base[0])]
+    return [*drawn, *_deformable_bases(folder, first, face, base[1], gamma), _grids(run, folder / "grids.png", indices),
             curves(run, folder)]
 
 
-def _grids(run: Run, path: Path, chosen: np.ndarray) -> Path:
-    """Fig. 19: one clip of each class; the clips `chosen` if the names of clips contain no classes."""
+def _grids(run: Run, path: Path, indices: np.ndarray) -> Path:
+    """Fig. 19: one clip of each class; the clips at `indices` if the names of clips contain no classes."""
     source = run.sources.train
-    everyone = source.names
-    shown = np.array(one_of_each_class(everyone) or chosen)
-    return clips.grids(path, run.decode(*run.bank.read(shown)), clip_lengths(source, shown),
-                       [everyone[k] for k in shown])
+    names = source.names
+    indices = np.array(one_of_each_class(names) or indices)
+    return clip_pictures.grids(path, run.decode(*run.bank.read(indices)), clip_lengths(source, indices),
+                               [names[k] for k in indices])
 
 
 def one_of_each_class(names: Sequence[str]) -> list[int]:
@@ -166,24 +167,24 @@ def one_of_each_class(names: Sequence[str]) -> list[int]:
 def _bases(run: Run, folder: Path, gamma: float, images: np.ndarray, latents: Sequence[np.ndarray],
            best: int) -> list[Path]:
     """Traversals of the latents, and their recombination; best: the row of `latents` with the smallest error."""
-    decode, sizes = run.decode, [group.shape[0] for group in run.model.groups]
+    decode, base = run.decode, bases.prior_mean(state_sizes(run.model))
     if not run.model.warps:
-        ranked = bases.rank(decode, [None], 0, sizes, gamma)
+        ranked = bases.rank(decode, base, 0, gamma)
         return [pictures.latent_bases(folder / "latent_bases.png", decode, ranked, gamma)]
     if not run.model.groups[0].sampled:
-        ranked = bases.rank(decode, [np.eye(sizes[0], dtype=np.float32)[0], None], 1, sizes, gamma)
-        return [pictures.labels(folder / f"labels_{place}.png", decode, sizes, ranked, place - 1, gamma)
-                for place in (1, 2)[:sizes[1]]]
+        count = len(base[0])
+        ranked = bases.rank(decode, [np.eye(count, dtype=np.float32)[0], base[1]], 1, gamma)
+        return [pictures.labels(folder / f"labels_{number}.png", decode, count, ranked, number - 1, gamma)
+                for number in (1, 2)[:len(base[1])]]
     z_app, z_geo = latents
-    return [*_deformable_bases(folder, decode, sizes, z_app[best], gamma),
+    return [*_deformable_bases(folder, decode, z_app[best], base[1], gamma),
             pictures.recombination(folder / "recombination.png", decode, images, z_app, z_geo, EXCHANGE)]
 
 
-def _deformable_bases(folder: Path, decode: Decode, sizes: Sequence[int], face: np.ndarray,
-                      gamma: float) -> list[Path]:
-    """Fig. 3 to 5. sizes: dimensions of Z^a and Z^g; face: (d_a,), the fixed Z^a of the geometric bases."""
-    appearance = bases.rank(decode, [None, None], 0, sizes, gamma)
-    geometry = bases.rank(decode, [face, None], 1, sizes, gamma)
-    return [pictures.appearance_bases(folder / "appearance_bases.png", decode, appearance, sizes[1], gamma),
+def _deformable_bases(folder: Path, decode: Decode, face: np.ndarray, z_geo: np.ndarray, gamma: float) -> list[Path]:
+    """Fig. 3 to 5. face: (d_a,), the fixed Z^a of the geometric bases; z_geo: (d_g,), the fixed Z^g of the others."""
+    appearance = bases.rank(decode, [np.zeros_like(face), z_geo], 0, gamma)
+    geometry = bases.rank(decode, [face, z_geo], 1, gamma)
+    return [pictures.appearance_bases(folder / "appearance_bases.png", decode, appearance, z_geo, gamma),
             pictures.geometry_bases(folder / "geometry_bases.png", decode, geometry, face, gamma),
             pictures.applied_bases(folder / "applied_bases.png", decode, appearance, geometry, gamma)]

@@ -8,7 +8,7 @@ import numpy as np
 GREEN = np.array([0.1, 0.95, 0.3], np.float32)
 LARGEST_SCALE = 3
 NAME_HEIGHT, NAME_SCALE = 18, 0.38  # pixels below an image for its name, size of the letters
-SHOWN_PIXELS = 192  # side of an image in a figure, about, if that takes no larger scale
+SHOWN_PIXELS = 192  # target side of an image in a figure, pixels
 
 
 def display_scale(side: int) -> int:

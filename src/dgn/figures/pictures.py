@@ -34,10 +34,10 @@ def reconstruction(path: Path, images: np.ndarray, decoded: Decoded, title: str)
         "that warps it to the reconstruction. The grid shows where its pixels go."))
 
 
-def appearance_bases(path: Path, decode: Decode, ranked: Bases, z_geo: int, gamma: float) -> Path:
-    """Fig. 3. z_geo: number of dimensions of Z^g."""
+def appearance_bases(path: Path, decode: Decode, ranked: Bases, z_geo: np.ndarray, gamma: float) -> Path:
+    """Fig. 3. z_geo: (d_g,), the Z^g of all images."""
     z = traversals(ranked, gamma, ROWS)
-    pictures = as_rows(decode(z, np.zeros((len(z), z_geo), np.float32)).image)
+    pictures = as_rows(decode(z, z_geo[None].repeat(len(z), 0)).image)
     title = f"Appearance bases: along each row one dimension of {APPEARANCE} changes, the geometry is fixed"
     return save_sheet(path, list(pictures), title, _names(APPEARANCE, ranked), ends(gamma),
                       note=f"{COLUMNS} Light, colour and identity should change; pose and shape should not.")
@@ -64,19 +64,16 @@ def latent_bases(path: Path, decode: Decode, ranked: Bases, gamma: float) -> Pat
                       note=f"{COLUMNS} Without a warp, appearance and geometry may change together.")
 
 
-def labels(path: Path, decode: Decode, sizes: Sequence[int], ranked: Bases, place: int, gamma: float) -> Path:
-    """Fig. 13: each label's image before the warp, then warped by the geometric basis at `place` in the ranking (from
-    0).
-
-    sizes: number of labels, dimensions of Z^g.
-    """
-    rows, dimension = [], int(ranked.order[place])
-    z_geo = sweep(dimension, sizes[1], gamma)
-    for one_hot in np.eye(sizes[0], dtype=np.float32):
+def labels(path: Path, decode: Decode, count: int, ranked: Bases, index: int, gamma: float) -> Path:
+    """Fig. 13: the image of each of `count` labels before the warp, then warped by the geometric basis with this index
+    in the ranking."""
+    rows, dimension = [], int(ranked.order[index])
+    z_geo = sweep(dimension, len(ranked.order), gamma)
+    for one_hot in np.eye(count, dtype=np.float32):
         decoded = decode(one_hot[None].repeat(STEPS, 0), z_geo)
         rows.append([np.asarray(decoded.appearance)[0], *decoded.image])
     title = f"One label a row: its appearance, then warped as dimension {dimension} of {GEOMETRY} changes"
-    return save_sheet(path, rows, title, [f"label {k}" for k in range(sizes[0])], ["before the warp", *ends(gamma)],
+    return save_sheet(path, rows, title, [f"label {k}" for k in range(count)], ["before the warp", *ends(gamma)],
                       note="Above each column the value of the dimension (prior: standard normal). Along a row the "
                            "shape should change, not the label.")
 

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure  # noqa: E402
 DPI = 100
 HIGHEST = 60_000  # pixels of a sheet's rows (matplotlib draws less than 65,536)
 NAME_WIDTH, NAME_LINES = 24, 3  # characters of a line, and lines, of a row's name
-FEW = 3  # values of a curve below which they are marked: a line needs two
+FEW = 3  # curves with fewer points get markers
 LITERAL: dict[str, Any] = {"parse_math": False}  # a file name may hold $
 
 

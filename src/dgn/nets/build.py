@@ -36,7 +36,7 @@ def make_model(config: Config) -> Model:
 def make_encoder(config: Config, model: Model) -> Encoder:
     """The inference network of a VAE: it mirrors the architecture of the model's image generator at model.width.
 
-    The width does not depend on the kind of model; a plain generator is a little narrower.
+    The encoder has model.width channels for both kinds, though plain generators are narrower.
     """
     return Encoder(model.groups, _appearance(config, model, config.model.width), model.channels, config.training.seed)
 
@@ -52,7 +52,7 @@ def make_chain_encoder(config: Config, model: Model) -> ChainEncoder:
 
 
 def _appearance(config: Config, model: Model, width: float) -> Architecture:
-    """The architecture of a model's image generator with another width; plain models always have Table 4."""
+    """The architecture of a model's image generator at the given width; plain models always use Table 4."""
     network = config.model.network if config.model.kind == "deformable" else "table4"
     return NETWORKS[network][0](width, model.size, model.channels, config.model.min_channels)
 
@@ -62,8 +62,8 @@ def make_critics(config: Config, model: Model) -> list[Discriminator]:
     as input channels."""
     training = config.training
     channels = [model.channels, *([model.frames * model.channels] if model.frames else [])]
-    critics = [Discriminator(own, model.size, training.critic_width, training.seed, config.model.deconv)
-               for own in channels]
+    critics = [Discriminator(inputs, model.size, training.critic_width, training.seed, config.model.deconv)
+               for inputs in channels]
     for critic in critics[1:]:
         critic.update_parameters_name("clip.")  # one optimizer holds both
     return critics

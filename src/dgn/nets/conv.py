@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from dgn.nets.choice import Choice
+from dgn.nets import choice
 from dgn.nets.deconv import forward_operator, input_gradient_operator, weight_gradient_operator
 
 
@@ -95,18 +95,16 @@ def _zeros(outputs: int) -> Tensor:
     return Tensor(np.zeros(outputs, np.float32))
 
 
-_CHOICE = Choice("model.deconv", accelerator="stock", cpu_fallback="stock")
-
-
 def make_conv(kind: str, outputs: int, kernel: int) -> nn.Cell:
     """The convolution for `kind`, a value of model.deconv; "symmetric" means "stock".
 
     Raises ValueError for an even kernel, which the two implementations would pad on different sides, and UserError, see
-    Choice.make.
+    choice.make.
     """
     if kernel % 2 == 0:
         raise ValueError(f"a convolution's kernel of {kernel}x{kernel}; it must be odd")
 
     def stock() -> nn.Cell:
         return StockConv(outputs, kernel)
-    return _CHOICE.make(kind, {"stock": stock, "symmetric": stock, "native": lambda: NativeConv(outputs, kernel)})
+    return choice.make("model.deconv", kind, {"stock": stock, "symmetric": stock,
+                                              "native": lambda: NativeConv(outputs, kernel)})

@@ -2,14 +2,14 @@
 
 x (N, inputs, H, W), weight (inputs, outputs, K, K), bias (outputs) -> (N, outputs, S * H, S * W), cropped as
 TensorFlow's SAME. MindSpore's convolutions on CPU multiply matrices separately for each image; at the small sizes of
-these generators the kernels of deconv_cpu.cc are several times faster (`python -m dgn bench`).
+these generators the kernels of deconv_cpu.cc are several times faster (`python -m dgn bench parts`).
 """
 
 from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from dgn.nets.choice import Choice
+from dgn.nets import choice
 from dgn.nets.native import operator
 
 
@@ -90,11 +90,9 @@ def _prefix(relu: bool) -> str:
     return "DeconvRelu" if relu else "Deconv"
 
 
-_CHOICE = Choice("model.deconv", accelerator="stock", cpu_fallback="stock")
-
-
 def make_deconv(kind: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> nn.Cell:
-    """The deconvolution for `kind`, a value of model.deconv. Raises UserError, see Choice.make."""
+    """The deconvolution for `kind`, a value of model.deconv. Raises UserError, see choice.make."""
     sizes = inputs, outputs, kernel, stride, relu
-    return _CHOICE.make(kind, {"stock": lambda: StockDeconv(*sizes), "symmetric": lambda: SymmetricDeconv(*sizes),
-                               "native": lambda: NativeDeconv(outputs, stride, relu)})
+    return choice.make("model.deconv", kind, {
+        "stock": lambda: StockDeconv(*sizes), "symmetric": lambda: SymmetricDeconv(*sizes),
+        "native": lambda: NativeDeconv(outputs, stride, relu)})

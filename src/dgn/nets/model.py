@@ -35,9 +35,9 @@ def present(decoded: Decoded) -> list[np.ndarray]:
     return [field for field in decoded if field is not None]
 
 
-def rows(decoded: Decoded, chosen: int | slice | np.ndarray) -> Decoded:
-    """The samples that an index, a slice or an array of indices chooses."""
-    return Decoded(*[field if field is None else field[chosen] for field in decoded])
+def rows(decoded: Decoded, indices: int | slice | np.ndarray) -> Decoded:
+    """The samples at an index, a slice or an array of indices."""
+    return Decoded(*[field if field is None else field[indices] for field in decoded])
 
 
 class Latents(NamedTuple):
@@ -110,7 +110,7 @@ class Model(nn.Cell):
     size: int
     frames = 0
     latents_type: type = Latents
-    image_channels = "branches.0.stack.last."  # prefix of the parameters whose outputs are the image's channels
+    image_channels = "branches.0.stack.last."  # parameter prefix of the layer that outputs the image
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -127,7 +127,7 @@ class Model(nn.Cell):
         raise NotImplementedError
 
     def names_from(self, frames: int) -> dict[str, str]:
-        """{prefix of parameter names in a model with `frames` frames, and otherwise the same config: prefix here}."""
+        """Maps a checkpoint of the same config with `frames` frames to this model: {prefix there: prefix here}."""
         return {"": ""}
 
 

@@ -7,14 +7,14 @@ projection p (N, T, H), the first layer's response to the noise; Ws (D, H), W2 (
 
 Each time step is about ten operators on a few dozen units, whose launches take longer than their arithmetic. For 16
 frames they take half of the time of a Langevin step; the kernels of recurrence_cpu.cc are about twenty times faster
-(`python -m dgn bench`).
+(`python -m dgn bench parts`).
 """
 
 from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from dgn.nets.choice import Choice
+from dgn.nets import choice
 from dgn.nets.native import operator
 
 
@@ -61,9 +61,6 @@ class NativeRecurrence(nn.Cell):
         return (self.input_gradient(projection, ws, w2, b2, w3, b3, out, dout),) + dweights
 
 
-_CHOICE = Choice("model.recurrence", accelerator="stock", cpu_fallback="stock")
-
-
 def make_recurrence(kind: str) -> nn.Cell:
-    """The recurrence for `kind`, a value of model.recurrence. Raises UserError, see Choice.make."""
-    return _CHOICE.make(kind, {"stock": StockRecurrence, "native": NativeRecurrence})
+    """The recurrence for `kind`, a value of model.recurrence. Raises UserError, see choice.make."""
+    return choice.make("model.recurrence", kind, {"stock": StockRecurrence, "native": NativeRecurrence})

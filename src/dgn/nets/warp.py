@@ -19,7 +19,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from dgn.nets.choice import Choice
+from dgn.nets import choice
 from dgn.nets.native import operator
 
 
@@ -130,11 +130,9 @@ class NativeWarp(nn.Cell):
         return displacement if self.offset is None else displacement + self.offset
 
 
-_CHOICE = Choice("model.warp", accelerator="grid_sample", cpu_fallback="reference")
-
-
 def make_warp(kind: str, height: int, width: int, grid: str = "integer") -> nn.Cell:
-    """The warp for `kind`, a value of model.warp. grid: model.grid. Raises UserError, see Choice.make."""
+    """The warp for `kind`, a value of model.warp. grid: model.grid. Raises UserError, see choice.make."""
     sizes = height, width, grid
-    return _CHOICE.make(kind, {"reference": lambda: ReferenceWarp(*sizes), "native": lambda: NativeWarp(*sizes),
-                               "grid_sample": lambda: GridSampleWarp(*sizes)})
+    makers = {"reference": lambda: ReferenceWarp(*sizes), "native": lambda: NativeWarp(*sizes),
+              "grid_sample": lambda: GridSampleWarp(*sizes)}
+    return choice.make("model.warp", kind, makers, accelerator="grid_sample", cpu_fallback="reference")

@@ -14,8 +14,8 @@ class Packer:
     """Collects arrays; each becomes a JSON reference {at, shape}: byte offset and shape. Numbers are little-endian.
 
     quantised: weights are stored in 16 bits. Their reference then has `scales`, the reference of one factor an output:
-    a weight is its integer times the factor of its output. The error is at most max|w| / 65534 of each output, a
-    tenth of float16's on average at the same size. False: all arrays are float32.
+    a weight is its integer times the factor of its output. The error is at most max|w| / 65534 of each output,
+    about ten times smaller than float16's. False: all arrays are float32.
     """
 
     def __init__(self, quantised: bool = True) -> None:

@@ -72,10 +72,10 @@ def _as_bgr(image: np.ndarray) -> np.ndarray:
 
 
 def _at_most(picture: np.ndarray, width: int) -> np.ndarray:
-    height, own = picture.shape[:2]
-    if own <= width:
+    height, present = picture.shape[:2]
+    if present <= width:
         return picture
-    return cv2.resize(picture, (width, max(round(height * width / own), 1)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, (width, max(round(height * width / present), 1)), interpolation=cv2.INTER_AREA)
 
 
 def _webp(picture: np.ndarray, quality: int) -> str:

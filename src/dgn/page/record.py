@@ -81,12 +81,12 @@ def _names_path(value: Any) -> bool:
 def curves(run: Run) -> list[Json]:
     """Panels {title, note, lines: [{name, x, y}]} of the training's records, a curve thinned to POINTS values."""
     records = run.folder.read_metrics_log()
-    few = [records[k] for k in evenly_spaced(len(records), POINTS)]
+    thinned = [records[k] for k in evenly_spaced(len(records), POINTS)]
     panels = []
     for title, note, names in PANELS:
         lines = []
         for key, name in names.items():
-            points = [(record["epoch"] + 1, record[key]) for record in few if is_finite(record.get(key))]
+            points = [(record["epoch"] + 1, record[key]) for record in thinned if is_finite(record.get(key))]
             if len(points) > 1:
                 lines.append({"name": name, "x": [x for x, _ in points], "y": [_short(y) for _, y in points]})
         if lines:

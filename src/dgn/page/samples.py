@@ -28,16 +28,16 @@ class Samples:
 def shown_samples(run: Run, inferred: bool = True) -> list[Samples]:
     """Samples of the training set and of the held-out set, if there is one, with latents inferred without noise.
 
-    inferred: False takes only training samples, with the latents of their chains, which costs next to nothing.
+    inferred: False takes only training samples, with the latents of their chains, without inference.
     """
     train, held_out = run.sources
-    few = Subset(train, evenly_spaced(len(run.bank), SHOWN))
+    subset = Subset(train, evenly_spaced(len(run.bank), SHOWN))
     if not inferred:
-        return [_with_latents(run, few, run.bank.read(few.in_source), False)]
-    sets = [_with_latents(run, few, run.training_latents(DESCENT_STEPS, few.in_source), False)]
+        return [_with_latents(run, subset, run.bank.read(subset.in_source), False)]
+    sets = [_with_latents(run, subset, run.training_latents(DESCENT_STEPS, subset.in_source), False)]
     if held_out is not None and len(held_out):
-        few = Subset(held_out, evenly_spaced(len(held_out), SHOWN))
-        sets.append(_with_latents(run, few, run.infer(few, descent_steps=DESCENT_STEPS), True))
+        subset = Subset(held_out, evenly_spaced(len(held_out), SHOWN))
+        sets.append(_with_latents(run, subset, run.infer(subset, descent_steps=DESCENT_STEPS), True))
     return sets
 
 

@@ -183,7 +183,7 @@ class AdjointLangevin(LangevinStep):
 
     def output_gradient(self, g: int, images: Tensor, outputs: Tensors) -> Tensor:
         """Gradient of the data energy with respect to the output of branch g."""
-        # in two dimensions between: Lite 2.0 cannot place its own transpositions from a stack straight into its adjoint
+        # reshaped to (N, values) and back: Lite 2.0 fails to insert its layout changes between a stack and its adjoint
         rows = (self.model.compose(outputs) - images).reshape(images.shape[0], -1)
         gradient = (self.precision * rows).reshape(images.shape)
         if not self.deformable:

@@ -43,11 +43,11 @@ def reconstruction(path: Path, clips: np.ndarray, decoded: Decoded, lengths: np.
     return save_sheet(path, sheet, title, labels, note="Time runs from left to right.")
 
 
-def data(path: Path, source: Source, chosen: np.ndarray) -> Path:
-    """Frames of the first clips of a dataset after cropping, a row for each clip."""
-    rows = [list(clip[spaced(length)]) for clip, length in zip(source.read(chosen), clip_lengths(source, chosen))]
+def data(path: Path, source: Source, indices: np.ndarray) -> Path:
+    """Frames of the clips at `indices` of a dataset after cropping, a row for each clip."""
+    rows = [list(clip[spaced(length)]) for clip, length in zip(source.read(indices), clip_lengths(source, indices))]
     return save_sheet(path, rows, f"The first training clips, as they are cut: {source.shape[-1]} x {source.shape[-2]} "
-                      "pixels", [source.name(int(k)) for k in chosen], note="Time runs from left to right.")
+                      "pixels", [source.name(int(k)) for k in indices], note="Time runs from left to right.")
 
 
 def grids(path: Path, decoded: Decoded, lengths: np.ndarray, names: Sequence[str]) -> Path:

@@ -15,8 +15,8 @@ import numpy as np
 from dgn.data.open import open_new_images
 from dgn.errors import RunFailed, UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
-from dgn.export import cells, infer310
-from dgn.export.infer310 import Exported
+from dgn.export import cells, cpp_files
+from dgn.export.cpp_files import Exported
 from dgn.figures.bases import sweep
 from dgn.figures.draw import draw_overview
 from dgn.files import check_outside, disk_errors, new_folder, sha256, write_json
@@ -69,7 +69,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     """Writes the images or latents in `data` as arrays for the program into the new folder `output`; see _work_folder.
 
     data: a folder of images, which are cropped according to the run's config, or of latents (see
-    infer310.read_latents). Returns what was written, as text. Raises UserError if the data do not fit the model.
+    cpp_files.read_latents). Returns what was written, as text. Raises UserError if the data do not fit the model.
     """
     run = exported_run(exported)
     _check_files(exported)
@@ -79,11 +79,11 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
                         "does not know; run its decoder.mindir with MindSpore Lite's own interface (docs/edge.md)")
     if not data.exists():
         raise UserError(f"there is no {data}")
-    if infer310.holds_latents(data, groups):
-        latents = infer310.read_latents(data, groups)
+    if cpp_files.holds_latents(data, groups):
+        latents = cpp_files.read_latents(data, groups)
         folder = _work_folder(output)
         for group, z in zip(groups, latents):
-            infer310.write_samples(folder / "latents" / group.name, z)
+            cpp_files.write_samples(folder / "latents" / group.name, z)
         return f"latents of {len(latents[0])} samples"
     if "inference_lite" not in exported.about:
         raise UserError(f"{data} holds no latents, and latents of images cannot be inferred with {exported.folder}, "
@@ -93,10 +93,10 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
     source = open_new_images(run.config.data, str(data))
     given = given_latents(groups, source)
     folder = _work_folder(output)
-    infer310.write_samples(folder / "images", source.read(source.indices()))
+    cpp_files.write_samples(folder / "images", source.read(source.indices()))
     for group in groups if given else ():
         start = given.get(group.name, np.zeros((len(source), *group.shape), np.float32))
-        infer310.write_samples(folder / "start" / group.name, start)
+        cpp_files.write_samples(folder / "start" / group.name, start)
     return f"{len(source)} images"
 
 
@@ -112,8 +112,8 @@ def _check_files(exported: Exported) -> None:
 
 
 def _work_folder(output: Path) -> Path:
-    """A new folder for the program's files. What an earlier job left there without reaching its check is removed, but
-    nothing if something else, or a link, is there, too."""
+    """A new folder for the program's files. Files of an unfinished earlier job are removed, unless the folder holds
+    anything else (or a link)."""
     with disk_errors(output, "replace"):
         left = list(output.iterdir()) if (output / UNFINISHED).is_file() and not output.is_symlink() else []
         if all(_WRITTEN.fullmatch(path.name) and not path.is_symlink() for path in left):
@@ -135,32 +135,32 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
     run = exported_run(exported)
     groups = run.model.groups
     model = cells.load_model(cells.full_precision(run.config), cells.saved_checkpoint(run))
-    names = infer310.sample_names(output / "reconstruct" / "image")
+    names = cpp_files.sample_names(output / "reconstruct" / "image")
     inferred = (output / "images").is_dir()
-    latents = tuple(infer310.read_written(output / "latents" / group.name, names) if inferred else
-                    infer310.read_samples(output / "latents" / group.name) for group in groups)
+    latents = tuple(cpp_files.read_written(output / "latents" / group.name, names) if inferred else
+                    cpp_files.read_samples(output / "latents" / group.name) for group in groups)
     decoded = decode(model, *latents)
-    errors = {part: difference(infer310.read_written(output / "reconstruct" / part, names), expected)
+    errors = {part: difference(cpp_files.read_written(output / "reconstruct" / part, names), expected)
               for part, expected in zip(decoded._fields, decoded) if expected is not None}
     errors.update(_traversal_errors(model, latents, output, gamma))
     if (output / "encode").is_dir():
         errors.update(_encoder_errors(run, output, names))
-    levels = infer310.grey_levels(output / "reconstruct" / "image", names, decoded.image)
+    levels = cpp_files.grey_levels(output / "reconstruct" / "image", names, decoded.image)
     if len(groups) == 2:
         folder = output / "recombine" / "image"
-        pairs, (appearance, geometry) = infer310.pairs_written(folder)
+        pairs, (appearance, geometry) = cpp_files.pairs_written(folder)
         expected = decode(model, latents[0][appearance], latents[1][geometry]).image
-        errors["recombination"] = difference(infer310.read_written(folder, pairs), expected)
-        levels = max(levels, infer310.grey_levels(folder, pairs, expected))
+        errors["recombination"] = difference(cpp_files.read_written(folder, pairs), expected)
+        levels = max(levels, cpp_files.grey_levels(folder, pairs, expected))
     result: dict[str, Any] = {"samples": len(names), "difference": errors, "grey_levels": levels}
-    images = infer310.read_samples(output / "images") if inferred else decoded.image
+    images = cpp_files.read_samples(output / "images") if inferred else decoded.image
     if inferred:
-        first = [infer310.read_written(output / "first_call" / group.name, names) for group in groups]
-        once, own = (_infer(exported, run, model, output, steps) for steps in (1, descent_steps))
+        first = [cpp_files.read_written(output / "first_call" / group.name, names) for group in groups]
+        once, by_python = (_infer(exported, run, model, output, steps) for steps in (1, descent_steps))
         result["latents"] = {"first_call": _median_difference(first, once),
-                             "all_calls": _median_difference(latents, own)}
+                             "all_calls": _median_difference(latents, by_python)}
         result["reconstruction"] = reconstruction_errors(images, decoded.image)
-        result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *own).image)
+        result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *by_python).image)
     draw_overview(output / "overview.png", images, decoded, names, "Decoded")
     write_json(output / "check.json", result)
     (output / UNFINISHED).unlink(missing_ok=True)
@@ -176,12 +176,13 @@ def judge(result: dict[str, Any], precision: str, output: Path) -> None:
     if result["grey_levels"] > 1 + 255 * limits.value:  # 1: a value between two levels may be rounded to either
         wrong.append(f"PNG files by {result['grey_levels']} grey levels")
     if "latents" in result:
-        msre, own = result["reconstruction"]["msre"], result["reconstruction_by_python"]["msre"]
+        msre, by_python = result["reconstruction"]["msre"], result["reconstruction_by_python"]["msre"]
         once = result["latents"]["first_call"]
         if limits.latent is not None and not once <= limits.latent:
             wrong.append(f"inferred latents by {once:.1e} after the first call (allowed {limits.latent:g})")
-        if not msre <= ERROR_RATIO * own:
-            wrong.append(f"their images' MSRE, {msre:.3g} against {own:.3g} (allowed {ERROR_RATIO:g} times as much)")
+        if not msre <= ERROR_RATIO * by_python:
+            wrong.append(f"their images' MSRE, {msre:.3g} against {by_python:.3g} (allowed {ERROR_RATIO:g} times as "
+                         "much)")
     if wrong:
         raise RunFailed(f"the program differs from Python: {', '.join(wrong)}; see {output / 'check.json'}")
 
@@ -208,9 +209,9 @@ def _traversal_errors(model: Model, latents: Arrays, output: Path, gamma: float)
     errors = {}
     for g, group in enumerate(model.groups):
         folder = output / f"traverse_{group.name}"
-        dimensions, held = infer310.dimensions_written(folder), [z[0] for z in latents]
+        dimensions, held = cpp_files.dimensions_written(folder), [z[0] for z in latents]
         expected = traversal(functools.partial(decode, model), model.groups, g, dimensions, gamma, held)
-        errors[f"traversal of {group.name}"] = difference(infer310.read_written(folder, ["traversal"])[0], expected)
+        errors[f"traversal of {group.name}"] = difference(cpp_files.read_written(folder, ["traversal"])[0], expected)
     return errors
 
 
@@ -218,8 +219,8 @@ def _encoder_errors(run: Run, output: Path, names: Sequence[str]) -> dict[str, f
     """Difference of the latents of the work folder's images by the encoder."""
     if run.chain_encoder is None:
         raise UserError(f"{output} holds results of an encoder, and {run.folder.path} has none now; export it again")
-    expected = unseen.encode(run.chain_encoder, run.model.groups, infer310.read_samples(output / "images"))
-    return {f"encoder's {group.name}": difference(infer310.read_written(output / "encode" / group.name, names), z)
+    expected = unseen.encode(run.chain_encoder, run.model.groups, cpp_files.read_samples(output / "images"))
+    return {f"encoder's {group.name}": difference(cpp_files.read_written(output / "encode" / group.name, names), z)
             for group, z in zip(run.model.groups, expected)}
 
 
@@ -227,10 +228,10 @@ def _infer(exported: Exported, run: Run, model: Model, output: Path, steps: int)
     """Latents of the work folder's images by Python's sampler, after `steps` steps without noise, in whole calls."""
     about = exported.about["inference_lite"]
     sampler = cells.load_sampler(run.config, model, cells.saved_checkpoint(run), about["steps"])
-    given = {group.name: infer310.read_samples(output / "start" / group.name)
+    given = {group.name: cpp_files.read_samples(output / "start" / group.name)
              for group in model.groups if not group.sampled}
     chains = ChainSettings(0, about["sigma"], seed=0, descent_steps=steps)
-    return unseen.infer(sampler, infer310.read_samples(output / "images"), chains, given=given)
+    return unseen.infer(sampler, cpp_files.read_samples(output / "images"), chains, given=given)
 
 
 def _median_difference(latents: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:

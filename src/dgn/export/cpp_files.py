@@ -91,8 +91,7 @@ def read_latents(data: Path, groups: Sequence[LatentGroup]) -> tuple[np.ndarray,
 
 
 def natural_key(name: str) -> str:
-    """A text whose order is natural order: numbers by value, so that x_2 precedes x_10. NaturalKey in files.cc of the
-    program is the same function."""
+    """Sort key for natural order (x_2 before x_10). NaturalKey in files.cc of the program is the same function."""
     return re.sub("0*([0-9]*)", lambda number: f"0{chr(len(number[1]))}{number[1]}" if number[0] else "", name)
 
 

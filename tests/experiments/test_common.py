@@ -12,9 +12,9 @@ import pytest
 from dgn import config as cfg
 from dgn import recipe
 from dgn.errors import UserError
-from dgn.experiments import animals, landmarks, models, views
+from dgn.experiments import animals, common, landmarks, views
 from dgn.experiments.adversarial import continued
-from dgn.experiments.models import Target
+from dgn.experiments.common import Target
 from dgn.nets.build import make_model
 from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, training_files
 
@@ -23,8 +23,8 @@ def test_a_recipe_is_a_file_or_a_config(config, tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(recipe.dump(config))
     for given in (path, str(path), config):
-        assert models.deformable_recipe(given) == config
-    relative = models.deformable_recipe(cfg.changed(config, data={"path": "photos"}))
+        assert common.deformable_recipe(given) == config
+    relative = common.deformable_recipe(cfg.changed(config, data={"path": "photos"}))
     assert relative.data.path == str(Path("photos").resolve())
 
 
@@ -38,7 +38,7 @@ def test_a_recipe_is_a_file_or_a_config(config, tmp_path):
 ])
 def test_recipes_that_do_not_fit_are_refused(config, changes, message):
     with pytest.raises(UserError, match=message):
-        models.generated_recipe(cfg.changed(config, **changes))
+        common.generated_recipe(cfg.changed(config, **changes))
 
 
 @pytest.mark.parametrize("path, target, message", [
@@ -49,14 +49,14 @@ def test_recipes_that_do_not_fit_are_refused(config, changes, message):
 ])
 def test_targets_that_do_not_fit_the_recipe_are_refused(config, path, target, message):
     with pytest.raises(UserError, match=message):
-        models.transfer_recipe(cfg.changed(config, data={"path": path}), target)
+        common.transfer_recipe(cfg.changed(config, data={"path": path}), target)
 
 
 def test_runs_that_continue_another_one_have_its_last_sigma_and_smoothness_for_all_groups(config, tmp_path):
     inference = {"sigma": ((0, 1.0), (5, 0.4)), "sigma_app": ((0, 3.0),), "smoothness": ((0, 0.1), (4, 0.02)),
                  "decorrelation": ((0, 0.5),)}
     first = cfg.changed(config, inference=inference, training={"epochs": 10})
-    for later in (models.tuning_config(first, tmp_path, Target()), continued(first, tmp_path, 4, 1e-3)):
+    for later in (common.tuning_config(first, tmp_path, Target()), continued(first, tmp_path, 4, 1e-3)):
         assert (later.inference.sigma, later.inference.sigma_app) == (((0, 0.4),), cfg.NO_FACTOR)
         assert (later.inference.smoothness, later.inference.decorrelation) == (((0, 0.02),), cfg.OFF)
 
@@ -66,7 +66,7 @@ def test_the_compared_models_differ_in_kind_and_method(config):
                        inference={"sigma_app": ((0, 2.0),), "preconditioner": "gauss_newton", "step_size": 0.7,
                                   "sigma": ((0, 0.5),), "decorrelation": ((0, 0.3),)},
                        evaluation={"step_factor": ((0, 1.3),), "momentum": 0.5})
-    compared = {name: models.model_config(name, ours) for name in models.MODELS}
+    compared = {name: common.model_config(name, ours) for name in common.MODELS}
     assert {name: (c.model.kind, c.training.method) for name, c in compared.items()} == {
         "ours": ("deformable", "abp"), "ours, monotone field": ("deformable", "abp"), "ABP": ("plain", "abp"),
         "ABP, restarted chains": ("plain", "abp"), "VAE": ("plain", "vae"), "deformable VAE": ("deformable", "vae"),
@@ -82,14 +82,14 @@ def test_the_compared_models_differ_in_kind_and_method(config):
     assert [c.inference.step_size for c in compared.values()] == [*4 * [0.7], *3 * [0.05]]  # 0.1 times sigma
     assert [c.evaluation.step_factor[0][1] for c in compared.values()] == [*4 * [1.3], *3 * [1]]
     assert [c.evaluation.momentum for c in compared.values()] == [*4 * [0.5], *3 * [0]]
-    assert {models.model_config(name, critic).training.adversarial for name in models.MODELS} == {"none"}
-    assert models.folder_name("ABP, restarted chains") == "abp_restarted_chains"
+    assert {common.model_config(name, critic).training.adversarial for name in common.MODELS} == {"none"}
+    assert common.folder_name("ABP, restarted chains") == "abp_restarted_chains"
 
 
 def test_fine_tuning_freezes_the_geometry_and_uses_the_targets_images(config, tmp_path):
     training = {"epochs": 9, "reinit_appearance": (3,), "learning_rate": ((0, 0.01), (5, 0.001))}
     config = cfg.changed(config, training=training, inference={"sigma": ((0, 2.0), (4, 0.5))})
-    tuned = models.tuning_config(config, tmp_path / "start", Target(count=7, epochs=10), population="frontal")
+    tuned = common.tuning_config(config, tmp_path / "start", Target(count=7, epochs=10), population="frontal")
     data, training = tuned.data, tuned.training
     assert (data.limit, data.held_out, data.seed) == (7, 0, config.data.seed + 1)
     assert (data.path, data.population) == (None, "frontal")
@@ -97,11 +97,11 @@ def test_fine_tuning_freezes_the_geometry_and_uses_the_targets_images(config, tm
     assert training.reinit_appearance == ()
     assert (training.epochs, training.checkpoint_every) == (10, 10)
     assert training.learning_rate == ((0, 0.01), (7, 0.003)) and tuned.inference.sigma == ((0, 0.5),)
-    plain = models.tuning_config(models.model_config("VAE", config), tmp_path / "start", Target())
+    plain = common.tuning_config(common.model_config("VAE", config), tmp_path / "start", Target())
     assert plain.training.freeze == "none"
     digits = cfg.changed(config, data={"format": "mnist", "split": "test", "path": "mnist", "crop": (1, 1, 5, 5)})
     folder = Target(path="fei", pattern="*-11.jpg", crop=(5, 2, 23, 20))
-    data = models.tuning_config(digits, tmp_path / "start", folder, held_out=3).data
+    data = common.tuning_config(digits, tmp_path / "start", folder, held_out=3).data
     assert (data.path, data.pattern, data.crop) == (str(Path("fei").resolve()), "*-11.jpg", (5, 2, 23, 20))
     assert (data.format, data.split, data.held_out) == ("images", "all", 3)
 
@@ -138,17 +138,17 @@ def test_runs_of_other_models_are_refused(run, experiment):
 
 
 def test_a_table_is_aligned():
-    assert models.table("model", ["MSRE", "R2"], {"ours": ["1.25", "0.9"], "ABP": ["10.00", "-"]}) == (
+    assert common.table("model", ["MSRE", "R2"], {"ours": ["1.25", "0.9"], "ABP": ["10.00", "-"]}) == (
         "model   MSRE   R2\n"
         "ours    1.25  0.9\n"
         "ABP    10.00    -")
 
 
 def test_output_folders(run, tmp_path):
-    assert models.output_folder(str(tmp_path / "a" / "b")).is_dir()
-    assert models.output_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"  # again
+    assert common.output_folder(str(tmp_path / "a" / "b")).is_dir()
+    assert common.output_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"  # again
     with pytest.raises(UserError, match="holds a single run"):
-        models.output_folder(run.folder.path)
+        common.output_folder(run.folder.path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot create the output folder"):
-        models.output_folder(tmp_path / "file" / "out")
+        common.output_folder(tmp_path / "file" / "out")

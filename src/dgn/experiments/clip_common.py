@@ -16,8 +16,8 @@ from dgn.data.face_factors import EXPRESSION_FACTORS as MOTION
 from dgn.data.open import generated_clips
 from dgn.errors import UserError
 from dgn.evaluation import exchange
-from dgn.experiments.models import OTHER_PEOPLE
-from dgn.figures.clips import spaced
+from dgn.experiments.common import OTHER_PEOPLE
+from dgn.figures.clip_pictures import spaced
 from dgn.nets.model import pad, samples_per_batch
 from dgn.run import Run
 
@@ -83,13 +83,13 @@ class Probe(NamedTuple):
 def fit_probe(data: Data) -> Probe:
     """A probe of factors and landmarks, fitted to generated clips of people who are in no training data."""
     source = generated_clips(data, PROBED_CLIPS, data.seed + OTHER_PEOPLE, spaced(data.frames, PROBED_FRAMES))
-    everyone = source.indices()
-    frames = source.read(everyone).reshape(-1, *source.shape[1:])
+    indices = source.indices()
+    frames = source.read(indices).reshape(-1, *source.shape[1:])
     side = 32 if data.size % 32 == 0 else 16
 
     def fit(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         return exchange.probe(frames, values.reshape(len(frames), -1), side=side)
-    return Probe(fit(source.factor_table(everyone, (*MOTION, *COLOUR))), fit(source.landmarks(everyone)))
+    return Probe(fit(source.factor_table(indices, (*MOTION, *COLOUR))), fit(source.landmarks(indices)))
 
 
 def over_time(read: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np.ndarray:
@@ -130,8 +130,8 @@ def explained_motion(batches: Iterable[Rebuilt], classes: list[str]) -> dict[str
     total, missing = np.array([motion_energy(*clip) for batch in batches for clip in zip(*batch)]).T
     shares = {}
     for name in sorted(set(classes)):
-        own = np.array(classes) == name
-        shares[name] = float(1 - missing[own].sum() / max(total[own].sum(), 1e-12))
+        of_class = np.array(classes) == name
+        shares[name] = float(1 - missing[of_class].sum() / max(total[of_class].sum(), 1e-12))
     return shares
 
 
@@ -153,14 +153,14 @@ def exchange_partners(names: list[str], people: Sequence[str] | None) -> np.ndar
     Partners differ by a fixed shift of the index. Shifts that suit more clips are tried first, so that few clips are
     used twice. people: (n,), the person in each clip; None if unknown: then each clip gets the next clip.
     """
-    everyone, count = np.arange(len(names)), len(names)
+    indices, count = np.arange(len(names)), len(names)
     if people is None:
-        return np.roll(everyone, -1)
+        return np.roll(indices, -1)
     classes, persons = np.array(classes_of(names)), np.array(people)
     suits = persons != persons[:, None]
     if len(set(classes)) > 1:
         suits &= classes != classes[:, None]
-    by_shift = np.stack([suits[everyone, np.roll(everyone, -shift)] for shift in range(count)])  # none suits itself
+    by_shift = np.stack([suits[indices, np.roll(indices, -shift)] for shift in range(count)])  # none suits itself
     shifts = np.argsort(-by_shift.sum(1), kind="stable")
     first = by_shift[shifts].argmax(0)
-    return np.where(suits.any(1), (everyone + shifts[first]) % count, everyone)
+    return np.where(suits.any(1), (indices + shifts[first]) % count, indices)

@@ -1,17 +1,19 @@
-"""A Frechet distance between sets of images, in a feature space that needs no download.
+"""Measures of a set of generated images relative to real images: Frechet distance, sharpness, variety.
 
-Heusel et al. 2017 use features of the Inception network; here the network is small and has fixed random filters: three
-layers of 5x5 filters, each halving the size, with rectification of both signs. The features are mean and standard
-deviation of every channel over the image, and averages of the image over a 4x4 grid of blocks. These averages have most
-of the variance, so the distance measures mainly colours and their coarse layout, hardly sharpness, and nothing specific
-to faces. It ranks models on the same images at the same size; it cannot be compared with an FID. The distance of two
-sets with the same distribution is above 0 and decreases with their sizes: compare with `distance_of_halves`.
+The Frechet distance is taken in a feature space that needs no download. Heusel et al. 2017 use features of the
+Inception network; here the network is small and has fixed random filters: three layers of 5x5 filters, each halving the
+size, with rectification of both signs. The features are mean and standard deviation of every channel over the image,
+and averages of the image over a 4x4 grid of blocks. These averages have most of the variance, so the distance measures
+mainly colours and their coarse layout, hardly sharpness, and nothing specific to faces. It ranks models on the same
+images at the same size; it cannot be compared with an FID. The distance of two sets with the same distribution is above
+0 and decreases with their sizes: compare with `distance_of_halves`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from dgn.evaluation.ratios import SMALLEST, ratio
 from dgn.randomness import generator
 
 FILTERS = 16  # in each layer; the two signs double the number of channels
@@ -87,3 +89,39 @@ def distance_of_halves(real: np.ndarray) -> float:
     N / 2 images with the same distribution. Smaller differences between distances are not meaningful."""
     found = features(real)
     return gaussian_distance(found[::2], found[1::2])
+
+
+def gradient_energy(images: np.ndarray) -> float:
+    """Mean squared difference of horizontal neighbours plus the same for vertical neighbours; images: (N, C, H, W)."""
+    across, down = np.diff(images, axis=3), np.diff(images, axis=2)
+    return float(np.square(across).mean() + np.square(down).mean())
+
+
+def relative_sharpness(images: np.ndarray, real: np.ndarray) -> float | None:
+    """Gradient energy of images divided by the gradient energy of real images.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        real: (M, C, H, W) in [0, 1].
+
+    Returns:
+        1: as sharp as real images; below 1: blurred, or lower contrast (the value is proportional to its square);
+        above 1: noisy, over-sharpened, or higher contrast. None if the real images are constant.
+    """
+    return ratio(gradient_energy(images), gradient_energy(real))
+
+
+def relative_variety(images: np.ndarray, real: np.ndarray) -> float | None:
+    """Root mean squared distance of two images, relative to the same distance of two real images: it
+    decreases when a generator collapses to few images.
+
+    Args:
+        images: (N, C, H, W), N at least 2.
+        real: (M, C, H, W), M at least 2.
+
+    Returns:
+        1: the images differ as much as real ones; 0: they are all equal. None if the real images are all equal.
+    """
+    # for independent pairs the mean squared distance is twice the variance summed over pixels
+    variance = real.var(0, ddof=1).sum()
+    return float(np.sqrt(images.var(0, ddof=1).sum() / variance)) if variance > SMALLEST else None

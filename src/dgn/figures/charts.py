@@ -35,9 +35,9 @@ def view_bars(path: Path, result: dict[str, Any]) -> Path:
 
 def view_lines(path: Path, result: dict[str, Any]) -> Path:
     """Fig. 7a: mean latents over the view, for two dimensions of Z^g and one of Z^a with the largest R."""
-    chosen = _largest(result)
-    figure, axes = plt.subplots(1, len(chosen), figsize=(3.7 * len(chosen), 3), dpi=100, sharey=True)
-    for ax, (name, dimension) in zip(axes, chosen):
+    dimensions = _largest(result)
+    figure, axes = plt.subplots(1, len(dimensions), figsize=(3.7 * len(dimensions), 3), dpi=100, sharey=True)
+    for ax, (name, dimension) in zip(axes, dimensions):
         group = result["groups"][name]
         ax.plot(result["views"], np.array(group["means"])[:, dimension], "o-",
                 color="tab:blue" if name == "z_geo" else "tab:orange")
@@ -129,25 +129,25 @@ def balance(path: Path, sweeps: dict[str, dict[str, dict[str, float]]]) -> Path:
     """
     figure, axes = plt.subplots(2, len(sweeps), figsize=(4.6 * len(sweeps), 5.6), dpi=100, squeeze=False)
     for column, (title, measures) in enumerate(sweeps.items()):
-        names, places = list(measures), range(len(measures))
+        names, x = list(measures), range(len(measures))
         upper, lower = axes[:, column]
         for key, label in (("pose_in_geometry", "pose in geometry"), ("colour_in_appearance", "colour in appearance")):
-            upper.plot(places, [measures[name][key] for name in names], "o-", label=label)
+            upper.plot(x, [measures[name][key] for name in names], "o-", label=label)
         upper.set_ylim(-1, 1.05)
         upper.axhline(0, color="0.6", lw=0.8)
         upper.set_title(title, fontsize=10)
         upper.legend(fontsize=8)
-        lower.plot(places, [measures[name]["msre"] for name in names], "o-", color="0.3", label="squared error (left)")
+        lower.plot(x, [measures[name]["msre"] for name in names], "o-", color="0.3", label="squared error (left)")
         lower.set_ylim(bottom=0)
         right = lower.twinx()
-        right.plot(places, [measures[name]["nyquist_ratio"] for name in names], "s--", color="tab:red",
+        right.plot(x, [measures[name]["nyquist_ratio"] for name in names], "s--", color="tab:red",
                    label="energy at the Nyquist frequency, relative (right)")
         right.set_yscale("log")
         right.axhline(1, color="tab:red", lw=0.6, alpha=0.5)
         lines = lower.get_lines() + right.get_lines()[:1]
         lower.legend(lines, [line.get_label() for line in lines], fontsize=8)
         for ax in (upper, lower):
-            ax.set_xticks(places, names)
+            ax.set_xticks(x, names)
             ax.grid(alpha=0.3)
     axes[0][0].set_ylabel("correlation with own donor\nminus other donor")
     figure.tight_layout()

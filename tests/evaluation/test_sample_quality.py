@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 from dgn.data.faces import FaceSource
-from dgn.evaluation.frechet import frechet_distance, gaussian_distance
-from dgn.evaluation.sharpness import gradient_energy, relative_sharpness
-from dgn.evaluation.variety import relative_variety
+from dgn.evaluation.sample_quality import (
+    frechet_distance,
+    gaussian_distance,
+    gradient_energy,
+    relative_sharpness,
+    relative_variety,
+)
 
 
 def blur(images, sigma):
