@@ -137,6 +137,25 @@ def test_people_of_clips_are_read_from_a_file_of_identities(tmp_path, caplog):
         open_sources(data)
 
 
+def test_an_incomplete_file_of_identities_gives_way_to_the_names(tmp_path, caplog):
+    names = [f"{kind}/S{person}_1" for kind in ("anger", "joy") for person in (1, 2, 3)]
+    for name in names:
+        write_frames(tmp_path / name, [1])
+    (tmp_path / "identity.txt").write_text("".join(f"{name} p{name[-3]}\n" for name in names[:5]))
+    source = ClipFolder(tmp_path, "frames", 1, Cut(16))
+    assert source.people() == ["S1", "S1", "S2", "S2", "S3", "S3"] and source.people(["joy/S1_1"]) == ["S1"]
+    assert "for 1 of 6 files, such as joy/S3_1: people are taken from the names" in caplog.text
+    (tmp_path / "identity.txt").write_text("".join(f"{name} p{name[-3]}\n" for name in names))
+    assert source.people(["joy/S1_1"]) == ["p1"]
+
+
+def test_the_mask_of_resampled_clips_needs_no_decoding(tmp_path, monkeypatch):
+    write_frames(tmp_path / "walk", range(2))
+    source = ClipFolder(tmp_path, "frames", 3, Cut(16), resample=True)
+    monkeypatch.setattr(source, "decode", None)
+    assert source.mask(np.array([0])).tolist() == [[1, 1, 1]]
+
+
 def test_no_person_of_held_out_generated_clips_or_expressions_is_trained_on():
     for data, each in ((cfg.Data(frames=2, limit=10, held_out=4, size=16), 6),
                        (cfg.Data(population="expressions", limit=10, held_out=4, size=16), 7)):

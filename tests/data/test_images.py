@@ -188,3 +188,21 @@ def test_people_who_are_held_out_are_not_trained_on(tmp_path, caplog):
     (tmp_path / "identity.txt").write_text("0.png\n")
     with pytest.raises(UserError, match="identity.txt, line 1: must be a file's name and a person"):
         open_sources(data)
+
+
+def test_one_file_without_a_person_leaves_the_others_protected(tmp_path, caplog):
+    people = ["ann", "bob", "ann", "cem", None, "ann", None]
+    for k in range(7):
+        write_image(tmp_path / "images" / f"{k}.png", np.zeros((3, 16, 16), np.float32))
+    (tmp_path / "identity.txt").write_text("".join(f"{k}.png {person}\n" for k, person in enumerate(people) if person))
+    train, held_out = open_sources(Data(path=str(tmp_path / "images"), size=16, held_out=2))
+    assert train.names == ["1.png", "3.png", "4.png"] and held_out.people() == ["ann", "6.png"]
+    assert "names no person for 2 of 7 files, such as 4.png: each counts as another person" in caplog.text
+
+
+def test_a_cached_sample_does_not_keep_the_image_it_is_cut_from(tmp_path):
+    write(tmp_path / "grey.png", picture(64, 96)[..., 0])
+    source = ImageFolder(tmp_path, Cut(16, (8, 8, 24, 24), grey=True))
+    source.read(np.array([0]))
+    np.testing.assert_array_equal(source._cache.get(0)[0], picture(64, 96)[8:24, 8:24, 0])
+    assert source._cache.get(0).base is None

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from mindspore import mindrecord
 
+from dgn.config import Data
 from dgn.data.cut import Cut
 from dgn.data.images import ImageFolder
+from dgn.data.open import open_sources
 from dgn.data.records import _SCHEMA, RecordImages, pack
+from dgn.data.source import Mirrored, Source, Subset
 from dgn.errors import RunFailed, Unreadable, UserError
 from tests.training.tiny import write_images
 
@@ -29,7 +32,7 @@ def test_packed_images_come_back_bit_for_bit_in_any_order(tmp_path):
 
 
 def test_black_pixels_at_the_end_are_kept(tmp_path):
-    class Black:
+    class Black(Source):
         shape = (1, 16, 16)
 
         def __len__(self):
@@ -129,3 +132,26 @@ def test_a_disk_that_is_too_small_is_named_before_writing(tmp_path, monkeypatch)
     with pytest.raises(RunFailed, match="no space left on the disk of "):
         pack(source, tmp_path / "deep" / "er" / "set.mindrecord")
     assert not (tmp_path / "deep").exists()
+
+
+def test_people_are_packed_with_their_images(tmp_path):
+    images, path = write_images(tmp_path / "images", 8), tmp_path / "set.mindrecord"
+    people = ["ann", "o'hara", "cem", "ann", "dora", "eve", "ann", "cem"]
+    (tmp_path / "identity.txt").write_text("".join(f"{k:03d}.png {person}\n" for k, person in enumerate(people)))
+    pack(ImageFolder(images, Cut(16)), path)
+    (tmp_path / "identity.txt").unlink()
+    assert RecordImages(str(path)).people() == people
+    train, held_out = open_sources(Data(path=str(path), size=16, held_out=2))
+    assert held_out.names == ["006.png", "007.png"] and train.names == ["001.png", "004.png", "005.png"]
+    pack(ImageFolder(images, Cut(16)), tmp_path / "unknown.mindrecord")
+    assert RecordImages(str(tmp_path / "unknown.mindrecord")).people() is None
+
+
+def test_all_names_are_read_by_one_query(tmp_path, monkeypatch):
+    pack(ImageFolder(write_images(tmp_path / "images", 12), Cut(16)), tmp_path / "set.mindrecord")
+    records = RecordImages(str(tmp_path / "set.mindrecord"))
+    names = [records.name(k) for k in range(12)]
+    monkeypatch.setattr(records, "name", None)
+    some = Subset(records, [3, 11])
+    assert records.names == names and some.names == ["003.png", "011.png"]
+    assert Mirrored(some).names == ["003.png", "011.png", "003.png, mirrored", "011.png, mirrored"]

@@ -85,7 +85,10 @@ class ClipFolder(Folder):
         return clips
 
     def mask(self, indices: np.ndarray) -> np.ndarray:
-        """(n, F) float32, 1 where a clip has the frame, 0 for padding. Clips that were not read yet are decoded."""
+        """(n, F) float32, 1 where a clip has the frame, 0 for padding. Without resampling, clips that were not read yet
+        are decoded."""
+        if self._resample:  # every clip has all frames
+            return np.ones((len(indices), self.shape[0]), np.float32)
         for index in indices:
             if self._names[index] not in self._lengths:
                 self._cache.fetch(int(index), self._load)
@@ -93,13 +96,14 @@ class ClipFolder(Folder):
         return (np.arange(self.shape[0]) < lengths[:, None]).astype(np.float32)
 
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
-        """The person in each clip: from a file of identities, if it names one for every clip, else from the names of
-        the clips (people_of_names)."""
+        """The person in each clip: from a file of identities, else from the names of the clips (people_of_names). A
+        file of identities that names only some of the clips is used if the names give no people."""
         clips = self._names if names is None else names
-        people = people_of_identities(self._folder, clips)
+        every = [*self._names, *(names or ())]  # one source of people for all clips, also those that were removed
+        people = people_of_identities(self._folder, every, whole=self._people is not None)
         if people is not None or self._people is None:
-            return people
-        labels = [class_and_person(name) for name in clips]  # also of files that were removed
+            return people and people[len(every) - len(clips):]
+        labels = [class_and_person(name) for name in clips]
         return [label[1] if label else "" for label in labels]
 
     def identity_of(self, indices: np.ndarray) -> str:

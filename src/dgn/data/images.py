@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -49,7 +49,7 @@ class ImageFolder(Folder):
         return inspect_image(self._folder / name, self._cut, decoded)
 
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
-        """The person in each image, if a file of identities names one for every image; else None."""
+        """The person in each image, if a file of identities names one for some of them; else None."""
         return people_of_identities(self._folder, self._names if names is None else names)
 
 
@@ -62,21 +62,34 @@ def inspect_image(path: Path, cut: Cut, decoded: bool) -> Inspected:
     return Inspected(cut.enlarges(*pixels.shape[:2]), cut.apply(pixels))
 
 
-def people_of_identities(folder: Path, names: Sequence[str]) -> list[str] | None:
-    """The person in each image or clip of a folder; None unless the file of identities names one for each, by its path
-    or only its name. See read_identities."""
-    known = read_identities(folder)
-    people = [known.get(name) or known.get(PurePosixPath(name).name, "") for name in names]
+def people_of_identities(folder: Path, names: Sequence[str], whole: bool = False) -> list[str] | None:
+    """The person in each image or clip of a folder, from its file of identities; a file that it does not name counts as
+    a person of its own. None if it names none of them, or (whole) not all. See read_identities."""
+    identities = read_identities(folder)
+    people = [person_of(name, identities) for name in names]
     missing = people.count("")
-    if 0 < missing < len(people):
-        _warn_of_unnamed(folder, missing, len(people), names[people.index("")])
-    return None if missing else people
+    if missing == len(people):
+        return None
+    if missing:
+        meaning = "people are taken from the names of all files" if whole else "each counts as another person"
+        _warn_of_unnamed(folder, missing, len(people), names[people.index("")], meaning)
+    return None if whole and missing else [person or as_person(name) for person, name in zip(people, names)]
+
+
+def person_of(name: str, identities: Mapping[str, str]) -> str:
+    """The person in a file: that of its path, or else of its name without folders; "" if unknown."""
+    return identities.get(name) or identities.get(PurePosixPath(name).name, "")
+
+
+def as_person(name: str) -> str:
+    """A file as a person of its own, which a file of identities can name."""
+    return "_".join(name.split())
 
 
 @cache  # only once for the same files
-def _warn_of_unnamed(folder: Path, missing: int, count: int, first: str) -> None:
-    log.warning("identity.txt of %s names no person for %d of %d files, such as %s: people are not kept apart",
-                folder, missing, count, first)
+def _warn_of_unnamed(folder: Path, missing: int, count: int, first: str, meaning: str) -> None:
+    log.warning("identity.txt of %s names no person for %d of %d files, such as %s: %s", folder, missing, count, first,
+                meaning)
 
 
 def read_identities(folder: Path) -> dict[str, str]:

@@ -42,5 +42,6 @@ class PixelCache:
         """Caches the pixels of a sample if the limit allows it."""
         with self._lock:
             if index not in self._pixels and self.nbytes + pixels.nbytes <= self._limit:
-                self._pixels[index] = pixels
+                # a view would keep the whole image that it is cut from
+                self._pixels[index] = pixels if pixels.base is None else pixels.copy()
                 self.nbytes += pixels.nbytes

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import mindspore.dataset as ds
@@ -22,6 +22,7 @@ from dgn.errors import RunFailed, Unreadable, UserError, dataset_cause, first_li
 from dgn.files import check_utf8
 
 _SCHEMA = {"image": {"type": "bytes"}, "shape": {"type": "int32", "shape": [-1]}, "name": {"type": "string"}}
+_INDEXED = ["name", "person"]  # fields that the index holds, too, if the people are known
 _REFUSED = "\\:*?\"<>|`&;'"  # forbidden in file names
 _CHUNK = 256  # number of images that are written together
 
@@ -29,7 +30,8 @@ _CHUNK = 256  # number of images that are written together
 def pack(source: Source, path: Path) -> int:
     """Writes every image of `source` to the MindRecord file `path` (and path.db, its index); returns their number.
 
-    Pixels are stored as uint8 (C, H, W), so that exactly the same images are read. The files are written to a temporary
+    Pixels are stored as uint8 (C, H, W), so that exactly the same images are read, with the people if the source knows
+    them. The files are written to a temporary
     folder, then renamed. Raises UserError if `path` exists or does not end in .mindrecord, RunFailed if it cannot be
     written.
     """
@@ -48,12 +50,18 @@ def pack(source: Source, path: Path) -> int:
     try:
         temporary.mkdir(parents=True)
         writer = mindrecord.FileWriter(str(temporary / path.name), shard_num=1)
-        writer.add_schema(_SCHEMA, "images of dgn")
+        people = source.people()
+        if people is None:
+            writer.add_schema(_SCHEMA, "images of dgn")
+        else:
+            writer.add_schema({**_SCHEMA, "person": {"type": "string"}}, "images of dgn")
+            writer.add_index(_INDEXED)
         for start in console.progress(range(0, len(source), _CHUNK), unit=f"{_CHUNK} images"):
             indices = np.arange(start, min(start + _CHUNK, len(source)))
             pixels = to_bytes(source.read(indices))
             writer.write_raw_data([{"image": image.tobytes(), "shape": np.array(image.shape, np.int32),
-                                    "name": source.name(int(index))} for index, image in zip(indices, pixels)])
+                                    "name": source.name(int(index)), **({"person": people[index]} if people else {})}
+                                   for index, image in zip(indices, pixels)])
         writer.commit()
         for name in (f"{path.name}.db", path.name):
             os.replace(temporary / name, path.with_name(name))
@@ -102,6 +110,18 @@ class RecordImages(Source):
         for name in self._names("WHERE ROW_ID = ?", int(index)):
             return name
         raise IndexError(f"{self.path} has images 0 to {self.count - 1}")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all images, in order."""
+        return list(self._names("ORDER BY ROW_ID"))
+
+    def people(self, names: Sequence[str] | None = None) -> list[str] | None:
+        """The person in each image, if they were known when it was packed; else None."""
+        columns = self._query("SELECT name FROM pragma_table_info('INDEXES')")
+        if names is not None or "person_0" not in list(columns):
+            return None
+        return list(self._query("SELECT person_0 FROM INDEXES ORDER BY ROW_ID"))
 
     def identity(self) -> str:
         """A digest of the images' names, in order."""

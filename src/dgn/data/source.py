@@ -121,6 +121,11 @@ class Subset(Source):
     def name(self, index: int) -> str:
         return self.source.name(int(self.in_source[index]))
 
+    @property
+    def names(self) -> list[str]:
+        names = self.source.names  # at once: a packed file takes a millisecond for a single name
+        return [names[index] for index in self.in_source]
+
     def identity(self) -> str:
         return self._identity
 
@@ -168,6 +173,10 @@ class Mirrored(Subset):
 
     def name(self, index: int) -> str:
         return super().name(index) + (", mirrored" if index >= len(self.source) else "")
+
+    @property
+    def names(self) -> list[str]:
+        return [name + mirrored for mirrored in ("", ", mirrored") for name in self.source.names]
 
     def identity(self) -> str:
         return f"{self.source.identity()}, and mirrored"
