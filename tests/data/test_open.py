@@ -15,6 +15,7 @@ from dgn.config import Data
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import Cut
 from dgn.data.folder import Reading
+from dgn.data.images import ImageFolder
 from dgn.data.open import check_output, check_sources, described, open_sources
 from dgn.data.source import same_samples
 from dgn.errors import Unreadable, UserError
@@ -217,3 +218,50 @@ def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path):
 def test_a_recipe_for_files_does_not_train_on_generated_faces(setting):
     with pytest.raises(UserError, match="is for files, and data.path is not set"):
         open_sources(Data(**setting))
+
+
+def test_of_the_recorded_files_only_held_out_ones_are_decoded_at_opening(tmp_path, monkeypatch):
+    data = data_of(write_images(tmp_path, 12), corrupt="skip", limit=4)
+    (tmp_path / "001.png").write_bytes(b"damaged")
+    (tmp_path / "010.png").write_bytes(b"damaged")
+    new = open_sources(data)
+    recorded = names(new.held_out), names(new.train)
+    assert recorded == (["008.png", "009.png", "011.png"], ["000.png", "002.png", "003.png", "004.png"])
+    seen, inspect = [], ImageFolder.inspect
+    monkeypatch.setattr(ImageFolder, "inspect", lambda self, name, decoded: (
+        seen.append((name, decoded)), inspect(self, name, decoded))[1])
+    (tmp_path / "009.png").write_bytes(b"damaged since")
+    again = open_sources(replace(data, cache_mb=0), *recorded)
+    assert sorted(seen) == [("008.png", True), ("009.png", True), ("011.png", True)]
+    assert names(again.held_out) == ["008.png", "011.png"]
+    np.testing.assert_array_equal(again.train.read(np.arange(4)), new.train.read(np.arange(4)))
+    assert same_samples(again.train, new.train.identity())
+    seen.clear()
+    check_sources(again, data)
+    assert sorted(seen) == [(name, False) for name in recorded[1]]
+    (tmp_path / "003.png").write_bytes(b"damaged since")
+    with pytest.raises(UserError, match="1 of 6 files cannot be used: .*003.png: not an image .* was trained on them"):
+        check_sources(open_sources(data, *recorded), data)
+    (tmp_path / "003.png").unlink()
+    with pytest.raises(UserError, match="1 of the 4 files that the run was trained on are not in .*: 003.png"):
+        open_sources(data, *recorded)
+
+
+def test_a_limit_that_leaves_images_out_is_logged(tmp_path, caplog):
+    caplog.set_level("INFO")
+    write_images(tmp_path, 10)
+    for limit, told in ((6, True), (7, False), (None, False)):
+        data = data_of(tmp_path, limit=limit, mirror=True)
+        check_sources(open_sources(data), data)
+        assert ("data.limit: the first 6 of 10 samples are used; null takes all" in caplog.text) == told
+        assert ("data.limit" in caplog.text) == told
+        caplog.clear()
+
+
+def test_the_part_of_the_images_that_the_cache_holds_is_described(tmp_path):
+    write_images(tmp_path, 10)
+    for cache_mb, told in ((0, "; 0 % of the images fit into data.cache_mb; all need 7"), (4, "; 60 % of the images"),
+                           (7, "")):
+        data = data_of(tmp_path, size=484, cache_mb=cache_mb, mirror=True)  # 0.67 MB each
+        assert f"484 x 484 pixels, colour{told}" in described(data, open_sources(data))
+        assert told or "cache_mb" not in described(data, open_sources(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,14 +32,18 @@ class Reading:
     """How the files of a folder are read.
 
     corrupt: "error": `read` raises UserError for a file that cannot be used; "skip": all files are decoded when the
-        folder is opened, and files that cannot be used are left out.
+        folder is opened, except those in `usable`, and files that cannot be used are left out.
     cache_mb: megabytes of decoded pixels kept in memory.
     pattern: select only files (or clips) whose relative path, or its last part, matches, such as "*-11.jpg".
+    only: select only files with these names; None: all.
+    usable: names of files that are known to be usable.
     """
 
     corrupt: str = "error"
     cache_mb: int = 256
     pattern: str | None = None
+    only: frozenset[str] | None = None
+    usable: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.corrupt not in ("error", "skip"):
@@ -66,18 +71,21 @@ class Folder(Source):
     """Samples of a folder. A subclass decodes one sample, and may change how samples become a batch.
 
     names: names of the samples, in order. shape: shape of a sample. With reading.corrupt "skip", `skipped` lists the
-    omitted samples as (name, reason). Raises UserError if no sample is left. Several threads may call `read`.
+    omitted samples as (name, reason). sample_bytes: of a sample in the cache, which holds cache_bytes. Raises UserError
+    if no sample is left. Several threads may call `read`.
     """
 
     def __init__(self, folder: Path, names: list[str], shape: tuple[int, ...], reading: Reading) -> None:
         self.shape = shape
         self.skipped: list[tuple[str, str]] = []
-        self._folder, self._names, self._cache_mb = folder, names, reading.cache_mb
+        self._names = names if reading.only is None else [name for name in names if name in reading.only]
+        self._folder = folder
+        self.sample_bytes, self.cache_bytes = math.prod(shape), reading.cache_mb * 2 ** 20
         self._cache, self._small = PixelCache(reading.cache_mb), set[str]()
         self._workers = ThreadPoolExecutor(max_workers=min(8, machine.cores()))
-        self._decoded = reading.corrupt == "skip"  # all files are decoded in this constructor
-        if self._decoded:
-            self._skip_unusable()
+        self._checked = set[str]()  # samples that were decoded in this constructor
+        if reading.corrupt == "skip" and self._names:
+            self._skip_unusable(reading.usable)
 
     def decode(self, name: str) -> np.ndarray:
         """A sample's pixels, uint8. Raises ValueError with the reason (not the name) if it cannot be used."""
@@ -133,10 +141,9 @@ class Folder(Source):
     def check(self, indices: np.ndarray, decoded: bool) -> Check:
         """Checks samples by their headers. If `decoded` is set, or if all samples fit into the cache, they are decoded
         and cached."""
-        if self._decoded:
-            return Check([], sum(self._names[index] in self._small for index in indices))
-        decoded = decoded or len(indices) * float(np.prod(self.shape)) <= self._cache_mb * 2 ** 20
-        unread = [int(index) for index in indices if self._cache.get(int(index)) is None]
+        decoded = decoded or len(indices) * self.sample_bytes <= self.cache_bytes
+        unread = [int(index) for index in indices
+                  if self._names[index] not in self._checked and self._cache.get(int(index)) is None]
         unusable = []
         for index, (name, result) in zip(unread, self._inspect([self._names[index] for index in unread], decoded)):
             if isinstance(result, str):
@@ -145,15 +152,21 @@ class Folder(Source):
                 self._cache.add(index, result.pixels)
         return Check(unusable, sum(self._names[index] in self._small for index in indices))
 
-    def _skip_unusable(self) -> None:
+    def _skip_unusable(self, known: frozenset[str]) -> None:
+        """Leaves out the samples that cannot be decoded. known: samples that are usable, and not decoded here."""
         usable: list[str] = []
-        for name, result in self._inspect(self._names, True):
+        inspected = self._inspect([name for name in self._names if name not in known], True)
+        for name in self._names:
+            result = None if name in known else next(inspected)[1]
             if isinstance(result, str):
                 self.skipped.append((name, result))
                 continue
-            if result.pixels is not None:
-                self._cache.add(len(usable), result.pixels)
+            if result is not None:
+                self._checked.add(name)
+                if result.pixels is not None:
+                    self._cache.add(len(usable), result.pixels)
             usable.append(name)
+        next(inspected, None)  # closes its progress bar
         for name, reason in self.skipped[:_LISTED] if usable else ():
             log.warning("left out: %s: %s", self._folder / name, reason)
         if usable and len(self.skipped) > _LISTED:

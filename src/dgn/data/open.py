@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +18,7 @@ from dgn.data.decoding import quick_size
 from dgn.data.face_clips import CLIPS, FaceClips
 from dgn.data.face_factors import EXPRESSIONS
 from dgn.data.faces import FACES_OF_A_PERSON, FaceSource
-from dgn.data.folder import reading_of
+from dgn.data.folder import Folder, Reading, reading_of
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
 from dgn.data.source import Mirrored, Source, Sources, Subset
@@ -42,7 +43,7 @@ def open_sources(data: Data, held_out: Sequence[str] | None = None, trained: Seq
         if not Path(data.path).exists():
             raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new path "
                             "with --data")
-        return split(open_images(data, data.path), data, held_out, trained)
+        return split(open_images(data, data.path, _recorded(data, held_out, trained)), data, held_out, trained)
     for key, used in (("pattern", data.pattern is not None), ("mirror", data.mirror), ("crop", data.crop is not None),
                       ("category", data.category is not None), ("split", data.split != "all"),
                       ("format", data.format != "images")):
@@ -53,6 +54,15 @@ def open_sources(data: Data, held_out: Sequence[str] | None = None, trained: Seq
         return split(generated_clips(data, whole_people(data.limit or CLIPS, len(EXPRESSIONS)) + data.held_out), data)
     each = FACES_OF_A_PERSON if data.population == "expressions" else 1
     return split(generated_faces(data, whole_people(data.limit or FACES, each) + data.held_out), data)
+
+
+def _recorded(data: Data, held_out: Sequence[str] | None, trained: Sequence[str] | None) -> Reading:
+    """How the files of a run are read. With data.corrupt=skip, recorded files alone are opened, and of these only the
+    held-out files are decoded: it would take minutes for all files of a large folder."""
+    reading = reading_of(data)
+    if data.corrupt == "error" or trained is None or held_out is None and data.held_out:
+        return reading
+    return dataclasses.replace(reading, only=frozenset([*trained, *(held_out or ())]), usable=frozenset(trained))
 
 
 def whole_people(count: int, each: int) -> int:
@@ -68,22 +78,31 @@ def check_output(output: Path, data: Data) -> None:
 
 def check_sources(sources: Sources, data: Data) -> None:
     """Checks all files of a training before it starts: held-out samples are decoded; for training samples at least the
-    headers are read. Warns of images that are enlarged, and of a crop that takes little of the first image.
+    headers are read. Warns of images that are enlarged, and of a crop that takes little of the first image; logs if
+    data.limit leaves images out.
 
     Raises UserError, which names files, if some cannot be used.
     """
     checks = [sources.train.check(sources.train.indices(), False)]
     if sources.held_out is not None:
         checks.append(sources.held_out.check(sources.held_out.indices(), True))
-    train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train  # counts each file once
+    train = _without_mirrored(sources.train)  # counts each file once
     total = len(train) + len(sources.held_out or ())
     unusable = [file for check in checks for file in check.unusable]
-    _refuse(unusable, total, "with data.corrupt=skip")
+    _refuse(unusable, total, "Replace or remove them, or leave such files out with data.corrupt=skip"
+            if data.corrupt == "error" else "Restore them: the run was trained on them")
     small = sum(check.small for check in checks)
     if small:
         log.warning("%d of %d images are smaller than %d x %d pixels and are enlarged", small, total,
                     *sources.train.shape[-2:])
     _warn_of_small_crop(train, data)
+    available = len(train.source) if data.path and isinstance(train, Subset) else 0
+    if data.limit == len(train) < available - len(sources.held_out or ()):
+        log.info("data.limit: the first %s of %s samples are used; null takes all", f"{data.limit:,}", f"{available:,}")
+
+
+def _without_mirrored(source: Source) -> Source:
+    return source.source if isinstance(source, Mirrored) else source
 
 
 def _warn_of_small_crop(source: Source, data: Data) -> None:
@@ -98,20 +117,19 @@ def _warn_of_small_crop(source: Source, data: Data) -> None:
                     "another size? figures/data.png shows the crops", 100 * share, width, height)
 
 
-def _refuse(unusable: Sequence[tuple[str, str]], total: int, hint: str) -> None:
-    """Raises UserError naming files that cannot be used, if there are any. hint: how to leave such files out, for the
-    message."""
+def _refuse(unusable: Sequence[tuple[str, str]], total: int, advice: str) -> None:
+    """Raises UserError naming files that cannot be used, if there are any. advice: what to do, for the message."""
     if not unusable:
         return
     if len(unusable) == total:
         raise UserError("none of the {} files can be used; the first one, {}: {}".format(total, *unusable[0]))
     reasons = listed([f"{path}: {reason}" for path, reason in unusable], "; ", "; and ")
-    raise UserError(f"{len(unusable)} of {total} files cannot be used: {reasons}. Replace or remove them, or leave "
-                    f"such files out {hint}")
+    raise UserError(f"{len(unusable)} of {total} files cannot be used: {reasons}. {advice}")
 
 
 def described(data: Data, sources: Sources) -> str:
-    """Number, size and origin of the samples, and the number of held-out samples, as text."""
+    """Number, size and origin of the samples, the number of held-out samples, and the part that fits into the cache if
+    not all do, as text."""
     kind = "clips" if data.frames else "images" if data.path else "faces"
     shape, people = sources.train.shape, sources.train.people()
     size = f"{shape[-1]} x {shape[-2]} pixels, {'greyscale' if shape[-3] == 1 else 'colour'}"
@@ -119,7 +137,21 @@ def described(data: Data, sources: Sources) -> str:
     kind += " (half of them mirrored)" if data.mirror else ""
     known = f", {count:,} {'person' if count == 1 else 'people'}" if (count := len(set(people or ()))) else ""
     return (f"{len(sources.train):,} {kind} to train on{known}, {len(sources.held_out or ()):,} held out, "
-            f"{f'from {data.path}' if data.path else 'generated'}; {size}")
+            f"{f'from {data.path}' if data.path else 'generated'}; {size}{_cached_part(sources)}")
+
+
+def _cached_part(sources: Sources) -> str:
+    """The part of a folder's samples that the cache holds, as text; empty if it holds all."""
+    train = _without_mirrored(sources.train)
+    folder = train.source if isinstance(train, Subset) else train
+    if not isinstance(folder, Folder):
+        return ""
+    needed = (len(train) + len(sources.held_out or ())) * folder.sample_bytes
+    if needed <= folder.cache_bytes:
+        return ""
+    kind = "clips" if len(folder.shape) == 4 else "images"
+    return (f"; {100 * folder.cache_bytes / needed:.0f} % of the {kind} fit into data.cache_mb; all need "
+            f"{math.ceil(needed / 2 ** 20):,}")
 
 
 def generated_faces(data: Data, count: int, seed: int | None = None) -> FaceSource:
@@ -134,10 +166,12 @@ def generated_clips(data: Data, count: int, seed: int | None = None, chosen: np.
                      data.changing_light, chosen)
 
 
-def open_images(data: Data, path: str) -> Source:
-    """All images of a folder, MindRecord file or official dataset, or all clips of a folder, with the config's crop."""
+def open_images(data: Data, path: str, reading: Reading | None = None) -> Source:
+    """All images of a folder, MindRecord file or official dataset, or all clips of a folder, with the config's crop.
+    reading: of a folder (default: as in the config)."""
+    reading = reading or reading_of(data)
     if data.frames:
-        return ClipFolder(path, data.format, data.frames, cut_of(data), reading_of(data), data.resample)
+        return ClipFolder(path, data.format, data.frames, cut_of(data), reading, data.resample)
     packed = path.endswith(".mindrecord")
     if data.pattern is not None and (packed or data.format != "images"):
         raise UserError(f"data.pattern selects files of a folder, but {path} is no folder of images")
@@ -148,7 +182,7 @@ def open_images(data: Data, path: str) -> Source:
             raise UserError(f"data.crop is {list(data.crop)}, but images of {data.format} are not cropped")
         return formats.open_set(data.format, path, data.split, data.category, data.size, data.grey)
     if not packed:
-        return ImageFolder(path, cut_of(data), reading_of(data))
+        return ImageFolder(path, cut_of(data), reading)
     records = RecordImages(path)
     if records.shape != cut_of(data).shape:
         raise UserError(f"{path} holds images of {records.shape} (channels, height, width), but the config has "
@@ -165,7 +199,7 @@ def open_new_images(data: Data, path: str, corrupt: str = "error") -> Source:
 def check_new_images(source: Source) -> None:
     """Decodes all images of `open_new_images`. Raises UserError, which names files that cannot be used."""
     _refuse(source.check(source.indices(), True).unusable, len(source),
-            'with --corrupt skip (dgn.images: corrupt="skip")')
+            'Replace or remove them, or leave such files out with --corrupt skip (dgn.images: corrupt="skip")')
 
 
 def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
