@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import cv2
 import numpy as np
 import pytest
 
+from dgn.__main__ import main
 from dgn.data import detect, prepare
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import Cut
 from dgn.data.faces import render, subject_factors
+from dgn.data.images import ImageFolder
 from dgn.errors import UserError
 
 
@@ -178,3 +181,137 @@ def test_clips_of_frames_and_strips_are_cut_by_one_square_each(tmp_path):
     prepare.crop_clips(tmp_path / "strips", "strips", tmp_path / "cut", squares([(0, 0, 16, 16)], size=16))
     found = ClipFolder(tmp_path / "cut", "frames", 4, Cut(16)).read(np.array([0]))[0]
     np.testing.assert_allclose(found.mean((1, 2, 3)), np.arange(4) * 50 / 255, atol=1e-3)
+
+
+def test_people_of_subfolders_are_kept(tmp_path):
+    """Named by their paths, or by their names without folders; two photographs have the same name."""
+    names = ["anna/0.png", "bert/0.png", "bert/1.png", "2.png"]
+    for name in names:
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        photograph(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "identity.txt").write_text("anna/0.png anna\nbert/0.png bert\n1.png bert\n")
+    two = squares([(0, 0, 20, 20), (50, 50, 10, 10)], size=16)
+    prepare.crop_faces(tmp_path / "photos", tmp_path / "out", two, every=True)
+    people = dict(line.split() for line in (tmp_path / "out" / "identity.txt").read_text().splitlines())
+    assert people == {"anna/0.png": "anna", "anna/0-2.png": "anna", "bert/0.png": "bert", "bert/0-2.png": "bert",
+                      "1.png": "bert", "1-2.png": "bert"}
+    cuts = ImageFolder(tmp_path / "out", Cut(16))
+    assert dict(zip(cuts.names, cuts.people())) == {
+        "2.png": "2.png", "2-2.png": "2-2.png", "anna/0.png": "anna", "anna/0-2.png": "anna", "bert/0.png": "bert",
+        "bert/0-2.png": "bert", "bert/1.png": "bert", "bert/1-2.png": "bert"}
+
+
+def test_windows_of_an_unnamed_recording_show_one_person(tmp_path):
+    for clip in ("talk a", "talk b"):
+        frames(tmp_path / "clips" / clip, range(4))
+    (tmp_path / "clips" / "identity.txt").write_text("talk b ann\n")
+    prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", squares([(0, 0, 16, 16)], size=16), 2)
+    assert ClipFolder(tmp_path / "out", "frames", 2, Cut(16)).people() == 2 * ["talk_a"] + 2 * ["ann"]
+
+
+def test_complete_windows_of_a_damaged_recording_are_kept(tmp_path):
+    """A video that ends too early, and frames of which one in the third window is damaged."""
+    (tmp_path / "videos").mkdir()
+    video = tmp_path / "videos" / "talk.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    for k in range(20):
+        writer.write(np.full((64, 64, 3), 10 * k, np.uint8))
+    writer.release()
+    video.write_bytes(b"00dc".join(video.read_bytes().split(b"00dc")[:12]))  # 10 frames, and a part of one
+    cutter = squares([(0, 0, 16, 16)], size=16)
+    report = prepare.crop_clips(tmp_path / "videos", "videos", tmp_path / "a", cutter, 4)
+    (name, reason), = report.unreadable
+    assert name == "talk.avi" and re.fullmatch(
+        "only 1[01] of its 20 frames can be read: .* cut short; 2 windows before are complete", reason)
+    assert report.found == ["talk.avi-0001", "talk.avi-0002"]
+    found = ClipFolder(tmp_path / "a", "frames", 4, Cut(16)).read(np.arange(2))
+    np.testing.assert_allclose(255 * found.mean((2, 3, 4)).ravel(), 10 * np.arange(8), atol=4)
+
+    frames(tmp_path / "clips" / "walk", range(8))
+    (tmp_path / "clips" / "walk" / "005.png").write_bytes(b"")
+    report = prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "b", cutter, 2)
+    assert report.found == ["walk-0001", "walk-0002"]
+    assert report.unreadable == [("walk", "its frame walk/005.png: the file is empty; 2 windows before are complete")]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
+        "crop.json", "crops.csv", "walk-0001", "walk-0002"]
+
+
+class Interruption:
+    """A cutter that is interrupted by Ctrl-C at its `last` picture; `cut` counts the pictures."""
+
+    def __init__(self, last: int | None) -> None:
+        self.last, self.count, self.seen = last, 0, []
+
+    def cutter(self) -> prepare.Cutter:
+        return prepare.Cutter(self.find, self.cut, ["side"])
+
+    def find(self, picture, name):
+        self.seen.append(name)
+        return [np.array([picture[0, 0, 0]])] if picture[0, 0, 0] else []
+
+    def cut(self, picture, place):
+        self.count += 1
+        if self.count == self.last:
+            raise KeyboardInterrupt
+        return np.full((8, 8, 3), picture[0, 0, 0], np.uint8)
+
+
+def test_an_interrupted_crop_of_photographs_is_continued(tmp_path, monkeypatch):
+    monkeypatch.setattr("dgn.machine.cores", lambda: 1)
+    (tmp_path / "photos").mkdir()
+    for k in range(70):
+        cv2.imwrite(str(tmp_path / "photos" / f"{k:02d}.png"), np.full((20, 20, 3), k, np.uint8))
+    (tmp_path / "photos" / "identity.txt").write_text("".join(f"{k:02d}.png p{k}\n" for k in range(70)))
+    out, options = tmp_path / "out", {"size": 8, "eyes": (0.3, 0.4)}
+    with pytest.raises(KeyboardInterrupt):
+        prepare.crop_faces(tmp_path / "photos", out, Interruption(66).cutter(), options=options)
+    rows = (out / "crops.csv").read_bytes().splitlines(keepends=True)
+    assert len(rows) >= 65 and rows[1] == b"00.png,0,,\r\n" and rows[2] == b"01.png,1,1,01.png\r\n"
+    (out / "crops.csv").write_bytes(b"".join(rows[:40]) + rows[40][:-4])  # cut short by a kill
+    with pytest.raises(UserError, match="is not empty, it holds an earlier crop: --resume continues it"):
+        prepare.crop_faces(tmp_path / "photos", out, Interruption(None).cutter(), options=options)
+    with pytest.raises(UserError, match="holds a crop with size 8, not 9; give the same source and options"):
+        prepare.crop_faces(tmp_path / "photos", out, Interruption(None).cutter(), False, True, {**options, "size": 9})
+    again = Interruption(None)
+    report = prepare.crop_faces(tmp_path / "photos", out, again.cutter(), False, True, options)
+    assert sorted(again.seen) == [f"{k:02d}.png" for k in range(39, 70)]
+    assert report.not_found == ["00.png"] and report.found == [f"{k:02d}.png" for k in range(1, 70)]
+    whole = prepare.crop_faces(tmp_path / "photos", tmp_path / "whole", Interruption(None).cutter(), options=options)
+    assert whole == report
+    assert (out / "crops.csv").read_bytes() == (tmp_path / "whole" / "crops.csv").read_bytes()
+    cuts = ImageFolder(out, Cut(8))
+    assert cuts.names == report.found and cuts.people() == [f"p{k}" for k in range(1, 70)]
+
+
+def test_an_interrupted_crop_of_recordings_is_continued_at_its_window(tmp_path):
+    frames(tmp_path / "clips" / "a", [0, 0, 10, 20, 30, 40])  # no face in its first window
+    frames(tmp_path / "clips" / "b", range(50, 110, 10))
+    with pytest.raises(KeyboardInterrupt):
+        prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", Interruption(8).cutter(), 2)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a-0002", "a-0003", "b-0001", "crop.json", "crops.csv", "identity.txt"]  # no half window
+    again = Interruption(None)
+    report = prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", again.cutter(), 2, True)
+    assert again.seen == 4 * ["b"] and again.count == 4
+    assert report.not_found == ["a-0001"] and report.found == ["a-0002", "a-0003", "b-0001", "b-0002", "b-0003"]
+    prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "whole", Interruption(None).cutter(), 2)
+    continued, whole = (ClipFolder(tmp_path / name, "frames", 2, Cut(8)) for name in ("out", "whole"))
+    np.testing.assert_array_equal(continued[:], whole[:])
+    assert continued.people() == whole.people() == ["a", "a", "b", "b", "b"]
+    assert (tmp_path / "out" / "crops.csv").read_text() == (tmp_path / "whole" / "crops.csv").read_text()
+    complete = Interruption(None)
+    assert prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", complete.cutter(), 2, True) == report
+    assert complete.seen == []
+
+
+def test_the_command_says_how_an_interrupted_crop_is_continued(tmp_path, monkeypatch, capsys):
+    frames(tmp_path / "clips" / "a", range(10, 60, 10))
+    command = ["data", "crop", str(tmp_path / "clips"), str(tmp_path / "out"), "--format", "frames", "--size", "8"]
+    monkeypatch.setattr(prepare, "by_squares", lambda *_: Interruption(3).cutter())
+    assert main([*command, "--window", "2"]) == 130
+    assert f"{tmp_path / 'out'} is not complete: the same command with --resume continues" in capsys.readouterr().err
+    monkeypatch.setattr(prepare, "by_squares", lambda *_: Interruption(None).cutter())
+    assert main([*command, "--window", "3", "--resume"]) == 2
+    assert "holds a crop with window 2, not 3" in capsys.readouterr().err
+    assert main([*command, "--window", "2", "--resume"]) == 0
+    assert "2 of 2 clips: face found" in capsys.readouterr().out

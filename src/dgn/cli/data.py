@@ -13,14 +13,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from dgn import config as cfg
 from dgn import console, recipe
 from dgn.cli import above_zero, add_config, natural, pair, positive, user_path
-from dgn.errors import UserError
+from dgn.errors import RunFailed, UserError
 from dgn.files import check_outside
+
+# options of `crop` on which its crops depend; they must not change when it is continued
+_DETERMINING = ("format", "size", "margin", "align", "eyes", "detector", "labels", "min_face", "all", "window")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                            "square for all frames of a clip (default %(default)s)")
     crop.add_argument("--window", type=positive, metavar="FRAMES",
                       help="with clips: cut each into clips of this number of frames, for long recordings")
+    crop.add_argument("--resume", action="store_true",
+                      help="continue an interrupted crop in OUT, with the same source and options")
     crop.set_defaults(job_run=_crop)
 
     clips = jobs.add_parser("clips", help="write generated clips")
@@ -106,6 +112,7 @@ def _faces(args: argparse.Namespace) -> int:
 
 def _crop(args: argparse.Namespace) -> int:
     from dgn.data.align import compare
+    from dgn.data.crops import OPTIONS
     from dgn.data.labels import read_eyes
     from dgn.data.prepare import crop_clips, crop_faces
 
@@ -114,10 +121,16 @@ def _crop(args: argparse.Namespace) -> int:
     cutter = _cutter(args)
     truth = read_eyes(Path(args.check), source) if args.check else {}
     kind = "photographs" if images else "clips"
-    if images:
-        report = crop_faces(source, out, cutter, args.all)
-    else:
-        report = crop_clips(source, args.format, out, cutter, args.window)
+    options = {"source": str(source.resolve()), **{key: getattr(args, key) for key in _DETERMINING}}
+    try:
+        if images:
+            report = crop_faces(source, out, cutter, args.all, args.resume, options)
+        else:
+            report = crop_clips(source, args.format, out, cutter, args.window, args.resume, options)
+    except (KeyboardInterrupt, RunFailed):
+        if (out / OPTIONS).exists():
+            console.say(f"dgn: {out} is not complete: the same command with --resume continues it", sys.stderr)
+        raise
     total = len(report.found) + len(report.not_found) + len(report.unreadable)
     print(f"{len(report.found)} of {total} {kind}: face found, written to {args.out}")
     for name in report.not_found:

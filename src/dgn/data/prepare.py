@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dgn import console, machine
 from dgn.data.align import EYES, align, eye_positions
 from dgn.data.clips import find_clips, people_of_names
+from dgn.data.crops import open_crops
 from dgn.data.cut import in_colour, resize
 from dgn.data.decoding import decode
 from dgn.data.detect import Detector
 from dgn.data.folder import map_files, quiet_opencv
 from dgn.data.frames import Clip, spread
-from dgn.data.images import find_images, people_of_identities, read_identities, write_image
+from dgn.data.images import as_person, find_images, people_of_identities, person_of, read_identities, write_image
 from dgn.data.labels import EYE_COLUMNS
 from dgn.errors import UserError
-from dgn.files import append_line, disk_errors, new_folder, png_name, png_names
+from dgn.files import append_line, disk_errors, png_name, png_names
 
 SAMPLED_FRAMES = 9  # frames of a clip in which its face is detected
 
@@ -93,17 +97,19 @@ def cut_square(picture: np.ndarray, left: int, top: int, side: int) -> np.ndarra
     return picture[rows][:, columns]
 
 
-def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) -> Report:
+def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False, resume: bool = False,
+               options: Mapping[str, Any] | None = None) -> Report:
     """Crops the largest face, or every face, of each photograph below `source`, and writes PNG files to `target`.
 
     Names are kept; further faces of a photograph get -2, -3 ... before .png. `target`/crops.csv has a row for each
     face, and for each photograph without a face. `target`/identity.txt has the people, if `source` has such a file.
-    Raises UserError if `source` holds no images, or if `target` holds files.
+    resume, options: see open_crops; photographs that are in crops.csv are not cropped again. Raises UserError if
+    `source` holds no images, or as open_crops does.
     """
     names = find_images(source)
     firsts = set(png_names(names))
+    last_parts = Counter(PurePosixPath(first).name for first in firsts)
     identities = read_identities(source)
-    new_folder(target)
 
     def crop(name: str) -> list[tuple[str, np.ndarray]]:
         """Writes the faces of a photograph; returns the file and the numbers of each."""
@@ -115,22 +121,22 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False) 
         return list(zip(outputs, faces))
 
     report = Report([], [], [])
-    with disk_errors(target / "crops.csv"), open(target / "crops.csv", "w", newline="", encoding="utf-8") as file, \
+    with open_crops(target, ["file", "found", *cutter.columns, "cut"], options, resume) as crops, \
             ThreadPoolExecutor(max_workers=min(8, machine.cores())) as workers:
-        table = csv.writer(file)
-        table.writerow(["file", "found", *cutter.columns, "cut"])
-        for name, faces in map_files(crop, names, workers, unit="photo"):
+        done = {row["file"]: row["found"] == "1" for row in crops.rows}
+        for name, found in done.items():
+            (report.found if found else report.not_found).append(name)
+        for name, faces in map_files(crop, [name for name in names if name not in done], workers, unit="photo"):
             if isinstance(faces, str):
                 report.unreadable.append((name, faces))
                 faces = []
             else:
                 (report.found if faces else report.not_found).append(name)
-            table.writerows([name, 1, *(f"{value:.6g}" for value in np.ravel(face)), output] for output, face in faces)
-            if not faces:
-                table.writerow([name, 0] + [""] * (len(cutter.columns) + 1))
-            person = identities.get(PurePosixPath(name).name)
+            person = person_of(name, identities)
             for output, _ in faces if person else ():
-                append_line(target / "identity.txt", f"{PurePosixPath(output).name} {person}")
+                append_line(target / "identity.txt", f"{_identified(name, output, last_parts)} {person}")
+            crops.add([[name, 1, *_numbers(face), output] for output, face in faces]
+                      or [[name, 0, *[""] * len(cutter.columns), ""]])
     return report
 
 
@@ -142,67 +148,142 @@ def _outputs(name: str, count: int, firsts: set[str]) -> list[str]:
     return [first, *itertools.islice((other for other in others if other not in firsts), count - 1)] if count else []
 
 
-def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter, window: int | None = None) -> Report:
+def _identified(name: str, output: str, last_parts: Counter[str]) -> str:
+    """The file of a photograph's face in identity.txt: its name without folders, which also names it in a part of the
+    set, or the path if other files have this name. last_parts: numbers of first faces with a name."""
+    first, last = png_name(name), PurePosixPath(output).name
+    alone = last_parts[PurePosixPath(first).name] == 1 and last_parts[last] == (output == first)
+    return last if alone else output
+
+
+def _numbers(face: np.ndarray) -> list[str]:
+    return [f"{value:.6g}" for value in np.ravel(face)]
+
+
+def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter, window: int | None = None,
+               resume: bool = False, options: Mapping[str, Any] | None = None) -> Report:
     """Crops the face of every clip below `source`, and writes its frames as `target`/<clip>/000001.png ...
 
     layout: one of CLIP_FORMATS. All frames of a clip have the same crop, the median of the largest faces in some of its
     frames, because a crop that follows the face would remove its motion. window: number of frames; every clip is first
     split into windows of this length (a shorter rest is omitted), and each window is a clip with its own crop,
-    `target`/<clip>-0001 ... `target`/identity.txt has the people, if `source` has such a file; otherwise, for windows
-    of several clips, it has the clips, because each may show another person. Raises UserError like crop_faces.
+    `target`/<clip>-0001 ... Of a clip that cannot be read to its end, the complete windows are written, and the report
+    names it as unreadable. `target`/identity.txt has the people, if `source` has such a file; otherwise, for windows
+    of several clips, it has the clips, because each may show another person. `target`/crops.csv has a row for each
+    window. resume, options: see open_crops; windows that are in crops.csv are not cropped again. Raises UserError like
+    crop_faces.
     """
     clips = find_clips(source, layout)
     people = _people(source, list(clips), window is not None)
-    new_folder(target)
-    report = Report([], [], [])
-    for name, clip in console.progress(clips.items(), unit="clip"):
-        try:
-            with quiet_opencv():
-                pieces = _crop_clip(name, clip, target, cutter, window)
-        except ValueError as reason:
-            report.unreadable.append((name, str(reason)))
-            continue
-        for piece, has_face in pieces.items():
-            (report.found if has_face else report.not_found).append(piece)
-            if has_face and people[name]:
-                append_line(target / "identity.txt", f"{piece} {people[name]}")
+    report, unfinished = Report([], [], []), target / ".unfinished"
+    columns = ["file", "window", "windows", "found", *cutter.columns, "cut"]
+    with open_crops(target, columns, options, resume) as crops, _removed(unfinished):
+        rows_of: dict[str, list[dict[str, str]]] = {}
+        for row in crops.rows:
+            rows_of.setdefault(row["file"], []).append(row)
+        for name, clip in console.progress(clips.items(), unit="clip"):
+            rows = rows_of.get(name, [])
+            for k, row in enumerate(rows):
+                (report.found if row["found"] == "1" else report.not_found).append(_piece(name, k, window))
+            if rows and len(rows) == int(rows[0]["windows"]):
+                continue
+            written = len(rows)
+            try:
+                for k, count, face in _crop_clip(name, clip, unfinished, cutter, window, written):
+                    piece, written = _piece(name, k, window), written + 1
+                    if face is None:
+                        report.not_found.append(piece)
+                        crops.add([[name, k + 1, count, 0, *[""] * len(cutter.columns), ""]])
+                        continue
+                    if people[name]:  # before the clip, which would count as another person without it
+                        append_line(target / "identity.txt", f"{piece} {people[name]}")
+                    _move(unfinished, target / piece)
+                    report.found.append(piece)
+                    crops.add([[name, k + 1, count, 1, *_numbers(face), piece]])
+            except ValueError as reason:
+                windows = f"; {written} windows before are complete" if written else ""
+                report.unreadable.append((name, f"{reason}{windows}"))
     return report
 
 
 def _people(source: Path, clips: list[str], windows: bool) -> dict[str, str]:
     """The person in each clip for identity.txt; "" if nothing is to be written."""
-    known = people_of_identities(source, clips)
-    if known is None and windows and len(clips) > 1 and people_of_names(clips) is None:
-        known = ["_".join(name.split()) for name in clips]
+    named = people_of_names(clips) is not None
+    known = people_of_identities(source, clips, whole=named)
+    if known is None and windows and len(clips) > 1 and not named:
+        known = [as_person(name) for name in clips]
     return dict(zip(clips, known or itertools.repeat("")))
 
 
-def _crop_clip(name: str, clip: Clip, target: Path, cutter: Cutter, window: int | None) -> dict[str, bool]:
-    """Writes the frames of one clip, or of its windows; returns {its name: whether a face was found}. Raises ValueError
-    if the clip cannot be read completely, or is shorter than the window; no frames are then left."""
-    seconds = [frame.seconds for frame in clip.frames(lambda number: False)]
-    length = window or len(seconds)
-    if len(seconds) < length:
-        raise ValueError(f"its {len(seconds)} frames are fewer than the {length} of a window")
-    firsts = range(0, len(seconds) - length + 1, length)
-    names = [name if window is None else f"{name}-{k + 1:04d}" for k in range(len(firsts))]
-    sampled = {first + k for first in firsts for k in spread(seconds[first:first + length], SAMPLED_FRAMES).tolist()}
-    found: list[list[np.ndarray]] = [[] for _ in firsts]
-    for frame in clip.frames(sampled.__contains__):
-        if frame.pixels is not None:
-            found[frame.number // length] += cutter.find(in_colour(frame.pixels), name)[:1]
-    crops = {k: np.median(faces, 0) for k, faces in enumerate(found) if faces}
+def _piece(name: str, k: int, window: int | None) -> str:
+    """The name of window k of a clip, or of the whole clip."""
+    return name if window is None else f"{name}-{k + 1:04d}"
+
+
+def _crop_clip(name: str, clip: Clip, folder: Path, cutter: Cutter, window: int | None,
+               first: int) -> Iterator[tuple[int, int, np.ndarray | None]]:
+    """(k, number of windows, numbers of its crop or None without a face) for each window of a clip from the `first`, or
+    the whole clip; its frames are then in `folder`, from where the caller moves them. Raises ValueError, perhaps after
+    some windows, if the clip cannot be read completely, or is shorter than the window."""
+    with quiet_opencv():
+        seconds, damage = _seconds(clip)
+        length = window or len(seconds)
+        if damage and (window is None or len(seconds) < length):
+            raise damage
+        if len(seconds) < length:
+            raise ValueError(f"its {len(seconds)} frames are fewer than the {length} of a window")
+        count, crops = len(seconds) // length, dict[int, np.ndarray]()
+        sampled = {k * length + number for k in range(first, count)
+                   for number in spread(seconds[k * length:(k + 1) * length], SAMPLED_FRAMES).tolist()}
+        # read twice at the same time, so that each window is complete before the next one is searched
+        searched = clip.frames(sampled.__contains__, count * length - 1)
+        cropped = clip.frames(lambda number: number // length in crops, count * length - 1)
+        for k in range(count):
+            faces = [face for frame in itertools.islice(searched, length) if frame.pixels is not None
+                     for face in cutter.find(in_colour(frame.pixels), name)[:1]]
+            if faces:
+                crops[k] = np.median(faces, 0)
+            shutil.rmtree(folder, ignore_errors=True)
+            for frame in itertools.islice(cropped, length):
+                if frame.pixels is not None:
+                    face = cutter.cut(in_colour(frame.pixels), crops[k])
+                    path = folder / f"{frame.number % length + 1:06d}.png"
+                    write_image(path, face.transpose(2, 0, 1) / np.float32(255))
+            if k >= first:
+                yield k, count, crops.get(k)
+        if damage:
+            raise damage
+
+
+def _seconds(clip: Clip) -> tuple[list[float], ValueError | None]:
+    """The times of the frames of a clip that can be read, and the error that ended them."""
+    seconds: list[float] = []
     try:
-        for frame in clip.frames(lambda number: number // length in crops):
-            if frame.pixels is not None:
-                k, within = divmod(frame.number, length)
-                face = cutter.cut(in_colour(frame.pixels), crops[k])
-                write_image(target / names[k] / f"{within + 1:06d}.png", face.transpose(2, 0, 1) / np.float32(255))
-    except ValueError:
-        for written in [path for piece in names for path in (target / piece).glob("*.png")]:
-            written.unlink()  # half a clip would look like a complete clip
-        raise
-    return dict(zip(names, map(bool, found)))
+        for frame in clip.frames(lambda number: False):
+            seconds.append(frame.seconds)
+    except ValueError as error:
+        return seconds, error
+    return seconds, None
+
+
+@contextmanager
+def _removed(folder: Path) -> Iterator[None]:
+    """Removes a folder at the end of the block, also after an error or Ctrl-C."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Moves a complete clip to its place, which may be a folder that holds other clips, or its files of before."""
+    with disk_errors(place):
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(folder, place)
+            return
+        for path in folder.iterdir():
+            os.replace(path, place / path.name)
 
 
 def _check_margin(margin: float) -> None:
