@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
+import logging
 import os
+import platform
 import sys
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +21,8 @@ import numpy as np
 
 from dgn.errors import RunFailed, UserError
 from dgn.reading import file_size
+
+log = logging.getLogger(__name__)
 
 LONGEST_NAME = 251  # bytes: Linux allows 255, and .png or .npy is added
 
@@ -159,6 +166,27 @@ def open_log(path: Path) -> TextIO:
             raise OSError("it is a symbolic link to another file; remove it")
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         return open(handle, "a+", encoding="utf-8")
+
+
+@contextmanager
+def locked(path: Path, what: Path) -> Iterator[None]:
+    """Locks the file `path`, and with it `what`, for this process within the block by a POSIX lock, which the system
+    releases when the process ends; some shared file systems do not support it. Raises UserError, naming the holder, if
+    another process has the lock."""
+    with open_log(path) as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise UserError(f"{what} is in use by {holder}; wait for it, or stop it") from None
+            log.warning("%s: no lock on this file system (%s); no other process may use %s", path, error.strerror, what)
+        with disk_errors(path):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            file.flush()
+        yield
 
 
 def append_line(path: Path, line: str) -> None:

@@ -18,23 +18,19 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import logging
 import os
-import platform
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError, first_line
-from dgn.files import append_line, check_new_folder, disk_errors, new_folder, open_log, retire, write_json, write_text
+from dgn.files import append_line, check_new_folder, disk_errors, locked, new_folder, retire, write_json, write_text
 from dgn.provenance import origin
 from dgn.reading import is_finite, read_json
 
@@ -151,27 +147,10 @@ class RunFolder:
         except UserError as error:
             raise UserError(f"{error}; a run of another version of dgn may need that version") from None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Locks the run for this process within the block by a POSIX lock, which the system releases when the process
-        ends; some shared file systems do not support it. Raises UserError, naming the holder, if another process trains
-        the run."""
-        path = self.path / ".lock"
-        with open_log(path) as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    file.seek(0)
-                    holder = file.read().strip() or "another process"
-                    raise UserError(f"{self.path} is in use by {holder}; wait for it, or stop it") from None
-                log.warning("%s: no lock on this file system (%s); no other process may train this run",
-                            path, error.strerror)
-            with disk_errors(path):
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-                file.flush()
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Locks the run for this process within a `with` block. Raises UserError, naming the holder, if another process
+        trains the run. See dgn.files.locked."""
+        return locked(self.path / ".lock", self.path)
 
     def change_config(self, config: Config) -> None:
         """Replaces the config, also in config.yaml."""
