@@ -221,6 +221,13 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def apply_umask(path: Path) -> None:
+    """Gives a file the mode of any new file: MindSpore makes its own readable only for their owner. Raises OSError."""
+    umask = os.umask(0o077)  # it can be read only by setting it
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
+
+
 def sync(path: Path) -> None:
     """Flushes a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -53,6 +53,17 @@ def test_what_is_loaded_is_what_was_saved(state):
         np.testing.assert_array_equal(a, b)
 
 
+def test_the_files_have_the_mode_of_any_new_file(state):
+    """MindSpore's own are readable only for their owner."""
+    before = os.umask(0o027)
+    try:
+        saved = save(state, 1)
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in saved.iterdir()} == dict.fromkeys(
+        ["weights.ckpt", "state.json", "manifest.json", "z_app.npy", "z_geo.npy"], 0o640)
+
+
 def test_only_the_newest_are_kept_and_unfinished_ones_swept_away(state):
     """Newest by number; folders of other names are the user's."""
     (state[2] / ".unfinished-epoch_00009").mkdir()
