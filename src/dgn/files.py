@@ -12,7 +12,7 @@ import platform
 import sys
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -92,6 +92,31 @@ def check_outside(output: Path, data: str | Path | None) -> None:
 def expanded(path: str | Path) -> Path:
     """A path with its ~ expanded."""
     return Path(os.path.expanduser(path))
+
+
+def resolve_all(paths: Iterable[Path]) -> list[str]:
+    """Each path without symbolic links, as Path.resolve gives it. Each folder is resolved and listed once, because
+    there may be many files in it."""
+    folders: dict[str, tuple[str, set[str]]] = {}
+    resolved = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            real = os.path.realpath(folder)
+            folders[folder] = real, _links(real)
+        real, links = folders[folder]
+        file = os.path.join(real, name)
+        resolved.append(os.path.realpath(file) if name in links else file)
+    return resolved
+
+
+def _links(folder: str) -> set[str]:
+    """Names of the symbolic links in a folder; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_symlink()}
+    except OSError:
+        return set()
 
 
 def check_utf8(path: object) -> None:

@@ -30,7 +30,17 @@ from typing import Any
 from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError, first_line
-from dgn.files import append_line, check_new_folder, disk_errors, locked, new_folder, retire, write_json, write_text
+from dgn.files import (
+    append_line,
+    check_new_folder,
+    disk_errors,
+    locked,
+    new_folder,
+    resolve_all,
+    retire,
+    write_json,
+    write_text,
+)
 from dgn.provenance import origin
 from dgn.reading import is_finite, read_json
 
@@ -58,15 +68,16 @@ def _names(path: Path) -> list[str] | None:
                         "or removed since the training") from None
 
 
-def training_files(config: Config, folder: Path | None = None) -> set[Path] | None:
-    """The image files that a training of this config uses, and those of the run that it is initialized from.
+def training_files(config: Config, folder: Path | None = None) -> set[str] | None:
+    """The resolved paths of the image files that a training of this config uses, and of those of the run that it is
+    initialized from.
 
     folder: of a run of this config, which records its files.
     Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
     """
     from dgn.data.open import open_sources  # not at the top, because `dgn train --help` imports this module
 
-    files: set[Path] = set()
+    files: set[str] = set()
     if config.training.init_from:
         start = Path(config.training.init_from)
         earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
@@ -80,8 +91,8 @@ def training_files(config: Config, folder: Path | None = None) -> set[Path] | No
     held_out, trained = recorded_files(folder) if folder else (None, None)
     if trained is None:
         source = open_sources(config.data, held_out).train
-        return files | {path.resolve() for path in source.paths(source.indices()) or ()}
-    return files | {(Path(config.data.path) / name).resolve() for name in trained}
+        return files | set(resolve_all(source.paths(source.indices()) or ()))
+    return files | set(resolve_all(Path(config.data.path) / name for name in trained))
 
 
 class RunFolder:

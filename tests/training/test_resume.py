@@ -220,6 +220,7 @@ def test_an_image_that_disappears_is_named_once_the_training_is_saved(images, un
         assert main(line) == 2
     message = capsys.readouterr().err
     assert "003.png" in message and "saved before" in message and "--resume" in message
+    assert "restore it, or put any readable file of its kind under this name. The" in message and "skip" not in message
     (tmp_path / "003.png").rename(data / "003.png")
     assert resume(output) == 0
     assert_same(output, unbroken)

@@ -125,10 +125,13 @@ def _run_epoch(config: cfg.Config, state: TrainingState, progress: Progress, ord
                 if due.stop:
                     raise Interrupted(written)
     except Unreadable as error:
+        # a file that is removed or left out now would be missed by --resume
+        advice = "; restore it, or put any readable file of its kind under this name" if error.advice else ""
+        fault = f"{error.fault}{advice}"
         if state.processes.size > 1:
-            raise
-        raise Unreadable(f"{error}. The training was saved before: {save(position, sums)}; --resume "
-                        "continues it when the image can be read again") from None
+            raise Unreadable(fault) from None
+        raise Unreadable(f"{fault}. The training was saved before: {save(position, sums)}; --resume then continues "
+                         "it") from None
     return sums
 
 
