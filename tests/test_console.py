@@ -1,9 +1,9 @@
-"""Progress bars: on a terminal and in a notebook, after a while."""
+"""Progress: a bar on a terminal and in a notebook, after a while; elsewhere lines."""
 
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -23,3 +23,37 @@ def test_a_bar_is_shown_on_a_terminal_and_in_a_notebook(terminal, notebook, monk
 def test_short_work_shows_no_bar(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert list(console.progress(range(3), leave=False)) == [0, 1, 2] and capsys.readouterr().err.strip() == ""
+
+
+@pytest.fixture
+def now(monkeypatch, caplog):
+    """A clock that the test sets, where there is no terminal."""
+    caplog.set_level("INFO", "dgn")
+    clock = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock.seconds)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    return clock
+
+
+def test_off_a_terminal_a_line_a_minute_is_logged(now, caplog):
+    for _ in console.progress(range(10), desc="checking", unit="file"):
+        now.seconds += 25
+    with console.progress(total=1000, unit="image") as bar:
+        for seconds in (59, 1, 1):
+            now.seconds += seconds
+            bar.set_postfix_str("energy 3.5")
+            bar.update(100)
+    assert [record.getMessage() for record in caplog.records] == [
+        "checking: 3 of 10 files, 3 min left", "checking: 6 of 10 files, 2 min left",
+        "checking: 9 of 10 files, 25 s left", "200 of 1000 images, 4 min left, energy 3.5"]
+
+
+def test_of_short_work_and_of_an_unknown_number(now, caplog):
+    assert list(console.progress(iter("ab"))) == ["a", "b"] and not caplog.records
+    for _ in console.progress(iter("abc"), unit="256 images"):
+        now.seconds += 30
+    assert [record.getMessage() for record in caplog.records] == ["2 x 256 images"]
+
+
+def test_times_are_readable():
+    assert [console.clock(s) for s in (3, 89, 600, 9000)] == ["3 s", "89 s", "10 min", "2.5 h"]

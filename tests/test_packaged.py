@@ -10,7 +10,7 @@ import pytest
 
 import dgn
 from dgn import config as cfg
-from dgn import packaged
+from dgn import packaged, packaging
 from dgn.__main__ import main
 from dgn.data.open import open_sources
 from dgn.data.source import Subset
@@ -42,7 +42,7 @@ def mean_error(images, decoded) -> float:
 @pytest.mark.parametrize("name", packaged.names())
 def test_a_packaged_model_is_small_and_names_no_folder_of_a_machine(name):
     files = contents(packaged.FOLDER / name)
-    assert sum(map(len, files.values())) < packaged.LIMIT
+    assert sum(map(len, files.values())) < packaging.LIMIT
     results = json.loads((packaged.FOLDER / name / "metrics.json").read_text())
     assert results["provenance"]["command"].startswith("python -m dgn") and results["unseen"]["msre"] > 0
     assert "/root" not in json.dumps(results) and "/home" not in json.dumps(results)
@@ -85,6 +85,15 @@ def test_a_run_folder_comes_before_a_packaged_model_of_its_name(tmp_path, monkey
     assert packaged.open_folder(Path("faces")).path == packaged.Path("faces")
 
 
+def test_no_new_run_takes_the_name_of_a_packaged_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("faces", "./faces"):
+        with pytest.raises(UserError, match="faces is the name of a packaged model; choose .* such as runs/faces"):
+            RunFolder.check_free(Path(name))
+    for other in (Path("runs") / "faces", Path("faces2"), tmp_path / "faces"):
+        RunFolder.check_free(other)
+
+
 def test_an_unknown_name_lists_the_packaged_models(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["figures", "fases"]) == 2
@@ -120,4 +129,4 @@ def test_a_run_on_clips_is_packaged_without_its_optimizer(tmp_path, capsys):
 def test_a_run_on_files_is_not_packaged(tmp_path):
     folder = RunFolder.create(tmp_path / "run", cfg.changed(cfg.Config(), data={"path": "photos"}))
     with pytest.raises(UserError, match="photos.*generated"):
-        packaged.make(folder, tmp_path / "made")
+        packaging.make(folder, tmp_path / "made")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any, TextIO
 
-DELAY = 2.0  # seconds
+log = logging.getLogger(__name__)
+
+DELAY = 2.0  # seconds before a bar is shown
+INTERVAL = 60.0  # seconds between lines of progress where there is no bar
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
@@ -44,11 +48,61 @@ def say(line: str, stream: TextIO | None = None) -> bool:
 
 def progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
     """A tqdm bar (options: its own) on a terminal or in a notebook, shown if the work takes longer than DELAY seconds;
-    elsewhere only the iteration."""
+    elsewhere an object with the same use that logs a line every INTERVAL seconds."""
+    if not ("ipykernel" in sys.modules or sys.stderr is not None and sys.stderr.isatty()):
+        return _Lines(iterable, **options)
     from tqdm.auto import tqdm  # here: the program's help does without its import
 
-    visible = "ipykernel" in sys.modules or sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(iterable, disable=not visible, delay=DELAY, dynamic_ncols=True, **options)
+    return tqdm(iterable, delay=DELAY, dynamic_ncols=True, **options)
+
+
+class _Lines:
+    """Progress as lines of the log, `checking: 4000 of 200000 files, 12 min left`. Of tqdm's options it takes total,
+    unit and desc."""
+
+    def __init__(self, iterable: Iterable[Any] | None = None, total: int | None = None, unit: str = "step",
+                 desc: str = "", **_: Any) -> None:
+        self.iterable = iterable
+        self.total = len(iterable) if total is None and isinstance(iterable, Sized) else total
+        self.unit = f"x {unit}" if " " in unit else f"{unit}s"  # such as 256 images
+        self.title, self.postfix = f"{desc}: " if desc else "", ""
+        self.done, self.began = 0, time.monotonic()
+        self.said = self.began
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self.iterable or ():
+            yield item
+            self.update()
+
+    def set_postfix_str(self, text: str) -> None:
+        """Text for the end of the next line."""
+        self.postfix = f", {text}"
+
+    def update(self, count: int = 1) -> None:
+        """Adds `count` to what is done."""
+        self.done += count
+        now = time.monotonic()
+        if now - self.said < INTERVAL:
+            return
+        self.said = now
+        left = ""
+        if self.total:
+            left = f", {clock((now - self.began) / self.done * (self.total - self.done))} left"
+        log.info("%s%d%s %s%s%s", self.title, self.done, f" of {self.total}" if self.total else "", self.unit, left,
+                 self.postfix)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as text: 45 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def finish() -> None:

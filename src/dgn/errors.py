@@ -17,7 +17,14 @@ class UserError(Exception):
 
 class Unreadable(UserError):
     """A sample cannot be read: its file is damaged or has disappeared, or the disk failed. It may be raised during a
-    training."""
+    training.
+
+    fault: what is wrong. advice: what would be right, except during a training; empty if the fault says it.
+    """
+
+    def __init__(self, fault: str, advice: str = "") -> None:
+        super().__init__(f"{fault}; {advice}" if advice else fault)
+        self.fault, self.advice = fault, advice
 
 
 class RunFailed(Exception):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
+import logging
 import os
+import platform
 import sys
+import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,6 +21,8 @@ import numpy as np
 
 from dgn.errors import RunFailed, UserError
 from dgn.reading import file_size
+
+log = logging.getLogger(__name__)
 
 LONGEST_NAME = 251  # bytes: Linux allows 255, and .png or .npy is added
 
@@ -85,6 +92,31 @@ def check_outside(output: Path, data: str | Path | None) -> None:
 def expanded(path: str | Path) -> Path:
     """A path with its ~ expanded."""
     return Path(os.path.expanduser(path))
+
+
+def resolve_all(paths: Iterable[Path]) -> list[str]:
+    """Each path without symbolic links, as Path.resolve gives it. Each folder is resolved and listed once, because
+    there may be many files in it."""
+    folders: dict[str, tuple[str, set[str]]] = {}
+    resolved = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            real = os.path.realpath(folder)
+            folders[folder] = real, _links(real)
+        real, links = folders[folder]
+        file = os.path.join(real, name)
+        resolved.append(os.path.realpath(file) if name in links else file)
+    return resolved
+
+
+def _links(folder: str) -> set[str]:
+    """Names of the symbolic links in a folder; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_symlink()}
+    except OSError:
+        return set()
 
 
 def check_utf8(path: object) -> None:
@@ -161,6 +193,27 @@ def open_log(path: Path) -> TextIO:
         return open(handle, "a+", encoding="utf-8")
 
 
+@contextmanager
+def locked(path: Path, what: Path) -> Iterator[None]:
+    """Locks the file `path`, and with it `what`, for this process within the block by a POSIX lock, which the system
+    releases when the process ends; some shared file systems do not support it. Raises UserError, naming the holder, if
+    another process has the lock."""
+    with open_log(path) as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise UserError(f"{what} is in use by {holder}; wait for it, or stop it") from None
+            log.warning("%s: no lock on this file system (%s); no other process may use %s", path, error.strerror, what)
+        with disk_errors(path):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            file.flush()
+        yield
+
+
 def append_line(path: Path, line: str) -> None:
     """Adds a line to a text file. Raises RunFailed as open_log."""
     with disk_errors(path), open_log(path) as file:
@@ -191,6 +244,13 @@ def sha256(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def apply_umask(path: Path) -> None:
+    """Gives a file the mode of any new file: MindSpore makes its own readable only for their owner. Raises OSError."""
+    umask = os.umask(0o077)  # it can be read only by setting it
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
 
 
 def sync(path: Path) -> None:

@@ -1,7 +1,16 @@
-"""Infers the latents of many new images or clips in bounded memory, and writes them to a folder with pictures."""
+"""Infers the latents of many new images or clips in bounded memory, and writes them to a folder with pictures.
+
+While it is not finished, the folder holds unfinished/: settings.json, and the latents of each finished chunk.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,31 +18,42 @@ from typing import Any
 import numpy as np
 
 from dgn import console
+from dgn.data.folder import digest
 from dgn.data.frames import strip
 from dgn.data.images import write_image
 from dgn.data.open import check_new_images
-from dgn.data.source import Source, to_images
+from dgn.data.source import Source, clip_lengths, to_images
 from dgn.errors import UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.figures.animation import save_animation
 from dgn.figures.draw import draw_overview
-from dgn.files import new_folder, png_name, png_names, write_array, write_arrays
+from dgn.files import disk_errors, locked, new_folder, png_name, png_names, sha256, write_arrays, write_json
 from dgn.inference.latents import given_latents
 from dgn.inference.unseen import ChainSettings
 from dgn.nets.model import Decoded, rows, samples_per_batch
+from dgn.reading import read_arrays, read_json
 from dgn.run import Run
+from dgn.training import chain_encoder
+from dgn.training.checkpoint import MANIFEST
+
+log = logging.getLogger(__name__)
 
 BATCHES = 5  # batches of about 100 images or frames that are inferred and written together
+SHOWN = 10  # samples of overview.png at most
+UNFINISHED, SETTINGS = "unfinished", "settings.json"
+UNNAMED = ("checkpoint", "encoder", "names", "inference")  # settings whose values are too long for a message
+MEANS = ("msre", "psnr")
 
 
-def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings) -> dict[str, Any]:
+def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings,
+                 latents_only: bool = False) -> dict[str, Any]:
     """Infers the latents of all samples, and writes latents.npz, pictures of each sample and overview.png to a new
-    folder (see `dgn infer --help`).
+    folder (see `dgn infer --help`). An interrupted inference with the same settings and samples is continued there.
 
-    chains: from Run.chain_settings.
+    chains: from Run.chain_settings. latents_only: write only latents.npz and overview.png.
     Returns the errors of the reconstructions (msre, psnr), the number of samples ("count") and the values of
-    Run.inference_settings. Raises UserError if `output` is not empty, if two samples have the same name, if a file
-    cannot be used, or if there are no steps and no encoder.
+    Run.inference_settings. Raises UserError if `output` holds other files, if another process uses it, if two samples
+    have the same name, if a file cannot be used, or if there are no steps and no encoder.
     """
     if chains.start == "encoder" and chains.descent_steps:
         raise UserError("descent_steps are Langevin steps without noise, and the encoder of this run gives the latents "
@@ -44,48 +64,120 @@ def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings) 
     names = source.names
     png_names(names)  # raises an error before the inference, not after it
     check_new_images(source)
-    new_folder(output)
-    latents, errors, frames = [], [], []
-    shown: tuple[Any, ...] = ()
     chunk = BATCHES * samples_per_batch(run.model)
-    with console.progress(total=len(source), unit="clip" if run.model.frames else "image") as bar:
+    groups, unit = [group.name for group in run.model.groups], "clip" if run.model.frames else "image"
+    with (unfinished(output, _settings(run, names, chains, chunk, latents_only)) as folder,
+          console.progress(total=len(source), unit=unit) as bar):
+        parts = []
         for first in range(0, len(source), chunk):
             indices = np.arange(first, min(first + chunk, len(source)))
-            samples, mask = source.read(indices), source.mask(indices)
-            labels = {name: values[indices] for name, values in given.items()}
-            z = run.infer_batch(samples, replace(chains, first=first), mask, labels)
-            decoded = run.decode(*z)
-            lengths = None if mask is None else mask.sum(1).astype(int)
-            if lengths is not None:
-                frames.append(lengths)
-                for name, clip, reconstruction, length in zip(names[first:], samples, decoded.image, lengths):
-                    path = (output / "animation" / png_name(name)).with_suffix(".gif")
-                    save_animation(path, [[clip[:length], reconstruction[:length]]])
-            write_decoded(output, names[first:first + len(samples)], decoded, lengths)
-            shown = shown or (samples, decoded, lengths)
-            latents.append(z)
-            errors.append(reconstruction_errors(to_images(samples, mask), to_images(decoded.image, mask)))
-            bar.update(len(samples))
-    groups = {group.name: np.concatenate(parts) for group, parts in zip(run.model.groups, zip(*latents))}
-    if frames:  # number of frames of each clip; latents of other frames follow the prior
-        groups["frames"] = np.concatenate(frames)
-    write_arrays(output / "latents.npz", names=np.array(names), **groups)
-    samples, decoded, lengths = shown
-    draw_overview(output / "overview.png", samples, decoded, names, "Inferred", lengths)
-    images = sum(part["images"] for part in errors)
-    means = {key: sum(part[key] * part["images"] for part in errors) / images for key in ("msre", "psnr")}
+            path = folder / f"{first:09d}.npz"
+            if not path.exists():
+                samples, mask = source.read(indices), source.mask(indices)
+                labels = {name: values[indices] for name, values in given.items()}
+                z = run.infer_batch(samples, replace(chains, first=first), mask, labels)
+                decoded = run.decode(*z)
+                if not latents_only:
+                    lengths = None if mask is None else clip_lengths(source, indices)
+                    write_decoded(output, [names[index] for index in indices], samples, decoded, lengths)
+                errors = reconstruction_errors(to_images(samples, mask), to_images(decoded.image, mask))
+                # last: a chunk with this file has its pictures
+                write_arrays(path, **dict(zip(groups, z)), **{key: errors[key] for key in (*MEANS, "images")})
+            parts.append(read_part(path))
+            bar.update(len(indices))
+        latents = {name: np.concatenate([part[name] for part in parts]) for name in groups}
+        # number of frames of each clip; latents of other frames follow the prior
+        frames = {"frames": clip_lengths(source, source.indices())} if run.model.frames else {}
+        write_arrays(output / "latents.npz", names=np.array(names), **latents, **frames)
+        shown = source.indices(SHOWN)
+        draw_overview(output / "overview.png", source.read(shown), run.decode(*(z[shown] for z in latents.values())),
+                      names, "Inferred", frames["frames"][shown] if frames else None)
+    images = sum(int(part["images"]) for part in parts)
+    means = {key: float(sum(part[key] * part["images"] for part in parts)) / images for key in MEANS}
     return {**means, "count": len(source), **run.inference_settings(chains)}
 
 
-def write_decoded(output: Path, names: list[str], decoded: Decoded, lengths: np.ndarray | None = None) -> None:
-    """Writes pictures and displacements of samples. lengths: frames of each clip; padding is not written."""
+@contextmanager
+def unfinished(output: Path, settings: dict[str, Any]) -> Iterator[Path]:
+    """The folder for finished chunks within the folder `output`, for this process alone; removed at the end of the
+    block unless it raises an exception.
+
+    settings: what the chunks depend on. `output` is a new folder, or holds chunks with the same settings. Raises
+    UserError otherwise, or if another process uses it.
+    """
+    folder = output / UNFINISHED
+    if not folder.is_dir():
+        new_folder(output)
+        with disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+    with locked(folder / ".lock", output):
+        _check_settings(folder / SETTINGS, settings)
+        done = len(list(folder.glob("[0-9]*.npz")))
+        if done:
+            log.info("%s: %d finished chunks of %d samples are kept; the inference goes on behind them", output, done,
+                     settings["chunk"])
+        yield folder
+        with disk_errors(folder, "remove"):
+            shutil.rmtree(folder)
+
+
+def _settings(run: Run, names: list[str], chains: ChainSettings, chunk: int, latents_only: bool) -> dict[str, Any]:
+    """Everything that the files of a chunk depend on, besides the images themselves."""
+    assert run.checkpoint is not None
+    encoder = run.folder.path / chain_encoder.FOLDER / chain_encoder.FILE
+    return {"checkpoint": sha256(run.checkpoint / MANIFEST), "names": digest(names), "chunk": chunk,
+            "encoder": sha256(encoder) if chains.start == "chain_encoder" else None, "latents_only": latents_only,
+            "inference": dataclasses.asdict(run.config.inference), "momentum": run.config.evaluation.momentum,
+            **dataclasses.asdict(chains)}
+
+
+def _check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Records the settings in a new folder of chunks. Raises UserError if others are recorded."""
+    settings = json.loads(json.dumps(settings))  # with lists for tuples
+    try:
+        recorded = read_json(path, dict)
+    except FileNotFoundError:
+        write_json(path, settings)
+        return
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); choose another output folder") from None
+    for key, value in settings.items():
+        if recorded.get(key) != value:
+            other = f"other {key}" if key in UNNAMED else f"{key} is {recorded.get(key)!r} there, {value!r} here"
+            raise UserError(f"{path.parents[1]} holds an unfinished inference with other settings ({other}); choose "
+                            "another output folder")
+
+
+def read_part(path: Path) -> dict[str, np.ndarray]:
+    """The latents of a finished chunk, by group, and its errors. Raises UserError if the file is damaged."""
+    try:
+        part: dict[str, np.ndarray] = read_arrays(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it, and the inference is repeated there") from None
+    return part
+
+
+def write_decoded(output: Path, names: list[str], samples: np.ndarray, decoded: Decoded,
+                  lengths: np.ndarray | None = None) -> None:
+    """Writes pictures and displacements of samples, and of clips the animations. lengths: frames of each clip; padding
+    is not written."""
     for row, name in enumerate(names):
         sample = rows(decoded, row)
         image, appearance, displacement = sample
         if lengths is not None:
             image, appearance, displacement = rows(sample, slice(lengths[row]))
+            path = (output / "animation" / png_name(name)).with_suffix(".gif")
+            save_animation(path, [[samples[row][:lengths[row]], image]])
             image, appearance = strip(image), None if appearance is None else strip(appearance)
         write_image(output / "reconstruction" / png_name(name), image)
         if appearance is not None and displacement is not None:
             write_image(output / "appearance" / png_name(name), appearance)
-            write_array(output / "displacement" / f"{name}.npy", displacement)
+            write_displacement(output / "displacement" / f"{name}.npy", displacement)
+
+
+def write_displacement(path: Path, displacement: np.ndarray) -> None:
+    """Writes an .npy file as write_image writes a picture: it can be computed again and is not flushed to disk."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as file:
+            np.save(file, displacement, allow_pickle=False)

@@ -33,8 +33,8 @@ def provenance(seconds: float | None = None) -> dict[str, Any]:
 
 
 def origin(seconds: float | None = None) -> dict[str, Any]:
-    """The versions and the provenance, to store with a result. seconds: see provenance."""
-    return {"versions": versions(), "provenance": provenance(seconds)}
+    """The versions with the device in use, and the provenance, to store with a result. seconds: see provenance."""
+    return {"versions": {**versions(), "device": device.current()}, "provenance": provenance(seconds)}
 
 
 def versions() -> dict[str, str]:

@@ -18,23 +18,29 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import logging
 import os
-import platform
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError, first_line
-from dgn.files import append_line, check_new_folder, disk_errors, new_folder, open_log, retire, write_json, write_text
+from dgn.files import (
+    append_line,
+    check_new_folder,
+    disk_errors,
+    locked,
+    new_folder,
+    resolve_all,
+    retire,
+    write_json,
+    write_text,
+)
 from dgn.provenance import origin
 from dgn.reading import is_finite, read_json
 
@@ -62,15 +68,16 @@ def _names(path: Path) -> list[str] | None:
                         "or removed since the training") from None
 
 
-def training_files(config: Config, folder: Path | None = None) -> set[Path] | None:
-    """The image files that a training of this config uses, and those of the run that it is initialized from.
+def training_files(config: Config, folder: Path | None = None) -> set[str] | None:
+    """The resolved paths of the image files that a training of this config uses, and of those of the run that it is
+    initialized from.
 
     folder: of a run of this config, which records its files.
     Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
     """
     from dgn.data.open import open_sources  # not at the top, because `dgn train --help` imports this module
 
-    files: set[Path] = set()
+    files: set[str] = set()
     if config.training.init_from:
         start = Path(config.training.init_from)
         earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
@@ -84,8 +91,8 @@ def training_files(config: Config, folder: Path | None = None) -> set[Path] | No
     held_out, trained = recorded_files(folder) if folder else (None, None)
     if trained is None:
         source = open_sources(config.data, held_out).train
-        return files | {path.resolve() for path in source.paths(source.indices()) or ()}
-    return files | {(Path(config.data.path) / name).resolve() for name in trained}
+        return files | set(resolve_all(source.paths(source.indices()) or ()))
+    return files | set(resolve_all(Path(config.data.path) / name for name in trained))
 
 
 class RunFolder:
@@ -113,7 +120,12 @@ class RunFolder:
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """Raises UserError if `path` holds a run or other files."""
+        """Raises UserError if `path` holds a run or other files, or is the bare name of a packaged model, which would
+        then open this run."""
+        from dgn.packaged import names  # not at the top, because it imports this module
+
+        if len(path.parts) == 1 and path.name in names():
+            raise UserError(f"{path} is the name of a packaged model; choose another output, such as runs/{path}")
         if os.path.exists(path / "config.yaml"):  # False for an unreadable path; check_new_folder names it
             raise UserError(f"{path} already holds a run: --resume (in Python dgn.resume) continues it, another "
                             "--output starts a new one")
@@ -151,27 +163,10 @@ class RunFolder:
         except UserError as error:
             raise UserError(f"{error}; a run of another version of dgn may need that version") from None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Locks the run for this process within the block by a POSIX lock, which the system releases when the process
-        ends; some shared file systems do not support it. Raises UserError, naming the holder, if another process trains
-        the run."""
-        path = self.path / ".lock"
-        with open_log(path) as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    file.seek(0)
-                    holder = file.read().strip() or "another process"
-                    raise UserError(f"{self.path} is in use by {holder}; wait for it, or stop it") from None
-                log.warning("%s: no lock on this file system (%s); no other process may train this run",
-                            path, error.strerror)
-            with disk_errors(path):
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-                file.flush()
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Locks the run for this process within a `with` block. Raises UserError, naming the holder, if another process
+        trains the run. See dgn.files.locked."""
+        return locked(self.path / ".lock", self.path)
 
     def change_config(self, config: Config) -> None:
         """Replaces the config, also in config.yaml."""

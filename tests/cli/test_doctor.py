@@ -250,7 +250,7 @@ def test_without_any_package():
 
 
 @pytest.mark.parametrize("line", [["--help"], ["--version"], ["bench", "--help"], ["export", "--help"],
-                                  ["infer310", "--help"], ["doctor", "--help"]])
+                                  ["infer310", "--help"], ["doctor", "--help"], ["results", "faces"]])
 def test_help_imports_nothing_heavy(line):
     done = python("-X", "importtime", "-m", "dgn", *line)
     assert done.returncode == 0

@@ -181,6 +181,18 @@ def test_a_file_that_disappears_is_named_by_an_error_of_its_own(tmp_path):
         next(batches)
 
 
+def test_a_file_of_a_run_that_cannot_be_read_is_not_called_missing(tmp_path):
+    """data.corrupt skip leaves it out; a resumed run needs it."""
+    folder = write_images(tmp_path, 6)
+    (folder / "002.png").write_bytes(b"no image")
+    trained = ["001.png", "002.png", "004.png"]
+    with pytest.raises(UserError, match=r"1 of the 3 files in .* that the run was trained on cannot be read: 002.png "
+                                        r"\(not an image.*\); restore them, or put readable files under these names"):
+        open_sources(data_of(folder, corrupt="skip"), [], trained)
+    with pytest.raises(UserError, match=r"1 of the 4 files that the run was trained on are not in .*: 9.png; restore"):
+        open_sources(data_of(folder), [], [*trained, "9.png"])
+
+
 def test_an_output_in_the_folder_of_images_is_refused(tmp_path):
     images = write_images(tmp_path / "images", 3)
     (tmp_path / "link").symlink_to(images)

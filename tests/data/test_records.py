@@ -116,6 +116,16 @@ def test_the_identity_is_that_of_the_names_in_order(tmp_path):
         records.name(0)
 
 
+def test_the_files_have_the_mode_of_any_new_file(tmp_path):
+    """MindSpore's own are readable only for their owner."""
+    before = os.umask(0o027)
+    try:
+        pack(ImageFolder(write_images(tmp_path / "images", 3), Cut(16)), tmp_path / "set.mindrecord")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("set.mindrecord", "set.mindrecord.db")] == 2 * [0o640]
+
+
 def test_a_renamed_file_is_refused_with_its_former_name(tmp_path):
     pack(ImageFolder(write_images(tmp_path / "images", 3), Cut(16)), tmp_path / "old.mindrecord")
     (tmp_path / "old.mindrecord").rename(tmp_path / "new.mindrecord")

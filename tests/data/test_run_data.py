@@ -13,7 +13,7 @@ import pytest
 import dgn
 from dgn.__main__ import main
 from dgn.config import Config
-from dgn.files import png_name, png_names, replacing, write_json
+from dgn.files import png_name, png_names, replacing, resolve_all, write_json
 from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
 from tests.training.saved import saved_run
 from tests.training.tiny import arguments, resume, write_images
@@ -198,6 +198,19 @@ def test_names_of_the_greatest_length(tmp_path):
     assert png_name("folder/" + longest[4:]) == "folder/" + longest[4:] + ".png"
     with pytest.raises(dgn.UserError, match="more than 251 bytes"):
         png_name(longest)
+
+
+def test_links_are_resolved_and_a_folder_only_once(tmp_path, monkeypatch):
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    names = [f"{k}.png" for k in range(20)] + ["sub/gone.png", "b.png", "sub/../b.png"]
+    (tmp_path / "real" / "b.png").symlink_to("1.png")
+    paths = [tmp_path / folder / name for folder in ("link", "real") for name in names]
+    paths.append(Path(os.path.relpath(tmp_path / "real")) / "1.png")
+    expected, calls, realpath = [str(path.resolve()) for path in paths], [], os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda path: (calls.append(path), realpath(path))[1])
+    assert resolve_all(paths) == expected
+    assert len(calls) == 7 + 4  # folders, and links b.png
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path):

@@ -10,12 +10,14 @@ import pytest
 from dgn.__main__ import main
 from dgn.errors import UserError
 from dgn.evaluation import results_table
+from dgn.provenance import origin, versions
 
 WHOLE = {"train": {"images": 300, "msre": 26.66, "psnr": 26.71},
          "unseen": {"images": 60, "msre": 40.93, "psnr": 25.06, "start": "mean", "steps": 300},
          "appearance": {"nyquist_ratio": 0.004}, "geometry": {"displacement_rms": 3.17, "folded": 0.0034},
          "exchange": {"yaw": {"own": 0.95, "geometry_donor": 0.689, "appearance_donor": -0.482}},
-         "versions": {"dgn": "0.2.0", "mindspore": "2.10.0", "processor": "EPYC (2 cores)", "device": "CPU"}}
+         **origin(1.0)}
+VERSIONS = versions()
 
 
 def write(folder: Path, metrics) -> Path:
@@ -33,7 +35,8 @@ def test_every_column_of_a_whole_run(tmp_path):
     title, rule, row = results_table.table([folder]).splitlines()
     assert cells(title) == list(results_table.COLUMNS) and set(rule) == set("|- ")
     assert cells(row) == [str(folder), "300 / 60", "26.7 / 40.9", "26.7 / 25.1", "mean / 300", "0.00", "3.2", "0.3",
-                          "0.69 / -0.48", "CPU, EPYC (2 cores), MindSpore 2.10.0, dgn 0.2.0"]
+                          "0.69 / -0.48",
+                          f"CPU, {VERSIONS['processor']}, MindSpore {VERSIONS['mindspore']}, dgn {VERSIONS['dgn']}"]
 
 
 def test_missing_values_are_dashes():

@@ -109,19 +109,19 @@ def test_fine_tuning_freezes_the_geometry_and_uses_the_targets_images(config, tm
 def test_the_files_of_a_training_and_of_those_before_it(config, images, tmp_path):
     first = cfg.changed(config, data={"path": str(images), "limit": None, "held_out": 4})
     files = training_files(first)
-    assert files == {(images / f"{k:03d}.png").resolve() for k in range(6)}
+    assert files == {str((images / f"{k:03d}.png").resolve()) for k in range(6)}
     start = RunFolder.create(tmp_path / "run", first).path
     later = cfg.changed(first, data={"pattern": "*[89].png", "held_out": 0},
                         training={"init_from": str(start)})
-    assert training_files(later) == files | {(images / f"{k:03d}.png").resolve() for k in (8, 9)}
+    assert training_files(later) == files | {str((images / f"{k:03d}.png").resolve()) for k in (8, 9)}
     assert training_files(config) == set()  # generated
     # a run records which files it held out, whatever is in the folder now
     (start / HELD_OUT).write_text(json.dumps(["000.png", "003.png"]))
-    held_out = {(images / f"{k:03d}.png").resolve() for k in (0, 3)}
-    assert training_files(first, start) == {(images / f"{k:03d}.png").resolve() for k in range(10)} - held_out
+    held_out = {str((images / f"{k:03d}.png").resolve()) for k in (0, 3)}
+    assert training_files(first, start) == {str((images / f"{k:03d}.png").resolve()) for k in range(10)} - held_out
     assert not training_files(later) & held_out
     (start / TRAINED).write_text(json.dumps(["001.png", "gone.png"]))  # also of files that are gone
-    assert training_files(first, start) == {(images / name).resolve() for name in ("001.png", "gone.png")}
+    assert training_files(first, start) == {str((images / name).resolve()) for name in ("001.png", "gone.png")}
     for gone in ({"data": {"path": str(tmp_path / "gone")}}, {"training": {"init_from": str(tmp_path / "gone")}}):
         assert training_files(cfg.changed(config, **gone)) is None
 

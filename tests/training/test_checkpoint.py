@@ -18,9 +18,12 @@ from dgn.errors import RunFailed, UserError
 from dgn.files import write_json
 from dgn.inference.latents import LatentBank
 from dgn.nets.deformable import DeformableGenerator
+from dgn.run_folder import RunFolder
+from dgn.run_training import dry_run
 from dgn.training import checkpoint, parameters, restore
 from dgn.training.checkpoint import Position
 from dgn.training.optim import adam
+from tests.training.saved import saved_run
 
 MODEL = cfg.Model(z_app=4, z_geo=3, width=8)
 
@@ -51,6 +54,17 @@ def test_what_is_loaded_is_what_was_saved(state):
     again = restore.restore_bank(saved, folder, model.groups)
     for a, b in zip(bank.read(np.arange(6)), again.read(np.arange(6))):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_files_have_the_mode_of_any_new_file(state):
+    """MindSpore's own are readable only for their owner."""
+    before = os.umask(0o027)
+    try:
+        saved = save(state, 1)
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in saved.iterdir()} == dict.fromkeys(
+        ["weights.ckpt", "state.json", "manifest.json", "z_app.npy", "z_geo.npy"], 0o640)
 
 
 def test_only_the_newest_are_kept_and_unfinished_ones_swept_away(state):
@@ -164,6 +178,21 @@ def test_weights_and_chains_that_were_changed_together_with_their_manifest_are_r
     np.save(saved / "z_geo.npy", np.full((6, 3), np.inf, np.float32))
     with pytest.raises(UserError, match="epoch_00001 holds latents that are not finite; remove it"):
         restore.restore_bank(saved, state[2], state[0].groups)
+
+
+def test_a_dry_run_knows_the_disk_that_checkpoints_need(tmp_path):
+    """Of a run with a critic: one more checkpoint than are kept, while it is written."""
+    run = RunFolder.open(saved_run(tmp_path / "run", "training.adversarial=minimax", "model.width=64",
+                                   "data.limit=9000", "training.checkpoints_kept=2"))
+
+    def size(folder) -> float:
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2 ** 20
+
+    total, chains, most, each = re.search(r"disk +([\d.]+) MiB: ([\d.]+) MiB chains, and up to (\d+) checkpoints of "
+                                          r"([\d.]+) MiB", dry_run(run, run.config)).groups()
+    assert int(most) == 3 and float(chains) == pytest.approx(size(run.latents), abs=0.06)
+    assert float(each) == pytest.approx(size(run.checkpoints), rel=0.05)
+    assert float(total) == pytest.approx(size(run.latents) + 3 * size(run.checkpoints), rel=0.05)
 
 
 def test_no_usable_checkpoint_is_reported(state):

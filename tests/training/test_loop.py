@@ -16,7 +16,6 @@ from dgn.inference.energy import Energy, mask_or_ones, roughness
 from dgn.inference.langevin import Langevin
 from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss
 from dgn.training.optim import TrainStep, adam
-from dgn.training.progress import clock
 from dgn.training.trainer import Batch
 from tests.training.tiny import arguments, write_images
 
@@ -89,7 +88,3 @@ def test_roughness_is_the_sum_of_squared_differences():
     field[0, 0] = 3 * np.arange(5)  # 4 rows x 4 differences of 3
     field[0, 1] = np.arange(4)[:, None]  # 3 x 5 differences of 1
     assert roughness(ms.Tensor(field)).asnumpy()[0] == 16 * 9 + 15
-
-
-def test_times_are_readable():
-    assert [clock(s) for s in (3, 89, 600, 9000)] == ["3 s", "89 s", "10 min", "2.5 h"]

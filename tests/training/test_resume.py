@@ -116,7 +116,8 @@ def test_a_scheduled_smoothness_is_that_of_each_epoch(images, tmp_path, monkeypa
 
 
 def test_signals_amid_an_epoch_save_and_print_how_to_resume(images, unbroken, tmp_path, monkeypatch, capsys):
-    """Ctrl-C, and in the resumed run the end of the session."""
+    """Ctrl-C, and in the resumed run the end of the session. The last run also saves after every batch, as it does
+    every half hour, and goes on."""
     output, step = tmp_path / "run", AlternatingBackPropagation.step
 
     def signal_at(iteration, number):
@@ -138,7 +139,9 @@ def test_signals_amid_an_epoch_save_and_print_how_to_resume(images, unbroken, tm
     said = capsys.readouterr().out
     assert "--resume" in said and "epoch_00002_step_000001" in said
     monkeypatch.setattr(AlternatingBackPropagation, "step", step)
-    assert resume(output) == 0
+    assert resume(output, "training.checkpoint_minutes=0.000001") == 0
+    assert sorted(path.name for path in (output / "checkpoints").iterdir()) == [
+        f"epoch_{EPOCHS - 1:05d}", f"epoch_{EPOCHS - 1:05d}_step_000001", f"epoch_{EPOCHS:05d}"]
     assert_same(output, unbroken)
 
 
@@ -217,6 +220,7 @@ def test_an_image_that_disappears_is_named_once_the_training_is_saved(images, un
         assert main(line) == 2
     message = capsys.readouterr().err
     assert "003.png" in message and "saved before" in message and "--resume" in message
+    assert "restore it, or put any readable file of its kind under this name. The" in message and "skip" not in message
     (tmp_path / "003.png").rename(data / "003.png")
     assert resume(output) == 0
     assert_same(output, unbroken)

@@ -11,8 +11,8 @@ Measured are:
 - for generated faces also the exchange of known factors, among training and among unseen faces, and the end-point error
   of the displacement.
 
-The results are printed as text, then as JSON in one line that begins with "result:". Those of the run's own images are
-written to metrics.json in the run folder.
+The results are printed as text, then in one line: "result: ", JSON, and " ckpt=" with the path of the checkpoint. Those
+of the run's own images are written to metrics.json in the run folder.
 """
 
 from __future__ import annotations

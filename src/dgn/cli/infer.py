@@ -3,13 +3,16 @@
 
   dgn infer runs/demo --images cuts/ --steps 300 --output found/
 
-The images are cut as the run's config says. Written to the output folder:
+The images are cut as the run's config says. An inference that was interrupted is continued by the same command. Written
+to the output folder:
 
   latents.npz        names, z_app (n, d_a), z_geo (n, d_g); for clips also frames (n,), the number of frames of each
   reconstruction/    one PNG file per image, after the warp
   appearance/        one PNG file per image, before the warp
   displacement/      one .npy file per image, (2, H, W) in pixels
   overview.png       the first ten, with grids
+
+--latents-only writes latents.npz and overview.png.
 
 For a run on clips, --images is a folder of clips, as the config says. Then latents are (Z_0, xi_1 .. xi_T) in one row;
 pictures are strips, frames from left to right; displacements are (F, 2, H, W); overview.png shows the first three;
@@ -19,9 +22,11 @@ animation/ has one .gif file per clip, the clip beside its reconstruction.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from dgn import config as cfg
+from dgn import console
 from dgn.cli import add_corrupt, add_device, add_run, natural, user_path
 
 
@@ -38,8 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "(default %(default)s)")
     parser.add_argument("--no-encoder", dest="use_encoder", action="store_false",
                         help="start the chains at the prior mean and ignore the run's encoder")
+    parser.add_argument("--latents-only", action="store_true",
+                        help="write latents.npz and overview.png, but no pictures and displacements of each sample")
     parser.add_argument("--output", metavar="DIR", type=user_path, default="inferred",
-                        help="new folder for the results (default %(default)s)")
+                        help="new folder for the results, or that of an interrupted inference with the same images and "
+                             "settings (default %(default)s)")
     parser.add_argument("--seed", type=natural, help="random seed of the noise (default: training.seed of the run)")
     add_device(parser)
 
@@ -47,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dgn.data.open import check_output, open_new_images
     from dgn.files import check_outside
-    from dgn.infer_folder import infer_folder
+    from dgn.infer_folder import UNFINISHED, infer_folder
     from dgn.run import load
 
     trained, output = load(args.run_folder, args.device), Path(args.output)
@@ -55,7 +63,12 @@ def run(args: argparse.Namespace) -> int:
     check_output(output, trained.config.data)
     source = open_new_images(cfg.with_format(trained.config.data, args.format), args.images, args.corrupt)
     chains = trained.chain_settings(args.steps, args.descent_steps, args.seed, args.use_encoder)
-    result = infer_folder(trained, source, output, chains)
+    try:
+        result = infer_folder(trained, source, output, chains, args.latents_only)
+    except KeyboardInterrupt:
+        if (output / UNFINISHED).exists():
+            console.say(f"dgn: finished chunks are in {output / UNFINISHED}; the same command continues", sys.stderr)
+        raise
     kind = "clips" if trained.config.data.frames else "images"
     print(f"{result['count']} {kind}, {result['steps']} steps: MSRE {result['msre']:.1f}, PSNR {result['psnr']:.1f} "
           f"dB; written to {output}")

@@ -21,9 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn import packaged
+    from dgn.packaged import open_folder
+    from dgn.packaging import LIMIT, make
 
-    size = packaged.make(packaged.open_folder(Path(args.run_folder)), Path(args.output))
-    above = f" (above the {packaged.LIMIT / 1e6:.0f} MB of a model in this package)" if size > packaged.LIMIT else ""
+    size = make(open_folder(Path(args.run_folder)), Path(args.output))
+    above = f" (above the {LIMIT / 1e6:.0f} MB of a model in this package)" if size > LIMIT else ""
     print(f"{args.output}: {size / 1e3:.0f} kB{above}")
     return 0

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument("--resume", action="store_true", help="resume the run in --output from its newest checkpoint")
     parser.add_argument("--train-only", action="store_true",
-                        help="stop after the last checkpoint, without evaluation and pictures")
+                        help="stop after the last checkpoint, without evaluation, and without pictures except data.png")
     parser.add_argument("--dry-run", action="store_true", help="print config, sizes, memory and steps; train nothing")
 
 

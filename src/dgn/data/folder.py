@@ -135,7 +135,7 @@ class Folder(Source):
         try:
             return self.decode(name)
         except ValueError as reason:
-            raise Unreadable(f"{self._folder / name}: {reason}; replace or remove it (a training leaves such files "
+            raise Unreadable(f"{self._folder / name}: {reason}", "replace or remove it (a training leaves such files "
                              "out with data.corrupt=skip)") from None
 
     def check(self, indices: np.ndarray, decoded: bool) -> Check:

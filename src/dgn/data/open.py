@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -217,7 +217,7 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
     else:
         unseen = np.array([file in names for file in files])
     if trained is not None and files is not None:
-        indices = _indices(trained, files, data.path)
+        indices = _indices(trained, files, dict(whole.skipped) if isinstance(whole, Folder) else {}, data.path)
         unseen[indices] = False
         return _sources(whole, indices, unseen, data)
     if unseen.all():
@@ -245,10 +245,16 @@ def _sources(whole: Source, trained: np.ndarray, unseen: np.ndarray, data: Data)
     return Sources(Mirrored(train) if data.mirror else train, Subset(whole, held_out) if len(held_out) else None)
 
 
-def _indices(trained: Sequence[str], files: Sequence[str], path: str | None) -> np.ndarray:
-    """Indices of the files that a run was trained on. Raises UserError if some are missing."""
+def _indices(trained: Sequence[str], files: Sequence[str], skipped: Mapping[str, str],
+             path: str | None) -> np.ndarray:
+    """Indices of the files that a run was trained on. skipped: reasons why files were left out, by name. Raises
+    UserError if some files are missing, or were left out."""
     index_of = {file: index for index, file in enumerate(files)}
     missing = [file for file in trained if file not in index_of]
+    unreadable = [f"{file} ({skipped[file]})" for file in missing if file in skipped]
+    if unreadable:
+        raise UserError(f"{len(unreadable)} of the {len(trained)} files in {path} that the run was trained on cannot "
+                        f"be read: {listed(unreadable)}; restore them, or put readable files under these names")
     if missing:
         raise UserError(f"{len(missing)} of the {len(trained)} files that the run was trained on are not in {path}: "
                         f"{listed(missing)}; restore them, or train a new run")

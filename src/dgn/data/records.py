@@ -19,7 +19,7 @@ from dgn import console
 from dgn.data.pixels import to_bytes, to_unit
 from dgn.data.source import Source
 from dgn.errors import RunFailed, Unreadable, UserError, dataset_cause, first_line
-from dgn.files import check_utf8
+from dgn.files import apply_umask, check_utf8
 
 _SCHEMA = {"image": {"type": "bytes"}, "shape": {"type": "int32", "shape": [-1]}, "name": {"type": "string"}}
 _INDEXED = ["name", "person"]  # fields that the index holds, too, if the people are known
@@ -64,6 +64,7 @@ def pack(source: Source, path: Path) -> int:
                                    for index, image in zip(indices, pixels)])
         writer.commit()
         for name in (f"{path.name}.db", path.name):
+            apply_umask(temporary / name)
             os.replace(temporary / name, path.with_name(name))
     except (OSError, RuntimeError) as error:
         raise RunFailed(f"cannot write {path}: {first_line(error)}") from None

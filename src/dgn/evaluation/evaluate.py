@@ -21,6 +21,7 @@ from dgn.evaluation.exchange import Predict, exchange_correlations, probe
 from dgn.evaluation.ratios import number
 from dgn.evaluation.report import Sample, unlabelled_measures
 from dgn.evaluation.uncertainty import clusters, plus_minus
+from dgn.files import resolve_all
 from dgn.provenance import origin
 from dgn.run import Run
 from dgn.run_folder import training_files
@@ -104,7 +105,7 @@ def warn_of_training_images(run: Run, images: Source) -> None:
         known = training_files(run.config, run.folder.path) if paths else None
     except UserError:  # _training_sample says that the training images cannot be read
         return
-    count = sum(path.resolve() in known for path in paths) if paths and known else 0
+    count = sum(path in known for path in resolve_all(paths)) if paths and known else 0
     if count:
         log.warning("%d of these %d images were trained on: the errors of unseen images would be larger", count,
                     len(images))

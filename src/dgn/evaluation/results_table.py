@@ -68,7 +68,7 @@ def _value(metrics: Any, path: str) -> Any:
 
 def _versions(metrics: dict[str, Any]) -> str:
     """Device, processor, and the versions of MindSpore and dgn, if known."""
-    known = [_value(metrics, "device") or _value(metrics, "versions.device"), _value(metrics, "versions.processor")]
+    known = [_value(metrics, "versions.device"), _value(metrics, "versions.processor")]
     known += [f"{title} {version}" for title in ("MindSpore", "dgn")
               if (version := _value(metrics, f"versions.{title.lower()}"))]
     return ", ".join(str(text) for text in known if text) or MISSING

@@ -33,7 +33,7 @@ from dgn.evaluation.ratios import number
 from dgn.evaluation.uncertainty import plus_minus
 from dgn.experiments.common import OTHER_PEOPLE, check_deformable
 from dgn.figures import charts
-from dgn.files import expanded
+from dgn.files import expanded, resolve_all
 from dgn.indices import evenly_spaced
 from dgn.nets.model import Decoded, rows
 from dgn.run import Run
@@ -173,7 +173,7 @@ def is_test(run: Run, files: Sequence[Path], people: Sequence[str]) -> np.ndarra
     if known is None:
         print("the images of the run's training are unknown; the last fifth of these are the test", flush=True)
         return last_share(people)
-    trained_on = np.array([file.resolve() in known for file in files])
+    trained_on = np.array([file in known for file in resolve_all(files)])
     if not trained_on.any():
         return last_share(people)
     if trained_on.all():

@@ -113,7 +113,7 @@ def unseen_images(general: Config, target: Target, people: int) -> dict[float, n
     files = {view: [by_person[person] for person in unseen] for view, by_person in by_view.items()}
     known = training_files(general) or set()
     for file in (file for row in zip(*files.values()) for file in row):
-        if (folder / file).resolve() in known:
+        if str((folder / file).resolve()) in known:
             raise UserError(f"{folder / file} is to be reconstructed unseen, but is among the images of the first "
                             f"training ({general.data.path})")
     return {view: labels.read_files(folder, of_view, data) for view, of_view in files.items()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed, UserError
 from dgn.files import append_line, open_log
 from dgn.inference.latents import LatentBank
+from dgn.provenance import origin
 from dgn.run_folder import RENAMED, RunFolder
 from dgn.training import checkpoint
 from dgn.training.build import TrainingState, make_state
@@ -39,7 +42,7 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpo
     only the first one writes; all return when the run is complete.
 
     Raises Interrupted after Ctrl-C, when the state is saved; RunFailed if a chain diverges or the disk is full. Errors
-    of the first process are also written to train.log.
+    of the first process are also written to train.log, unexpected ones with their traceback.
     """
     if not processes.is_first:
         return _fit(folder, config, source, after_epoch, processes)
@@ -47,10 +50,14 @@ def fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEpo
         handler = logging.StreamHandler(log)
         handler.setFormatter(console.Formatter())
         logging.getLogger().addHandler(handler)
+        append_line(folder.train_log, ", ".join(f"{name} {text}" for name, text in origin()["versions"].items()))
         try:
             return _fit(folder, config, source, after_epoch, processes)
-        except (RunFailed, UserError) as error:
-            append_line(folder.train_log, console.escape_controls(f"dgn: {error}"))
+        except Exception as error:
+            expected = isinstance(error, (RunFailed, UserError))
+            with suppress(RunFailed):  # of a full disk, which may be the error itself
+                append_line(folder.train_log, console.escape_controls(
+                    f"dgn: {error}" if expected else traceback.format_exc().rstrip()))
             raise
         finally:
             logging.getLogger().removeHandler(handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,30 @@ from dgn.training.progress import Progress
 from dgn.training.trainer import Batch, StepMetrics, Sums
 
 
+class Requests(NamedTuple):
+    """What is due after an iteration, in all processes alike."""
+
+    stop: bool  # a signal was received by any of them
+    save: bool  # training.checkpoint_minutes have passed in the first one
+
+
+class CheckpointClock:
+    """The time since the last checkpoint. minutes: training.checkpoint_minutes; 0: never due."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self.saved()
+
+    def saved(self) -> None:
+        """A checkpoint was written just now."""
+        self._since = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether so many minutes have passed."""
+        return 0 < self._seconds <= time.monotonic() - self._since
+
+
 def run_epochs(folder: RunFolder, state: TrainingState, progress: Progress, start: Position = Position(0, 0),
                sums: Sums = Sums(), after_epoch: Callable[[int], None] | None = None) -> Path | None:
     """Trains from `start` to the config's last epoch; returns the last checkpoint, or None if nothing was left to do.
@@ -33,9 +57,16 @@ def run_epochs(folder: RunFolder, state: TrainingState, progress: Progress, star
     RunFailed if a chain diverges.
     """
     config, processes, saved = folder.config, state.processes, None
+    clock = CheckpointClock(config.training.checkpoint_minutes)
     with interrupts.Deferred() as interrupt:
-        def stop_requested() -> bool:  # all processes stop together
-            return processes.any(interrupt.received)
+        def requests() -> Requests:
+            of_processes = processes.gather_values([interrupt.received, clock.due])  # one collective for both
+            return Requests(bool(of_processes[:, 0].any()), bool(of_processes[0, 1]))
+
+        def save(position: Position, sums: Sums) -> Path:
+            path = _save(folder, state, position, sums)
+            clock.saved()
+            return path
 
         for epoch in range(start.epoch, config.training.epochs):
             first = start.step if epoch == start.epoch else 0
@@ -44,7 +75,7 @@ def run_epochs(folder: RunFolder, state: TrainingState, progress: Progress, star
             prepare_epoch(config, state, epoch, resumed=first > 0)
             began, before = time.monotonic(), sums.images
             order = order_of_epoch(config.training, state, epoch)
-            sums = _run_epoch(folder, state, progress, order, Position(epoch, first), sums, stop_requested)
+            sums = _run_epoch(config, state, progress, order, Position(epoch, first), sums, requests, save)
             seconds = time.monotonic() - began
             record = {"epoch": epoch, **sums.all_sum(processes).means(), **_schedules(config, epoch),
                       **_latent_statistics(state),
@@ -52,10 +83,10 @@ def run_epochs(folder: RunFolder, state: TrainingState, progress: Progress, star
             if processes.is_first:
                 folder.log_metrics(record)
             progress.epoch(record, len(order))
-            done, stop = epoch + 1, stop_requested()
-            if done % config.training.checkpoint_every == 0 or done == config.training.epochs or stop:
-                saved = _save(folder, state, Position(done, 0), Sums())
-            if stop and saved:
+            done, due = epoch + 1, requests()
+            if done % config.training.checkpoint_every == 0 or done == config.training.epochs or any(due):
+                saved = save(Position(done, 0), Sums())
+            if due.stop and saved:
                 raise Interrupted(saved)
             if after_epoch:
                 state.bank.flush()
@@ -79,22 +110,28 @@ def _call_after_epoch(after_epoch: Callable[[int], None], folder: RunFolder, sta
         raise
 
 
-def _run_epoch(folder: RunFolder, state: TrainingState, progress: Progress, order: np.ndarray, position: Position,
-               sums: Sums, stop_requested: Callable[[], bool]) -> Sums:
+def _run_epoch(config: cfg.Config, state: TrainingState, progress: Progress, order: np.ndarray, position: Position,
+               sums: Sums, requests: Callable[[], Requests], save: Callable[[Position, Sums], Path]) -> Sums:
     """Trains on the batches of an epoch from `position` on; returns the new sums. order: see order_of_epoch."""
     try:
-        for indices, batch in batches(folder.config, state, order, position):
+        for indices, batch in batches(config, state, order, position):
             metrics = _iteration(state, indices, batch, position)
             sums = sums.add(metrics, len(batch.x) if batch.mask is None else int(batch.mask.sum()))
             position = position._replace(step=position.step + 1)
             progress.step(*position, len(order), sums.means())
-            if position.step < len(order) and stop_requested():
-                raise Interrupted(_save(folder, state, position, sums))
+            due = requests() if position.step < len(order) else Requests(False, False)
+            if any(due):
+                written = save(position, sums)
+                if due.stop:
+                    raise Interrupted(written)
     except Unreadable as error:
+        # a file that is removed or left out now would be missed by --resume
+        advice = "; restore it, or put any readable file of its kind under this name" if error.advice else ""
+        fault = f"{error.fault}{advice}"
         if state.processes.size > 1:
-            raise
-        raise Unreadable(f"{error}. The training was saved before: {_save(folder, state, position, sums)}; --resume "
-                        "continues it when the image can be read again") from None
+            raise Unreadable(fault) from None
+        raise Unreadable(f"{fault}. The training was saved before: {save(position, sums)}; --resume then continues "
+                         "it") from None
     return sums
 
 

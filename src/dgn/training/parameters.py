@@ -15,6 +15,7 @@ from mindspore.train.checkpoint_pb2 import Checkpoint
 
 from dgn import device
 from dgn.errors import UserError, first_line
+from dgn.files import apply_umask
 
 
 class Conversion(NamedTuple):
@@ -35,6 +36,7 @@ def save(path: Path, cell: nn.Cell, half: bool = False) -> None:
                   for name, p in _by_path(cell).items()]
     with device.silenced():  # the exception has the reason; its log repeats it over several lines
         ms.save_checkpoint(parameters, str(path))
+    apply_umask(path)
 
 
 def load(folder: Path, cells: Mapping[str, nn.Cell], conversion: Conversion = Conversion()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +12,65 @@ from tqdm import tqdm
 from dgn import console
 from dgn.files import append_line
 
+INTERVAL = 180.0  # seconds between lines amid an epoch
+
 
 class Progress:
-    """One line an epoch, `epoch: 3 step: 10, loss is 123.4, ...`, and on a terminal a bar with the time left.
+    """One line an epoch, `epoch: 3 step: 10, loss is 123.4, ...`; amid a long epoch a line every few minutes, or on a
+    terminal a bar with the time left.
 
     log: file to which the lines are also written. quiet: no output, for all processes but the first.
     """
 
     def __init__(self, first_epoch: int, epochs: int, log: Path | None = None, quiet: bool = False) -> None:
         self.log, self.quiet = log, quiet
-        self.epochs, self.first = epochs, first_epoch
-        self.seconds = 0.0
+        self.epochs = epochs
+        self.compiled = False  # whether the first epoch of this process, which compiles the graphs, is over
+        self.measured, self.seconds = 0, 0.0  # epochs after the first one, and their seconds
+        self.epoch_began = (-1, 0, 0.0)  # epoch, its first batch of this process, the time after that batch
+        self.said = time.monotonic()
         self.bar = None
         if not quiet and sys.stdout is not None and sys.stdout.isatty():
             self.bar = tqdm(total=epochs, initial=first_epoch, unit="epoch", file=sys.stdout, dynamic_ncols=True,
                             bar_format="{l_bar}{bar}| epoch {n:.1f}/{total} [{elapsed}<{remaining}{postfix}]")
 
     def step(self, epoch: int, step: int, steps: int, means: dict[str, float]) -> None:
-        """After a batch: updates the bar."""
+        """After a batch, `step` of `steps`: updates the bar, or prints a line if none was printed for INTERVAL."""
+        errors = f"loss {means['loss']:.1f}, MSRE {means['msre']:.1f}"
         if self.bar is not None:
             self.bar.n = epoch + step / steps
-            self.bar.set_postfix_str(f"loss {means['loss']:.1f}, MSRE {means['msre']:.1f}")
+            self.bar.set_postfix_str(errors)
+            return
+        now = time.monotonic()
+        if self.epoch_began[0] != epoch:
+            self.epoch_began = epoch, step, now
+        elif now - self.said >= INTERVAL:
+            _, first, began = self.epoch_began
+            left = (now - began) / (step - first) * (steps - step)
+            self.say(f"epoch {epoch + 1}, batch {step} of {steps}: {errors}, {console.clock(left)} left of this epoch")
 
     def epoch(self, record: dict[str, Any], steps: int) -> None:
-        """After an epoch: prints its line."""
+        """After an epoch: prints its line. The time left follows from the epochs after the first one of this process,
+        which compiles; after that one the line says that its time contains the compilation."""
         done = record["epoch"] + 1
-        self.seconds += record["seconds"]
-        left = self.seconds / (done - self.first) * (self.epochs - done)
+        remaining = self.epochs - done
+        if self.compiled:
+            self.measured, self.seconds = self.measured + 1, self.seconds + record["seconds"]
+            left = f"{console.clock(self.seconds / self.measured * remaining)} left"
+        else:
+            self.compiled = True
+            left = f"{console.clock(record['seconds'] * remaining)} left" + " with compilation" * (remaining > 0)
         latents = ", ".join(f"{key[:-5]} {record[key]:+.2f} +- {record[key[:-5] + '_std']:.2f}"
                             for key in record if key.endswith("_mean"))
         line = (f"epoch: {done} step: {steps}, loss is {record['loss']:.2f}, MSRE {record['msre']:.1f}, {latents}, "
-                f"{record['images_per_second']:.0f} images/s, {clock(left)} left")
+                f"{record['images_per_second']:.0f} images/s, {left}")
         if self.bar is not None:
             self.bar.n = done
         self.say(line)
 
     def say(self, line: str) -> None:
         """Prints a line and adds it to the log."""
+        self.said = time.monotonic()
         if self.quiet:
             return
         if self.bar is not None:
@@ -61,10 +84,3 @@ class Progress:
         """Closes the bar."""
         if self.bar is not None:
             self.bar.close()
-
-
-def clock(seconds: float) -> str:
-    """Seconds as text: 45 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
