@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import sys
+import warnings
 
 from dgn import __version__, console, device, interrupts
 from dgn.errors import RunFailed, UserError
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     handler.setFormatter(console.Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")  # the image is read without its orientation
     words = sys.argv[1:] if argv is None else argv
     command = next((word for word in words if not word.startswith("-")), None)
     try:
