@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
@@ -111,6 +113,20 @@ def test_the_identity_is_that_of_the_names_in_order(tmp_path):
     (tmp_path / "set.mindrecord.db").write_bytes(b"no table")
     with pytest.raises(UserError, match="index .*set.mindrecord.db is damaged"):
         records.name(0)
+
+
+def test_the_index_of_another_mindspore_is_not_called_damaged(tmp_path):
+    path = tmp_path / "set.mindrecord"
+    pack(ImageFolder(write_images(tmp_path / "images", 2), Cut(16)), path)
+    records = RecordImages(str(path))
+    with contextlib.closing(sqlite3.connect(f"{path}.db")) as index:
+        index.execute("ALTER TABLE INDEXES RENAME COLUMN name_0 TO name_1")
+        index.execute("ALTER TABLE SHARD_NAME RENAME TO SHARDS")
+        index.commit()
+    with pytest.raises(Unreadable, match="set.mindrecord.db is not as MindSpore .*no such column: name_0.*another ver"):
+        records.name(0)
+    with pytest.raises(Unreadable, match="set.mindrecord.db is not as MindSpore .*no such table: SHARD_NAME"):
+        RecordImages(str(path))
 
 
 def test_a_renamed_file_is_refused_with_its_former_name(tmp_path):
