@@ -81,7 +81,7 @@ def operators(cell: nn.Cell) -> dict[str, int]:
     from mindspore.train import mind_ir_pb2
     try:
         from mindspore.graph.api import _cell_graph_executor
-    except ModuleNotFoundError:  # its name before MindSpore 2.9
+    except ImportError:  # its place before MindSpore 2.9
         from mindspore.common.api import _cell_graph_executor
 
     phase = next(iter(cell.compile_cache))
