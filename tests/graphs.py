@@ -11,8 +11,10 @@ end. This is a program of its own because MindSpore reads the settings by which 
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -26,6 +28,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+import dgn
 from dgn import device, recipe
 from dgn.config import Config
 from dgn.export import cells
@@ -199,7 +202,15 @@ def operators(folder: Path) -> Iterator[tuple[str, set[str]]]:
             yield f"{name}: {graph.name}", in_mindir(folder / "exported.mindir")
 
 
+def import_everything() -> None:
+    """Imports all modules of dgn: MindSpore also announces what it will remove when it is imported."""
+    for module in pkgutil.walk_packages(dgn.__path__, "dgn."):
+        if module.name != "dgn.__main__":
+            importlib.import_module(module.name)
+
+
 if __name__ == "__main__":
+    import_everything()
     device.start("CPU")
     sources.remember()
     gc.freeze()  # MindSpore collects garbage before each compilation; what is there by now need not be visited

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,16 +32,26 @@ USES = {"decoder": "decoder", "sampler": "sampler", "update": "training", "accum
 Graphs = dict[str, frozenset[str]]  # operators by graph, named "model: graph"
 
 
-def read_graphs() -> Graphs:
-    """The operators of every compiled and exported graph, from the program tests.graphs. Takes about half a minute."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *sys.path])}
+def other_mindspore() -> str:
+    """Why results are not those of the table of operators: MindSpore is of another version; empty if it is not."""
+    document = DOCUMENT.read_text(encoding="utf-8")
+    version = re.search(r"MindSpore (\d+\.\d+)", document.partition(BEGIN)[2]).group(1)
+    if ms.__version__.startswith(f"{version}."):
+        return ""
+    return f"the table is of MindSpore {version}, this is {ms.__version__}"
+
+
+def read_graphs() -> tuple[Graphs, str]:
+    """The operators of every compiled and exported graph, from the program tests.graphs, and MindSpore's warnings in
+    it. Takes about half a minute."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *sys.path]), "GLOG_v": "2"}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([sys.executable, "-m", "tests.graphs", folder], cwd=ROOT, env=environment,
                               capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"graph"')]
-    return {record["graph"]: frozenset(record["operators"]) for record in records}
+    return {record["graph"]: frozenset(record["operators"]) for record in records}, done.stderr
 
 
 def used(graphs: Graphs) -> list[str]:
@@ -78,7 +89,7 @@ def replaced(document: str, content: str) -> str:
 
 def main() -> None:
     """Rewrites the table."""
-    DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), table(read_graphs())), encoding="utf-8")
+    DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), table(read_graphs()[0])), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -101,6 +101,19 @@ def test_a_mistake_is_named_with_what_would_be_right(tmp_path, text, message):
         recipe.load(write(tmp_path, text))
 
 
+def test_every_value_of_a_schedule_is_checked_however_its_type_is_written():
+    """Types of fields are text in modules with `from __future__ import annotations` alone."""
+    for kind in (cfg.Schedule, "Schedule"):
+        section = dataclasses.make_dataclass("Section", [("sigma", kind, cfg.number(((0, 1.0),), above=0))])
+        cfg._check_ranges("section", section(((0, 2.0), (5, 1.0))))
+        with pytest.raises(UserError, match=r"sigma is \[\[0, 2.0\], \[5, 0.0\]\]; every value must be above 0"):
+            cfg._check_ranges("section", section(((0, 2.0), (5, 0.0))))
+    scheduled = [f.name for s in dataclasses.fields(cfg.Config) for f in dataclasses.fields(s.default)
+                 if f.metadata.get("scheduled")]
+    assert scheduled == ["sigma", "sigma_app", "smoothness", "decorrelation", "learning_rate", "step_factor",
+                         "sigma_factor"]
+
+
 @pytest.mark.parametrize("huge", [2 ** 31, 99999999999999999999, "9" * 5000])
 def test_numbers_beyond_32_bits_are_refused_by_name(huge):
     for section in dataclasses.fields(cfg.Config):

@@ -24,6 +24,7 @@ from dgn.evaluation import chain_encoder
 from dgn.nets.build import make_chain_encoder
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
+from tests.moved import moved
 from tests.training.tiny import SETTINGS
 
 pytestmark = pytest.mark.slow
@@ -152,18 +153,17 @@ def test_samples_depend_on_their_seed(run):
         run.sample(5, prior="posterior")
 
 
-def test_samples_are_drawn_from_the_stored_fit_and_without_it_from_one_made_on_the_spot(run):
+def test_samples_are_drawn_from_the_stored_fit_and_without_it_from_one_made_on_the_spot(run, tmp_path):
     again = dgn.load(run.folder.path, device="CPU")
     states = np.concatenate(run.bank.read(np.arange(8)), 1).astype(float)
     np.testing.assert_allclose(again.fitted_prior.mean, states.mean(0), atol=1e-6)
-    run.folder.fitted_prior.rename(run.folder.path / "elsewhere")
-    unfitted = dgn.load(run.folder.path, device="CPU")
-    np.testing.assert_array_equal(unfitted.sample(3).image, again.sample(3).image)
-    again.fitted_prior._replace(mean=states.mean(0) + 9).save(run.folder.fitted_prior, run.checkpoint.name)
-    moved = dgn.load(run.folder.path, device="CPU")
-    assert np.abs(moved.sample(3).image - again.sample(3).image).max() > 0
-    np.testing.assert_array_equal(moved.sample(3, prior="prior").image, again.sample(3, prior="prior").image)
-    (run.folder.path / "elsewhere").replace(run.folder.fitted_prior)
+    with moved(run.folder.fitted_prior, tmp_path / "elsewhere"):
+        unfitted = dgn.load(run.folder.path, device="CPU")
+        np.testing.assert_array_equal(unfitted.sample(3).image, again.sample(3).image)
+        again.fitted_prior._replace(mean=states.mean(0) + 9).save(run.folder.fitted_prior, run.checkpoint.name)
+        shifted = dgn.load(run.folder.path, device="CPU")
+        assert np.abs(shifted.sample(3).image - again.sample(3).image).max() > 0
+        np.testing.assert_array_equal(shifted.sample(3, prior="prior").image, again.sample(3, prior="prior").image)
 
 
 def test_evaluate_and_draw_take_a_run(run, images, tmp_path):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
+import traceback
+import warnings
 
 from dgn import __version__, console, device, interrupts
 from dgn.errors import RunFailed, UserError
@@ -60,6 +63,30 @@ def check_given(args: argparse.Namespace) -> None:
             raise UserError(f"the argument {name.replace('_', '-')} is empty; give a value, or leave it out")
 
 
+def failed(error: BaseException, message: str, code: int) -> int:
+    """Prints the message of an error, and with DGN_DEBUG=1 before it where the error arose; returns `code`.
+
+    The traceback includes the errors that caused it, also those that `from None` leaves out.
+    """
+    if os.environ.get("DGN_DEBUG") == "1":
+        cause: BaseException | None = error
+        while cause is not None:
+            cause.__suppress_context__ = False
+            cause = cause.__cause__ or cause.__context__
+        console.say("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
+    console.say(f"dgn: {message}", sys.stderr)
+    return code
+
+
+def import_failure(error: ImportError) -> str:
+    """What an ImportError of another package says of it: it is missing, of another version, or lacks a library."""
+    package, _, inside = (error.name or "").partition(".")
+    if "cannot import name" in str(error) or (isinstance(error, ModuleNotFoundError) and inside):
+        return (f"the package {package} is of a version for which dgn is not made: {error}; requirements.txt has the "
+                "accepted versions")
+    return f"a required package cannot be imported: {error}; dgn doctor shows what is missing"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs a command. Returns 0 if it succeeded, 1 if the run failed, 2 if the user's input is wrong, 130 if
     interrupted."""
@@ -68,6 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     handler.setFormatter(console.Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")  # the image is read without its orientation
     words = sys.argv[1:] if argv is None else argv
     command = next((word for word in words if not word.startswith("-")), None)
     try:
@@ -79,14 +107,11 @@ def main(argv: list[str] | None = None) -> int:
                 device.import_mindspore()
         return args.run(args) or 0
     except (UserError, RunFailed) as error:
-        console.say(f"dgn: {error}", sys.stderr)
-        return error.exit_code
+        return failed(error, str(error), error.exit_code)
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "dgn":
             raise
-        console.say(f"dgn: a required package cannot be imported: {error}; dgn doctor shows what is missing",
-                    sys.stderr)
-        return UserError.exit_code
+        return failed(error, import_failure(error), UserError.exit_code)
     except KeyboardInterrupt:
         console.say("dgn: interrupted", sys.stderr)
         return 130
@@ -94,8 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(error, RuntimeError) and not device.out_of_memory(error):
             raise
         advice = "; a smaller training.batch_size, or more training.micro_batches, needs less"
-        console.say(f"dgn: not enough memory{advice if command in TRAININGS else ''}", sys.stderr)
-        return 1
+        return failed(error, f"not enough memory{advice if command in TRAININGS else ''}", RunFailed.exit_code)
     except BrokenPipeError:  # of standard output: nobody reads it any more
         return 141
     finally:

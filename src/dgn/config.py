@@ -34,13 +34,15 @@ LARGEST = 2 ** 31 - 1  # of integers
 
 def number(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None,
            **flags: bool) -> Any:
-    """A number, or a schedule of numbers, of which each is low <= value <= high, or above < value <= high.
+    """A number, or a schedule of numbers (with a schedule as default), of which each is low <= value <= high, or
+    above < value <= high.
 
     high: by default 2^31 - 1 for integers, 1e30 for floats.
     """
+    scheduled = isinstance(default, tuple)
     if high is None:
-        high = 1e30 if isinstance(default, (float, tuple)) else LARGEST
-    return setting(default, low=low, above=above, high=high, **flags)
+        high = 1e30 if scheduled or isinstance(default, float) else LARGEST
+    return setting(default, low=low, above=above, high=high, scheduled=scheduled, **flags)
 
 
 def choice(default: str, *options: str, **flags: bool) -> Any:
@@ -395,7 +397,7 @@ def _check_ranges(section: str, values: Any) -> None:
             raise UserError(f"{key} is {value!r}; it must be one of {', '.join(rule['options'])}")
         if "low" in rule:
             low, above, high = rule["low"], rule["above"], rule["high"]
-            if f.type == "Schedule":
+            if rule["scheduled"]:
                 shown, subject, values_in = [list(step) for step in value], "every value", [v for _, v in value]
             else:
                 shown, subject, values_in = value, "it", [value]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 import json
+import runpy
+import sys
+from types import SimpleNamespace
 
+import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ops
 
 from dgn import machine, recipe
 from dgn.__main__ import main
-from dgn.bench import processes, profile
+from dgn.bench import graphs, processes, profile
 from dgn.bench.calls import matrix_product
 from dgn.checks import operators, report, suite, trainings
 from dgn.checks.check import Check, Setup, guarded, largest_error, relative_error
@@ -155,3 +160,27 @@ def test_recipes_with_other_shapes_are_refused(capsys, tmp_path):
 def test_a_trace_is_written(tmp_path):
     folder = profile.trace([matrix_product(8, np.random.default_rng(0))], tmp_path)
     assert list(folder.rglob("trace_view.json"))
+
+
+@pytest.fixture
+def another_mindspore(monkeypatch):
+    """One that has renamed what is private in this one, and does not trace on GPU."""
+    for name in ("mindspore.graph.api", "mindspore.common.api", "mindspore.train.mind_ir_pb2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(ms.train, "mind_ir_pb2", None, raising=False)
+    monkeypatch.setattr(ms.profiler, "ProfilerActivity", enum.Enum("ProfilerActivity", ["CPU", "NPU"]))
+
+
+@pytest.mark.parametrize("module", [graphs, profile], ids=lambda module: module.__name__)
+def test_the_measurements_can_be_imported_with_another_mindspore(another_mindspore, module):
+    runpy.run_path(module.__file__)
+
+
+def test_what_another_mindspore_lacks_is_a_note_of_the_report(another_mindspore, tmp_path, monkeypatch):
+    cell = SimpleNamespace(compile=lambda: None, compile_cache={"phase": None})
+    monkeypatch.setattr(graphs, "training_graphs", lambda *_: [("decoder", (cell, ()))])
+    monkeypatch.setattr(profile.device, "current", lambda: "GPU")
+    monkeypatch.setattr(suite, "GROUPS", {"group": lambda setup: iter([Check("x", 0.0, 1.0)])})
+    results = suite.run(Setup(recipe.load(None, QUICK), 4, quick=True), tmp_path, lambda line: None)
+    assert not results.failed and len(results.checks["group"]) == 1
+    assert [note.split(":")[0] for note in results.notes] == ["graphs", "trace"] and "GPU" in results.notes[1]

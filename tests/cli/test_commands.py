@@ -17,6 +17,7 @@ from dgn.__main__ import COMMANDS, main
 from dgn.evaluation.evaluate import warn_of_training_images
 from dgn.figures.training import pictures_while_training
 from dgn.nets.model import Latents
+from tests.moved import moved
 from tests.page.runs import data_of
 from tests.training.tiny import SETTINGS, arguments
 
@@ -183,13 +184,9 @@ def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics
     monkeypatch.chdir(images)
     assert main(["evaluate", str(trained), "--images", str(images)]) == 0 and warned == [[images / "000.png"]]
     assert (trained / "metrics.json").read_text() == stored
-    mine = trained.with_name("mine")
-    mine.rename(tmp_path / "elsewhere")
-    try:
+    with moved(trained.with_name("mine"), tmp_path / "elsewhere"):
         line = ["infer", str(trained), "--images", str(images), "--steps", "2", "--output", str(tmp_path / "out")]
         assert main(line) == 0
-    finally:
-        (tmp_path / "elsewhere").rename(mine)
 
 
 def test_the_page_of_the_training_and_that_of_the_command(trained, tmp_path):

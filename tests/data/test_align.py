@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import runpy
+import sys
 import threading
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -94,6 +97,20 @@ def test_a_long_photograph_is_reduced_before_detection(monkeypatch):
     np.testing.assert_allclose(detect.open_detector(smallest=0.05)(picture)[0], [72, 48, 240, 240])
     detect.open_detector()(np.zeros((80, 60, 3), np.uint8))
     assert calls == [((200, 400), 50), ((500, 1000), 50), ((400, 300), 50)]
+
+
+@pytest.mark.parametrize("package", ["no module", "no files", "no class"])
+def test_an_opencv_without_cascades_needs_another_detector(package, monkeypatch, tmp_path):
+    """As OpenCV 5 may be."""
+    if package == "no class":
+        monkeypatch.delattr(cv2, "CascadeClassifier")
+    else:
+        empty = SimpleNamespace(haarcascades=str(tmp_path))
+        monkeypatch.setitem(sys.modules, "cv2.data", None if package == "no module" else empty)
+    runpy.run_path(detect.__file__)
+    for detector in (detect.open_detector, detect.open_eye_detector):
+        with pytest.raises(UserError, match="this OpenCV has no face cascades; give --detector YUNET.onnx"):
+            detector()
 
 
 def test_eyes_of_a_yunet_model(monkeypatch, tmp_path):

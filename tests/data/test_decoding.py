@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import runpy
 import struct
+import threading
+import warnings
 import zlib
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from dgn.data import decoding
 from dgn.data.decoding import decode, quick_size, turn_upright
 
 # Pillow's mode and the file's format; the last three have alpha
@@ -173,6 +177,29 @@ def test_images_of_too_many_pixels_and_files_of_too_many_bytes_are_refused(tmp_p
     os.truncate(path, 2 ** 31 + 1)
     with pytest.raises(ValueError, match="the file has more than 2 GiB"):
         decode(path)
+
+
+def test_the_limits_and_warnings_of_the_program_stay(tmp_path, monkeypatch):
+    """Pillow's limits are global. A program may have stricter ones than dgn, which reads in several threads."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_CHUNK", 50)
+    filters = list(warnings.filters)
+    runpy.run_path(decoding.__file__)
+    path, inside, done = tmp_path / "a.png", threading.Barrier(2, timeout=10), []
+    mosaic("RGBA").save(path)
+    convert = decoding._by_pillow
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "_by_pillow", lambda image: inside.wait() and None or convert(image))
+        threads = [threading.Thread(target=lambda: done.append(decode(path))) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [pixels.shape for pixels in done] == [(32, 48, 3)] * 2 and quick_size(path) == (32, 48)
+    path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="not an image"):
+        decode(path)
+    assert (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK) == (100, 50) and warnings.filters == filters
 
 
 def test_a_named_pipe_is_no_image(tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
@@ -124,6 +126,20 @@ def test_the_files_have_the_mode_of_any_new_file(tmp_path):
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("set.mindrecord", "set.mindrecord.db")] == 2 * [0o640]
+
+
+def test_the_index_of_another_mindspore_is_not_called_damaged(tmp_path):
+    path = tmp_path / "set.mindrecord"
+    pack(ImageFolder(write_images(tmp_path / "images", 2), Cut(16)), path)
+    records = RecordImages(str(path))
+    with contextlib.closing(sqlite3.connect(f"{path}.db")) as index:
+        index.execute("ALTER TABLE INDEXES RENAME COLUMN name_0 TO name_1")
+        index.execute("ALTER TABLE SHARD_NAME RENAME TO SHARDS")
+        index.commit()
+    with pytest.raises(Unreadable, match="set.mindrecord.db is not as MindSpore .*no such column: name_0.*another ver"):
+        records.name(0)
+    with pytest.raises(Unreadable, match="set.mindrecord.db is not as MindSpore .*no such table: SHARD_NAME"):
+        RecordImages(str(path))
 
 
 def test_a_renamed_file_is_refused_with_its_former_name(tmp_path):

@@ -123,7 +123,7 @@ def test_other_images_are_measured_without_known_factors_and_not_written(run, re
     assert run.folder.results_path.read_text() == before
 
 
-def test_a_run_that_was_trained_further_since_keeps_the_newer_results(run, caplog, monkeypatch):
+def test_a_run_that_was_trained_further_since_keeps_the_newer_results(run, result, caplog, monkeypatch):
     monkeypatch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 300)
     newer, before = run.folder.checkpoints / "epoch_00002", run.folder.results_path.read_text()
     assert not is_outdated(run.checkpoint)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 import warnings
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from PIL import Image
 
 from dgn.errors import RunFailed
@@ -20,14 +23,16 @@ from dgn.provenance import provenance
 
 def test_canonical_grid_is_regular_and_a_shift_moves_it():
     gray = np.full((3, 64, 64), 0.5, np.float32)
-    still = grids.with_grid(gray, None, scale=2, lines=7)
-    columns = np.flatnonzero((still[64] - 0.5).ptp(-1) > 0.2)
+    still = grids.with_grid(gray)
+    assert still.shape == (192, 192, 3)
+    columns = np.flatnonzero((still[86] - 0.5).ptp(-1) > 0.2)  # between two lines
     marks = columns[np.concatenate([[True], np.diff(columns) > 3])]
-    np.testing.assert_allclose(np.diff(marks), 127 / 7, atol=2)
+    assert len(marks) == 11
+    np.testing.assert_allclose(np.diff(marks), 191 / 10, atol=2)
     shift = np.zeros((2, 64, 64), np.float32)
     shift[0] = 3  # a pixel shows the point 3 pixels to its right, so the grid appears 3 pixels to the left
-    moved = grids.with_grid(gray, shift, scale=2, lines=7)
-    np.testing.assert_allclose(moved[10, 10:100], still[10, 16:106], atol=1e-4)
+    moved = grids.with_grid(gray, shift)
+    np.testing.assert_allclose(moved[10, 10:150], still[10, 19:159], atol=1e-4)
 
 
 def test_curves_that_no_epoch_recorded_are_left_out(tmp_path):
@@ -107,9 +112,10 @@ def test_a_sheet_of_more_rows_than_can_be_drawn_is_cut(tmp_path, monkeypatch):
 
 def test_tiles_keep_their_place():
     black, white = np.zeros((3, 4, 4), np.float32), np.ones((1, 4, 4), np.float32)
-    tiled = sheet.tile([[black, white], [white, black]], scale=2, gap=2)
-    assert tiled.shape == (18, 18, 3)
-    assert tiled[4, 4].max() == 0 and tiled[4, 14].min() == 1 and tiled[14, 4].min() == 1 and tiled[14, 14].max() == 0
+    tiled = sheet.tile([[black, white], [white, black]], scale=2)
+    assert tiled.shape == (19, 19, 3)
+    assert tiled[4, 4].max() == 0 and tiled[4, 15].min() == 1 and tiled[15, 4].min() == 1 and tiled[15, 15].max() == 0
+    assert tiled[8:11].min() == 1 == tiled[:, 8:11].min()  # the gap
 
 
 def test_recombination_exchanges_with_the_first_image(sheets, tmp_path, rng):
@@ -151,12 +157,28 @@ def test_a_reconstruction_shows_appearances_and_grids_only_of_a_model_with_a_war
 @pytest.mark.parametrize("side, shown", [(16, 48), (64, 192), (128, 256), (256, 256), (512, 512)])
 def test_small_images_are_enlarged_and_large_ones_are_not(side, shown):
     image = np.zeros((3, side, side), np.float32)
-    assert sheet.tile([[image, grids.with_grid(image)]], gap=0).shape == (shown, 2 * shown, 3)
+    assert sheet.tile([[image, grids.with_grid(image)]]).shape == (shown, 2 * shown + 3, 3)
 
 
 def test_images_beside_a_picture_of_another_scale_take_its_size():
     image = np.zeros((3, 16, 16), np.float32)
-    assert sheet.tile([[grids.with_grid(image, scale=5), image]], gap=0).shape == (80, 160, 3)
+    assert sheet.tile([[grids.enlarge(grids.as_rgb(image), 5), image]]).shape == (80, 163, 3)
+
+
+def test_figures_leave_the_backend_and_the_figures_of_the_program_alone(tmp_path, monkeypatch):
+    """A notebook has a backend of its own, and figures that it still draws on; both draw the same pixels."""
+    monkeypatch.setitem(matplotlib.rcParams, "backend", "svg")
+    runpy.run_path(sheet.__file__)
+    assert matplotlib.rcParams["backend"] == "svg"
+
+    def draw(name):
+        records = [{"epoch": k, "msre": 1.0 / (k + 1)} for k in range(4)]
+        return np.asarray(Image.open(sheet.save_curves(tmp_path / name, records, {"Error": {"msre": "MSRE"}})))
+    own = draw("own.png")
+    assert not plt.get_fignums()
+    monkeypatch.setattr(sheet, "new_figure", lambda size: plt.figure(figsize=size, dpi=sheet.DPI))
+    np.testing.assert_array_equal(own, draw("pyplot.png"))
+    plt.close("all")
 
 
 HOSTILE = ["a$x$b", "$\\undefined{", "50% _^{}", "two\nlines", "\u4f60\u597d", "caf\udce9", "\x07\x1b[31m", "n" * 300,

@@ -175,6 +175,10 @@ def test_weights_and_chains_that_were_changed_together_with_their_manifest_are_r
         size = r"\(.* has \d+ bytes, but its shape .* needs \d+\)"
         with pytest.raises(UserError, match=rf"weights\.ckpt is damaged, .*{size}"):
             parameters.load(saved, {"weights": state[0]})
+    stored.value[0].tensor.tensor_type = "Float99"
+    (saved / "weights.ckpt").write_bytes(stored.SerializeToString())
+    with pytest.raises(UserError, match=r"weights\.ckpt is damaged, .*float99"):
+        parameters.load(saved, {"weights": state[0]})
     np.save(saved / "z_geo.npy", np.full((6, 3), np.inf, np.float32))
     with pytest.raises(UserError, match="epoch_00001 holds latents that are not finite; remove it"):
         restore.restore_bank(saved, state[2], state[0].groups)
@@ -193,6 +197,18 @@ def test_a_dry_run_knows_the_disk_that_checkpoints_need(tmp_path):
     assert int(most) == 3 and float(chains) == pytest.approx(size(run.latents), abs=0.06)
     assert float(each) == pytest.approx(size(run.checkpoints), rel=0.05)
     assert float(total) == pytest.approx(size(run.latents) + 3 * size(run.checkpoints), rel=0.05)
+
+
+@pytest.mark.parametrize("fault", [AttributeError, TypeError, ImportError])
+def test_a_fault_of_the_program_is_not_called_damage(state, monkeypatch, fault):
+    """As another version of MindSpore or of protobuf may raise."""
+    saved = save(state, 1)
+
+    def fail(path):
+        raise fault("renamed")
+    monkeypatch.setattr(ms, "load_checkpoint", fail)
+    with pytest.raises(fault, match="renamed"):
+        parameters.load(saved, {"weights": state[0]})
 
 
 def test_no_usable_checkpoint_is_reported(state):

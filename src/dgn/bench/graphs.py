@@ -9,8 +9,6 @@ from typing import NamedTuple
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
-from mindspore.common.api import _cell_graph_executor
-from mindspore.train import mind_ir_pb2
 
 from dgn.bench.calls import RATE, batch_inputs, chosen_frames, random_images
 from dgn.config import Config
@@ -79,6 +77,13 @@ def compiled_size(cell: nn.Cell, inputs: tuple[Tensor, ...]) -> Size:
 
 def operators(cell: nn.Cell) -> dict[str, int]:
     """The number of operators of each kind in a compiled Cell."""
+    # imported here, because they are not MindSpore's public interface: without them `dgn check` lacks only this count
+    from mindspore.train import mind_ir_pb2
+    try:
+        from mindspore.graph.api import _cell_graph_executor
+    except ImportError:  # its place before MindSpore 2.9
+        from mindspore.common.api import _cell_graph_executor
+
     phase = next(iter(cell.compile_cache))
     stored = mind_ir_pb2.ModelProto.FromString(_cell_graph_executor._get_func_graph_proto(cell, phase, "mind_ir"))
     kinds = {f"REF::{primitive.name}": primitive.op_type for primitive in stored.primitives}

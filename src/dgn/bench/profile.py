@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import mindspore as ms
-from mindspore.profiler import ProfilerActivity
 
 from dgn import device
 from dgn.bench.calls import waiting
 from dgn.bench.graphs import Graph
 
-ACTIVITIES = {"Ascend": [ProfilerActivity.CPU, ProfilerActivity.NPU],
-              "GPU": [ProfilerActivity.CPU, ProfilerActivity.GPU], "CPU": [ProfilerActivity.CPU]}
+# names of mindspore.profiler.ProfilerActivity; its members are looked up when they are needed
+ACTIVITIES = {"Ascend": ("CPU", "NPU"), "GPU": ("CPU", "GPU"), "CPU": ("CPU",)}
 ROUNDS = 3  # calls in a trace
 
 
@@ -32,7 +31,8 @@ def trace(calls: Sequence[Callable[[], object]], folder: Path) -> Path:
     for call in calls:
         call()
     before = set(folder.glob("*"))
-    with ms.profiler.profile(activities=ACTIVITIES[device.current()],
+    activities = [ms.profiler.ProfilerActivity[name] for name in ACTIVITIES[device.current()]]
+    with ms.profiler.profile(activities=activities,
                              on_trace_ready=ms.profiler.tensorboard_trace_handler(str(folder))) as profiler:
         for _ in range(ROUNDS):
             for call in calls:

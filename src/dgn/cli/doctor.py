@@ -8,6 +8,8 @@ be used, and a line for everything that would not work. For the requested accele
 installed) it prints what MindSpore reports when it is selected: libraries that are not loaded, versions that do not
 fit, missing Python packages. Runs without MindSpore, too. Exit code 1 if something is missing without which no
 training can run, or if the device that is asked for does not work.
+
+A failure of any command is one line. DGN_DEBUG=1 before the command also prints where it arose, and what caused it.
 """
 
 from __future__ import annotations

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -20,10 +23,7 @@ from dgn.reading import file_size
 
 MAX_BYTES = 2 ** 31  # of a file
 MAX_PIXELS = 2 ** 28  # of an image; a small file may hold many more
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses images with more than twice this number
-PngImagePlugin.MAX_TEXT_CHUNK = 2 ** 26  # text is not used, so it is no reason to refuse an image
-warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+MAX_TEXT = 2 ** 26  # bytes of a text in a PNG; text is not used, so it is hardly a reason to refuse an image
 _ORIENTATION = 0x112  # EXIF tag
 _JPEG = ("JPEG", "MPO")  # MPO: a JPEG with further images behind it
 _SCAN, _END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND\xaeB`\x82"  # marks of a JPEG; the last chunk of a PNG
@@ -40,7 +40,7 @@ def decode(path: Path) -> np.ndarray:
     if data.startswith(b"\x89PNG") and _PNG_END not in data:
         raise ValueError("the file is cut short")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _opened(io.BytesIO(data)) as image:
             if image.format == "PNG" and "exif" not in image.info and b"eXIf" in data:
                 image.load()  # it may be behind the pixels
             orientation = _orientation(image)
@@ -89,7 +89,7 @@ def quick_size(path: Path) -> tuple[int, int] | None:
     """
     try:
         check_file(path)
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, _opened(file) as image:
             end = _END if image.format in _JPEG else _PNG_END
             file.seek(-len(end), os.SEEK_END)
             if image.format not in (*_JPEG, "PNG") or file.read() != end:
@@ -108,6 +108,40 @@ def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     return np.ascontiguousarray(pixels)
+
+
+class _Limits:
+    """Pillow's limits, changed while at least one thread reads a file. They are global, so between reads they are those
+    of the program that imports dgn."""
+
+    def __init__(self) -> None:
+        self._lock, self._readers = threading.Lock(), 0
+        self._others: tuple[int | None, int] = (None, 0)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._others = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+                Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = MAX_PIXELS, MAX_TEXT
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if not self._readers:
+                Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = self._others
+
+
+_LIMITS = _Limits()
+
+
+@contextmanager
+def _opened(file: BinaryIO) -> Iterator[Image.Image]:
+    """An image file opened by Pillow. Raises ValueError if the image has more than MAX_PIXELS."""
+    with _LIMITS, Image.open(file) as image:
+        if image.width * image.height > MAX_PIXELS:  # Pillow itself refuses more than twice its limit
+            raise ValueError(f"it has more than {MAX_PIXELS} pixels")
+        yield image
 
 
 def _orientation(image: Image.Image) -> int:

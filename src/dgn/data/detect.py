@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import cv2.data
 import numpy as np
 
 from dgn.data.align import align, similarity
@@ -21,6 +20,8 @@ Detector = Callable[[np.ndarray], list[np.ndarray]]  # (H, W, 3) RGB uint8 -> fa
 SMALLEST = 0.125  # width of the smallest face that is found, as a fraction of the photograph's longer side
 FACE = 50  # pixels: large photographs are reduced until the smallest face has this width
 MIN_SIDE = 320  # pixels: small photographs are enlarged to this size
+# OpenCV 5 moves the class of cascades, and their files, out of its main package
+NO_CASCADES = "this OpenCV has no face cascades; give --detector YUNET.onnx, a YuNet model"
 TILTS = (30, -30)  # degrees by which a picture is rotated if no upright face is found
 
 # Eyes are searched in a patch as wide as the box of the face cascade. Lengths are fractions of this width.
@@ -47,6 +48,8 @@ def _for_each_thread(make: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _load_cascade(file: str) -> cv2.CascadeClassifier:
+    if not hasattr(cv2, "CascadeClassifier"):
+        raise UserError(NO_CASCADES)
     cascade = cv2.CascadeClassifier()
     try:
         loaded = cascade.load(file)
@@ -220,8 +223,15 @@ def _network(path: str | None, smallest: float) -> _YuNet | None:
 
 
 def _bundled(name: str) -> str:
-    """The file of a cascade in OpenCV's package."""
-    return str(Path(cv2.data.haarcascades) / f"haarcascade_{name}.xml")
+    """The file of a cascade in OpenCV's package. Raises UserError if it holds none."""
+    try:
+        from cv2.data import haarcascades
+    except ImportError:
+        raise UserError(NO_CASCADES) from None
+    path = Path(haarcascades) / f"haarcascade_{name}.xml"
+    if not path.is_file():
+        raise UserError(NO_CASCADES)
+    return str(path)
 
 
 def _largest_first(boxes: np.ndarray) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dgn.data.cut import resize
 from dgn.data.decoding import MAX_BYTES
-from dgn.data.pixels import to_unit
+from dgn.data.pixels import GREY, to_unit
 from dgn.data.source import Source
 from dgn.errors import UserError, dataset_cause
 
@@ -77,7 +77,7 @@ def open_set(kind: str, folder: str, split: str, category: str | None, size: int
     if pixels.shape[3] == 1 and not grey:
         pixels = pixels.repeat(3, 3)
     elif pixels.shape[3] == 3 and grey:
-        pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
+        pixels = np.rint(pixels @ np.array(GREY))[..., None].astype(np.uint8)
     title = " ".join(filter(None, (kind, split, category)))
     return LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), classes, len(known), title)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue in a grey value, as OpenCV's
+
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
     """Converts values, clipped to [0, 1], to uint8 0..255."""

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import mindspore as ms
 import mindspore.dataset as ds
 import numpy as np
 from mindspore import mindrecord
@@ -155,6 +156,9 @@ class RecordImages(Source):
                 for row in index.execute(query, values):
                     yield str(row[0])
         except sqlite3.Error as error:
+            if str(error).startswith(("no such table", "no such column")):
+                raise Unreadable(f"the index {self.path}.db is not as MindSpore {ms.__version__} writes it ({error}): "
+                                 "another version wrote it; pack the images again with this one") from None
             raise Unreadable(f"the index {self.path}.db is damaged ({error}); pack the images again") from None
 
     def read(self, indices: np.ndarray) -> np.ndarray:

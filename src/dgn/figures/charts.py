@@ -12,7 +12,7 @@ import numpy as np
 from dgn.figures import bases
 from dgn.figures.grids import GREEN, as_rgb, display_scale, enlarge, with_grid
 from dgn.figures.pictures import APPEARANCE, GEOMETRY, ends
-from dgn.figures.sheet import plt, save_sheet, write_figure
+from dgn.figures.sheet import new_figure, save_sheet, write_figure
 from dgn.nets.model import GROUP_TEXTS, Decode, Decoded
 
 TRUE, PREDICTED = tuple(map(float, GREEN)), (1.0, 0.1, 0.1)  # colours of landmarks
@@ -20,7 +20,8 @@ TRUE, PREDICTED = tuple(map(float, GREEN)), (1.0, 0.1, 0.1)  # colours of landma
 
 def view_bars(path: Path, result: dict[str, Any]) -> Path:
     """Fig. 6: R of every dimension of Z^g and Z^a, on one scale. result: from dgn.evaluation.view_covariance."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), dpi=100, sharey=True)
+    figure = new_figure((9, 3.2))
+    axes = figure.subplots(1, 2, sharey=True)
     for ax, name, title in zip(axes, ("z_geo", "z_app"), (f"{GEOMETRY} (geometry)", f"{APPEARANCE} (appearance)")):
         group = result["groups"][name]
         ax.bar(range(len(group["r"])), group["r"], color="tab:blue" if name == "z_geo" else "tab:orange")
@@ -36,7 +37,8 @@ def view_bars(path: Path, result: dict[str, Any]) -> Path:
 def view_lines(path: Path, result: dict[str, Any]) -> Path:
     """Fig. 7a: mean latents over the view, for two dimensions of Z^g and one of Z^a with the largest R."""
     dimensions = _largest(result)
-    figure, axes = plt.subplots(1, len(dimensions), figsize=(3.7 * len(dimensions), 3), dpi=100, sharey=True)
+    figure = new_figure((3.7 * len(dimensions), 3))
+    axes = figure.subplots(1, len(dimensions), sharey=True)
     for ax, (name, dimension) in zip(axes, dimensions):
         group = result["groups"][name]
         ax.plot(result["views"], np.array(group["means"])[:, dimension], "o-",
@@ -80,7 +82,8 @@ SCORES = {"r2_gap": "R2 gap", "dci_disentanglement": "DCI dis-\nentanglement",
 def disentanglement(path: Path, models: dict[str, dict[str, Any]]) -> Path:
     """Measures with known factors for several models as bars. models: results by name, with the values of
     dgn.evaluation.disentanglement."""
-    figure, ax = plt.subplots(figsize=(11, 3.4), dpi=100)
+    figure = new_figure((11, 3.4))
+    ax = figure.subplots()
     width = 0.8 / len(models)
     for k, (name, measured) in enumerate(models.items()):
         values = [measured["disentanglement"][score] for score in SCORES]
@@ -127,7 +130,8 @@ def balance(path: Path, sweeps: dict[str, dict[str, dict[str, float]]]) -> Path:
 
     sweeps: title of a sweep -> name of a value -> measures of dgn.experiments.balance.
     """
-    figure, axes = plt.subplots(2, len(sweeps), figsize=(4.6 * len(sweeps), 5.6), dpi=100, squeeze=False)
+    figure = new_figure((4.6 * len(sweeps), 5.6))
+    axes = figure.subplots(2, len(sweeps), squeeze=False)
     for column, (title, measures) in enumerate(sweeps.items()):
         names, x = list(measures), range(len(measures))
         upper, lower = axes[:, column]
@@ -166,8 +170,9 @@ def balance_faces(path: Path, rows: dict[str, list[np.ndarray]]) -> Path:
 def confusions(path: Path, results: dict[str, dict[str, Any]]) -> Path:
     """Confusion matrices side by side, in per cent of each true class. results: by name, from
     dgn.evaluation.recognition."""
-    figure, axes = plt.subplots(1, len(results), figsize=(3.6 * len(results), 4.6), dpi=100, squeeze=False,
-                                layout="constrained")
+    figure = new_figure((3.6 * len(results), 4.6))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(1, len(results), squeeze=False)
     for ax, (name, result) in zip(axes[0], results.items()):
         counts = np.array(result["confusion"], float)
         shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)

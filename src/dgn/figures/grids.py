@@ -7,6 +7,7 @@ import numpy as np
 
 GREEN = np.array([0.1, 0.95, 0.3], np.float32)
 LARGEST_SCALE = 3
+LINES = 10  # cells of the canonical grid along each side
 NAME_HEIGHT, NAME_SCALE = 18, 0.38  # pixels below an image for its name, size of the letters
 SHOWN_PIXELS = 192  # target side of an image in a figure, pixels
 
@@ -28,9 +29,8 @@ def enlarge(picture: np.ndarray, scale: int) -> np.ndarray:
     return cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_LINEAR)
 
 
-def with_grid(image: np.ndarray, displacement: np.ndarray | None = None, scale: int | None = None,
-              lines: int = 10) -> np.ndarray:
-    """An image with the canonical grid drawn over it, regular or warped.
+def with_grid(image: np.ndarray, displacement: np.ndarray | None = None) -> np.ndarray:
+    """An image, enlarged as in figures, with the canonical grid drawn over it, regular or warped.
 
     Pixel (x, y) of the warped image shows the canonical point (x + dx, y + dy), so a grid line is the set of pixels
     whose canonical coordinate is a multiple of the spacing.
@@ -38,13 +38,11 @@ def with_grid(image: np.ndarray, displacement: np.ndarray | None = None, scale: 
     Args:
         image: (C, H, W) in [0, 1].
         displacement: (2, H, W) in pixels; None: a regular grid.
-        scale: enlargement (default: as in figures).
-        lines: cells of the grid along each side.
 
     Returns:
-        (scale * H, scale * W, 3) in [0, 1].
+        (scale * H, scale * W, 3) in [0, 1], scale of display_scale.
     """
-    scale = scale or display_scale(image.shape[-1])
+    scale = display_scale(image.shape[-1])
     picture = enlarge(as_rgb(image), scale)
     height, width = picture.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -53,7 +51,7 @@ def with_grid(image: np.ndarray, displacement: np.ndarray | None = None, scale: 
         canonical += scale * enlarge(np.ascontiguousarray(displacement.transpose(1, 2, 0)), scale)
     cover = np.zeros((height, width), np.float32)
     for axis, length in ((0, width), (1, height)):
-        phase = canonical[..., axis] * lines / (length - 1)
+        phase = canonical[..., axis] * LINES / (length - 1)
         distance = np.abs(phase - np.round(phase))
         # division by the gradient gives lines the same thickness where the map is stretched
         gradient = np.hypot(*np.gradient(phase)) + 1e-6

@@ -8,31 +8,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from dgn.figures.grids import as_rgb, display_scale, enlarge
 from dgn.files import replacing
 from dgn.provenance import provenance
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend comes first)
-from matplotlib.figure import Figure  # noqa: E402
-
 DPI = 100
+GAP = 3  # pixels between the images of a sheet, white
 HIGHEST = 60_000  # pixels of a sheet's rows (matplotlib draws less than 65,536)
 NAME_WIDTH, NAME_LINES = 24, 3  # characters of a line, and lines, of a row's name
 FEW = 3  # curves with fewer points get markers
 LITERAL: dict[str, Any] = {"parse_math": False}  # a file name may hold $
 
 
-def tile(rows: Sequence[Sequence[np.ndarray]], scale: int | None = None, gap: int = 3) -> np.ndarray:
-    """Rows of equally large images as one picture.
+def tile(rows: Sequence[Sequence[np.ndarray]], scale: int | None = None) -> np.ndarray:
+    """Rows of equally large images as one picture, with GAP between them.
 
     Args:
         rows: images (C, H, W), or pictures that are enlarged already, (scale * H, scale * W, 3); all in [0, 1].
         scale: enlargement of the images (default: as large as the pictures, or as in figures).
-        gap: pixels between images, white.
 
     Returns:
         (height, width, 3) float32.
@@ -45,10 +42,10 @@ def tile(rows: Sequence[Sequence[np.ndarray]], scale: int | None = None, gap: in
     rows = [[enlarge(as_rgb(p), scale or 1) if _is_image(p) else p for p in row] for row in rows]
     height, width = rows[0][0].shape[:2]
     columns = max(len(row) for row in rows)
-    sheet = np.ones((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), np.float32)
+    sheet = np.ones((len(rows) * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), np.float32)
     for r, row in enumerate(rows):
         for c, picture in enumerate(row):
-            top, left = r * (height + gap), c * (width + gap)
+            top, left = r * (height + GAP), c * (width + GAP)
             sheet[top:top + height, left:left + width] = np.clip(picture, 0, 1)
     return sheet
 
@@ -73,7 +70,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], title: str, row
     left, above, below = 1.9 if any(row_names) else 0.2, 0.75 if column_names else 0.45, 0.45 if note else 0.15
     text_width = max(0.105 * len(title), 0.062 * len(note)) + 0.1  # inches, at most
     size = (max(width / DPI + left + 0.15, text_width), height / DPI + above + below)
-    figure = plt.figure(figsize=size, dpi=DPI)
+    figure = new_figure(size)
     axes = figure.add_axes((left / size[0], below / size[1], width / DPI / size[0], height / DPI / size[1]))
     axes.imshow(picture, interpolation="nearest")
     axes.set_yticks([(r + 0.5) * height / len(rows) for r in range(len(rows))], [_row_name(n) for n in row_names],
@@ -118,7 +115,8 @@ def save_curves(path: Path, records: list[dict[str, Any]], panels: dict[str, dic
     panels = {title: {key: name for key, name in keys.items() if key in recorded} for title, keys in panels.items()}
     panels = {title: keys for title, keys in panels.items() if keys}
     columns = max(len(panels), 1)
-    figure, axes = plt.subplots(1, columns, figsize=(4.6 * columns, 3.2), dpi=DPI, squeeze=False)
+    figure = new_figure((4.6 * columns, 3.2))
+    axes = figure.subplots(1, columns, squeeze=False)
     for ax, (title, keys) in zip(axes[0], panels.items()):
         for key, name in keys.items():
             present = [r for r in records if key in r]  # R1 may be computed less often than once an epoch
@@ -135,15 +133,23 @@ def save_curves(path: Path, records: list[dict[str, Any]], panels: dict[str, dic
     return write_figure(figure, path)
 
 
+def new_figure(size: tuple[float, float]) -> Figure:
+    """An empty matplotlib figure of width and height in inches, with DPI pixels to the inch, for write_figure.
+
+    It has a canvas of its own and is not registered with pyplot, whose backend and open figures belong to the program
+    that imports dgn, for example a notebook.
+    """
+    figure = Figure(figsize=size, dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def write_figure(figure: Figure, path: Path) -> Path:
-    """Writes a matplotlib figure as a PNG that also holds its provenance as text, and closes it."""
+    """Writes a matplotlib figure as a PNG that also holds its provenance as text."""
     origin = provenance()
     texts = {"Software": f"dgn {origin['dgn']}", "Command": origin["command"], "Commit": origin.get("commit"),
              "Seconds": str(origin["seconds"])}
-    try:
-        with replacing(path) as beside, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for a character of no font
-            figure.savefig(beside, format="png", metadata={key: text for key, text in texts.items() if text})
-    finally:
-        plt.close(figure)
+    with replacing(path) as beside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for a character of no font
+        figure.savefig(beside, format="png", metadata={key: text for key, text in texts.items() if text})
     return path

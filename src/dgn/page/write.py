@@ -25,17 +25,15 @@ SPARE = 4096  # bytes for the pictures' names and captions
 LIMIT = 2_000_000  # bytes of the page: the pictures of the run are downscaled to what is left
 
 
-def write_page(run: Run, path: Path | None = None, limit: int = LIMIT, finished: bool = True,
-               prior: str = "fitted") -> Path:
+def write_page(run: Run, path: Path | None = None, finished: bool = True, prior: str = "fitted") -> Path:
     """Writes the page of a run and returns its path.
 
-    The page contains the run's weights, some of its images and their latents.
+    The page contains the run's weights, some of its images and their latents. Only the pictures of the run are reduced
+    to keep LIMIT; a model too large for it gives a larger page without pictures.
 
     Args:
         run: of images with any model, or of clips with a deformable one.
         path: the file (default: page.html in the folder of the run's results).
-        limit: bytes. Only the pictures of the run are reduced to keep it; a model too large for it gives a larger page
-            without pictures.
         finished: False writes the page of a training in progress in a few seconds: no latents are inferred, and the
             pictures are those of the newest epoch.
         prior: what the page draws random samples from, see Run.sample.
@@ -54,7 +52,7 @@ def write_page(run: Run, path: Path | None = None, limit: int = LIMIT, finished:
     folder = run.folder.figures
     if not finished:
         folder = max(folder.glob("epoch_*"), default=folder)
-    data["pictures"] = images.run_pictures(folder, limit - size - SPARE)
+    data["pictures"] = images.run_pictures(folder, LIMIT - size - SPARE)
     write_text(path, _assemble(data, arrays))
     return path
 

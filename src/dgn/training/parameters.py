@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
+from google.protobuf.message import DecodeError
 from mindspore import nn
 from mindspore.train.checkpoint_pb2 import Checkpoint
 
@@ -56,7 +57,7 @@ def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
     try:
         _check_sizes(path)
         loaded = ms.load_checkpoint(str(path))
-    except Exception as error:  # damaged files make MindSpore raise exceptions of many kinds
+    except (DecodeError, ValueError, RuntimeError, OSError) as error:  # others are faults of a program, not of the file
         raise UserError(f"{path} is damaged, or no checkpoint of MindSpore ({first_line(error)}); restore it") from None
     prefixes = conversion.prefixes
     stored = {here + name[len(there):]: p for name, p in loaded.items()
@@ -95,7 +96,11 @@ def _check_sizes(path: Path) -> None:
     for name, parts in itertools.groupby(Checkpoint.FromString(path.read_bytes()).value, lambda part: part.tag):
         tensors = [part.tensor for part in parts]  # several of a large parameter
         shape = [1] if tensors[-1].dims == [0] else tensors[-1].dims  # [0]: a scalar
-        wanted = math.prod(shape) * np.dtype(tensors[-1].tensor_type.lower()).itemsize
+        try:
+            itemsize = np.dtype(tensors[-1].tensor_type.lower()).itemsize
+        except TypeError as error:
+            raise ValueError(f"{name}: {error}") from None
+        wanted = math.prod(shape) * itemsize
         size = sum(len(tensor.tensor_content) for tensor in tensors)
         if min(shape, default=0) < 0 or size != wanted:
             raise ValueError(f"{name} has {size} bytes, but its shape {list(shape)} needs {wanted}")
