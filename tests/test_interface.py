@@ -72,6 +72,8 @@ def test_latents_have_names_and_can_be_recombined(run, images):
     z = run.infer(source, steps=4)
     assert z.appearance.shape == (10, 4) and z.geometry.shape == (10, 3)
     assert repr(run) == f"Run('{run.folder.path}', epoch_00002, z_app 4, z_geo 3)"
+    assert repr(run.folder) == f"RunFolder('{run.folder.path}')"
+    assert repr(run.bank) == "LatentBank(8 samples, z_app 4, z_geo 3)"
     np.testing.assert_array_equal(source[2:4], source.read(np.arange(2, 4)))
     np.testing.assert_array_equal(source[-1], source.read(np.array([9]))[0])
     np.testing.assert_array_equal(source[[5, 1]], source.read(np.array([5, 1])))

@@ -122,7 +122,7 @@ def start(name: str = "auto", settings: Numerics | None = None) -> str:
     elif not available(name):
         reasons = "; ".join(machine.attempt(name).messages[:2])
         raise UserError(f"{name} is not available in MindSpore {ms.__version__} ({reasons}); dgn doctor --device "
-                        f"{name} shows what is missing. Use --device auto or CPU")
+                        f"{name} shows what is missing. Use auto or CPU (--device; in Python device=)")
     _select(name)
     if settings is not None:
         numerics.apply(settings, name)

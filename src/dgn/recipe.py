@@ -100,9 +100,9 @@ def relocated(config: Config, data: str | Path | None) -> Config:
     if data is None:
         return config
     if not str(data):
-        raise UserError("--data is empty; give the new location of the run's images")
+        raise UserError("data (--data) is empty; give the new location of the run's images")
     if config.data.path is None:
-        raise UserError("--data is for runs on files; this run is on generated images")
+        raise UserError("data (--data) is for runs on files; this run is on generated images")
     return absolute_paths(changed(config, data={"path": str(data)}))
 
 
