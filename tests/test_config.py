@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -216,3 +217,14 @@ def test_a_resumed_run_may_change_some_settings_only():
         cfg.first_difference(config, cfg.changed(config, inference={"steps": 5}))
         == "inference.steps is 20 there, 5 here"
     )
+
+
+def test_overrides_may_be_numbers_of_numpy_and_paths(tmp_path):
+    config = recipe.with_overrides(cfg.Config(), {
+        "training.epochs": np.int64(2), "inference.step_size": np.float32(0.5), "data.path": tmp_path,
+        "data.crop": np.array([1, 2, 3, 4])})
+    assert (config.training.epochs, config.inference.step_size) == (2, 0.5)
+    assert (config.data.path, config.data.crop) == (str(tmp_path), (1, 2, 3, 4))
+    for overrides in (["training.epochs=2"], "training.epochs=2"):
+        with pytest.raises(UserError, match="overrides are .*; they must be a dictionary"):
+            recipe.with_overrides(cfg.Config(), overrides)

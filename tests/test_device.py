@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import mindspore as ms
 import pytest
@@ -170,3 +174,59 @@ def test_a_failed_compilation_leaves_no_files_in_the_working_directory(tmp_path,
     with pytest.raises((RuntimeError, ValueError)):
         Wrong()(ms.Tensor([[1.0, 2.0, 3.0]]))
     assert list(tmp_path.iterdir()) == []
+
+
+INTERRUPTED = """
+import os, signal, time
+from dgn import device
+device.start("CPU")
+import mindspore as ms
+
+@ms.ops.constexpr
+def interrupt():  # as MindSpore's own handler of SIGINT does while it compiles
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 1
+
+class Add(ms.nn.Cell):
+    def __init__(self, interrupted):
+        super().__init__()
+        self.interrupted = interrupted
+
+    def construct(self, x):
+        return x + (interrupt() if self.interrupted else 1)
+
+@device.one_at_a_time
+def call(interrupted):
+    return Add(interrupted)(ms.Tensor([1.0])).asnumpy()
+
+for action in (lambda: call(True), lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(9))):
+    try:
+        action()
+    except KeyboardInterrupt:
+        print(call(False)[0])
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+signal.signal(signal.SIGTERM, lambda *_: print("own handler"))  # as that of a training
+print(call(True)[0])
+"""
+
+
+def test_ctrl_c_during_and_after_a_compilation_raises_keyboard_interrupt(tmp_path):
+    """MindSpore's own handler, which stays after a compilation, would end the process."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(device.__file__).parents[1])}
+    (tmp_path / "program.py").write_text(INTERRUPTED)
+    ended = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, text=True,
+                           env=environment, timeout=100)
+    assert (ended.returncode, ended.stdout) == (0, "2.0\n2.0\nown handler\n2.0\n"), ended.stderr[-1000:]
+
+
+def test_a_fork_of_a_process_that_ran_a_graph_is_told_to_load_anew():
+    """MindSpore would wait for ever."""
+    answer = device.one_at_a_time(lambda: 1)
+    assert answer() == 1
+    if not (child := os.fork()):
+        try:
+            answer()
+        except UserError as error:
+            os._exit(3 if "method spawn" in str(error) else 4)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3

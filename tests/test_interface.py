@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import doctest
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from dgn import config as cfg
 from dgn import randomness
 from dgn.data.source import Subset
 from dgn.evaluation import chain_encoder
+from dgn.inference import unseen
 from dgn.nets.build import make_chain_encoder
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
@@ -70,8 +73,13 @@ def test_latents_have_names_and_can_be_recombined(run, images):
     z = run.infer(source, steps=4)
     assert z.appearance.shape == (10, 4) and z.geometry.shape == (10, 3)
     assert repr(run) == f"Run('{run.folder.path}', epoch_00002, z_app 4, z_geo 3)"
+    assert repr(run.folder) == f"RunFolder('{run.folder.path}')"
+    assert repr(run.bank) == "LatentBank(8 samples, z_app 4, z_geo 3)"
     np.testing.assert_array_equal(source[2:4], source.read(np.arange(2, 4)))
     np.testing.assert_array_equal(source[-1], source.read(np.array([9]))[0])
+    np.testing.assert_array_equal(source[[5, 1]], source.read(np.array([5, 1])))
+    with pytest.raises(IndexError):
+        source[10]
     recombined = run.decode(z.appearance, z.geometry[::-1])
     own = run.decode(*z)
     assert recombined.image.shape == (10, 3, 16, 16) and 0 <= recombined.image.min() <= recombined.image.max() <= 1
@@ -126,6 +134,80 @@ def test_inference_lowers_the_energy_and_descends_to_a_mode(run, images):
     start = [np.zeros((4, *group.shape), np.float32) for group in run.model.groups]
     mode = run.infer(x, steps=0, descent_steps=200)
     assert (run.energy(x, mode) < run.energy(x, start)).all()
+
+
+def test_a_trajectory_is_the_course_of_infer(run, images):
+    source = dgn.images(images, like=run)
+    x = source[:4]
+    course, z = run.trajectory(x, 4, descent_steps=2), run.infer(x, 4, descent_steps=2)
+    for of_group, last in zip(course.latents, z):
+        assert of_group.shape == (6, *last.shape)
+        np.testing.assert_array_equal(of_group[-1], last)
+    zeros = [np.zeros_like(last) for last in z]
+    assert course.energy.shape == (6, 4) and course.gradient_norms.shape == (6, 2, 4)
+    np.testing.assert_allclose(course.energy[0], run.energy(x, zeros), rtol=1e-5)
+    np.testing.assert_allclose(course.energy[3], run.energy(x, [of_group[2] for of_group in course.latents]), rtol=1e-5)
+    last = course.latents.geometry[3]  # before the descent
+    more, same = (run.trajectory(x, 1, [of_group[3] for of_group in course.latents], seed) for seed in (7, None))
+    assert 0 < np.abs(more.latents.geometry[0] - last).max() < 1
+    first = run.trajectory(x, 1).latents.geometry[0]
+    drift = run.trajectory(x, 0, course.latents._replace(
+        appearance=course.latents.appearance[3], geometry=last), descent_steps=1).latents.geometry[0] - last
+    still = run.trajectory(x, 0, descent_steps=1).latents.geometry[0]
+    # the same seed gives the same noise; alternating groups see a little of each other's
+    np.testing.assert_allclose(same.latents.geometry[0] - last - drift, first - still, atol=0.02)
+    with pytest.raises(dgn.UserError, match="a trajectory needs at least 1"):
+        run.trajectory(x, 0)
+
+
+def test_few_samples_of_a_source_are_in_memory_and_their_latents_are_the_same(run, images, monkeypatch):
+    source, read = dgn.images(images, like=run), []
+    monkeypatch.setattr(unseen, "samples_per_batch", lambda model: 4)  # as the graph of other tests
+    whole, course = run.infer(source, 2), run.trajectory(source, 2)
+    modes = run.training_latents(1)
+    monkeypatch.setattr(unseen, "BATCHES", 1)
+    monkeypatch.setattr(type(source), "read", lambda self, indices, of=type(source).read:
+                        read.append(len(indices)) or of(self, indices))
+    for mine, theirs in ((run.infer(source, 2), whole), (run.training_latents(1), modes),
+                         (run.trajectory(source, 2).latents, course.latents)):
+        for own, other in zip(mine, theirs):
+            np.testing.assert_array_equal(own, other)
+    assert max(read) == 4 and course.latents.geometry.shape == (2, 10, 3) and course.energy.shape == (2, 10)
+
+
+def test_the_gradient_of_the_energy_is_its_derivative(run, images):
+    x, z = dgn.images(images, like=run)[:4], dgn.Latents(*run.bank.read(np.arange(4)))
+    gradient = run.energy_gradient(x, z)
+    for name, of_group in gradient._asdict().items():
+        norm = np.linalg.norm(of_group, axis=1)
+        ends = [run.energy(x, z._replace(**{name: getattr(z, name) + step * of_group / norm[:, None]}))
+                for step in (0.03, -0.03)]
+        np.testing.assert_allclose((ends[0] - ends[1]) / 0.06, norm, rtol=0.05)
+    course = run.trajectory(x, 1, z)  # the first group moves first
+    np.testing.assert_allclose(np.linalg.norm(gradient.appearance, axis=1), course.gradient_norms[0, 0], rtol=1e-4)
+
+
+def test_chains_start_from_given_latents_of_all_or_of_named_groups(run, images):
+    x, z = dgn.images(images, like=run)[:4], dgn.Latents(*run.bank.read(np.arange(4)))
+    chains = run.chain_settings(2)
+    started = run.infer_batch(x, chains, given=z)
+    named = run.infer_batch(x, chains, given={"z_geo": z.geometry, "z_app": z.appearance.tolist()})
+    np.testing.assert_array_equal(started.geometry, named.geometry)
+    assert np.abs(started.geometry - run.infer_batch(x, chains).geometry).max() > 0.1
+    for given, message in (({"appearance": z.appearance}, "given has appearance; .* are z_app, z_geo"),
+                           (z.rows(slice(2)), r"given z_app has the shape \(2, 4\); it must be \(4, 4\)"),
+                           (z[:1], "given is tuple; it must be latents of z_app, z_geo"),
+                           (z.geometry, "given is ndarray"), ({"z_geo": np.nan * z.geometry}, "of finite numbers"),
+                           ({"z_geo": "first"}, "latents are str")):
+        with pytest.raises(dgn.UserError, match=message):
+            run.infer_batch(x, chains, given=given)
+
+
+def test_a_run_cannot_be_copied(run):
+    """MindSpore cannot copy its cells, and says so in other words."""
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(dgn.UserError, match=r"cannot be copied or pickled; call dgn.load\(path\) again"):
+            copied(run)
 
 
 def test_energy_is_eq_8_of_the_decoded_image(run, images):
@@ -212,11 +294,27 @@ def test_arrays_of_another_kind_are_user_errors(run, images):
         run.energy(x, (z_geo, z_app))
     with pytest.raises(dgn.UserError, match="there are 3 images, but latents of 2"):
         run.energy(x, (z_app[:2], z_geo[:2]))
+    with pytest.raises(dgn.UserError, match=r"z.rows\(slice\(2\)\) are the first of z; z\[:n\] are groups"):
+        run.energy(x[:2], dgn.Latents(z_app, z_geo)[:2])
+    for latents in (("a", "b"), ({"z_app": z_app},), (z_app + 1j, z_geo), (None, z_geo), ([[1.0], [1.0, 2.0]], z_geo)):
+        with pytest.raises(dgn.UserError, match="latents are .* of real numbers"):
+            run.decode(*latents)
+    for seed in (-1, "a", 1.5):
+        with pytest.raises(dgn.UserError, match=f"seed is {seed!r}; it must be an integer"):
+            run.infer(x, steps=4, seed=seed)
+        with pytest.raises(dgn.UserError, match=f"seed is {seed!r}"):
+            run.sample(1, seed=seed)
+    with pytest.raises(dgn.UserError, match="the run is None; it must be the path of a run folder"):
+        dgn.load(None)
 
 
 def test_latents_are_decoded_one_by_one_or_in_one_piece(run):
     z = dgn.Latents(*run.bank.read(np.arange(3)))
-    np.testing.assert_array_equal(run.decode(z).image, run.decode(*z).image)
+    decoded = run.decode(*z)
+    for whole in (z, list(z)):
+        np.testing.assert_array_equal(run.decode(whole).image, decoded.image)
+    for some, whole in zip(z.rows([2, 0]), z):
+        np.testing.assert_array_equal(some, whole[[2, 0]])
     with pytest.raises(dgn.UserError, match="latents have values that are not finite"):
         run.decode(np.where(np.arange(4) == 1, np.nan, z.appearance), z.geometry)
 
@@ -236,6 +334,7 @@ def test_results_say_how_latents_were_inferred(run):
     assert settings(run) == {"start": "mean", "steps": run.config.evaluation.steps}
     by_two = dataclasses.replace(run, sampler=SimpleNamespace(steps=2))
     assert settings(by_two, 7) == {"start": "mean", "steps": 8}
+    assert by_two.chain_settings(7, 1).steps == 8 and by_two.chain_settings(7, 1).descent_steps == 2
     assert settings(by_two, 0, 1) == {"start": "mean", "steps": 0, "descent_steps": 2}
     encoded = dataclasses.replace(run, chain_encoder=object())
     assert settings(encoded) == {"start": "encoder", "steps": run.config.evaluation.encoder_steps}

@@ -13,12 +13,13 @@ import re
 import resource
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from typing import ParamSpec, TypeVar
 
-from dgn import launcher, machine, numerics
+from dgn import interrupts, launcher, machine, numerics
 from dgn.config import Numerics
 from dgn.errors import UserError, first_line
 
@@ -73,16 +74,32 @@ def set_environment(name: str = "auto") -> None:
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
-_GRAPHS = threading.RLock()
+class _Graphs:
+    """The use of compiled graphs in this process. lock: of the thread that uses them. process: number of the process
+    that used one first; another one is a fork of it."""
+
+    lock = threading.RLock()
+    process: int | None = None
 
 
 def one_at_a_time(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Decorator: only one thread at a time runs any decorated function. MindSpore crashes if two threads compile or run
-    graphs."""
+    graphs. Ctrl-C raises KeyboardInterrupt (dgn.interrupts.raising).
+
+    Raises UserError in a fork of a process that has run a graph: MindSpore's threads do not exist in it, and it would
+    wait for them for ever."""
     @functools.wraps(function)
     def locked(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
-        with _GRAPHS:
-            return function(*args, **options)
+        if _Graphs.process not in (None, os.getpid()):
+            raise UserError(f"process {os.getpid()} is a fork of process {_Graphs.process}, in which MindSpore has "
+                            "already run; start processes before that, or with multiprocessing's method spawn, and "
+                            "call dgn.load in each")
+        with _Graphs.lock, interrupts.raising():
+            first, _Graphs.process = _Graphs.process is None, os.getpid()
+            result = function(*args, **options)
+            if first:
+                time.sleep(0.01)  # MindSpore's threads set their handler of SIGINT after the first graph has run
+            return result
     return locked
 
 
@@ -105,7 +122,7 @@ def start(name: str = "auto", settings: Numerics | None = None) -> str:
     elif not available(name):
         reasons = "; ".join(machine.attempt(name).messages[:2])
         raise UserError(f"{name} is not available in MindSpore {ms.__version__} ({reasons}); dgn doctor --device "
-                        f"{name} shows what is missing. Use --device auto or CPU")
+                        f"{name} shows what is missing. Use auto or CPU (--device; in Python device=)")
     _select(name)
     if settings is not None:
         numerics.apply(settings, name)

@@ -2,7 +2,7 @@
 
 While the program starts, it exits at once: a KeyboardInterrupt would print a traceback, and one while MindSpore's
 libraries are imported would abort the process with a dump. During a training it sets a flag, so that the training saves
-a checkpoint after the present batch. Otherwise it raises KeyboardInterrupt.
+a checkpoint after the present batch. Otherwise it raises KeyboardInterrupt, also while MindSpore compiles.
 
 Imported before everything else, so it imports only what Python itself has loaded.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -49,6 +50,41 @@ def exiting() -> Iterator[None]:
 def _exit(number: int, frame: object) -> None:
     os.write(2, b"dgn: interrupted\n")
     os._exit(130)
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Ctrl-C within the block and after it raises KeyboardInterrupt, also if the block compiles a graph.
+
+    MindSpore replaces the handler of SIGINT when it compiles, and does not put it back: its own one sends SIGTERM to
+    the process, which ends it. Within the block SIGTERM therefore raises KeyboardInterrupt, unless it is ignored or
+    handled otherwise; after it, Python's handler of SIGINT is set again.
+    """
+    received = False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal received
+        received = True
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # the only one that receives signals
+        yield
+        return
+    free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if free:
+        signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except Exception:
+        if not received:
+            raise
+    finally:
+        if free:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if (handler := signal.getsignal(signal.SIGINT)) is not None:
+            signal.signal(signal.SIGINT, handler)
+    if received:  # MindSpore has turned the exception into another one
+        raise KeyboardInterrupt
 
 
 class Deferred:

@@ -7,8 +7,11 @@ draws the same values, and there is no state to save.
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import numpy as np
+
+from dgn.errors import UserError
 
 
 def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
@@ -20,3 +23,10 @@ def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
     # with the length, as NumPy treats the keys (3,) and (3, 0) as equal
     entropy = [seed, zlib.crc32(purpose.encode()), len(position), *position]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
+
+
+def checked_seed(seed: Any) -> int:
+    """A random seed. Raises UserError unless it is an integer, at least 0."""
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise UserError(f"seed is {seed!r}; it must be an integer, at least 0")
+    return int(seed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
+import os
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -72,8 +73,11 @@ def with_overrides(config: Config, overrides: Mapping[str, Any], settings: Seque
 
     settings: further `section.key=value`.
 
-    Raises UserError for an unknown key or a value out of range.
+    Raises UserError for an unknown key, a value out of range, or overrides that are no dictionary.
     """
+    if not isinstance(overrides, Mapping):
+        raise UserError(f"overrides are {type(overrides).__name__}; they must be a dictionary, such as "
+                        '{"training.epochs": 20}')
     values = {f"{section}.{key}": Origin(value, "config") for section, content in to_dict(config).items()
               for key, value in content.items()}
     values.update({key: Origin(_plain(value), f"override {key}") for key, value in overrides.items()})
@@ -96,9 +100,9 @@ def relocated(config: Config, data: str | Path | None) -> Config:
     if data is None:
         return config
     if not str(data):
-        raise UserError("--data is empty; give the new location of the run's images")
+        raise UserError("data (--data) is empty; give the new location of the run's images")
     if config.data.path is None:
-        raise UserError("--data is for runs on files; this run is on generated images")
+        raise UserError("data (--data) is for runs on files; this run is on generated images")
     return absolute_paths(changed(config, data={"path": str(data)}))
 
 
@@ -114,6 +118,11 @@ def dump(config: Config) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """A value of Python as YAML has it: NumPy's numbers and arrays, and paths, are converted."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
 
 

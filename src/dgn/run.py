@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,17 @@ from dgn.data.source import Source, Sources, Subset, same_samples
 from dgn.errors import UserError, check_opened
 from dgn.files import expanded
 from dgn.inference import unseen
-from dgn.inference.chains import as_tensors
-from dgn.inference.energy import TotalEnergy, make_energy, mask_or_ones
+from dgn.inference.chains import as_arrays, as_tensors
+from dgn.inference.energy import EnergyGradient, TotalEnergy, make_energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
 from dgn.inference.langevin import Arrays, Langevin, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
+from dgn.inference.trajectory import Recorder, Trajectory
 from dgn.inference.unseen import ChainSettings
 from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import AnyLatents, Decoded, Model, checked_latents, decode
-from dgn.randomness import generator
+from dgn.nets.model import AnyLatents, Decoded, Model, checked_given, checked_latents, decode
+from dgn.randomness import checked_seed, generator
 from dgn.run_folder import RunFolder, recorded_files
 from dgn.training import checkpoint, parameters, restore
 from dgn.training.chain_encoder import load_chain_encoder
@@ -65,6 +67,9 @@ class Run:
         saved = self.checkpoint.name if self.checkpoint else "no checkpoint"
         return f"Run({str(self.folder.path)!r}, {saved}, {groups})"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise UserError("a Run cannot be copied or pickled; call dgn.load(path) again, in each process")
+
     @property
     def config(self) -> Config:
         """Every setting of the run."""
@@ -83,8 +88,10 @@ class Run:
         Each dimension has standard deviation 1 under the prior. In finished runs of image models trained by ABP the
         dimensions are principal axes, the largest effect first (dgn.inference.axes).
         Returns Decoded: image (N, C, H, W) in [0, 1] (with model.refine it may exceed this range); for a deformable
-        model also appearance (N, C, H, W) in [0, 1] and displacement (N, 2, H, W) in pixels: the image at (x, y) is the
-        appearance at (x + dx, y + dy). For clips axis 1 is the frame. Raises UserError for latents of other shapes.
+        model also appearance (N, C, H, W) in [0, 1], the face before the warp, and displacement (N, 2, H, W) in pixels:
+        the image at (x, y) is the appearance at (x + dx, y + dy). Geometry 0 is the mean of the prior; its displacement
+        is not zero. For clips axis 1 is the frame. matplotlib shows image.transpose(0, 2, 3, 1)[k]. Each new N up to
+        100 is compiled once, which takes seconds. Raises UserError for latents of other shapes.
         """
         return decode(self.model, *checked_latents(self.model, latents))
 
@@ -93,12 +100,13 @@ class Run:
 
         seed: random seed of the latents. prior: "fitted", a Gaussian fitted to the training latents
         (dgn.inference.fitted), or "prior", the standard normal prior. frames: of each clip (default: as in training).
-        A model with labels cycles through its labels. Raises UserError for another prior, and as draw_latents does.
+        A model with labels cycles through its labels. Raises UserError for another prior or seed, and as draw_latents
+        does.
         """
         if prior not in PRIORS:
             raise UserError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
         fitted = self.fitted_prior if prior == "fitted" else None
-        return self.decode(*draw_latents(self.model, count, generator(seed, "samples"), frames, fitted))
+        return self.decode(*draw_latents(self.model, count, generator(checked_seed(seed), "samples"), frames, fitted))
 
     @functools.cached_property
     def fitted_prior(self) -> FittedPrior:
@@ -115,50 +123,90 @@ class Run:
         False.
 
         images: (N, C, H, W) float32 in [0, 1], clips (N, F, C, H, W) with as many frames as the model has, or a Source
-            (dgn.images), which also provides labels and the mask of shorter clips.
+            (dgn.images), which also provides labels and the mask of shorter clips; few of its samples are in memory.
         steps: Langevin steps (default: evaluation.encoder_steps with that encoder, else evaluation.steps).
         descent_steps: further steps without noise, towards a mode. Both are rounded up to whole calls of the graph.
         seed: random seed of the noise (default: training.seed); the noise of an image depends only on the seed and the
             image's position in `images`.
         use_encoder: False starts at the prior mean.
 
-        With evaluation.momentum > 0 the dynamics are underdamped (dgn.inference.langevin).
+        The recipe may change Eq. 7: the packaged `faces` runs underdamped steps (evaluation.momentum) with a
+        preconditioner (inference.preconditioner) and falling step sizes (evaluation.step_factor); docs/design.md shows
+        plain Eq. 7. Each new number of images up to 100 is compiled once, which takes seconds.
         Returns Latents (appearance, geometry), PlainLatents (z,) or MotionLatents (content, motion), arrays (N, d): a
         posterior sample, or with final steps without noise an approximate mode. Raises UserError for arrays of another
-        shape or range, or negative steps.
+        shape or range, or for negative steps, RunFailed if a chain diverges; warns if the energy rose instead of
+        falling.
         """
-        chains = self.chain_settings(steps, descent_steps, seed, use_encoder)
+        return self._infer(images, self.chain_settings(steps, descent_steps, seed, use_encoder))
+
+    def trajectory(self, images: np.ndarray | Source, steps: int, start: AnyLatents | None = None,
+                   seed: int | None = None, descent_steps: int = 0) -> Trajectory:
+        """`infer`, and returns the course of the chains; see Trajectory (latents, energy, gradient_norms). The last
+        latents are those of `infer` with the same arguments.
+
+        start: latents (N, d) of each group, where the chains start (default: as `infer`; in a run trained as VAE or
+            autoencoder the prior mean). To continue a chain, give its last latents and another seed: the same seed
+            repeats the noise, and the result is no sample of the posterior. Velocities start at 0, the step factors at
+            the first; sigma is not annealed.
+
+        Raises UserError as `infer` does, and if there are no steps.
+        """
+        chains = self.chain_settings(steps, descent_steps, seed, start is None and self.encoder is None)
+        if not (chains.steps or descent_steps):
+            raise UserError("steps is 0; a trajectory needs at least 1, or descent_steps")
+        if start is not None:
+            chains = replace(chains, sigma_factor=((0, chains.sigma_factor[-1][1]),))
+        recorder = Recorder()
+        self._infer(images, chains, start, recorder)
+        return recorder.trajectory(self.model.latents_type)
+
+    def _infer(self, images: np.ndarray | Source, chains: ChainSettings, start: AnyLatents | None = None,
+               observe: unseen.Observer | None = None) -> AnyLatents:
+        """`infer_batch` for an array or all samples of a Source. start: initial latents."""
+        groups = self.model.groups
         if not isinstance(images, Source):
-            if not all(group.sampled for group in self.model.groups):
+            if start is None and not all(group.sampled for group in groups):
                 raise UserError("this model takes the label of an image as its appearance, and an array has no labels; "
                                 "give the images of a set with labels (dgn.images)")
-            return self.infer_batch(checked_images(images, self.model.sample_shape), chains)
-        indices, given = images.indices(), given_latents(self.model.groups, images)
-        return self.infer_batch(images.read(indices), chains, images.mask(indices), given)
+            return self.infer_batch(checked_images(images, self.model.sample_shape), chains, given=start,
+                                    observe=observe)
+        given = given_latents(groups, images) if start is None else checked_given(self.model, start, len(images))
+        parts = [self.infer_batch(chunk.samples, replace(chains, first=chunk.first), chunk.mask, chunk.given,
+                                  chunk.names, observe)
+                 for chunk in unseen.chunks(self.model, images, given)]
+        return self.model.latents_type(*map(np.concatenate, zip(*parts)))
 
     @devices.one_at_a_time
     def infer_batch(self, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
-                    given: unseen.Given | None = None) -> AnyLatents:
+                    given: AnyLatents | unseen.Given | None = None, names: Sequence[str] | None = None,
+                    observe: unseen.Observer | None = None) -> AnyLatents:
         """`infer` for arrays.
 
         chains: from chain_settings. mask: (N, F), 1 where a clip has the frame (default: everywhere). given: labels of
-        groups that are not sampled, initial values of other groups. Raises UserError as checked_mask does.
+        groups that are not sampled, initial values of other groups: latents (N, d) of all groups, or a dictionary of
+        some by name (z_app, z_geo). names: of the images, for messages. observe: see dgn.inference.unseen.infer.
+
+        Calls with the same seed have the same noise: a chain that is continued from `given` needs another seed in
+        every call (`trajectory`). Raises UserError as checked_mask and checked_given do.
         """
-        given, mask = given or {}, checked_mask(mask, images, self.model.frames > 0)
+        mask = checked_mask(mask, images, self.model.frames > 0)
+        given = checked_given(self.model, {} if given is None else given, len(images))
         groups, latents_type = self.model.groups, self.model.latents_type
         encoder = self.encoder if chains.start == "encoder" else self.chain_encoder
         if chains.start != "mean" and encoder is not None:
-            encoded = unseen.encode(encoder, groups, images, given)
+            encoded = unseen.encode(encoder, groups, images, given, padded=chains.first > 0)
             if chains.start == "encoder":
                 return latents_type(*encoded)
             given = {**{group.name: z for group, z in zip(groups, encoded)}, **given}
-        return latents_type(*unseen.infer(self.sampler, images, chains, mask, given))
+        return latents_type(*unseen.infer(self.sampler, images, chains, mask, given, None, names, observe))
 
     def chain_settings(self, steps: int | None = None, descent_steps: int = 0, seed: int | None = None,
                        use_encoder: bool = True) -> ChainSettings:
-        """Settings of inference at the sigma of the last epoch, from the arguments of `infer`.
+        """Settings of inference at the sigma of the last epoch, from the arguments of `infer`; both numbers of steps
+        are rounded up to whole calls of the compiled graph.
 
-        Raises UserError for steps that are negative or not integers.
+        Raises UserError for steps or a seed that are negative or not integers.
         """
         start: unseen.Start = "mean"
         if use_encoder and (self.encoder is not None or self.chain_encoder is not None):
@@ -169,10 +217,13 @@ class Run:
         for name, value in (("steps", steps), ("descent_steps", descent_steps)):
             if not isinstance(value, (int, np.integer)) or value < 0:
                 raise UserError(f"{name} is {value}; it must be an integer, at least 0")
+        steps, descent_steps = (unseen.graph_calls(self.sampler, count) * self.sampler.steps
+                                for count in (steps, descent_steps))
         annealed = steps and start == "mean"
         sigma_factor = evaluation.sigma_factor if annealed else ((0, evaluation.sigma_factor[-1][1]),)
-        return ChainSettings(steps, cfg.last_sigma(self.config), self.config.training.seed if seed is None else seed,
-                             descent_steps, step_factor=evaluation.step_factor, sigma_factor=sigma_factor, start=start)
+        seed = self.config.training.seed if seed is None else checked_seed(seed)
+        return ChainSettings(steps, cfg.last_sigma(self.config), seed, descent_steps,
+                             step_factor=evaluation.step_factor, sigma_factor=sigma_factor, start=start)
 
     def inference_settings(self, chains: ChainSettings) -> dict[str, Any]:
         """The settings to record with results: "start", which is "encoder" or "mean" (the prior mean), "steps" and, if
@@ -191,32 +242,44 @@ class Run:
         source = self.sources.train if indices is None else Subset(self.sources.train, indices)
         if self.encoder is not None:
             return self.infer(source)
-        positions = source.indices()
-        latents = self.bank.read(positions if indices is None else indices)
-        given = dict(zip((group.name for group in self.model.groups), latents))
-        chains = self.chain_settings(0, descent_steps, use_encoder=False)
-        return self.infer_batch(source.read(positions), chains, source.mask(positions), given)
+        start = self.bank.read(source.indices() if indices is None else np.asarray(indices))
+        return self._infer(source, self.chain_settings(0, descent_steps, use_encoder=False), start)
 
     @devices.one_at_a_time
     def energy(self, images: np.ndarray, latents: Arrays, mask: np.ndarray | None = None) -> np.ndarray:
-        """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,).
+        """E(x, z) of Eq. 8 at the sigma of the last epoch, (N,); with inference.smoothness plus its penalty.
 
         images: arrays as for `infer`; latents: (N, d) of each group, as `infer` returns them; mask: (N, F), 1 where a
         clip has the frame. Raises UserError for arrays of another shape or range, or if the numbers of latents and
         images differ.
         """
+        return self._total_energy(*self._energy_inputs(images, latents, mask)).asnumpy()
+
+    @devices.one_at_a_time
+    def energy_gradient(self, images: np.ndarray, latents: Arrays, mask: np.ndarray | None = None) -> AnyLatents:
+        """The gradient of `energy` with respect to the latents, (N, d) of each group, named as those of `infer`. The
+        arguments are those of `energy`."""
+        gradients = self._energy_gradient(*self._energy_inputs(images, latents, mask))
+        return self.model.latents_type(*as_arrays(gradients))
+
+    def _energy_inputs(self, images: np.ndarray, latents: Arrays, mask: np.ndarray | None) -> tuple[ms.Tensor, ...]:
+        """The inputs of TotalEnergy, checked."""
         images, arrays = checked_images(images, self.model.sample_shape), checked_latents(self.model, latents)
         if len(arrays[0]) != len(images):
-            raise UserError(f"there are {len(images)} images, but latents of {len(arrays[0])}; each image needs one")
+            raise UserError(f"there are {len(images)} images, but latents of {len(arrays[0])}; each image needs one "
+                            f"(z.rows(slice({len(images)})) are the first of z; z[:n] are groups, not samples)")
         sigma = ms.Tensor(cfg.last_sigma(self.config), ms.float32)
         mask = mask_or_ones(len(images), checked_mask(mask, images, self.model.frames > 0))
-        inputs = ms.Tensor(images), ms.Tensor(mask), sigma, *as_tensors(arrays)
-        return self._total_energy(*inputs).asnumpy()
+        return ms.Tensor(images), ms.Tensor(mask), sigma, *as_tensors(arrays)
 
     @functools.cached_property
     def _total_energy(self) -> TotalEnergy:
         """Kept: a new Cell would be compiled again."""
         return TotalEnergy(self.sampler.energy)
+
+    @functools.cached_property
+    def _energy_gradient(self) -> EnergyGradient:
+        return EnergyGradient(self.sampler.energy)
 
 
 def load(path: str | Path, device: str = "auto", data: str | Path | None = None) -> Run:
@@ -226,6 +289,9 @@ def load(path: str | Path, device: str = "auto", data: str | Path | None = None)
     device: Ascend, GPU, CPU, or auto, the first of these that is available. MindSpore is set to graph mode. data: new
     location of the run's images, if they were moved. Raises UserError if the folder has no valid checkpoint.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UserError(f"the run is {path!r}; it must be the path of a run folder, or the name of a packaged model, "
+                        "such as 'faces'")
     devices.start(device)
     return open_run(expanded(path), data=data)
 

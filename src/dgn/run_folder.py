@@ -107,6 +107,9 @@ class RunFolder:
         self.metrics_log, self.train_log = path / "metrics.jsonl", path / "train.log"
         self.results_path, self.fitted_prior = self.output / RESULTS, path / "fitted_prior.npz"
 
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
     @classmethod
     def create(cls, path: Path, config: Config) -> RunFolder:
         """A new run in `path`. Raises UserError as check_free does, or if it cannot be written."""
@@ -115,7 +118,7 @@ class RunFolder:
         try:
             run.change_config(config)
         except RunFailed as error:  # nothing has run yet, so the user chose an unusable folder
-            raise UserError(f"{error}; choose another --output") from None
+            raise UserError(f"{error}; choose another output folder (--output)") from None
         return run
 
     @staticmethod
@@ -128,7 +131,7 @@ class RunFolder:
             raise UserError(f"{path} is the name of a packaged model; choose another output, such as runs/{path}")
         if os.path.exists(path / "config.yaml"):  # False for an unreadable path; check_new_folder names it
             raise UserError(f"{path} already holds a run: --resume (in Python dgn.resume) continues it, another "
-                            "--output starts a new one")
+                            "output folder (--output) starts a new one")
         check_new_folder(path)
 
     @staticmethod

@@ -213,7 +213,7 @@ def test_data_that_were_moved(tmp_path):
     moved = recipe.relocated(config, os.path.relpath(tmp_path / "new"))
     assert moved.data.path == str(tmp_path / "new") and replace(moved.data, path=config.data.path) == config.data
     assert recipe.relocated(config, None) is config
-    with pytest.raises(UserError, match="--data is empty"):
+    with pytest.raises(UserError, match=r"data \(--data\) is empty"):
         recipe.relocated(config, "")
     with pytest.raises(UserError, match="this run is on generated images"):
         recipe.relocated(recipe.load(), str(tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dgn.data.arrays import checked_images
 from dgn.data.source import Check, Mirrored, Source, Subset
 from dgn.errors import UserError
 from dgn.evaluation.uncertainty import clusters
@@ -127,3 +128,8 @@ def test_random_numbers_depend_on_purpose_and_place_only():
     np.testing.assert_array_equal(draw(1, "noise", 3, 0), draw(1, "noise", 3, 0))
     keys = [(1, "noise", 3, 0), (1, "noise", 0, 3), (1, "order", 3, 0), (2, "noise", 3, 0), (1, "noise", 3)]
     assert len({tuple(draw(*key)) for key in keys}) == len(keys)
+
+
+def test_clips_of_another_length_are_sent_to_what_opens_them():
+    with pytest.raises(UserError, match=r"must be an array \(N, 16, 3, 8, 8\).* opens a folder of clips, also shorter"):
+        checked_images(np.zeros((2, 8, 3, 8, 8), np.float32), (16, 3, 8, 8))

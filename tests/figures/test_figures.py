@@ -214,6 +214,16 @@ def test_a_picture_holds_its_provenance(tmp_path, monkeypatch):
     assert text["Software"].startswith("dgn ") and float(text["Seconds"]) > 0
 
 
+def test_curves_show_where_a_schedule_changes(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(sheet, "write_figure", lambda figure, path: drawn.append(figure))
+    records = [{"epoch": k, "msre": 1.0, "sigma": 1.0 if k < 3 else 0.5, "sigma_app": 2.0} for k in range(6)]
+    sheet.save_curves(tmp_path / "curves.png", records, {"Error": {"msre": "error"}}, ["sigma", "sigma_app"])
+    dotted = [line for line in drawn[0].axes[0].lines if line.get_linestyle() == ":"]
+    assert [line.get_xdata()[0] for line in dotted] == [3.5]  # between the third and the fourth epoch
+    assert drawn[0].texts[0].get_text().startswith("Dotted lines: sigma changes")
+
+
 def test_curves_leave_out_what_was_not_recorded(tmp_path):
     records = [{"epoch": k, "msre": 10.0 - k, **({"r1": 1.0} if k % 2 == 0 else {})} for k in range(4)]
     panels = {"Error": {"msre": "MSRE"}, "R1": {"r1": "R1"}, "Critic": {"critic": "critic"}}

@@ -13,9 +13,9 @@ from dgn import config as cfg
 from dgn.checks.linear import LinearModel, linear_posterior
 from dgn.checks.reference import numpy_stack, numpy_warp
 from dgn.errors import RunFailed
-from dgn.inference import langevin
+from dgn.inference import langevin, unseen
 from dgn.inference.chains import Diagnostics, as_tensors, check_chains, draw_noise, energy_limit, run_arrays
-from dgn.inference.energy import Energy, mask_or_ones
+from dgn.inference.energy import Energy, EnergyGradient, mask_or_ones
 from dgn.inference.jacobian import gauss_newton
 from dgn.inference.preconditioner import Preconditioner
 from dgn.inference.unseen import ChainSettings, at_call, infer
@@ -347,6 +347,45 @@ def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
     latents, diagnostics = run_arrays(sampler, x, None, 1.0, (z_app, broken), noise)
     with pytest.raises(RunFailed, match="not finite"):
         check_chains(diagnostics, latents, energy_limit(x[0].size, 1.0), "epoch 3", str)
+
+
+def test_only_real_images_are_checked_and_they_are_named(rng, monkeypatch):
+    """Not the copies of the first image that fill a batch."""
+    sampler = langevin.Langevin(Energy(LinearModel(np.eye(2, 5), np.eye(1, 5))), 0.1, 1)
+    x, settings = np.zeros((2, 5), np.float32), ChainSettings(1, 1.0, seed=1, first=3)
+
+    def broken(row):
+        def draw(model, steps, count, *_):
+            noise = draw_noise(model, steps, count, 1, "test")
+            noise[0][:, row] = np.nan
+            return noise
+        monkeypatch.setattr(unseen, "draw_noise", draw)
+        return infer(sampler, x, settings, batch_size=3, names=["a.png", "b.png"])
+    assert np.isfinite(np.concatenate(broken(2), 1)).all()
+    with pytest.raises(RunFailed, match=r"1 of 2 chains diverged.*\(b.png\). Lower evaluation.step_factor") as failed:
+        broken(1)
+    assert "learning_rate" not in str(failed.value)
+
+
+def test_an_energy_above_that_of_correct_samples_is_warned_of(rng, caplog):
+    """Also chains that start in the posterior, whose energy varies, are no reason for a warning."""
+    x, settings = np.ones((400, 5), np.float32), ChainSettings(8, 0.5, seed=1)
+    for step_size, rises in ((0.3, False), (0.95, True)):  # stable below 2 / sqrt(1 + 1 / sigma^2) = 0.89
+        sampler = langevin.Langevin(Energy(LinearModel(np.eye(2, 5), np.zeros((1, 5)))), step_size, 2)
+        z = infer(sampler, x, settings, batch_size=400)
+        if not rises:
+            infer(sampler, x, settings, given=dict(zip(("z_app", "z_geo"), z)), batch_size=400)
+        assert len(caplog.records) == rises
+    assert "the steps are too large. Lower evaluation.step_factor" in caplog.records[0].getMessage()
+
+
+def test_the_gradient_of_the_energy_is_that_of_the_closed_form(rng):
+    a, b, sigma = rng.standard_normal((2, 5)), rng.standard_normal((3, 5)), 0.7
+    x, z = rng.standard_normal((4, 5)), rng.standard_normal((4, 5))
+    inputs = as_tensors([np.float32(v) for v in (x, np.ones((4, 1)), sigma, z[:, :2], z[:, 2:])])
+    found = np.concatenate([part.asnumpy() for part in EnergyGradient(Energy(LinearModel(a, b)))(*inputs)], 1)
+    w = np.concatenate([a, b])
+    np.testing.assert_allclose(found, -(x - z @ w) @ w.T / sigma ** 2 + z, rtol=1e-4, atol=1e-4)
 
 
 def test_the_limit_of_an_energy_is_by_size_and_sigma():

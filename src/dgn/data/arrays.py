@@ -54,8 +54,9 @@ def checked_images(images: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise UserError(f"images are {type(images).__name__}, not {wanted}; dgn.images(path, like=run) opens the "
                         "images of a folder")
     if images.shape[1:] != shape or not len(images) or images.dtype.kind != "f":
-        raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}. "
-                        "dgn.images(array, like=run) crops and resizes uint8 images (N, H, W, 3)")
+        remedy = ("dgn.images(folder, like=run) opens a folder of clips, also shorter ones" if len(shape) == 4 else
+                  "dgn.images(array, like=run) crops and resizes uint8 images (N, H, W, 3)")
+        raise UserError(f"images are {images.dtype} {images.shape}; they must be {wanted}. {remedy}")
     if not (images.min() >= -0.01 and images.max() <= 1.01):  # also false for NaN; interpolation may overshoot
         raise UserError(f"images have values from {images.min():.3g} to {images.max():.3g}; they must be {wanted} "
                         "(np.clip(images, 0, 1), or divide by 255)")

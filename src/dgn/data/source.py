@@ -31,10 +31,11 @@ class Source:
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def __getitem__(self, key: int | slice) -> np.ndarray:
-        """source[k]: sample k, (*shape); source[a:b]: samples, (n, *shape). Raises IndexError beyond the end."""
-        indices = self.indices()
-        return self.read(indices[key]) if isinstance(key, slice) else self.read(indices[[key]])[0]
+    def __getitem__(self, key: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """source[k]: sample k, (*shape); source[a:b], source[[1, 5]]: samples, (n, *shape). Raises IndexError beyond
+        the end."""
+        chosen = self.indices()[key]
+        return self.read(chosen) if np.ndim(chosen) else self.read(np.array([chosen]))[0]
 
     def indices(self, most: int | None = None) -> np.ndarray:
         """Indices of the samples, of at most the first `most` (default: all)."""

@@ -35,6 +35,7 @@ DATA_IMAGES = 30
 CLIPS = 3  # number of clips in a picture
 RECONSTRUCTED = "Training images and their reconstructions"
 EXCHANGE = "Training images with appearance and geometry exchanged"
+STEPS = ("sigma", "sigma_app", "smoothness")  # schedules at whose steps curves may jump
 CURVES = {
     "Gradient of the energy": {"gradient": "norm"},
     "Divergence of the encoder's latents from the prior": {"kl": "KL divergence"},
@@ -108,7 +109,7 @@ def curves(run: Run, folder: Path) -> Path:
             for group in run.model.groups if group.sampled}
     return sheet.save_curves(folder / "curves.png", run.folder.read_metrics_log(), {
         "Reconstruction error (MSRE)": {"msre": "squared error of a training image"},
-        "Standard deviation of the latents (prior: 1)": stds, **CURVES})
+        "Standard deviation of the latents (prior: 1)": stds, **CURVES}, STEPS)
 
 
 def _random_samples(run: Run, count: int) -> np.ndarray:

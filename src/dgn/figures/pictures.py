@@ -14,7 +14,8 @@ from dgn.nets.model import GROUP_TEXTS, Decode, Decoded
 
 APPEARANCE, GEOMETRY = GROUP_TEXTS["z_app"].symbol, GROUP_TEXTS["z_geo"].symbol
 ROWS, APPLIED = 6, 3  # dimensions in a picture of bases; appearance dimensions in a picture of applied bases
-COLUMNS = "The strongest dimensions first; above each column the value of the dimension (prior: standard normal)."
+COLUMNS = ("Rows: the largest change of these images first, not the order of the dimensions. Above each column the "
+           "value of the dimension (prior: standard normal).")
 
 SAMPLES_NOTES = {"fitted": "Latents are drawn from a Gaussian fitted to the training latents.",
                  "prior": "Latents are drawn from the prior, a standard normal distribution."}

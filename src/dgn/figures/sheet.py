@@ -105,8 +105,9 @@ def _row_name(name: str) -> str:
     return "\n".join(lines[:NAME_LINES] + (["..."] if len(lines) > NAME_LINES else []))
 
 
-def save_curves(path: Path, records: list[dict[str, Any]], panels: dict[str, dict[str, str]]) -> Path:
-    """Writes curves over epochs as a PNG.
+def save_curves(path: Path, records: list[dict[str, Any]], panels: dict[str, dict[str, str]],
+                steps: Sequence[str] = ()) -> Path:
+    """Writes curves over epochs as a PNG, with dotted lines where one of the records' values named in `steps` changes.
 
     records: one for each epoch, with the key "epoch"; panels: for each panel's title the keys of its curves and their
     names. Curves whose keys no record has, and panels without curves, are omitted.
@@ -114,6 +115,8 @@ def save_curves(path: Path, records: list[dict[str, Any]], panels: dict[str, dic
     recorded = {key for record in records for key in record}
     panels = {title: {key: name for key, name in keys.items() if key in recorded} for title, keys in panels.items()}
     panels = {title: keys for title, keys in panels.items() if keys}
+    changes = [(later["epoch"] + 0.5, key) for key in steps for earlier, later in zip(records, records[1:])
+               if earlier.get(key) != later.get(key)]  # between two epochs
     columns = max(len(panels), 1)
     figure = new_figure((4.6 * columns, 3.2))
     axes = figure.subplots(1, columns, squeeze=False)
@@ -125,10 +128,15 @@ def save_curves(path: Path, records: list[dict[str, Any]], panels: dict[str, dic
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("epoch")
         ax.grid(alpha=0.3)
+        for epoch, _ in changes:
+            ax.axvline(epoch, color="0.5", linestyle=":", linewidth=0.8)
         if len(keys) > 1:
             ax.legend(fontsize=8)
         else:
             ax.set_ylabel(name)
+    if changes:
+        named = " or ".join(dict.fromkeys(key for _, key in changes))
+        figure.supxlabel(f"Dotted lines: {named} changes (inference section of the config).", fontsize=8.5, color="0.3")
     figure.tight_layout()
     return write_figure(figure, path)
 

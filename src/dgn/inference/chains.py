@@ -16,6 +16,7 @@ from dgn.nets.model import Model
 from dgn.randomness import generator
 
 DIVERGED = 1e3  # times the largest energy of an image in [0, 1]; no stable chain reaches it
+ADVICE = "Lower inference.step_size, raise inference.sigma, or lower training.learning_rate"  # advice in a training
 
 
 class Diagnostics(NamedTuple):
@@ -37,11 +38,11 @@ def random_latents(model: Model, count: int, seed: int, purpose: str, *position:
 
 
 def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where: str,
-                 names: Callable[[int], str]) -> None:
+                 names: Callable[[int], str], advice: str = ADVICE) -> None:
     """Raises RunFailed if a chain is not finite or its energy exceeds `limit`.
 
     latents: state after the last step. where: epoch and batch, for the message. names: function from a row to the name
-    of its sample. The message names the step, the samples, and the settings to change.
+    of its sample. advice: which settings to change. The message names the step, the samples, and the settings.
     """
     energy = diagnostics.energy
     bad = ~np.isfinite(energy) | (energy > limit) | ~np.isfinite(diagnostics.gradient).all(1)
@@ -56,9 +57,8 @@ def check_chains(diagnostics: Diagnostics, latents: Arrays, limit: float, where:
     exceeded = value > limit and np.isfinite(value)
     what = f"energy {value:.3g} above {limit:.3g}" if exceeded else "energy, gradient or latents not finite"
     raise RunFailed(
-        f"{where}, Langevin step {step}: {len(samples)} of {energy.shape[1]} chains diverged, {what} ({shown}). Lower "
-        "inference.step_size (for unseen images also evaluation.step_factor), raise inference.sigma, or lower "
-        "training.learning_rate")
+        f"{where}, Langevin step {step}: {len(samples)} of {energy.shape[1]} chains diverged, {what} ({shown}). "
+        f"{advice}")
 
 
 def energy_limit(values: int, sigma: float) -> float:

@@ -125,6 +125,17 @@ class TotalEnergy(nn.Cell):
         return self.energy.total(x, mask, latents, self.energy.outputs(latents), sigma)
 
 
+class EnergyGradient(nn.Cell):
+    """dE/dz of each group, (N, d), with the arguments of TotalEnergy."""
+
+    def __init__(self, energy: Energy) -> None:
+        super().__init__()
+        self.total, self.gradient = TotalEnergy(energy), ops.GradOperation(get_all=True)
+
+    def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> tuple[Tensor, ...]:
+        return self.gradient(self.total)(x, mask, sigma, *latents)[3:]
+
+
 def make_energy(model: Model, config: Config) -> Energy:
     """The energy of a model under a config, with the smoothness of its last epoch."""
     if not model.warps:

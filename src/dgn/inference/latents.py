@@ -93,6 +93,10 @@ class LatentBank:
     def __len__(self) -> int:
         return self.count
 
+    def __repr__(self) -> str:
+        arrays = next(iter(self.held.values()))
+        return f"LatentBank({self.count} samples, {', '.join(f'{name} {z.shape[1]}' for name, z in arrays.items())})"
+
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
         """Latents of the samples at `indices`, (n, *shape) for each group; this process must hold their shards."""
         parts = list(self._by_shard(indices))

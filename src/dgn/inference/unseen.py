@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,16 +11,23 @@ import numpy as np
 
 from dgn import console
 from dgn.config import NO_FACTOR, Schedule, value_at
+from dgn.data.source import Source
 from dgn.inference import langevin
-from dgn.inference.chains import check_chains, draw_noise, energy_limit, run_arrays
+from dgn.inference.chains import Diagnostics, check_chains, draw_noise, energy_limit, run_arrays
 from dgn.inference.langevin import Arrays
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, apply, pad, samples_per_batch
+from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, Model, apply, pad, samples_per_batch
 
 # latents (N, *shape) by group: constant labels of groups that are not sampled, initial values of other groups
 Given = dict[str, np.ndarray]
 # prior mean; latents of the encoder of `dgn encoder`; of a VAE or autoencoder, whose means are the result without steps
 Start = Literal["mean", "chain_encoder", "encoder"]
+# called with the position of a batch's first image, and the latents (n, *shape) of each group after a call of the
+# compiled graph with the diagnostics of its steps
+Observer = Callable[[int, Arrays, Diagnostics], None]
+BATCHES = 5  # batches in a chunk of a source: about 500 images or frames are in memory
+ADVICE = "Lower evaluation.step_factor or inference.step_size in the run's config.yaml"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,21 +60,24 @@ class ChainSettings:
 
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
-          given: Given | None = None, batch_size: int | None = None) -> Arrays:
+          given: Given | None = None, batch_size: int | None = None, names: Sequence[str] | None = None,
+          observe: Observer | None = None) -> Arrays:
     """Infers latents (N, *shape) of each group for images (N, ...) by Langevin chains.
 
     They start at the prior mean, or at the values in `given`; groups that are not sampled keep their given values.
-    mask: (N, F) for clips. Raises RunFailed if a chain diverges, ValueError if a group that is not sampled is not
-    given.
+    mask: (N, F) for clips. names: of the images, for messages (default: their positions). observe: called after every
+    call of the graph. Warns of chains that end with a higher energy than correct ones can have on average. Raises
+    RunFailed if a chain diverges, ValueError if a group that is not sampled is not given.
     """
-    model, results = sampler.energy.model, []
+    model, results, rises = sampler.energy.model, [], []
     calls, descents = (graph_calls(sampler, steps) for steps in (chains.steps, chains.descent_steps))
     values, preconditioner = int(np.prod(images.shape[1:])), sampler.preconditioner
     batch_size = batch_size or samples_per_batch(model)
     for batch in _batches(model.groups, images, mask, given, batch_size, bool(chains.first)):
         state, position = sampler.initial_state(batch.latents), chains.first + batch.start
-        names = [f"image {position + row}" for row in range(len(batch.x))]
+        of_batch = names[batch.start:] if names else [f"image {position + row}" for row in range(batch.size)]
         shown = f"images {position + 1} to {position + batch.size}"
+        before, start, end = None, np.zeros(1), np.zeros(1)
         for call in console.progress(range(calls + descents), unit="call", desc=shown, leave=False):
             sampler.set_step_factor(at_call(chains.step_factor, call, calls) if call < calls
                                     else min(chains.step_factor[0][1], 1.0))
@@ -80,10 +91,30 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
             else:
                 noise = tuple(np.zeros((sampler.steps, *z.shape), np.float32) for z in batch.latents)
             state, diagnostics = run_arrays(sampler, batch.x, batch.mask, sigma, state, noise)
-            check_chains(diagnostics, state, energy_limit(values, sigma), f"inference, call {call}",
-                         names.__getitem__)
+            diagnostics = Diagnostics(*(record[..., :batch.size] for record in diagnostics))  # without padding
+            check_chains(diagnostics, tuple(z[:batch.size] for z in state), energy_limit(values, sigma),
+                         f"inference, call {call}", of_batch.__getitem__, ADVICE)
+            start = start if sigma == before else diagnostics.energy[0]
+            if call < max(calls, 1):
+                end = diagnostics.energy[-1]
+            if observe is not None:
+                observe(position, tuple(z[:batch.size] for z in state[:len(model.groups)]), diagnostics)
+            before = sigma
+        rises.append((start, end))
         results.append([z[:batch.size] for z in state[:len(model.groups)]])
+    _warn_of_rise(sampler, *(float(np.concatenate(energies).mean()) for energies in zip(*rises)))
     return tuple(np.concatenate(group) for group in zip(*results))
+
+
+def _warn_of_rise(sampler: langevin.Langevin, start: float, end: float) -> None:
+    """Warns if chains cannot have sampled their posterior: near a mode of energy E, d sampled dimensions have the mean
+    energy E + d / 2, and no start is below the mode. start, end: mean energies of the first and last step at one
+    sigma."""
+    groups = sampler.energy.model.groups
+    dimensions = sum(int(np.prod(groups[g].shape)) for g in sampler.energy.sampled)
+    if end > start + dimensions / 2:
+        log.warning("the mean energy rose from %.4g at the start of the chains to %.4g, which correct samples do not "
+                    "have: the steps are too large. %s", start, end, ADVICE)
 
 
 def graph_calls(sampler: langevin.Langevin, steps: int) -> int:
@@ -96,12 +127,33 @@ def at_call(schedule: Schedule, call: int, calls: int) -> float:
     return value_at(schedule, (100 * (call + 1) - 1) // calls)
 
 
+class Chunk(NamedTuple):
+    """Consecutive samples of a source."""
+
+    first: int  # index of the first
+    samples: np.ndarray
+    mask: np.ndarray | None
+    given: Given
+    names: list[str]
+
+
+def chunks(model: Model, source: Source, given: Given) -> Iterator[Chunk]:
+    """All samples of a source, few at a time, so that they need little memory. given: latents of all."""
+    size = BATCHES * samples_per_batch(model)
+    for first in range(0, len(source), size):
+        indices = np.arange(first, min(first + size, len(source)))
+        yield Chunk(first, source.read(indices), source.mask(indices), {name: z[indices] for name, z in given.items()},
+                    [source.name(int(index)) for index in indices])
+
+
 def encode(encoder: Encoder | ChainEncoder, groups: Sequence[LatentGroup], images: np.ndarray,
-           given: Given | None = None) -> Arrays:
-    """Encodes images (N, C, H, W): latents (N, *shape) of each group, the means of q(z | x)."""
-    given = _checked(groups, given)
+           given: Given | None = None, padded: bool = False) -> Arrays:
+    """Encodes images (N, C, H, W): latents (N, *shape) of each group, the means of q(z | x). padded: pad also a single
+    batch, because another size would be compiled again."""
+    given, count = _checked(groups, given), len(images)
+    images = pad(images, IMAGES_PER_BATCH) if padded else images
     means = iter(encoder.means(apply(encoder, images, batch_size=IMAGES_PER_BATCH)))
-    return tuple(next(means) if group.sampled else given[group.name] for group in groups)
+    return tuple(next(means)[:count] if group.sampled else given[group.name] for group in groups)
 
 
 def _checked(groups: Sequence[LatentGroup], given: Given | None) -> Given:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import mindspore as ms
@@ -12,6 +12,14 @@ from mindspore import Tensor, nn
 from dgn.errors import UserError
 
 IMAGES_PER_BATCH = 100
+
+
+Chosen = int | slice | Sequence[int] | np.ndarray  # an index, a slice or indices
+
+
+def rows(samples: Any, chosen: Chosen) -> Any:
+    """Latents or Decoded of the samples at an index, a slice or indices, from those of N samples."""
+    return type(samples)(*[field if field is None else field[chosen] for field in samples])
 
 
 class Decoded(NamedTuple):
@@ -35,25 +43,29 @@ def present(decoded: Decoded) -> list[np.ndarray]:
     return [field for field in decoded if field is not None]
 
 
-def rows(decoded: Decoded, indices: int | slice | np.ndarray) -> Decoded:
-    """The samples at an index, a slice or an array of indices."""
-    return Decoded(*[field if field is None else field[indices] for field in decoded])
-
-
 class Latents(NamedTuple):
     """Latents of N samples of a deformable model.
 
-    appearance: Z^a, (N, d_a); of clips (Z_0^a, xi_1^a .. xi_T^a). geometry: Z^g, (N, d_g), likewise.
+    appearance: Z^a, (N, d_a); of clips (Z_0^a, xi_1^a .. xi_T^a). geometry: Z^g, (N, d_g), likewise. z.rows(slice(4)):
+    the latents of the first four samples (z[:4] would be the first groups).
     """
 
     appearance: np.ndarray
     geometry: np.ndarray
+
+    def rows(self, chosen: Chosen) -> Latents:
+        """The latents of the samples at an index, a slice or indices."""
+        return rows(self, chosen)
 
 
 class PlainLatents(NamedTuple):
     """Latents of N samples of a plain model: z, (N, d)."""
 
     z: np.ndarray
+
+    def rows(self, chosen: Chosen) -> PlainLatents:
+        """The latents of the samples at an index, a slice or indices."""
+        return rows(self, chosen)
 
 
 class MotionLatents(NamedTuple):
@@ -64,6 +76,10 @@ class MotionLatents(NamedTuple):
 
     content: np.ndarray
     motion: np.ndarray
+
+    def rows(self, chosen: Chosen) -> MotionLatents:
+        """The latents of the samples at an index, a slice or indices."""
+        return rows(self, chosen)
 
 
 AnyLatents = Any  # Latents, PlainLatents or MotionLatents, by the kind of model
@@ -170,11 +186,12 @@ def decode(model: Model, *latents: np.ndarray, batch_size: int | None = None) ->
 
 
 def checked_latents(model: Model, latents: Sequence[Any]) -> list[np.ndarray]:
-    """Latents as float32: an array (N, d) for each group, or one tuple of them. Clips may have another number of frames
-    than those of the training. Raises UserError for other shapes, or values that are not finite."""
-    if len(latents) == 1 and isinstance(latents[0], tuple):
+    """Latents as float32: an array (N, d) for each group, or one tuple or list of them. Clips may have another number
+    of frames than those of the training. Raises UserError for other types and shapes, or values that are not
+    finite."""
+    if len(latents) == 1 and _holds_groups(latents[0]):
         latents = latents[0]
-    groups, arrays = model.groups, [np.asarray(z, np.float32) for z in latents]
+    groups, arrays = model.groups, [_numbers(z) for z in latents]
     fits = len(arrays) == len(groups) and all(z.ndim == 2 and len(z) == len(arrays[0]) > 0 for z in arrays)
     widths = [z.shape[1] for z in arrays] if fits else []
     if not fits or not (_are_of_equal_clips(model, widths) if model.frames else
@@ -185,6 +202,46 @@ def checked_latents(model: Model, latents: Sequence[Any]) -> list[np.ndarray]:
     if not all(np.isfinite(z).all() for z in arrays):
         raise UserError("latents have values that are not finite (NaN or infinite)")
     return arrays
+
+
+def checked_given(model: Model, given: Any, count: int) -> dict[str, np.ndarray]:
+    """Latents (count, *shape), float32, by the names of their groups, from such a dictionary or from latents of every
+    group. Raises UserError for unknown names and other types and shapes, and if a group that is not sampled is
+    missing."""
+    names = [group.name for group in model.groups]
+    if not isinstance(given, Mapping):
+        if not (isinstance(given, (tuple, list)) and len(given) == len(names)):
+            raise UserError(f"given is {type(given).__name__}; it must be latents of {', '.join(names)}, as infer "
+                            "returns them, or a dictionary with these names")
+        given = dict(zip(names, given))
+    if unknown := [str(name) for name in given if name not in names]:
+        raise UserError(f"given has {', '.join(unknown)}; the latents of this model are {', '.join(names)}")
+    arrays = {name: _numbers(z) for name, z in given.items()}
+    for group in model.groups:
+        z = arrays.get(group.name)
+        if z is None and not group.sampled:
+            raise UserError(f"given has no {group.name}, which this model takes as the label of each image")
+        if z is not None and (z.shape != (count, *group.shape) or not np.isfinite(z).all()):
+            raise UserError(f"given {group.name} has the shape {z.shape}; it must be {(count, *group.shape)}, of "
+                            "finite numbers")
+    return arrays
+
+
+def _holds_groups(latents: Any) -> bool:
+    """Whether these are the latents of all groups, not of one."""
+    return isinstance(latents, tuple) or isinstance(latents, list) and all(getattr(z, "ndim", 0) == 2 for z in latents)
+
+
+def _numbers(latents: Any) -> np.ndarray:
+    """An array of float32. Raises UserError for anything but real numbers."""
+    try:
+        array = np.asarray(latents)
+    except ValueError:  # lists of unequal length
+        array = np.array(None)
+    if array.dtype.kind not in "fiub":
+        raise UserError(f"latents are {type(latents).__name__} of {array.dtype}; they must be an array (N, d) of real "
+                        "numbers for each group")
+    return array.astype(np.float32, copy=False)
 
 
 def _are_of_equal_clips(model: Model, widths: Sequence[int]) -> bool:
