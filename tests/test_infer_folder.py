@@ -21,6 +21,7 @@ from dgn.data.images import ImageFolder
 from dgn.errors import UserError
 from dgn.files import write_json
 from dgn.infer_folder import SETTINGS, UNFINISHED, infer_folder
+from dgn.inference import unseen
 from dgn.inference.unseen import ChainSettings
 from dgn.nets.model import Decoded, LatentGroup
 
@@ -38,7 +39,7 @@ class StandIn:
         self.config, self.calls, self.folder = cfg.Config(), [], SimpleNamespace(path=self.checkpoint)
         self.model = SimpleNamespace(groups=(LatentGroup("z_app", (4,)), LatentGroup("z_geo", (3,))), frames=0)
 
-    def infer_batch(self, images, chains, mask=None, given=None):
+    def infer_batch(self, images, chains, mask=None, given=None, names=None):
         if chains.first == self.fail_at:
             raise KeyboardInterrupt
         self.calls.append(chains.first)
@@ -55,7 +56,7 @@ class StandIn:
 
 @pytest.fixture(autouse=True)
 def chunks_of_four(monkeypatch):
-    monkeypatch.setattr(module, "BATCHES", 4)
+    monkeypatch.setattr(unseen, "BATCHES", 4)
     monkeypatch.setattr(module, "samples_per_batch", lambda model: 1)
 
 

@@ -22,12 +22,13 @@ from dgn.data.folder import digest
 from dgn.data.frames import strip
 from dgn.data.images import write_image
 from dgn.data.open import check_new_images
-from dgn.data.source import Source, clip_lengths, to_images
+from dgn.data.source import Source, to_images
 from dgn.errors import UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.figures.animation import save_animation
 from dgn.figures.draw import draw_overview
 from dgn.files import disk_errors, locked, new_folder, png_name, png_names, sha256, write_arrays, write_json
+from dgn.inference import unseen
 from dgn.inference.latents import given_latents
 from dgn.inference.unseen import ChainSettings
 from dgn.nets.model import Decoded, rows, samples_per_batch
@@ -38,7 +39,6 @@ from dgn.training.checkpoint import MANIFEST
 
 log = logging.getLogger(__name__)
 
-BATCHES = 5  # batches of about 100 images or frames that are inferred and written together
 SHOWN = 10  # samples of overview.png at most
 UNFINISHED, SETTINGS = "unfinished", "settings.json"
 UNNAMED = ("checkpoint", "encoder", "names", "inference")  # settings whose values are too long for a message
@@ -64,7 +64,7 @@ def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings,
     names = source.names
     png_names(names)  # raises an error before the inference, not after it
     check_new_images(source)
-    chunk = BATCHES * samples_per_batch(run.model)
+    chunk = unseen.BATCHES * samples_per_batch(run.model)
     groups, unit = [group.name for group in run.model.groups], "clip" if run.model.frames else "image"
     with (unfinished(output, _settings(run, names, chains, chunk, latents_only)) as folder,
           console.progress(total=len(source), unit=unit) as bar):
@@ -73,25 +73,26 @@ def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings,
             indices = np.arange(first, min(first + chunk, len(source)))
             path = folder / f"{first:09d}.npz"
             if not path.exists():
-                samples, mask = source.read(indices), source.mask(indices)
+                samples, mask, of_chunk = source.read(indices), source.mask(indices), [names[k] for k in indices]
                 labels = {name: values[indices] for name, values in given.items()}
-                z = run.infer_batch(samples, replace(chains, first=first), mask, labels)
+                z = run.infer_batch(samples, replace(chains, first=first), mask, labels, of_chunk)
                 decoded = run.decode(*z)
+                # number of frames of each clip; latents of other frames follow the prior
+                lengths = {} if mask is None else {"frames": mask.sum(1).astype(int)}
                 if not latents_only:
-                    lengths = None if mask is None else clip_lengths(source, indices)
-                    write_decoded(output, [names[index] for index in indices], samples, decoded, lengths)
+                    write_decoded(output, of_chunk, samples, decoded, lengths.get("frames"))
                 errors = reconstruction_errors(to_images(samples, mask), to_images(decoded.image, mask))
                 # last: a chunk with this file has its pictures
-                write_arrays(path, **dict(zip(groups, z)), **{key: errors[key] for key in (*MEANS, "images")})
+                write_arrays(path, **dict(zip(groups, z)), **lengths,
+                             **{key: errors[key] for key in (*MEANS, "images")})
             parts.append(read_part(path))
             bar.update(len(indices))
-        latents = {name: np.concatenate([part[name] for part in parts]) for name in groups}
-        # number of frames of each clip; latents of other frames follow the prior
-        frames = {"frames": clip_lengths(source, source.indices())} if run.model.frames else {}
-        write_arrays(output / "latents.npz", names=np.array(names), **latents, **frames)
+        keys = [*groups, *(["frames"] if run.model.frames else [])]
+        latents = {key: np.concatenate([part[key] for part in parts]) for key in keys}
+        write_arrays(output / "latents.npz", names=np.array(names), **latents)
         shown = source.indices(SHOWN)
-        draw_overview(output / "overview.png", source.read(shown), run.decode(*(z[shown] for z in latents.values())),
-                      names, "Inferred", frames["frames"][shown] if frames else None)
+        draw_overview(output / "overview.png", source.read(shown), run.decode(*(latents[key][shown] for key in groups)),
+                      names, "Inferred", latents["frames"][shown] if run.model.frames else None)
     images = sum(int(part["images"]) for part in parts)
     means = {key: float(sum(part[key] * part["images"] for part in parts)) / images for key in MEANS}
     return {**means, "count": len(source), **run.inference_settings(chains)}
