@@ -10,7 +10,7 @@ import pytest
 
 import dgn
 from dgn import config as cfg
-from dgn import packaged, packaging
+from dgn import package_run, packaged
 from dgn.__main__ import main
 from dgn.data.open import open_sources
 from dgn.data.source import Subset
@@ -42,7 +42,7 @@ def mean_error(images, decoded) -> float:
 @pytest.mark.parametrize("name", packaged.names())
 def test_a_packaged_model_is_small_and_names_no_folder_of_a_machine(name):
     files = contents(packaged.FOLDER / name)
-    assert sum(map(len, files.values())) < packaging.LIMIT
+    assert sum(map(len, files.values())) < package_run.LIMIT
     results = json.loads((packaged.FOLDER / name / "metrics.json").read_text())
     assert results["provenance"]["command"].startswith("python -m dgn") and results["unseen"]["msre"] > 0
     assert "/root" not in json.dumps(results) and "/home" not in json.dumps(results)
@@ -129,4 +129,4 @@ def test_a_run_on_clips_is_packaged_without_its_optimizer(tmp_path, capsys):
 def test_a_run_on_files_is_not_packaged(tmp_path):
     folder = RunFolder.create(tmp_path / "run", cfg.changed(cfg.Config(), data={"path": "photos"}))
     with pytest.raises(UserError, match="photos.*generated"):
-        packaging.make(folder, tmp_path / "made")
+        package_run.make(folder, tmp_path / "made")

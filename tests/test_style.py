@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,10 @@ def test_no_layer_imports_from_above():
             if name != "__version__" and (name not in LEVEL or LEVEL[name] > LEVEL[own]):
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_hides_a_package_of_its_name():
+    """msrun runs src/dgn/__main__.py, so src/dgn comes first on the path: packaging.py there would break MindSpore."""
+    names = {path.stem for path in (ROOT / "src" / "dgn").glob("*.py")} - {"__init__", "__main__"}
+    specs = {name: importlib.util.find_spec(name) for name in sorted(names)}
+    assert not [name for name, spec in specs.items() if spec is not None and spec.origin is not None]

@@ -1,4 +1,4 @@
-"""Trained models that are part of the package: their names, folders and results. dgn.packaging makes them.
+"""Trained models that are part of the package: their names, folders and results. dgn.package_run makes them.
 
 A packaged model is a run folder without the files that only a training needs. It has config.yaml, the newest checkpoint
 without optimizers, the encoder of `dgn encoder` if there is one, the metrics of evenly spaced epochs, and the results.

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from dgn.package_run import LIMIT, make
     from dgn.packaged import open_folder
-    from dgn.packaging import LIMIT, make
 
     size = make(open_folder(Path(args.run_folder)), Path(args.output))
     above = f" (above the {LIMIT / 1e6:.0f} MB of a model in this package)" if size > LIMIT else ""
