@@ -26,7 +26,7 @@ LAYERS = (  # modules and folders of dgn: each imports from its own layer and fr
     {"data", "nets"},
     {"inference", "run_folder"},
     {"training"},
-    {"packaged", "run", "run_training"},
+    {"package_run", "packaged", "run", "run_training"},
     {"bench", "checks", "evaluation", "experiments", "export", "figures", "infer_folder", "page"},
     {"cli"},
     {"__init__", "__main__"},
