@@ -89,9 +89,9 @@ def test_no_new_run_takes_the_name_of_a_packaged_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("faces", "./faces"):
         with pytest.raises(UserError, match="faces is the name of a packaged model; choose .* such as runs/faces"):
-            RunFolder.check_free(Path(name))
+            packaged.check_free(Path(name))
     for other in (Path("runs") / "faces", Path("faces2"), tmp_path / "faces"):
-        RunFolder.check_free(other)
+        packaged.check_free(other)
 
 
 def test_an_unknown_name_lists_the_packaged_models(tmp_path, monkeypatch, capsys):

@@ -123,12 +123,7 @@ class RunFolder:
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """Raises UserError if `path` holds a run or other files, or is the bare name of a packaged model, which would
-        then open this run."""
-        from dgn.packaged import names  # not at the top, because it imports this module
-
-        if len(path.parts) == 1 and path.name in names():
-            raise UserError(f"{path} is the name of a packaged model; choose another output, such as runs/{path}")
+        """Raises UserError if `path` holds a run or other files."""
         if os.path.exists(path / "config.yaml"):  # False for an unreadable path; check_new_folder names it
             raise UserError(f"{path} already holds a run: --resume (in Python dgn.resume) continues it, another "
                             "output folder (--output) starts a new one")

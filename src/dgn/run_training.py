@@ -13,7 +13,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn import device as devices
-from dgn import recipe
+from dgn import packaged, recipe
 from dgn.config import Config
 from dgn.data.open import check_output, check_sources, described, open_sources
 from dgn.data.source import Mirrored, Sources
@@ -189,7 +189,7 @@ def prepare(target: Path | RunFolder, config: Config,
         check_sources(sources, config.data)
         return target, sources
     if processes.is_first:
-        RunFolder.check_free(target)
+        packaged.check_free(target)
     sources = checked_sources(target, config)
     if processes.is_first:
         RunFolder.create(target, config)
@@ -204,7 +204,7 @@ def dry_run(target: Path | RunFolder, config: Config) -> str:
     if isinstance(target, RunFolder):
         sources = open_sources(config.data, *recorded_files(target.path))
     else:
-        RunFolder.check_free(target)
+        packaged.check_free(target)
         sources = checked_sources(target, config)
     size = describe(config, make_trainer(config, make_model(config)), len(sources.train), devices.current())
     return f"{size}\ndata         {described(config.data, sources)}"
