@@ -166,7 +166,7 @@ class Training:
     adam_beta2: float = number(0.999, above=0, high=0.99999)
     seed: int = number(1, low=0, fixed=True)  # of weights, latents, noise and order
     checkpoint_every: int = number(10, low=1)  # epochs
-    # minutes after which a checkpoint is written amid an epoch, if none was written in them; 0: never
+    # a checkpoint is also written within an epoch if the last one is so many minutes old; 0: never
     checkpoint_minutes: float = number(30.0, low=0, trains=False)
     checkpoints_kept: int = number(3, low=1, trains=False)
     figures_every: int = number(0, low=0, trains=False)  # epochs; 0: a few pictures after 1, 3, 10, 30 ... epochs

@@ -115,7 +115,7 @@ def unfinished(output: Path, settings: dict[str, Any]) -> Iterator[Path]:
         _check_settings(folder / SETTINGS, settings)
         done = len(list(folder.glob("[0-9]*.npz")))
         if done:
-            log.info("%s: %d finished chunks of %d samples are kept; the inference goes on behind them", output, done,
+            log.info("%s: %d finished chunks of %d samples are kept; the inference continues after them", output, done,
                      settings["chunk"])
         yield folder
         with disk_errors(folder, "remove"):

@@ -37,8 +37,8 @@ def open_folder(path: Path) -> RunFolder:
 
 
 def check_free(path: Path) -> None:
-    """Raises UserError if a new run cannot be in `path`: it holds a run or other files, or is the bare name of a packaged
-    model, which would then open this run."""
+    """Raises UserError if a new run cannot be in `path`: it holds a run or other files, or it is the bare name of a
+    packaged model, which would then open this run."""
     if len(path.parts) == 1 and path.name in names():
         raise UserError(f"{path} is the name of a packaged model; choose another output, such as runs/{path}")
     RunFolder.check_free(path)

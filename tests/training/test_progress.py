@@ -1,4 +1,4 @@
-"""The lines of a training off a terminal: of each epoch, and amid a long one; and what is due after an iteration."""
+"""The lines of a training off a terminal: of each epoch, and within a long one; and what is due after an iteration."""
 
 from __future__ import annotations
 

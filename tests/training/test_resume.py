@@ -30,7 +30,7 @@ EPOCHS = 4
 
 
 def arguments(images: Path, output: Path, epochs: int, *extra: str) -> list:
-    """A `train` command line with decorrelation, whose matrix is renewed before each epoch and saved amid one."""
+    """A `train` command line with decorrelation, whose matrix is renewed before each epoch and saved within one."""
     return tiny.arguments(images, output, epochs, "--set", "inference.decorrelation=[[0, 0.5], [2, 0.3]]", *extra)
 
 

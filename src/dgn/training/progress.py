@@ -12,11 +12,11 @@ from tqdm import tqdm
 from dgn import console
 from dgn.files import append_line
 
-INTERVAL = 180.0  # seconds between lines amid an epoch
+INTERVAL = 180.0  # seconds between lines within an epoch
 
 
 class Progress:
-    """One line an epoch, `epoch: 3 step: 10, loss is 123.4, ...`; amid a long epoch a line every few minutes, or on a
+    """One line an epoch, `epoch: 3 step: 10, loss is 123.4, ...`; within a long epoch a line every few minutes, or on a
     terminal a bar with the time left.
 
     log: file to which the lines are also written. quiet: no output, for all processes but the first.
