@@ -82,8 +82,8 @@ def import_failure(error: ImportError) -> str:
     """What an ImportError of another package says of it: it is missing, of another version, or lacks a library."""
     package, _, inside = (error.name or "").partition(".")
     if "cannot import name" in str(error) or (isinstance(error, ModuleNotFoundError) and inside):
-        return (f"the package {package} is of a version for which dgn is not made: {error}; requirements.txt has the "
-                "accepted versions")
+        return (f"dgn does not support the installed version of {package}: {error}; requirements.txt has the accepted "
+                "versions")
     return f"a required package cannot be imported: {error}; dgn doctor shows what is missing"
 
 

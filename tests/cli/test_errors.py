@@ -49,7 +49,7 @@ def test_the_exit_code_stays_with_a_traceback(monkeypatch, capsys):
         assert "Traceback" in capsys.readouterr().err
 
 
-OTHER_VERSION = "the package other is of a version for which dgn is not made: "
+OTHER_VERSION = "dgn does not support the installed version of other: "
 
 
 @pytest.mark.parametrize("line, said", [
