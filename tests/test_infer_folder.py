@@ -175,6 +175,13 @@ def test_chunks_of_other_images_under_the_same_names_are_refused(run, source, im
     assert infer_folder(run, linked, output, CHAINS)["count"] == 10
 
 
+def test_images_behind_a_link_to_a_name_that_is_not_utf8(run, images, tmp_path):
+    shutil.copytree(images, tmp_path / os.fsdecode(b"\xff"))
+    (tmp_path / "link").symlink_to(tmp_path / os.fsdecode(b"\xff"))
+    linked = ImageFolder(str(tmp_path / "link"), Cut(16), Reading())
+    assert infer_folder(run, linked, tmp_path / "out", CHAINS, latents_only=True)["count"] == 10
+
+
 def test_chunks_with_other_labels_are_refused(run, source, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "given_latents", lambda groups, source: {"label": np.zeros((10, 2), np.float32)})
     output = interrupted(run, source, tmp_path / "out")

@@ -142,7 +142,8 @@ def _settings(run: Run, source: Source, given: Given, chains: ChainSettings, lat
     assert run.checkpoint is not None
     encoder = run.folder.path / chain_encoder.FOLDER / chain_encoder.FILE
     stored = source.stored(source.indices())
-    samples = [source.identity(), *map(_state, stored), *resolve_all(stored)]
+    real = map(ascii, resolve_all(stored))  # the target of a link may have a name that is not UTF-8
+    samples = [source.identity(), *map(_state, stored), *real]
     labels = [f"{name} {hashlib.sha256(values.tobytes()).hexdigest()}" for name, values in given.items()]
     return {"checkpoint": sha256(run.checkpoint / MANIFEST), "names": digest(source.names), "samples": digest(samples),
             "labels": digest(labels), "chunk": unseen.chunk_size(run.model),
