@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 from dgn import console
@@ -53,6 +54,17 @@ def test_of_short_work_and_of_an_unknown_number(now, caplog):
     for _ in console.progress(iter("abc"), unit="256 images"):
         now.seconds += 30
     assert [record.getMessage() for record in caplog.records] == ["2 x 256 images"]
+
+
+def test_the_time_left_leaves_out_what_was_done_before(now, caplog):
+    with console.progress(total=1000, initial=900, unit="image") as bar:
+        now.seconds += 90
+        bar.update(10)
+    assert [record.getMessage() for record in caplog.records] == ["910 of 1000 images, 14 min left"]
+
+
+def test_an_array_is_iterated():
+    assert list(console.progress(np.arange(3))) == [0, 1, 2]
 
 
 def test_times_are_readable():

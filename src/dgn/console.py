@@ -58,16 +58,16 @@ def progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
 
 class _Lines:
     """Progress as lines of the log, `checking: 4000 of 200000 files, 12 min left`. Of tqdm's options it takes total,
-    unit and desc."""
+    unit, desc and initial, the number that was done before: the time left follows from the rest."""
 
     def __init__(self, iterable: Iterable[Any] | None = None, total: int | None = None, unit: str = "step",
-                 desc: str = "", **_: Any) -> None:
+                 desc: str = "", initial: int = 0, **_: Any) -> None:
         self.iterable = iterable
         self.total = len(iterable) if total is None and isinstance(iterable, Sized) else total
         self.unit = f"x {unit}" if " " in unit else f"{unit}s"  # such as 256 images
         self.title, self.postfix = f"{desc}: " if desc else "", ""
-        self.done, self.began = 0, time.monotonic()
-        self.said = self.began
+        self.done, self.initial, self.began = initial, initial, time.monotonic()
+        self.last_printed = self.began
 
     def __enter__(self) -> _Lines:
         return self
@@ -76,7 +76,7 @@ class _Lines:
         pass
 
     def __iter__(self) -> Iterator[Any]:
-        for item in self.iterable or ():
+        for item in () if self.iterable is None else self.iterable:
             yield item
             self.update()
 
@@ -88,12 +88,12 @@ class _Lines:
         """Adds `count` to what is done."""
         self.done += count
         now = time.monotonic()
-        if now - self.said < INTERVAL:
+        if now - self.last_printed < INTERVAL:
             return
-        self.said = now
+        self.last_printed = now
         left = ""
         if self.total:
-            left = f", {clock((now - self.began) / self.done * (self.total - self.done))} left"
+            left = f", {clock((now - self.began) / (self.done - self.initial) * (self.total - self.done))} left"
         log.info("%s%d%s %s%s%s", self.title, self.done, f" of {self.total}" if self.total else "", self.unit, left,
                  self.postfix)
 

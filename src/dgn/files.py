@@ -214,6 +214,19 @@ def locked(path: Path, what: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Locks a folder for this process within the block by its file .lock, which is removed at the end. Raises UserError
+    as `locked`."""
+    path = folder / ".lock"
+    with locked(path, folder):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # while it is locked: later it may be that of another process
+                path.unlink()
+
+
 def append_line(path: Path, line: str) -> None:
     """Adds a line to a text file. Raises RunFailed as open_log."""
     with disk_errors(path), open_log(path) as file:

@@ -6,8 +6,10 @@ While it is not finished, the folder holds unfinished/: settings.json, and the l
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +29,21 @@ from dgn.errors import UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.figures.animation import save_animation
 from dgn.figures.draw import draw_overview
-from dgn.files import disk_errors, locked, new_folder, png_name, png_names, sha256, write_arrays, write_json
+from dgn.files import (
+    check_new_folder,
+    disk_errors,
+    locked_folder,
+    new_folder,
+    png_name,
+    png_names,
+    resolve_all,
+    sha256,
+    write_arrays,
+    write_json,
+)
 from dgn.inference import unseen
 from dgn.inference.latents import given_latents
-from dgn.inference.unseen import ChainSettings
+from dgn.inference.unseen import ChainSettings, Given
 from dgn.nets.model import Decoded, rows, samples_per_batch
 from dgn.reading import read_arrays, read_json
 from dgn.run import Run
@@ -41,7 +54,8 @@ log = logging.getLogger(__name__)
 
 SHOWN = 10  # samples of overview.png at most
 UNFINISHED, SETTINGS = "unfinished", "settings.json"
-UNNAMED = ("checkpoint", "encoder", "names", "inference")  # settings whose values are too long for a message
+# settings whose values are too long for a message
+UNNAMED = ("checkpoint", "encoder", "names", "samples", "labels", "inference")
 MEANS = ("msre", "psnr")
 
 
@@ -64,17 +78,13 @@ def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings,
     names = source.names
     png_names(names)  # raises an error before the inference, not after it
     check_new_images(source)
-    chunk = unseen.BATCHES * samples_per_batch(run.model)
     groups, unit = [group.name for group in run.model.groups], "clip" if run.model.frames else "image"
-    with (unfinished(output, _settings(run, names, chains, chunk, latents_only)) as folder,
-          console.progress(total=len(source), unit=unit) as bar):
-        parts = []
-        for first in range(0, len(source), chunk):
-            indices = np.arange(first, min(first + chunk, len(source)))
-            path = folder / f"{first:09d}.npz"
-            if not path.exists():
-                samples, mask, of_chunk = source.read(indices), source.mask(indices), [names[k] for k in indices]
-                labels = {name: values[indices] for name, values in given.items()}
+    with unfinished(output, _settings(run, source, given, chains, latents_only)) as folder:
+        paths = {first: folder / f"{first:09d}.npz" for first in unseen.firsts(run.model, source)}
+        parts = {first: read_part(path) for first, path in paths.items() if path.exists()}
+        done = sum(len(part[groups[0]]) for part in parts.values())
+        with console.progress(total=len(source), initial=done, unit=unit) as bar:
+            for first, samples, mask, labels, of_chunk in unseen.chunks(run.model, source, given, skip=parts):
                 z = run.infer_batch(samples, replace(chains, first=first), mask, labels, of_chunk)
                 decoded = run.decode(*z)
                 # number of frames of each clip; latents of other frames follow the prior
@@ -83,18 +93,19 @@ def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings,
                     write_decoded(output, of_chunk, samples, decoded, lengths.get("frames"))
                 errors = reconstruction_errors(to_images(samples, mask), to_images(decoded.image, mask))
                 # last: a chunk with this file has its pictures
-                write_arrays(path, **dict(zip(groups, z)), **lengths,
+                write_arrays(paths[first], **dict(zip(groups, z)), **lengths,
                              **{key: errors[key] for key in (*MEANS, "images")})
-            parts.append(read_part(path))
-            bar.update(len(indices))
+                parts[first] = read_part(paths[first])
+                bar.update(len(samples))
         keys = [*groups, *(["frames"] if run.model.frames else [])]
-        latents = {key: np.concatenate([part[key] for part in parts]) for key in keys}
+        latents = {key: np.concatenate([parts[first][key] for first in paths]) for key in keys}
         write_arrays(output / "latents.npz", names=np.array(names), **latents)
         shown = source.indices(SHOWN)
-        draw_overview(output / "overview.png", source.read(shown), run.decode(*(latents[key][shown] for key in groups)),
+        batch = source.indices(max(SHOWN, samples_per_batch(run.model)))  # another number would be compiled again
+        draw_overview(output / "overview.png", source.read(shown), run.decode(*(latents[key][batch] for key in groups)),
                       names, "Inferred", latents["frames"][shown] if run.model.frames else None)
-    images = sum(int(part["images"]) for part in parts)
-    means = {key: float(sum(part[key] * part["images"] for part in parts)) / images for key in MEANS}
+    images = sum(int(part["images"]) for part in parts.values())
+    means = {key: float(sum(part[key] * part["images"] for part in parts.values())) / images for key in MEANS}
     return {**means, "count": len(source), **run.inference_settings(chains)}
 
 
@@ -111,33 +122,55 @@ def unfinished(output: Path, settings: dict[str, Any]) -> Iterator[Path]:
         new_folder(output)
         with disk_errors(folder):
             folder.mkdir(exist_ok=True)
-    with locked(folder / ".lock", output):
-        _check_settings(folder / SETTINGS, settings)
+    with locked_folder(output):
+        if not folder.is_dir():  # another process has finished in the meantime
+            check_new_folder(output)
         done = len(list(folder.glob("[0-9]*.npz")))
+        _check_settings(folder / SETTINGS, settings, new=not done)
         if done:
-            log.info("%s: %d finished chunks of %d samples are kept; the inference continues after them", output, done,
+            log.info("%s: %d chunks of %d samples are finished; continuing with the next one", output, done,
                      settings["chunk"])
         yield folder
+        finished = output / f".{UNFINISHED}"
         with disk_errors(folder, "remove"):
-            shutil.rmtree(folder)
+            os.replace(folder, finished)  # at once: chunks without their settings could be those of other images
+        shutil.rmtree(finished, ignore_errors=True)
 
 
-def _settings(run: Run, names: list[str], chains: ChainSettings, chunk: int, latents_only: bool) -> dict[str, Any]:
-    """Everything that the files of a chunk depend on, besides the images themselves."""
+def _settings(run: Run, source: Source, given: Given, chains: ChainSettings, latents_only: bool) -> dict[str, Any]:
+    """Everything that the files of a chunk depend on. Images are told apart by path, size and time of change."""
     assert run.checkpoint is not None
     encoder = run.folder.path / chain_encoder.FOLDER / chain_encoder.FILE
-    return {"checkpoint": sha256(run.checkpoint / MANIFEST), "names": digest(names), "chunk": chunk,
+    stored = source.stored(source.indices())
+    real = map(ascii, resolve_all(stored))  # the target of a link may have a name that is not UTF-8
+    samples = [source.identity(), *map(_state, stored), *real]
+    labels = [f"{name} {hashlib.sha256(values.tobytes()).hexdigest()}" for name, values in given.items()]
+    return {"checkpoint": sha256(run.checkpoint / MANIFEST), "names": digest(source.names), "samples": digest(samples),
+            "labels": digest(labels), "chunk": unseen.chunk_size(run.model),
             "encoder": sha256(encoder) if chains.start == "chain_encoder" else None, "latents_only": latents_only,
             "inference": dataclasses.asdict(run.config.inference), "momentum": run.config.evaluation.momentum,
             **dataclasses.asdict(chains)}
 
 
-def _check_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Records the settings in a new folder of chunks. Raises UserError if others are recorded."""
+def _state(path: Path) -> str:
+    """Size and time of the last change of a file; empty if it is missing."""
+    try:
+        state = path.stat()
+    except OSError:  # reading it gives the reason
+        return ""
+    return f"{state.st_size} {state.st_mtime_ns}"
+
+
+def _check_settings(path: Path, settings: dict[str, Any], new: bool) -> None:
+    """Records the settings if the folder has no chunks (new). Raises UserError if others are recorded, or none for the
+    chunks that are there."""
     settings = json.loads(json.dumps(settings))  # with lists for tuples
     try:
         recorded = read_json(path, dict)
     except FileNotFoundError:
+        if not new:
+            raise UserError(f"{path.parent} holds chunks without {path.name}, so it is unknown what they belong to; "
+                            "choose another output folder") from None
         write_json(path, settings)
         return
     except (OSError, ValueError) as error:

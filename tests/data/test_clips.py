@@ -82,6 +82,12 @@ def test_numbered_frames_are_put_in_the_order_of_their_numbers(tmp_path):
     assert numbered(["walk1.png", "walk/1.png"]) == {"walk": ["walk1.png"], "walk_": ["walk/1.png"]}
 
 
+def test_a_clip_is_stored_in_its_frames(tmp_path):
+    write_frames(tmp_path / "joy", (1, 2), "P1_")
+    clips = ClipFolder(tmp_path, "frames", 2, Cut(16))
+    assert clips.stored(clips.indices()) == [tmp_path / "joy" / f"P1_{k}.png" for k in (1, 2)]
+
+
 def test_images_that_are_no_frames_are_reported_and_a_broken_frame_is_named(tmp_path, caplog):
     write_frames(tmp_path / "walk", [1, 2, 3])
     cv2.imwrite(str(tmp_path / "walk" / "2_mended.png"), picture(0))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import errno
 import re
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from dgn import console
 from dgn.__main__ import main
 from dgn.data import detect, prepare
 from dgn.data.clips import ClipFolder
@@ -302,6 +305,84 @@ def test_an_interrupted_crop_of_recordings_is_continued_at_its_window(tmp_path):
     complete = Interruption(None)
     assert prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", complete.cutter(), 2, True) == report
     assert complete.seen == []
+
+
+def test_a_photograph_that_could_not_be_read_is_tried_again(tmp_path):
+    """A disk that failed for a while does not count as a photograph without a face."""
+    (tmp_path / "photos").mkdir()
+    photograph(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "b.png").write_bytes(b"")
+    cutter = squares([(0, 0, 16, 16)], size=16)
+    report = prepare.crop_faces(tmp_path / "photos", tmp_path / "out", cutter)
+    assert report == (["a.png"], [], [("b.png", "the file is empty")])
+    assert [row["file"] for row in csv.DictReader(open(tmp_path / "out" / "crops.csv"))] == ["a.png"]
+    photograph(tmp_path / "photos" / "b.png")
+    report = prepare.crop_faces(tmp_path / "photos", tmp_path / "out", cutter, resume=True)
+    assert report == (["a.png", "b.png"], [], [])
+
+
+def test_two_processes_do_not_crop_into_one_folder(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    photograph(tmp_path / "photos" / "a.png")
+    cutter = squares([(0, 0, 16, 16)], size=16)
+    prepare.crop_faces(tmp_path / "photos", tmp_path / "out", cutter)
+    before = (tmp_path / "out" / "crops.csv").read_bytes()
+    photograph(tmp_path / "photos" / "b.png")
+
+    def held(*_):
+        raise BlockingIOError(errno.EAGAIN, "held")
+    monkeypatch.setattr("fcntl.lockf", held)
+    with pytest.raises(UserError, match="out is in use by another process"):
+        prepare.crop_faces(tmp_path / "photos", tmp_path / "out", cutter, resume=True)
+    assert (tmp_path / "out" / "crops.csv").read_bytes() == before
+
+
+def test_a_crop_with_other_columns_is_not_continued(tmp_path):
+    frames(tmp_path / "clips" / "a", (1, 2))
+    prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", Interruption(None).cutter())
+    with pytest.raises(UserError, match="crops.csv has other columns than file, window, windows, found, left, top"):
+        prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", squares([(0, 0, 16, 16)], 16), resume=True)
+
+
+def test_complete_recordings_are_neither_read_nor_timed_again(tmp_path, monkeypatch):
+    for name in "abc":
+        frames(tmp_path / "clips" / name, (10, 20))
+    with pytest.raises(KeyboardInterrupt):
+        prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", Interruption(5).cutter())
+    read, bars, crop_clip = [], [], prepare._crop_clip
+
+    def progress(*given, **options):
+        bars.append(options)
+        return console.progress(*given, **options)
+    monkeypatch.setattr(prepare, "console", SimpleNamespace(progress=progress))
+    monkeypatch.setattr(prepare, "_crop_clip", lambda name, *rest: read.append(name) or crop_clip(name, *rest))
+    report = prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", Interruption(None).cutter(), None, True)
+    assert report.found == ["a", "b", "c"] and read == ["c"]
+    assert bars == [{"total": 3, "initial": 2, "unit": "clip"}]
+
+
+def test_a_clip_may_lie_in_the_folder_of_another(tmp_path):
+    """x/y is cut before x, whose frames join it."""
+    frames(tmp_path / "clips" / "x" / "y", (10, 20))
+    for k in (1, 2):
+        assert cv2.imwrite(str(tmp_path / "clips" / f"x_{k}.png"), np.full((40, 40, 3), 100, np.uint8))
+    report = prepare.crop_clips(tmp_path / "clips", "frames", tmp_path / "out", squares([(0, 0, 16, 16)], 16))
+    assert report.found == ["x/y", "x"]
+    assert {str(path.relative_to(tmp_path / "out")): cv2.imread(str(path))[0, 0, 0] for path in
+            (tmp_path / "out").rglob("*.png")} == {"x/000001.png": 100, "x/000002.png": 100, "x/y/000001.png": 10,
+                                                  "x/y/000002.png": 20}
+
+
+def test_a_further_face_with_the_name_of_another_photograph_keeps_its_person(tmp_path):
+    for name in ("a.png", "sub/a-2.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        photograph(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "identity.txt").write_text("a.png anna\nsub/a-2.png bert\n")
+    two = squares([(0, 0, 20, 20), (50, 50, 10, 10)], size=16)
+    prepare.crop_faces(tmp_path / "photos", tmp_path / "out", two, every=True)
+    cuts = ImageFolder(tmp_path / "out", Cut(16))
+    assert dict(zip(cuts.names, cuts.people())) == {
+        "a.png": "anna", "a-2.png": "anna", "sub/a-2.png": "bert", "sub/a-2-2.png": "bert"}
 
 
 def test_the_command_says_how_an_interrupted_crop_is_continued(tmp_path, monkeypatch, capsys):

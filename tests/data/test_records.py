@@ -30,6 +30,7 @@ def test_packed_images_come_back_bit_for_bit_in_any_order(tmp_path):
     assert len(records) == 7 and records.shape == (3, 16, 16) and records.name(3) == "003.png"
     order = np.array([5, 0, 3, 3])
     np.testing.assert_array_equal(records.read(order), source.read(order))
+    assert Subset(records, order).stored(np.arange(2)) == [path]
     assert sorted(p.name for p in path.parent.iterdir()) == ["set.mindrecord", "set.mindrecord.db"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dgn.data import decoding
 from dgn.data.clips import ClipFolder
 from dgn.data.cut import Cut
 from dgn.data.frames import Clip, frames_of_video, read_clip
@@ -72,7 +73,7 @@ def test_frames_of_a_variable_rate_are_spread_by_time(tmp_path):
     assert [round(frame.mean() / 20) for frame in read(tmp_path / "uneven.mp4", 7)] == list(range(7))
 
 
-def test_an_animated_gif_is_a_clip(tmp_path):
+def test_an_animated_gif_is_a_clip(tmp_path, monkeypatch):
     pictures = [Image.new("RGBA", (20, 16), (40 * k, 0, 100, 255)) for k in range(5)]
     pictures[0].paste((0, 0, 0, 0), (0, 0, 20, 8))  # transparent above: white
     times = [100, 100, 100, 700, 100]  # milliseconds
@@ -85,6 +86,12 @@ def test_an_animated_gif_is_a_clip(tmp_path):
     spread = ClipFolder(tmp_path, "videos", 3, Cut(16), resample=True).read(np.array([0]))[0, :, 0, 12, 0]
     # at 0, 0.5 and 1 s: frame 3, at 0.3 s, is the nearest to the second
     np.testing.assert_allclose(255 * spread, [0, 120, 160], atol=4)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # that of another program, as of notebooks
+    assert ClipFolder(tmp_path, "videos", 5, Cut(16)).read(np.array([0])).shape == (1, 5, 3, 16, 16)
+    with monkeypatch.context() as smaller:
+        smaller.setattr(decoding, "MAX_PIXELS", 319)
+        with pytest.raises(UserError, match="walk.gif: a GIF that cannot be decoded .it has more than 319 pixels"):
+            ClipFolder(tmp_path, "videos", 5, Cut(16)).read(np.array([0]))
     whole = (tmp_path / "walk.gif").read_bytes()
     for damaged in (whole[:len(whole) // 2], whole[:-1], b"GIF89a;", b"no picture;"):
         (tmp_path / "walk.gif").write_bytes(damaged)

@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from dgn.data.open import check_output, open_new_images
+    from dgn.errors import RunFailed
     from dgn.files import check_outside
     from dgn.infer_folder import UNFINISHED, infer_folder
     from dgn.run import load
@@ -65,9 +66,10 @@ def run(args: argparse.Namespace) -> int:
     chains = trained.chain_settings(args.steps, args.descent_steps, args.seed, args.use_encoder)
     try:
         result = infer_folder(trained, source, output, chains, args.latents_only)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RunFailed):
         if (output / UNFINISHED).exists():
-            console.say(f"dgn: finished chunks are in {output / UNFINISHED}; the same command continues", sys.stderr)
+            console.say(f"dgn: finished chunks are in {output / UNFINISHED}; run the same command again to continue",
+                        sys.stderr)
         raise
     kind = "clips" if trained.config.data.frames else "images"
     print(f"{result['count']} {kind}, {result['steps']} steps: MSRE {result['msre']:.1f}, PSNR {result['psnr']:.1f} "

@@ -106,6 +106,9 @@ class ClipFolder(Folder):
         labels = [class_and_person(name) for name in clips]
         return [label[1] if label else "" for label in labels]
 
+    def stored(self, indices: np.ndarray) -> list[Path]:
+        return [self._folder / file for index in indices for file in self._clips[self._names[index]].files]
+
     def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of all files, and the settings that select frames."""
         files = digest([file for index in indices for file in self._clips[self._names[index]].files])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dgn.errors import UserError
-from dgn.files import disk_errors, new_folder, write_json, write_text
+from dgn.files import disk_errors, locked_folder, new_folder, write_json, write_text
 from dgn.reading import read_json
 
 TABLE, OPTIONS = "crops.csv", "crop.json"
@@ -30,28 +30,30 @@ def open_crops(target: Path, columns: Sequence[str], options: Mapping[str, Any] 
     """Opens crops.csv in the output folder `target`.
 
     options: what the crops depend on, as JSON; they are recorded. resume: continues a crop of the same options, if
-    there is one in `target`. Raises UserError if `target` holds other files, or a crop of other options; RunFailed if
-    it cannot be written.
+    there is one in `target`. Raises UserError if `target` holds other files, or a crop of other options, or if another
+    process crops there; RunFailed if it cannot be written.
     """
     recorded = json.loads(json.dumps(dict(options or {})))  # tuples become lists
     if not (target / OPTIONS).exists():
         new_folder(target)
-        write_json(target / OPTIONS, recorded)
     elif not resume:
         raise UserError(f"{target} is not empty, it holds an earlier crop: --resume continues it, another output "
                         "folder starts a new one")
-    rows = _read_rows(target, columns, recorded)
-    whole = io.StringIO()
-    table = csv.DictWriter(whole, columns)
-    table.writeheader()
-    table.writerows(rows)
-    write_text(target / TABLE, whole.getvalue())
-    with disk_errors(target / TABLE), open(target / TABLE, "a", newline="", encoding="utf-8") as file:
-        def add(rows: Iterable[Sequence[Any]]) -> None:
-            csv.writer(file).writerows(rows)
-            file.flush()
+    with locked_folder(target):
+        if not (target / OPTIONS).exists():
+            write_json(target / OPTIONS, recorded)
+        rows = _read_rows(target, columns, recorded)
+        whole = io.StringIO()
+        table = csv.DictWriter(whole, columns)
+        table.writeheader()
+        table.writerows(rows)
+        write_text(target / TABLE, whole.getvalue())
+        with disk_errors(target / TABLE), open(target / TABLE, "a", newline="", encoding="utf-8") as file:
+            def add(rows: Iterable[Sequence[Any]]) -> None:
+                csv.writer(file).writerows(rows)
+                file.flush()
 
-        yield Crops(rows, add)
+            yield Crops(rows, add)
 
 
 def _read_rows(target: Path, columns: Sequence[str], options: dict[str, Any]) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -40,7 +40,7 @@ def decode(path: Path) -> np.ndarray:
     if data.startswith(b"\x89PNG") and _PNG_END not in data:
         raise ValueError("the file is cut short")
     try:
-        with _opened(io.BytesIO(data)) as image:
+        with opened(io.BytesIO(data)) as image:
             if image.format == "PNG" and "exif" not in image.info and b"eXIf" in data:
                 image.load()  # it may be behind the pixels
             orientation = _orientation(image)
@@ -89,7 +89,7 @@ def quick_size(path: Path) -> tuple[int, int] | None:
     """
     try:
         check_file(path)
-        with open(path, "rb") as file, _opened(file) as image:
+        with open(path, "rb") as file, opened(file) as image:
             end = _END if image.format in _JPEG else _PNG_END
             file.seek(-len(end), os.SEEK_END)
             if image.format not in (*_JPEG, "PNG") or file.read() != end:
@@ -136,9 +136,10 @@ _LIMITS = _Limits()
 
 
 @contextmanager
-def _opened(file: BinaryIO) -> Iterator[Image.Image]:
-    """An image file opened by Pillow. Raises ValueError if the image has more than MAX_PIXELS."""
-    with _LIMITS, Image.open(file) as image:
+def opened(file: BinaryIO, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
+    """An image file opened by Pillow. formats: those of Pillow that are tried (default: all). Raises ValueError if the
+    image has more than MAX_PIXELS."""
+    with _LIMITS, Image.open(file, formats=formats) as image:
         if image.width * image.height > MAX_PIXELS:  # Pillow itself refuses more than twice its limit
             raise ValueError(f"it has more than {MAX_PIXELS} pixels")
         yield image

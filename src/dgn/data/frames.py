@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageSequence
 
-from dgn.data.decoding import check_file, decode, read_file
+from dgn.data.decoding import check_file, decode, opened, read_file
 from dgn.data.folder import quiet_opencv
 
 # read when OpenCV opens its first video: FFmpeg prints up to 20 lines for a damaged file, whose reason is given here
@@ -133,7 +133,7 @@ def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: int | None) 
         raise ValueError("the file is cut short")
     seconds, count = 0.0, None if last is None else last + 1
     try:
-        with Image.open(io.BytesIO(data), formats=["GIF"]) as animation:
+        with opened(io.BytesIO(data), ["GIF"]) as animation:
             for index, _ in enumerate(islice(ImageSequence.Iterator(animation), count)):
                 frame = animation.convert("RGBA")  # decodes the frame also if it is not wanted, to find damage
                 white = Image.new("RGBA", frame.size, "white")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from dgn.errors import UserError
 from dgn.files import append_line, disk_errors, png_name, png_names
 
 SAMPLED_FRAMES = 9  # frames of a clip in which its face is detected
+_FURTHER = re.compile(r"(.+)-\d+\.png")  # the name of a further face of a photograph
 
 
 class Report(NamedTuple):
@@ -102,9 +104,9 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False, 
     """Crops the largest face, or every face, of each photograph below `source`, and writes PNG files to `target`.
 
     Names are kept; further faces of a photograph get -2, -3 ... before .png. `target`/crops.csv has a row for each
-    face, and for each photograph without a face. `target`/identity.txt has the people, if `source` has such a file.
-    resume, options: see open_crops; photographs that are in crops.csv are not cropped again. Raises UserError if
-    `source` holds no images, or as open_crops does.
+    face, and for each photograph without a face; none for one that cannot be read. `target`/identity.txt has the
+    people, if `source` has such a file. resume, options: see open_crops; photographs that are in crops.csv are not
+    cropped again. Raises UserError if `source` holds no images, or as open_crops does.
     """
     names = find_images(source)
     firsts = set(png_names(names))
@@ -129,9 +131,8 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False, 
         for name, faces in map_files(crop, [name for name in names if name not in done], workers, unit="photo"):
             if isinstance(faces, str):
                 report.unreadable.append((name, faces))
-                faces = []
-            else:
-                (report.found if faces else report.not_found).append(name)
+                continue
+            (report.found if faces else report.not_found).append(name)
             person = person_of(name, identities)
             for output, _ in faces if person else ():
                 append_line(target / "identity.txt", f"{_identified(name, output, last_parts)} {person}")
@@ -150,9 +151,12 @@ def _outputs(name: str, count: int, firsts: set[str]) -> list[str]:
 
 def _identified(name: str, output: str, last_parts: Counter[str]) -> str:
     """The file of a photograph's face in identity.txt: its name without folders, which also names it in a part of the
-    set, or the path if other files have this name. last_parts: numbers of first faces with a name."""
+    set, or the path if other files have this name, or may have it: a-2.png may be a further face of a.png. last_parts:
+    numbers of first faces with a name."""
     first, last = png_name(name), PurePosixPath(output).name
     alone = last_parts[PurePosixPath(first).name] == 1 and last_parts[last] == (output == first)
+    if output == first and (further := _FURTHER.fullmatch(last)):
+        alone = alone and not last_parts[f"{further[1]}.png"]
     return last if alone else output
 
 
@@ -181,29 +185,37 @@ def crop_clips(source: Path, layout: str, target: Path, cutter: Cutter, window: 
         rows_of: dict[str, list[dict[str, str]]] = {}
         for row in crops.rows:
             rows_of.setdefault(row["file"], []).append(row)
-        for name, clip in console.progress(clips.items(), unit="clip"):
-            rows = rows_of.get(name, [])
-            for k, row in enumerate(rows):
-                (report.found if row["found"] == "1" else report.not_found).append(_piece(name, k, window))
-            if rows and len(rows) == int(rows[0]["windows"]):
-                continue
-            written = len(rows)
-            try:
-                for k, count, face in _crop_clip(name, clip, unfinished, cutter, window, written):
-                    piece, written = _piece(name, k, window), written + 1
-                    if face is None:
-                        report.not_found.append(piece)
-                        crops.add([[name, k + 1, count, 0, *[""] * len(cutter.columns), ""]])
-                        continue
-                    if people[name]:  # before the clip, which would count as another person without it
-                        append_line(target / "identity.txt", f"{piece} {people[name]}")
-                    _move(unfinished, target / piece)
-                    report.found.append(piece)
-                    crops.add([[name, k + 1, count, 1, *_numbers(face), piece]])
-            except ValueError as reason:
-                windows = f"; {written} windows before are complete" if written else ""
-                report.unreadable.append((name, f"{reason}{windows}"))
+        done = sum(_complete(rows_of.get(name, [])) for name in clips)
+        with console.progress(total=len(clips), initial=done, unit="clip") as bar:
+            for name, clip in clips.items():
+                rows = rows_of.get(name, [])
+                for k, row in enumerate(rows):
+                    (report.found if row["found"] == "1" else report.not_found).append(_piece(name, k, window))
+                if _complete(rows):
+                    continue
+                written = len(rows)
+                try:
+                    for k, count, face in _crop_clip(name, clip, unfinished, cutter, window, written):
+                        piece, written = _piece(name, k, window), written + 1
+                        if face is None:
+                            report.not_found.append(piece)
+                            crops.add([[name, k + 1, count, 0, *[""] * len(cutter.columns), ""]])
+                            continue
+                        if people[name]:  # before the clip, which would count as another person without it
+                            append_line(target / "identity.txt", f"{piece} {people[name]}")
+                        _move(unfinished, target / piece)
+                        report.found.append(piece)
+                        crops.add([[name, k + 1, count, 1, *_numbers(face), piece]])
+                except ValueError as reason:
+                    windows = f"; {written} windows before are complete" if written else ""
+                    report.unreadable.append((name, f"{reason}{windows}"))
+                bar.update()
     return report
+
+
+def _complete(rows: list[dict[str, str]]) -> bool:
+    """Whether a clip with these rows of crops.csv has all its windows."""
+    return bool(rows) and len(rows) == int(rows[0]["windows"])
 
 
 def _people(source: Path, clips: list[str], windows: bool) -> dict[str, str]:
@@ -276,7 +288,8 @@ def _removed(folder: Path) -> Iterator[None]:
 
 
 def _move(folder: Path, place: Path) -> None:
-    """Moves a complete clip to its place, which may be a folder that holds other clips, or its files of before."""
+    """Moves a complete clip to its place, which may be a folder that holds other clips, or files from an interrupted
+    crop."""
     with disk_errors(place):
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -32,9 +32,8 @@ def pack(source: Source, path: Path) -> int:
     """Writes every image of `source` to the MindRecord file `path` (and path.db, its index); returns their number.
 
     Pixels are stored as uint8 (C, H, W), so that exactly the same images are read, with the people if the source knows
-    them. The files are written to a temporary
-    folder, then renamed. Raises UserError if `path` exists or does not end in .mindrecord, RunFailed if it cannot be
-    written.
+    them. The files are written to a temporary folder, then renamed. Raises UserError if `path` exists or does not end
+    in .mindrecord, RunFailed if it cannot be written.
     """
     if path.suffix != ".mindrecord":
         raise UserError(f"{path}: the name of a MindRecord file must end in .mindrecord")
@@ -143,6 +142,9 @@ class RecordImages(Source):
                 digest.update(f"{separator}{name}".encode())
                 separator = "\n"
         return f"records {digest.hexdigest()[:16]}"
+
+    def stored(self, indices: np.ndarray) -> list[Path]:
+        return [Path(self.path)]
 
     def _names(self, condition: str, *values: int) -> Iterator[str]:
         """Names of the images, read one by one."""

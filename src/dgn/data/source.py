@@ -80,6 +80,10 @@ class Source:
         """The file or folder of each sample at `indices`; None if samples have none of their own."""
         return None
 
+    def stored(self, indices: np.ndarray) -> list[Path]:
+        """All files from which the samples at `indices` are read; empty for samples in memory."""
+        return self.paths(indices) or []
+
     def check(self, indices: np.ndarray, decoded: bool) -> Check:
         """Checks whether samples can be read, by their headers or by decoding them; raises no errors."""
         return Check([], 0)
@@ -146,6 +150,9 @@ class Subset(Source):
 
     def paths(self, indices: np.ndarray) -> list[Path] | None:
         return self.source.paths(self.in_source[indices])
+
+    def stored(self, indices: np.ndarray) -> list[Path]:
+        return self.source.stored(self.in_source[indices])
 
     def check(self, indices: np.ndarray, decoded: bool) -> Check:
         return self.source.check(self.in_source[indices], decoded)
