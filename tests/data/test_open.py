@@ -182,13 +182,16 @@ def test_a_file_that_disappears_is_named_by_an_error_of_its_own(tmp_path):
 
 
 def test_a_file_of_a_run_that_cannot_be_read_is_not_called_missing(tmp_path):
-    """data.corrupt skip leaves it out; a resumed run needs it."""
+    """data.corrupt skip leaves it out; a resumed run needs it. Without a list of held-out files, all are decoded."""
     folder = write_images(tmp_path, 6)
     (folder / "002.png").write_bytes(b"no image")
     trained = ["001.png", "002.png", "004.png"]
     with pytest.raises(UserError, match=r"1 of the 3 files in .* that the run was trained on cannot be read: 002.png "
                                         r"\(not an image.*\); restore them, or put readable files under these names"):
-        open_sources(data_of(folder, corrupt="skip"), [], trained)
+        open_sources(data_of(folder, corrupt="skip", held_out=1), None, trained)
+    recorded = data_of(folder, corrupt="skip")
+    with pytest.raises(UserError, match=r"002.png: not an image(.|\n)*Restore them: the run was trained on them"):
+        check_sources(open_sources(recorded, [], trained), recorded)
     with pytest.raises(UserError, match=r"1 of the 4 files that the run was trained on are not in .*: 9.png; restore"):
         open_sources(data_of(folder), [], [*trained, "9.png"])
 
