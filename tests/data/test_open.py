@@ -83,6 +83,26 @@ def test_people_of_removed_held_out_images_stay_unseen(tmp_path):
     assert same_samples(open_sources(data, held_out).train, sources.train.identity())
 
 
+def test_a_run_from_before_its_people_were_known_keeps_its_images(tmp_path, caplog):
+    """Person 1 is in 003.png and, held out, in 009.png."""
+    data = data_of(write_images(tmp_path / "images", 10))
+    before = {limit: open_sources(replace(data, limit=limit)) for limit in (None, 5)}
+    (tmp_path / "identity.txt").write_text("".join(f"{k:03d}.png {k if k % 6 != 3 else 1}\n" for k in range(10)))
+    for limit, sources in before.items():
+        of_run = replace(data, limit=limit)
+        for held_out in (None, names(sources.held_out)):
+            caplog.clear()
+            again = open_sources(of_run, held_out, None, sources.train.identity)
+            assert [names(part) for part in again] == [names(part) for part in sources]
+            assert "show people of held-out samples, whom it did not know as such: it keeps" in caplog.text
+        for recorded in (None, "of other images"):
+            assert "003.png" not in names(open_sources(of_run, identity=lambda found=recorded: found).train)
+    (tmp_path / "identity.txt").write_text("".join(f"{k:03d}.png 1\n" for k in range(10)))
+    assert len(open_sources(data, identity=before[None].train.identity).train) == 7
+    with pytest.raises(UserError, match="every other image shows a person of the held-out images"):
+        open_sources(data)
+
+
 def test_keys_for_files_are_refused_without_files(tmp_path):
     """A recipe for real images whose --data was forgotten must not train on generated faces."""
     for wrong in ({"crop": (0, 0, 8, 8)}, {"category": "dog"}, {"split": "test"}, {"mirror": True}, {"pattern": "*"},
@@ -182,13 +202,13 @@ def test_a_file_that_disappears_is_named_by_an_error_of_its_own(tmp_path):
 
 
 def test_a_file_of_a_run_that_cannot_be_read_is_not_called_missing(tmp_path):
-    """data.corrupt skip leaves it out; a resumed run needs it."""
+    """data.corrupt skip leaves it out; a resumed run needs it. Without a record of held-out files all are decoded."""
     folder = write_images(tmp_path, 6)
     (folder / "002.png").write_bytes(b"no image")
     trained = ["001.png", "002.png", "004.png"]
     with pytest.raises(UserError, match=r"1 of the 3 files in .* that the run was trained on cannot be read: 002.png "
                                         r"\(not an image.*\); restore them, or put readable files under these names"):
-        open_sources(data_of(folder, corrupt="skip"), [], trained)
+        open_sources(data_of(folder, corrupt="skip"), None, trained)
     with pytest.raises(UserError, match=r"1 of the 4 files that the run was trained on are not in .*: 9.png; restore"):
         open_sources(data_of(folder), [], [*trained, "9.png"])
 
