@@ -87,7 +87,7 @@ def one_at_a_time(function: Callable[Arguments, Result]) -> Callable[Arguments, 
     graphs. Ctrl-C raises KeyboardInterrupt (dgn.interrupts.raising).
 
     Raises UserError in a fork of a process that has run a graph: MindSpore's threads do not exist in it, and it would
-    wait for them for ever."""
+    wait forever."""
     @functools.wraps(function)
     def locked(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
         if _Graphs.process not in (None, os.getpid()):
@@ -98,7 +98,10 @@ def one_at_a_time(function: Callable[Arguments, Result]) -> Callable[Arguments, 
             first, _Graphs.process = _Graphs.process is None, os.getpid()
             result = function(*args, **options)
             if first:
-                time.sleep(0.01)  # MindSpore's threads set their handler of SIGINT after the first graph has run
+                # Best effort: MindSpore's threads set their handler of SIGINT shortly after the first graph has run,
+                # and nothing tells when. `raising` replaces it again at the end of every call; until then a handler
+                # that was set later than this lets Ctrl-C end the process.
+                time.sleep(0.01)
             return result
     return locked
 
