@@ -207,6 +207,22 @@ def test_overrides_take_python_values():
         recipe.with_overrides(config, {"training.epoch": 7})
 
 
+def test_options_that_others_do_not_support_are_switched_off_but_for_the_task_itself():
+    config = cfg.changed(cfg.Config(), inference={"sigma_app": ((0, 2.0),)}, training={"freeze": "geometry"})
+    plain = cfg.changed_as_supported(config, model={"kind": "plain"})
+    assert (plain.inference.sigma_app, plain.training.freeze) == (cfg.NO_FACTOR, "none")
+    mean = cfg.changed(cfg.Config(), training={"mean_displacement_weight": 0.5})
+    # the critic is switched off first, so the weight stays
+    kept = cfg.changed_as_supported(mean, model={"appearance": "label"}, training={"adversarial": "minimax"})
+    assert (kept.training.adversarial, kept.training.mean_displacement_weight) == ("none", 0.5)
+    clips = cfg.changed(cfg.Config(), data={"frames": 8})
+    with pytest.raises(UserError, match="data.frames needs training.method abp; it is vae"):
+        cfg.changed_as_supported(clips, training={"method": "vae"})
+    labels = cfg.changed(cfg.Config(), model={"appearance": "label"})
+    with pytest.raises(UserError, match="model.appearance needs model.kind deformable; it is plain"):
+        cfg.changed_as_supported(labels, model={"kind": "plain"})
+
+
 def test_a_resumed_run_may_change_some_settings_only():
     config = cfg.Config()
     cfg.check_resumable(config, cfg.changed(config, training={"epochs": 5}, model={"warp": "reference"}))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import mindspore as ms
 import pytest
 
-from dgn import device, distributed, launcher, machine, numerics, recipe, run_training
+from dgn import device, distributed, interrupts, launcher, machine, numerics, recipe, run_training
 from dgn.__main__ import main
 from dgn.cli import doctor
 from dgn.config import Config, Numerics
@@ -199,7 +201,13 @@ class Add(ms.nn.Cell):
 def call(interrupted):
     return Add(interrupted)(ms.Tensor([1.0])).asnumpy()
 
-for action in (lambda: call(True), lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(9))):
+def interrupt_later():
+    time.sleep(1)  # MindSpore's threads may set their handler after the first graph; the next call replaces it
+    call(False)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(9)
+
+for action in (lambda: call(True), interrupt_later):
     try:
         action()
     except KeyboardInterrupt:
@@ -219,8 +227,24 @@ def test_ctrl_c_during_and_after_a_compilation_raises_keyboard_interrupt(tmp_pat
     assert (ended.returncode, ended.stdout) == (0, "2.0\n2.0\nown handler\n2.0\n"), ended.stderr[-1000:]
 
 
+def test_an_interrupt_that_mindspore_turns_into_another_error_is_an_interrupt():
+    def compile_interrupted():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(9)
+        except KeyboardInterrupt:
+            raise RuntimeError("the compilation failed") from None
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), interrupts.raising():
+        compile_interrupted()
+    with pytest.raises(RuntimeError, match="another"), interrupts.raising():
+        raise RuntimeError("another")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_fork_of_a_process_that_ran_a_graph_is_told_to_load_anew():
-    """MindSpore would wait for ever."""
+    """MindSpore would wait forever."""
     answer = device.one_at_a_time(lambda: 1)
     assert answer() == 1
     if not (child := os.fork()):

@@ -25,6 +25,7 @@ from dgn.data.source import Subset
 from dgn.evaluation import chain_encoder
 from dgn.inference import unseen
 from dgn.nets.build import make_chain_encoder
+from dgn.nets.model import LatentGroup, checked_given
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
 from tests.moved import moved
@@ -201,6 +202,9 @@ def test_chains_start_from_given_latents_of_all_or_of_named_groups(run, images):
                            ({"z_geo": "first"}, "latents are str")):
         with pytest.raises(dgn.UserError, match=message):
             run.infer_batch(x, chains, given=given)
+    labelled = SimpleNamespace(groups=(LatentGroup("z_app", (4,), sampled=False), LatentGroup("z_geo", (3,))))
+    with pytest.raises(dgn.UserError, match="given has no z_app, which this model takes as the label of each image"):
+        checked_given(labelled, {"z_geo": z.geometry}, 4)
 
 
 def test_a_run_cannot_be_copied(run):
@@ -353,6 +357,8 @@ def test_sigma_is_annealed_from_the_mean_also_if_the_run_has_an_encoder(run, ima
     np.testing.assert_array_equal(annealed.infer_batch(x, chains).geometry, z.geometry)
     plain = dataclasses.replace(run, chain_encoder=annealed.chain_encoder)
     assert np.abs(plain.infer(x, steps=4, use_encoder=False).geometry - z.geometry).max() > 0.001
+    continued, expected = (some.trajectory(x, 4, z, seed=9) for some in (annealed, plain))  # not annealed again
+    np.testing.assert_array_equal(continued.latents.geometry, expected.latents.geometry)
     monkeypatch.setattr(chain_encoder, "PLAIN_STEPS", (4,))
     compared = chain_encoder.compare(annealed, Subset(source, np.arange(2)))
     energy = annealed.energy(x[:2], annealed.infer(x[:2], steps=4, use_encoder=False)).mean()

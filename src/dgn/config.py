@@ -219,6 +219,7 @@ NEEDS: dict[str, dict[str, Any]] = {  # an option with another value than its de
                                           **_ON_IMAGES},
     "numerics.launch_groups": {"numerics.jit_level": "O0"},
 }
+_ESSENTIAL = ("data.frames", "model.appearance")  # options of NEEDS without which a config describes another task
 
 
 @dataclass(frozen=True)
@@ -365,12 +366,15 @@ def changed(config: Config, **sections: dict[str, Any]) -> Config:
 
 
 def changed_as_supported(config: Config, **sections: dict[str, Any]) -> Config:
-    """`changed`, and the options that the other values do not support (NEEDS) at their defaults."""
+    """`changed`, and the options that the other values do not support (NEEDS) at their defaults. Raises UserError if
+    these are _ESSENTIAL ones: the samples, and what their labels mean, are not switched off."""
     changes = {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
     for option, needs in NEEDS.items():
-        if any(changes.get(key, _value(config, key)) != wanted for key, wanted in needs.items()):
+        if option not in _ESSENTIAL and any(changes.get(key, _value(config, key)) != wanted
+                                            for key, wanted in needs.items()):
             section, name = option.split(".")
-            sections[section] = {**sections.get(section, {}), name: _value(Config, option)}
+            changes[option] = _value(Config, option)
+            sections[section] = {**sections.get(section, {}), name: changes[option]}
     return changed(config, **sections)
 
 

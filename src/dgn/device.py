@@ -13,7 +13,6 @@ import re
 import resource
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -87,7 +86,7 @@ def one_at_a_time(function: Callable[Arguments, Result]) -> Callable[Arguments, 
     graphs. Ctrl-C raises KeyboardInterrupt (dgn.interrupts.raising).
 
     Raises UserError in a fork of a process that has run a graph: MindSpore's threads do not exist in it, and it would
-    wait for them for ever."""
+    wait forever."""
     @functools.wraps(function)
     def locked(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
         if _Graphs.process not in (None, os.getpid()):
@@ -95,11 +94,8 @@ def one_at_a_time(function: Callable[Arguments, Result]) -> Callable[Arguments, 
                             "already run; start processes before that, or with multiprocessing's method spawn, and "
                             "call dgn.load in each")
         with _Graphs.lock, interrupts.raising():
-            first, _Graphs.process = _Graphs.process is None, os.getpid()
-            result = function(*args, **options)
-            if first:
-                time.sleep(0.01)  # MindSpore's threads set their handler of SIGINT after the first graph has run
-            return result
+            _Graphs.process = os.getpid()
+            return function(*args, **options)
     return locked
 
 

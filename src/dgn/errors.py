@@ -19,7 +19,7 @@ class Unreadable(UserError):
     """A sample cannot be read: its file is damaged or has disappeared, or the disk failed. It may be raised during a
     training.
 
-    fault: what is wrong. advice: what would be right, except during a training; empty if the fault says it.
+    fault: what is wrong. advice: what to do, unless a training is running; may be empty.
     """
 
     def __init__(self, fault: str, advice: str = "") -> None:

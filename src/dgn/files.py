@@ -194,10 +194,10 @@ def open_log(path: Path) -> TextIO:
 
 
 @contextmanager
-def locked(path: Path, what: Path) -> Iterator[None]:
-    """Locks the file `path`, and with it `what`, for this process within the block by a POSIX lock, which the system
-    releases when the process ends; some shared file systems do not support it. Raises UserError, naming the holder, if
-    another process has the lock."""
+def locked(path: Path, resource: Path) -> Iterator[None]:
+    """Locks the file `path`, and with it `resource`, for this process within the block by a POSIX lock, which the
+    system releases when the process ends; some shared file systems do not support it. Raises UserError, naming the
+    holder, if another process has the lock."""
     with open_log(path) as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -205,8 +205,9 @@ def locked(path: Path, what: Path) -> Iterator[None]:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                raise UserError(f"{what} is in use by {holder}; wait for it, or stop it") from None
-            log.warning("%s: no lock on this file system (%s); no other process may use %s", path, error.strerror, what)
+                raise UserError(f"{resource} is in use by {holder}; wait for it, or stop it") from None
+            log.warning("%s: no lock on this file system (%s); no other process may use %s", path, error.strerror,
+                        resource)
         with disk_errors(path):
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")

@@ -58,7 +58,8 @@ def raising() -> Iterator[None]:
 
     MindSpore replaces the handler of SIGINT when it compiles, and does not put it back: its own one sends SIGTERM to
     the process, which ends it. Within the block SIGTERM therefore raises KeyboardInterrupt, unless it is ignored or
-    handled otherwise; after it, Python's handler of SIGINT is set again.
+    handled otherwise; after it, Python's handler of SIGINT is set again. MindSpore's threads may set theirs once more,
+    shortly after the first graph of a process has run; the next block replaces it.
     """
     received = False
 

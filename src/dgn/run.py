@@ -19,7 +19,7 @@ from dgn import packaged, recipe
 from dgn.config import Config
 from dgn.data.arrays import ArrayImages, checked_images, checked_mask
 from dgn.data.cut import cut_of
-from dgn.data.open import open_new_images, open_sources
+from dgn.data.open import open_new_images
 from dgn.data.source import Source, Sources, Subset, same_samples
 from dgn.errors import UserError, check_opened
 from dgn.files import expanded
@@ -35,7 +35,7 @@ from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
 from dgn.nets.model import AnyLatents, Decoded, Model, checked_given, checked_latents, decode
 from dgn.randomness import checked_seed, generator
-from dgn.run_folder import RunFolder, recorded_files
+from dgn.run_folder import RunFolder
 from dgn.training import checkpoint, parameters, restore
 from dgn.training.chain_encoder import load_chain_encoder
 
@@ -335,7 +335,7 @@ def open_run(path: Path, sources: Sources | None = None, data: str | Path | None
                     "uses the sigma of the last epoch, %g", path, state["epoch"], epochs, cfg.last_sigma(config))
 
     def open_them() -> Sources:
-        opened = sources or open_sources(config.data, *recorded_files(folder.path))
+        opened = sources or restore.recorded_sources(folder, config)
         if not same_samples(opened.train, trained_on):
             where = f"{config.data.path} holds now" if config.data.path else "are generated now"
             raise UserError(f"{path} was trained on other images than {where}: some were added, removed or renamed, "

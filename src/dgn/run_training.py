@@ -29,7 +29,7 @@ from dgn.nets.build import make_chain_encoder, make_model
 from dgn.nets.model import LatentGroup
 from dgn.provenance import provenance
 from dgn.run import Run, open_run
-from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
+from dgn.run_folder import HELD_OUT, TRAINED, RunFolder
 from dgn.training import checkpoint, restore
 from dgn.training.build import check_version, initial_digest, initial_run, make_trainer
 from dgn.training.chain_encoder import EncoderOptions, pairs_of, save_chain_encoder, train_encoder
@@ -175,6 +175,15 @@ def checked_sources(path: Path, config: Config) -> Sources:
     return sources
 
 
+def resumed_sources(folder: RunFolder, config: Config) -> Sources:
+    """The samples of the run in `folder`, which is to be resumed with `config`. Raises UserError for a value that must
+    not change, and for files that cannot be used."""
+    cfg.check_resumable(folder.config, config)
+    sources = restore.recorded_sources(folder, config)
+    check_sources(sources, config.data)
+    return sources
+
+
 def prepare(target: Path | RunFolder, config: Config,
             processes: ProcessGroup = ProcessGroup()) -> tuple[RunFolder, Sources]:
     """The run folder and the samples of a training.
@@ -184,10 +193,7 @@ def prepare(target: Path | RunFolder, config: Config,
     that must not change when a run is resumed.
     """
     if isinstance(target, RunFolder):
-        cfg.check_resumable(target.config, config)
-        sources = open_sources(config.data, *recorded_files(target.path))
-        check_sources(sources, config.data)
-        return target, sources
+        return target, resumed_sources(target, config)
     if processes.is_first:
         packaged.check_free(target)
     sources = checked_sources(target, config)
@@ -202,7 +208,7 @@ def dry_run(target: Path | RunFolder, config: Config) -> str:
     """Size, memory, steps and data of the training that `prepare` would begin with these arguments, as text. Writes
     nothing. Raises UserError."""
     if isinstance(target, RunFolder):
-        sources = open_sources(config.data, *recorded_files(target.path))
+        sources = resumed_sources(target, config)
     else:
         packaged.check_free(target)
         sources = checked_sources(target, config)
@@ -237,6 +243,6 @@ def ensure_trained(path: Path, config: Config) -> Run:
     saved = checkpoint.newest_valid(folder.checkpoints) if checkpoint.all_checkpoints(folder.checkpoints) else None
     if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)
-        return open_run(path, open_sources(config.data, *recorded_files(path)))
+        return open_run(path, restore.recorded_sources(folder, config))
     folder, sources = prepare(folder, config)
     return fit_run(folder, config, sources)

@@ -83,6 +83,26 @@ def test_people_of_removed_held_out_images_stay_unseen(tmp_path):
     assert same_samples(open_sources(data, held_out).train, sources.train.identity())
 
 
+def test_a_run_from_before_its_people_were_known_keeps_its_images(tmp_path, caplog):
+    """Person 1 is in 003.png and, held out, in 009.png."""
+    data = data_of(write_images(tmp_path / "images", 10))
+    before = {limit: open_sources(replace(data, limit=limit)) for limit in (None, 5)}
+    (tmp_path / "identity.txt").write_text("".join(f"{k:03d}.png {k if k % 6 != 3 else 1}\n" for k in range(10)))
+    for limit, sources in before.items():
+        of_run = replace(data, limit=limit)
+        for held_out in (None, names(sources.held_out)):
+            caplog.clear()
+            again = open_sources(of_run, held_out, None, sources.train.identity)
+            assert [names(part) for part in again] == [names(part) for part in sources]
+            assert "show people of held-out samples, whom it did not know as such: it keeps" in caplog.text
+        for recorded in (None, "of other images"):
+            assert "003.png" not in names(open_sources(of_run, identity=lambda found=recorded: found).train)
+    (tmp_path / "identity.txt").write_text("".join(f"{k:03d}.png 1\n" for k in range(10)))
+    assert len(open_sources(data, identity=before[None].train.identity).train) == 7
+    with pytest.raises(UserError, match="every other image shows a person of the held-out images"):
+        open_sources(data)
+
+
 def test_keys_for_files_are_refused_without_files(tmp_path):
     """A recipe for real images whose --data was forgotten must not train on generated faces."""
     for wrong in ({"crop": (0, 0, 8, 8)}, {"category": "dog"}, {"split": "test"}, {"mirror": True}, {"pattern": "*"},

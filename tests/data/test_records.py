@@ -172,6 +172,9 @@ def test_people_are_packed_with_their_images(tmp_path):
     assert held_out.names == ["006.png", "007.png"] and train.names == ["001.png", "004.png", "005.png"]
     pack(ImageFolder(images, Cut(16)), tmp_path / "unknown.mindrecord")
     assert RecordImages(str(tmp_path / "unknown.mindrecord")).people() is None
+    before = open_sources(Data(path=str(tmp_path / "unknown.mindrecord"), size=16, held_out=2)).train
+    again = open_sources(Data(path=str(path), size=16, held_out=2), identity=before.identity)  # of a run on the former
+    assert again.train.names == before.names and len(before) == 6
 
 
 def test_all_names_are_read_by_one_query(tmp_path, monkeypatch):

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 import dgn
+from dgn import config as cfg
 from dgn.__main__ import main
 from dgn.config import Config
 from dgn.files import png_name, png_names, replacing, resolve_all, write_json
 from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, recorded_files
+from dgn.run_training import dry_run, prepare
 from tests.training.saved import saved_run
 from tests.training.tiny import arguments, resume, write_images
 
@@ -72,6 +74,27 @@ def test_images_that_are_added_after_the_training_are_not_used(moved, tmp_path):
     (run / TRAINED).unlink()  # as runs before 0.2.0
     with pytest.raises(dgn.UserError, match="was trained on other images"):
         assert dgn.load(run, data=images).sources
+
+
+def test_people_that_become_known_do_not_lock_a_run_without_records(moved, tmp_path):
+    run, images = (shutil.copytree(path, tmp_path / path.name) for path in moved)
+    (images / "identity.txt").write_text("".join(f"{k:03d}.png {k if k != 3 else 9}\n" for k in range(10)))
+    (run / TRAINED).unlink()
+    assert len(dgn.load(run, data=images).sources.train) == 8
+    folder = RunFolder.open(run)
+    config = cfg.changed(folder.config, data={"path": str(images)})
+    assert "8 images to train on" in dry_run(folder, config) and len(prepare(folder, config)[1].train) == 8
+
+
+@pytest.mark.parametrize("check", [dry_run, prepare])
+def test_a_dry_run_refuses_what_a_resumed_training_refuses(check, moved, tmp_path):
+    run, images = RunFolder.open(moved[0]), shutil.copytree(moved[1], tmp_path / "images")
+    config = cfg.changed(run.config, data={"path": str(images)})
+    with pytest.raises(dgn.UserError, match="model.z_app is 4 in this run and cannot become 5"):
+        check(run, cfg.changed(config, model={"z_app": 5}))
+    (images / "003.png").write_bytes(b"damaged")
+    with pytest.raises(dgn.UserError, match="1 of 10 files cannot be used: .*003.png"):
+        check(run, config)
 
 
 def test_evaluation_of_data_that_were_moved_names_the_option(moved, capsys):

@@ -368,15 +368,21 @@ def test_only_real_images_are_checked_and_they_are_named(rng, monkeypatch):
 
 
 def test_an_energy_above_that_of_correct_samples_is_warned_of(rng, caplog):
-    """Also chains that start in the posterior, whose energy varies, are no reason for a warning."""
+    """Chains that start in the posterior, whose energy varies, at the mode, whose energy rises by d / 2, or with a
+    larger sigma are no reason for a warning."""
     x, settings = np.ones((400, 5), np.float32), ChainSettings(8, 0.5, seed=1)
     for step_size, rises in ((0.3, False), (0.95, True)):  # stable below 2 / sqrt(1 + 1 / sigma^2) = 0.89
         sampler = langevin.Langevin(Energy(LinearModel(np.eye(2, 5), np.zeros((1, 5)))), step_size, 2)
         z = infer(sampler, x, settings, batch_size=400)
         if not rises:
             infer(sampler, x, settings, given=dict(zip(("z_app", "z_geo"), z)), batch_size=400)
+            mode = {"z_app": np.full((50, 2), 0.8, np.float32), "z_geo": np.zeros((50, 1), np.float32)}
+            for seed in range(10):
+                infer(sampler, x[:50], replace(settings, seed=seed, first=400), given=mode, batch_size=400)
+            infer(sampler, x, replace(settings, steps=16, sigma_factor=((0, 5.0), (50, 1.0))), batch_size=400)
         assert len(caplog.records) == rises
-    assert "the steps are too large. Lower evaluation.step_factor" in caplog.records[0].getMessage()
+    assert ("more than correct sampling can explain: the steps are too large. Lower evaluation.step_factor"
+            in caplog.records[0].getMessage())
 
 
 def test_the_gradient_of_the_energy_is_that_of_the_closed_form(rng):

@@ -25,3 +25,17 @@ def test_every_failure_is_in_the_log_below_versions_and_device(error, lines, tmp
     versions, *said = folder.train_log.read_text().splitlines()
     assert versions.startswith("dgn 0.") and ", mindspore 2." in versions and versions.endswith(", device CPU")
     assert [line for line in said if not line.startswith("  ")] == lines
+
+
+def test_a_log_on_a_full_disk_does_not_hide_the_failure(tmp_path, monkeypatch):
+    def fail(*_):
+        def append(*_):
+            raise RunFailed("cannot write train.log")
+
+        monkeypatch.setattr(fit, "append_line", append)
+        raise RunFailed("cannot write the checkpoint")
+
+    monkeypatch.setattr(fit, "_fit", fail)
+    folder = RunFolder.create(tmp_path / "run", cfg.Config())
+    with pytest.raises(RunFailed, match="cannot write the checkpoint"):
+        fit.fit(folder, folder.config, None)

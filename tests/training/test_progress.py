@@ -37,6 +37,11 @@ def test_the_time_left_leaves_the_compilation_out(now, tmp_path):
     assert ends == ["8 min left with compilation", "80 s left", "2 min left", "0 s left"]
 
 
+def test_the_time_left_after_a_resume_within_an_epoch_is_of_whole_epochs(now, tmp_path):
+    Progress(3, 5, tmp_path / "log").epoch(record(3, 20.0), 40, first=30)
+    assert (tmp_path / "log").read_text().endswith("images/s, 80 s left with compilation\n")
+
+
 def test_a_long_epoch_has_lines_every_few_minutes(now, tmp_path, capsys):
     lines = Progress(0, 10, tmp_path / "log")
     for step in range(1, 11):
@@ -72,13 +77,21 @@ def saved(monkeypatch, now):
     return positions
 
 
-def train(minutes: float, interrupt=nullcontext(SimpleNamespace(received=False)), processes=ProcessGroup()) -> None:
+def train(minutes: float, interrupt=nullcontext(SimpleNamespace(received=False)), processes=ProcessGroup(),
+          start: loop.Position = loop.Position(0, 0)) -> list[tuple]:
+    """Returns what Progress.epoch is given after each epoch, without the record."""
     config = cfg.changed(cfg.Config(), training={"epochs": 3, "checkpoint_minutes": minutes})
     folder = SimpleNamespace(config=config, log_metrics=lambda _: None)
-    quiet = SimpleNamespace(step=lambda *_: None, epoch=lambda *_: None)
+    ended: list[tuple] = []
+    quiet = SimpleNamespace(step=lambda *_: None, epoch=lambda record, *steps: ended.append(steps))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dgn.interrupts.Deferred", lambda: interrupt)
-        loop.run_epochs(folder, SimpleNamespace(processes=processes), quiet)
+        loop.run_epochs(folder, SimpleNamespace(processes=processes), quiet, start)
+    return ended
+
+
+def test_the_steps_of_an_earlier_process_are_told_with_their_epoch(saved):
+    assert train(0, start=loop.Position(1, 3)) == [(5, 3), (5, 0)]
 
 
 @pytest.mark.parametrize("minutes, expected", [

@@ -32,18 +32,18 @@ class Reading:
     """How the files of a folder are read.
 
     corrupt: "error": `read` raises UserError for a file that cannot be used; "skip": all files are decoded when the
-        folder is opened, except those in `usable`, and files that cannot be used are left out.
+        folder is opened, except those in `known_usable`, and files that cannot be used are left out.
     cache_mb: megabytes of decoded pixels kept in memory.
     pattern: select only files (or clips) whose relative path, or its last part, matches, such as "*-11.jpg".
-    only: select only files with these names; None: all.
-    usable: names of files that are known to be usable.
+    only_names: select only files with these names; None: all.
+    known_usable: names of files that are known to be usable.
     """
 
     corrupt: str = "error"
     cache_mb: int = 256
     pattern: str | None = None
-    only: frozenset[str] | None = None
-    usable: frozenset[str] = frozenset()
+    only_names: frozenset[str] | None = None
+    known_usable: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.corrupt not in ("error", "skip"):
@@ -78,14 +78,15 @@ class Folder(Source):
     def __init__(self, folder: Path, names: list[str], shape: tuple[int, ...], reading: Reading) -> None:
         self.shape = shape
         self.skipped: list[tuple[str, str]] = []
-        self._names = names if reading.only is None else [name for name in names if name in reading.only]
+        self._names = (names if reading.only_names is None
+                       else [name for name in names if name in reading.only_names])
         self._folder = folder
         self.sample_bytes, self.cache_bytes = math.prod(shape), reading.cache_mb * 2 ** 20
         self._cache, self._small = PixelCache(reading.cache_mb), set[str]()
         self._workers = ThreadPoolExecutor(max_workers=min(8, machine.cores()))
         self._checked = set[str]()  # samples that were decoded in this constructor
         if reading.corrupt == "skip" and self._names:
-            self._skip_unusable(reading.usable)
+            self._skip_unusable(reading.known_usable)
 
     def decode(self, name: str) -> np.ndarray:
         """A sample's pixels, uint8. Raises ValueError with the reason (not the name) if it cannot be used."""

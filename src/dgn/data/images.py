@@ -82,7 +82,7 @@ def person_of(name: str, identities: Mapping[str, str]) -> str:
 
 
 def as_person(name: str) -> str:
-    """A file as a person of its own, which a file of identities can name."""
+    """The name of the person that stands for a file, in a form that a file of identities can hold."""
     return "_".join(name.split())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,7 +21,7 @@ from dgn.data.faces import FACES_OF_A_PERSON, FaceSource
 from dgn.data.folder import Folder, Reading, reading_of
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
-from dgn.data.source import Mirrored, Source, Sources, Subset
+from dgn.data.source import Mirrored, Source, Sources, Subset, same_samples
 from dgn.errors import UserError, listed
 from dgn.files import check_outside, check_utf8
 
@@ -31,19 +31,22 @@ FACES = 1000  # generated training faces without data.limit
 SMALL_CROP = 0.15  # share of an image below which a crop may be meant for smaller images
 
 
-def open_sources(data: Data, held_out: Sequence[str] | None = None, trained: Sequence[str] | None = None) -> Sources:
+def open_sources(data: Data, held_out: Sequence[str] | None = None, trained: Sequence[str] | None = None,
+                 identity: Callable[[], str | None] | None = None) -> Sources:
     """Training and held-out samples of a config.
 
     held_out, trained: names of the files of an existing run, as far as it has recorded them. Held-out files may be
-    missing, and other files are not used: the training samples are the same. Raises UserError if there are too few
-    samples, or a file that was trained on is missing.
+    missing, and other files are not used: the training samples are the same. identity: of an existing run, returns the
+    recorded identity of its training samples; see split. Raises UserError if there are too few samples, or a file that
+    was trained on is missing.
     """
     if data.path is not None:
         check_utf8(data.path)
         if not Path(data.path).exists():
             raise UserError(f"data.path is {data.path}: no such folder or file; if it was moved, give its new path "
                             "with --data")
-        return split(open_images(data, data.path, _recorded(data, held_out, trained)), data, held_out, trained)
+        return split(open_images(data, data.path, _recorded(data, held_out, trained)), data, held_out, trained,
+                     identity)
     for key, used in (("pattern", data.pattern is not None), ("mirror", data.mirror), ("crop", data.crop is not None),
                       ("category", data.category is not None), ("split", data.split != "all"),
                       ("format", data.format != "images")):
@@ -62,7 +65,8 @@ def _recorded(data: Data, held_out: Sequence[str] | None, trained: Sequence[str]
     reading = reading_of(data)
     if data.corrupt == "error" or trained is None or held_out is None and data.held_out:
         return reading
-    return dataclasses.replace(reading, only=frozenset([*trained, *(held_out or ())]), usable=frozenset(trained))
+    return dataclasses.replace(reading, only_names=frozenset([*trained, *(held_out or ())]),
+                               known_usable=frozenset(trained))
 
 
 def whole_people(count: int, each: int) -> int:
@@ -203,12 +207,13 @@ def check_new_images(source: Source) -> None:
 
 
 def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
-          trained: Sequence[str] | None = None) -> Sources:
+          trained: Sequence[str] | None = None, identity: Callable[[], str | None] | None = None) -> Sources:
     """Splits samples: the last `data.held_out` (or the samples named `held_out`) are for evaluation, the first
     `data.limit` of the others (or the samples named `trained`) for training.
 
     If the source knows the people in its samples, training samples of held-out people are dropped, so that unseen
-    images show unseen people. With data.mirror, mirror images of the training samples are added at the end.
+    images show unseen people; but not those of a run that was trained on them, because its people were unknown then:
+    identity() is that of all samples. With data.mirror, mirror images of the training samples are added at the end.
     """
     samples, names = whole.indices(), set(held_out or ())
     files = whole.files(samples)
@@ -227,14 +232,20 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
     indices, people = samples[~unseen], whole.people()
     if people is not None:
         other_people = {people[index] for index in samples[unseen]} | set(whole.people(list(names)) or ())
-        indices = np.array([index for index in indices if people[index] not in other_people], int)
+        everyone, indices = indices, np.array([index for index in indices if people[index] not in other_people], int)
+        if identity and len(indices) < len(everyone) and (recorded := identity()) is not None:
+            sources = _sources(whole, everyone[:data.limit], unseen, data)
+            if same_samples(sources.train, recorded):
+                log.warning("%d of the samples that the run was trained on show people of held-out samples, whom it "
+                            "did not know as such: it keeps its samples", len(everyone) - len(indices))
+                return sources
         if not len(indices):
             raise UserError(f"data.held_out = {data.held_out}: every other image shows a person of the held-out "
                             "images, so no training image is left; people come from identity.txt, or for clips from "
                             "names class/person_...")
-        if len(indices) < (~unseen).sum():
+        if len(indices) < len(everyone):
             log.info("%d of %d samples show people of held-out samples and are not used for training",
-                     (~unseen).sum() - len(indices), len(samples))
+                     len(everyone) - len(indices), len(samples))
     if held_out is None and files is not None:
         _say_unseen_folders([files[k] for k in indices[:data.limit]], [files[k] for k in samples[unseen]])
     return _sources(whole, indices[:data.limit], unseen, data)

@@ -102,19 +102,20 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
             before = sigma
         rises.append((start, end))
         results.append([z[:batch.size] for z in state[:len(model.groups)]])
-    _warn_of_rise(sampler, *(float(np.concatenate(energies).mean()) for energies in zip(*rises)))
+    _warn_of_rise(sampler, *(np.concatenate(energies) for energies in zip(*rises)))
     return tuple(np.concatenate(group) for group in zip(*results))
 
 
-def _warn_of_rise(sampler: langevin.Langevin, start: float, end: float) -> None:
-    """Warns if chains cannot have sampled their posterior: near a mode of energy E, d sampled dimensions have the mean
-    energy E + d / 2, and no start is below the mode. start, end: mean energies of the first and last step at one
-    sigma."""
+def _warn_of_rise(sampler: langevin.Langevin, start: np.ndarray, end: np.ndarray) -> None:
+    """Warns if chains cannot have sampled their posterior: near a mode of energy E, d sampled dimensions have the
+    energy E + d / 2 with the variance d / 2, and no start is below the mode. The margin is four standard errors of the
+    mean, and 0.1 d for the bias of a finite step. start, end: energies (N,) of the first and last step at one sigma."""
     groups = sampler.energy.model.groups
     dimensions = sum(int(np.prod(groups[g].shape)) for g in sampler.energy.sampled)
-    if end > start + dimensions / 2:
-        log.warning("the mean energy rose from %.4g at the start of the chains to %.4g, which correct samples do not "
-                    "have: the steps are too large. %s", start, end, ADVICE)
+    highest = start.mean() + dimensions / 2 + 4 * np.sqrt(dimensions / (2 * len(end))) + 0.1 * dimensions
+    if end.mean() > highest:
+        log.warning("the mean energy rose from %.4g at the start of the chains to %.4g, more than correct sampling can "
+                    "explain: the steps are too large. %s", start.mean(), end.mean(), ADVICE)
 
 
 def graph_calls(sampler: langevin.Langevin, steps: int) -> int:

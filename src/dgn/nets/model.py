@@ -13,11 +13,10 @@ from dgn.errors import UserError
 
 IMAGES_PER_BATCH = 100
 
+Index = int | slice | Sequence[int] | np.ndarray  # an index, a slice or indices
 
-Chosen = int | slice | Sequence[int] | np.ndarray  # an index, a slice or indices
 
-
-def rows(samples: Any, chosen: Chosen) -> Any:
+def rows(samples: Any, chosen: Index) -> Any:
     """Latents or Decoded of the samples at an index, a slice or indices, from those of N samples."""
     return type(samples)(*[field if field is None else field[chosen] for field in samples])
 
@@ -53,7 +52,7 @@ class Latents(NamedTuple):
     appearance: np.ndarray
     geometry: np.ndarray
 
-    def rows(self, chosen: Chosen) -> Latents:
+    def rows(self, chosen: Index) -> Latents:
         """The latents of the samples at an index, a slice or indices."""
         return rows(self, chosen)
 
@@ -63,7 +62,7 @@ class PlainLatents(NamedTuple):
 
     z: np.ndarray
 
-    def rows(self, chosen: Chosen) -> PlainLatents:
+    def rows(self, chosen: Index) -> PlainLatents:
         """The latents of the samples at an index, a slice or indices."""
         return rows(self, chosen)
 
@@ -77,7 +76,7 @@ class MotionLatents(NamedTuple):
     content: np.ndarray
     motion: np.ndarray
 
-    def rows(self, chosen: Chosen) -> MotionLatents:
+    def rows(self, chosen: Index) -> MotionLatents:
         """The latents of the samples at an index, a slice or indices."""
         return rows(self, chosen)
 

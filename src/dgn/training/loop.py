@@ -24,7 +24,7 @@ from dgn.training.progress import Progress
 from dgn.training.trainer import Batch, StepMetrics, Sums
 
 
-class Requests(NamedTuple):
+class Due(NamedTuple):
     """What is due after an iteration, in all processes alike."""
 
     stop: bool  # a signal was received by any of them
@@ -36,10 +36,10 @@ class CheckpointClock:
 
     def __init__(self, minutes: float) -> None:
         self._seconds = 60 * minutes
-        self.saved()
+        self.restart()
 
-    def saved(self) -> None:
-        """A checkpoint was written just now."""
+    def restart(self) -> None:
+        """Counts from now on: a checkpoint was written."""
         self._since = time.monotonic()
 
     @property
@@ -59,13 +59,13 @@ def run_epochs(folder: RunFolder, state: TrainingState, progress: Progress, star
     config, processes, saved = folder.config, state.processes, None
     clock = CheckpointClock(config.training.checkpoint_minutes)
     with interrupts.Deferred() as interrupt:
-        def requests() -> Requests:
+        def requests() -> Due:
             of_processes = processes.gather_values([interrupt.received, clock.due])  # one collective for both
-            return Requests(bool(of_processes[:, 0].any()), bool(of_processes[0, 1]))
+            return Due(bool(of_processes[:, 0].any()), bool(of_processes[0, 1]))
 
         def save(position: Position, sums: Sums) -> Path:
             path = _save(folder, state, position, sums)
-            clock.saved()
+            clock.restart()
             return path
 
         for epoch in range(start.epoch, config.training.epochs):
@@ -82,7 +82,7 @@ def run_epochs(folder: RunFolder, state: TrainingState, progress: Progress, star
                       "images_per_second": processes.all_sum([sums.images - before])[0] / seconds, "seconds": seconds}
             if processes.is_first:
                 folder.log_metrics(record)
-            progress.epoch(record, len(order))
+            progress.epoch(record, len(order), first)
             done, due = epoch + 1, requests()
             if done % config.training.checkpoint_every == 0 or done == config.training.epochs or any(due):
                 saved = save(Position(done, 0), Sums())
@@ -111,7 +111,7 @@ def _call_after_epoch(after_epoch: Callable[[int], None], folder: RunFolder, sta
 
 
 def _run_epoch(config: cfg.Config, state: TrainingState, progress: Progress, order: np.ndarray, position: Position,
-               sums: Sums, requests: Callable[[], Requests], save: Callable[[Position, Sums], Path]) -> Sums:
+               sums: Sums, requests: Callable[[], Due], save: Callable[[Position, Sums], Path]) -> Sums:
     """Trains on the batches of an epoch from `position` on; returns the new sums. order: see order_of_epoch."""
     try:
         for indices, batch in batches(config, state, order, position):
@@ -119,7 +119,7 @@ def _run_epoch(config: cfg.Config, state: TrainingState, progress: Progress, ord
             sums = sums.add(metrics, len(batch.x) if batch.mask is None else int(batch.mask.sum()))
             position = position._replace(step=position.step + 1)
             progress.step(*position, len(order), sums.means())
-            due = requests() if position.step < len(order) else Requests(False, False)
+            due = requests() if position.step < len(order) else Due(False, False)
             if any(due):
                 written = save(position, sums)
                 if due.stop:

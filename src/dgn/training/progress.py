@@ -28,7 +28,7 @@ class Progress:
         self.compiled = False  # whether the first epoch of this process, which compiles the graphs, is over
         self.measured, self.seconds = 0, 0.0  # epochs after the first one, and their seconds
         self.epoch_began = (-1, 0, 0.0)  # epoch, its first batch of this process, the time after that batch
-        self.said = time.monotonic()
+        self.last_printed = time.monotonic()
         self.bar = None
         if not quiet and sys.stdout is not None and sys.stdout.isatty():
             self.bar = tqdm(total=epochs, initial=first_epoch, unit="epoch", file=sys.stdout, dynamic_ncols=True,
@@ -44,14 +44,17 @@ class Progress:
         now = time.monotonic()
         if self.epoch_began[0] != epoch:
             self.epoch_began = epoch, step, now
-        elif now - self.said >= INTERVAL:
+        elif now - self.last_printed >= INTERVAL:
             _, first, began = self.epoch_began
             left = (now - began) / (step - first) * (steps - step)
             self.say(f"epoch {epoch + 1}, batch {step} of {steps}: {errors}, {console.clock(left)} left of this epoch")
 
-    def epoch(self, record: dict[str, Any], steps: int) -> None:
+    def epoch(self, record: dict[str, Any], steps: int, first: int = 0) -> None:
         """After an epoch: prints its line. The time left follows from the epochs after the first one of this process,
-        which compiles; after that one the line says that its time contains the compilation."""
+        which compiles; after that one the line says that its time contains the compilation.
+
+        steps: of the epoch. first: number of them that an earlier process did, before a resume within the epoch.
+        """
         done = record["epoch"] + 1
         remaining = self.epochs - done
         if self.compiled:
@@ -59,7 +62,8 @@ class Progress:
             left = f"{console.clock(self.seconds / self.measured * remaining)} left"
         else:
             self.compiled = True
-            left = f"{console.clock(record['seconds'] * remaining)} left" + " with compilation" * (remaining > 0)
+            whole = record["seconds"] * steps / (steps - first)
+            left = f"{console.clock(whole * remaining)} left" + " with compilation" * (remaining > 0)
         latents = ", ".join(f"{key[:-5]} {record[key]:+.2f} +- {record[key[:-5] + '_std']:.2f}"
                             for key in record if key.endswith("_mean"))
         line = (f"epoch: {done} step: {steps}, loss is {record['loss']:.2f}, MSRE {record['msre']:.1f}, {latents}, "
@@ -70,7 +74,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Prints a line and adds it to the log."""
-        self.said = time.monotonic()
+        self.last_printed = time.monotonic()
         if self.quiet:
             return
         if self.bar is not None:

@@ -1,4 +1,5 @@
-"""What a checkpoint is opened for: the model along its principal axes, the preconditioner, the chains."""
+"""What a checkpoint is opened for: the model along its principal axes, the preconditioner, the chains, the samples that
+they belong to."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from dgn.config import Config, last_sigma
+from dgn.data.open import open_sources
+from dgn.data.source import Sources
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.files import disk_errors, sha256, write_arrays, write_json
@@ -16,7 +19,17 @@ from dgn.inference.latents import LatentBank
 from dgn.inference.preconditioner import Preconditioner, group_sigmas
 from dgn.nets.model import LatentGroup, Model
 from dgn.reading import read_arrays
-from dgn.training.checkpoint import AXES, MANIFEST, SIGMAS, malformed, read_manifest, read_state
+from dgn.run_folder import RunFolder, recorded_files
+from dgn.training.checkpoint import (
+    AXES,
+    MANIFEST,
+    SIGMAS,
+    all_checkpoints,
+    malformed,
+    newest_valid,
+    read_manifest,
+    read_state,
+)
 from dgn.training.parameters import load
 
 
@@ -84,3 +97,14 @@ def restore_bank(checkpoint: Path, folder: Path, groups: Iterable[LatentGroup],
     if not np.isfinite([*bank.power_sums().values()]).all():
         raise UserError(f"{checkpoint} holds latents that are not finite; remove it, so that an earlier one is used")
     return bank
+
+
+def recorded_sources(folder: RunFolder, config: Config) -> Sources:
+    """The samples of `config` for the existing run in `folder`: the files that it recorded, or those of its newest
+    checkpoint's identity. Raises UserError as open_sources does."""
+    def identity() -> str | None:
+        if not all_checkpoints(folder.checkpoints):
+            return None
+        return read_state(newest_valid(folder.checkpoints), "images")["images"]
+
+    return open_sources(config.data, *recorded_files(folder.path), identity)
