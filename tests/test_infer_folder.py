@@ -93,7 +93,7 @@ def interrupted(run, source, output, fail_at=8) -> Path:
     return output
 
 
-def test_an_interrupted_inference_goes_on_behind_its_finished_chunks(run, source, tmp_path, caplog):
+def test_an_interrupted_inference_continues_after_its_finished_chunks(run, source, tmp_path, caplog):
     """The end is that of one that was not interrupted, to the bit; then the folder is full."""
     whole, result = tmp_path / "whole", infer_folder(run, source, tmp_path / "whole", CHAINS)
     assert run.calls == [0, 4, 8] and result["count"] == 10 and not list(whole.glob(".*"))

@@ -138,7 +138,7 @@ def unfinished(output: Path, settings: dict[str, Any]) -> Iterator[Path]:
 
 
 def _settings(run: Run, source: Source, given: Given, chains: ChainSettings, latents_only: bool) -> dict[str, Any]:
-    """Everything that the files of a chunk depend on. Images are told apart by path, size and time of change."""
+    """Everything that the files of a chunk depend on. Images are distinguished by path, size and time of change."""
     assert run.checkpoint is not None
     encoder = run.folder.path / chain_encoder.FOLDER / chain_encoder.FILE
     stored = source.stored(source.indices())

@@ -57,7 +57,7 @@ OTHER_VERSION = "dgn does not support the installed version of other: "
     ("raise ImportError('lib.so.1: cannot open')", "cannot be imported: lib.so.1: cannot open; dgn doctor shows"),
     ("from other import name", f"{OTHER_VERSION}cannot import name 'name'"),
     ("import other.part", f"{OTHER_VERSION}No module named 'other.part'")])
-def test_a_package_of_another_version_is_told_from_a_missing_one(line, said, monkeypatch):
+def test_a_package_of_another_version_differs_from_a_missing_one(line, said, monkeypatch):
     monkeypatch.setitem(sys.modules, "other", ModuleType("other"))
     with pytest.raises(ImportError) as raised:
         exec(line)

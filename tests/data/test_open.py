@@ -158,11 +158,11 @@ def test_images_that_are_enlarged_are_counted_and_a_crop_outside_is_found(tmp_pa
 
 def test_a_crop_for_images_of_another_size_is_noticed(tmp_path, caplog):
     """The recipes of CelebA are for files of half size, 89 x 109."""
-    for size, told in (((109, 89), False), ((218, 178), True)):
+    for size, warned in (((109, 89), False), ((218, 178), True)):
         cv2.imwrite(str(tmp_path / "0.png"), np.zeros((*size, 3), np.uint8))
         data = data_of(tmp_path, held_out=0, crop=(17, 36, 72, 91))
         check_sources(open_sources(data), data)
-        assert ("data.crop takes 8 % of an image of 178 x 218 pixels (width x height)" in caplog.text) == told
+        assert ("data.crop takes 8 % of an image of 178 x 218 pixels (width x height)" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("layout", cfg.CLIP_FORMATS)
@@ -285,18 +285,18 @@ def test_of_the_recorded_files_only_held_out_ones_are_decoded_at_opening(tmp_pat
 def test_a_limit_that_leaves_images_out_is_logged(tmp_path, caplog):
     caplog.set_level("INFO")
     write_images(tmp_path, 10)
-    for limit, told in ((6, True), (7, False), (None, False)):
+    for limit, logged in ((6, True), (7, False), (None, False)):
         data = data_of(tmp_path, limit=limit, mirror=True)
         check_sources(open_sources(data), data)
-        assert ("data.limit: the first 6 of 10 samples are used; null takes all" in caplog.text) == told
-        assert ("data.limit" in caplog.text) == told
+        assert ("data.limit: the first 6 of 10 samples are used; null takes all" in caplog.text) == logged
+        assert ("data.limit" in caplog.text) == logged
         caplog.clear()
 
 
 def test_the_part_of_the_images_that_the_cache_holds_is_described(tmp_path):
     write_images(tmp_path, 10)
-    for cache_mb, told in ((0, "; 0 % of the images fit into data.cache_mb; all need 7"), (4, "; 60 % of the images"),
+    for cache_mb, ending in ((0, "; 0 % of the images fit into data.cache_mb; all need 7"), (4, "; 60 % of the images"),
                            (7, "")):
         data = data_of(tmp_path, size=484, cache_mb=cache_mb, mirror=True)  # 0.67 MB each
-        assert f"484 x 484 pixels, colour{told}" in described(data, open_sources(data))
-        assert told or "cache_mb" not in described(data, open_sources(data))
+        assert f"484 x 484 pixels, colour{ending}" in described(data, open_sources(data))
+        assert ending or "cache_mb" not in described(data, open_sources(data))

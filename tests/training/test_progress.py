@@ -90,14 +90,14 @@ def train(minutes: float, interrupt=nullcontext(SimpleNamespace(received=False))
     return ended
 
 
-def test_the_steps_of_an_earlier_process_are_told_with_their_epoch(saved):
+def test_the_steps_of_an_earlier_process_are_reported_with_their_epoch(saved):
     assert train(0, start=loop.Position(1, 3)) == [(5, 3), (5, 0)]
 
 
 @pytest.mark.parametrize("minutes, expected", [
     (0, [(3, 0)]), (2, [(0, 2), (0, 4), (1, 1), (1, 3), (2, 0), (2, 2), (2, 4), (3, 0)]),
     (4.5, [(1, 0), (2, 0), (3, 0)]), (7, [(1, 2), (2, 4), (3, 0)])])
-def test_checkpoints_are_written_amid_an_epoch(minutes, expected, saved):
+def test_checkpoints_are_written_within_an_epoch(minutes, expected, saved):
     """After so many minutes without one, at the end of an epoch, too; checkpoint_every is 10 epochs."""
     train(minutes)
     assert saved == expected
