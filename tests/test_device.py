@@ -180,6 +180,7 @@ def test_a_failed_compilation_leaves_no_files_in_the_working_directory(tmp_path,
 
 INTERRUPTED = """
 import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
 from dgn import device
 device.start("CPU")
 import mindspore as ms
