@@ -226,14 +226,12 @@ class Run:
                              step_factor=evaluation.step_factor, sigma_factor=sigma_factor, start=start)
 
     def inference_settings(self, chains: ChainSettings) -> dict[str, Any]:
-        """The settings to record with results: "start", which is "encoder" or "mean" (the prior mean), "steps" and, if
-        there are any, "descent_steps", rounded up to whole calls of the compiled graph."""
+        """The settings to record with results, from those of `chain_settings`: "start", which is "encoder" or "mean"
+        (the prior mean), "steps" and, if there are any, "descent_steps"."""
         if chains.start == "encoder":
             return {"start": "encoder", "steps": 0}
-        counts = {"steps": chains.steps, "descent_steps": chains.descent_steps}
-        return {"start": "mean" if chains.start == "mean" else "encoder",
-                **{name: unseen.graph_calls(self.sampler, count) * self.sampler.steps for name, count in counts.items()
-                   if count or name == "steps"}}
+        descent = {"descent_steps": chains.descent_steps} if chains.descent_steps else {}
+        return {"start": "mean" if chains.start == "mean" else "encoder", "steps": chains.steps, **descent}
 
     def training_latents(self, descent_steps: int, indices: np.ndarray | None = None) -> AnyLatents:
         """Latents (n, d) of each group for the training samples at `indices` (default: all, in order): the chains after
