@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 
 from dgn import __version__, console, device, interrupts
 from dgn.errors import RunFailed, UserError
@@ -52,15 +53,22 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=module.__doc__,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(sub)
-        sub.set_defaults(run=module.run)
+        sub.set_defaults(run=module.run, check=getattr(module, "check", None))
     return top
 
 
-def check_given(args: argparse.Namespace) -> None:
-    """Raises UserError for an empty argument, such as the value of an unset variable of a shell."""
+def check_inputs(args: argparse.Namespace) -> None:
+    """Raises UserError for an empty argument, such as the value of an unset variable of a shell, a run folder without a
+    run, and whatever the command's own `check` finds: at once, since importing MindSpore takes seconds."""
     for name, value in vars(args).items():
         if value == "" or (name == "run_folders" and "" in value):
             raise UserError(f"the argument {name.replace('_', '-')} is empty; give a value, or leave it out")
+    if "run_folder" in args:
+        from dgn import packaged  # not at the top: `dgn --help` imports no other package, and doctor needs none
+
+        packaged.find(Path(args.run_folder))
+    if args.check is not None:
+        args.check(args)
 
 
 def failed(error: BaseException, message: str, code: int) -> int:
@@ -101,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with interrupts.exiting():
             args = parser(command).parse_args(words)
-            check_given(args)
+            check_inputs(args)
             device.set_environment(getattr(args, "device", "auto"))
             if command not in WITHOUT_MINDSPORE:
                 device.import_mindspore()

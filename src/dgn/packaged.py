@@ -22,18 +22,25 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/config.yaml"))
 
 
-def open_folder(path: Path) -> RunFolder:
-    """The run in the folder `path`, or the packaged model with this name; a folder that holds a run takes precedence.
+def find(path: Path) -> tuple[Path, Path | None]:
+    """The folder of the run in `path`, or of the packaged model with this name, and where its results go if not there;
+    a folder that holds a run takes precedence. Nothing is read.
 
     Raises UserError, naming the packaged models, if there is neither.
     """
     if not (path / "config.yaml").is_file() and len(path.parts) == 1:
         if path.name in names():
-            return RunFolder.open(FOLDER / path.name, OUTPUT / path.name)
+            return FOLDER / path.name, OUTPUT / path.name
         if not path.exists():
             raise UserError(f"{path} holds no run, and no packaged model has this name; packaged models: "
                             f"{', '.join(names()) or 'none'}. Else give the output folder of a training")
-    return RunFolder.open(path)
+    RunFolder.check_exists(path)
+    return path, None
+
+
+def open_folder(path: Path) -> RunFolder:
+    """The run that `find` finds."""
+    return RunFolder.open(*find(path))
 
 
 def check_free(path: Path) -> None:

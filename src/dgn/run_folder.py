@@ -130,6 +130,13 @@ class RunFolder:
         check_new_folder(path)
 
     @staticmethod
+    def check_exists(path: Path) -> None:
+        """Raises UserError if `path` holds no run."""
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training, not the name "
+                            "of a packaged model")
+
+    @staticmethod
     def await_new(path: Path, rank: int) -> None:
         """Returns when this process (of this rank) sees a run that the first process has just created, perhaps on
         another host. Raises UserError after APPEARS_WITHIN seconds."""
@@ -147,9 +154,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path, output: Path | None = None) -> RunFolder:
         """The run in `path`, whose results are written to `output`. Raises UserError if there is none."""
-        if not (path / "config.yaml").is_file():
-            raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training, not the name "
-                            "of a packaged model")
+        cls.check_exists(path)
         try:
             text = (path / "config.yaml").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

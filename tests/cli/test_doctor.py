@@ -220,7 +220,7 @@ def test_the_level_follows_the_device_of_the_command_line(tmp_path):
             "raise ImportError('no more of it')")
     environment = {key: value for key, value in os.environ.items() if key != device.LOG_LEVEL}
     for name, level in (("CPU", "4"), ("Ascend", "2")):
-        done = subprocess.run([sys.executable, "-m", "dgn", "evaluate", "run", "--device", name], text=True,
+        done = subprocess.run([sys.executable, "-m", "dgn", "evaluate", "faces", "--device", name], text=True,
                               capture_output=True,
                               env={**environment, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(SOURCE)])})
         assert done.returncode == 2 and f"level {level}\n" in done.stdout

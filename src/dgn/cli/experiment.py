@@ -195,14 +195,21 @@ def description(name: str) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
+def check(args: argparse.Namespace) -> None:
+    """Raises UserError for a wrong recipe; sets args.recipe of an experiment that trains."""
+    experiment = EXPERIMENTS[args.experiment]
+    if experiment.trains:
+        data = {"data.path": args.data} if experiment.data and args.data else {}
+        args.recipe = recipe.with_overrides(recipe.load(args.config, args.settings), data)
+
+
 def run(args: argparse.Namespace) -> int:
     device.start(args.device)
     experiment, module = EXPERIMENTS[args.experiment], importlib.import_module(f"dgn.experiments.{args.experiment}")
     data = args.data if experiment.data else None
     subject: tuple[Any, ...]
     if experiment.trains:
-        config = recipe.load(args.config, args.settings)
-        subject = recipe.with_overrides(config, {"data.path": data} if data else {}), args.output
+        subject = args.recipe, args.output
     else:
         from dgn.run import load
 

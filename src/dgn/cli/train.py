@@ -17,7 +17,7 @@ import shlex
 from pathlib import Path
 
 from dgn import config as cfg
-from dgn import device, launcher, recipe
+from dgn import device, launcher, packaged, recipe
 from dgn.cli import add_config, add_device, user_path
 from dgn.errors import Interrupted, RunFailed, UserError
 from dgn.run_folder import RunFolder
@@ -56,17 +56,26 @@ def default_output(recipe_path: str | None) -> str:
     return str(next(path for path in names if not path.exists()))
 
 
-def run(args: argparse.Namespace) -> int:
+def check(args: argparse.Namespace) -> None:
+    """Raises UserError for wrong arguments; sets args.output, args.resumed (None for a new run) and args.resolved, the
+    config."""
     launcher.check_launcher()
+    alone = not launcher.launched_by_msrun()
     if args.output is None:
-        if args.resume or launcher.launched_by_msrun():
+        if args.resume or not alone:
             raise UserError("--output is needed with --resume, and in several processes: give the run folder")
         args.output = default_output(args.config)
-    resumed = RunFolder.open(Path(args.output)) if args.resume else None
+    args.resumed = RunFolder.open(Path(args.output)) if args.resume else None
+    args.resolved = resolve_config(args, args.resumed)
+    if alone and not args.resumed:  # else by the first process, which creates it
+        packaged.check_free(Path(args.output))
+
+
+def run(args: argparse.Namespace) -> int:
     from dgn.distributed import for_processes, process_group, warn_of_few_samples
 
-    # before the processes connect
-    config = for_processes(resolve_config(args, resumed), launcher.launched_processes())
+    resumed = args.resumed
+    config = for_processes(args.resolved, launcher.launched_processes())  # before the processes connect
     name = device.start(args.device, config.numerics)
     from dgn.figures.training import finish, pictures_while_training, show_data
     from dgn.run_training import dry_run, fit_run, prepare

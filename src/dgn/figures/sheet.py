@@ -6,15 +6,16 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from dgn.figures.grids import as_rgb, display_scale, enlarge
 from dgn.files import replacing
 from dgn.provenance import provenance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 100
 GAP = 3  # pixels between the images of a sheet, white
@@ -147,6 +148,10 @@ def new_figure(size: tuple[float, float]) -> Figure:
     It has a canvas of its own and is not registered with pyplot, whose backend and open figures belong to the program
     that imports dgn, for example a notebook.
     """
+    # imported here: most processes of a training and most commands draw nothing, and this takes half a second
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=size, dpi=DPI)
     FigureCanvasAgg(figure)
     return figure
