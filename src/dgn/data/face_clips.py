@@ -74,8 +74,8 @@ class FaceClips(DrawnFaces):
         grey = self.shape[1] == 1
         return np.stack([draw(frame, self._whole, grey, self._window) for frame in self.factors(index)])
 
-    def place(self, factors: Factors) -> np.ndarray:
-        return place_landmarks(factors, self._whole) - np.array([self._window.left, self._window.top], np.float32)
+    def place(self, images: Sequence[Factors]) -> np.ndarray:
+        return place_landmarks(images, self._whole) - np.array([self._window.left, self._window.top], np.float32)
 
     def people(self, names: Sequence[str] | None = None) -> list[str] | None:
         return None if names is not None else [f"P{self.label(index)[0]:03d}" for index in range(self.count)]

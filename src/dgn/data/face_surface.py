@@ -10,13 +10,16 @@ Landmarks need the other direction; for them the maps are inverted by iteration.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 
-from dgn.data.face_factors import Factors
+from dgn.data.face_factors import GEOMETRY, Factors
 
 # Neutral head: a rounded superquadric around CENTRE with bumps on its front.
 RADII = (0.67, 0.93, 0.74)
@@ -36,6 +39,7 @@ _LID_RANGE = 0.15  # distance from a lid edge up to which the skin moves with it
 _LIP_RANGE = 0.30
 _TABLE_STEP = 1 / 160
 _TABLE_TOP = -1.1
+_AT_ONCE = 4096  # faces whose landmarks are computed together; cv2.remap takes less than 32,767 rows
 
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
@@ -44,8 +48,8 @@ def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def bell(x: np.ndarray, y: np.ndarray, at: tuple[float, float], spread: tuple[float, float]) -> np.ndarray:
-    """Gaussian bump of height 1 around `at` with standard deviations `spread`."""
+def bell(x: np.ndarray, y: np.ndarray, at: tuple[Any, Any], spread: tuple[Any, Any]) -> np.ndarray:
+    """Gaussian bump of height 1 around `at` with standard deviations `spread`; both numbers, or arrays like x."""
     u, v = (x - at[0]) * (0.7071 / spread[0]), (y - at[1]) * (0.7071 / spread[1])
     return np.exp(-(u * u + v * v))
 
@@ -234,8 +238,9 @@ def _unmove(x: np.ndarray, y: np.ndarray, factors: Factors) -> tuple:
                                (LOWER_LID - lower_edge) * (1 - below) ** 2)
 
     # A frown lowers the inner ends of the brows most, a raise lifts the whole brows.
-    focus = (0.14, 0.13) if factors.brow_raise < 0 else (0.27, 0.20)
-    lift = bell(side, open_y, (focus[0], BROW[1] - 0.04 * factors.brow_raise), (focus[1], 0.12))
+    frown = factors.brow_raise < 0
+    focus, spread = np.where(frown, 0.14, 0.27), np.where(frown, 0.13, 0.20)
+    lift = bell(side, open_y, (focus, BROW[1] - 0.04 * factors.brow_raise), (spread, 0.12))
     moved_y += 0.085 * factors.brow_raise * lift * smoothstep(-0.08, -0.18, open_y)
     sign = np.sign(x)
     return sign * open_side, moved_y, sign * open_side, open_y, eye, mouth
@@ -271,19 +276,25 @@ def trace(rays: Rays, factors: Factors) -> Skin:
     return Skin(moved_x, moved_y, z, open_x, open_y, eye, mouth, coverage, best)
 
 
-def place_landmarks(factors: Factors, size: int) -> np.ndarray:
-    """Pixel (x, y) of left eye, right eye, nose tip, left and right mouth corner, (5, 2) float32."""
+def place_landmarks(faces: Sequence[Factors], size: int) -> np.ndarray:
+    """Pixel (x, y) of left eye, right eye, nose tip, left and right mouth corner of each face, (n, 5, 2) float32."""
+    return np.concatenate([_place(faces[k:k + _AT_ONCE], size) for k in range(0, len(faces), _AT_ONCE)])
+
+
+def _place(faces: Sequence[Factors], size: int) -> np.ndarray:
+    each: Any = SimpleNamespace(**{name: np.array([getattr(factors, name) for factors in faces])[:, None]
+                                   for name in GEOMETRY})  # (n, 1)
     target = np.array([(-EYE[0], EYE[1]), EYE, NOSE_TIP, (-MOUTH_HALF_WIDTH, MOUTH_Y), (MOUTH_HALF_WIDTH, MOUTH_Y)])
-    x, y = target.T.copy()
+    x, y = (np.tile(values, (len(faces), 1)) for values in target.T)  # (n, 5)
     for _ in range(30):  # eyeballs do not move; the map of the skin is inverted by fixed-point iteration
-        moved = np.stack(_unmove(x[2:], y[2:], factors)[:2])
-        x[2:], y[2:] = np.stack([x[2:], y[2:]]) + target[2:].T - moved
+        moved_x, moved_y, *_ = _unmove(x[:, 2:], y[:, 2:], each)
+        x[:, 2:], y[:, 2:] = x[:, 2:] + target[2:, 0] - moved_x, y[:, 2:] + target[2:, 1] - moved_y
     z = np.full_like(x, RADII[2])
     for _ in range(6):
-        z = _to_surface(x[None], y[None], z[None])[0]
-    x = x * _width(y, factors)
+        z = _to_surface(x, y, z)
+    x = x * _width(y, each)
     material_y = y
     for _ in range(30):
-        y = material_y + _jaw_drop(y, factors)
-    seen = rotation(factors)[:2] @ np.stack([x, y, z - PIVOT_Z])
-    return ((seen.T + 1) * (size / 2) - 0.5).astype(np.float32)
+        y = material_y + _jaw_drop(y, each)
+    seen = np.stack([rotation(factors)[:2] for factors in faces]) @ np.stack([x, y, z - PIVOT_Z], 1)
+    return ((seen.transpose(0, 2, 1) + 1) * (size / 2) - 0.5).astype(np.float32)

@@ -45,7 +45,7 @@ class Face:
 
 def render(factors: Factors, size: int, grey: bool = False) -> Face:
     """Draws a face of size x size pixels."""
-    return Face(to_unit(draw(factors, size, grey)), place_landmarks(factors, size))
+    return Face(to_unit(draw(factors, size, grey)), place_landmarks([factors], size)[0])
 
 
 def draw(factors: Factors, size: int, grey: bool, window: Window | None = None) -> np.ndarray:
@@ -90,9 +90,9 @@ class DrawnFaces(Source):
         """A sample's pixels, `shape` uint8."""
         raise NotImplementedError
 
-    def place(self, factors: Factors) -> np.ndarray:
-        """The landmarks of an image, (5, 2) in pixels."""
-        return place_landmarks(factors, self.shape[-1])
+    def place(self, images: Sequence[Factors]) -> np.ndarray:
+        """The landmarks of images, (n, 5, 2) in pixels."""
+        return place_landmarks(images, self.shape[-1])
 
     def __len__(self) -> int:
         return self.count
@@ -102,17 +102,19 @@ class DrawnFaces(Source):
 
     def factor_table(self, indices: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """The named factors of samples, float64: (n, names) for faces, (n, F, names) for clips."""
-        return self._table(indices, lambda factors: [getattr(factors, name) for name in names])
+        return self._table(indices, lambda images: np.array([[getattr(one, name) for name in names] for one in images]))
 
     def landmarks(self, indices: np.ndarray) -> np.ndarray:
         """The landmarks of samples in pixels: (n, 5, 2) for faces, (n, F, 5, 2) for clips."""
         return self._table(indices, self.place)
 
-    def _table(self, indices: np.ndarray, entry: Callable[[Factors], Any]) -> np.ndarray:
+    def _table(self, indices: np.ndarray, entries: Callable[[Sequence[Factors]], np.ndarray]) -> np.ndarray:
+        """The entries of images, for the images of the samples at `indices`."""
         samples = [self.factors(int(index)) for index in indices]
-        if len(self.shape) == 4:
-            return np.array([[entry(frame) for frame in frames] for frames in samples])
-        return np.array([entry(face) for face in samples])
+        if len(self.shape) == 3:
+            return entries(samples)
+        every = entries([frame for frames in samples for frame in frames])
+        return every.reshape(len(indices), self.shape[0], *every.shape[1:])
 
 
 class FaceSource(DrawnFaces):
