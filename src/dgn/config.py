@@ -90,7 +90,7 @@ class Model:
     xi_app: int = number(3, low=0, fixed=True)  # clips: dimensions of xi^a, the noise that drives Z^a; 0: Z_t^a = Z_0^a
     xi_geo: int = number(10, low=1, fixed=True)  # clips: dimensions of xi^g
     network: str = choice("table4", "table4", "table5", fixed=True)  # Table 5 (video) takes width 256 and alpha 2
-    width: int = number(128, low=8, fixed=True)  # channels of the geometry generator's first map
+    width: int = number(128, low=8, fixed=True)  # channels of the geometric generator's first map
     min_channels: int = number(1, low=1, fixed=True)  # of hidden layers; the halving of Table 4 reaches 4 at 256x256
     # arithmetic of the hidden layers; mixed means float16; bfloat16: only on Ascend
     precision: str = choice("float32", "float32", "float16", "bfloat16", "mixed", fixed=True)

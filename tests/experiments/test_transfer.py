@@ -28,7 +28,7 @@ def test_models_are_trained_tuned_and_tested(config, tmp_path):
     for name in ("ours", "abp", "vae"):
         general, frontal = (weights(tmp_path / "run_1" / name / part) for part in ("general", "frontal"))
         for parameter, value in general.items():
-            frozen = name == "ours" and parameter.startswith("branches.1.")  # the geometry generator
+            frozen = name == "ours" and parameter.startswith("branches.1.")  # the geometric generator
             assert np.array_equal(value, frontal[parameter]) == frozen, (name, parameter)
     # the VAE with and without its encoder
     run = open_run(tmp_path / "run_1" / "vae" / "frontal")

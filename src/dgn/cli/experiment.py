@@ -85,14 +85,16 @@ EXPERIMENTS: dict[str, Experiment] = {
                help="images with labels of the view: labels.csv, or the FEI set (default: generated faces at views "
                     "from -30 to 30 degrees)"), CROP,
         option("--faces", dest="people", type=positive, default=100,
-               help="maximum number of people (default %(default)s, as in the paper)"), STEPS]),
+               help="maximum number of people, each at every view (default %(default)s; the paper: 100 "
+                    "random images of each view)"), STEPS]),
     "transfer": Experiment([
         *tuning_options(count=1000, epochs=30),
         option("--held-out", type=positive, default=100,
                help="the last frontal files of --target, whose people stay unseen (default %(default)s)"),
         option("--runs", type=positive, default=3, help="independent runs (default %(default)s; the paper: 10)"),
         option("--unseen", dest="people", type=positive, default=100,
-               help="unseen people (default %(default)s; the paper: 1000)")],
+               help="unseen people, each at every view (default %(default)s; the paper: 1000 faces of each "
+                    "view)")],
         trains=True, data="images of the first training (data.path)", convert=with_target),
     "expressions": Experiment(
         tuning_options(count=300, epochs=100),

@@ -20,7 +20,7 @@ the warp consists of gathers, which MindSpore Lite runs. --format onnx writes on
 onnxruntime. --format safetensors writes only the weights, by name, into weights.safetensors.
 
 MindSpore Lite by device:
-  Ascend 310 (Atlas)      Lite 2.0 (CANN 6), which reads only MindIR 1: --mindir-version 1
+  Ascend 310 (Atlas)      Lite 2.0 (CANN 6, inferred), which reads only MindIR 1: --mindir-version 1
   CPU                     Lite 2.0 of PyPI, the only one that was tested: --mindir-version 1
   310P, 310B, 910B        Lite 2.7 or newer, which reads the MindIR 3 that MindSpore writes, with fixed shapes:
                           --target ascend

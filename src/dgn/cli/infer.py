@@ -1,5 +1,6 @@
 """Infer the latents of new images or clips by Langevin dynamics with the run's weights. Chains start at the prior mean
-(300 steps, as in 5.3), or at the latents of the run's encoder, if it has one (dgn encoder; fewer steps).
+(evaluation.steps, by default the 300 of 5.3), or at the latents of the run's encoder, if it has one (dgn encoder; fewer
+steps).
 
   dgn infer runs/demo --images cuts/ --steps 300 --output found/
 

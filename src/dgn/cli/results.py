@@ -1,7 +1,7 @@
 """Print the metrics of several runs as a Markdown table, read from their metrics.json.
 
   dgn results runs/faces_demo runs/celeba
-  dgn results runs/*
+  dgn results $(dirname runs/*/metrics.json)
 
 One row per run: number of images, MSRE and PSNR of training and of unseen images, Nyquist ratio of the appearance,
 magnitude of the displacement, fraction of pixels where the map is folded, exchange of yaw (generated faces), device and

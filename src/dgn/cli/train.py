@@ -24,7 +24,7 @@ from dgn.run_folder import RunFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser, "recipe; without it the defaults, which are the paper's")
+    add_config(parser, "recipe; without it the defaults: the paper's, or those of the authors' code")
     parser.add_argument("--data", metavar="PATH", type=user_path,
                         help="images or clips: folder, .mindrecord file, MNIST or CIFAR-10 (data.path)")
     parser.add_argument("--output", metavar="DIR", type=user_path, help="new run folder (default: runs/ and the "

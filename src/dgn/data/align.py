@@ -1,4 +1,4 @@
-"""Rotates, scales and crops faces by their eyes, as the paper does with OpenFace (5.1).
+"""Rotates, scales and crops faces by their eyes. (The paper crops faces with OpenFace, 5.1.)
 
 Eyes are (2, 2): x and y of the eye at the left of the picture and of the eye at the right; pixel centres at integers.
 """

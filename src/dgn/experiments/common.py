@@ -105,7 +105,7 @@ def transfer_recipe(config: Recipe, target: Target) -> Config:
 def tuning_config(config: Config, start: Path, target: Target, **data: Any) -> Config:
     """The config of a run that is initialized from the run `start` of `config` and trained on the target's images.
 
-    The geometry generator of a deformable model is frozen. Sigma (for all groups) and smoothness have the last values
+    The geometric generator of a deformable model is frozen. Sigma (for all groups) and smoothness have the last values
     in `config`; the learning rate has the first value, and 0.3 times this value after 0.7 of the epochs. data: further
     changes of the data section.
     """

@@ -5,7 +5,7 @@
       --data ckplus48/ --target fei/ --frontal '*-11.jpg' --target-crop 5,2,23,20 --output runs/expressions_ck
 
 The deformable model is trained on greyscale faces with expressions. Its appearance generator, extended to three
-channels, is then fine-tuned on neutral colour faces with a frozen geometry generator. The geometric latents of the
+channels, is then fine-tuned on neutral colour faces with a frozen geometric generator. The geometric latents of the
 greyscale faces then warp the colour faces. For generated faces a probe of known factors measures whether mouth and
 brows follow the greyscale donor, and skin and hair the colour donor.
 
@@ -100,7 +100,7 @@ def donor_correlations(grey: Run, colour: Run) -> dict[str, dict[str, float]]:
 
 def in_dimensions_of(run: Run, origin: Run, z_geo: np.ndarray) -> np.ndarray:
     """Converts geometric latents (n, d) of the run `origin` to the dimensions of `run`, which was fine-tuned from it.
-    The geometry generators are equal, but each run has its own principal axes (dgn.inference.axes)."""
+    The geometric generators are equal, but each run has its own principal axes (dgn.inference.axes)."""
     old, new = (np.asarray(opened.bank.rotations.get("z_geo", np.eye(z_geo.shape[1])), np.float32)
                 for opened in (origin, run))
     return z_geo @ old.T @ new

@@ -4,7 +4,7 @@
   dgn experiment sampling runs/clips --frames 48
 
 Latents are drawn from a Gaussian fitted to the training latents (dgn.inference.fitted, beyond the paper;
-fitted_prior.npz in the run folder), or, as in the paper, from the prior. Both are measured. For images, the Frechet
+fitted_prior.npz in the run folder), or from the prior of the model. Both are measured. For images, the Frechet
 distance between samples and training images (to whose latents the Gaussian was fitted) is measured, and between two
 halves of the training images. For clips, the mean change from frame to frame is measured, within the trained length and
 beyond it, with its standard error over clips, and for training clips.

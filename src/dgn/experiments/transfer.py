@@ -5,7 +5,7 @@
       --target-crop 5,2,23,20 --output runs/transfer_fei
 
 Ours, ABP and VAE are trained on general faces, then fine-tuned on frontal faces of other people; ours with a frozen
-geometry generator, so that only the appearance generator is updated. People who are in neither training are then
+geometric generator, so that only the appearance generator is updated. People who are in neither training are then
 reconstructed at five views. The result is the MSRE for each view and over all views, with mean and standard deviation
 over runs, which have different training seeds and the same images. VAE reconstructs with its encoder, the other two
 with Langevin dynamics; the decoder of VAE with Langevin dynamics is also measured.

@@ -120,7 +120,7 @@ def spline_weights(size: int, points: int) -> np.ndarray:
 
 
 def architectures(model: cfg.Model, channels: int, size: int) -> tuple[Architecture, Architecture]:
-    """The stacks of the appearance and geometry generators; the geometry stack outputs control points, if there are
+    """The stacks of the appearance and geometric generators; the geometry stack outputs control points, if there are
     any."""
     appearance, geometry = NETWORKS[model.network]
     return (appearance(model.width * model.alpha, size, channels, model.min_channels),

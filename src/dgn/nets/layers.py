@@ -1,4 +1,4 @@
-"""The dense and deconvolution layers of the generators, with the authors' initial weights."""
+"""The dense and deconvolution layers of the generators, and their initial weights: for scheme 1 of 5.7 the authors'."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ScaledLayer(nn.Cell):
     Both schemes of 5.7 truncate initial values at two standard deviations. Scheme 1 (gain None): weight and bias are
     initialized normal with standard deviation 0.1, and used without scaling. Scheme 2 (equalized learning rate): the
     weight is initialized standard normal, and multiplied by gain * sqrt(2 / fan_in) (He scaling) in every forward pass;
-    gain is the balance beta for the geometry generator, else 1. The bias is initialized to 0.
+    gain is the balance beta for the geometric generator, else 1. The bias is initialized to 0.
     """
 
     def __init__(self, shape: tuple[int, ...], fan_in: float, rng: np.random.Generator, options: LayerOptions) -> None:
