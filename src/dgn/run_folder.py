@@ -197,15 +197,15 @@ class RunFolder:
         return result
 
     def read_results(self, keep_damaged: bool = False) -> dict[str, Any]:
-        """metrics.json as a dictionary; {} if it is missing or damaged. keep_damaged: rename a damaged file, which will
-        be written again. Raises RunFailed if it cannot be read."""
+        """metrics.json as a dictionary; {} if it is missing or, with a warning, if it is damaged. keep_damaged: rename
+        a damaged file, which will be written again. Raises RunFailed if it cannot be read."""
         stored = self.results_path if self.results_path.exists() else self.path / RESULTS
         try:
             with disk_errors(stored, "read"), suppress(FileNotFoundError):
                 return read_json(stored, dict)
         except ValueError as error:
-            if keep_damaged and stored == self.results_path:
-                log.warning("%s is damaged (%s); it is now %s", stored, error, retire(stored, "damaged").name)
+            kept = retire(stored, "damaged").name if keep_damaged and stored == self.results_path else None
+            log.warning("%s is damaged (%s); %s", stored, error, f"it is now {kept}" if kept else "it is not read")
         return {}
 
     def log_metrics(self, record: dict[str, Any]) -> None:
