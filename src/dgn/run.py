@@ -199,7 +199,7 @@ class Run:
             if chains.start == "encoder":
                 return latents_type(*encoded)
             given = {**{group.name: z for group, z in zip(groups, encoded)}, **given}
-        return latents_type(*unseen.infer(self.sampler, images, chains, mask, given, None, names, observe))
+        return latents_type(*unseen.infer(self.sampler, images, chains, mask, given, names=names, observe=observe))
 
     def chain_settings(self, steps: int | None = None, descent_steps: int = 0, seed: int | None = None,
                        use_encoder: bool = True) -> ChainSettings:
@@ -224,14 +224,6 @@ class Run:
         seed = self.config.training.seed if seed is None else checked_seed(seed)
         return ChainSettings(steps, cfg.last_sigma(self.config), seed, descent_steps,
                              step_factor=evaluation.step_factor, sigma_factor=sigma_factor, start=start)
-
-    def inference_settings(self, chains: ChainSettings) -> dict[str, Any]:
-        """The settings to record with results, from those of `chain_settings`: "start", which is "encoder" or "mean"
-        (the prior mean), "steps" and, if there are any, "descent_steps"."""
-        if chains.start == "encoder":
-            return {"start": "encoder", "steps": 0}
-        descent = {"descent_steps": chains.descent_steps} if chains.descent_steps else {}
-        return {"start": "mean" if chains.start == "mean" else "encoder", "steps": chains.steps, **descent}
 
     def training_latents(self, descent_steps: int, indices: np.ndarray | None = None) -> AnyLatents:
         """Latents (n, d) of each group for the training samples at `indices` (default: all, in order): the chains after

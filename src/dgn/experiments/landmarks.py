@@ -94,7 +94,7 @@ def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, co
     predicted = {name: values[test] for name, values in points.items()}
     result = {**landmark_errors(predicted, truth[test], [people[k] for k in test]), "images": len(images),
               "tested": len(test), "folds": folds, "chains": chains,
-              **run.inference_settings(run.chain_settings(steps, DESCENT_STEPS)), "data": data or "generated faces"}
+              **run.chain_settings(steps, DESCENT_STEPS).recorded(), "data": data or "generated faces"}
     result = run.folder.add_section("landmarks", result)
     first = test[:SHOWN]
     return {**result, "pictures": [charts.landmarks(
