@@ -37,7 +37,7 @@ PREFIXES = ("", "clip_")  # prefixes of their logged values
 
 
 class Adversarial(AlternatingBackPropagation):
-    """Algorithm 1 with Eq. 22 as its weight update (a Trainer).
+    """Algorithm 1 with Eq. 22 as its weight update.
 
     actor: update of the generators, on an ActorLoss. critic_with_r1: update of the discriminators, on CriticLosses with
     R1. critic_without_r1: the same without R1, or None if every iteration has R1. Lazy R1: only every `r1_interval`
