@@ -305,12 +305,14 @@ def images(path: str | Path | np.ndarray, like: Run, format: str | None = None, 
     return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)), corrupt)
 
 
-def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None) -> Run:
-    """`load` on the device in use. sources: samples of the run, if they are open already."""
+def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None,
+             saved: Path | None = None) -> Run:
+    """`load` on the device in use. sources: samples of the run, if they are open already. saved: its newest valid
+    checkpoint, if it was verified already."""
     folder = packaged.open_folder(path)
     config = folder.config = recipe.relocated(folder.config, data)
     devices.start(settings=config.numerics)
-    saved = checkpoint.newest_valid(folder.checkpoints)
+    saved = saved or checkpoint.newest_valid(folder.checkpoints)
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_inference_sampler(make_energy(model, config), config)

@@ -91,7 +91,7 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
             sampler.set_step_factor(step_factor)
             sigma = chains.sigma * sigma_factor
             if preconditioner is not None:
-                preconditioner.adapt([sigma] * len(preconditioner.names))
+                preconditioner.adapt_all(sigma)
             if call < calls:  # drawn for a whole batch, so that a sample's noise does not depend on the batch's size
                 drawn = draw_noise(model, sampler.steps, batch_size, chains.seed, "inference noise", position, call)
                 noise = tuple(n[:, :len(batch.x)] for n in drawn)

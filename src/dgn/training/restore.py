@@ -24,9 +24,8 @@ from dgn.training.checkpoint import (
     AXES,
     MANIFEST,
     SIGMAS,
-    all_checkpoints,
     malformed,
-    newest_valid,
+    newest,
     read_manifest,
     read_state,
 )
@@ -73,7 +72,7 @@ def load_preconditioner(checkpoint: Path, preconditioner: Preconditioner | None,
         load(checkpoint, {"preconditioner": preconditioner})
         preconditioner.recover_curvatures(read_sigmas(checkpoint, preconditioner, config))
         preconditioner.rotate(read_axes(checkpoint))
-        preconditioner.adapt([last_sigma(config)] * len(preconditioner.names))
+        preconditioner.adapt_all(last_sigma(config))
 
 
 def read_sigmas(checkpoint: Path, preconditioner: Preconditioner, config: Config) -> tuple[float, ...]:
@@ -103,8 +102,7 @@ def recorded_sources(folder: RunFolder, config: Config) -> Sources:
     """The samples of `config` for the existing run in `folder`: the files that it recorded, or those of its newest
     checkpoint's identity. Raises UserError as open_sources does."""
     def identity() -> str | None:
-        if not all_checkpoints(folder.checkpoints):
-            return None
-        return read_state(newest_valid(folder.checkpoints), "images")["images"]
+        saved = newest(folder.checkpoints)
+        return read_state(saved, "images")["images"] if saved else None
 
     return open_sources(config.data, *recorded_files(folder.path), identity)
