@@ -225,7 +225,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
     """
     check_launcher()
     devices.start(settings=config.numerics)
-    if not (path / "config.yaml").exists():
+    if not RunFolder.is_run(path):
         folder, sources = prepare(path, config)
         if config.training.init_from:
             write_text(path / INITIAL, initial_digest(config))

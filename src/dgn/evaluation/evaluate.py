@@ -24,8 +24,8 @@ from dgn.evaluation.uncertainty import clusters, plus_minus
 from dgn.files import resolve_all
 from dgn.provenance import origin
 from dgn.run import Run
-from dgn.run_folder import training_files
 from dgn.training import checkpoint
+from dgn.training.restore import training_files
 
 log = logging.getLogger(__name__)
 

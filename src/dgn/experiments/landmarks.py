@@ -37,8 +37,8 @@ from dgn.files import expanded, resolve_all
 from dgn.indices import evenly_spaced
 from dgn.nets.model import Decoded, rows
 from dgn.run import Run
-from dgn.run_folder import training_files
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
+from dgn.training.restore import training_files
 
 TEST_SHARE = 0.2
 FEWEST = 16  # smallest number of images to train a regressor

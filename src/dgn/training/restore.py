@@ -13,7 +13,7 @@ from dgn.data.open import open_sources
 from dgn.data.source import Sources
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
-from dgn.files import disk_errors, sha256, write_arrays, write_json
+from dgn.files import disk_errors, resolve_all, sha256, write_arrays, write_json
 from dgn.inference.axes import rotate
 from dgn.inference.latents import LatentBank
 from dgn.inference.preconditioner import Preconditioner, group_sigmas
@@ -106,3 +106,28 @@ def recorded_sources(folder: RunFolder, config: Config) -> Sources:
         return read_state(saved, "images")["images"] if saved else None
 
     return open_sources(config.data, *recorded_files(folder.path), identity)
+
+
+def training_files(config: Config, folder: Path | None = None) -> set[str] | None:
+    """The resolved paths of the image files that a training of this config uses, and of those of the run that it is
+    initialized from.
+
+    folder: of a run of this config, which records its files.
+    Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
+    """
+    files: set[str] = set()
+    if config.training.init_from:
+        start = Path(config.training.init_from)
+        earlier = training_files(RunFolder.open(start).config, start) if RunFolder.is_run(start) else None
+        if earlier is None:
+            return None
+        files |= earlier
+    if config.data.path is None:
+        return files
+    if config.data.format != "images" or not Path(config.data.path).is_dir():
+        return None
+    held_out, trained = recorded_files(folder) if folder else (None, None)
+    if trained is None:
+        source = open_sources(config.data, held_out).train
+        return files | set(resolve_all(source.paths(source.indices()) or ()))
+    return files | set(resolve_all(Path(config.data.path) / name for name in trained))
