@@ -27,13 +27,13 @@ from dgn.inference import unseen
 from dgn.inference.chains import as_arrays, as_tensors
 from dgn.inference.energy import EnergyGradient, TotalEnergy, make_energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
-from dgn.inference.langevin import Arrays, Langevin, make_inference_sampler
+from dgn.inference.langevin import Langevin, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.trajectory import Recorder, Trajectory
 from dgn.inference.unseen import ChainSettings
 from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import AnyLatents, Decoded, Model, checked_given, checked_latents, decode
+from dgn.nets.model import AnyLatents, Arrays, Decoded, Model, checked_given, checked_latents, decode
 from dgn.randomness import checked_seed, generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint, parameters, restore

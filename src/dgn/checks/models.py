@@ -21,10 +21,9 @@ from dgn.export import cells, files
 from dgn.inference import langevin
 from dgn.inference.chains import draw_noise, random_latents, run_arrays
 from dgn.inference.energy import Energy, make_energy
-from dgn.inference.langevin import Arrays
 from dgn.nets.build import make_model
 from dgn.nets.discriminator import Conv
-from dgn.nets.model import Decoded, Model, decode, present
+from dgn.nets.model import Arrays, Decoded, Model, decode, present
 from dgn.training.adversarial import CriticLoss
 
 SAMPLES = 8

@@ -14,9 +14,8 @@ from dgn.config import NO_FACTOR, Schedule, value_at
 from dgn.data.source import Source
 from dgn.inference import langevin
 from dgn.inference.chains import Diagnostics, check_chains, draw_noise, energy_limit, run_arrays
-from dgn.inference.langevin import Arrays
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, Model, apply, pad, samples_per_batch
+from dgn.nets.model import IMAGES_PER_BATCH, Arrays, LatentGroup, Model, apply, pad, samples_per_batch
 
 # latents (N, *shape) by group: constant labels of groups that are not sampled, initial values of other groups
 Given = dict[str, np.ndarray]

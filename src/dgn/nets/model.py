@@ -13,6 +13,8 @@ from dgn.errors import UserError
 
 IMAGES_PER_BATCH = 100
 
+Arrays = tuple[np.ndarray, ...]
+Tensors = tuple[Tensor, ...]
 Index = int | slice | Sequence[int] | np.ndarray  # an index, a slice or indices
 
 

@@ -9,7 +9,7 @@ from dgn.inference import langevin
 from dgn.inference.chains import Diagnostics, as_arrays, run_steps
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import Energy
-from dgn.inference.langevin import Arrays
+from dgn.nets.model import Arrays
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, MicroBatch, StepMetrics, Trainer, micro_batches
 

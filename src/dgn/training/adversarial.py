@@ -26,8 +26,8 @@ from mindspore import Tensor, nn, ops
 from dgn.inference import langevin
 from dgn.inference.chains import as_tensors
 from dgn.inference.energy import Energy, squared_norm
-from dgn.inference.langevin import Arrays, Tensors
 from dgn.nets.discriminator import INPUT_SCALE
+from dgn.nets.model import Arrays, Tensors
 from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss, chain_scalars, joined
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, MicroBatch, StepMetrics

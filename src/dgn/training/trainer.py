@@ -13,8 +13,8 @@ from dgn.distributed import ProcessGroup
 from dgn.inference.chains import Diagnostics, as_tensors
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import mask_or_ones
-from dgn.inference.langevin import Arrays, Langevin, Tensors
-from dgn.nets.model import Model
+from dgn.inference.langevin import Langevin
+from dgn.nets.model import Arrays, Model, Tensors
 from dgn.training.optim import TrainStep
 
 

@@ -15,7 +15,7 @@ from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
 from dgn.inference.energy import Energy
-from dgn.inference.langevin import Arrays
+from dgn.nets.model import Arrays
 from dgn.training.abp import GeneratorLoss
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, StepMetrics, Trainer, micro_batches
