@@ -30,16 +30,7 @@ from typing import Any
 from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError, first_line
-from dgn.files import (
-    append_line,
-    check_new_folder,
-    disk_errors,
-    locked,
-    new_folder,
-    retire,
-    write_json,
-    write_text,
-)
+from dgn.files import append_line, check_new_folder, disk_errors, locked, new_folder, retire, write_json, write_text
 from dgn.provenance import origin
 from dgn.reading import is_finite, read_json
 

@@ -20,15 +20,7 @@ from dgn.inference.preconditioner import Preconditioner, group_sigmas
 from dgn.nets.model import LatentGroup, Model
 from dgn.reading import read_arrays
 from dgn.run_folder import RunFolder, recorded_files
-from dgn.training.checkpoint import (
-    AXES,
-    MANIFEST,
-    SIGMAS,
-    malformed,
-    newest,
-    read_manifest,
-    read_state,
-)
+from dgn.training.checkpoint import AXES, MANIFEST, SIGMAS, malformed, newest, read_manifest, read_state
 from dgn.training.parameters import load
 
 
