@@ -45,7 +45,7 @@ def decoder(setup: Setup) -> Iterator[Check]:
     appearance, displacement = 0.5 * stacks[0] + 0.5, geometry.scale * stacks[1]
     image, *_ = numpy_warp(appearance, displacement, np.zeros_like(appearance))
     names = Decoded._fields
-    for name, result, expected in zip(names, decode(model, *latents), (image, appearance, displacement)):
+    for name, result, expected in zip(names, present(decode(model, *latents)), (image, appearance, displacement)):
         yield Check(f"decoder, {name}", relative_error(result, expected), setup.tolerance)
 
 

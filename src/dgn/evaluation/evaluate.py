@@ -149,7 +149,7 @@ def known_factor_measures(run: Run, train: Sample, unseen: Sample | None) -> dic
         inferred = {group.name: z for group, z in zip(run.model.groups, unseen.latents)}
         chains = run.chain_settings(0, DESCENT_STEPS, use_encoder=False)
         modes = run.infer_batch(unseen.images, chains, given=inferred)
-        displacement = np.asarray(run.decode(*modes).displacement)
+        _, displacement = run.decode(*modes).warp_inputs
         result["registration"] = endpoint_errors(displacement, *true_correspondence(faces, indices))
     return result
 

@@ -116,10 +116,10 @@ def infer(run: Run, images: np.ndarray, steps: int | None, chains: int) -> tuple
         return run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=run.config.training.seed + chain))
 
     first = decoded(images, 0)
-    total: Any = first.displacement
+    _, total = first.warp_inputs
     for chain in range(1, chains):
         mirror = run.config.data.mirror and chain % 2 == 1
-        field: Any = decoded(images[..., ::-1] if mirror else images, chain).displacement
+        _, field = decoded(images[..., ::-1] if mirror else images, chain).warp_inputs
         total = total + (mirrored_field(field) if mirror else field)
     return first, total / chains
 
