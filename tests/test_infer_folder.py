@@ -59,9 +59,6 @@ class StandIn:
         images = np.broadcast_to(0.1 * z_app[:, :3, None, None], (len(z_app), 3, 16, 16)) + 0.5
         return Decoded(images, images, np.zeros((len(images), 2, 16, 16), np.float32))
 
-    def inference_settings(self, chains):
-        return {"start": chains.start, "steps": chains.steps}
-
 
 @pytest.fixture(autouse=True)
 def chunks_of_four(monkeypatch):

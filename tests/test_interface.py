@@ -333,7 +333,7 @@ def test_latents_of_an_image_do_not_depend_on_how_many_follow_it(run, images):
 
 def test_results_say_how_latents_were_inferred(run):
     def settings(run, *args, **options):
-        return run.inference_settings(run.chain_settings(*args, **options))
+        return run.chain_settings(*args, **options).recorded()
 
     assert settings(run) == {"start": "mean", "steps": run.config.evaluation.steps}
     by_two = dataclasses.replace(run, sampler=SimpleNamespace(steps=2))

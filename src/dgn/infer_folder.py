@@ -66,7 +66,7 @@ def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings,
 
     chains: from Run.chain_settings. latents_only: write only latents.npz and overview.png.
     Returns the errors of the reconstructions (msre, psnr), the number of samples ("count") and the values of
-    Run.inference_settings. Raises UserError if `output` holds other files, if another process uses it, if two samples
+    ChainSettings.recorded. Raises UserError if `output` holds other files, if another process uses it, if two samples
     have the same name, if a file cannot be used, or if there are no steps and no encoder.
     """
     if chains.start == "encoder" and chains.descent_steps:
@@ -106,7 +106,7 @@ def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings,
                       names, "Inferred", latents["frames"][shown] if run.model.frames else None)
     images = sum(int(part["images"]) for part in parts.values())
     means = {key: float(sum(part[key] * part["images"] for part in parts.values())) / images for key in MEANS}
-    return {**means, "count": len(source), **run.inference_settings(chains)}
+    return {**means, "count": len(source), **chains.recorded()}
 
 
 @contextmanager

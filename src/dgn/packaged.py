@@ -28,7 +28,7 @@ def find(path: Path) -> tuple[Path, Path | None]:
 
     Raises UserError, naming the packaged models, if there is neither.
     """
-    if not (path / "config.yaml").is_file() and len(path.parts) == 1:
+    if not RunFolder.is_run(path) and len(path.parts) == 1:
         if path.name in names():
             return FOLDER / path.name, OUTPUT / path.name
         if not path.exists():

@@ -27,13 +27,13 @@ from dgn.inference import unseen
 from dgn.inference.chains import as_arrays, as_tensors
 from dgn.inference.energy import EnergyGradient, TotalEnergy, make_energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
-from dgn.inference.langevin import Arrays, Langevin, make_inference_sampler
+from dgn.inference.langevin import Langevin, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
 from dgn.inference.trajectory import Recorder, Trajectory
 from dgn.inference.unseen import ChainSettings
 from dgn.nets.build import make_encoder, make_model
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import AnyLatents, Decoded, Model, checked_given, checked_latents, decode
+from dgn.nets.model import AnyLatents, Arrays, Decoded, Model, checked_given, checked_latents, decode
 from dgn.randomness import checked_seed, generator
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint, parameters, restore
@@ -199,7 +199,7 @@ class Run:
             if chains.start == "encoder":
                 return latents_type(*encoded)
             given = {**{group.name: z for group, z in zip(groups, encoded)}, **given}
-        return latents_type(*unseen.infer(self.sampler, images, chains, mask, given, None, names, observe))
+        return latents_type(*unseen.infer(self.sampler, images, chains, mask, given, names=names, observe=observe))
 
     def chain_settings(self, steps: int | None = None, descent_steps: int = 0, seed: int | None = None,
                        use_encoder: bool = True) -> ChainSettings:
@@ -224,14 +224,6 @@ class Run:
         seed = self.config.training.seed if seed is None else checked_seed(seed)
         return ChainSettings(steps, cfg.last_sigma(self.config), seed, descent_steps,
                              step_factor=evaluation.step_factor, sigma_factor=sigma_factor, start=start)
-
-    def inference_settings(self, chains: ChainSettings) -> dict[str, Any]:
-        """The settings to record with results, from those of `chain_settings`: "start", which is "encoder" or "mean"
-        (the prior mean), "steps" and, if there are any, "descent_steps"."""
-        if chains.start == "encoder":
-            return {"start": "encoder", "steps": 0}
-        descent = {"descent_steps": chains.descent_steps} if chains.descent_steps else {}
-        return {"start": "mean" if chains.start == "mean" else "encoder", "steps": chains.steps, **descent}
 
     def training_latents(self, descent_steps: int, indices: np.ndarray | None = None) -> AnyLatents:
         """Latents (n, d) of each group for the training samples at `indices` (default: all, in order): the chains after
@@ -313,12 +305,14 @@ def images(path: str | Path | np.ndarray, like: Run, format: str | None = None, 
     return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)), corrupt)
 
 
-def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None) -> Run:
-    """`load` on the device in use. sources: samples of the run, if they are open already."""
+def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None,
+             saved: Path | None = None) -> Run:
+    """`load` on the device in use. sources: samples of the run, if they are open already. saved: its newest valid
+    checkpoint, if it was verified already."""
     folder = packaged.open_folder(path)
     config = folder.config = recipe.relocated(folder.config, data)
     devices.start(settings=config.numerics)
-    saved = checkpoint.newest_valid(folder.checkpoints)
+    saved = saved or checkpoint.newest_valid(folder.checkpoints)
     model = make_model(config)
     encoder = make_encoder(config, model) if config.training.method != "abp" else None
     sampler = make_inference_sampler(make_energy(model, config), config)

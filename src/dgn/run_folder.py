@@ -30,17 +30,7 @@ from typing import Any
 from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError, first_line
-from dgn.files import (
-    append_line,
-    check_new_folder,
-    disk_errors,
-    locked,
-    new_folder,
-    resolve_all,
-    retire,
-    write_json,
-    write_text,
-)
+from dgn.files import append_line, check_new_folder, disk_errors, locked, new_folder, retire, write_json, write_text
 from dgn.provenance import origin
 from dgn.reading import is_finite, read_json
 
@@ -66,33 +56,6 @@ def _names(path: Path) -> list[str] | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({first_line(error)}); restore it, or remove it if no file was added "
                         "or removed since the training") from None
-
-
-def training_files(config: Config, folder: Path | None = None) -> set[str] | None:
-    """The resolved paths of the image files that a training of this config uses, and of those of the run that it is
-    initialized from.
-
-    folder: of a run of this config, which records its files.
-    Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
-    """
-    from dgn.data.open import open_sources  # not at the top, because `dgn train --help` imports this module
-
-    files: set[str] = set()
-    if config.training.init_from:
-        start = Path(config.training.init_from)
-        earlier = training_files(RunFolder.open(start).config, start) if (start / "config.yaml").exists() else None
-        if earlier is None:
-            return None
-        files |= earlier
-    if config.data.path is None:
-        return files
-    if config.data.format != "images" or not Path(config.data.path).is_dir():
-        return None
-    held_out, trained = recorded_files(folder) if folder else (None, None)
-    if trained is None:
-        source = open_sources(config.data, held_out).train
-        return files | set(resolve_all(source.paths(source.indices()) or ()))
-    return files | set(resolve_all(Path(config.data.path) / name for name in trained))
 
 
 class RunFolder:
@@ -122,9 +85,14 @@ class RunFolder:
         return run
 
     @staticmethod
+    def is_run(path: Path) -> bool:
+        """Whether `path` holds a run; False for a folder that cannot be read."""
+        return os.path.isfile(path / "config.yaml")
+
+    @staticmethod
     def check_free(path: Path) -> None:
         """Raises UserError if `path` holds a run or other files."""
-        if os.path.exists(path / "config.yaml"):  # False for an unreadable path; check_new_folder names it
+        if RunFolder.is_run(path):
             raise UserError(f"{path} already holds a run: --resume (in Python dgn.resume) continues it, another "
                             "output folder (--output) starts a new one")
         check_new_folder(path)
@@ -132,7 +100,7 @@ class RunFolder:
     @staticmethod
     def check_exists(path: Path) -> None:
         """Raises UserError if `path` holds no run."""
-        if not (path / "config.yaml").is_file():
+        if not RunFolder.is_run(path):
             raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training, not the name "
                             "of a packaged model")
 
@@ -141,7 +109,7 @@ class RunFolder:
         """Returns when this process (of this rank) sees a run that the first process has just created, perhaps on
         another host. Raises UserError after APPEARS_WITHIN seconds."""
         began = time.monotonic()
-        while not (path / "config.yaml").is_file():
+        while not RunFolder.is_run(path):
             waited = time.monotonic() - began
             if waited >= APPEARS_WITHIN:
                 raise UserError(f"process {rank} does not see the run folder {path}, which the first process created, "
@@ -197,15 +165,15 @@ class RunFolder:
         return result
 
     def read_results(self, keep_damaged: bool = False) -> dict[str, Any]:
-        """metrics.json as a dictionary; {} if it is missing or damaged. keep_damaged: rename a damaged file, which will
-        be written again. Raises RunFailed if it cannot be read."""
+        """metrics.json as a dictionary; {} if it is missing or, with a warning, if it is damaged. keep_damaged: rename
+        a damaged file, which will be written again. Raises RunFailed if it cannot be read."""
         stored = self.results_path if self.results_path.exists() else self.path / RESULTS
         try:
             with disk_errors(stored, "read"), suppress(FileNotFoundError):
                 return read_json(stored, dict)
         except ValueError as error:
-            if keep_damaged and stored == self.results_path:
-                log.warning("%s is damaged (%s); it is now %s", stored, error, retire(stored, "damaged").name)
+            kept = retire(stored, "damaged").name if keep_damaged and stored == self.results_path else None
+            log.warning("%s is damaged (%s); %s", stored, error, f"it is now {kept}" if kept else "it is not read")
         return {}
 
     def log_metrics(self, record: dict[str, Any]) -> None:

@@ -86,7 +86,7 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Af
         sampler, of_training = inference_sampler(trainer.sampler.energy), trainer.sampler.preconditioner
         if of_training is not None and sampler.preconditioner is not None:
             sampler.preconditioner.copy(of_training)
-            sampler.preconditioner.adapt([cfg.last_sigma(config)] * len(of_training.names))
+            sampler.preconditioner.adapt_all(cfg.last_sigma(config))
         return Run(folder, trained.checkpoint, trainer.model, sampler, trainer.encoder, trained.bank, lambda: sources)
 
     def report(trained: Trained, done: int) -> None:
@@ -225,7 +225,7 @@ def ensure_trained(path: Path, config: Config) -> Run:
     """
     check_launcher()
     devices.start(settings=config.numerics)
-    if not (path / "config.yaml").exists():
+    if not RunFolder.is_run(path):
         folder, sources = prepare(path, config)
         if config.training.init_from:
             write_text(path / INITIAL, initial_digest(config))
@@ -240,9 +240,9 @@ def ensure_trained(path: Path, config: Config) -> Run:
         raise UserError(f"{path} was initialized from other weights than those that {config.training.init_from} holds "
                         "now; remove it, so that it is trained again")
     folder.change_config(config)
-    saved = checkpoint.newest_valid(folder.checkpoints) if checkpoint.all_checkpoints(folder.checkpoints) else None
+    saved = checkpoint.newest(folder.checkpoints)
     if saved and checkpoint.read_state(saved, "epoch")["epoch"] >= config.training.epochs:
         check_version(config, saved)
-        return open_run(path, restore.recorded_sources(folder, config))
+        return open_run(path, restore.recorded_sources(folder, config), saved=saved)
     folder, sources = prepare(folder, config)
     return fit_run(folder, config, sources)

@@ -49,16 +49,14 @@ class TrueModel:
     def infer(self, images, steps=None, use_encoder=True):
         return self.latents(TRAINING + np.arange(len(images)))
 
-    def inference_settings(self, chains):
-        return {"start": "mean", "steps": chains.steps}
-
     def infer_batch(self, images, chains, given):
         assert chains.steps == 0 and chains.descent_steps > 0 and not chains.use_encoder
         return tuple(given.values())
 
     def chain_settings(self, steps, descent_steps=0, use_encoder=True):
-        return SimpleNamespace(steps=300 if steps is None else steps, descent_steps=descent_steps,
-                               use_encoder=use_encoder)
+        steps = 300 if steps is None else steps
+        return SimpleNamespace(steps=steps, descent_steps=descent_steps, use_encoder=use_encoder,
+                               recorded=lambda: {"start": "mean", "steps": steps})
 
     def decode(self, z_app, z_geo):
         images = np.stack([self.image(a, g) for a, g in zip(z_app[:, 0], z_geo[:, 0])])

@@ -16,7 +16,8 @@ from dgn.experiments import animals, common, landmarks, views
 from dgn.experiments.adversarial import continued
 from dgn.experiments.common import Target
 from dgn.nets.build import make_model
-from dgn.run_folder import HELD_OUT, TRAINED, RunFolder, training_files
+from dgn.run_folder import HELD_OUT, TRAINED, RunFolder
+from dgn.training.restore import training_files
 
 
 def test_a_recipe_is_a_file_or_a_config(config, tmp_path):

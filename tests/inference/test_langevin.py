@@ -18,7 +18,7 @@ from dgn.inference.chains import Diagnostics, as_tensors, check_chains, draw_noi
 from dgn.inference.energy import Energy, EnergyGradient, mask_or_ones
 from dgn.inference.jacobian import gauss_newton
 from dgn.inference.preconditioner import Preconditioner
-from dgn.inference.unseen import ChainSettings, at_call, infer
+from dgn.inference.unseen import ChainSettings, factors, infer
 from dgn.nets.deformable import DeformableGenerator
 from dgn.nets.stack import table4
 from dgn.training.abp import GeneratorLoss
@@ -102,8 +102,8 @@ def test_small_steps_at_the_end_remove_the_error_of_large_ones(rng):
                                 langevin.Options(preconditioned=True, variable_step=True))
     sampler.preconditioner.update([a @ a.T, b @ b.T], [sigma, sigma])
     mean, covariance = linear_posterior(a, b, x, sigma)
-    for factors, error in (((0, 1.0),), 1 / (1 - delta ** 2 / 4)), (((0, 1.0), (20, 0.25)), 1 / (1 - delta ** 2 / 64)):
-        chains = ChainSettings(60, sigma, seed=1, step_factor=factors)
+    for schedule, error in (((0, 1.0),), 1 / (1 - delta ** 2 / 4)), (((0, 1.0), (20, 0.25)), 1 / (1 - delta ** 2 / 64)):
+        chains = ChainSettings(60, sigma, seed=1, step_factor=schedule)
         samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), chains, batch_size=20000), 1)
         np.testing.assert_allclose(samples.mean(0), mean, atol=0.03)
         np.testing.assert_allclose(samples.var(0), error * np.diag(covariance), rtol=0.04)
@@ -115,8 +115,8 @@ def test_an_annealed_chain_ends_in_the_posterior_of_its_last_sigma(rng):
     x = rng.standard_normal(5).astype(np.float32)
     sampler = langevin.Langevin(Energy(LinearModel(a, b)), 0.5, 2, langevin.Options(preconditioned=True))
     sampler.preconditioner.update([a @ a.T, b @ b.T], [sigma, sigma])
-    for factors, last in ((((0, 5.0), (30, 1.0)), 1.0), (((0, 1.0), (30, 2.0)), 2.0)):
-        chains = ChainSettings(60, sigma, seed=3, sigma_factor=factors)
+    for schedule, last in ((((0, 5.0), (30, 1.0)), 1.0), (((0, 1.0), (30, 2.0)), 2.0)):
+        chains = ChainSettings(60, sigma, seed=3, sigma_factor=schedule)
         mean, covariance = linear_posterior(a, b, x, last * sigma)
         samples = np.concatenate(infer(sampler, x[None].repeat(20000, 0), chains, batch_size=20000), 1)
         np.testing.assert_allclose(samples.mean(0), mean, atol=0.02)
@@ -173,10 +173,12 @@ def test_a_descent_takes_the_first_steps_of_a_schedule_and_never_larger_ones_tha
 
 
 def test_factors_follow_the_calls_of_the_graph_and_the_last_call_has_the_last_one():
-    schedule = ((0, 1.3), (50, 0.85), (80, 0.4))
-    assert [at_call(schedule, call, 10) for call in range(10)] == 5 * [1.3] + 3 * [0.85] + 2 * [0.4]
-    assert [at_call(schedule, call, 3) for call in range(3)] == [1.3, 0.85, 0.4]
-    assert [at_call(schedule, call, 2) for call in range(2)] == [1.3, 0.4]
+    chains = ChainSettings(10, 0.1, seed=1, step_factor=((0, 1.3), (50, 0.85), (80, 0.4)),
+                           sigma_factor=((0, 2.0), (50, 1.0)))
+    for calls, of_steps, of_sigma in ((10, 5 * [1.3] + 3 * [0.85] + 2 * [0.4], 5 * [2.0] + 5 * [1.0]),
+                                      (3, [1.3, 0.85, 0.4], [2.0, 1.0, 1.0]), (2, [1.3, 0.4], [2.0, 1.0])):
+        assert [factors(chains, call, calls) for call in range(calls)] == list(zip(of_steps, of_sigma))
+        assert factors(chains, calls, calls) == (1.0, 1.0)
 
 
 def test_a_sampler_without_a_step_factor_refuses_one(rng):

@@ -54,6 +54,11 @@ def test_a_long_epoch_has_lines_every_few_minutes(now, tmp_path, capsys):
         "epoch 3, batch 8 of 40: loss 5.0, MSRE 4.0, 32 min left of this epoch"]
 
 
+def test_control_characters_are_escaped(tmp_path, capsys):
+    Progress(0, 1, tmp_path / "log").say("resumed from a\x1b[2Jb")
+    assert (tmp_path / "log").read_text() == capsys.readouterr().out == "resumed from a\\x1b[2Jb\n"
+
+
 @pytest.fixture
 def saved(monkeypatch, now):
     """Positions of the checkpoints of a loop whose batches, a minute each, change nothing."""

@@ -21,10 +21,9 @@ from dgn.export import cells, files
 from dgn.inference import langevin
 from dgn.inference.chains import draw_noise, random_latents, run_arrays
 from dgn.inference.energy import Energy, make_energy
-from dgn.inference.langevin import Arrays
 from dgn.nets.build import make_model
 from dgn.nets.discriminator import Conv
-from dgn.nets.model import Decoded, Model, decode, present
+from dgn.nets.model import Arrays, Decoded, Model, decode, present
 from dgn.training.adversarial import CriticLoss
 
 SAMPLES = 8
@@ -46,7 +45,7 @@ def decoder(setup: Setup) -> Iterator[Check]:
     appearance, displacement = 0.5 * stacks[0] + 0.5, geometry.scale * stacks[1]
     image, *_ = numpy_warp(appearance, displacement, np.zeros_like(appearance))
     names = Decoded._fields
-    for name, result, expected in zip(names, decode(model, *latents), (image, appearance, displacement)):
+    for name, result, expected in zip(names, present(decode(model, *latents)), (image, appearance, displacement)):
         yield Check(f"decoder, {name}", relative_error(result, expected), setup.tolerance)
 
 

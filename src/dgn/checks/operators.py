@@ -13,7 +13,7 @@ from mindspore import Tensor, nn, ops
 
 from dgn import device
 from dgn.checks.check import Check, Setup, guarded, largest_error
-from dgn.checks.reference import Arrays, numpy_conv, numpy_deconv, numpy_warp
+from dgn.checks.reference import numpy_conv, numpy_deconv, numpy_warp
 from dgn.config import changed
 from dgn.inference.energy import squared_norm
 from dgn.nets.build import make_critics, make_model
@@ -22,7 +22,7 @@ from dgn.nets.deconv import StockDeconv
 from dgn.nets.discriminator import Conv, Discriminator, activation, halve
 from dgn.nets.gradients import Gradients
 from dgn.nets.layers import Deconv
-from dgn.nets.model import Model
+from dgn.nets.model import Arrays, Model
 from dgn.nets.native import BuildError
 from dgn.nets.stack import stacks
 from dgn.nets.warp import GridSampleWarp, NativeWarp, ReferenceWarp

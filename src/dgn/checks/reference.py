@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from dgn.nets.model import Arrays
 from dgn.nets.stack import Architecture
-
-Arrays = tuple[np.ndarray, ...]
 
 
 def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray, grid: str = "integer") -> Arrays:

@@ -27,8 +27,8 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import RunFailed
 from dgn.files import write_arrays, write_text
 from dgn.inference.chains import draw_noise, random_latents
-from dgn.inference.langevin import Arrays
 from dgn.nets.build import make_model
+from dgn.nets.model import Arrays
 from dgn.reading import read_arrays
 from dgn.training.build import make_trainer
 from dgn.training.trainer import Batch, Trainer

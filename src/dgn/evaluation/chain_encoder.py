@@ -47,8 +47,7 @@ def _measures(run: Run, source: Source, steps: Sequence[int], use_encoder: bool)
     """Measures after each number of steps, rounded up to whole calls of the graph; each has separate chains."""
     images, given = source.read(source.indices()), given_latents(run.model.groups, source)
     measures = []
-    graph = run.sampler.steps  # steps in one call
-    for count in sorted({-(-count // graph) * graph for count in steps}):
+    for count in sorted({run.chain_settings(count).steps for count in steps}):
         latents = run.infer_batch(images, run.chain_settings(count, use_encoder=use_encoder), given=given)
         errors = np.square(images - run.decode(*latents).image).sum((1, 2, 3))
         measures.append({"steps": count, "energy": float(run.energy(images, latents).mean()),

@@ -24,8 +24,8 @@ from dgn.evaluation.uncertainty import clusters, plus_minus
 from dgn.files import resolve_all
 from dgn.provenance import origin
 from dgn.run import Run
-from dgn.run_folder import training_files
 from dgn.training import checkpoint
+from dgn.training.restore import training_files
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
     Returns:
         train: reconstruction errors of training samples, decoded from their chains, with standard errors.
         unseen: reconstruction errors of unseen samples after inference, with standard errors, and
-            Run.inference_settings.
+            ChainSettings.recorded.
         appearance, geometry, canonical_frame: only for models with a warp; see report.
         exchange, exchange_unseen: only for generated faces: exchange of known factors among training faces, and among
             held-out faces; see exchange.
@@ -78,7 +78,7 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
         warn_of_training_images(run, images)
     result = unlabelled_measures(run.decode, train, unseen)
     if unseen is not None:
-        result["unseen"].update(run.inference_settings(run.chain_settings(steps, use_encoder=use_encoder)))
+        result["unseen"].update(run.chain_settings(steps, use_encoder=use_encoder).recorded())
     if use_encoder and (compared := compare(run, source)):
         result["encoder"] = compared
     if images is not None or train is None or not use_encoder:
@@ -149,7 +149,7 @@ def known_factor_measures(run: Run, train: Sample, unseen: Sample | None) -> dic
         inferred = {group.name: z for group, z in zip(run.model.groups, unseen.latents)}
         chains = run.chain_settings(0, DESCENT_STEPS, use_encoder=False)
         modes = run.infer_batch(unseen.images, chains, given=inferred)
-        displacement = np.asarray(run.decode(*modes).displacement)
+        _, displacement = run.decode(*modes).warp_inputs
         result["registration"] = endpoint_errors(displacement, *true_correspondence(faces, indices))
     return result
 

@@ -157,10 +157,9 @@ def unseen_pictures(folder: Path, likelihood: Run, critic: Run) -> list[Path]:
     plain = likelihood.decode(*likelihood.infer(images, STEPS))
     z_app, z_geo = critic.infer(images, STEPS)
     decoded = critic.decode(z_app, z_geo)
-    assert decoded.appearance is not None and decoded.displacement is not None
-    rows = [list(images), list(plain.image), list(decoded.image), list(decoded.appearance),
-            [with_grid(i, d) for i, d in zip(decoded.image, decoded.displacement)],
-            [with_grid(a) for a in decoded.appearance]]
+    appearance, displacement = decoded.warp_inputs
+    rows = [list(images), list(plain.image), list(decoded.image), list(appearance),
+            [with_grid(i, d) for i, d in zip(decoded.image, displacement)], [with_grid(a) for a in appearance]]
     return [
         save_sheet(folder / "reconstruction.png", rows, "Unseen images, by likelihood alone and with a critic",
                    ["input", "likelihood", "with critic", "its appearance\nbefore the warp", "its warped grid",

@@ -61,8 +61,7 @@ def animals(run: Run, *, images: str | None = None, labels: str | None = None,
     for name, animal in animal_faces(run.config.data, images, labels, eyes).items():
         for dimension in strongest:
             z = bases.sweep(dimension, len(z_geo), gamma)
-            fields = run.decode(z_app[None].repeat(len(z), 0), z).displacement
-            assert fields is not None
+            _, fields = run.decode(z_app[None].repeat(len(z), 0), z).warp_inputs
             rows.append([animal, *warp(run.model, animal, fields)])
             names.append(f"{name}\n{pictures.GEOMETRY} dimension {dimension}")
     picture = save_sheet(run.folder.figures / "animals.png", rows, "Geometry of a face model, applied to animals",

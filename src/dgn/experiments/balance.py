@@ -107,8 +107,8 @@ def example_faces(run: Run, count: int) -> list[np.ndarray]:
     """The first training images, their reconstructions, and their appearances before the warp."""
     indices = np.arange(min(count, len(run.bank)))
     decoded = run.decode(*run.bank.read(indices))
-    assert decoded.appearance is not None
-    return [*run.sources.train.read(indices), *decoded.image, *decoded.appearance]
+    appearance, _ = decoded.warp_inputs
+    return [*run.sources.train.read(indices), *decoded.image, *appearance]
 
 
 def summary(result: dict[str, Any]) -> str:

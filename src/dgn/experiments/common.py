@@ -16,6 +16,7 @@ from dgn.errors import UserError
 from dgn.files import expanded, write_json
 from dgn.provenance import origin
 from dgn.run import Run
+from dgn.run_folder import RunFolder
 
 Recipe = str | Path | Config  # a YAML file, or a config
 
@@ -164,7 +165,7 @@ def output_folder(path: str | Path) -> Path:
     Raises UserError if it is a run folder, or cannot be created.
     """
     folder = expanded(path)
-    if (folder / "config.yaml").exists():
+    if RunFolder.is_run(folder):
         raise UserError(f"{folder} holds a single run; choose another --output")
     try:
         folder.mkdir(parents=True, exist_ok=True)

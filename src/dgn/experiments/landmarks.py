@@ -37,8 +37,8 @@ from dgn.files import expanded, resolve_all
 from dgn.indices import evenly_spaced
 from dgn.nets.model import Decoded, rows
 from dgn.run import Run
-from dgn.run_folder import training_files
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
+from dgn.training.restore import training_files
 
 TEST_SHARE = 0.2
 FEWEST = 16  # smallest number of images to train a regressor
@@ -94,7 +94,7 @@ def landmarks(run: Run, *, data: str | None = None, crop: Crop | None = None, co
     predicted = {name: values[test] for name, values in points.items()}
     result = {**landmark_errors(predicted, truth[test], [people[k] for k in test]), "images": len(images),
               "tested": len(test), "folds": folds, "chains": chains,
-              **run.inference_settings(run.chain_settings(steps, DESCENT_STEPS)), "data": data or "generated faces"}
+              **run.chain_settings(steps, DESCENT_STEPS).recorded(), "data": data or "generated faces"}
     result = run.folder.add_section("landmarks", result)
     first = test[:SHOWN]
     return {**result, "pictures": [charts.landmarks(
@@ -116,10 +116,10 @@ def infer(run: Run, images: np.ndarray, steps: int | None, chains: int) -> tuple
         return run.decode(*run.infer(images, steps, DESCENT_STEPS, seed=run.config.training.seed + chain))
 
     first = decoded(images, 0)
-    total: Any = first.displacement
+    _, total = first.warp_inputs
     for chain in range(1, chains):
         mirror = run.config.data.mirror and chain % 2 == 1
-        field: Any = decoded(images[..., ::-1] if mirror else images, chain).displacement
+        _, field = decoded(images[..., ::-1] if mirror else images, chain).warp_inputs
         total = total + (mirrored_field(field) if mirror else field)
     return first, total / chains
 

@@ -73,7 +73,7 @@ def recognition(run: Run, *, folds: int = 10, epochs: int = 60, from_first: bool
     most_frequent = recognition_scores(truth, np.full(len(truth), np.bincount(truth).argmax()), classes, persons)
     result = {**measures, "most_frequent": most_frequent, "clips": len(source), "people": people, "folds": folds,
               "absolute_features": not from_first}
-    settings = run.inference_settings(run.chain_settings(steps or 0, descent_steps))
+    settings = run.chain_settings(steps or 0, descent_steps).recorded()
     result.update(settings if steps else {**settings, "start": "chains"})
     result = run.folder.add_section("recognition", result)
     return {**result, "pictures": [charts.confusions(run.folder.figures / "recognition.png", measures)]}

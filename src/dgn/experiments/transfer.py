@@ -43,8 +43,8 @@ from dgn.experiments.common import (
 from dgn.experiments.views import images_by_view
 from dgn.figures import charts
 from dgn.run import Run
-from dgn.run_folder import training_files
 from dgn.run_training import ensure_trained
+from dgn.training.restore import training_files
 
 COMPARED = ("VAE", "ABP", "ours")
 BY_LANGEVIN = "VAE, Langevin"  # the VAE's decoder, with latents inferred by Langevin dynamics

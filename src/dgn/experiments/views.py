@@ -52,7 +52,7 @@ def views(run: Run, *, data: str | None = None, crop: Crop | None = None, people
     principal = [axes for axes in principal_axes(run.model, flat) if axes is not None]
     rotated = {name: z @ axes.directions for (name, z), axes in zip(latents.items(), principal)}
     measures = {kind: view_covariance(z, list(images)) for kind, z in zip(AXES, (latents, rotated))}
-    result = run.folder.add_section("views", {**measures, **run.inference_settings(run.chain_settings(steps))})
+    result = run.folder.add_section("views", {**measures, **run.chain_settings(steps).recorded()})
     shown, folder, face = result["principal"], run.folder.figures, rotated["z_app"][len(images) // 2][0]
     decode, gamma = along_axes(run.decode, principal), run.config.evaluation.gamma
     return {**result, "pictures": [

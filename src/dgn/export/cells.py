@@ -14,11 +14,11 @@ from dgn.errors import UserError
 from dgn.inference import langevin
 from dgn.inference.chains import draw_noise, random_latents
 from dgn.inference.energy import make_energy, mask_or_ones
-from dgn.inference.langevin import Arrays, Langevin, Tensors
+from dgn.inference.langevin import Langevin
 from dgn.nets.build import make_model
 from dgn.nets.encoder import ChainEncoder
 from dgn.nets.layers import Deconv, Dense
-from dgn.nets.model import LatentGroup, Model
+from dgn.nets.model import Arrays, LatentGroup, Model, Tensors
 from dgn.run import Run
 from dgn.training import restore
 from dgn.training.chain_encoder import load_chain_encoder

@@ -26,6 +26,7 @@ from dgn.errors import RunFailed, UserError, first_line
 from dgn.files import write_array
 from dgn.nets.model import LatentGroup
 from dgn.reading import file_size, read_arrays, read_json
+from dgn.run_folder import RunFolder
 
 LARGEST_LATENT = 1e4  # latents are standard normal under the prior, and traversals go to a few hundred
 
@@ -40,7 +41,7 @@ class Exported(NamedTuple):
     def run(self) -> Path:
         """The exported run's folder: as recorded, or the folder above. Raises UserError if neither holds a run."""
         for path in (Path(str(self.about.get("run", ""))), self.folder.parent):
-            if (path / "config.yaml").is_file():
+            if RunFolder.is_run(path):
                 return path
         raise UserError(f"{self.folder} was exported from {self.about.get('run')}, which is not there; the check needs "
                         "that run folder")

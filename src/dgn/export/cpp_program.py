@@ -21,10 +21,9 @@ from dgn.figures.bases import sweep
 from dgn.figures.draw import draw_overview
 from dgn.files import check_outside, disk_errors, new_folder, sha256, write_json
 from dgn.inference import unseen
-from dgn.inference.langevin import Arrays
 from dgn.inference.latents import given_latents
 from dgn.inference.unseen import ChainSettings
-from dgn.nets.model import Decode, LatentGroup, Model, MotionLatents, decode
+from dgn.nets.model import Arrays, Decode, LatentGroup, Model, MotionLatents, decode
 from dgn.run import Run, open_run
 from dgn.training import checkpoint
 

@@ -100,9 +100,9 @@ def disentanglement(path: Path, models: dict[str, dict[str, Any]]) -> Path:
 def landmarks(path: Path, images: np.ndarray, decoded: Decoded, truth: np.ndarray, predicted: np.ndarray) -> Path:
     """Fig. 14: test images (n, C, H, W), the warped grid, the canonical grid on the appearance, and true (green) and
     predicted (red) landmarks (n, 5, 2) in pixels. decoded: reconstructions of these images."""
-    assert decoded.appearance is not None and decoded.displacement is not None
-    rows = [list(images), [with_grid(i, d) for i, d in zip(decoded.image, decoded.displacement)],
-            [with_grid(a) for a in decoded.appearance],
+    appearance, displacement = decoded.warp_inputs
+    rows = [list(images), [with_grid(i, d) for i, d in zip(decoded.image, displacement)],
+            [with_grid(a) for a in appearance],
             [with_points(i, {TRUE: t, PREDICTED: p}) for i, t, p in zip(images, truth, predicted)]]
     return save_sheet(path, rows, "Landmarks from displacement fields",
                       ["test image", "reconstruction,\nwarped grid", "appearance,\ncanonical grid", "landmarks"],

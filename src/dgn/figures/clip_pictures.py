@@ -12,7 +12,7 @@ from dgn.figures.animation import save_animation
 from dgn.figures.grids import with_grid
 from dgn.figures.pictures import GEOMETRY, SAMPLES_NOTES
 from dgn.figures.sheet import save_sheet
-from dgn.nets.model import Decode, Decoded
+from dgn.nets.model import Decode, Decoded, present
 from dgn.nets.model import rows as rows_of
 
 FRAMES = 10  # of a clip in one row, at most
@@ -52,8 +52,8 @@ def data(path: Path, source: Source, indices: np.ndarray) -> Path:
 
 def grids(path: Path, decoded: Decoded, lengths: np.ndarray, names: Sequence[str]) -> Path:
     """Fig. 19: the warped grid over time, a row for each clip of `lengths` frames."""
-    rows = []
-    for image, displacement, length in zip(decoded.image, np.asarray(decoded.displacement), lengths):
+    rows, (_, displacements) = [], decoded.warp_inputs
+    for image, displacement, length in zip(decoded.image, displacements, lengths):
         at = spaced(length)
         rows.append([with_grid(i, d) for i, d in zip(image[at], displacement[at])])
     return save_sheet(path, rows, "Warped grids over time", list(names),
@@ -102,5 +102,5 @@ def samples(path: Path, clips: np.ndarray, trained: int, prior: str) -> list[Pat
 def first_frames(decode: Decode) -> Decode:
     """The decoder of a video model as a decoder of images: (Z_0^a, Z_0^g) -> the first frames, clips of one frame."""
     def decode_first(*latents: np.ndarray) -> Decoded:
-        return Decoded(*(np.asarray(field)[:, 0] for field in decode(*latents)))
+        return Decoded(*(field[:, 0] for field in present(decode(*latents))))
     return decode_first

@@ -48,7 +48,7 @@ def geometry_bases(path: Path, decode: Decode, ranked: Bases, face: np.ndarray, 
     """Fig. 4, and its first row with warped grids. face: (d_a,), the Z^a of all images."""
     z = traversals(ranked, gamma, ROWS)
     decoded = decode(face[None].repeat(len(z), 0), z)
-    pictures, fields = as_rows(decoded.image), as_rows(np.asarray(decoded.displacement))
+    pictures, fields = as_rows(decoded.image), as_rows(decoded.warp_inputs[1])
     gridded = [with_grid(picture, field) for picture, field in zip(pictures[0], fields[0])]
     names = _names(GEOMETRY, ranked)
     title = f"Geometric bases: along each row one dimension of {GEOMETRY} changes, the appearance is fixed"
@@ -72,7 +72,8 @@ def labels(path: Path, decode: Decode, count: int, ranked: Bases, index: int, ga
     z_geo = sweep(dimension, len(ranked.order), gamma)
     for one_hot in np.eye(count, dtype=np.float32):
         decoded = decode(one_hot[None].repeat(STEPS, 0), z_geo)
-        rows.append([np.asarray(decoded.appearance)[0], *decoded.image])
+        appearance, _ = decoded.warp_inputs
+        rows.append([appearance[0], *decoded.image])
     title = f"One label a row: its appearance, then warped as dimension {dimension} of {GEOMETRY} changes"
     return save_sheet(path, rows, title, [f"label {k}" for k in range(count)], ["before the warp", *ends(gamma)],
                       note="Above each column the value of the dimension (prior: standard normal). Along a row the "

@@ -11,8 +11,8 @@ from mindspore import Tensor
 
 from dgn.errors import RunFailed
 from dgn.inference.energy import data_term, mask_or_ones
-from dgn.inference.langevin import Arrays, Langevin, Tensors
-from dgn.nets.model import Model
+from dgn.inference.langevin import Langevin
+from dgn.nets.model import Arrays, Model, Tensors
 from dgn.randomness import generator
 
 DIVERGED = 1e3  # times the largest energy of an image in [0, 1]; no stable chain reaches it

@@ -26,9 +26,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from dgn.config import NO_FACTOR, Config
 from dgn.inference.energy import Energy, data_term
 from dgn.inference.preconditioner import Preconditioner
-
-Arrays = tuple[np.ndarray, ...]
-Tensors = tuple[Tensor, ...]
+from dgn.nets.model import Arrays, Tensors
 
 
 @dataclass(frozen=True)

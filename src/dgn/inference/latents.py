@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class LatentBank:
     The files in a run folder are the working state between checkpoints; checkpoints hold copies.
     """
 
-    def __init__(self, count: int, shards: int, held: dict[int, dict[str, Any]],
+    def __init__(self, count: int, shards: int, held: dict[int, dict[str, np.memmap]],
                  rotations: Mapping[str, np.ndarray] | None = None) -> None:
         self.count, self.shards, self.held, self.rotations = count, shards, held, rotations or {}
 
@@ -114,7 +113,7 @@ class LatentBank:
             for array, values in zip(arrays.values(), latents):
                 array[rows] = values[chosen]
 
-    def _by_shard(self, indices: np.ndarray) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+    def _by_shard(self, indices: np.ndarray) -> Iterator[tuple[dict[str, np.memmap], np.ndarray, np.ndarray]]:
         """(arrays, mask over the indices, their rows in the arrays) of each shard."""
         indices = np.asarray(indices)
         of_shard = indices % self.shards
@@ -174,7 +173,7 @@ def _stored_shards(folder: Path, group: str) -> int:
     return next((int(shards) for shards in sets if shards.isdecimal() and int(shards)), 1)
 
 
-def _open(path: Path, group: LatentGroup) -> np.ndarray:
+def _open(path: Path, group: LatentGroup) -> np.memmap:
     try:
         array = read_arrays(path, mmap_mode="r")
     except (OSError, ValueError) as error:
@@ -185,7 +184,7 @@ def _open(path: Path, group: LatentGroup) -> np.ndarray:
     return array
 
 
-def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """A new memory-mapped file with reserved disk space, so that a full disk is an error here, not a crash at a later
     write."""
     try:

@@ -62,6 +62,10 @@ class Preconditioner(nn.Cell):
                 ops.assign(self.roots[slot], Tensor((axes / np.sqrt(values) @ axes.T).astype(np.float32)))
         self.sigmas = tuple(sigmas)
 
+    def adapt_all(self, sigma: float) -> None:
+        """`adapt` with one sigma for all groups."""
+        self.adapt([sigma] * len(self.names))
+
     def recover_curvatures(self, sigmas: Sequence[float]) -> None:
         """Recomputes E[J^T J] from M after M was loaded from a checkpoint that was computed for these sigmas."""
         scaled = [np.linalg.inv(inverse.asnumpy().astype(np.float64)) for inverse in self.inverses]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgn.inference.chains import Diagnostics
-from dgn.inference.langevin import Arrays
+from dgn.nets.model import Arrays
 
 
 class Trajectory(NamedTuple):

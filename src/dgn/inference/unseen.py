@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,8 @@ from dgn.config import NO_FACTOR, Schedule, value_at
 from dgn.data.source import Source
 from dgn.inference import langevin
 from dgn.inference.chains import Diagnostics, check_chains, draw_noise, energy_limit, run_arrays
-from dgn.inference.langevin import Arrays
 from dgn.nets.encoder import ChainEncoder, Encoder
-from dgn.nets.model import IMAGES_PER_BATCH, LatentGroup, Model, apply, pad, samples_per_batch
+from dgn.nets.model import IMAGES_PER_BATCH, Arrays, LatentGroup, Model, apply, pad, samples_per_batch
 
 # latents (N, *shape) by group: constant labels of groups that are not sampled, initial values of other groups
 Given = dict[str, np.ndarray]
@@ -58,6 +57,14 @@ class ChainSettings:
     sigma_factor: Schedule = NO_FACTOR
     start: Start = "mean"
 
+    def recorded(self) -> dict[str, Any]:
+        """The settings to record with results: "start", which is "encoder" or "mean" (the prior mean), "steps" and, if
+        there are any, "descent_steps"."""
+        if self.start == "encoder":
+            return {"start": "encoder", "steps": 0}
+        descent = {"descent_steps": self.descent_steps} if self.descent_steps else {}
+        return {"start": "mean" if self.start == "mean" else "encoder", "steps": self.steps, **descent}
+
 
 def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings, mask: np.ndarray | None = None,
           given: Given | None = None, batch_size: int | None = None, names: Sequence[str] | None = None,
@@ -79,12 +86,11 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
         shown = f"images {position + 1} to {position + batch.size}"
         before, start, end = None, np.zeros(1), np.zeros(1)
         for call in console.progress(range(calls + descents), unit="call", desc=shown, leave=False):
-            sampler.set_step_factor(at_call(chains.step_factor, call, calls) if call < calls
-                                    else min(chains.step_factor[0][1], 1.0))
-            sigma = chains.sigma * (at_call(chains.sigma_factor, call, calls) if call < calls
-                                    else chains.sigma_factor[-1][1])
+            step_factor, sigma_factor = factors(chains, call, calls)
+            sampler.set_step_factor(step_factor)
+            sigma = chains.sigma * sigma_factor
             if preconditioner is not None:
-                preconditioner.adapt([sigma] * len(preconditioner.names))
+                preconditioner.adapt_all(sigma)
             if call < calls:  # drawn for a whole batch, so that a sample's noise does not depend on the batch's size
                 drawn = draw_noise(model, sampler.steps, batch_size, chains.seed, "inference noise", position, call)
                 noise = tuple(n[:, :len(batch.x)] for n in drawn)
@@ -123,9 +129,13 @@ def graph_calls(sampler: langevin.Langevin, steps: int) -> int:
     return -(-steps // sampler.steps)
 
 
-def at_call(schedule: Schedule, call: int, calls: int) -> float:
-    """The factor for call number `call` of `calls`; the last call has the last factor."""
-    return value_at(schedule, (100 * (call + 1) - 1) // calls)
+def factors(chains: ChainSettings, call: int, calls: int) -> tuple[float, float]:
+    """The factors on the step size and on sigma for call number `call` of `calls` with noise, of which the last one has
+    the last factors; further calls are the descent."""
+    if call >= calls:
+        return min(chains.step_factor[0][1], 1.0), chains.sigma_factor[-1][1]
+    percent = (100 * (call + 1) - 1) // calls
+    return value_at(chains.step_factor, percent), value_at(chains.sigma_factor, percent)
 
 
 class Chunk(NamedTuple):

@@ -13,6 +13,8 @@ from dgn.errors import UserError
 
 IMAGES_PER_BATCH = 100
 
+Arrays = tuple[np.ndarray, ...]
+Tensors = tuple[Tensor, ...]
 Index = int | slice | Sequence[int] | np.ndarray  # an index, a slice or indices
 
 
@@ -29,12 +31,18 @@ class Decoded(NamedTuple):
     if the model has no warp.
     """
 
-    image: Tensor
-    appearance: Tensor | None = None
-    displacement: Tensor | None = None
+    image: np.ndarray
+    appearance: np.ndarray | None = None
+    displacement: np.ndarray | None = None
+
+    @property
+    def warp_inputs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Appearance and displacement of a model with a warp."""
+        assert self.appearance is not None and self.displacement is not None
+        return self.appearance, self.displacement
 
 
-Decode = Callable[..., Decoded]  # latents (n, d) of each group -> Decoded of NumPy arrays
+Decode = Callable[..., Decoded]  # of latents (n, d) of each group
 
 
 def present(decoded: Decoded) -> list[np.ndarray]:

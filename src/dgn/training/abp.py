@@ -9,36 +9,27 @@ from dgn.inference import langevin
 from dgn.inference.chains import Diagnostics, as_arrays, run_steps
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import Energy
-from dgn.inference.langevin import Arrays
-from dgn.nets.model import Model
+from dgn.nets.model import Arrays
 from dgn.training.optim import TrainStep
-from dgn.training.trainer import Batch, MicroBatch, StepMetrics, micro_batches
+from dgn.training.trainer import Batch, MicroBatch, StepMetrics, Trainer, micro_batches
 
 
-class AlternatingBackPropagation:
-    """Steps 3 and 4 of Algorithm 1 and 2 (a Trainer).
+class AlternatingBackPropagation(Trainer):
+    """Steps 3 and 4 of Algorithm 1 and 2.
 
     update: update of the model's weights, on a GeneratorLoss. langevin_steps: Langevin steps of each iteration (l of
     Algorithm 1), a multiple of sampler.steps. decorrelation: decorrelates Z^a from Z^g after these steps.
     """
 
-    encoder = None
-
     def __init__(self, sampler: langevin.Langevin, update: TrainStep, langevin_steps: int,
                  decorrelation: Decorrelation | None = None) -> None:
-        self.sampler, self.update, self.decorrelation = sampler, update, decorrelation
+        super().__init__(sampler, update)
         self.langevin_steps = self.draws = langevin_steps
-        self.networks: dict[str, nn.Cell] = {"weights": self.model}
-        self.optimizers: dict[str, nn.Cell] = {"optimizer": update.optimizer}
+        self.decorrelation = decorrelation
         if sampler.preconditioner is not None:
             self.networks["preconditioner"] = sampler.preconditioner
         if decorrelation is not None:
             self.networks["decorrelation"] = decorrelation
-
-    @property
-    def model(self) -> Model:
-        """The generator."""
-        return self.sampler.energy.model
 
     def step(self, batch: Batch, latents: Arrays) -> tuple[Arrays, StepMetrics]:
         """See Trainer."""

@@ -26,8 +26,8 @@ from mindspore import Tensor, nn, ops
 from dgn.inference import langevin
 from dgn.inference.chains import as_tensors
 from dgn.inference.energy import Energy, squared_norm
-from dgn.inference.langevin import Arrays, Tensors
 from dgn.nets.discriminator import INPUT_SCALE
+from dgn.nets.model import Arrays, Tensors
 from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss, chain_scalars, joined
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, MicroBatch, StepMetrics
@@ -37,7 +37,7 @@ PREFIXES = ("", "clip_")  # prefixes of their logged values
 
 
 class Adversarial(AlternatingBackPropagation):
-    """Algorithm 1 with Eq. 22 as its weight update (a Trainer).
+    """Algorithm 1 with Eq. 22 as its weight update.
 
     actor: update of the generators, on an ActorLoss. critic_with_r1: update of the discriminators, on CriticLosses with
     R1. critic_without_r1: the same without R1, or None if every iteration has R1. Lazy R1: only every `r1_interval`

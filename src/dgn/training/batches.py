@@ -13,7 +13,7 @@ import numpy as np
 from dgn import config as cfg
 from dgn.errors import UserError
 from dgn.inference.chains import draw_noise
-from dgn.inference.langevin import Arrays
+from dgn.nets.model import Arrays
 from dgn.randomness import generator
 from dgn.training.build import TrainingState
 from dgn.training.checkpoint import Position

@@ -161,7 +161,7 @@ def restored_chains(folder: RunFolder, source: Source, saved: Path, model: Model
 def initial_run(config: Config) -> tuple[RunFolder, Path]:
     """The run that training.init_from names, and its newest checkpoint. Raises UserError if there is none."""
     path = Path(config.training.init_from or "")
-    if not (path / "config.yaml").is_file():
+    if not RunFolder.is_run(path):
         raise UserError(f"training.init_from is {path}, which holds no run (no config.yaml); it cannot be a "
                         "packaged model. Train that run first, or start with new weights: --set "
                         "training.init_from=null")

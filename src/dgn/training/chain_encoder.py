@@ -24,11 +24,10 @@ from dgn.indices import evenly_spaced
 from dgn.inference.chains import as_tensors
 from dgn.inference.energy import Energy, mask_or_ones
 from dgn.inference.fitted import FittedPrior, draw_latents
-from dgn.inference.langevin import Arrays
 from dgn.inference.latents import given_latents
 from dgn.nets.build import make_chain_encoder
 from dgn.nets.encoder import ChainEncoder
-from dgn.nets.model import Model, decode
+from dgn.nets.model import Arrays, Model, decode
 from dgn.randomness import generator
 from dgn.reading import read_json
 from dgn.run_folder import RunFolder

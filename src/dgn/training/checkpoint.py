@@ -187,6 +187,11 @@ def newest_valid(folder: Path) -> Path:
     raise UserError(f"no usable checkpoint in {folder}")
 
 
+def newest(folder: Path) -> Path | None:
+    """The newest valid checkpoint; None if there is no checkpoint. Raises UserError if all are damaged."""
+    return newest_valid(folder) if all_checkpoints(folder) else None
+
+
 def read_state(checkpoint: Path, *needed: str) -> dict[str, Any]:
     """state.json of a checkpoint. Raises UserError if it is malformed, or lacks a key in `needed`."""
     try:

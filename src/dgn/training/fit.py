@@ -109,8 +109,8 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
 def _newest(folder: RunFolder, processes: ProcessGroup) -> Path | None:
     """The checkpoint to resume from, or None. The first process verifies it and sends its position to the others."""
     position = (-1, -1)
-    if processes.is_first and checkpoint.all_checkpoints(folder.checkpoints):
-        record = checkpoint.read_state(checkpoint.newest_valid(folder.checkpoints), "epoch", "step")
+    if processes.is_first and (saved := checkpoint.newest(folder.checkpoints)):
+        record = checkpoint.read_state(saved, "epoch", "step")
         position = (record["epoch"], record["step"])
     epoch, step = (int(value) for value in processes.gather_values(position)[0])
     return folder.checkpoints / checkpoint.Position(epoch, step).name if epoch >= 0 else None

@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-Tensors = tuple[Tensor, ...]
+from dgn.nets.model import Tensors
 
 
 class TrainStep:

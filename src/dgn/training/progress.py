@@ -73,7 +73,8 @@ class Progress:
         self.say(line)
 
     def say(self, line: str) -> None:
-        """Prints a line and adds it to the log."""
+        """Prints a line and adds it to the log; control characters are escaped."""
+        line = console.escape_controls(line)
         self.last_printed = time.monotonic()
         if self.quiet:
             return

@@ -13,23 +13,14 @@ from dgn.data.open import open_sources
 from dgn.data.source import Sources
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
-from dgn.files import disk_errors, sha256, write_arrays, write_json
+from dgn.files import disk_errors, resolve_all, sha256, write_arrays, write_json
 from dgn.inference.axes import rotate
 from dgn.inference.latents import LatentBank
 from dgn.inference.preconditioner import Preconditioner, group_sigmas
 from dgn.nets.model import LatentGroup, Model
 from dgn.reading import read_arrays
 from dgn.run_folder import RunFolder, recorded_files
-from dgn.training.checkpoint import (
-    AXES,
-    MANIFEST,
-    SIGMAS,
-    all_checkpoints,
-    malformed,
-    newest_valid,
-    read_manifest,
-    read_state,
-)
+from dgn.training.checkpoint import AXES, MANIFEST, SIGMAS, malformed, newest, read_manifest, read_state
 from dgn.training.parameters import load
 
 
@@ -73,7 +64,7 @@ def load_preconditioner(checkpoint: Path, preconditioner: Preconditioner | None,
         load(checkpoint, {"preconditioner": preconditioner})
         preconditioner.recover_curvatures(read_sigmas(checkpoint, preconditioner, config))
         preconditioner.rotate(read_axes(checkpoint))
-        preconditioner.adapt([last_sigma(config)] * len(preconditioner.names))
+        preconditioner.adapt_all(last_sigma(config))
 
 
 def read_sigmas(checkpoint: Path, preconditioner: Preconditioner, config: Config) -> tuple[float, ...]:
@@ -103,8 +94,32 @@ def recorded_sources(folder: RunFolder, config: Config) -> Sources:
     """The samples of `config` for the existing run in `folder`: the files that it recorded, or those of its newest
     checkpoint's identity. Raises UserError as open_sources does."""
     def identity() -> str | None:
-        if not all_checkpoints(folder.checkpoints):
-            return None
-        return read_state(newest_valid(folder.checkpoints), "images")["images"]
+        saved = newest(folder.checkpoints)
+        return read_state(saved, "images")["images"] if saved else None
 
     return open_sources(config.data, *recorded_files(folder.path), identity)
+
+
+def training_files(config: Config, folder: Path | None = None) -> set[str] | None:
+    """The resolved paths of the image files that a training of this config uses, and of those of the run that it is
+    initialized from.
+
+    folder: of a run of this config, which records its files.
+    Empty for generated images; None if unknown: a MindRecord or official set, a folder or run that no longer exists.
+    """
+    files: set[str] = set()
+    if config.training.init_from:
+        start = Path(config.training.init_from)
+        earlier = training_files(RunFolder.open(start).config, start) if RunFolder.is_run(start) else None
+        if earlier is None:
+            return None
+        files |= earlier
+    if config.data.path is None:
+        return files
+    if config.data.format != "images" or not Path(config.data.path).is_dir():
+        return None
+    held_out, trained = recorded_files(folder) if folder else (None, None)
+    if trained is None:
+        source = open_sources(config.data, held_out).train
+        return files | set(resolve_all(source.paths(source.indices()) or ()))
+    return files | set(resolve_all(Path(config.data.path) / name for name in trained))

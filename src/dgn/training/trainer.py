@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -13,8 +13,8 @@ from dgn.distributed import ProcessGroup
 from dgn.inference.chains import Diagnostics, as_tensors
 from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import mask_or_ones
-from dgn.inference.langevin import Arrays, Langevin, Tensors
-from dgn.nets.model import Model
+from dgn.inference.langevin import Langevin
+from dgn.nets.model import Arrays, Model, Tensors
 from dgn.training.optim import TrainStep
 
 
@@ -73,8 +73,8 @@ class Sums(NamedTuple):
                 **{key: total / count for key, (count, total) in self.measures.items() if count}}
 
 
-class Trainer(Protocol):
-    """A training method with a model.
+class Trainer:
+    """Base class of a training method with a model.
 
     networks: Cells by checkpoint file name; "weights" is the model.
     optimizers: optimizers by checkpoint file name, needed only to resume.
@@ -88,17 +88,21 @@ class Trainer(Protocol):
     networks: dict[str, nn.Cell]
     optimizers: dict[str, nn.Cell]
     draws: int
-    update: TrainStep
-    encoder: nn.Cell | None
-    sampler: Langevin
-    decorrelation: Decorrelation | None
+    encoder: nn.Cell | None = None
+    decorrelation: Decorrelation | None = None
+
+    def __init__(self, sampler: Langevin, update: TrainStep) -> None:
+        self.sampler, self.update = sampler, update
+        self.networks, self.optimizers = {"weights": self.model}, {"optimizer": update.optimizer}
 
     @property
     def model(self) -> Model:
         """The generator."""
+        return self.sampler.energy.model
 
     def step(self, batch: Batch, latents: Arrays) -> tuple[Arrays, StepMetrics]:
         """Infers the latents (n, *shape) of each group from their present values, then updates the weights."""
+        raise NotImplementedError
 
 
 class MicroBatch(NamedTuple):

@@ -14,34 +14,24 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dgn.inference import langevin
-from dgn.inference.decorrelation import Decorrelation
 from dgn.inference.energy import Energy
-from dgn.inference.langevin import Arrays
-from dgn.nets.model import Model
+from dgn.nets.model import Arrays
 from dgn.training.abp import GeneratorLoss
 from dgn.training.optim import TrainStep
-from dgn.training.trainer import Batch, StepMetrics, micro_batches
+from dgn.training.trainer import Batch, StepMetrics, Trainer, micro_batches
 
 
-class AutoEncoder:
-    """One step of encoder and generator in each iteration (a Trainer). The latents are the encoder's means.
+class AutoEncoder(Trainer):
+    """One step of encoder and generator in each iteration. The latents are the encoder's means.
 
     update: update of the weights, on a NegativeElbo.
     """
 
     draws = 1
-    decorrelation: Decorrelation | None = None
 
     def __init__(self, sampler: langevin.Langevin, update: TrainStep) -> None:
-        self.sampler, self.update = sampler, update
-        self.encoder: nn.Cell | None = update.objective.encoder
-        self.networks: dict[str, nn.Cell] = {"weights": self.model, "encoder": self.encoder}
-        self.optimizers: dict[str, nn.Cell] = {"optimizer": update.optimizer}
-
-    @property
-    def model(self) -> Model:
-        """The generator."""
-        return self.sampler.energy.model
+        super().__init__(sampler, update)
+        self.encoder = self.networks["encoder"] = update.objective.encoder
 
     def step(self, batch: Batch, latents: Arrays) -> tuple[Arrays, StepMetrics]:
         """See Trainer; of `latents` only groups that are not sampled are used, and there are no chains."""

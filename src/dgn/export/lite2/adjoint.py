@@ -17,9 +17,10 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from dgn import config as cfg
 from dgn.export.cells import decoder, full_precision, load_sampler, portable
-from dgn.inference.langevin import Langevin, LangevinStep, Tensors, noise_of_step
+from dgn.inference.langevin import Langevin, LangevinStep, noise_of_step
 from dgn.nets.deformable import GeometryGenerator
 from dgn.nets.layers import Deconv
+from dgn.nets.model import Tensors
 from dgn.nets.stack import DeconvStack, ImageGenerator
 from dgn.nets.warp import ReferenceWarp
 
