@@ -28,6 +28,7 @@ LAYERS = (  # modules and folders of dgn: each imports from its own layer and fr
     {"training"},
     {"package_run", "packaged", "run", "run_training"},
     {"bench", "checks", "evaluation", "experiments", "export", "figures", "infer_folder", "page"},
+    {"train_output"},
     {"cli"},
     {"__init__", "__main__"},
 )

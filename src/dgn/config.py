@@ -45,9 +45,9 @@ def number(default: Any, *, low: float | None = None, above: float | None = None
     return setting(default, low=low, above=above, high=high, scheduled=scheduled, **flags)
 
 
-def choice(default: str, *options: str, **flags: bool) -> Any:
-    """A field whose value is one of `options`."""
-    return setting(default, options=options, **flags)
+def choice(*options: str, **flags: bool) -> Any:
+    """A field whose value is one of `options`, by default the first."""
+    return setting(options[0], options=options, **flags)
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Data:
     """The images of a run, and how they are cropped."""
 
     path: str | None = None  # folder of images or clips, MindRecord file, or official dataset; None: generated faces
-    format: str = choice("images", "images", "mnist", "cifar10", *CLIP_FORMATS, fixed=True)  # of the files at `path`
+    format: str = choice("images", "mnist", "cifar10", *CLIP_FORMATS, fixed=True)  # of the files at `path`
     # 0: samples are images; else clips of this many frames, T + 1
     frames: int = number(0, low=0, high=1000, fixed=True)
     resample: bool = setting(False, fixed=True)  # clips resampled to `frames` frames; else cut or padded with a mask
-    split: str = choice("all", "all", "train", "test", fixed=True)  # of MNIST and CIFAR-10
+    split: str = choice("all", "train", "test", fixed=True)  # of MNIST and CIFAR-10
     category: str | None = setting(None, fixed=True)  # one class of MNIST or CIFAR-10: 0..9, airplane .. truck
     pattern: str | None = setting(None, fixed=True)  # only files whose relative path matches, such as *-11.jpg
-    population: str = choice("random", "random", "frontal", "neutral", "expressions", fixed=True)  # of generated faces
+    population: str = choice("random", "frontal", "neutral", "expressions", fixed=True)  # of generated faces
     changing_light: bool = setting(False, fixed=True)  # of generated clips: the light moves from frame to frame
     size: int = number(64, low=16, high=1024, fixed=True)  # pixels; 4 x a power of two; with Table 5 a multiple of 16
     grey: bool = setting(False, fixed=True)  # one channel instead of RGB
@@ -71,7 +71,7 @@ class Data:
     mirror: bool = setting(False, fixed=True)  # the mirror image of every training sample is one more sample
     # the last samples; training samples of the same people are dropped (data.open.split)
     held_out: int = number(200, low=0, fixed=True)
-    corrupt: str = choice("error", "error", "skip")  # an unreadable file stops the run, or is left out
+    corrupt: str = choice("error", "skip")  # an unreadable file stops the run, or is left out
     cache_mb: int = number(256, low=0, trains=False)  # decoded images kept in memory
     seed: int = number(1, low=0, fixed=True)  # of generated faces
 
@@ -83,19 +83,19 @@ class Model:
     # plain: one generator of equal size (Table 1); for clips the generator of MoCoGAN, with a content of z_app
     # dimensions and a motion of z_geo dimensions, which a recurrent unit computes from xi_geo dimensions of noise a
     # frame
-    kind: str = choice("deformable", "deformable", "plain", fixed=True)
-    appearance: str = choice("sampled", "sampled", "label", fixed=True)  # label: Z^a is the given one-hot label (5.4)
+    kind: str = choice("deformable", "plain", fixed=True)
+    appearance: str = choice("sampled", "label", fixed=True)  # label: Z^a is the given one-hot label (5.4)
     z_app: int = number(64, low=1, fixed=True)  # dimensions of Z^a
     z_geo: int = number(64, low=1, fixed=True)  # dimensions of Z^g
     xi_app: int = number(3, low=0, fixed=True)  # clips: dimensions of xi^a, the noise that drives Z^a; 0: Z_t^a = Z_0^a
     xi_geo: int = number(10, low=1, fixed=True)  # clips: dimensions of xi^g
-    network: str = choice("table4", "table4", "table5", fixed=True)  # Table 5 (video) takes width 256 and alpha 2
+    network: str = choice("table4", "table5", fixed=True)  # Table 5 (video) takes width 256 and alpha 2
     width: int = number(128, low=8, fixed=True)  # channels of the geometric generator's first map
     min_channels: int = number(1, low=1, fixed=True)  # of hidden layers; the halving of Table 4 reaches 4 at 256x256
     # arithmetic of the hidden layers; mixed means float16; bfloat16: only on Ascend
-    precision: str = choice("float32", "float32", "float16", "bfloat16", "mixed", fixed=True)
+    precision: str = choice("float32", "float16", "bfloat16", "mixed", fixed=True)
     alpha: float = number(0.625, above=0, high=4, fixed=True)  # scheme 1: appearance / geometry channels (5.7)
-    scaling: str = choice("none", "none", "he", fixed=True)  # he: scheme 2, weights scaled in each forward pass (5.7)
+    scaling: str = choice("none", "he", fixed=True)  # he: scheme 2, weights scaled in each forward pass (5.7)
     beta: float = number(0.3, above=0, high=10, fixed=True)  # scheme 2: additional factor on the geometry's weights
     # beyond 5.7: scale of the geometry's initial last layer
     geometry_init: float = number(1.0, low=0, high=10, fixed=True)
@@ -103,17 +103,17 @@ class Model:
     smooth_appearance: bool = setting(False, fixed=True)  # beyond the paper: smoothed last kernel, no checkerboards
     # form of the displacement; auto: pixels, or spline with a control_grid; monotone (beyond the paper):
     # cumulative sums of increments
-    field: str = choice("auto", "auto", "pixels", "spline", "monotone", fixed=True)
+    field: str = choice("auto", "pixels", "spline", "monotone", fixed=True)
     # beyond the paper: B-spline control points a side; 0: per pixel
     control_grid: int = number(0, low=0, high=256, fixed=True)
     refine: bool = setting(False, fixed=True)  # optional refining layer after the warp (Fig. 1)
-    grid: str = choice("integer", "integer", "authors", fixed=True)  # sampling grid of zero displacement, see nets.warp
+    grid: str = choice("integer", "authors", fixed=True)  # sampling grid of zero displacement, see nets.warp
     # implementation of the warp (Eq. 2-4)
-    warp: str = choice("auto", "auto", "reference", "grid_sample", "native", trains=False)
+    warp: str = choice("auto", "reference", "grid_sample", "native", trains=False)
     # implementation of the deconvolutions, and of the critic's convolutions
-    deconv: str = choice("auto", "auto", "stock", "symmetric", "native", trains=False)
+    deconv: str = choice("auto", "stock", "symmetric", "native", trains=False)
     # implementation of the transition over time (Eq. 11)
-    recurrence: str = choice("auto", "auto", "stock", "native", trains=False)
+    recurrence: str = choice("auto", "stock", "native", trains=False)
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,14 @@ class Inference:
     steps_per_graph: int = number(0, low=0)  # steps in one compiled graph, a divisor of `steps`; 0: all
     # standard deviation of epsilon (Eq. 1), of each pixel and channel
     sigma: Schedule = number(((0, 1.5), (100, 1.0)), above=0)
-    chain_init: str = choice("prior", "prior", "mean")  # chains start as prior samples, or (beyond paper) at 0
+    chain_init: str = choice("prior", "mean")  # chains start as prior samples, or (beyond paper) at 0
     restart_every: int = number(0, low=0)  # beyond the paper: chains restart at the prior mean every n epochs; 0: never
-    order: str = choice("alternating", "alternating", "simultaneous")  # simultaneous: as in the authors' code
+    order: str = choice("alternating", "simultaneous")  # simultaneous: as in the authors' code
     scale_by_frames: bool = False  # beyond the paper, clips: delta / sqrt(frames that the latent affects)
     # beyond the paper, only in training: factor on sigma for the gradient of Z^a. Unless it is 1, the chains of the two
     # groups do not sample one joint posterior
     sigma_app: Schedule = number(NO_FACTOR, above=0)
-    preconditioner: str = choice("none", "none", "gauss_newton")  # beyond the paper: see dgn.inference.preconditioner
+    preconditioner: str = choice("none", "gauss_newton")  # beyond the paper: see dgn.inference.preconditioner
     # beyond the paper: weight of a quadratic penalty on the displacement's differences
     smoothness: Schedule = number(OFF, low=0)
     # beyond the paper: fraction of the linear prediction of Z^a from Z^g to subtract, see dgn.inference.decorrelation
@@ -144,11 +144,11 @@ class Training:
     """Algorithm 1."""
 
     # abp: alternating back-propagation; vae: encoder and ELBO; autoencoder: encoder without noise and KL divergence
-    method: str = choice("abp", "abp", "vae", "autoencoder", fixed=True)
+    method: str = choice("abp", "vae", "autoencoder", fixed=True)
     init_from: str | None = None  # run folder whose weights are the initial ones (5.2)
-    freeze: str = choice("none", "none", "appearance", "geometry", fixed=True)  # generator that is not updated (5.2)
+    freeze: str = choice("none", "appearance", "geometry", fixed=True)  # generator that is not updated (5.2)
     reinit_appearance: tuple[int, ...] = setting((), fixed=True)  # beyond the paper: epochs that reinitialize F_a
-    adversarial: str = choice("none", "none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
+    adversarial: str = choice("none", "nonsaturating", "minimax", fixed=True)  # loss with a critic (5.3)
     # beyond the paper: weight of half the squared norm of the batch's mean displacement (each process: of its own
     # samples)
     mean_displacement_weight: float = number(0.0, low=0)
@@ -197,7 +197,7 @@ class Numerics:
 
     hf32: bool = setting(False, trains=False)  # float32 convolutions in HF32 on Ascend, in TF32 on GPU
     deterministic: bool = setting(False, trains=False)  # deterministic kernels on Ascend and GPU; slower
-    jit_level: str = choice("default", "default", "O0", "O1", trains=False)  # O1: fused operators; default: MindSpore's
+    jit_level: str = choice("default", "O0", "O1", trains=False)  # O1: fused operators; default: MindSpore's
     # Ascend at O0: groups of operators launched side by side
     launch_groups: int = number(0, low=0, high=256, trains=False)
 

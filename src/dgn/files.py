@@ -74,6 +74,11 @@ def check_new_folder(path: Path) -> None:
 def new_folder(path: Path) -> Path:
     """Creates a folder for results. Raises UserError if it already holds files or cannot be created."""
     check_new_folder(path)
+    return make_folder(path)
+
+
+def make_folder(path: Path) -> Path:
+    """Creates a folder if it is missing. Raises UserError if it cannot be created."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -126,9 +126,9 @@ def cann_accepted() -> list[str]:
         return []
 
 
-def absent_modules(modules: dict[str, str]) -> list[str]:
-    """The packages, of {module: package}, whose module is not installed."""
-    return [package for module, package in modules.items() if importlib.util.find_spec(module) is None]
+def absent_modules() -> list[str]:
+    """The packages of CANN_MODULES whose module is not installed."""
+    return [package for module, package in CANN_MODULES.items() if importlib.util.find_spec(module) is None]
 
 
 def unusable(modules: Sequence[str]) -> list[tuple[str, str]]:

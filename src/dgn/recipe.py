@@ -284,7 +284,7 @@ def _decimal(value: Any) -> float:
     return float(value)
 
 
-def _list(value: Any, size: int | None = None) -> Sequence[Any]:
+def _list(value: Any, size: int | None) -> Sequence[Any]:
     if not isinstance(value, (list, tuple)) or size not in (None, len(value)):
         raise ValueError(f"a list of {size} integers" if size else "a list of integers")
     return value

@@ -16,7 +16,7 @@ from dgn import device as devices
 from dgn import packaged, recipe
 from dgn.config import Config
 from dgn.data.open import check_output, check_sources, described, open_sources
-from dgn.data.source import Mirrored, Sources
+from dgn.data.source import Sources, originals
 from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.files import expanded, write_json, write_text
@@ -104,8 +104,7 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Af
 
 def record_files(folder: RunFolder, sources: Sources) -> None:
     """Writes the names of the files that are trained on and held out, if the samples are files."""
-    train = sources.train.source if isinstance(sources.train, Mirrored) else sources.train
-    for name, source in ((TRAINED, train), (HELD_OUT, sources.held_out)):
+    for name, source in ((TRAINED, originals(sources.train)), (HELD_OUT, sources.held_out)):
         files = source.files(source.indices()) if source is not None else None
         if files is not None:
             write_json(folder.path / name, files)

@@ -15,7 +15,7 @@ from mindspore import ops
 
 from dgn import machine, recipe
 from dgn.__main__ import main
-from dgn.bench import graphs, processes, profile
+from dgn.bench import graphs, msrun, profile
 from dgn.bench.calls import matrix_product
 from dgn.checks import operators, report, suite, trainings
 from dgn.checks.check import Check, Setup, guarded, largest_error, relative_error
@@ -71,13 +71,13 @@ def test_processes_that_fail_leave_their_logs_beside_the_report(tmp_path, monkey
 
 def test_processes_that_hang_are_interrupted(tmp_path, monkeypatch):
     fake_msrun(monkeypatch, tmp_path, HANGS)
-    monkeypatch.setattr(processes, "LIMIT", 0.3)
+    monkeypatch.setattr(msrun, "LIMIT", 0.3)
     with pytest.raises(RunFailed, match="no end of msrun within 0.3 s"):
-        processes.msrun(2, [], tmp_path / "logs")
+        msrun.msrun(2, [], tmp_path / "logs")
     assert (tmp_path / "logs" / "msrun.log").read_text() == "waiting\ninterrupted\n"
     monkeypatch.setattr(machine, "msrun", lambda: None)
     with pytest.raises(RunFailed, match="neither next to this Python nor on PATH"):
-        processes.msrun(2, [])
+        msrun.msrun(2, [])
 
 
 def test_a_wrong_operator_fails():

@@ -15,8 +15,8 @@ import dgn
 from dgn import config as cfg
 from dgn.__main__ import COMMANDS, main
 from dgn.evaluation.evaluate import warn_of_training_images
-from dgn.figures.training import pictures_while_training
 from dgn.nets.model import Latents
+from dgn.train_output import pictures_while_training
 from tests.moved import moved
 from tests.page.runs import data_of
 from tests.training.tiny import SETTINGS, arguments
@@ -99,9 +99,9 @@ def test_a_training_leaves_a_run_folder_with_everything(trained):
                                                     (12, True, [12, 24])])
 def test_pictures_are_drawn_while_training(every, train_only, due, tmp_path, monkeypatch):
     full, few, pages = [], [], []
-    monkeypatch.setattr("dgn.figures.training.draw", lambda run, folder: full.append(folder))
-    monkeypatch.setattr("dgn.figures.training.draw_progress", lambda run, folder: few.append(folder))
-    monkeypatch.setattr("dgn.figures.training.write_page", lambda run, finished: pages.append(finished))
+    monkeypatch.setattr("dgn.train_output.draw", lambda run, folder: full.append(folder))
+    monkeypatch.setattr("dgn.train_output.draw_progress", lambda run, folder: few.append(folder))
+    monkeypatch.setattr("dgn.train_output.write_page", lambda run, finished: pages.append(finished))
     config = cfg.changed(cfg.Config(), training={"epochs": 36, "figures_every": every})
     callback = pictures_while_training(config, train_only)
     run = SimpleNamespace(folder=SimpleNamespace(figures=tmp_path), model=SimpleNamespace(latents_type=Latents))

@@ -11,10 +11,11 @@ import pytest
 from dgn import config as cfg
 from dgn.data.clips import ClipFolder, by_person, numbered, people_of_names
 from dgn.data.cut import Cut
+from dgn.data.decoding import quiet_opencv
 from dgn.data.face_clips import FaceClips, write_clips
 from dgn.data.face_factors import APPEARANCE, EXPRESSIONS, GEOMETRY
 from dgn.data.faces import render
-from dgn.data.folder import Reading, quiet_opencv
+from dgn.data.folder import Reading
 from dgn.data.frames import spread
 from dgn.data.open import open_sources
 from dgn.data.source import to_images
@@ -269,11 +270,10 @@ def test_written_clips_are_read_again(tmp_path):
 
 
 def test_opencv_is_quiet_until_the_last_of_several_threads_is_done():
-    before, first, second = cv2.getLogLevel(), quiet_opencv(), quiet_opencv()
+    before = cv2.getLogLevel()
     assert before > 0
-    first.__enter__()
-    second.__enter__()
-    first.__exit__()
-    assert cv2.getLogLevel() == 0
-    second.__exit__()
+    with quiet_opencv:
+        with quiet_opencv:
+            pass
+        assert cv2.getLogLevel() == 0
     assert cv2.getLogLevel() == before

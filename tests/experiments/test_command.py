@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
 
 from dgn import recipe
 from dgn.__main__ import main
-from dgn.cli.experiment import EXPERIMENTS
+from dgn.cli.experiment import EXPERIMENTS, add_arguments
 from dgn.errors import Interrupted
 from dgn.experiments import balance
 from dgn.experiments.common import Target
@@ -35,6 +38,7 @@ def calls(monkeypatch):
     for name in ("views", "landmarks", "animals", "labels", *TRAINING):
         monkeypatch.setattr(f"dgn.experiments.{name}.{name}", stand_in(name))
         monkeypatch.setattr(f"dgn.experiments.{name}.summary", lambda result: "the table")
+    monkeypatch.setattr("dgn.packaged.find", lambda path: path)
     monkeypatch.setattr("dgn.run.load", lambda path, device, data=None: (RUN, path, device))
     return recorded
 
@@ -104,6 +108,16 @@ def test_an_interrupted_training_ends_with_130(calls, config, tmp_path, capsys, 
     assert experiment("baselines", "--config", path) == 130
     printed = capsys.readouterr().out
     assert printed.startswith("stopped and saved out/ours/checkpoints/epoch_00003; the same command resumes")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_defaults_are_those_of_the_function(name):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args([name, *(["--config", "x"] if EXPERIMENTS[name].trains else ["runs/x"])])
+    given = EXPERIMENTS[name].convert({keyword: getattr(args, keyword) for keyword in args.keywords})
+    parameters = inspect.signature(getattr(importlib.import_module(f"dgn.experiments.{name}"), name)).parameters
+    assert given == {key: each.default for key, each in parameters.items() if each.kind is each.KEYWORD_ONLY}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -21,7 +21,7 @@ from dgn.errors import RunFailed, UserError
 from dgn.export import cells, files
 from dgn.export.cpp_files import open_exported
 from dgn.export.cpp_program import exported_run
-from dgn.export.export import export_run
+from dgn.export.export import default_folder, export_run
 from dgn.files import sha256
 from dgn.run import load
 from tests.training.saved import CLIPS, saved_run
@@ -122,7 +122,8 @@ def test_every_kind_of_run_can_be_exported(settings, images, tmp_path):
 
 
 def test_the_decoder_of_a_video_model(tmp_path):
-    about = export_run(load(saved_run(tmp_path / "run", *CLIPS)), batch=2)
+    run = load(saved_run(tmp_path / "run", *CLIPS))
+    about = export_run(run, default_folder(run, 3), batch=2)
     assert about["decoder"]["outputs"]["displacement"] == [2, 3, 2, 16, 16] and "inference" not in about
     assert (tmp_path / "run" / "export" / "decoder.mindir").is_file()
 

@@ -137,7 +137,8 @@ def test_a_run_without_results_or_pictures_has_a_page(tmp_path):
                     {"train": {"psnr": "1", "msre": 1}, "unseen": {"psnr": float("nan"), "msre": 1},
                      "exchange_unseen": {"yaw": 3, "pitch": {"appearance_donor": "1", "geometry_donor": 10 ** 400}}}):
         write_json(run.folder.results_path, damaged)
-        assert record.numbers(run) == [] and record.exchange(run) is None
+        metrics = run.folder.read_results()
+        assert record.numbers(run, metrics) == [] and record.exchange(metrics) is None
 
 
 def test_unreadable_pictures_are_left_out(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -87,13 +88,9 @@ def operators(cell: nn.Cell) -> dict[str, int]:
     phase = next(iter(cell.compile_cache))
     stored = mind_ir_pb2.ModelProto.FromString(_cell_graph_executor._get_func_graph_proto(cell, phase, "mind_ir"))
     kinds = {f"REF::{primitive.name}": primitive.op_type for primitive in stored.primitives}
-    counts: dict[str, int] = {}
-    for graph in (stored.graph, *stored.functions):
-        for node in graph.node:
-            kind = kinds.get(node.op_type, node.op_type).split("::")[-1]
-            if kind not in STRUCTURE:
-                counts[kind] = counts.get(kind, 0) + 1
-    return counts
+    found = (kinds.get(node.op_type, node.op_type).split("::")[-1]
+             for graph in (stored.graph, *stored.functions) for node in graph.node)
+    return Counter(kind for kind in found if kind not in STRUCTURE)
 
 
 def summary(sizes: dict[str, Size], title: str) -> str:

@@ -7,7 +7,6 @@ import re
 import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ import numpy as np
 
 from dgn import config as cfg
 from dgn.bench import calls
+from dgn.bench.measures import measure
 from dgn.errors import RunFailed, UserError
 from dgn.export import cells, files
 from dgn.export.lite2 import mindir1
@@ -111,11 +111,6 @@ def _program(words: Sequence[object]) -> Turn:
 def _python(call: calls.Call) -> Turn:
     """A turn of Python."""
     def turn() -> Times:
-        milliseconds: list[float] = []
-        for _ in range(WARM_UP + CALLS):
-            began = time.perf_counter()
-            call()
-            milliseconds.append(1e3 * (time.perf_counter() - began))
-        counted = sorted(milliseconds[WARM_UP:])
-        return Times(statistics.median(counted), counted[-(-95 * CALLS // 100) - 1])
+        milliseconds = 1e3 * np.array(measure({"call": call}, CALLS, WARM_UP)["call"])
+        return Times(float(np.median(milliseconds)), float(np.percentile(milliseconds, 95, method="inverted_cdf")))
     return turn

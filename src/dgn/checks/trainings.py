@@ -19,8 +19,8 @@ import numpy as np
 from mindspore import Parameter, ops
 
 from dgn import device, recipe
-from dgn.bench import processes
 from dgn.bench.calls import random_images, whole_mask
+from dgn.bench.msrun import msrun, read_log, run_logged
 from dgn.checks.check import Check, Setup, relative_error
 from dgn.config import Config, changed
 from dgn.distributed import ProcessGroup
@@ -183,11 +183,11 @@ def _run_elsewhere(setup: Setup, folder: Path, words: Sequence[str], name: str, 
     write_text(config, recipe.dump(setup.config))
     command = ["check", "--config", str(config), "--device", name, *words, *(["--quick"] if setup.quick else [])]
     if count > 1:
-        processes.msrun(count, command, logs)
+        msrun(count, command, logs)
         return
     log = logs / "output.log"
-    if processes.run_logged([sys.executable, "-m", "dgn", *command], log):
-        last = processes.read_log(log)[-1:] or ["no message"]
+    if run_logged([sys.executable, "-m", "dgn", *command], log):
+        last = read_log(log)[-1:] or ["no message"]
         raise RunFailed(f"the training on {name} failed: {last[0].removeprefix('dgn: ')}; its output is in {log}")
 
 

@@ -31,11 +31,13 @@ from dgn.config import Config, changed
 from dgn.errors import UserError
 from dgn.files import write_json
 
+COUNTS = {"batch": (100, "samples"), "steps": (5, "Langevin steps per call"), "rounds": (7, "timed repetitions")}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     tools = parser.add_subparsers(dest="tool", required=True, metavar="tool")
     parts = tools.add_parser("parts", help="the sampler, a training step and their parts")
-    _add_common(parts, batch=100, steps=5, rounds=7)
+    _add_common(parts, *COUNTS)
     parts.add_argument("--against", choices=["torch"],
                        help="also the sampler as PyTorch programs, if PyTorch is installed")
     parts.add_argument("--graphs", action="store_true",
@@ -47,27 +49,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="also write the seconds of every call, or with --graphs the counts")
     processes = tools.add_parser("processes", help="iterations of a training in one process and in several")
     processes.add_argument("count", type=positive, help="processes, one thread each, on the same batch")
-    _add_common(processes, batch=100, steps=5, rounds=7)
+    _add_common(processes, *COUNTS)
     processes.add_argument("--json", help=argparse.SUPPRESS)  # a process's result, for the one that launched it
     storage = tools.add_parser("storage", help="the chains of many samples, on this folder's file system")
     storage.add_argument("samples", type=positive, help="samples of one process")
     _add_common(storage)
     program = tools.add_parser("program", help="the C++ program beside Python, for one sample and for eight")
     program.add_argument("program", metavar="FILE", type=user_path, help="dgn_infer of ascend310_infer")
-    _add_common(program, rounds=7)
+    _add_common(program, "rounds")
 
 
-def _add_common(parser: argparse.ArgumentParser, batch: int | None = None, steps: int | None = None,
-                rounds: int | None = None) -> None:
-    """Arguments of several tools, with their defaults; None: the tool does not have it."""
+def _add_common(parser: argparse.ArgumentParser, *counts: str) -> None:
+    """Arguments of several tools; counts: those of COUNTS that the tool has."""
     add_config(parser, "recipe; without it the paper's model (Table 4)")
-    if batch:
-        parser.add_argument("--batch", type=positive, default=batch, help="samples (default %(default)s)")
-    if steps:
-        parser.add_argument("--steps", type=positive, default=steps,
-                            help="Langevin steps per call (default %(default)s)")
-    if rounds:
-        parser.add_argument("--rounds", type=positive, default=rounds, help="timed repetitions (default %(default)s)")
+    for name in counts:
+        default, what = COUNTS[name]
+        parser.add_argument(f"--{name}", type=positive, default=default, help=f"{what} (default %(default)s)")
     add_device(parser)
 
 

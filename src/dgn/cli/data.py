@@ -15,13 +15,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dgn import config as cfg
 from dgn import console, recipe
 from dgn.cli import above_zero, add_config, natural, pair, positive, user_path
 from dgn.errors import RunFailed, UserError
 from dgn.files import check_outside
+
+if TYPE_CHECKING:
+    from dgn.data.prepare import Cutter
 
 # options of `crop` on which its crops depend; they must not change when it is continued
 _DETERMINING = ("format", "size", "margin", "align", "eyes", "detector", "labels", "min_face", "all", "window")
@@ -147,7 +150,7 @@ def _crop(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cutter(args: argparse.Namespace):
+def _cutter(args: argparse.Namespace) -> Cutter:
     """How `crop` finds and cuts faces."""
     from dgn.data import prepare
     from dgn.data.align import EYES

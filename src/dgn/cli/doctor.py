@@ -15,6 +15,7 @@ A failure of any command is one line. DGN_DEBUG=1 before the command also prints
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import re
@@ -145,9 +146,9 @@ def limits(toolkits: Toolkits) -> list[str]:
         notes.append("--device Ascend does not work although CANN is here: is its set_env.sh sourced?")
     if machine.msrun() is None:
         notes.append("scripts/run_distribute_train.sh does not work: no msrun next to this Python or on PATH")
-    if machine.absent_modules({"onnxruntime": "onnxruntime"}):
+    if importlib.util.find_spec("onnxruntime") is None:
         notes.append("dgn export --format onnx does not work: no onnxruntime")
-    if machine.absent_modules({"torch": "torch"}):
+    if importlib.util.find_spec("torch") is None:
         notes.append("dgn bench parts --against torch does not work: no PyTorch (it is not a requirement)")
     return notes
 
@@ -158,7 +159,7 @@ def ascend_notes(asked: str, cann: machine.Cann | None) -> list[str]:
         if asked != "Ascend":
             return []
         return [f"CANN is neither where ASCEND_HOME_PATH names it nor in {' or '.join(machine.CANN_FOLDERS)}"]
-    notes, accepted, absent = [], machine.cann_accepted(), machine.absent_modules(machine.CANN_MODULES)
+    notes, accepted, absent = [], machine.cann_accepted(), machine.absent_modules()
     if accepted and cann.release not in accepted:
         notes.append(f"CANN {cann.version} is here, this MindSpore accepts {', '.join(accepted)}")
     if "te" in absent:

@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
     resumed = args.resumed
     config = for_processes(args.resolved, launcher.launched_processes())  # before the processes connect
     name = device.start(args.device, config.numerics)
-    from dgn.figures.training import finish, pictures_while_training, show_data
     from dgn.run_training import dry_run, fit_run, prepare
+    from dgn.train_output import finish, pictures_while_training, show_data
     from dgn.training import checkpoint
 
     processes = process_group()

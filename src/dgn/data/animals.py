@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import cv2
 import numpy as np
 
 FINE = 4  # supersampling in each direction
+Colour = tuple[float, float, float]  # red, green, blue in [0, 1]
+Points = Sequence[tuple[float, float]]  # x, y in [0, 1]
 
 
 def draw(size: int) -> dict[str, np.ndarray]:
@@ -17,23 +21,23 @@ def draw(size: int) -> dict[str, np.ndarray]:
 class _Canvas:
     """An image with coordinates from 0 to 1 in both directions."""
 
-    def __init__(self, size: int, background) -> None:
+    def __init__(self, size: int, background: Colour) -> None:
         self.side = size * FINE
         self.pixels = np.empty((self.side, self.side, 3), np.float32)
         self.pixels[:] = np.linspace(0.85, 1.05, self.side)[:, None, None] * np.array(background, np.float32)
 
-    def oval(self, x: float, y: float, rx: float, ry: float, colour) -> None:
+    def oval(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
         s = self.side
         cv2.ellipse(self.pixels, ((x * s, y * s), (2 * rx * s, 2 * ry * s), 0), colour, -1, cv2.LINE_AA)
 
-    def shape(self, points, colour) -> None:
+    def shape(self, points: Points, colour: Colour) -> None:
         cv2.fillPoly(self.pixels, [np.rint(np.array(points) * self.side).astype(np.int32)], colour, cv2.LINE_AA)
 
-    def line(self, points, colour, width: float) -> None:
+    def line(self, points: Points, colour: Colour, width: float) -> None:
         corners = np.rint(np.array(points) * self.side).astype(np.int32)
         cv2.polylines(self.pixels, [corners], False, colour, max(int(width * self.side), 1), cv2.LINE_AA)
 
-    def mirrored(self, draw) -> None:
+    def mirrored(self, draw: Callable[..., None]) -> None:
         """Calls draw(f) for both sides; f maps a distance from the middle to an x."""
         for side in (-1, 1):
             draw(lambda distance, side=side: 0.5 + side * distance)

@@ -84,11 +84,11 @@ class ClipFolder(Folder):
             clip[:len(pixels)] = to_unit(pixels)
         return clips
 
-    def mask(self, indices: np.ndarray) -> np.ndarray:
+    def mask(self, indices: np.ndarray) -> np.ndarray | None:
         """(n, F) float32, 1 where a clip has the frame, 0 for padding. Without resampling, clips that were not read yet
         are decoded."""
         if self._resample:  # every clip has all frames
-            return np.ones((len(indices), self.shape[0]), np.float32)
+            return super().mask(indices)
         for index in indices:
             if self._names[index] not in self._lengths:
                 self._cache.fetch(int(index), self._load)

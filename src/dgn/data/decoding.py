@@ -10,16 +10,18 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Generic, TypeVar
 
 import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from dgn.reading import file_size
+
+Value = TypeVar("Value")
 
 MAX_BYTES = 2 ** 31  # of a file
 MAX_PIXELS = 2 ** 28  # of an image; a small file may hold many more
@@ -110,29 +112,35 @@ def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-class _Limits:
-    """Pillow's limits, changed while at least one thread reads a file. They are global, so between reads they are those
-    of the program that imports dgn."""
+class Shared(Generic[Value]):
+    """A global setting of a library, changed while a thread is in the block: the first that enters sets it, the last
+    that leaves restores what was before, which is that of the program that imports dgn."""
 
-    def __init__(self) -> None:
-        self._lock, self._readers = threading.Lock(), 0
-        self._others: tuple[int | None, int] = (None, 0)
+    def __init__(self, read: Callable[[], Value], write: Callable[[Value], object], value: Value) -> None:
+        self._read, self._write, self._value = read, write, value
+        self._lock, self._inside, self._before = threading.Lock(), 0, value
 
     def __enter__(self) -> None:
         with self._lock:
-            if not self._readers:
-                self._others = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
-                Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = MAX_PIXELS, MAX_TEXT
-            self._readers += 1
+            if not self._inside:
+                self._before = self._read()
+                self._write(self._value)
+            self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._readers -= 1
-            if not self._readers:
-                Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = self._others
+            self._inside -= 1
+            if not self._inside:
+                self._write(self._before)
 
 
-_LIMITS = _Limits()
+def _set_limits(limits: tuple[int | None, int]) -> None:
+    Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limits
+
+
+_LIMITS = Shared[tuple[int | None, int]](lambda: (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK), _set_limits,
+                                         (MAX_PIXELS, MAX_TEXT))
+quiet_opencv = Shared(cv2.getLogLevel, cv2.setLogLevel, 0)  # OpenCV prints no messages
 
 
 @contextmanager
@@ -159,10 +167,13 @@ def _orientation(image: Image.Image) -> int:
 def _by_pillow(image: Image.Image) -> np.ndarray:
     """8-bit pixels, on white if the image is transparent."""
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert(mode))
+    return np.array((on_white(image) if image.has_transparency_data else image).convert(mode))
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """A transparent image on white."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def _by_opencv(data: bytes) -> np.ndarray:

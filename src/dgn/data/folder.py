@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 
 from dgn import console, machine
 from dgn.config import Data
+from dgn.data.decoding import quiet_opencv
 from dgn.data.pixels import PixelCache, to_unit
 from dgn.data.source import Check, Source
 from dgn.errors import Unreadable, UserError
@@ -94,7 +93,7 @@ class Folder(Source):
 
     def inspect(self, name: str, decoded: bool) -> Inspected:
         """Checks one sample, by its header or by decoding it. Raises ValueError like `decode`."""
-        return Inspected(False, self.decode(name))
+        raise NotImplementedError
 
     def stack(self, samples: list[np.ndarray]) -> np.ndarray:
         """Decoded samples as one batch, (n, *shape) float32 in [0, 1]."""
@@ -199,28 +198,8 @@ def map_files(function: Callable[[str], Result], names: list[str], workers: Thre
         except ValueError as reason:
             return name, str(reason)
 
-    with quiet_opencv(), console.progress(total=len(names), **bar) as progress:
+    with quiet_opencv, console.progress(total=len(names), **bar) as progress:
         for start in range(0, len(names), _CHUNK):  # `map` submits all its tasks at once
             for pair in workers.map(result, names[start:start + _CHUNK]):
                 yield pair
                 progress.update()
-
-
-class quiet_opencv:
-    """Within the block OpenCV prints no messages. Its log level is global: the first thread that enters lowers it, and
-    the last thread that leaves restores it."""
-
-    _lock, _inside, _level = threading.Lock(), 0, 0
-
-    def __enter__(self) -> None:
-        with quiet_opencv._lock:
-            if quiet_opencv._inside == 0:
-                quiet_opencv._level = cv2.getLogLevel()
-                cv2.setLogLevel(0)
-            quiet_opencv._inside += 1
-
-    def __exit__(self, *_) -> None:
-        with quiet_opencv._lock:
-            quiet_opencv._inside -= 1
-            if quiet_opencv._inside == 0:
-                cv2.setLogLevel(quiet_opencv._level)

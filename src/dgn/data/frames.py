@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageSequence
 
-from dgn.data.decoding import check_file, decode, opened, read_file
-from dgn.data.folder import quiet_opencv
+from dgn.data.decoding import check_file, decode, on_white, opened, quiet_opencv, read_file
 
 # read when OpenCV opens its first video: FFmpeg prints up to 20 lines for a damaged file, whose reason is given here
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -64,7 +63,7 @@ def read_clip(clip: Clip, frames: int, resample: bool) -> list[np.ndarray]:
     The number of frames in a video's header is often wrong, so frames are counted; only selected frames are kept in
     memory.
     """
-    with quiet_opencv():
+    with quiet_opencv:
         if resample:
             wanted = spread([frame.seconds for frame in clip.frames(lambda index: False)], frames)
         else:
@@ -136,8 +135,7 @@ def _frames_of_gif(path: Path, wanted: Callable[[int], bool], last: int | None) 
         with opened(io.BytesIO(data), ["GIF"]) as animation:
             for index, _ in enumerate(islice(ImageSequence.Iterator(animation), count)):
                 frame = animation.convert("RGBA")  # decodes the frame also if it is not wanted, to find damage
-                white = Image.new("RGBA", frame.size, "white")
-                pixels = np.array(Image.alpha_composite(white, frame).convert("RGB")) if wanted(index) else None
+                pixels = np.array(on_white(frame).convert("RGB")) if wanted(index) else None
                 yield Frame(index, seconds, pixels)
                 seconds += animation.info.get("duration", 0) / 1000 or _GIF_SECONDS
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -21,7 +21,7 @@ from dgn.data.faces import FACES_OF_A_PERSON, FaceSource
 from dgn.data.folder import Folder, Reading, reading_of
 from dgn.data.images import ImageFolder
 from dgn.data.records import RecordImages
-from dgn.data.source import Mirrored, Source, Sources, Subset, same_samples
+from dgn.data.source import Mirrored, Source, Sources, Subset, originals, same_samples
 from dgn.errors import UserError, listed
 from dgn.files import check_outside, check_utf8
 
@@ -90,7 +90,7 @@ def check_sources(sources: Sources, data: Data) -> None:
     checks = [sources.train.check(sources.train.indices(), False)]
     if sources.held_out is not None:
         checks.append(sources.held_out.check(sources.held_out.indices(), True))
-    train = _without_mirrored(sources.train)  # counts each file once
+    train = originals(sources.train)  # counts each file once
     total = len(train) + len(sources.held_out or ())
     unusable = [file for check in checks for file in check.unusable]
     _refuse(unusable, total, "Replace or remove them, or leave such files out with data.corrupt=skip"
@@ -103,10 +103,6 @@ def check_sources(sources: Sources, data: Data) -> None:
     available = len(train.source) if data.path and isinstance(train, Subset) else 0
     if data.limit == len(train) < available - len(sources.held_out or ()):
         log.info("data.limit: the first %s of %s samples are used; null takes all", f"{data.limit:,}", f"{available:,}")
-
-
-def _without_mirrored(source: Source) -> Source:
-    return source.source if isinstance(source, Mirrored) else source
 
 
 def _warn_of_small_crop(source: Source, data: Data) -> None:
@@ -146,7 +142,7 @@ def described(data: Data, sources: Sources) -> str:
 
 def _cached_part(sources: Sources) -> str:
     """The part of a folder's samples that the cache holds, as text; empty if it holds all."""
-    train = _without_mirrored(sources.train)
+    train = originals(sources.train)
     folder = train.source if isinstance(train, Subset) else train
     if not isinstance(folder, Folder):
         return ""

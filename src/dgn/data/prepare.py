@@ -21,12 +21,13 @@ from dgn.data.align import EYES, align, eye_positions
 from dgn.data.clips import find_clips, people_of_names
 from dgn.data.crops import open_crops
 from dgn.data.cut import in_colour, resize
-from dgn.data.decoding import decode
+from dgn.data.decoding import decode, quiet_opencv
 from dgn.data.detect import Detector
-from dgn.data.folder import map_files, quiet_opencv
+from dgn.data.folder import map_files
 from dgn.data.frames import Clip, spread
 from dgn.data.images import as_person, find_images, people_of_identities, person_of, read_identities, write_image
 from dgn.data.labels import EYE_COLUMNS
+from dgn.data.pixels import to_unit
 from dgn.errors import UserError
 from dgn.files import append_line, disk_errors, png_name, png_names
 
@@ -94,9 +95,7 @@ def square(box: np.ndarray, margin: float) -> tuple[int, int, int]:
 
 def cut_square(picture: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
     """A square of a picture (H, W, 3); the border is repeated outside of the picture."""
-    rows = np.clip(np.arange(top, top + side), 0, picture.shape[0] - 1)
-    columns = np.clip(np.arange(left, left + side), 0, picture.shape[1] - 1)
-    return picture[rows][:, columns]
+    return picture.take(range(top, top + side), 0, mode="clip").take(range(left, left + side), 1, mode="clip")
 
 
 def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False, resume: bool = False,
@@ -119,7 +118,7 @@ def crop_faces(source: Path, target: Path, cutter: Cutter, every: bool = False, 
         faces = cutter.find(picture, name)[:None if every else 1]
         outputs = _outputs(name, len(faces), firsts)
         for output, face in zip(outputs, faces):
-            write_image(target / output, cutter.cut(picture, face).transpose(2, 0, 1) / np.float32(255))
+            write_image(target / output, to_unit(cutter.cut(picture, face).transpose(2, 0, 1)))
         return list(zip(outputs, faces))
 
     report = Report([], [], [])
@@ -237,7 +236,7 @@ def _crop_clip(name: str, clip: Clip, folder: Path, cutter: Cutter, window: int 
     """(k, number of windows, numbers of its crop or None without a face) for each window of a clip from the `first`, or
     the whole clip; its frames are then in `folder`, from where the caller moves them. Raises ValueError, perhaps after
     some windows, if the clip cannot be read completely, or is shorter than the window."""
-    with quiet_opencv():
+    with quiet_opencv:
         seconds, damage = _seconds(clip)
         length = window or len(seconds)
         if damage and (window is None or len(seconds) < length):
@@ -260,7 +259,7 @@ def _crop_clip(name: str, clip: Clip, folder: Path, cutter: Cutter, window: int 
                 if frame.pixels is not None:
                     face = cutter.cut(in_colour(frame.pixels), crops[k])
                     path = folder / f"{frame.number % length + 1:06d}.png"
-                    write_image(path, face.transpose(2, 0, 1) / np.float32(255))
+                    write_image(path, to_unit(face.transpose(2, 0, 1)))
             if k >= first:
                 yield k, count, crops.get(k)
         if damage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import shutil
 import sqlite3
@@ -17,6 +16,7 @@ import numpy as np
 from mindspore import mindrecord
 
 from dgn import console
+from dgn.data.folder import digest
 from dgn.data.pixels import to_bytes, to_unit
 from dgn.data.source import Source
 from dgn.errors import RunFailed, Unreadable, UserError, dataset_cause, first_line
@@ -134,14 +134,8 @@ class RecordImages(Source):
 
     def identity_of(self, indices: np.ndarray) -> str:
         """A digest of the names of the images at `indices`, in the order of the file."""
-        used = np.zeros(self.count, bool)
-        used[indices] = True
-        digest, separator = hashlib.sha256(), ""
-        for row, name in enumerate(self._names("ORDER BY ROW_ID")):
-            if used[row]:
-                digest.update(f"{separator}{name}".encode())
-                separator = "\n"
-        return f"records {digest.hexdigest()[:16]}"
+        names = self.names
+        return f"records {digest([names[k] for k in np.unique(indices)])}"
 
     def stored(self, indices: np.ndarray) -> list[Path]:
         return [Path(self.path)]

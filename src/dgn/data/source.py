@@ -193,6 +193,11 @@ class Mirrored(Subset):
         return super().check(np.unique(self.in_source[indices]), decoded)  # each file once
 
 
+def originals(source: Source) -> Source:
+    """A source without the mirror images of its samples."""
+    return source.source if isinstance(source, Mirrored) else source
+
+
 def same_samples(source: Source, recorded: str) -> bool:
     """Whether an identity that a run recorded, also with version 0.1, belongs to the samples of `source`."""
     return recorded == source.identity() or isinstance(source, Subset) and recorded == source.former_identity()

@@ -13,7 +13,7 @@ from dgn.config import Config
 from dgn.data.cut import Crop
 from dgn.data.source import Source
 from dgn.errors import UserError
-from dgn.files import expanded, write_json
+from dgn.files import expanded, make_folder, write_json
 from dgn.provenance import origin
 from dgn.run import Run
 from dgn.run_folder import RunFolder
@@ -167,8 +167,4 @@ def output_folder(path: str | Path) -> Path:
     folder = expanded(path)
     if RunFolder.is_run(folder):
         raise UserError(f"{folder} holds a single run; choose another --output")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot create the output folder {folder}: {error.strerror or error}") from None
-    return folder
+    return make_folder(folder)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from dgn.data.source import one_hot
 from dgn.errors import UserError
 from dgn.experiments.common import held_out
 from dgn.randomness import generator
@@ -63,7 +64,7 @@ def least_energy(run: Run, images: np.ndarray, steps: int) -> np.ndarray:
     classes, energies = run.model.groups[0].shape[0], []
     for label in range(classes):
         print(f"inferring {len(images)} images as {label} ...", flush=True)
-        given = {"z_app": np.eye(classes, dtype=np.float32)[[label] * len(images)]}
+        given = {"z_app": one_hot(np.full(len(images), label), classes)}
         latents = run.infer_batch(images, run.chain_settings(steps, steps, use_encoder=False), given=given)
         energies.append(run.energy(images, latents))
     return np.argmin(energies, 0)
@@ -80,7 +81,7 @@ def synthesis(run: Run, images: np.ndarray, truth: np.ndarray) -> dict[str, floa
     given = np.repeat(np.arange(classes), PER_LABEL)
     rng = generator(run.config.training.seed, "label synthesis")
     z_geo = rng.standard_normal((len(given), *geometry.shape), np.float32)
-    generated = run.decode(np.eye(classes, dtype=np.float32)[given], z_geo).image
+    generated = run.decode(one_hot(given, classes), z_geo).image
     return {"synthesis_accuracy": float((classifier.predict(_flat(generated)) == given).mean()),
             "classifier_accuracy": float((classifier.predict(_flat(images)) == truth).mean())}
 

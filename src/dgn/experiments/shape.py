@@ -67,11 +67,9 @@ def shape(run: Run, *, clips: Sequence[int | str] | None = None, dimension: int 
     amounts = (-amount, 0.0, amount)
     edits = [run.decode(z_app, edited(z_geo, dimension, change)).image for change in amounts]
     names = [f"Z_0^g {dimension} {change:+g}" if change else "as inferred" for change in amounts]
-    rows, labels = [], []
-    for k, length in enumerate(clip_lengths(source, indices)):
-        rows += [images[k][:length] for images in edits]
-        labels += [f"{clip_names[indices[k]]}\n{name}" for name in names]
-    return {**result, "pictures": clip_pictures.edited_shapes(run.folder.figures / "shape.png", rows, labels)}
+    clips_of = [[images[k][:length] for images in edits] for k, length in enumerate(clip_lengths(source, indices))]
+    labels = [f"{clip_names[index]}\n{name}" for index in indices for name in names]
+    return {**result, "pictures": clip_pictures.edited_shapes(run.folder.figures / "shape.png", clips_of, labels)}
 
 
 def summary(result: dict[str, Any]) -> str:

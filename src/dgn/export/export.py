@@ -18,19 +18,19 @@ from dgn.export.lite2.adjoint import adjoint_inference
 from dgn.files import sha256, write_json
 from dgn.inference import langevin, unseen
 from dgn.inference.chains import random_latents, run_arrays
-from dgn.nets.model import decode, present
+from dgn.nets.model import Decoded, decode, present
 from dgn.reading import read_json
 from dgn.run import Run
 from dgn.training import checkpoint
 
 
-def export_run(run: Run, output: Path | None = None, format: str = "mindir", mindir_version: int = 3,
+def export_run(run: Run, output: Path, format: str = "mindir", mindir_version: int = 3,
                batch: int | None = None, steps: int | None = None) -> dict[str, Any]:
     """Writes decoder, encoder, inference and inference_lite (see `dgn export --help`) and export.json to a folder.
 
-    output: the folder (default: see default_folder). format: mindir, onnx or safetensors. mindir_version: 3, which
-    MindSpore writes, or 1 for MindSpore Lite 2.0. batch: samples in a call (default: any number for the decoder with
-    version 3, else 1). steps: Langevin steps in a call (default: inference.steps).
+    output: the folder. format: mindir, onnx or safetensors. mindir_version: 3, which MindSpore writes, or 1 for
+    MindSpore Lite 2.0. batch: samples in a call (default: any number for the decoder with version 3, else 1). steps:
+    Langevin steps in a call (default: inference.steps).
 
     Returns the content of export.json: for each file its name, the shapes of its inputs and outputs, its largest
     difference from the model, relative to the largest value, and its SHA-256. Raises UserError if the options do not
@@ -42,34 +42,33 @@ def export_run(run: Run, output: Path | None = None, format: str = "mindir", min
     if format == "onnx" and batch is None:
         raise UserError("--format onnx needs a fixed number of samples: --batch 1")
     saved = cells.saved_checkpoint(run)
-    folder = output or default_folder(run, mindir_version)
     if format == "safetensors":
-        entries = {"weights": _export_weights(run, folder / "weights.safetensors")}
+        entries = {"weights": _export_weights(run, output / "weights.safetensors")}
     else:
         count = batch or (1 if lite2 else None)
-        entries = {"decoder": _export_decoder(run, folder / f"decoder.{format}", count, lite2)}
+        entries = {"decoder": _export_decoder(run, output / f"decoder.{format}", count, lite2)}
         if run.chain_encoder is not None and all(group.sampled for group in run.model.groups):
-            entries["encoder"] = _export_encoder(run, folder / f"encoder.{format}", batch or 1, lite2)
+            entries["encoder"] = _export_encoder(run, output / f"encoder.{format}", batch or 1, lite2)
     if format == "mindir" and not run.config.data.frames:
         count, steps = batch or 1, steps or run.config.inference.steps
         sampler = cells.load_sampler(run.config, run.model, saved, steps)
         if not lite2:
             cell = cells.inference(run.config, saved, steps)
-            entries["inference"] = _export_inference(run, cell, sampler, folder / "inference.mindir", count)
+            entries["inference"] = _export_inference(run, cell, sampler, output / "inference.mindir", count)
         exact = cells.full_precision(run.config)
         if exact != run.config:
             sampler = cells.load_sampler(exact, cells.load_model(exact, saved), saved, steps)
         adjoint = adjoint_inference(run.config, saved, steps)
-        path = folder / "inference_lite.mindir"
+        path = output / "inference_lite.mindir"
         entries["inference_lite"] = _export_inference(run, adjoint, sampler, path, count, lite2)
-    _remove_former(folder, f".{format}", {entry["file"] for entry in entries.values()})
+    _remove_former(output, f".{format}", {entry["file"] for entry in entries.values()})
     for entry in entries.values():
-        entry["sha256"] = sha256(folder / entry["file"])
+        entry["sha256"] = sha256(output / entry["file"])
     about = {"run": str(run.folder.path.resolve()), "checkpoint": saved.name,
              "manifest": sha256(saved / checkpoint.MANIFEST), "mindir_version": mindir_version,
              "size": run.model.size, "channels": run.model.channels, "frames": run.config.data.frames,
              "versions": provenance.versions(), **entries}
-    write_json(folder / "export.json", about)
+    write_json(output / "export.json", about)
     return about
 
 
@@ -110,10 +109,9 @@ def _export_decoder(run: Run, path: Path, count: int | None, lite2: bool) -> dic
     names = [group.name for group in model.groups]
     difference = files.write(cell, latents, path, expected, [0] * len(latents) if count is None else (),
                              functools.partial(mindir1.rewrite, inputs=names) if lite2 else None)
-    outputs = ("image", "appearance", "displacement")[:len(expected)]
     return {"file": path.name, "batch": count or "free",
             "inputs": {group.name: [count or -1, *group.shape] for group in model.groups},
-            "outputs": {name: [count or -1, *value.shape[1:]] for name, value in zip(outputs, expected)},
+            "outputs": {name: [count or -1, *value.shape[1:]] for name, value in zip(Decoded._fields, expected)},
             "difference": difference}
 
 

@@ -16,7 +16,6 @@ from dgn.nets.model import Decode, Decoded, present
 from dgn.nets.model import rows as rows_of
 
 FRAMES = 10  # of a clip in one row, at most
-EDITS = 3  # of the shape of a clip: less, as inferred, more
 
 
 def spaced(length: int, count: int = FRAMES) -> np.ndarray:
@@ -77,15 +76,16 @@ def recombination(path: Path, clips: np.ndarray, length: int, exchanged: np.ndar
     return [sheet, *(save_animation(path.with_suffix(suffix), [moving[:2], moving[2:]]) for suffix in (".gif", ".mp4"))]
 
 
-def edited_shapes(path: Path, rows: Sequence[np.ndarray], names: Sequence[str]) -> list[Path]:
-    """Fig. 18: for each clip EDITS clips (F, C, H, W) that differ in Z_0^g and have the same dynamics, as a sheet and a
-    .gif."""
+def edited_shapes(path: Path, edits: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> list[Path]:
+    """Fig. 18: for each clip several clips (F, C, H, W) that differ in Z_0^g and have the same dynamics, as a sheet and
+    a .gif. names: of all these clips, in order."""
     title = f"The shape of clips edited by {GEOMETRY} of their first frame, their dynamics kept"
+    rows = [clip for edited in edits for clip in edited]
     sheet = save_sheet(path, [list(clip[spaced(len(clip))]) for clip in rows], title, list(names),
                        note="Of each clip the shape changes from row to row; the expression changes along a row as in "
                             "the clip itself.")
     length = min(map(len, rows))
-    moving = [[clip[:length] for clip in rows[k:k + EDITS]] for k in range(0, len(rows), EDITS)]
+    moving = [[clip[:length] for clip in edited] for edited in edits]
     return [sheet, save_animation(path.with_suffix(".gif"), moving)]
 
 

@@ -4,7 +4,7 @@
   reconstruction.png       inputs, reconstructions, canonical faces, grids (Fig. 2)
   appearance_bases.png     one dimension of Z^a along each row (Fig. 3)
   geometry_bases.png       one dimension of Z^g along each row (Fig. 4)
-  applied_bases.png        appearance bases warped by a geometric basis (Fig. 5)
+  applied_bases.png        appearance bases warped by two geometric bases (Fig. 5)
   recombination.png        images: appearance of one face with the geometry of others, and the reverse (Fig. 11)
   grids.png                clips: the grid of every frame (Fig. 19), one clip of each class if their names give
                            classes; bases are bases of the first frame (Fig. 17)

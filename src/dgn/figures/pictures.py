@@ -13,7 +13,8 @@ from dgn.figures.sheet import save_images, save_sheet
 from dgn.nets.model import GROUP_TEXTS, Decode, Decoded
 
 APPEARANCE, GEOMETRY = GROUP_TEXTS["z_app"].symbol, GROUP_TEXTS["z_geo"].symbol
-ROWS, APPLIED = 6, 3  # dimensions in a picture of bases; appearance dimensions in a picture of applied bases
+ROWS = 6  # dimensions in a picture of bases
+APPLIED, WARPS = 3, 2  # dimensions of appearance and of geometry in a picture of applied bases
 COLUMNS = ("Rows: the largest change of these images first, not the order of the dimensions. Above each column the "
            "value of the dimension (prior: standard normal).")
 
@@ -81,20 +82,21 @@ def labels(path: Path, decode: Decode, count: int, ranked: Bases, index: int, ga
 
 
 def applied_bases(path: Path, decode: Decode, appearance: Bases, geometry: Bases, gamma: float) -> Path:
-    """Fig. 5: appearance bases warped by the strongest geometric basis at -amount and at amount, 0.6 gamma."""
-    amount, z_app = 0.6 * gamma, traversals(appearance, gamma, APPLIED)
+    """Fig. 5: appearance bases warped by the strongest geometric bases, each at -0.6 gamma and at 0.6 gamma."""
+    z_app, dimensions = traversals(appearance, gamma, APPLIED), geometry.order[:WARPS]
+    warps = [(k, value) for k in dimensions for value in (-0.6 * gamma, 0.6 * gamma)]
     warped = []
-    for value in (-amount, amount):
+    for k, value in warps:
         z_geo = np.zeros((len(z_app), len(geometry.order)), np.float32)
-        z_geo[:, geometry.order[0]] = value
+        z_geo[:, k] = value
         warped.append(as_rows(decode(z_app, z_geo).image))
-    rows = [row for pair in zip(*warped) for row in pair]
-    names = [f"{APPEARANCE} dimension {k},\n{GEOMETRY} dimension {geometry.order[0]} = {value:+g}"
-             for k in appearance.order[:APPLIED] for value in (-amount, amount)]
-    title = "Appearance bases warped by the strongest geometric basis"
-    return save_sheet(path, rows, title, names, ends(gamma), note=(
-        f"Along a row one dimension of {APPEARANCE} changes (its value above each column); the rows of a pair differ "
-        f"in {GEOMETRY} only: the same appearances in two shapes."))
+    names = [f"{APPEARANCE} dimension {k},\nwarped by\n{GEOMETRY} dimension {j} = {value:+g}"
+             for k in appearance.order[:APPLIED] for j, value in warps]
+    title = "Appearance bases warped by the strongest geometric bases"
+    return save_sheet(path, [row for rows in zip(*warped) for row in rows], title, names, ends(gamma), note=(
+        f"Along a row one dimension of {APPEARANCE} changes (its value above each column). Groups of {len(warps)} rows "
+        f"show the same appearances, warped by the dimensions of {GEOMETRY} with the largest effect: only pose and "
+        "shape should differ."))
 
 
 def recombination(path: Path, decode: Decode, images: np.ndarray, z_app: np.ndarray, z_geo: np.ndarray,

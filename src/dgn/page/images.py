@@ -21,7 +21,7 @@ CAPTIONS = {
     "recombination": "One image's appearance with the geometry of others, and the reverse",
     "appearance_bases": "Each row varies one appearance latent; the others are fixed",
     "geometry_bases": "Each row varies one geometry latent; the others are fixed",
-    "applied_bases": "Changes of the appearance, warped by a change of the geometry",
+    "applied_bases": "Changes of the appearance, warped by two changes of the geometry",
     "latent_bases": "Each row varies one latent; the others are fixed",
     "labels_1": "Each label, with a change of its geometry",
     "labels_2": "Each label, with another change of its geometry",

@@ -40,12 +40,11 @@ def nouns(run: Run) -> list[str]:
     return ["digit", "digits"] if data.format == "mnist" else ["image", "images"]
 
 
-def facts(run: Run) -> list[str]:
-    """The run in a few words each."""
+def facts(run: Run, records: list[Json]) -> list[str]:
+    """The run in a few words each. records: of its epochs."""
     data = run.config.data
     kind = f"generated {nouns(run)[1]}" if data.path is None else nouns(run)[1]
     frames = f", {data.frames} frames" if data.frames else ""
-    records = run.folder.read_metrics_log()
     minutes = sum(record.get("seconds", 0) for record in records) / 60
     done, planned = (records[-1]["epoch"] + 1 if records else 0), run.config.training.epochs
     epochs = f"{done} epochs" if done >= planned else f"{done} of {planned} epochs so far"
@@ -59,7 +58,7 @@ def program() -> str:
     return f"dgn {origin['dgn']}" + (f", commit {origin['commit'][:10]}" if "commit" in origin else "")
 
 
-def public_metrics(run: Run) -> Json:
+def public_metrics(metrics: Json) -> Json:
     """metrics.json without the commands and whatever else may name a path: a page is sent to others."""
     def cleaned(value: Any) -> Any:
         if isinstance(value, dict):
@@ -70,17 +69,16 @@ def public_metrics(run: Run) -> Json:
             return _short(value) if np.isfinite(value) else None  # JSON has no NaN
         return value
 
-    metrics = cleaned(run.folder.read_results())
-    return metrics if len(json.dumps(metrics)) < METRICS_BYTES else {}
+    public = cleaned(metrics)
+    return public if len(json.dumps(public)) < METRICS_BYTES else {}
 
 
 def _names_path(value: Any) -> bool:
     return isinstance(value, str) and ("/" in value or "\\" in value)
 
 
-def curves(run: Run) -> list[Json]:
+def curves(records: list[Json]) -> list[Json]:
     """Panels {title, note, lines: [{name, x, y}]} of the training's records, a curve thinned to POINTS values."""
-    records = run.folder.read_metrics_log()
     thinned = [records[k] for k in evenly_spaced(len(records), POINTS)]
     panels = []
     for title, note, names in PANELS:
@@ -94,9 +92,9 @@ def curves(run: Run) -> list[Json]:
     return panels
 
 
-def numbers(run: Run) -> list[Json]:
+def numbers(run: Run, metrics: Json) -> list[Json]:
     """Measures {value, unit, label, note} that have a meaning for a newcomer."""
-    metrics, measures = run.folder.read_results(), []
+    measures = []
 
     def add(value: float, unit: str, label: str, note: str) -> None:
         measures.append({"value": f"{value:.1f}", "unit": unit, "label": label, "note": note})
@@ -113,9 +111,8 @@ def numbers(run: Run) -> list[Json]:
     return measures
 
 
-def exchange(run: Run) -> Json | None:
+def exchange(metrics: Json) -> Json | None:
     """Correlations of the factors of exchanged faces with those of both donors; None if they were not measured."""
-    metrics = run.folder.read_results()
     title, table = "unseen faces", _section(metrics, "exchange_unseen")
     if not table:
         title, table = "training faces", _section(metrics, "exchange")

@@ -66,14 +66,15 @@ def _contents(run: Run, packer: Packer, finished: bool) -> dict[str, Any]:
     """The page's data; arrays go to `packer`."""
     samples = shown_samples(run, inferred=finished)
     singular, plural = record.nouns(run)
+    metrics, records = run.folder.read_results(), run.folder.read_metrics_log()
     return {
         "run": _name(run), "noun": singular, "nouns": plural,
         "model": describe(run.model, run.config.model.grid, packer), "groups": _groups(run, samples, packer),
         "samples": [{"unseen": chosen.unseen, "count": len(chosen.images), "sprite": images.sprite(chosen.images),
                      "latents": [packer.add(z) for z in chosen.latents]} for chosen in samples],
         "pair": first_pair(samples),
-        "facts": record.facts(run), "curves": record.curves(run), "numbers": record.numbers(run),
-        "exchange": record.exchange(run), "metrics": record.public_metrics(run), "pictures": []}
+        "facts": record.facts(run, records), "curves": record.curves(records), "numbers": record.numbers(run, metrics),
+        "exchange": record.exchange(metrics), "metrics": record.public_metrics(metrics), "pictures": []}
 
 
 def _name(run: Run) -> str:

@@ -52,14 +52,16 @@ def describe(config: Config, trainer: Trainer, count: int, device: str) -> str:
     step = FLOAT * batch // config.training.micro_batches * step_values(config, trainer) / MEBIBYTE
     state = 4 * FLOAT * sum(counts.values()) / MEBIBYTE  # weights, gradients, and Adam's two moments
     chains = FLOAT * count * latents / MEBIBYTE
-    saved = chains + 4 * FLOAT * sum(counts.values()) / MEBIBYTE  # optimizer.ckpt repeats the weights
+    saved = chains + state  # optimizer.ckpt repeats the weights
     checkpoints = config.training.checkpoints_kept + 1  # an old one is removed when the new one is complete
     frames = config.data.frames
-    what = f"clips        of {frames} frames\nsamples      " if frames else "images       "
-    return (f"{recipe.dump(config)}\ndevice       {device}\n{what}{count} of "
-            f"{model.channels}x{model.size}x{model.size}, {batches} batches of {batch} an epoch\nparameters   "
-            f"{sum(counts.values()):,} ({weights})\nsteps        {config.training.epochs * batches:,} iterations, "
-            f"each {inference} and {updates}\nmemory       about {step:.0f} MiB activations, {state:.0f} MiB "
-            f"weights and Adam, besides MindSpore's own (about 700 MiB)\ndisk         "
-            f"{chains + checkpoints * saved:.1f} MiB: {chains:.1f} MiB chains, and up to {checkpoints} checkpoints of "
-            f"{saved:.1f} MiB")
+    samples = f"{count} of {model.channels}x{model.size}x{model.size}, {batches} batches of {batch} an epoch"
+    lines = {
+        "device": device, **({"clips": f"of {frames} frames", "samples": samples} if frames else {"images": samples}),
+        "parameters": f"{sum(counts.values()):,} ({weights})",
+        "steps": f"{config.training.epochs * batches:,} iterations, each {inference} and {updates}",
+        "memory": f"about {step:.0f} MiB activations, {state:.0f} MiB weights and Adam, besides MindSpore's own (about "
+                  "700 MiB)",
+        "disk": f"{chains + checkpoints * saved:.1f} MiB: {chains:.1f} MiB chains, and up to {checkpoints} checkpoints "
+                f"of {saved:.1f} MiB"}
+    return "\n".join([recipe.dump(config), *(f"{name:12} {text}" for name, text in lines.items())])

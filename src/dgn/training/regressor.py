@@ -44,10 +44,10 @@ class LandmarkRegressor:
         order = rng.permutation(len(features))
         validation, training = np.split(order, [max(int(VALIDATION * len(order)), 1)])
         inputs, outputs = flat(features), flat(landmarks)
-        center, middle = inputs[training].mean(0), outputs[training].mean(0)
+        centre, middle = inputs[training].mean(0), outputs[training].mean(0)
         scale = mean_norm(inputs[training]) / INPUT_NORM
         spread = max(float((outputs[training] - middle).std()), 1e-6)
-        x, y = (inputs - center) / scale, (outputs - middle) / spread
+        x, y = (inputs - centre) / scale, (outputs - middle) / spread
 
         net = _Network(x.shape[1], y.shape[1], rng)
         optimizer = nn.AdamWeightDecay(net.trainable_params(), learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -61,15 +61,15 @@ class LandmarkRegressor:
             error = float(np.abs(net(ms.Tensor(x[validation])).asnumpy() - y[validation]).mean())
             if error < least:
                 least, best = error, tuple(p.asnumpy().copy() for p in net.trainable_params())
-        self.fitted = _Fitted(best, center, scale, middle, spread)
+        self.fitted = _Fitted(best, centre, scale, middle, spread)
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Landmarks (n, p, 2) in pixels of features (n, ...). Raises ValueError before `fit`."""
         if self.fitted is None:
             raise ValueError("the regressor is not trained; call fit first")
-        (hidden, hidden_bias, out, out_bias), center, scale, middle, spread = self.fitted
-        x = (flat(features) - center) / scale
+        (hidden, hidden_bias, out, out_bias), centre, scale, middle, spread = self.fitted
+        x = (flat(features) - centre) / scale
         values = (np.maximum(x @ hidden + hidden_bias, 0) @ out + out_bias) * spread + middle
         return values.reshape(len(features), -1, 2)
 
@@ -109,7 +109,7 @@ class _Fitted(NamedTuple):
     """Weights and biases of the two layers, and the normalization of inputs and outputs."""
 
     weights: tuple[np.ndarray, ...]
-    center: np.ndarray
+    centre: np.ndarray
     scale: float
     middle: np.ndarray
     spread: float
