@@ -14,7 +14,7 @@ from dgn.nets.model import GROUP_TEXTS, Decode, Decoded
 
 APPEARANCE, GEOMETRY = GROUP_TEXTS["z_app"].symbol, GROUP_TEXTS["z_geo"].symbol
 ROWS = 6  # dimensions in a picture of bases
-APPLIED, WARPS = 3, 2  # dimensions of appearance and of geometry in a picture of applied bases
+APPLIED, WARPS = 2, 2  # dimensions of appearance and of geometry in a picture of applied bases
 COLUMNS = ("Rows: the largest change of these images first, not the order of the dimensions. Above each column the "
            "value of the dimension (prior: standard normal).")
 
