@@ -301,6 +301,6 @@ def test_an_interruption_says_how_to_go_on(reason, code, run, source, images, tm
     monkeypatch.setattr("dgn.run.load", lambda *_: stopped)
     monkeypatch.setattr("dgn.data.open.open_new_images", lambda *_: source)
     output = tmp_path / "out"
-    assert main(["infer", "RUN", "--images", str(images), "--output", str(output)]) == code
+    assert main(["infer", "faces", "--images", str(images), "--output", str(output)]) == code
     assert (f"finished chunks are in {output / UNFINISHED}; run the same command again to continue"
             in capsys.readouterr().err)

@@ -107,7 +107,7 @@ def test_commands_take_the_new_place_of_the_data(command, monkeypatch, capsys):
         raise dgn.UserError(f"opened {path} with {data}")
 
     monkeypatch.setattr("dgn.run.load", load)
-    assert main([command, "RUN", "--data", "moved"]) == 2 and "opened RUN with moved" in capsys.readouterr().err
+    assert main([command, "faces", "--data", "moved"]) == 2 and "opened faces with moved" in capsys.readouterr().err
 
 
 def test_other_images_are_evaluated_without_the_training_images(moved, capsys):
