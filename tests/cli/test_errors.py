@@ -29,7 +29,7 @@ def fails(error: Exception):
 
 @pytest.mark.parametrize("value", ["", "0", "1"])
 def test_causes_are_printed_on_request(monkeypatch, capsys, value):
-    monkeypatch.setattr(program, "check_given", lambda args: broken())
+    monkeypatch.setattr(program, "check_inputs", lambda args: broken())
     monkeypatch.setenv("DGN_DEBUG", value)
     assert program.main(["results", "x"]) == 2
     said = capsys.readouterr().err
@@ -44,7 +44,7 @@ def test_causes_are_printed_on_request(monkeypatch, capsys, value):
 def test_the_exit_code_stays_with_a_traceback(monkeypatch, capsys):
     monkeypatch.setenv("DGN_DEBUG", "1")
     for error, code in ((RunFailed("x"), 1), (UserError("x"), 2), (ImportError("x"), 2), (MemoryError(), 1)):
-        monkeypatch.setattr(program, "check_given", fails(error))
+        monkeypatch.setattr(program, "check_inputs", fails(error))
         assert program.main(["results", "x"]) == code
         assert "Traceback" in capsys.readouterr().err
 
