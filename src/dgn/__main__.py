@@ -53,13 +53,13 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=module.__doc__,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(sub)
-        sub.set_defaults(run=module.run, check=getattr(module, "check", None))
+        sub.set_defaults(run=module.run, check_arguments=getattr(module, "check_arguments", None))
     return top
 
 
 def check_inputs(args: argparse.Namespace) -> None:
     """Raises UserError for an empty argument, such as the value of an unset variable of a shell, a run folder without a
-    run, and whatever the command's own `check` finds: at once, since importing MindSpore takes seconds."""
+    run, and whatever the command's own check_arguments finds: at once, since importing MindSpore takes seconds."""
     for name, value in vars(args).items():
         if value == "" or (name == "run_folders" and "" in value):
             raise UserError(f"the argument {name.replace('_', '-')} is empty; give a value, or leave it out")
@@ -67,8 +67,8 @@ def check_inputs(args: argparse.Namespace) -> None:
         from dgn import packaged  # not at the top: `dgn --help` imports no other package, and doctor needs none
 
         packaged.find(Path(args.run_folder))
-    if args.check is not None:
-        args.check(args)
+    if args.check_arguments is not None:
+        args.check_arguments(args)
 
 
 def failed(error: BaseException, message: str, code: int) -> int:

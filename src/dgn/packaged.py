@@ -8,6 +8,7 @@ samples can be generated everywhere. Commands write their results for it to runs
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from dgn.errors import UserError
@@ -31,7 +32,7 @@ def find(path: Path) -> tuple[Path, Path | None]:
     if not RunFolder.is_run(path) and len(path.parts) == 1:
         if path.name in names():
             return FOLDER / path.name, OUTPUT / path.name
-        if not path.exists():
+        if not os.path.exists(path):  # False also for a name that is too long
             raise UserError(f"{path} holds no run, and no packaged model has this name; packaged models: "
                             f"{', '.join(names()) or 'none'}. Else give the output folder of a training")
     RunFolder.check_exists(path)

@@ -99,10 +99,17 @@ class RunFolder:
 
     @staticmethod
     def check_exists(path: Path) -> None:
-        """Raises UserError if `path` holds no run."""
-        if not RunFolder.is_run(path):
-            raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training, not the name "
-                            "of a packaged model")
+        """Raises UserError if `path` holds no run, or cannot be read."""
+        if RunFolder.is_run(path):
+            return
+        try:
+            os.stat(path / "config.yaml")
+        except PermissionError as error:
+            raise UserError(f"cannot read {path / 'config.yaml'}: {first_line(error)}") from None
+        except OSError:
+            pass
+        raise UserError(f"{path} holds no run (no config.yaml); give the output folder of a training, not the name "
+                        "of a packaged model")
 
     @staticmethod
     def await_new(path: Path, rank: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from types import ModuleType
 
@@ -62,3 +63,29 @@ def test_a_package_of_another_version_differs_from_a_missing_one(line, said, mon
     with pytest.raises(ImportError) as raised:
         exec(line)
     assert said in program.import_failure(raised.value)
+
+
+@pytest.mark.parametrize("line, said", [
+    ("train --config missing.yaml", "missing.yaml"), ("train --set model.z_ap=3", "did you mean 'z_app'"),
+    ("train --resume --output nowhere", "nowhere holds no run"), ("train --output full", "full is not empty"),
+    ("train --output faces", "faces is the name of a packaged model"), ("train --resume", "--output is needed"),
+    ("experiment baselines --config missing.yaml", "missing.yaml"), ("evaluate nowhere", "packaged models: clips, f"),
+    ("experiment views nowhere", "nowhere holds no run"), (f"infer {'x' * 300} --images x", "holds no run"),
+    ("export nowhere/run", "nowhere/run holds no run")])
+def test_wrong_arguments_are_found_before_mindspore_is_imported(line, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("a file of the user")
+    monkeypatch.setattr("dgn.device.import_mindspore", fails(AssertionError("MindSpore would be imported")))
+    assert program.main(line.split()) == 2 and said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", program.COMMANDS)
+def test_no_option_of_a_command_hides_its_functions(command):
+    """argparse stores options and functions of the command in one namespace."""
+    parsers = [program.parser(command)]
+    for parser in parsers:
+        for action in parser._actions:
+            assert action.dest not in ("run", "check_arguments")
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += [sub for name, sub in action.choices.items() if parser is not parsers[0] or name == command]

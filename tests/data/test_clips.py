@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 
 import cv2
 import numpy as np
@@ -272,8 +273,17 @@ def test_written_clips_are_read_again(tmp_path):
 def test_opencv_is_quiet_until_the_last_of_several_threads_is_done():
     before = cv2.getLogLevel()
     assert before > 0
-    with quiet_opencv:
+    inside, left = threading.Event(), threading.Event()
+
+    def other() -> None:
         with quiet_opencv:
-            pass
-        assert cv2.getLogLevel() == 0
+            inside.set()
+            left.wait(10)
+    with quiet_opencv:
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert inside.wait(10) and cv2.getLogLevel() == 0
+    assert cv2.getLogLevel() == 0  # of the other thread
+    left.set()
+    thread.join()
     assert cv2.getLogLevel() == before

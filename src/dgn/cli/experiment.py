@@ -197,7 +197,7 @@ def description(name: str) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
-def check(args: argparse.Namespace) -> None:
+def check_arguments(args: argparse.Namespace) -> None:
     """Raises UserError for a wrong recipe; sets args.recipe of an experiment that trains."""
     experiment = EXPERIMENTS[args.experiment]
     if experiment.trains:

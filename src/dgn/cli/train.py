@@ -56,7 +56,7 @@ def default_output(recipe_path: str | None) -> str:
     return str(next(path for path in names if not path.exists()))
 
 
-def check(args: argparse.Namespace) -> None:
+def check_arguments(args: argparse.Namespace) -> None:
     """Raises UserError for wrong arguments; sets args.output, args.resumed (None for a new run) and args.resolved, the
     config."""
     launcher.check_launcher()

@@ -278,7 +278,8 @@ def trace(rays: Rays, factors: Factors) -> Skin:
 
 def place_landmarks(faces: Sequence[Factors], size: int) -> np.ndarray:
     """Pixel (x, y) of left eye, right eye, nose tip, left and right mouth corner of each face, (n, 5, 2) float32."""
-    return np.concatenate([_place(faces[k:k + _AT_ONCE], size) for k in range(0, len(faces), _AT_ONCE)])
+    parts = [_place(faces[k:k + _AT_ONCE], size) for k in range(0, len(faces), _AT_ONCE)]
+    return np.concatenate(parts) if parts else np.empty((0, 5, 2), np.float32)
 
 
 def _place(faces: Sequence[Factors], size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib  # noqa: F401  (if it is missing, a training must not find out at its end)
 import numpy as np
 
 from dgn.figures.grids import as_rgb, display_scale, enlarge
