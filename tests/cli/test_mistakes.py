@@ -84,13 +84,13 @@ def test_empty_folders_are_named(capsys):
         check(line, 2, capsys, "is empty")
 
 
-@pytest.mark.parametrize("line", ["labels RUN", "recombination RUN", "shape RUN", "sampling RUN", "recognition RUN"])
-def test_experiments_that_read_the_images_of_a_run_relocate_them(line, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["labels", "recombination", "shape", "sampling", "recognition"])
+def test_experiments_that_read_the_images_of_a_run_relocate_them(name, monkeypatch, capsys):
     def load(path, device, data):
         raise UserError(f"opened {path} with {data}")
 
     monkeypatch.setattr("dgn.run.load", load)
-    check(["experiment", *line.split(), "--data", "moved"], 2, capsys, "opened RUN with moved")
+    check(["experiment", name, "faces", "--data", "moved"], 2, capsys, "opened faces with moved")
 
 
 def test_the_renamed_keys_of_a_resumed_run_are_named_once(tmp_path, images, caplog):
@@ -107,7 +107,7 @@ def test_the_renamed_keys_of_a_resumed_run_are_named_once(tmp_path, images, capl
 
 def test_a_limit_of_the_address_space_is_named(monkeypatch, capsys):
     monkeypatch.setattr("resource.getrlimit", lambda kind: (600_000 * 1024, -1))
-    check(["evaluate", "runs"], 2, capsys, "ulimit -v limits this process to 0.6 GB", "1.3 GB")
+    check(["evaluate", "faces"], 2, capsys, "ulimit -v limits this process to 0.6 GB", "1.3 GB")
 
 
 def test_missing_config_data_and_device(tmp_path, images, capsys):
