@@ -208,14 +208,13 @@ def check_arguments(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     device.start(args.device)
     experiment, module = EXPERIMENTS[args.experiment], importlib.import_module(f"dgn.experiments.{args.experiment}")
-    data = args.data if experiment.data else None
     subject: tuple[Any, ...]
     if experiment.trains:
         subject = args.recipe, args.output
     else:
         from dgn.run import load
 
-        subject = (load(args.run_folder, args.device, data),)
+        subject = (load(args.run_folder, args.device, args.data if experiment.data else None),)
     keywords = experiment.convert({keyword: getattr(args, keyword) for keyword in args.keywords})
     try:
         result = getattr(module, args.experiment)(*subject, **keywords)

@@ -283,6 +283,7 @@ def place_landmarks(faces: Sequence[Factors], size: int) -> np.ndarray:
 
 
 def _place(faces: Sequence[Factors], size: int) -> np.ndarray:
+    """place_landmarks of at least one and at most _AT_ONCE faces."""
     each: Any = SimpleNamespace(**{name: np.array([getattr(factors, name) for factors in faces])[:, None]
                                    for name in GEOMETRY})  # (n, 1)
     target = np.array([(-EYE[0], EYE[1]), EYE, NOSE_TIP, (-MOUTH_HALF_WIDTH, MOUTH_Y), (MOUTH_HALF_WIDTH, MOUTH_Y)])
