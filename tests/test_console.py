@@ -31,7 +31,7 @@ def now(monkeypatch, caplog):
     """A clock that the test sets, where there is no terminal."""
     caplog.set_level("INFO", "dgn")
     clock = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr(console.time, "monotonic", lambda: clock.seconds)
+    monkeypatch.setattr("tqdm.std.time", lambda: clock.seconds)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
     return clock
 
@@ -42,25 +42,25 @@ def test_off_a_terminal_a_line_a_minute_is_logged(now, caplog):
     with console.progress(total=1000, unit="image") as bar:
         for seconds in (59, 1, 1):
             now.seconds += seconds
-            bar.set_postfix_str("energy 3.5")
+            bar.set_postfix_str("energy 3.5", refresh=False)
             bar.update(100)
     assert [record.getMessage() for record in caplog.records] == [
-        "checking: 3 of 10 files, 3 min left", "checking: 6 of 10 files, 2 min left",
-        "checking: 9 of 10 files, 25 s left", "200 of 1000 images, 4 min left, energy 3.5"]
+        "checking: 3 of 10 files, 02:55 left", "checking: 6 of 10 files, 01:40 left",
+        "checking: 9 of 10 files, 00:25 left", "200 of 1000 images, 04:00 left, energy 3.5"]
 
 
-def test_of_short_work_and_of_an_unknown_number(now, caplog):
+def test_of_short_work_and_of_units_that_are_batches(now, caplog):
     assert list(console.progress(iter("ab"))) == ["a", "b"] and not caplog.records
-    for _ in console.progress(iter("abc"), unit="256 images"):
+    for _ in console.progress(iter("abc"), total=3, unit="256 images"):
         now.seconds += 30
-    assert [record.getMessage() for record in caplog.records] == ["2 x 256 images"]
+    assert [record.getMessage() for record in caplog.records] == ["2 of 3 x 256 images, 00:30 left"]
 
 
 def test_the_time_left_leaves_out_what_was_done_before(now, caplog):
     with console.progress(total=1000, initial=900, unit="image") as bar:
         now.seconds += 90
         bar.update(10)
-    assert [record.getMessage() for record in caplog.records] == ["910 of 1000 images, 14 min left"]
+    assert [record.getMessage() for record in caplog.records] == ["910 of 1000 images, 13:30 left"]
 
 
 def test_an_array_is_iterated():

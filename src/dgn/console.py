@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 log = logging.getLogger(__name__)
@@ -46,56 +46,27 @@ def say(line: str, stream: TextIO | None = None) -> bool:
     return True
 
 
-def progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
-    """A tqdm bar (options: its own) on a terminal or in a notebook, shown if the work takes longer than DELAY seconds;
-    elsewhere an object with the same use that logs a line every INTERVAL seconds."""
-    if not ("ipykernel" in sys.modules or sys.stderr is not None and sys.stderr.isatty()):
-        return _Lines(iterable, **options)
+def progress(iterable: Iterable[Any] | None = None, unit: str = "step", **options: Any) -> Any:
+    """A tqdm bar on a terminal or in a notebook, shown if the work takes longer than DELAY seconds; elsewhere one that
+    logs a line every INTERVAL seconds: `checking: 4000 of 200000 files, 12:30 left`. unit: of the items, whose number
+    is known; options: tqdm's."""
     from tqdm.auto import tqdm  # here: the program's help does without its import
 
-    return tqdm(iterable, delay=DELAY, dynamic_ncols=True, **options)
+    if "ipykernel" in sys.modules or sys.stderr is not None and sys.stderr.isatty():
+        return tqdm(iterable, unit=unit, delay=DELAY, dynamic_ncols=True, **options)
+    units = f"x {unit}" if " " in unit else f"{unit}s"  # such as 256 images
+    return tqdm(iterable, **{**options, "leave": False}, file=_Log(), position=0, miniters=1, smoothing=0,
+                delay=INTERVAL, mininterval=INTERVAL, maxinterval=INTERVAL,
+                bar_format=f"{{desc}}: {{n_fmt}} of {{total_fmt}} {units}, {{remaining}} left{{postfix}}")
 
 
-class _Lines:
-    """Progress as lines of the log, `checking: 4000 of 200000 files, 12 min left`. Of tqdm's options it takes total,
-    unit, desc and initial, the number that was done before: the time left follows from the rest."""
+class _Log(io.TextIOBase):
+    """A file whose text goes to the log."""
 
-    def __init__(self, iterable: Iterable[Any] | None = None, total: int | None = None, unit: str = "step",
-                 desc: str = "", initial: int = 0, **_: Any) -> None:
-        self.iterable = iterable
-        self.total = len(iterable) if total is None and isinstance(iterable, Sized) else total
-        self.unit = f"x {unit}" if " " in unit else f"{unit}s"  # such as 256 images
-        self.title, self.postfix = f"{desc}: " if desc else "", ""
-        self.done, self.initial, self.began = initial, initial, time.monotonic()
-        self.last_printed = self.began
-
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __iter__(self) -> Iterator[Any]:
-        for item in () if self.iterable is None else self.iterable:
-            yield item
-            self.update()
-
-    def set_postfix_str(self, text: str) -> None:
-        """Text for the end of the next line."""
-        self.postfix = f", {text}"
-
-    def update(self, count: int = 1) -> None:
-        """Adds `count` to what is done."""
-        self.done += count
-        now = time.monotonic()
-        if now - self.last_printed < INTERVAL:
-            return
-        self.last_printed = now
-        left = ""
-        if self.total:
-            left = f", {clock((now - self.began) / (self.done - self.initial) * (self.total - self.done))} left"
-        log.info("%s%d%s %s%s%s", self.title, self.done, f" of {self.total}" if self.total else "", self.unit, left,
-                 self.postfix)
+    def write(self, text: str) -> int:
+        if text.strip():
+            log.info("%s", text.strip())
+        return len(text)
 
 
 def clock(seconds: float) -> str:

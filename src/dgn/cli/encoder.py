@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     trained = load(args.run_folder, args.device, args.data)
     with console.progress(total=args.steps, unit="step") as bar:
         def report(step: int, energy: float) -> None:
-            bar.set_postfix_str(f"energy {energy:.1f}")
+            bar.set_postfix_str(f"energy {energy:.1f}", refresh=False)
             bar.update()
 
         trained = fit_encoder(trained, EncoderOptions(args.steps), report)
