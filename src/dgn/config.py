@@ -75,6 +75,12 @@ class Data:
     cache_mb: int = number(256, low=0, trains=False)  # decoded images kept in memory
     seed: int = number(1, low=0, fixed=True)  # of generated faces
 
+    def __post_init__(self) -> None:
+        crop = self.crop
+        if crop and not (0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
+            raise UserError(f"data.crop is {list(crop)}; it must be [left, top, right, bottom] in pixels with "
+                            "0 <= left < right, 0 <= top < bottom")
+
 
 @dataclass(frozen=True)
 class Model:
@@ -260,10 +266,6 @@ class Config:
                                 "percents of the steps, from 0 to 99")
         if self.numerics.launch_groups % 2:
             raise UserError(f"numerics.launch_groups is {self.numerics.launch_groups}; it must be even")
-        crop = self.data.crop
-        if crop and not (crop[0] < crop[2] and crop[1] < crop[3]):
-            raise UserError(f"data.crop is {list(crop)}; it must be [left, top, right, bottom] with left < right, "
-                            "top < bottom")
 
     def _check_batches(self) -> None:
         training, inference = self.training, self.inference

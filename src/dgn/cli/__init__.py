@@ -61,8 +61,6 @@ def crop(text: str) -> tuple[int, int, int, int]:
     if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not left,top,right,bottom in whole pixels, such as 17,36,72,91")
     left, top, right, bottom = map(int, parts)
-    if not (left < right and top < bottom):
-        raise argparse.ArgumentTypeError(f"{text!r}: left must be below right, and top below bottom")
     return left, top, right, bottom
 
 

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from dgn.config import Data
-from dgn.errors import UserError
 
 Crop = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the upright image; right and bottom exclusive
 
@@ -20,20 +19,11 @@ class Cut:
     size: height and width of a sample in pixels.
     crop: the part that is resized to this size, stretched if it is not square; None: the largest centred square.
     grey: one channel instead of RGB; images of the other kind are converted.
-    Raises UserError for an impossible size or crop.
     """
 
     size: int
     crop: Crop | None = None
     grey: bool = False
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"image size {self.size}: must be at least 1 pixel")
-        crop = self.crop
-        if crop is not None and not (0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
-            raise UserError(f"crop {tuple(crop)}: must be (left, top, right, bottom) in pixels with 0 <= left < right "
-                            "and 0 <= top < bottom")
 
     @property
     def shape(self) -> tuple[int, int, int]:

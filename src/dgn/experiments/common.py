@@ -100,6 +100,7 @@ def transfer_recipe(config: Recipe, target: Target) -> Config:
         raise UserError("--data and --target go together: give both folders, or none, and faces are generated")
     if target.path is None and (target.pattern or target.crop):
         raise UserError("--frontal and --target-crop choose and crop the images of --target; give --target too")
+    cfg.with_crop(config.data, target.crop)  # raises an error before the first training, not after it
     return config
 
 
