@@ -86,8 +86,6 @@ def test_a_training_leaves_a_run_folder_with_everything(trained):
         "z_app_mean",
         "z_app_std",
         "gradient",
-        "energy_drop",
-        "non_finite",
         "images_per_second",
     } <= set(records[0])
     log = (trained / "train.log").read_text()

@@ -39,7 +39,7 @@ def test_training_lowers_the_error_and_keeps_the_latents_near_their_prior(tmp_pa
     )
     records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     assert records[-1]["msre"] < 0.7 * records[0]["msre"]
-    assert 0.5 < records[-1]["z_app_std"] < 1.6 and records[-1]["non_finite"] == 0
+    assert 0.5 < records[-1]["z_app_std"] < 1.6
 
 
 @pytest.mark.parametrize("parts", [1, 2])

@@ -36,8 +36,8 @@ class AlternatingBackPropagation(Trainer):
         parts, diagnostics = self.infer(batch, latents)
         losses, errors = zip(*self.update(batch.learning_rate, [
             (part.x, part.mask, part.sigma, *part.latents) for part in parts]))
-        metrics = StepMetrics(float(np.mean(losses)), np.concatenate(errors), chain_scalars(diagnostics), diagnostics)
-        return joined(parts), metrics
+        scalars = {"gradient": float(diagnostics.gradient.mean())}
+        return joined(parts), StepMetrics(float(np.mean(losses)), np.concatenate(errors), scalars, diagnostics)
 
     def infer(self, batch: Batch, latents: Arrays) -> tuple[list[MicroBatch], Diagnostics]:
         """Step 3: the micro-batches with their new latents, and the diagnostics of the chains."""
@@ -55,15 +55,6 @@ class AlternatingBackPropagation(Trainer):
 def joined(parts: list[MicroBatch]) -> Arrays:
     """The latents of all micro-batches in host memory."""
     return tuple(np.concatenate(group) for group in zip(*(as_arrays(part.latents) for part in parts)))
-
-
-def chain_scalars(diagnostics: Diagnostics) -> dict[str, float]:
-    """Means over chains: "gradient", the norm of the energy's gradient, also averaged over steps and groups;
-    "energy_drop", the decrease of the energy from before the first step to before the last (0 with one step);
-    "non_finite", the fraction of energies that are not finite."""
-    energy = diagnostics.energy
-    return {"gradient": float(diagnostics.gradient.mean()), "energy_drop": float((energy[0] - energy[-1]).mean()),
-            "non_finite": float((~np.isfinite(energy)).mean())}
 
 
 class GeneratorLoss(nn.Cell):

@@ -28,7 +28,7 @@ from dgn.inference.chains import as_tensors
 from dgn.inference.energy import Energy, squared_norm
 from dgn.nets.discriminator import INPUT_SCALE
 from dgn.nets.model import Arrays, Tensors
-from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss, chain_scalars, joined
+from dgn.training.abp import AlternatingBackPropagation, GeneratorLoss, joined
 from dgn.training.optim import TrainStep
 from dgn.training.trainer import Batch, MicroBatch, StepMetrics
 
@@ -61,7 +61,8 @@ class Adversarial(AlternatingBackPropagation):
         critic_prior, actor_prior = ([as_tensors([noise[draw] for noise in part.noise]) for part in parts]
                                      for draw in (self.critic_draw, self.actor_draw))
         frames = [self.random_frames(part) for part in parts]
-        scalars = {**chain_scalars(diagnostics), **self.update_critic(batch, parts, critic_prior, frames)}
+        scalars = {"gradient": float(diagnostics.gradient.mean()),
+                   **self.update_critic(batch, parts, critic_prior, frames)}
         _, errors, energies, *scores = zip(*self.update(batch.learning_rate, [
             (part.x, part.mask, part.sigma, *part.latents, *prior, *frame)
             for part, prior, frame in zip(parts, actor_prior, frames)]))
