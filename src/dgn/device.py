@@ -179,10 +179,8 @@ def available(name: str) -> bool:
         return True
     import mindspore as ms
 
-    context = getattr(getattr(ms, "device_context", None), name.lower(), None)
-    check = getattr(context, "is_available", None)
     with silenced():  # machine.attempt shows the warnings if the user requested this device
-        return bool(check() if check else ms.hal.is_available(name))  # older versions have no is_available here
+        return bool(getattr(ms.device_context, name.lower()).is_available())
 
 
 def preferred() -> str:

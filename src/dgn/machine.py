@@ -212,7 +212,7 @@ def cpuinfo(*keys: str) -> str | None:
 
 def cores() -> int:
     """Number of cores that this process may use: limited by its affinity mask and the quota of its control group."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0))
     return max(1, min(count, _quota(CGROUP) or count))
 
 
