@@ -299,7 +299,7 @@ def test_an_interruption_says_how_to_go_on(reason, code, run, source, images, tm
     stopped = replace(run, fail_at=4, reason=reason)
     stopped.chain_settings = lambda *_: CHAINS
     monkeypatch.setattr("dgn.run.load", lambda *_: stopped)
-    monkeypatch.setattr("dgn.data.open.open_new_images", lambda *_: source)
+    monkeypatch.setattr("dgn.run.images", lambda *_: source)
     output = tmp_path / "out"
     assert main(["infer", "faces", "--images", str(images), "--output", str(output)]) == code
     assert (f"finished chunks are in {output / UNFINISHED}; run the same command again to continue"

@@ -385,15 +385,6 @@ def with_crop(data: Data, crop: tuple[int, int, int, int] | None) -> Data:
     return data if crop is None else dataclasses.replace(data, crop=crop)
 
 
-def with_format(data: Data, format: str | None) -> Data:
-    """Data with clips of another format; None: unchanged. Raises UserError if the data are images."""
-    if format is None:
-        return data
-    if not data.frames:
-        raise UserError(f"format {format} is for runs on clips; this run is on images")
-    return dataclasses.replace(data, format=format)
-
-
 def _check_ranges(section: str, values: Any) -> None:
     for f in dataclasses.fields(values):
         key, value, rule = f"{section}.{f.name}", getattr(values, f.name), f.metadata

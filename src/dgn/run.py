@@ -295,14 +295,17 @@ def images(path: str | Path | np.ndarray, like: Run, format: str | None = None, 
     in [0, 1], `source.names` the names of all. Raises UserError if there is nothing to read.
     """
     check_opened(like)
+    data = like.config.data
     if isinstance(path, np.ndarray):
-        if like.config.data.frames:
+        if data.frames:
             raise UserError(f"{like.folder.path} is a run on clips; give a folder of clips")
-        return ArrayImages(path, cut_of(like.config.data))
+        return ArrayImages(path, cut_of(data))
     if not isinstance(path, (str, Path)):
         raise UserError(f"images are {type(path).__name__}; they must be the path of a folder, or an array of images "
                         "(N, H, W) or (N, H, W, 3), uint8")
-    return open_new_images(cfg.with_format(like.config.data, format), str(expanded(path)), corrupt)
+    if format is not None and not data.frames:
+        raise UserError(f"format {format} is for runs on clips; this run is on images")
+    return open_new_images(replace(data, format=format or data.format), str(expanded(path)), corrupt)
 
 
 def open_run(path: Path, sources: Sources | None = None, data: str | Path | None = None,

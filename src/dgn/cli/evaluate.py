@@ -42,16 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn.data.open import open_new_images
     from dgn.evaluation.evaluate import evaluate, summary
-    from dgn.run import load
+    from dgn.run import images, load
 
     trained = load(args.run_folder, args.device, args.data)
-    images = open_new_images(cfg.with_format(trained.config.data, args.format), args.images,
-                             args.corrupt) if args.images else None
-    result = evaluate(trained, images, args.steps, args.use_encoder)
+    given = images(args.images, trained, args.format, args.corrupt) if args.images else None
+    result = evaluate(trained, given, args.steps, args.use_encoder)
     print(summary(result))
-    if trained.folder.output != trained.folder.path and images is None and args.use_encoder:
+    if trained.folder.output != trained.folder.path and given is None and args.use_encoder:
         print(f"numbers           {trained.folder.results_path}")
     print(f"result: {json.dumps({**result, 'images': args.images} if args.images else result)} "
           f"ckpt={trained.checkpoint}")

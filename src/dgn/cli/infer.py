@@ -54,16 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dgn.data.open import check_output, open_new_images
+    from dgn.data.open import check_output
     from dgn.errors import RunFailed
     from dgn.files import check_outside
     from dgn.infer_folder import UNFINISHED, infer_folder
-    from dgn.run import load
+    from dgn.run import images, load
 
     trained, output = load(args.run_folder, args.device), Path(args.output)
     check_outside(output, args.images)
     check_output(output, trained.config.data)
-    source = open_new_images(cfg.with_format(trained.config.data, args.format), args.images, args.corrupt)
+    source = images(args.images, trained, args.format, args.corrupt)
     chains = trained.chain_settings(args.steps, args.descent_steps, args.seed, args.use_encoder)
     try:
         result = infer_folder(trained, source, output, chains, args.latents_only)

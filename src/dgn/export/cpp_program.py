@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgn.data.open import open_new_images
 from dgn.errors import RunFailed, UserError
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.export import cells, cpp_files
@@ -24,7 +23,7 @@ from dgn.inference import unseen
 from dgn.inference.latents import given_latents
 from dgn.inference.unseen import ChainSettings
 from dgn.nets.model import Arrays, Decode, LatentGroup, Model, MotionLatents, decode
-from dgn.run import Run, open_run
+from dgn.run import Run, images, open_run
 from dgn.training import checkpoint
 
 log = logging.getLogger(__name__)
@@ -89,7 +88,7 @@ def prepare(exported: Exported, data: Path, output: Path) -> str:
                         "which has no inference_lite.mindir (there is none of models of clips): infer them with "
                         "`python -m dgn infer`, and give its output")
     check_outside(output, str(data))
-    source = open_new_images(run.config.data, str(data))
+    source = images(data, like=run)
     given = given_latents(groups, source)
     folder = _work_folder(output)
     cpp_files.write_samples(folder / "images", source.read(source.indices()))
@@ -152,15 +151,15 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
         errors["recombination"] = difference(cpp_files.read_written(folder, pairs), expected)
         levels = max(levels, cpp_files.grey_levels(folder, pairs, expected))
     result: dict[str, Any] = {"samples": len(names), "difference": errors, "grey_levels": levels}
-    images = cpp_files.read_samples(output / "images") if inferred else decoded.image
+    samples = cpp_files.read_samples(output / "images") if inferred else decoded.image
     if inferred:
         first = [cpp_files.read_written(output / "first_call" / group.name, names) for group in groups]
         once, by_python = (_infer(exported, run, model, output, steps) for steps in (1, descent_steps))
         result["latents"] = {"first_call": _median_difference(first, once),
                              "all_calls": _median_difference(latents, by_python)}
-        result["reconstruction"] = reconstruction_errors(images, decoded.image)
-        result["reconstruction_by_python"] = reconstruction_errors(images, decode(model, *by_python).image)
-    draw_overview(output / "overview.png", images, decoded, names, "Decoded")
+        result["reconstruction"] = reconstruction_errors(samples, decoded.image)
+        result["reconstruction_by_python"] = reconstruction_errors(samples, decode(model, *by_python).image)
+    draw_overview(output / "overview.png", samples, decoded, names, "Decoded")
     write_json(output / "check.json", result)
     (output / UNFINISHED).unlink(missing_ok=True)
     return result
