@@ -74,7 +74,7 @@ def infer(sampler: langevin.Langevin, images: np.ndarray, chains: ChainSettings,
     They start at the prior mean, or at the values in `given`; groups that are not sampled keep their given values.
     mask: (N, F) for clips. names: of the images, for messages (default: their positions). observe: called after every
     call of the graph. Warns of chains that end with a higher energy than correct ones can have on average. Raises
-    RunFailed if a chain diverges, ValueError if a group that is not sampled is not given.
+    RunFailed if a chain diverges.
     """
     model, results, rises = sampler.energy.model, [], []
     calls, descents = (graph_calls(sampler, steps) for steps in (chains.steps, chains.descent_steps))
@@ -173,18 +173,10 @@ def encode(encoder: Encoder | ChainEncoder, groups: Sequence[LatentGroup], image
            given: Given | None = None, padded: bool = False) -> Arrays:
     """Encodes images (N, C, H, W): latents (N, *shape) of each group, the means of q(z | x). padded: pad also a single
     batch, because another size would be compiled again."""
-    given, count = _checked(groups, given), len(images)
+    given, count = given or {}, len(images)
     images = pad(images, IMAGES_PER_BATCH) if padded else images
     means = iter(encoder.means(apply(encoder, images, batch_size=IMAGES_PER_BATCH)))
     return tuple(next(means)[:count] if group.sampled else given[group.name] for group in groups)
-
-
-def _checked(groups: Sequence[LatentGroup], given: Given | None) -> Given:
-    """The given latents. Raises ValueError if a group that is not sampled is not given."""
-    for group in groups:
-        if not group.sampled and group.name not in (given or {}):
-            raise ValueError(f"{group.name} is not sampled and must be given")
-    return given or {}
 
 
 class _Batch(NamedTuple):
@@ -199,12 +191,12 @@ def _batches(groups: Sequence[LatentGroup], images: np.ndarray, mask: np.ndarray
              batch_size: int, padded: bool) -> Iterator[_Batch]:
     """Batches of equal size; a smaller last batch is padded with its first sample, because another size would be
     compiled again. padded: pad also if there is only one batch."""
-    given = _checked(groups, given)
+    given = given or {}
     for start in range(0, len(images), batch_size):
         chosen = slice(start, start + batch_size)
         x = images[chosen]
-        latents = tuple(given[group.name][chosen] if group.name in given
-                        else np.zeros((len(x), *group.shape), np.float32) for group in groups)
+        latents = tuple(np.zeros((len(x), *group.shape), np.float32) if group.sampled and group.name not in given
+                        else given[group.name][chosen] for group in groups)
         size, mask_part = len(x), None if mask is None else mask[chosen]
         if size < batch_size and (start or padded):
             x, latents = pad(x, batch_size), tuple(pad(z, batch_size) for z in latents)
