@@ -14,6 +14,7 @@ from dgn.__main__ import main
 from dgn.data import faces
 from dgn.data.face_clips import FaceClips
 from dgn.data.face_factors import APPEARANCE, GEOMETRY
+from dgn.data.face_paint import material_coordinates
 from dgn.data.face_surface import Window
 from dgn.data.open import open_sources
 from dgn.errors import UserError
@@ -67,7 +68,7 @@ def test_turning_moves_the_nose_and_hides_a_side():
     assert (np.diff(noses) > 2).all()
 
     def share_of_right_half(yaw):
-        coordinates, mask = faces.correspondence(replace(FACE, yaw=yaw), SIZE)
+        coordinates, mask = material_coordinates(replace(FACE, yaw=yaw), SIZE)
         return (coordinates[mask][:, 0] > 0).mean()
     shares = [share_of_right_half(yaw) for yaw in (-30, 0, 30)]
     assert shares[0] > 0.62 and shares[1] == pytest.approx(0.5, abs=0.02) and shares[2] < 0.38
@@ -76,7 +77,7 @@ def test_turning_moves_the_nose_and_hides_a_side():
 def test_a_turned_face_shows_the_same_colours_at_the_same_points_of_the_head():
     """Warping the frontal picture by the correspondence gives the turned one where both show the same point."""
     front, turned = replace(FACE, yaw=0.0), replace(FACE, yaw=18.0, pitch=5.0)
-    (from_points, from_mask), (to_points, to_mask) = (faces.correspondence(f, SIZE) for f in (front, turned))
+    (from_points, from_mask), (to_points, to_mask) = (material_coordinates(f, SIZE) for f in (front, turned))
     source, target = (faces.render(f, SIZE).image.transpose(1, 2, 0) for f in (front, turned))
     colours, points = source[from_mask], from_points[from_mask]
     errors = []

@@ -297,9 +297,13 @@ def paint(factors: Factors, size: int, window: Window) -> np.ndarray:
 
 
 def material_coordinates(factors: Factors, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """((3, size, size) material coordinates of the skin or hair at each pixel, (size, size) bool: on the head)."""
+    """The point of the head, on the skin or in the hair, that each pixel shows.
+
+    Returns coordinates (size, size, 3) float32 in the undeformed neutral head, which do not depend on pose, shape and
+    expression, and a mask (size, size) of the pixels on the head.
+    """
     rays = cast(factors, size)
     skin = trace(rays, factors)
     hair, _, alpha = _hair_over_face(rays, skin, factors)
     coordinates = np.where(alpha > 0.5, hair, np.stack([skin.x, skin.y, skin.z]))
-    return coordinates, (alpha > 0.5) | (skin.coverage > 0.5)
+    return coordinates.transpose(1, 2, 0).astype(np.float32), (alpha > 0.5) | (skin.coverage > 0.5)

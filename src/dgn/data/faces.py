@@ -17,7 +17,7 @@ import numpy as np
 
 from dgn import console
 from dgn.data.face_factors import EXPRESSIONS, Factors, sample_factors, subject_factors, with_expression
-from dgn.data.face_paint import material_coordinates, paint
+from dgn.data.face_paint import paint
 from dgn.data.face_surface import Window, place_landmarks
 from dgn.data.images import write_image
 from dgn.data.pixels import GREY, PixelCache, to_bytes, to_unit
@@ -58,16 +58,6 @@ def draw(factors: Factors, size: int, grey: bool, window: Window | None = None) 
     if grey:
         image = np.tensordot(np.array(GREY, np.float32), image, 1)[None]
     return to_bytes(image)
-
-
-def correspondence(factors: Factors, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The point of the head at each pixel.
-
-    Returns coordinates (size, size, 3) float32 in the undeformed neutral head, which do not depend on pose, shape and
-    expression, and a mask (size, size) of the pixels on the head.
-    """
-    coordinates, mask = material_coordinates(factors, size)
-    return coordinates.transpose(1, 2, 0).astype(np.float32), mask
 
 
 class DrawnFaces(Source):

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from dgn.config import Config, Data
-from dgn.data.faces import FaceSource, correspondence
+from dgn.data.face_paint import material_coordinates
+from dgn.data.faces import FaceSource
 from dgn.data.open import generated_faces
 from dgn.data.source import Source
 from dgn.errors import UserError, check_opened
@@ -162,7 +163,7 @@ def known_faces(data: Data, names: tuple[str, ...], count: int, seed: int) -> tu
 
 def true_correspondence(faces: FaceSource, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The point of the head that each pixel shows, (n, H, W, 3), and the mask of pixels on the head, (n, H, W)."""
-    coordinates, masks = zip(*(correspondence(faces.factors(int(k)), faces.size) for k in indices))
+    coordinates, masks = zip(*(material_coordinates(faces.factors(int(k)), faces.size) for k in indices))
     return np.stack(coordinates), np.stack(masks)
 
 
