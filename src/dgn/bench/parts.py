@@ -31,6 +31,11 @@ class Setup:
     rounds: int = 7
     torch: bool = False
 
+    @property
+    def sampler(self) -> str:
+        """The sampler's name in the results."""
+        return f"sampler, {self.steps} steps"
+
 
 @dataclass(frozen=True)
 class Times:
@@ -42,11 +47,6 @@ class Times:
     seconds: dict[str, list[float]]
     rivals: Sequence[str]  # names of the PyTorch programs
     native: bool  # whether the C++ kernels are used here
-
-    @property
-    def sampler(self) -> str:
-        """The sampler's name in `seconds`."""
-        return _sampler(self.setup)
 
     @property
     def images(self) -> int:
@@ -74,7 +74,7 @@ def measure(config: Config, setup: Setup = Setup()) -> Times:
     def add(parts: dict[str, calls.Call]) -> None:
         seconds.update(measures.measure(parts, setup.rounds))
 
-    add({_sampler(setup): calls.sampler(model, config, x, setup.steps), **rivals})
+    add({setup.sampler: calls.sampler(model, config, x, setup.steps), **rivals})
     add({STEP: calls.training_step(model, config, x)})
     add(calls.generators(model, setup.batch, rng))
     kinds = ("native", "grid_sample", "reference") if native else ("grid_sample", "reference")
@@ -89,7 +89,7 @@ def measure(config: Config, setup: Setup = Setup()) -> Times:
 
 def summary(times: Times) -> str:
     """The times as text: a table, the rate of the sampler, and ratios."""
-    seconds, setup, model, sampler = times.seconds, times.setup, times.model, times.sampler
+    seconds, setup, model, sampler = times.seconds, times.setup, times.model, times.setup.sampler
     rate = 2 * MATRIX ** 3 / statistics.median(seconds[PRODUCT])
     work = {sampler: times.images * setup.steps * flops.langevin_step(model),
             STEP: times.images * flops.training_step(model)}
@@ -124,7 +124,3 @@ def table(seconds: dict[str, list[float]], work: dict[str, int], rate: float) ->
         times = " ".join(f"{1e3 * value:6.1f} ms" for value in (median, min(values), max(values)))
         lines.append(f"{name:48} {times} {share}")
     return "\n".join(lines)
-
-
-def _sampler(setup: Setup) -> str:
-    return f"sampler, {setup.steps} steps"

@@ -19,6 +19,7 @@ from dgn.bench import calls
 from dgn.bench.measures import measure
 from dgn.errors import RunFailed, UserError
 from dgn.export import cells, files
+from dgn.export.cpp_files import write_samples
 from dgn.export.lite2 import mindir1
 from dgn.export.lite2.adjoint import AdjointLangevin
 from dgn.inference import langevin
@@ -80,9 +81,9 @@ def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: P
                 run_arrays(sampler, images, None, sigma, z, noise)[0],
                 rewrite=functools.partial(mindir1.rewrite, inputs=list(inputs)))
     for name, values in zip(names, z):
-        _save(folder / "latents" / name, np.tile(values, (CALLS, 1)))
-        _save(folder / "start" / name, values)
-    _save(folder / "images", images)
+        write_samples(folder / "latents" / name, np.tile(values, (CALLS, 1)))
+        write_samples(folder / "start" / name, values)
+    write_samples(folder / "images", images)
     common = [program, "--device_type", "CPU", "--threads", threads, "--warmup", WARM_UP,
               "--output_path", folder / "out"]
     decoding = ["--mindir_path", folder / "decoder.mindir", "--input_path", folder / "latents"]
@@ -90,11 +91,6 @@ def tasks(program: Path, config: cfg.Config, batch: int, threads: int, folder: P
                  "--descent_steps", CALLS, "--input_path", folder / "images", "--start_path", folder / "start"]
     return {"decoder": (_program([*common, *decoding]), _python(calls.waiting(live, *map(ms.Tensor, z)))),
             "Langevin step": (_program([*common, *inferring]), _python(calls.sampler(live, config, images, 1)))}
-
-
-def _save(folder: Path, values: np.ndarray) -> None:
-    folder.mkdir(parents=True)
-    np.save(folder / "samples.npy", values)
 
 
 def _program(words: Sequence[object]) -> Turn:

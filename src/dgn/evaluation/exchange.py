@@ -86,16 +86,6 @@ def _by_donor(predicted: np.ndarray, factor: np.ndarray, donors: dict[str, np.nd
     return result
 
 
-def donor_correlations(predicted: np.ndarray, names: Sequence[str], appearance: np.ndarray,
-                       geometry: np.ndarray) -> dict[str, dict[str, float]]:
-    """Correlations of predicted factors with the factors of the appearance donors, and of the geometry donors.
-
-    predicted, appearance, geometry: (n, k).
-    """
-    return {name: {"appearance_donor": correlation(predicted[:, k], appearance[:, k]),
-                   "geometry_donor": correlation(predicted[:, k], geometry[:, k])} for k, name in enumerate(names)}
-
-
 def correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Pearson correlation of a (n,) and b (n,), optionally with weights (n,); 0 if a or b is constant."""
     w = np.full(len(a), 1 / len(a)) if weights is None else weights / max(weights.sum(), 1)

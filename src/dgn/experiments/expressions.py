@@ -27,8 +27,8 @@ from dgn.errors import UserError
 from dgn.evaluation import exchange
 from dgn.evaluation.evaluate import evaluate, known_faces
 from dgn.experiments.common import Recipe, Target, output_folder, table, transfer_recipe, tuning_config, write_results
-from dgn.figures import charts
 from dgn.figures.draw import draw
+from dgn.figures.sheet import save_sheet
 from dgn.run import Run
 from dgn.run_training import ensure_trained
 
@@ -90,12 +90,11 @@ def donor_correlations(grey: Run, colour: Run) -> dict[str, dict[str, float]]:
     probed = predict(images)
     z_app, z_geo = colour.bank.read(faces)[0], in_dimensions_of(colour, grey, grey.bank.read(faces)[1])
     appearance, geometry = neutral.factor_table(faces, names), expressive.factor_table(faces, names)
-    warped = colour.decode(z_app, z_geo).image
-    result = exchange.donor_correlations(predict(warped), names, appearance, geometry)
-    for name in EXPRESSION_FACTORS:
-        del result[name]["appearance_donor"]
-    return {name: {**result[name], "probe": exchange.correlation(probed[:, k], truth[:, k])}
-            for k, name in enumerate(names)}
+    predicted = predict(colour.decode(z_app, z_geo).image)
+    pairs = {"appearance_donor": (predicted, appearance), "geometry_donor": (predicted, geometry),
+             "probe": (probed, truth)}
+    return {name: {key: exchange.correlation(a[:, k], b[:, k]) for key, (a, b) in pairs.items()
+                   if key != "appearance_donor" or name in STAYING} for k, name in enumerate(names)}
 
 
 def in_dimensions_of(run: Run, origin: Run, z_geo: np.ndarray) -> np.ndarray:
@@ -116,5 +115,5 @@ def transfer_picture(path: Path, grey: Run, colour: Run) -> Path:
     for k in range(ROWS):
         warped = colour.decode(z_app[k][None].repeat(COLUMNS, 0), z_geo).image
         sheet[f"face {k + 1}"] = np.concatenate([faces[k][None], warped])
-    return charts.reconstructions(path, sheet, ["own image", *[""] * COLUMNS],
-                                  "Expressions of greyscale faces on colour faces")
+    return save_sheet(path, [list(images) for images in sheet.values()],
+                      "Expressions of greyscale faces on colour faces", list(sheet), ["own image", *[""] * COLUMNS])

@@ -41,7 +41,7 @@ from dgn.experiments.common import (
     write_results,
 )
 from dgn.experiments.views import images_by_view
-from dgn.figures import charts
+from dgn.figures.sheet import save_sheet
 from dgn.run import Run
 from dgn.run_training import ensure_trained
 from dgn.training.restore import training_files
@@ -79,9 +79,10 @@ def transfer(config: Recipe, output: str | Path, *, target: Target = Target(held
                 errors[label].append(msre)
     result = write_results(folder, {**error_table(errors), "runs": runs})
     rows = {"input": np.stack([x[0] for x in images.values()]), **shown}
-    return {**result, "pictures": [charts.reconstructions(
-        folder / "figures" / "transfer.png", rows, [f"{view:+g} deg" for view in images],
-        "An unseen face at five views, reconstructed after tuning on frontal faces")]}
+    return {**result, "pictures": [save_sheet(
+        folder / "figures" / "transfer.png", [list(row) for row in rows.values()],
+        "An unseen face at five views, reconstructed after tuning on frontal faces", list(rows),
+        [f"{view:+g} deg" for view in images])]}
 
 
 def train_and_tune(folder: Path, config: Config, target: Target) -> Run:

@@ -120,11 +120,6 @@ def with_points(image: np.ndarray, points: dict[Sequence[float], np.ndarray]) ->
     return picture
 
 
-def reconstructions(path: Path, rows: dict[str, np.ndarray], columns: Sequence[str], title: str) -> Path:
-    """Rows of images (n, C, H, W), by name."""
-    return save_sheet(path, [list(images) for images in rows.values()], title, list(rows), columns)
-
-
 def balance(path: Path, sweeps: dict[str, dict[str, dict[str, float]]]) -> Path:
     """The explaining-away competition (5.7): error, shares and checkerboard over the values of each sweep.
 
