@@ -150,12 +150,9 @@ def new_figure(size: tuple[float, float]) -> Figure:
     that imports dgn, for example a notebook.
     """
     # imported here: most processes of a training and most commands draw nothing, and this takes half a second
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, dpi=DPI)
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=size, dpi=DPI)
 
 
 def write_figure(figure: Figure, path: Path) -> Path:
