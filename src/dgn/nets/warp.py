@@ -30,7 +30,7 @@ def coordinates(height: int, width: int, grid: str = "integer") -> np.ndarray:
     """
     y, x = np.mgrid[:height, :width].astype(np.float64)
     if grid == "authors":
-        x, y = x * width / max(width - 1, 1), y * height / max(height - 1, 1)
+        x, y = x * width / (width - 1), y * height / (height - 1)
     return np.stack([x, y])[None].astype(np.float32)
 
 
@@ -41,8 +41,7 @@ class ReferenceWarp(nn.Cell):
         super().__init__()
         self.height, self.width = height, width
         self.grid = ms.Tensor(coordinates(height, width, grid))
-        right, down = (1 if width > 1 else 0), (width if height > 1 else 0)
-        self.steps = (0, right, down, down + right)  # index offsets from the upper left neighbour to each of the four
+        self.steps = (0, 1, width, width + 1)  # index offsets from the upper left neighbour to each of the four
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
         corner, a, b = self.locate(displacement)
@@ -59,8 +58,8 @@ class ReferenceWarp(nn.Cell):
         u = self.clamp(source[:, 0:1], self.width - 1)
         v = self.clamp(source[:, 1:2], self.height - 1)
         # positions in the last column or row use the neighbour before it, at distance 1
-        left = ops.minimum(ops.floor(ops.stop_gradient(u)), float(max(self.width - 2, 0)))
-        top = ops.minimum(ops.floor(ops.stop_gradient(v)), float(max(self.height - 2, 0)))
+        left = ops.minimum(ops.floor(ops.stop_gradient(u)), float(self.width - 2))
+        top = ops.minimum(ops.floor(ops.stop_gradient(v)), float(self.height - 2))
         first = ops.arange(0, n).reshape(n, 1, 1, 1) * (self.height * self.width)
         corner = first + ops.cast(top * self.width + left, ms.int32)  # exact in float32 up to 4096 x 4096 pixels
         return corner, u - left, v - top
@@ -96,7 +95,7 @@ class GridSampleWarp(nn.Cell):
 
     def __init__(self, height: int, width: int, grid: str = "integer") -> None:
         super().__init__()
-        half = np.array([max(width - 1, 1) / 2, max(height - 1, 1) / 2]).reshape(1, 2, 1, 1)
+        half = np.array([(width - 1) / 2, (height - 1) / 2]).reshape(1, 2, 1, 1)
         positions = (coordinates(height, width, grid) - half) / half  # without displacement
         self.positions, self.scale = (ms.Tensor(values.astype(np.float32)) for values in (positions, 1 / half))
 

@@ -35,7 +35,7 @@ def shown_samples(run: Run, inferred: bool = True) -> list[Samples]:
     if not inferred:
         return [_with_latents(run, subset, run.bank.read(subset.in_source), False)]
     sets = [_with_latents(run, subset, run.training_latents(DESCENT_STEPS, subset.in_source), False)]
-    if held_out is not None and len(held_out):
+    if held_out is not None:
         subset = Subset(held_out, evenly_spaced(len(held_out), SHOWN))
         sets.append(_with_latents(run, subset, run.infer(subset, descent_steps=DESCENT_STEPS), True))
     return sets
