@@ -93,9 +93,8 @@ def infer_folder(run: Run, source: Source, output: Path, chains: ChainSettings,
                     write_decoded(output, of_chunk, samples, decoded, lengths.get("frames"))
                 errors = reconstruction_errors(to_images(samples, mask), to_images(decoded.image, mask))
                 # last: a chunk with this file has its pictures
-                write_arrays(paths[first], **dict(zip(groups, z)), **lengths,
-                             **{key: errors[key] for key in (*MEANS, "images")})
-                parts[first] = read_part(paths[first])
+                parts[first] = {**dict(zip(groups, z)), **lengths, **{key: errors[key] for key in (*MEANS, "images")}}
+                write_arrays(paths[first], **parts[first])
                 bar.update(len(samples))
         keys = [*groups, *(["frames"] if run.model.frames else [])]
         latents = {key: np.concatenate([parts[first][key] for first in paths]) for key in keys}
