@@ -21,14 +21,14 @@ PLAIN_STEPS = (20, 50, 100, 300)  # the same for chains from the prior mean
 
 def unseen_samples(run: Run, images: Source | None = None) -> Source | None:
     """The run's first evaluation.images held-out samples, or evenly spaced samples of `images`, limited by OTHER_IMAGES
-    and OTHER_VALUES. None if there are no samples."""
+    and OTHER_VALUES. None if no samples are held out."""
     if images is None:
         images, most = run.sources.held_out, run.config.evaluation.images
-        return Subset(images, images.indices(most)) if images is not None and len(images) else None
+        return Subset(images, images.indices(most)) if images is not None else None
     most = min(OTHER_IMAGES, max(OTHER_VALUES // int(np.prod(images.shape)), 1))
     if len(images) > most:
         log.warning("%d of the %d samples are measured, evenly spaced", most, len(images))
-    return Subset(images, evenly_spaced(len(images), most)) if len(images) else None
+    return Subset(images, evenly_spaced(len(images), most))
 
 
 def compare(run: Run, unseen: Source | None) -> dict[str, list[dict[str, float]]]:
