@@ -29,11 +29,8 @@ def near_nyquist_energy(images: np.ndarray) -> float:
 def checkerboard_energy(images: np.ndarray, appearance: np.ndarray) -> dict[str, float | None]:
     """Energy near the Nyquist frequency in appearances before the warp, relative to the images.
 
-    Args:
-        images: (N, C, H, W) in [0, 1].
-        appearance: (M, C, H, W) in [0, 1], before the warp.
-
-    Returns:
+    images: (N, C, H, W), appearance: (M, C, H, W) before the warp, in [0, 1].
+    Returns a dictionary:
         nyquist_images, nyquist_appearance: mean energy per pixel.
         nyquist_ratio: nyquist_appearance / nyquist_images: about 1 or less without a checkerboard, far above 1 with
             one. None if the images have no such energy (constant images).

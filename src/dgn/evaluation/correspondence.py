@@ -20,21 +20,17 @@ def endpoint_errors(displacement: np.ndarray, material: np.ndarray, mask: np.nda
                     tolerance: float = 2.0) -> dict[str, float | None]:
     """End-point errors over the pairs (image, next image).
 
-    Args:
-        displacement: (n, 2, H, W) in pixels; n at least 2.
-        material: (n, H, W, 3), coordinates of the point of the head that a pixel shows; an image is 2 units wide.
-        mask: (n, H, W), true for pixels on the head.
-        tolerance: in pixels; a point of the head counts as hidden in the other image, and is ignored, if that image
-            shows no point within this distance.
-
-    Returns:
+    displacement: (n, 2, H, W) in pixels; n at least 2.
+    material: (n, H, W, 3), coordinates of the point of the head that a pixel shows; an image is 2 units wide.
+    mask: (n, H, W), true for pixels on the head.
+    tolerance: in pixels; a point of the head counts as hidden in the other image, and is ignored, if that image
+        shows no point within this distance.
+    Returns a dictionary:
         endpoint_error: mean end-point error, in pixels.
         without_displacement: the same for zero displacement, which is the size of the true motion.
         endpoint_ratio: endpoint_error / without_displacement; 1: no better than zero displacement. None without motion.
         counted: fraction of the head's pixels that are visible in both images.
-
-    Raises:
-        ValueError: no point of the head is visible in two images.
+    Raises ValueError if no point of the head is visible in two images.
     """
     count, _, height, width = displacement.shape
     pixels, canonical = canonical_points(displacement)
@@ -77,11 +73,8 @@ def interpolate_scattered(keys: np.ndarray, places: np.ndarray,
     An affine map is fitted to the nearest keys and their places; its result is limited to one pixel around the place
     of the nearest key.
 
-    Args:
-        keys: (n, k); places: (n, 2); queries: (m, k).
-
-    Returns:
-        The distance of each query from the nearest key, (m,), and its place, (m, 2).
+    keys: (n, k); places: (n, 2); queries: (m, k).
+    Returns the distance of each query from the nearest key, (m,), and its place, (m, 2).
     """
     from sklearn.neighbors import KDTree  # the import takes half a second, and most commands do not need it
 

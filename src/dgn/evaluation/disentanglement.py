@@ -43,13 +43,11 @@ def disentanglement_scores(latents: np.ndarray, factors: np.ndarray, kinds: Sequ
                            blocks: Sequence[int] | None = None, seed: int = 0) -> dict[str, Any]:
     """All measures of this module.
 
-    Args:
-        latents: (n, d); factors: (n, k).
-        kinds: (k,), the group of each factor: 0 appearance, 1 geometry.
-        blocks: (d,), the block of each dimension: 0 appearance, 1 geometry; None: the split by a random forest.
-        seed: random seed of the forests and the folds.
-
-    Returns:
+    latents: (n, d); factors: (n, k).
+    kinds: (k,), the group of each factor: 0 appearance, 1 geometry.
+    blocks: (d,), the block of each dimension: 0 appearance, 1 geometry; None: the split by a random forest.
+    seed: random seed of the forests and the folds.
+    Returns a dictionary:
         r2: mean R2 by "{group}_from_z_{block}".
         r2_gap, mig, sap: gaps between own and other block, at most 1, averaged over factors, then over the two groups.
         dci_disentanglement, dci_completeness, dci_informativeness: from 0 to 1.

@@ -8,10 +8,8 @@ import numpy as np
 def displacement_statistics(displacement: np.ndarray) -> dict[str, float]:
     """Size and smoothness of displacement fields.
 
-    Args:
-        displacement: (N, 2, H, W) in pixels, channel 0 dx, channel 1 dy.
-
-    Returns:
+    displacement: (N, 2, H, W) in pixels, channel 0 dx, channel 1 dy.
+    Returns a dictionary:
         displacement_rms: root mean square length of the difference from the mean field, in pixels: only the part that
             depends on the sample, without the position of the canonical frame.
         stretch_rms: root mean square difference between the displacements of neighbouring pixels, for one component
@@ -33,10 +31,8 @@ def canonical_frame(displacement: np.ndarray) -> dict[str, float]:
     The likelihood does not determine the canonical frame: the appearance may be shifted or rescaled if every
     displacement compensates for it. An exchange of latents does not reveal such a drift; these measures do.
 
-    Args:
-        displacement: (N, 2, H, W) in pixels, channel 0 dx, channel 1 dy; the fields of many images.
-
-    Returns:
+    displacement: (N, 2, H, W) in pixels, channel 0 dx, channel 1 dy; the fields of many images.
+    Returns a dictionary:
         mean_displacement: root mean square length of the mean field, in pixels; 0: the canonical frame is the frame of
             the average image.
         outside: fraction of pixels whose source (x + dx, y + dy) is more than half a pixel beyond the centres of the

@@ -41,15 +41,13 @@ def evaluate(run: Run, images: Source | None = None, steps: int | None = None,
              use_encoder: bool = True) -> dict[str, Any]:
     """Measures a run and, with its own images and inference, writes the results to metrics.json of the run folder.
 
-    Args:
-        run: a run on images or clips.
-        images: unseen images instead of the run's held-out images, see unseen_samples; then nothing is written. If the
-            training images are missing or have changed, their measures are omitted.
-        steps: Langevin steps for unseen images (default: as in Run.infer).
-        use_encoder: False infers by Langevin dynamics from the prior mean even if the run has an encoder; then nothing
-            is written.
-
-    Returns:
+    run: a run on images or clips.
+    images: unseen images instead of the run's held-out images, see unseen_samples; then nothing is written. If the
+        training images are missing or have changed, their measures are omitted.
+    steps: Langevin steps for unseen images (default: as in Run.infer).
+    use_encoder: False infers by Langevin dynamics from the prior mean even if the run has an encoder; then nothing
+        is written.
+    Returns a dictionary:
         train: reconstruction errors of training samples, decoded from their chains, with standard errors.
         unseen: reconstruction errors of unseen samples after inference, with standard errors, and
             ChainSettings.recorded.

@@ -46,19 +46,16 @@ def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str]
     of few faces would not suffice: its two donors correlate by chance (60 faces: standard deviation 0.13), which would
     look like a leak.
 
-    Args:
-        decode: the decoder of a deformable model.
-        predict: a probe.
-        names: names of the k factors.
-        factors: (n, k), true factors of n faces of different people.
-        z_app, z_geo: (n, d_a), (n, d_g), latents of these faces.
-
-    Returns:
-        By factor:
-            own: correlation of the factor predicted from the reconstruction with the true factor, for comparison.
-            appearance_donor, geometry_donor: correlation of the factor predicted from the image with exchanged geometry
-                with the true factor of this donor.
-            appearance_donor_stderr, geometry_donor_stderr: standard errors of these correlations over faces.
+    decode: the decoder of a deformable model.
+    predict: a probe.
+    names: names of the k factors.
+    factors: (n, k), true factors of n faces of different people.
+    z_app, z_geo: (n, d_a), (n, d_g), latents of these faces.
+    Returns by factor:
+        own: correlation of the factor predicted from the reconstruction with the true factor, for comparison.
+        appearance_donor, geometry_donor: correlation of the factor predicted from the image with exchanged geometry
+            with the true factor of this donor.
+        appearance_donor_stderr, geometry_donor_stderr: standard errors of these correlations over faces.
     """
     indices, shifts = np.arange(len(factors)), 1 + np.arange(np.clip(PAIRS // len(factors), 1, len(factors) - 1))
     own = predict(decode(z_app, z_geo).image)

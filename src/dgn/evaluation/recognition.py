@@ -15,16 +15,8 @@ from dgn.randomness import generator
 def person_folds(persons: Sequence[Any], count: int, seed: int) -> list[np.ndarray]:
     """Folds of a cross-validation in which all samples of a person are in one fold.
 
-    Args:
-        persons: (n,), the person of each sample.
-        count: number of folds.
-        seed: random seed of the assignment of people to folds.
-
-    Returns:
-        The indices of the samples in each fold.
-
-    Raises:
-        ValueError: there are fewer people than folds.
+    persons: (n,), the person of each sample. count: number of folds. seed: random seed of the assignment of people to
+    folds. Returns the indices of the samples in each fold. Raises ValueError if there are fewer people than folds.
     """
     people = sorted(set(persons))
     if len(people) < count:
@@ -38,12 +30,8 @@ def recognition_scores(truth: np.ndarray, predicted: np.ndarray, classes: Sequen
                        persons: Sequence[Any]) -> dict[str, Any]:
     """Scores of predicted classes.
 
-    Args:
-        truth, predicted: (n,), indices into classes.
-        classes: their names.
-        persons: (n,), the person of each sample.
-
-    Returns:
+    truth, predicted: (n,), indices into classes. classes: their names. persons: (n,), the person of each sample.
+    Returns a dictionary:
         accuracy: fraction of samples that are classified correctly.
         accuracy_stderr: standard error of the accuracy over people.
         mean_recall: fraction of a class's samples that are classified correctly, averaged over classes.

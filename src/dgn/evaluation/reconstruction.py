@@ -13,12 +13,10 @@ def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray,
                           units: np.ndarray | None = None) -> dict[str, Any]:
     """Errors of reconstructed images; `msre` is the measure of Table 1.
 
-    Args:
-        images, reconstructions: (N, C, H, W) in [0, 1].
-        units: (N,), the person in each image, or the clip that the image is a frame of (default: images are
-            independent).
-
-    Returns:
+    images, reconstructions: (N, C, H, W) in [0, 1].
+    units: (N,), the person in each image, or the clip that the image is a frame of (default: images are
+        independent).
+    Returns a dictionary:
         msre: sum of squared errors of an image, averaged over images.
         msre_stderr: standard error of msre over units; None for a single unit.
         psnr: in dB, averaged over images (at most 120).

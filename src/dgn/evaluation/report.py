@@ -27,12 +27,10 @@ def unlabelled_measures(decode: Decode, train: Sample | None,
                         unseen: Sample | None = None) -> dict[str, Any]:
     """Errors of reconstructions; for a model with a warp also measures of appearances and displacements.
 
-    Args:
-        decode: the decoder.
-        train: training samples with the latents of their chains; None omits their measures.
-        unseen: other samples with inferred latents.
-
-    Returns:
+    decode: the decoder.
+    train: training samples with the latents of their chains; None omits their measures.
+    unseen: other samples with inferred latents.
+    Returns a dictionary:
         train, unseen: reconstruction errors; see reconstruction.
         appearance: measures of the training samples; see checkerboard.
         geometry, canonical_frame: measures of the training samples; see displacement.

@@ -74,12 +74,8 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 def frechet_distance(images: np.ndarray, real: np.ndarray) -> float:
     """Frechet distance of two sets of images in the space of random features.
 
-    Args:
-        images: (N, C, H, W) in [0, 1]; height and width are multiples of 4.
-        real: (M, C, H, W) in [0, 1].
-
-    Returns:
-        The distance, 0 for equal statistics.
+    images: (N, C, H, W), real: (M, C, H, W), in [0, 1]; height and width of the images are multiples of 4. 0: equal
+    statistics.
     """
     return gaussian_distance(features(images), features(real))
 
@@ -100,13 +96,9 @@ def gradient_energy(images: np.ndarray) -> float:
 def relative_sharpness(images: np.ndarray, real: np.ndarray) -> float | None:
     """Gradient energy of images divided by the gradient energy of real images.
 
-    Args:
-        images: (N, C, H, W) in [0, 1].
-        real: (M, C, H, W) in [0, 1].
-
-    Returns:
-        1: as sharp as real images; below 1: blurred, or lower contrast (the value is proportional to its square);
-        above 1: noisy, over-sharpened, or higher contrast. None if the real images are constant.
+    images: (N, C, H, W), real: (M, C, H, W), in [0, 1]. 1: as sharp as real images; below 1: blurred, or lower contrast
+    (the value is proportional to its square); above 1: noisy, over-sharpened, or higher contrast; None if the real
+    images are constant.
     """
     return ratio(gradient_energy(images), gradient_energy(real))
 
@@ -115,12 +107,8 @@ def relative_variety(images: np.ndarray, real: np.ndarray) -> float | None:
     """Root mean squared distance of two images, relative to the same distance of two real images: it
     decreases when a generator collapses to few images.
 
-    Args:
-        images: (N, C, H, W), N at least 2.
-        real: (M, C, H, W), M at least 2.
-
-    Returns:
-        1: the images differ as much as real ones; 0: they are all equal. None if the real images are all equal.
+    images: (N, C, H, W), real: (M, C, H, W), N and M at least 2. 1: the images differ as much as real ones; 0: they are
+    all equal; None if the real images are all equal.
     """
     # for independent pairs the mean squared distance is twice the variance summed over pixels
     variance = real.var(0, ddof=1).sum()

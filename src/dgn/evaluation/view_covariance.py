@@ -33,11 +33,9 @@ def responses(means: np.ndarray, views: Sequence[float]) -> np.ndarray:
 def view_covariance(latents: dict[str, np.ndarray], views: Sequence[float]) -> dict[str, Any]:
     """R of Eq. 21 for each latent group.
 
-    Args:
-        latents: (V, n, d) by group name ("z_app", "z_geo"): the same n people at each of V views.
-        views: V different angles in degrees.
-
-    Returns:
+    latents: (V, n, d) by group name ("z_app", "z_geo"): the same n people at each of V views.
+    views: V different angles in degrees.
+    Returns a dictionary:
         views: the angles.
         groups: by group name:
             means: (V, d) as lists, the mean latents of each view.

@@ -34,12 +34,8 @@ def prior_mean(sizes: Sequence[int]) -> list[np.ndarray]:
 def rank(decode: Decode, base: Sequence[np.ndarray], moving: int, gamma: float, of: str = "image") -> Bases:
     """Ranks the dimensions of a latent group by how much they change the image.
 
-    Args:
-        decode: the decoder.
-        base: latents (d,) of every group; those of the other groups stay.
-        moving: index of the group.
-        gamma: range of the dimension: -gamma to gamma.
-        of: the field of Decoded whose change counts.
+    base: latents (d,) of every group; those of the other groups stay. moving: index of the group. gamma: range of the
+    dimension: -gamma to gamma. of: the field of Decoded whose change counts.
     """
     size = len(base[moving])
     ends = np.concatenate([sweep(k, size, gamma, 2) for k in range(size)])

@@ -35,12 +35,8 @@ def with_grid(image: np.ndarray, displacement: np.ndarray | None = None) -> np.n
     Pixel (x, y) of the warped image shows the canonical point (x + dx, y + dy), so a grid line is the set of pixels
     whose canonical coordinate is a multiple of the spacing.
 
-    Args:
-        image: (C, H, W) in [0, 1].
-        displacement: (2, H, W) in pixels; None: a regular grid.
-
-    Returns:
-        (scale * H, scale * W, 3) in [0, 1], scale of display_scale.
+    image: (C, H, W) in [0, 1]. displacement: (2, H, W) in pixels; None: a regular grid. Returns
+    (scale * H, scale * W, 3) in [0, 1], scale of display_scale.
     """
     scale = display_scale(image.shape[-1])
     picture = enlarge(as_rgb(image), scale)

@@ -29,12 +29,9 @@ LITERAL: dict[str, Any] = {"parse_math": False}  # a file name may hold $
 def tile(rows: Sequence[Sequence[np.ndarray]], scale: int | None = None) -> np.ndarray:
     """Rows of equally large images as one picture, with GAP between them.
 
-    Args:
-        rows: images (C, H, W), or pictures that are enlarged already, (scale * H, scale * W, 3); all in [0, 1].
-        scale: enlargement of the images (default: as large as the pictures, or as in figures).
-
-    Returns:
-        (height, width, 3) float32.
+    rows: images (C, H, W), or pictures that are enlarged already, (scale * H, scale * W, 3); all in [0, 1].
+    scale: enlargement of the images (default: as large as the pictures, or as in figures).
+    Returns (height, width, 3) float32.
     """
     every = [picture for row in rows for picture in row]
     images, ready = [p for p in every if _is_image(p)], [p for p in every if not _is_image(p)]

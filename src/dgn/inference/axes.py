@@ -32,9 +32,7 @@ class Axes(NamedTuple):
 def group_axes(generate: Callable[[np.ndarray], np.ndarray], latents: np.ndarray) -> Axes:
     """Eigenvectors of E[J^T J], where J is the derivative of a group's output with respect to its latents.
 
-    Args:
-        generate: latents (n, d) -> the group's output (n, ...).
-        latents: (n, d) at which the derivative is computed.
+    generate: latents (n, d) -> the group's output (n, ...). latents: (n, d) at which the derivative is computed.
     """
     effect, directions = np.linalg.eigh(gauss_newton(generate, [latents], 0) / len(latents))
     directions, effect = directions[:, ::-1], np.maximum(effect[::-1], 0)

@@ -31,13 +31,11 @@ def write_page(run: Run, path: Path | None = None, finished: bool = True, prior:
     The page contains the run's weights, some of its images and their latents. Only the pictures of the run are reduced
     to keep LIMIT; a model too large for it gives a larger page without pictures.
 
-    Args:
-        run: of images with any model, or of clips with a deformable one.
-        path: the file (default: page.html in the folder of the run's results).
-        finished: False writes the page of a training in progress in a few seconds: no latents are inferred, and the
-            pictures are those of the newest epoch.
-        prior: what the page draws random samples from, see Run.sample.
-
+    run: of images with any model, or of clips with a deformable one.
+    path: the file (default: page.html in the folder of the run's results).
+    finished: False writes the page of a training in progress in a few seconds: no latents are inferred, and the
+        pictures are those of the newest epoch.
+    prior: what the page draws random samples from, see Run.sample.
     Raises UserError for a run without a page; see has_page.
     """
     if not has_page(run):
