@@ -161,25 +161,23 @@ def resume(path: str | Path, overrides: Mapping[str, Any] | None = None, device:
     return fit_run(folder, config, sources, after_epoch)
 
 
-def checked_sources(path: Path, config: Config) -> Sources:
-    """The samples of a new run in `path`. Checks everything that the training needs, so that an error leaves no folder
-    behind. Raises UserError."""
-    check_output(path, config.data)
+def checked_sources(target: Path | RunFolder, config: Config, is_first: bool = True) -> Sources:
+    """The samples of the training that `prepare` begins. Checks everything that it needs, so that an error leaves no
+    folder behind. is_first: whether this process creates the folder. Raises UserError."""
+    if isinstance(target, RunFolder):
+        cfg.check_resumable(target.config, config)
+        sources = restore.recorded_sources(target, config)
+        check_sources(sources, config.data)
+        return sources
+    if is_first:
+        packaged.check_free(target)
+    check_output(target, config.data)
     sources = open_sources(config.data)
     check_sources(sources, config.data)
     if config.model.appearance == "label":
         given_latents([LatentGroup("z_app", (config.model.z_app,), sampled=False)], sources.train, np.arange(1))
     if config.training.init_from:
         initial_run(config)
-    return sources
-
-
-def resumed_sources(folder: RunFolder, config: Config) -> Sources:
-    """The samples of the run in `folder`, which is to be resumed with `config`. Raises UserError for a value that must
-    not change, and for files that cannot be used."""
-    cfg.check_resumable(folder.config, config)
-    sources = restore.recorded_sources(folder, config)
-    check_sources(sources, config.data)
     return sources
 
 
@@ -191,11 +189,9 @@ def prepare(target: Path | RunFolder, config: Config,
     UserError for whatever the training cannot use: files, values of the config, a folder that is not empty, a value
     that must not change when a run is resumed.
     """
+    sources = checked_sources(target, config, processes.is_first)
     if isinstance(target, RunFolder):
-        return target, resumed_sources(target, config)
-    if processes.is_first:
-        packaged.check_free(target)
-    sources = checked_sources(target, config)
+        return target, sources
     if processes.is_first:
         RunFolder.create(target, config)
     processes.barrier()
@@ -206,11 +202,7 @@ def prepare(target: Path | RunFolder, config: Config,
 def dry_run(target: Path | RunFolder, config: Config) -> str:
     """Size, memory, steps and data of the training that `prepare` would begin with these arguments, as text. Writes
     nothing. Raises UserError."""
-    if isinstance(target, RunFolder):
-        sources = resumed_sources(target, config)
-    else:
-        packaged.check_free(target)
-        sources = checked_sources(target, config)
+    sources = checked_sources(target, config)
     size = describe(config, make_trainer(config, make_model(config)), len(sources.train), devices.current())
     return f"{size}\ndata         {described(config.data, sources)}"
 

@@ -68,20 +68,7 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
          processes: ProcessGroup) -> Trained:
     saved = _newest(folder, processes)
     state = make_state(config, folder, source, saved, processes)
-    start, sums = checkpoint.Position(0, 0), Sums()
-    if saved:
-        record = checkpoint.read_state(saved, "epoch", "step", "sums")
-        start = checkpoint.Position(record["epoch"], record["step"])
-        try:
-            sums = Sums(**record["sums"])
-            sums = sums._replace(measures={RENAMED.get(key, key): value for key, value in sums.measures.items()})
-        except (TypeError, AttributeError) as error:
-            raise checkpoint.malformed(saved, error) from None
-        if start.step and record.get("shards") != config.training.shards:
-            start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the epoch is repeated
-    if start > checkpoint.Position(config.training.epochs, 0):
-        raise UserError(f"training.epochs is {config.training.epochs}, but {saved} is beyond that; it must be at least "
-                        f"{start.epoch + (start.step > 0)}")
+    start, sums = _start(saved, config) if saved else (checkpoint.Position(0, 0), Sums())
     if processes.is_first:
         folder.change_config(config)
         folder.rewind(start.epoch, continued=start.epoch < config.training.epochs)
@@ -104,6 +91,24 @@ def _fit(folder: RunFolder, config: Config, source: Source, after_epoch: AfterEp
     finally:
         progress.close()
     return Trained(state, last, LatentBank.open(last or folder.latents, groups))
+
+
+def _start(saved: Path, config: Config) -> tuple[checkpoint.Position, Sums]:
+    """Where a training continues from the checkpoint `saved`, and the metrics of the epoch so far. Raises UserError if
+    that is beyond the config's last epoch."""
+    record = checkpoint.read_state(saved, "epoch", "step", "sums")
+    start = checkpoint.Position(record["epoch"], record["step"])
+    try:
+        sums = Sums(**record["sums"])
+        sums = sums._replace(measures={RENAMED.get(key, key): value for key, value in sums.measures.items()})
+    except (TypeError, AttributeError) as error:
+        raise checkpoint.malformed(saved, error) from None
+    if start.step and record.get("shards") != config.training.shards:
+        start, sums = checkpoint.Position(start.epoch, 0), Sums()  # other batches: the epoch is repeated
+    if start > checkpoint.Position(config.training.epochs, 0):
+        raise UserError(f"training.epochs is {config.training.epochs}, but {saved} is beyond that; it must be at least "
+                        f"{start.epoch + (start.step > 0)}")
+    return start, sums
 
 
 def _newest(folder: RunFolder, processes: ProcessGroup) -> Path | None:
