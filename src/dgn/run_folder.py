@@ -1,17 +1,18 @@
 """The run folder: everything needed to resume, evaluate, draw and export a run.
 
   config.yaml     every setting
-  held_out.json   names of the held-out files; they stay held out if one of them is removed
-  trained.json    names of the files of the training; files that are added later are not used
+  held_out.json   names of the held-out files, if the images are files; they stay held out if one of them is removed
+  trained.json    names of the files of the training, likewise; files that are added later are not used
   metrics.jsonl   metrics of the training, one line an epoch
   train.log       output of the training
-  metrics.json    results of evaluation and experiments, one section each
+  metrics.json    results of evaluation and experiments, one section each; if the training is continued, earlier results
+                  are renamed metrics_epoch_NNNNN.json; a damaged file is renamed metrics_damaged.json
   checkpoints/    weights, optimizers, latents, position; see dgn.training.checkpoint
   latents/        the chains between checkpoints
   fitted_prior.npz  Gaussian fitted to the latents at the end of the training; see dgn.inference.fitted
-  figures/        pictures
-  page.html       the interactive page
-  encoder/        the encoder of `dgn encoder`, if there is one
+  figures/        pictures; data.png before the training, epoch_NNNNN/ during it
+  page.html       the interactive page: the weights, some samples with their latents, results, pictures
+  encoder/        the encoder of `dgn encoder`, if there is one, and the digest of the weights for which it was trained
   start.sha256    digest of the checkpoint that the run was initialized from (experiments only)
   .lock           lock of the process that trains the run
 """

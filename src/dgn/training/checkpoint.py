@@ -2,10 +2,11 @@
 
 A checkpoint is a folder that holds
 
-  weights.ckpt, optimizer.ckpt ...  the networks and optimizers of the trainer (MindSpore's protobuf)
+  weights.ckpt, optimizer.ckpt ...  the networks and optimizers of the trainer (MindSpore's protobuf): also a
+                                    preconditioner, decorrelation, critic, encoder
   <group>.npy                       the chains of each latent group; with several processes one file for each
-  state.json                        position, running sums, version (see VERSION); the position determines all random
-                                    numbers
+  state.json                        position, running sums, sigmas of the preconditioner, version (see VERSION); the
+                                    position determines all random numbers
   manifest.json                     SHA-256 of every other file
   axes.npz                          only of a finished training: principal axes (d, d) of latent groups, by name (see
                                     restore.load_model). The other files hold model and chains before this rotation
