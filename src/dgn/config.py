@@ -18,6 +18,7 @@ CLIP_FORMATS = ("videos", "frames", "strips")  # data.format of folders of clips
 Schedule = tuple[tuple[int, float], ...]  # ((first_epoch, value), ...): a piecewise constant value
 NO_FACTOR: Schedule = ((0, 1.0),)
 OFF: Schedule = ((0, 0.0),)
+LARGEST = 2 ** 31 - 1  # of integers
 
 
 def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: Any) -> Any:
@@ -27,9 +28,6 @@ def setting(default: Any, *, fixed: bool = False, trains: bool = True, **rules: 
     different runs. rules: see number and choice.
     """
     return field(default=default, metadata={"fixed": fixed, "trains": trains, **rules})
-
-
-LARGEST = 2 ** 31 - 1  # of integers
 
 
 def number(default: Any, *, low: float | None = None, above: float | None = None, high: float | None = None,
@@ -69,7 +67,7 @@ class Data:
     crop: tuple[int, int, int, int] | None = setting(None, fixed=True)  # left, top, right, bottom; None: square
     limit: int | None = number(None, low=1, fixed=True)  # training samples at most (generated: 1000 faces, 516 clips)
     mirror: bool = setting(False, fixed=True)  # the mirror image of every training sample is one more sample
-    # the last samples; training samples of the same people are dropped (data.open.split)
+    # number of samples held out, the last by name; training samples that show their people are dropped
     held_out: int = number(200, low=0, fixed=True)
     corrupt: str = choice("error", "skip")  # an unreadable file stops the run, or is left out
     cache_mb: int = number(256, low=0, trains=False)  # decoded images kept in memory

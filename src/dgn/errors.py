@@ -40,7 +40,7 @@ def first_line(error: Exception) -> str:
 
 
 def listed(items: Sequence[str], separator: str = ", ", last: str = " and ") -> str:
-    """The first items, and the number of the others."""
+    """The first NAMED items as text, and how many more there are."""
     more = f"{last}{len(items) - NAMED} more" if len(items) > NAMED else ""
     return separator.join(items[:NAMED]) + more
 

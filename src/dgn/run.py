@@ -264,7 +264,7 @@ class Run:
 
     @functools.cached_property
     def _total_energy(self) -> TotalEnergy:
-        """Kept: a new Cell would be compiled again."""
+        """Cached, because a new Cell would be compiled again."""
         return TotalEnergy(self.sampler.energy)
 
     @functools.cached_property

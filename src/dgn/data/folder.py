@@ -70,8 +70,8 @@ class Folder(Source):
     """Samples of a folder. A subclass decodes one sample, and may change how samples become a batch.
 
     names: names of the samples, in order. shape: shape of a sample. With reading.corrupt "skip", `skipped` lists the
-    omitted samples as (name, reason). sample_bytes: of a sample in the cache, which holds cache_bytes. Raises UserError
-    if no sample is left. Several threads may call `read`.
+    omitted samples as (name, reason). sample_bytes: size of one cached sample; cache_bytes: capacity of the cache.
+    Raises UserError if no sample is left. Several threads may call `read`.
     """
 
     def __init__(self, folder: Path, names: list[str], shape: tuple[int, ...], reading: Reading) -> None:

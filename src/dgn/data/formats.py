@@ -106,8 +106,8 @@ def _unpacked(folder: Path, scratch: Path) -> Path:
     for path in packed:
         try:
             with gzip.open(path) as file:
-                # not beyond the size in the header, and one byte: a small file may unpack to gigabytes. The header is
-                # two zeros, the type, the number of dimensions, and each extent in four bytes
+                # reads at most one byte more than the header announces: a small file may unpack to gigabytes. The
+                # header is two zeros, the type, the number of dimensions, and each extent in four bytes
                 header = file.read(4)
                 header += file.read(4 * header[3])
                 size = math.prod(int.from_bytes(header[k:k + 4], "big") for k in range(4, len(header), 4))

@@ -208,8 +208,8 @@ def split(whole: Source, data: Data, held_out: Sequence[str] | None = None,
     `data.limit` of the others (or the samples named `trained`) for training.
 
     If the source knows the people in its samples, training samples of held-out people are dropped, so that unseen
-    images show unseen people; but not those of a run that was trained on them, because its people were unknown then:
-    identity() is that of all samples. With data.mirror, mirror images of the training samples are added at the end.
+    images show unseen people. A run trained before its people were known keeps its samples; identity() returns the
+    identity that it recorded. With data.mirror, mirror images of the training samples are added at the end.
     """
     samples, names = whole.indices(), set(held_out or ())
     files = whole.files(samples)

@@ -149,9 +149,9 @@ def _outputs(name: str, count: int, firsts: set[str]) -> list[str]:
 
 
 def _identified(name: str, output: str, last_parts: Counter[str]) -> str:
-    """The file of a photograph's face in identity.txt: its name without folders, which also names it in a part of the
-    set, or the path if other files have this name, or may have it: a-2.png may be a further face of a.png. last_parts:
-    numbers of first faces with a name."""
+    """How identity.txt names a face's file: without folders, so that a part of the set finds it too; with its path if
+    another file has, or might get, the same name: a-2.png may be a further face of a.png. last_parts: numbers of first
+    faces with a name."""
     first, last = png_name(name), PurePosixPath(output).name
     alone = last_parts[PurePosixPath(first).name] == 1 and last_parts[last] == (output == first)
     if output == first and (further := _FURTHER.fullmatch(last)):
