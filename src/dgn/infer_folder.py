@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 SHOWN = 10  # samples of overview.png at most
 UNFINISHED, SETTINGS = "unfinished", "settings.json"
 # settings whose values are too long for a message
-UNNAMED = ("checkpoint", "encoder", "names", "samples", "labels", "inference")
+TOO_LONG = ("checkpoint", "encoder", "names", "samples", "labels", "inference")
 MEANS = ("msre", "psnr")
 
 
@@ -176,7 +176,7 @@ def _check_settings(path: Path, settings: dict[str, Any], new: bool) -> None:
         raise UserError(f"{path} is damaged ({error}); choose another output folder") from None
     for key, value in settings.items():
         if recorded.get(key) != value:
-            other = f"other {key}" if key in UNNAMED else f"{key} is {recorded.get(key)!r} there, {value!r} here"
+            other = f"other {key}" if key in TOO_LONG else f"{key} is {recorded.get(key)!r} there, {value!r} here"
             raise UserError(f"{path.parents[1]} holds an unfinished inference with other settings ({other}); choose "
                             "another output folder")
 

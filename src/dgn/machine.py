@@ -73,14 +73,14 @@ def attempt(name: str, check: bool = False) -> Attempt:
         return Attempt(False, (f"no answer within {TIMEOUT} s",), ())
     output = tuple(line for line in result.stdout.splitlines() if line.strip() and not _LOG.match(line))
     failed = result.returncode != 0 or any(_FAILED in line for line in output)
-    reasons = messages(name, f"{result.stdout}\n{result.stderr}")
-    if failed and not reasons:
+    found = reasons(name, f"{result.stdout}\n{result.stderr}")
+    if failed and not found:
         last = result.stderr.strip().splitlines()[-1:]
-        reasons = tuple(last or [f"the process ended with exit code {result.returncode}"])
-    return Attempt(not failed, reasons, output)
+        found = tuple(last or [f"the process ended with exit code {result.returncode}"])
+    return Attempt(not failed, found, output)
 
 
-def messages(name: str, text: str) -> tuple[str, ...]:
+def reasons(name: str, text: str) -> tuple[str, ...]:
     """The reasons in MindSpore's output why a device is not available: libraries of that device that were not loaded,
     and warnings; without either the last exception. Advice to read the installation guide is dropped."""
     loads, warnings, errors = [], [], []
@@ -144,14 +144,14 @@ def unusable(modules: Sequence[str]) -> list[tuple[str, str]]:
 
 def npu_smi() -> list[str]:
     """The rows of npu-smi's table of devices; [] without npu-smi."""
-    rows = [line.strip(" |").split("|") for line in run(("npu-smi", "info")) if re.match(r"\s*\|.*\w", line)]
+    rows = [line.strip(" |").split("|") for line in output_of(("npu-smi", "info")) if re.match(r"\s*\|.*\w", line)]
     return [" | ".join(" ".join(cell.split()) for cell in row) for row in rows]
 
 
 def cuda() -> str | None:
     """The release that nvcc names, and the driver's GPU."""
-    lines = [line for line in run(("nvcc", "--version")) if "release" in line]
-    lines += run(("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
+    lines = [line for line in output_of(("nvcc", "--version")) if "release" in line]
+    lines += output_of(("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
     return "; ".join(line.strip() for line in lines[:2]) or None
 
 
@@ -189,10 +189,10 @@ def compiler_version(command: str | None) -> str | None:
         words = shlex.split(command or "")
     except ValueError:
         return None
-    return next(iter(run((*words, "--version"))), None) if words else None
+    return next(iter(output_of((*words, "--version"))), None) if words else None
 
 
-def run(command: tuple[str, ...]) -> list[str]:
+def output_of(command: tuple[str, ...]) -> list[str]:
     """Lines of a program's standard output; [] if there is no such program or it does not answer."""
     try:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20).stdout.splitlines()

@@ -56,7 +56,7 @@ def python(*words: str, path: Path = SOURCE, **environment: str) -> subprocess.C
 @pytest.fixture
 def no_accelerator(monkeypatch):
     """No toolkit of an accelerator, whatever this machine has."""
-    monkeypatch.setattr(machine, "run", lambda command: [])
+    monkeypatch.setattr(machine, "output_of", lambda command: [])
     monkeypatch.setattr(machine, "CANN_FOLDERS", ())
     for name in ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME", "CUDA_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -82,7 +82,7 @@ def test_run_check(no_accelerator, monkeypatch, capsys):
 
 def test_a_device_that_is_not_offered(no_accelerator, monkeypatch, capsys):
     monkeypatch.setattr(device, "available", lambda name: name == "CPU")
-    result = machine.Attempt(False, machine.messages("Ascend", REPORTED), ())
+    result = machine.Attempt(False, machine.reasons("Ascend", REPORTED), ())
     monkeypatch.setattr(machine, "attempt", lambda name, check: result)
     assert main(["doctor", "--device", "Ascend"]) == 1
     printed = capsys.readouterr().out
@@ -98,7 +98,7 @@ def test_what_would_not_work(monkeypatch, capsys, tmp_path):
         called.append(command[0])
         return ["nvcc: NVIDIA (R)", "Cuda compilation tools, release 13.0, V13.0.88"] if command[0] == "nvcc" else []
 
-    monkeypatch.setattr(machine, "run", run)
+    monkeypatch.setattr(machine, "output_of", run)
     monkeypatch.setattr(machine, "cann", lambda: machine.Cann("1.0", tmp_path))
     monkeypatch.setattr(machine, "msrun", lambda: None)
     monkeypatch.setattr(doctor, "REQUIRED", ("yaml", "no_such_module"))
@@ -111,12 +111,12 @@ def test_what_would_not_work(monkeypatch, capsys, tmp_path):
 
 
 def test_reasons_in_the_output_of_mindspore():
-    reasons = machine.messages("Ascend", REPORTED)
+    reasons = machine.reasons("Ascend", REPORTED)
     assert reasons[0] == "libmindspore_ascend.so.2: libge_runner.so: cannot open shared object file: No such file"
     assert reasons[1].endswith("expect one of ['8.2', '8.3'].") and reasons[2] == "CheckFailed: No module named 'attr'"
     assert reasons[3].startswith('MindSpore relies on whl package "te"') and reasons[4:] == ("two",)
-    assert machine.messages("GPU", REPORTED)[0].startswith("libmindspore_gpu.so.11.6: libcudnn.so.8")
-    assert machine.messages("Ascend", "RuntimeError: Unsupported device. Help") == ("Unsupported device",)
+    assert machine.reasons("GPU", REPORTED)[0].startswith("libmindspore_gpu.so.11.6: libcudnn.so.8")
+    assert machine.reasons("Ascend", "RuntimeError: Unsupported device. Help") == ("Unsupported device",)
 
 
 def test_an_attempt_reports_what_is_written_on_the_way(tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_rows_of_npu_smi(tmp_path, monkeypatch):
 
 
 def test_a_device_that_is_absent_is_refused_with_the_reason(monkeypatch):
-    monkeypatch.setattr(machine, "attempt", lambda name: machine.Attempt(False, machine.messages(name, REPORTED), ()))
+    monkeypatch.setattr(machine, "attempt", lambda name: machine.Attempt(False, machine.reasons(name, REPORTED), ()))
     monkeypatch.setattr(device, "available", lambda name: name == "CPU")
     wanted = "Ascend is not available .*libge_runner.so: cannot open .*dgn doctor --device Ascend"
     with pytest.raises(UserError, match=wanted):

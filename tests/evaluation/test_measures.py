@@ -7,7 +7,7 @@ import pytest
 
 from dgn.evaluation.checkerboard import checkerboard_energy, near_nyquist_energy
 from dgn.evaluation.displacement import canonical_frame, displacement_statistics
-from dgn.evaluation.ratios import number, ratio
+from dgn.evaluation.ratios import formatted, ratio
 from dgn.evaluation.reconstruction import reconstruction_errors
 from dgn.evaluation.report import Sample, unlabelled_measures
 from dgn.evaluation.uncertainty import standard_error_of_mean
@@ -58,7 +58,7 @@ def test_the_nyquist_ratio_of_constant_images_is_undefined(rng):
 
 def test_a_ratio_to_nothing_is_undefined():
     assert (ratio(3.0, 2.0), ratio(3.0, 0.0), ratio(0.0, 1e-13)) == (1.5, None, None)
-    assert (number(1.234), number(None), number(0.5, ".0%")) == ("1.23", "-", "50%")
+    assert (formatted(1.234), formatted(None), formatted(0.5, ".0%")) == ("1.23", "-", "50%")
 
 
 def test_displacement_measures_of_shifts_stretches_and_folds():

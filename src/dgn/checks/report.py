@@ -31,7 +31,7 @@ def as_json(results: Results, setup: Setup) -> dict[str, Any]:
         "model": dataclasses.asdict(setup.config.model),
         "checks": {group: [{**check._asdict(), "error": check.error if math.isfinite(check.error) else None,
                             "passed": check.passed} for check in checks] for group, checks in results.checks.items()},
-        **results.speed, "notes": results.notes, "logs": _logs(setup)}
+        **results.measurements, "notes": results.notes, "logs": _logs(setup)}
 
 
 def as_markdown(content: dict[str, Any]) -> str:

@@ -21,10 +21,10 @@ GROUPS: dict[str, Callable[[Setup], Iterator[Check]]] = {
 
 @dataclass
 class Results:
-    """checks: checks by group. speed: times, operators and compile time of graphs. notes: failed measurements."""
+    """checks: checks by group. measurements: times, operators and compile time of graphs. notes: failed measurements."""
 
     checks: dict[str, list[Check]] = field(default_factory=dict)
-    speed: dict[str, Any] = field(default_factory=dict)
+    measurements: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -56,7 +56,7 @@ def run(setup: Setup, folder: Path, say: Callable[[str], None]) -> Results:
         measures["times"] = lambda: parts.summary(parts.measure(setup.config, parts.Setup(setup.batch, 5, 5)))
     for what, measure in measures.items():
         try:
-            results.speed[what] = measure()
+            results.measurements[what] = measure()
         except Exception as error:  # whatever a device's library raises
             results.notes.append(f"{what}: {type(error).__name__}: {first_line(error)}")
             say(f"     not measured: {results.notes[-1]}")

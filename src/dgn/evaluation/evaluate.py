@@ -19,7 +19,7 @@ from dgn.errors import UserError, check_opened
 from dgn.evaluation.chain_encoder import compare, table, unseen_samples
 from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.exchange import Predict, exchange_correlations, probe
-from dgn.evaluation.ratios import number
+from dgn.evaluation.ratios import formatted
 from dgn.evaluation.report import Sample, unlabelled_measures
 from dgn.evaluation.uncertainty import clusters, plus_minus
 from dgn.files import resolve_all
@@ -180,7 +180,7 @@ def summary(result: dict[str, Any]) -> str:
         lines.append(table(result["encoder"]))
     if "geometry" in result:
         geometry, frame = result["geometry"], result["canonical_frame"]
-        lines.append(f"appearance        {number(result['appearance']['nyquist_ratio'])} times the images' energy near "
+        lines.append(f"appearance        {formatted(result['appearance']['nyquist_ratio'])} times the images' energy near "
                      "the Nyquist frequency (above 2: a checkerboard)")
         lines.append(f"displacement      {geometry['displacement_rms']:.2f} pixels rms, neighbours differ by "
                      f"{geometry['stretch_rms']:.2f}, {100 * geometry['folded']:.1f}% folded")
@@ -189,7 +189,7 @@ def summary(result: dict[str, Any]) -> str:
     if "registration" in result:
         registration = result["registration"]
         lines.append(f"registration      {registration['endpoint_error']:.2f} pixels between true and mapped points of "
-                     f"unseen faces, {number(registration['endpoint_ratio'])} times that of no displacement")
+                     f"unseen faces, {formatted(registration['endpoint_ratio'])} times that of no displacement")
     exchanged = {title: result[key] for key, title in (("exchange", "training"), ("exchange_unseen", "unseen"))
                  if key in result}
     if exchanged:

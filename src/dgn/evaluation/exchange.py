@@ -22,7 +22,7 @@ PAIRS = 3600  # largest number of exchanges that are measured: all ordered pairs
 FEATURES = 16  # images are averaged to this many pixels a side before the regression
 
 
-def features(images: np.ndarray, side: int = FEATURES) -> np.ndarray:
+def block_means(images: np.ndarray, side: int = FEATURES) -> np.ndarray:
     """Block averages of images (n, C, H, W), and a constant; (n, C * side^2 + 1)."""
     n, channels, height, width = images.shape
     blocks = images.reshape(n, channels, side, height // side, side, width // side).mean((3, 5))
@@ -31,10 +31,10 @@ def features(images: np.ndarray, side: int = FEATURES) -> np.ndarray:
 
 def probe(images: np.ndarray, factors: np.ndarray, ridge: float = 1.0, side: int = FEATURES) -> Predict:
     """Ridge regression from images (n, C, H, W), averaged to side x side pixels, to factors (n, k)."""
-    x = features(images, side)
+    x = block_means(images, side)
     centre = factors.mean(0)
     weights = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (factors - centre))
-    return lambda shown: features(shown, side) @ weights + centre
+    return lambda shown: block_means(shown, side) @ weights + centre
 
 
 def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str], factors: np.ndarray,

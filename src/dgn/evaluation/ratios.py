@@ -10,6 +10,6 @@ def ratio(numerator: float, denominator: float) -> float | None:
     return float(numerator / denominator) if denominator > SMALLEST else None
 
 
-def number(value: float | None, form: str = ".2f") -> str:
+def formatted(value: float | None, form: str = ".2f") -> str:
     """A measure as text in a format such as ".2f"; "-" for None."""
     return "-" if value is None else format(value, form)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dgn.data.source import Source, Subset
-from dgn.evaluation.ratios import number
+from dgn.evaluation.ratios import formatted
 from dgn.randomness import generator
 
 REPLICATES = 200
@@ -52,6 +52,6 @@ def plus_minus(value: float | None, error: float | None, form: str = ".2f", scal
     """A measure and its standard error, both times `scale`, as text such as "7.20 +- 0.11"; only the measure if the
     error is None; "-" if the measure is undefined."""
     if value is None:
-        return number(None)
+        return formatted(None)
     return " +- ".join(format(scale * part, form.lstrip("+") if k else form)
                        for k, part in enumerate((value, error)) if part is not None)

@@ -27,7 +27,7 @@ from dgn.config import Config
 from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import evaluate
-from dgn.evaluation.ratios import number
+from dgn.evaluation.ratios import formatted
 from dgn.evaluation.sample_quality import distance_of_halves, frechet_distance, relative_sharpness, relative_variety
 from dgn.experiments.baselines import check_faces, error_rows, known_factors, model_table, score_rows
 from dgn.experiments.common import (
@@ -138,12 +138,12 @@ def summary(result: dict[str, Any]) -> str:
     """The two models side by side."""
     rows = {
         **error_rows(),
-        "sharpness of reconstructions (1: real)": lambda r: number(r["sharpness_reconstruction"]),
-        "sharpness of samples": lambda r: number(r["sharpness_samples"]),
+        "sharpness of reconstructions (1: real)": lambda r: formatted(r["sharpness_reconstruction"]),
+        "sharpness of samples": lambda r: formatted(r["sharpness_samples"]),
         "Frechet distance of reconstructions": lambda r: f"{r['frechet_reconstruction']:.4f}",
         "Frechet distance of samples": lambda r: f"{r['frechet_samples']:.4f}",
-        "  of one half of the real images to the other": lambda r: number(r["frechet_of_halves"], ".4f"),
-        "variety of samples (1: real)": lambda r: number(r["variety_samples"]),
+        "  of one half of the real images to the other": lambda r: formatted(r["frechet_of_halves"], ".4f"),
+        "variety of samples (1: real)": lambda r: formatted(r["variety_samples"]),
     }
     if all("disentanglement" in r for r in result["models"].values()):
         rows.update(score_rows())

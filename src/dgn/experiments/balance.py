@@ -26,7 +26,7 @@ import numpy as np
 from dgn import config as cfg
 from dgn import device
 from dgn.evaluation.evaluate import evaluate
-from dgn.evaluation.ratios import number
+from dgn.evaluation.ratios import formatted
 from dgn.experiments.common import Recipe, generated_recipe, output_folder, table, write_results
 from dgn.figures import charts
 from dgn.nets.layers import INIT_STD
@@ -114,7 +114,7 @@ def example_faces(run: Run, count: int) -> list[np.ndarray]:
 def summary(result: dict[str, Any]) -> str:
     """A table for each sweep."""
     def rows(values: dict[str, dict[str, float | None]]) -> dict[str, list[str]]:
-        return {name: [number(measures[key]) for key in COLUMNS] for name, measures in values.items()}
+        return {name: [formatted(measures[key]) for key in COLUMNS] for name, measures in values.items()}
 
     return "\n\n".join(table(sweep, list(COLUMNS.values()), rows(values)) for sweep, values in result.items()
                        if sweep not in ("versions", "provenance", "pictures"))

@@ -36,7 +36,7 @@ from dgn.evaluation.correspondence import endpoint_errors
 from dgn.evaluation.disentanglement import block_r2, disentanglement_scores, r2_gap
 from dgn.evaluation.evaluate import DESCENT_STEPS, evaluate, true_correspondence
 from dgn.evaluation.oracle import oracle_axes
-from dgn.evaluation.ratios import number
+from dgn.evaluation.ratios import formatted
 from dgn.experiments.common import (
     MODELS,
     OTHER_PEOPLE,
@@ -150,6 +150,6 @@ def summary(result: dict[str, Any]) -> str:
         "R2 gap, oracle axes": lambda r: f"{r['oracle_r2_gap']:.3f}",
         **score_rows(),
         "end-point error (pixels)": lambda r: f"{r['correspondence']['endpoint_error']:.2f}",
-        "  relative to no displacement": lambda r: number(r['correspondence']['endpoint_ratio']),
+        "  relative to no displacement": lambda r: formatted(r['correspondence']['endpoint_ratio']),
         "parameters of the generator": lambda r: f"{r['parameters']:,}",
     })

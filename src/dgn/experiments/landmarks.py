@@ -29,7 +29,7 @@ from dgn.data.open import generated_faces
 from dgn.errors import UserError
 from dgn.evaluation.evaluate import DESCENT_STEPS
 from dgn.evaluation.landmarks import MEAN_SHAPE, canonical_landmarks, carried_landmarks, landmark_errors
-from dgn.evaluation.ratios import number
+from dgn.evaluation.ratios import formatted
 from dgn.evaluation.uncertainty import plus_minus
 from dgn.experiments.common import OTHER_PEOPLE, check_deformable
 from dgn.figures import charts
@@ -131,7 +131,7 @@ def mirrored_field(displacement: np.ndarray) -> np.ndarray:
 
 def summary(result: dict[str, Any]) -> str:
     """The errors as text."""
-    texts = {name: f"{plus_minus(result[name], result['standard_errors'][name])} ({number(relative)})"
+    texts = {name: f"{plus_minus(result[name], result['standard_errors'][name])} ({formatted(relative)})"
              for name, relative in result["relative_to_mean_shape"].items()}
     return (f"error in % of the inter-ocular distance +- standard error over people, {result['tested']} test images "
             f"(relative to the mean shape, {result[MEAN_SHAPE]:.2f}):\n"

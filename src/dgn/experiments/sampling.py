@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dgn.errors import UserError
-from dgn.evaluation.ratios import number
+from dgn.evaluation.ratios import formatted
 from dgn.evaluation.sample_quality import distance_of_halves, frechet_distance
 from dgn.evaluation.uncertainty import plus_minus, standard_error_of_mean
 from dgn.figures import clip_pictures, pictures
@@ -72,7 +72,7 @@ def summary(result: dict[str, Any]) -> str:
     if "frames" not in result:
         return "Frechet distance to training images: " + ", ".join(
             f"samples of {NAMES[name]} {result[name]['frechet']:.4f}" for name in PRIORS) + (
-            f"; of one half of these to the other {number(result['frechet_of_halves'], '.4f')}")
+            f"; of one half of these to the other {formatted(result['frechet_of_halves'], '.4f')}")
 
     def mean(measured: dict[str, float | None], where: str) -> str:
         return plus_minus(measured[f"change_{where}"], measured[f"change_{where}_stderr"], ".4f")

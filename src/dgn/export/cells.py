@@ -43,7 +43,7 @@ def saved_checkpoint(run: Run) -> Path:
     return run.checkpoint
 
 
-def load_model(config: cfg.Config, saved: Path) -> Model:
+def make_loaded_model(config: cfg.Config, saved: Path) -> Model:
     """The model of a config with the weights of the checkpoint `saved`."""
     model = make_model(config)
     restore.load_model(saved, model)
@@ -60,7 +60,7 @@ def load_sampler(config: cfg.Config, model: Model, saved: Path, steps: int) -> L
 def decoder(config: cfg.Config, saved: Path, onnx: bool = False) -> Model:
     """Latents of each group -> image, appearance, displacement; for a plain model only the image. Weights are
     folded."""
-    return fold(load_model(portable(config, "symmetric" if onnx else "stock"), saved))
+    return fold(make_loaded_model(portable(config, "symmetric" if onnx else "stock"), saved))
 
 
 def encoder(run: Run, onnx: bool = False) -> ChainEncoder:

@@ -132,7 +132,7 @@ def check(exported: Exported, output: Path, descent_steps: int = 300, gamma: flo
     """
     run = exported_run(exported)
     groups = run.model.groups
-    model = cells.load_model(cells.full_precision(run.config), cells.saved_checkpoint(run))
+    model = cells.make_loaded_model(cells.full_precision(run.config), cells.saved_checkpoint(run))
     names = cpp_files.sample_names(output / "reconstruct" / "image")
     inferred = (output / "images").is_dir()
     latents = tuple(cpp_files.read_written(output / "latents" / group.name, names) if inferred else

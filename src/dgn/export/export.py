@@ -57,7 +57,7 @@ def export_run(run: Run, output: Path, format: str = "mindir", mindir_version: i
             entries["inference"] = _export_inference(run, cell, sampler, output / "inference.mindir", count)
         exact = cells.full_precision(run.config)
         if exact != run.config:
-            sampler = cells.load_sampler(exact, cells.load_model(exact, saved), saved, steps)
+            sampler = cells.load_sampler(exact, cells.make_loaded_model(exact, saved), saved, steps)
         adjoint = adjoint_inference(run.config, saved, steps)
         path = output / "inference_lite.mindir"
         entries["inference_lite"] = _export_inference(run, adjoint, sampler, path, count, lite2)
@@ -102,7 +102,7 @@ def _export_decoder(run: Run, path: Path, count: int | None, lite2: bool) -> dic
     config, model, saved = run.config, run.model, cells.saved_checkpoint(run)
     if lite2:
         config = cells.full_precision(config)
-        model = cells.load_model(config, saved)
+        model = cells.make_loaded_model(config, saved)
     cell = cells.decoder(config, saved, onnx=path.suffix == ".onnx")
     latents = random_latents(cell, count or 2, 0, "export")
     expected = present(decode(model, *latents))

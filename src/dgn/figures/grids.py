@@ -7,7 +7,7 @@ import numpy as np
 
 GREEN = np.array([0.1, 0.95, 0.3], np.float32)
 LARGEST_SCALE = 3
-LINES = 10  # cells of the canonical grid along each side
+CELLS = 10  # cells of the canonical grid along each side
 NAME_HEIGHT, NAME_SCALE = 18, 0.38  # pixels below an image for its name, size of the letters
 SHOWN_PIXELS = 192  # target side of an image in a figure, pixels
 
@@ -47,7 +47,7 @@ def with_grid(image: np.ndarray, displacement: np.ndarray | None = None) -> np.n
         canonical += scale * enlarge(np.ascontiguousarray(displacement.transpose(1, 2, 0)), scale)
     cover = np.zeros((height, width), np.float32)
     for axis, length in ((0, width), (1, height)):
-        phase = canonical[..., axis] * LINES / (length - 1)
+        phase = canonical[..., axis] * CELLS / (length - 1)
         distance = np.abs(phase - np.round(phase))
         # division by the gradient gives lines the same thickness where the map is stretched
         gradient = np.hypot(*np.gradient(phase)) + 1e-6

@@ -130,7 +130,8 @@ class CriticLoss(nn.Cell):
 
 
 class CriticLosses(nn.Cell):
-    """(x, fake, frames of clips; see views) -> the sum of the losses of all critics, then the other outputs of each."""
+    """(x, fake, frames of clips; see critic_inputs) -> the sum of the losses of all critics, then the other outputs of
+    each."""
 
     def __init__(self, discriminators: Sequence[nn.Cell], r1_weight: float) -> None:
         super().__init__()
@@ -139,10 +140,10 @@ class CriticLosses(nn.Cell):
         self.outputs_of_critic = 3 if r1_weight > 0 else 2
 
     def construct(self, x: Tensor, fake: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
-        real, fake_views = views(x, *frames), views(fake, *frames)
-        outputs = self.critics[0](real[0], fake_views[0])
+        of_real, of_fake = critic_inputs(x, *frames), critic_inputs(fake, *frames)
+        outputs = self.critics[0](of_real[0], of_fake[0])
         for k in range(1, len(self.critics)):
-            more = self.critics[k](real[k], fake_views[k])
+            more = self.critics[k](of_real[k], of_fake[k])
             outputs = (outputs[0] + more[0],) + outputs[1:] + more[1:]
         return outputs
 
@@ -152,7 +153,7 @@ class CriticLosses(nn.Cell):
         return [tuple(itertools.islice(values, self.outputs_of_critic)) for _ in self.critics]
 
 
-def views(x: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
+def critic_inputs(x: Tensor, *frames: Tensor) -> tuple[Tensor, ...]:
     """The input of each discriminator: images (N, C, H, W); for clips (N, F, C, H, W) one frame of each, (N, C, H, W),
     and the clips. frames: (N, F), 1 at that frame; only for clips."""
     if len(frames) == 0:
@@ -179,7 +180,7 @@ class ActorLoss(nn.Cell):
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *latents: Tensor) -> tuple[Tensor, ...]:
         energy, errors = self.objective(x, mask, sigma, *latents[:self.groups])
         prior, frames = latents[self.groups:2 * self.groups], latents[2 * self.groups:]
-        fake, loss, scores = views(self.energy.masked(self.model(*prior)[0], mask), *frames), 0.0, ()
+        fake, loss, scores = critic_inputs(self.energy.masked(self.model(*prior)[0], mask), *frames), 0.0, ()
         for k in range(len(self.discriminators)):
             score = self.discriminators[k](fake[k])
             loss = loss + ops.reduce_mean(-self.softplus(score) if self.minimax else self.softplus(-score))

@@ -59,22 +59,22 @@ class NegativeElbo(nn.Cell):
     def construct(self, x: Tensor, mask: Tensor, sigma: Tensor, *draws: Tensor) -> tuple[Tensor, ...]:
         posterior = self.encoder(x)
         if not self.variational:
-            means = self.latents(posterior, draws, 0.0)
+            means = self.latents(posterior, draws, noisy=False)
             return self.objective(x, mask, sigma, *means) + means
-        energy, _ = self.objective(x, mask, sigma, *self.latents(posterior, draws, 1.0))
+        energy, _ = self.objective(x, mask, sigma, *self.latents(posterior, draws, noisy=True))
         divergence = ops.reduce_mean(self.divergence(posterior))
-        means = self.latents(posterior, draws, 0.0)
+        means = self.latents(posterior, draws, noisy=False)
         return (energy + divergence, self.objective.squared_error(x, mask, *means), divergence) + means
 
-    def latents(self, posterior: tuple[Tensor, ...], draws: tuple[Tensor, ...], scale: float) -> tuple[Tensor, ...]:
-        """mean + scale * std * noise for sampled groups; the given latents for other groups."""
+    def latents(self, posterior: tuple[Tensor, ...], draws: tuple[Tensor, ...], noisy: bool) -> tuple[Tensor, ...]:
+        """The mean of sampled groups, plus std * noise if noisy; the given latents of other groups."""
         latents, k = (), 0
         for g in range(len(self.sampled)):
             z = draws[g]
             if self.sampled[g]:
                 z = posterior[k]
-                if scale > 0:
-                    z = z + scale * ops.exp(0.5 * posterior[k + 1]) * draws[g]
+                if noisy:
+                    z = z + ops.exp(0.5 * posterior[k + 1]) * draws[g]
                 k += 2
             latents = latents + (z,)
         return latents
