@@ -21,7 +21,7 @@ GROUPS: dict[str, Callable[[Setup], Iterator[Check]]] = {
 
 @dataclass
 class Results:
-    """checks: checks by group. measurements: times, operators and compile time of graphs. notes: failed measurements."""
+    """checks: by group. measurements: times, operators and compile time of graphs. notes: failed measurements."""
 
     checks: dict[str, list[Check]] = field(default_factory=dict)
     measurements: dict[str, Any] = field(default_factory=dict)

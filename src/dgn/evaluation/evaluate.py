@@ -180,8 +180,8 @@ def summary(result: dict[str, Any]) -> str:
         lines.append(table(result["encoder"]))
     if "geometry" in result:
         geometry, frame = result["geometry"], result["canonical_frame"]
-        lines.append(f"appearance        {formatted(result['appearance']['nyquist_ratio'])} times the images' energy near "
-                     "the Nyquist frequency (above 2: a checkerboard)")
+        lines.append(f"appearance        {formatted(result['appearance']['nyquist_ratio'])} times the images' energy "
+                     "near the Nyquist frequency (above 2: a checkerboard)")
         lines.append(f"displacement      {geometry['displacement_rms']:.2f} pixels rms, neighbours differ by "
                      f"{geometry['stretch_rms']:.2f}, {100 * geometry['folded']:.1f}% folded")
         lines.append(f"canonical frame   displaced by {frame['mean_displacement']:.2f} pixels on average, "

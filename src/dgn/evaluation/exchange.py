@@ -46,11 +46,8 @@ def exchange_correlations(decode: Decode, predict: Predict, names: Sequence[str]
     of few faces would not suffice: its two donors correlate by chance (60 faces: standard deviation 0.13), which would
     look like a leak.
 
-    decode: the decoder of a deformable model.
-    predict: a probe.
-    names: names of the k factors.
-    factors: (n, k), true factors of n faces of different people.
-    z_app, z_geo: (n, d_a), (n, d_g), latents of these faces.
+    decode: the decoder of a deformable model. predict: a probe. names: of the k factors. factors: (n, k), true factors
+    of n faces of different people. z_app, z_geo: (n, d_a), (n, d_g), latents of these faces.
     Returns by factor:
         own: correlation of the factor predicted from the reconstruction with the true factor, for comparison.
         appearance_donor, geometry_donor: correlation of the factor predicted from the image with exchanged geometry

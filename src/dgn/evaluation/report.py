@@ -27,9 +27,8 @@ def unlabelled_measures(decode: Decode, train: Sample | None,
                         unseen: Sample | None = None) -> dict[str, Any]:
     """Errors of reconstructions; for a model with a warp also measures of appearances and displacements.
 
-    decode: the decoder.
-    train: training samples with the latents of their chains; None omits their measures.
-    unseen: other samples with inferred latents.
+    train: training samples with the latents of their chains; None omits their measures. unseen: other samples with
+    inferred latents.
     Returns a dictionary:
         train, unseen: reconstruction errors; see reconstruction.
         appearance: measures of the training samples; see checkerboard.

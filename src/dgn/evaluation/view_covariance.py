@@ -33,8 +33,8 @@ def responses(means: np.ndarray, views: Sequence[float]) -> np.ndarray:
 def view_covariance(latents: dict[str, np.ndarray], views: Sequence[float]) -> dict[str, Any]:
     """R of Eq. 21 for each latent group.
 
-    latents: (V, n, d) by group name ("z_app", "z_geo"): the same n people at each of V views.
-    views: V different angles in degrees.
+    latents: (V, n, d) by group name ("z_app", "z_geo"): the same n people at each of V views. views: V different angles
+    in degrees.
     Returns a dictionary:
         views: the angles.
         groups: by group name:
