@@ -21,7 +21,6 @@ from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.files import expanded, write_json, write_text
 from dgn.inference.axes import principal_axes, rotate
-from dgn.inference.energy import Energy
 from dgn.inference.langevin import Langevin, make_inference_sampler
 from dgn.inference.latents import LatentBank, given_latents
 from dgn.launcher import check_launcher
@@ -78,12 +77,12 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Af
         record_files(folder, sources)
 
     @functools.lru_cache  # a new Cell would be compiled again
-    def inference_sampler(energy: Energy) -> Langevin:
-        return make_inference_sampler(energy, config)
+    def inference_sampler(of_training: Langevin) -> Langevin:
+        return make_inference_sampler(of_training.energy, config, of_training)
 
     def as_run(trained: Trained) -> Run:
         trainer = trained.state.trainer
-        sampler, of_training = inference_sampler(trainer.sampler.energy), trainer.sampler.preconditioner
+        sampler, of_training = inference_sampler(trainer.sampler), trainer.sampler.preconditioner
         if of_training is not None and sampler.preconditioner is not None:
             sampler.preconditioner.copy(of_training)
             sampler.preconditioner.adapt_all(cfg.last_sigma(config))

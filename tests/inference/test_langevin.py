@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dgn import config as cfg
+from dgn import recipe
 from dgn.checks.linear import LinearModel, linear_posterior
 from dgn.checks.reference import numpy_stack, numpy_warp
 from dgn.errors import RunFailed
@@ -297,12 +298,30 @@ def test_energy_and_gradients_of_the_model_agree_with_float64_finite_differences
             )
 
 
-def test_diagnostics_are_the_norms_of_the_gradients_and_the_energies_along_the_way(small):
-    model, _, x, z_app, z_geo = small
+@pytest.mark.parametrize("settings, alike", [
+    ([], True), (["inference.order=simultaneous"], True), (["evaluation.momentum=0.5"], False),
+    (["evaluation.step_factor=0.5"], False), (["inference.sigma_app=[[0,4.0],[5,1.0]]"], False),
+    (["inference.preconditioner=gauss_newton"], False)])
+def test_a_run_takes_the_sampler_of_its_training_only_if_it_is_the_same_and_has_no_state(small, settings, alike):
+    config, energy = recipe.load(None, settings), Energy(small[0])
+    of_training = langevin.make_sampler(energy, config)
+    sampler = langevin.make_inference_sampler(energy, config, of_training)
+    assert (sampler is of_training) == alike and sampler.steps == of_training.steps
+    assert langevin.make_inference_sampler(energy, config).options == sampler.options
+
+
+@pytest.fixture(scope="module")
+def samplers(small):
+    """Of one step and of three, for all tests: each is compiled once."""
+    energy = Energy(small[0])
+    return tuple(langevin.Langevin(energy, 0.05, steps) for steps in (1, 3))
+
+
+def test_diagnostics_are_the_norms_of_the_gradients_and_the_energies_along_the_way(small, samplers):
+    _, _, x, z_app, z_geo = small
+    one, long = samplers
     zeros = tuple(np.zeros((3, 2, d), np.float32) for d in (4, 3))
-    long = langevin.Langevin(Energy(model), 0.05, 3)
     (_, _), all_three = run_arrays(long, x, None, 1.0, (z_app, z_geo), zeros)
-    one = langevin.Langevin(Energy(model), 0.05, 1)
     state = (z_app, z_geo)
     for k in range(3):
         state, single = run_arrays(one, x, None, 1.0, state, tuple(s[:1] for s in zeros))
@@ -310,10 +329,9 @@ def test_diagnostics_are_the_norms_of_the_gradients_and_the_energies_along_the_w
         np.testing.assert_allclose(all_three.gradient[k], single.gradient[0], rtol=1e-4)
 
 
-def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
+def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small, samplers):
     model, _, x, z_app, z_geo = small
-    noise = draw_noise(model, 2, 2, 1, "test")
-    sampler = langevin.Langevin(Energy(model), 0.1, 2)
+    noise, (_, sampler) = draw_noise(model, 3, 2, 1, "test"), samplers
     broken = z_app.copy()
     broken[1, 0] = np.nan
     latents, diagnostics = run_arrays(sampler, x, None, 1.0, (broken, z_geo), noise)
@@ -335,7 +353,7 @@ def test_a_diverged_chain_is_reported_with_step_samples_and_advice(small):
     latents, diagnostics = run_arrays(sampler, x, None, 1.0, (z_app, z_geo), noise)
     check_chains(diagnostics, latents, energy_limit(x[0].size, 1.0), "epoch 3", str)
     with pytest.raises(
-        RunFailed, match=r"step 1: 1 of 2 chains diverged, energy, gradient or latents not finite \(1\)"
+        RunFailed, match=r"step 2: 1 of 2 chains diverged, energy, gradient or latents not finite \(1\)"
     ):  # only the last step's result shows it
         check_chains(
             diagnostics,
@@ -424,10 +442,10 @@ def test_given_latents_do_not_change(rng):
     assert np.abs(geometry).min() > 0
 
 
-def test_the_compiled_sampler_sees_weights_that_the_optimizer_changed(small):
+def test_the_compiled_sampler_sees_weights_that_the_optimizer_changed(small, samplers):
     model, _, x, z_app, z_geo = small
-    energy = Energy(model)
-    sampler, step = langevin.Langevin(energy, 0.1, 1), TrainStep(GeneratorLoss(energy), adam(model.trainable_params()))
+    sampler = samplers[0]
+    step = TrainStep(GeneratorLoss(sampler.energy), adam(model.trainable_params()))
     inputs = (*as_tensors((x, mask_or_ones(2))), ms.Tensor(1.0, ms.float32),
               *as_tensors((z_app, z_geo)))
     zeros = tuple(np.zeros((1, 2, d), np.float32) for d in (4, 3))

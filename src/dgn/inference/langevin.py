@@ -16,7 +16,7 @@ if the posterior is Gaussian, at every stable step size.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import mindspore as ms
@@ -141,6 +141,7 @@ class Langevin(LangevinStep):
 
     def __init__(self, energy: Energy, step_size: float, steps: int, options: Options = Options()) -> None:
         super().__init__(energy.sampled, options.order == "alternating" and not options.momentum, options.momentum)
+        self.options = options
         self.energy, self.branches, self.steps = energy, energy.model.branches, steps
         self.noise_scale = math.sqrt(1 - options.momentum ** 2)
         self.step_size, self.scale_by_frames = step_size, options.scale_by_frames and energy.clips
@@ -272,18 +273,27 @@ class Langevin(LangevinStep):
 
 def make_sampler(energy: Energy, config: Config, steps: int | None = None) -> Langevin:
     """The sampler of a training. steps: Langevin steps in its compiled graph (default: as in the config)."""
-    return _sampler(energy, config, steps, Options(variable_sigma=config.inference.sigma_app != NO_FACTOR))
+    options = _options(config, variable_sigma=config.inference.sigma_app != NO_FACTOR)
+    return Langevin(energy, config.inference.step_size, steps or _steps(config), options)
 
 
-def make_inference_sampler(energy: Energy, config: Config) -> Langevin:
-    """The sampler of a Run."""
+def make_inference_sampler(energy: Energy, config: Config, of_training: Langevin | None = None) -> Langevin:
+    """The sampler of a Run. of_training: the sampler of the training of the same model; it is returned if it has the
+    same options and no state, so that one graph is not compiled twice."""
     evaluation = config.evaluation
-    return _sampler(energy, config, None, Options(momentum=evaluation.momentum,
-                                                  variable_step=evaluation.step_factor != NO_FACTOR))
+    options = _options(config, momentum=evaluation.momentum, variable_step=evaluation.step_factor != NO_FACTOR)
+    if of_training is not None and of_training.options == options and not (options.preconditioned or
+                                                                           options.variable_step):
+        return of_training
+    return Langevin(energy, config.inference.step_size, _steps(config), options)
 
 
-def _sampler(energy: Energy, config: Config, steps: int | None, options: Options) -> Langevin:
+def _options(config: Config, **changes: Any) -> Options:
     inference = config.inference
-    options = replace(options, order=inference.order, scale_by_frames=inference.scale_by_frames,
-                      preconditioned=inference.preconditioner != "none")
-    return Langevin(energy, inference.step_size, steps or inference.steps_per_graph or inference.steps, options)
+    return Options(order=inference.order, scale_by_frames=inference.scale_by_frames,
+                   preconditioned=inference.preconditioner != "none", **changes)
+
+
+def _steps(config: Config) -> int:
+    """Langevin steps in a compiled graph."""
+    return config.inference.steps_per_graph or config.inference.steps
