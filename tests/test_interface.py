@@ -28,12 +28,20 @@ from dgn.nets.build import make_chain_encoder
 from dgn.nets.model import LatentGroup, checked_given
 from dgn.run_folder import RunFolder
 from dgn.training import checkpoint
+from tests.compiled import batches_of
 from tests.moved import moved
 from tests.training.tiny import SETTINGS
 
 pytestmark = pytest.mark.slow
 
 OVERRIDES = {**dict(setting.split("=") for setting in SETTINGS), "training.epochs": 2, "training.learning_rate": 0.005}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def batches():
+    """As large as those of the training."""
+    with batches_of(4):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +171,6 @@ def test_a_trajectory_is_the_course_of_infer(run, images):
 
 def test_few_samples_of_a_source_are_in_memory_and_their_latents_are_the_same(run, images, monkeypatch):
     source, read = dgn.images(images, like=run), []
-    monkeypatch.setattr(unseen, "samples_per_batch", lambda model: 4)  # as the graph of other tests
     whole, course = run.infer(source, 2), run.trajectory(source, 2)
     modes = run.training_latents(1)
     monkeypatch.setattr(unseen, "BATCHES", 1)
@@ -271,8 +278,8 @@ def test_new_images_are_not_selected_by_the_pattern_of_the_training(run, images)
 
 
 def test_arrays_of_another_kind_are_user_errors(run, images):
-    x, (z_app, z_geo) = dgn.images(images, like=run).read(np.arange(3)), run.bank.read(np.arange(3))
-    for wrong, message in ((str(images), "images are str"), (x.transpose(0, 2, 3, 1), r"float32 \(3, 16, 16, 3\)"),
+    x, (z_app, z_geo) = dgn.images(images, like=run).read(np.arange(4)), run.bank.read(np.arange(4))
+    for wrong, message in ((str(images), "images are str"), (x.transpose(0, 2, 3, 1), r"float32 \(4, 16, 16, 3\)"),
                            (x[:, :, ::2, ::2], r"must be an array \(N, 3, 16, 16\)"), (x[0], "must be an array"),
                            (x[:0], "must be an array"), ((255 * x).astype(np.uint8), "images are uint8"),
                            (255 * x, "they must be .* in .0, 1."), (np.nan * x, "images have values from nan")):
@@ -296,7 +303,7 @@ def test_arrays_of_another_kind_are_user_errors(run, images):
         run.energy((255 * x).astype(np.uint8), (z_app, z_geo))
     with pytest.raises(dgn.UserError, match="latents have the shapes"):
         run.energy(x, (z_geo, z_app))
-    with pytest.raises(dgn.UserError, match="there are 3 images, but latents of 2"):
+    with pytest.raises(dgn.UserError, match="there are 4 images, but latents of 2"):
         run.energy(x, (z_app[:2], z_geo[:2]))
     with pytest.raises(dgn.UserError, match=r"z.rows\(slice\(2\)\) are the first of z; z\[:n\] are groups"):
         run.energy(x[:2], dgn.Latents(z_app, z_geo)[:2])
@@ -327,7 +334,7 @@ def test_latents_of_an_image_do_not_depend_on_how_many_follow_it(run, images):
     x = dgn.images(images, like=run).read(np.arange(6))
     z = run.infer(x, steps=6)
     assert np.abs(z.geometry - run.infer(x, steps=6, seed=2).geometry).max() > 0.1
-    for count in (1, 3):
+    for count in (1, 4):
         np.testing.assert_allclose(run.infer(x[:count], steps=6).geometry, z.geometry[:count], atol=1e-4)
 
 

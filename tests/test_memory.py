@@ -30,7 +30,8 @@ class Pictures(Source):
     def name(self, index): return str(index)
     def read(self, indices): return np.random.default_rng(indices).random((len(indices), *self.shape), np.float32)
 
-settings = ["data.size=16", "model.width=8", "inference.steps=1", "training.epochs=1", "training.batch_size=200"]
+settings = ["data.size=16", "model.kind=plain", "model.width=8", "inference.steps=1", "training.epochs=1",
+            "training.batch_size=200"]
 config = recipe.load(None, settings)
 run = RunFolder.create(Path(sys.argv[2]), config)
 run_epochs(run, make_state(config, run, Pictures(int(sys.argv[1])), None), Progress(0, 1))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mindspore import ops
 
+from dgn import config as cfg
 from dgn import machine, recipe
 from dgn.__main__ import main
 from dgn.bench import graphs, msrun, profile
@@ -24,8 +25,23 @@ from dgn.errors import RunFailed
 from dgn.files import new_folder
 
 
+@pytest.fixture(scope="module")
+def compiled_once():
+    """Each training of the check is compiled once: another one with its config is the same."""
+    make, made = trainings.Training, {}
+
+    def training(config, group):
+        if config not in made:
+            made[config] = make(config, group)
+        return made[config]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainings, "Training", training)
+        yield
+
+
 @pytest.mark.slow
-def test_the_dry_run_passes_on_cpu_and_writes_its_report(tmp_path, capsys):
+def test_the_dry_run_passes_on_cpu_and_writes_its_report(compiled_once, tmp_path, capsys):
     assert main(["check", "--device", "CPU", "--quick", "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "FAIL" not in printed and "not measured" not in printed and "checks passed on CPU" in printed
@@ -130,16 +146,10 @@ def test_iterations_that_differ_fail_and_one_kink_does_not():
     assert "largest 9.1e-02" in next(c.note for c in trainings.compare("", here, kink) if "latents" in c.name)
 
 
-def test_a_repeated_iteration_starts_from_the_recorded_state(monkeypatch):
-    """Each training is compiled once: the repeated iterations must undo what it did since."""
-    setup, make, made = Setup(recipe.load(None, QUICK), 4, quick=True), trainings.Training, {}
-
-    def training(config, group):
-        if config not in made:
-            made[config] = make(config, group)
-        return made[config]
-
-    monkeypatch.setattr(trainings, "Training", training)
+def test_a_repeated_iteration_starts_from_the_recorded_state(compiled_once):
+    """Each training is that of the test before: the repeated iterations must undo what it did since."""
+    config = cfg.changed(recipe.load(None, QUICK), model=trainings.BY_OPERATORS)
+    setup = Setup(config, 4, quick=True)
     recorded = trainings.record(setup)
     assert {key.split(".")[1] for key in recorded} == {"0", "1", "2"}
     later = {key: value for key, value in recorded.items() if key.split(".")[1] != "0"}

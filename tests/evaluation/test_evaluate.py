@@ -150,7 +150,8 @@ def test_of_many_other_images_evenly_spaced_ones_are_measured(run, monkeypatch, 
     assert chain_encoder.unseen_samples(run).in_source.tolist() == list(range(UNSEEN))
 
 
-def test_a_single_training_face_has_nobody_to_exchange_with(tmp_path):
+def test_a_single_training_face_has_nobody_to_exchange_with(tmp_path, monkeypatch):
+    monkeypatch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 20)
     config = cfg.changed(cfg.Config(), data={"size": SIZE, "limit": 1, "held_out": 1})
     measured = evaluate(TrueModel(tmp_path / "run", config))
     assert "exchange" not in measured and "exchange_unseen" not in measured and "exchange  " not in summary(measured)

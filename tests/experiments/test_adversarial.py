@@ -16,6 +16,7 @@ from dgn.evaluation.sample_quality import frechet_distance
 from dgn.experiments import adversarial
 from dgn.run_folder import RunFolder
 from tests.experiments.conftest import COUNT
+from tests.training.tiny import write_images
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def test_the_table_compares_both(compared):
     assert "MIG" not in adversarial.summary({"models": real})
 
 
-def test_measures_compare_samples_with_real_images(run, images, tmp_path, monkeypatch):
+def test_measures_compare_samples_with_real_images(run, tmp_path, monkeypatch):
     monkeypatch.setattr(adversarial, "SAMPLES", SAMPLES)
     measured = adversarial.picture_measures(run)
     samples = run.sample(SAMPLES, run.config.training.seed, "prior").image
@@ -81,7 +82,8 @@ def test_measures_compare_samples_with_real_images(run, images, tmp_path, monkey
     assert measured["frechet_samples"] == pytest.approx(frechet_distance(samples, faces), rel=1e-4)
     assert measured["frechet_of_halves"] == pytest.approx(frechet_distance(faces[::2], faces[1::2]), rel=1e-4)
     # of a folder the real images are those of the training
-    config = cfg.changed(run.config, data={"path": str(images), "held_out": 4})
+    images = write_images(tmp_path / "images", COUNT + 6)
+    config = cfg.changed(run.config, data={"path": str(images), "limit": 6})  # held out: COUNT, as in the run
     folder = RunFolder.create(tmp_path / "real", config)
     real = open_sources(config.data).train.read(np.arange(6))
     other = dataclasses.replace(run, folder=folder, open_sources=lambda: open_sources(config.data))

@@ -83,9 +83,20 @@ def test_a_clip_of_one_frame_is_an_image(rng):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_without_noise_a_clip_has_one_appearance(rng):
+@pytest.fixture
+def initial(case):
+    """The model of the case with its initial weights, which it loses again."""
+    weights = [(p, p.asnumpy().copy()) for p in case.model.get_parameters()]
+    for (p, _), own in zip(weights, build().get_parameters()):
+        p.set_data(ms.Tensor(own.asnumpy()))
+    yield case.model
+    for p, values in weights:
+        p.set_data(ms.Tensor(values))
+
+
+def test_without_noise_a_clip_has_one_appearance(initial, sampler_of, rng):
     """xi_app 0 against a model whose appearance transition has zero weights in its last layer."""
-    constant, zeroed = build(model=replace(SMALL, xi_app=0)), build()
+    constant, zeroed = build(model=replace(SMALL, xi_app=0)), initial
     for p in zeroed.branches[0].latents.transition.third.get_parameters():
         p.set_data(ms.Tensor(np.zeros(p.shape, np.float32)))
     z, x = latents(zeroed, 2, rng), rng.random((2, FRAMES, 3, SIZE, SIZE)).astype(np.float32)
@@ -95,7 +106,7 @@ def test_without_noise_a_clip_has_one_appearance(rng):
     noise, mask = draw_noise(zeroed, 2, 2, 1, "test"), np.ones((2, FRAMES), np.float32)
     results = []
     for model, start, own in ((constant, z_constant, (noise[0][..., :4], noise[1])), (zeroed, z, noise)):
-        sampler = langevin.Langevin(Energy(model, 0.3), 0.1, 1, langevin.Options(scale_by_frames=True))
+        sampler = sampler_of(model, 0.3, 0.1, langevin.Options(scale_by_frames=True))
         results.append(sample(sampler, x, mask, 0.6, start, own)[0])
     np.testing.assert_allclose(results[0][0], results[1][0][:, :4], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-6)
@@ -163,7 +174,7 @@ def scaled_case(request, case):
 def sampler_of():
     """One sampler of a model and options for all tests: it is compiled once for each shape."""
     @functools.cache
-    def make(model, smoothness, step_size, options=langevin.Options()):
+    def make(model, smoothness, step_size, options):
         return langevin.Langevin(Energy(model, smoothness), step_size, 1, options)
 
     return make
@@ -271,7 +282,7 @@ def test_step_sizes_by_the_frames_that_a_latent_affects(case, sampler_of):
 def test_steps_per_graph_change_nothing(case, sampler_of):
     model, x, mask, z = case
     noise = draw_noise(model, 2, 2, 1, "test")
-    samplers = langevin.Langevin(Energy(model, 0.3), 0.1, 2), sampler_of(model, 0.3, 0.1)
+    samplers = langevin.Langevin(Energy(model, 0.3), 0.1, 2), sampler_of(model, 0.3, 0.1, langevin.Options())
     results = [run_arrays(sampler, x, mask, 0.6, z, noise) for sampler in samplers]
     for a, b in zip(results[0][0], results[1][0]):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)

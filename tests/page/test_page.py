@@ -18,6 +18,7 @@ from dgn.files import write_json
 from dgn.page import record
 from dgn.page.images import run_pictures
 from dgn.page.write import write_page
+from tests.compiled import batches_of
 from tests.page import runs
 from tests.page.javascript import JavaScript
 from tests.page.runs import data_of
@@ -25,6 +26,13 @@ from tests.page.runs import data_of
 pytestmark = pytest.mark.slow
 
 LIMIT = 2_000_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def batches():
+    """As large as those of the runs."""
+    with batches_of(runs.COUNT):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from dgn.inference.energy import Energy, mask_or_ones
 from dgn.training.optim import TrainStep, adam
 from dgn.training.trainer import Batch
 from dgn.training.vae import AutoEncoder, NegativeElbo
+from tests.compiled import batches_of
 from tests.training.tiny import arguments, as_it_was, final_state, resume
 
 SIGMA = 0.7
@@ -142,9 +143,16 @@ def test_an_autoencoder_decodes_the_means_without_noise_and_divergence(rng):
         assert np.abs(encoder.maps[k].asnumpy() - maps[k]).min() > 5e-4
 
 
+@pytest.fixture
+def batches():
+    """As small as those of the evaluation."""
+    with batches_of(2):
+        yield
+
+
 @pytest.mark.parametrize("kind", ["plain", "deformable"])
 @pytest.mark.slow
-def test_every_model_learns_by_vae_and_resumes_bit_for_bit(images, tmp_path, kind):
+def test_every_model_learns_by_vae_and_resumes_bit_for_bit(images, batches, tmp_path, kind):
     settings = [
         "--set",
         "training.method=vae",
