@@ -18,7 +18,7 @@ from dgn.nets.build import make_critics, make_model
 from dgn.nets.layers import ScaledLayer, parameter_count
 from dgn.nets.model import decode
 from dgn.training import parameters
-from dgn.training.adversarial import views
+from dgn.training.adversarial import critic_inputs
 from dgn.training.build import make_trainer
 from dgn.training.dry_run import describe
 from dgn.training.trainer import Batch
@@ -201,7 +201,7 @@ def test_the_frame_that_a_critic_is_given_is_one_that_the_clip_has(rng):
     chosen = trainer.random_frames(part)[0].asnumpy()
     assert (chosen.sum(1) == 1).all() and (chosen <= mask).all()
     np.testing.assert_allclose(chosen[::2].mean(0), 1 / 3, atol=0.1)
-    assert views(ms.Tensor(mask))[0].shape == mask.shape  # of images the images themselves
+    assert critic_inputs(ms.Tensor(mask))[0].shape == mask.shape  # of images the images themselves
 
 
 def test_one_optimizer_holds_both_critics():
