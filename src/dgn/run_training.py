@@ -82,9 +82,9 @@ def fit_run(folder: RunFolder, config: Config, sources: Sources, after_epoch: Af
 
     def as_run(trained: Trained) -> Run:
         trainer = trained.state.trainer
-        sampler, of_training = inference_sampler(trainer.sampler), trainer.sampler.preconditioner
-        if of_training is not None and sampler.preconditioner is not None:
-            sampler.preconditioner.copy(of_training)
+        sampler, trained_with = inference_sampler(trainer.sampler), trainer.sampler.preconditioner
+        if trained_with is not None and sampler.preconditioner is not None:
+            sampler.preconditioner.copy(trained_with)
             sampler.preconditioner.adapt_all(cfg.last_sigma(config))
         return Run(folder, trained.checkpoint, trainer.model, sampler, trainer.encoder, trained.bank, lambda: sources)
 

@@ -207,6 +207,9 @@ def test_inference_and_data_jobs(tmp_path, images, trained, capsys):
     check(["data", "crop", tmp_path / "none", tmp_path / "c"], 2, capsys, "no such folder")
     check(["data", "pack", images, tmp_path / "x.bin"], 2, capsys, ".mindrecord")
     check(["data", "crop", images, tmp_path / "d", "--margin", "-0.5"], 2, capsys, "margin is -0.5")
+    with pytest.raises(SystemExit) as stopped:  # before the run is opened
+        main(["experiment", "views", "nowhere", "--crop", "9,0,3,5"])
+    assert stopped.value.code == 2 and "0 <= left < right" in capsys.readouterr().err
     for gamma in ("0", "-3", "nan", "much"):
         with pytest.raises(SystemExit) as stopped:
             main(["figures", str(trained), "--gamma", gamma])

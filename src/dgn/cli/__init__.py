@@ -6,7 +6,8 @@ import argparse
 import os
 from typing import Any
 
-from dgn.config import LARGEST
+from dgn.config import LARGEST, Data
+from dgn.errors import UserError
 
 # settings of the argument --prior of commands that draw samples: Run.sample's, "fitted" without it
 PRIOR: dict[str, Any] = {
@@ -55,13 +56,16 @@ def pair(text: str) -> tuple[float, float]:
     return first, second
 
 
-def crop(text: str) -> tuple[int, int, int, int]:
+def crop(text: str) -> tuple[int, int, int, int] | None:
     """An argument left,top,right,bottom in pixels."""
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not left,top,right,bottom in whole pixels, such as 17,36,72,91")
     left, top, right, bottom = map(int, parts)
-    return left, top, right, bottom
+    try:
+        return Data(crop=(left, top, right, bottom)).crop  # checked here, before MindSpore is imported
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_run(parser: argparse.ArgumentParser, packaged: bool = True) -> None:
