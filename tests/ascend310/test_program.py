@@ -17,12 +17,26 @@ from dgn.figures import bases
 from dgn.figures.sheet import tile
 from dgn.run import load
 from tests.ascend310.conftest import HERE, ODD, run
+from tests.compiled import batches_of
 from tests.data.test_formats import write_mnist
 from tests.training.saved import CLIPS, saved_run
 
 pytestmark = pytest.mark.slow
 
 MEMORY = "ulimit -v 1500000"  # KiB, of which MindSpore Lite takes about a quarter
+
+
+@pytest.fixture(scope="module", autouse=True)
+def batches():
+    """As large as those of the exported files."""
+    with batches_of(2):
+        yield
+
+
+@pytest.fixture(scope="module")
+def opened(trained):
+    """One for all tests: it is compiled once."""
+    return load(trained)
 
 
 def write_latents(folder, rng, groups, count):
@@ -40,8 +54,8 @@ def png(path) -> np.ndarray:
     return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1].astype(int)
 
 
-def test_reconstruct_and_recombine(program, trained, tmp_path, rng):
-    model, decoder = load(trained), trained / "export_mindir1" / "decoder.mindir"
+def test_reconstruct_and_recombine(program, trained, tmp_path, rng, opened):
+    model, decoder = opened, trained / "export_mindir1" / "decoder.mindir"
     (z_app, z_geo), names = write_latents(tmp_path / "z", rng, model.model.groups, 3)  # one and a half batches
     done = program("--mindir_path", decoder, "--input_path", tmp_path / "z", "--output_path", tmp_path / "out",
                    "--warmup", 2)
@@ -73,9 +87,9 @@ def test_reconstruct_and_recombine(program, trained, tmp_path, rng):
     assert done.returncode == 2 and "both be written as a__b__c; rename" in done.stderr
 
 
-def test_aligned_pairs_have_one_name(program, trained, tmp_path, rng):
+def test_aligned_pairs_have_one_name(program, trained, tmp_path, rng, opened):
     """Though the two folders hold the samples in different orders; without equal names they are paired in order."""
-    model = load(trained)
+    model = opened
     z_app, z_geo = (rng.standard_normal((3, *group.shape)).astype(np.float32) for group in model.model.groups)
     for folder in ("z_app", "z_geo"):
         (tmp_path / folder).mkdir()
@@ -96,8 +110,8 @@ def test_aligned_pairs_have_one_name(program, trained, tmp_path, rng):
     np.testing.assert_allclose(decoded, model.decode(z_app, z_geo[[2, 0, 1]]).image, atol=1e-5)
 
 
-def test_traverse_agrees_with_python(program, trained, tmp_path):
-    model = load(trained)
+def test_traverse_agrees_with_python(program, trained, tmp_path, opened):
+    model = opened
     sizes = [group.shape[0] for group in model.model.groups]
     (tmp_path / "kept").write_text("kept")
     done = program("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--job", "traverse", "--gamma", 2,
@@ -112,9 +126,9 @@ def test_traverse_agrees_with_python(program, trained, tmp_path):
     assert np.abs(png(tmp_path / "traversal.png") - np.rint(255 * tile(wanted, scale=1)).astype(int)).max() <= 1
 
 
-def test_infer(program, trained, tmp_path):
+def test_infer(program, trained, tmp_path, opened):
     """Without noise the latents are those of Python's sampler; with noise they depend on the seed, not on the batch."""
-    model = load(trained)
+    model = opened
     x = model.sources.train.read(np.arange(3))
     (tmp_path / "images").mkdir()
     np.save(tmp_path / "images" / "x.npy", x)
@@ -141,8 +155,8 @@ def test_infer(program, trained, tmp_path):
     assert 0.1 < np.concatenate(noisy, 1).std() < 0.3
 
 
-def test_encode(program, trained, tmp_path):
-    model, exported = load(trained), trained / "export_mindir1"
+def test_encode(program, trained, tmp_path, opened):
+    model, exported = opened, trained / "export_mindir1"
     cpp_files.write_samples(tmp_path / "images", model.sources.train.read(np.arange(3)))  # one and a half batches
     words = ("--job", "encode", "--input_path", tmp_path / "images", "--output_path", tmp_path / "encode")
     done = program("--mindir_path", exported / "encoder.mindir", *words)
@@ -204,8 +218,8 @@ def invalid_models(valid: bytes) -> dict:
             "npy": b"\x93NUMPY\x01\x00" + bytes(300)}
 
 
-def test_invalid_models_are_rejected(program, trained, decoder, tmp_path, rng):
-    write_latents(tmp_path / "z", rng, load(trained).model.groups, 2)
+def test_invalid_models_are_rejected(program, trained, decoder, tmp_path, rng, opened):
+    write_latents(tmp_path / "z", rng, opened.model.groups, 2)
     for name, content in invalid_models(decoder).items():
         (tmp_path / f"{name}.mindir").write_bytes(content)
         done = program("--mindir_path", tmp_path / f"{name}.mindir", "--input_path", tmp_path / "z")
@@ -215,9 +229,9 @@ def test_invalid_models_are_rejected(program, trained, decoder, tmp_path, rng):
     assert done.returncode == 2 and "missing.mindir" in done.stderr
 
 
-def test_damaged_models_never_crash_the_program(program, trained, decoder, tmp_path, rng):
+def test_damaged_models_never_crash_the_program(program, trained, decoder, tmp_path, rng, opened):
     """Bits flipped at random: the program ends with a message and an exit code, or with results."""
-    write_latents(tmp_path / "z", rng, load(trained).model.groups, 2)
+    write_latents(tmp_path / "z", rng, opened.model.groups, 2)
     weights = decoder.rfind(b"branches.1.stack.last.weight")
     for k in range(12):
         content = bytearray(decoder)
@@ -230,22 +244,22 @@ def test_damaged_models_never_crash_the_program(program, trained, decoder, tmp_p
         assert done.returncode == 0 or done.stderr.startswith("dgn_infer: "), done.stderr
 
 
-def test_failures_of_the_runtime(program, lite, trained, tmp_path, rng):
+def test_failures_of_the_runtime(program, lite, trained, tmp_path, rng, opened):
     """MindSpore Lite with a function that exhausts the stack, or gives an output of negative size."""
     (tmp_path / "lite.cc").write_text(FAILING_LITE)
     flags = ("-std=c++14", "-w", "-shared", "-fPIC", "-D_GLIBCXX_USE_CXX11_ABI=0", f"-I{lite}")
     built = run("c++", *flags, tmp_path / "lite.cc", "-o", tmp_path / "lite.so")
     assert built.returncode == 0, built.stderr
-    write_latents(tmp_path / "z", rng, load(trained).model.groups, 2)
+    write_latents(tmp_path / "z", rng, opened.model.groups, 2)
     for kind, message in (("stack", "crashed while running the model"), ("shape", "(-2, -4) has a negative dimension")):
         done = program("--mindir_path", trained / "export_mindir1" / "decoder.mindir", "--input_path", tmp_path / "z",
                        "--output_path", tmp_path / "out", KIND=kind, LD_PRELOAD=str(tmp_path / "lite.so"))
         assert done.returncode == 1 and "dgn_infer: MindSpore Lite" in done.stderr and message in done.stderr
 
 
-def test_memory_does_not_grow_with_samples_that_are_not_used(program, trained, tmp_path):
+def test_memory_does_not_grow_with_samples_that_are_not_used(program, trained, tmp_path, opened):
     decoder = trained / "export_mindir1" / "decoder.mindir"
-    for group in load(trained).model.groups:
+    for group in opened.model.groups:
         (tmp_path / group.name).mkdir()
         with open(tmp_path / group.name / "a.bin", "wb") as file:
             file.truncate(4 * group.shape[0] << 24)  # 16 million samples, which take no space on disk
@@ -258,9 +272,9 @@ def test_memory_does_not_grow_with_samples_that_are_not_used(program, trained, t
     assert done.returncode == 1 and done.stderr == "dgn_infer: not enough memory\n"
 
 
-def test_messages_for_invalid_inputs(program, trained, tmp_path, rng):
+def test_messages_for_invalid_inputs(program, trained, tmp_path, rng, opened):
     exported, z = trained / "export_mindir1", tmp_path / "z"
-    write_latents(z, rng, load(trained).model.groups, 2)
+    write_latents(z, rng, opened.model.groups, 2)
     good = ("--mindir_path", exported / "decoder.mindir", "--input_path", z, "--output_path", tmp_path / "out")
     (tmp_path / "file").touch()
     done = program(*good[:4], "--output_path", tmp_path / "file" / "out")

@@ -17,11 +17,19 @@ from dgn.__main__ import COMMANDS, main
 from dgn.evaluation.evaluate import warn_of_training_images
 from dgn.nets.model import Latents
 from dgn.train_output import pictures_while_training
+from tests.compiled import batches_of
 from tests.moved import moved
 from tests.page.runs import data_of
 from tests.training.tiny import SETTINGS, arguments
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def batches():
+    """As large as those of the training."""
+    with batches_of(4):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +182,14 @@ def test_images_of_the_training_are_not_called_unseen_without_a_warning(trained,
 
 
 def test_inference_needs_no_training_images_and_foreign_images_leave_the_metrics_alone(
-    trained, images, tmp_path, monkeypatch
+    trained, images, tmp_path, monkeypatch, capsys
 ):
     stored, warned = (trained / "metrics.json").read_text(), []
     monkeypatch.setattr("dgn.evaluation.evaluate.warn_of_training_images",
                         lambda run, other: warned.append(other.paths(other.indices(1))))
     monkeypatch.chdir(images)
     assert main(["evaluate", str(trained), "--images", str(images)]) == 0 and warned == [[images / "000.png"]]
+    assert '"unseen": {' in capsys.readouterr().out
     assert (trained / "metrics.json").read_text() == stored
     with moved(trained.with_name("mine"), tmp_path / "elsewhere"):
         line = ["infer", str(trained), "--images", str(images), "--steps", "2", "--output", str(tmp_path / "out")]
@@ -228,7 +237,7 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(images, tmp_path, caps
 def test_generated_faces_are_the_default_and_known_factors_are_measured(tmp_path, monkeypatch):
     monkeypatch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 60)
     line = ["train", "--device", "CPU", "--output", str(tmp_path / "run")]
-    one_size = ["data.limit=8", "data.held_out=8", "training.batch_size=8", "evaluation.images=8"]  # of batches
+    one_size = ["data.limit=8", "data.held_out=8", "evaluation.images=8"]  # of batches
     for setting in [*SETTINGS, *one_size, "training.epochs=1"]:
         line += ["--set", setting]
     assert main(line) == 0
