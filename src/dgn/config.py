@@ -111,7 +111,7 @@ class Model:
     # beyond the paper: B-spline control points a side; 0: per pixel
     control_grid: int = number(0, low=0, high=256, fixed=True)
     refine: bool = setting(False, fixed=True)  # optional refining layer after the warp (Fig. 1)
-    grid: str = choice("integer", "authors", fixed=True)  # sampling grid of zero displacement, see nets.warp
+    grid: str = choice("integer", "authors", fixed=True)  # sampling grid, see authors_grid in nets.deformable
     # implementation of the warp (Eq. 2-4)
     warp: str = choice("auto", "reference", "grid_sample", "native", trains=False)
     # implementation of the deconvolutions, and of the critic's convolutions

@@ -46,6 +46,18 @@ def test_without_a_crop_the_central_square_is_resized(tmp_path):
     np.testing.assert_allclose(image.mean((1, 2)) * 255, (200, 100, 50), atol=0.5)
 
 
+def test_an_axis_that_shrinks_is_averaged_also_if_the_other_grows():
+    """One line in ten is white: each sample of an averaged axis has a part of it."""
+    lines = np.zeros((60, 640), np.uint8)
+    lines[:, 5::10] = 255
+    for pixels in (lines, np.ascontiguousarray(lines.T)):
+        sample = Cut(64, (0, 0, *pixels.shape[::-1]), grey=True).apply(pixels)[0]
+        assert sample.shape == (64, 64) and np.abs(sample.astype(int) - 25.5).max() <= 1
+    ramp = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None] * 4, (60, 640))  # the axis that grows keeps its values
+    grown = Cut(64, (0, 0, 640, 60), grey=True).apply(np.ascontiguousarray(ramp))[0, 2:-2, 0]
+    np.testing.assert_allclose(grown, 4 * ((np.arange(64) + 0.5) * 60 / 64 - 0.5)[2:-2], atol=1)
+
+
 def test_grey_colour_alpha_and_16_bit(tmp_path):
     colour = picture(16, 16)
     grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)

@@ -81,6 +81,18 @@ def test_noise_that_is_independent_from_frame_to_frame_is_not_part_of_the_autore
         np.testing.assert_allclose(expected(fit, lag), expected(truth, lag), atol=0.2)
 
 
+@pytest.mark.parametrize("weights", [(0.7, 0.7), (0.6, 0.6, -0.5)])
+def test_noise_that_is_no_autoregression_keeps_its_variance_and_the_covariance_of_successive_frames(weights):
+    """Moving averages, whose values two frames apart are independent, or correlate with the other sign."""
+    rng, length = np.random.default_rng(8), len(weights)
+    white = rng.standard_normal((2000, 12 + length - 1))
+    noise = sum(w * white[:, k:k + 12] for k, w in enumerate(weights))[..., None]
+    fit = FittedPrior.of_arrays(np.zeros((2000, 2)), noise, np.ones((2000, 12), bool))
+    for lag in (0, 1):
+        known = sum(a * b for a, b in zip(weights, weights[lag:]))
+        np.testing.assert_allclose(expected(fit, lag), known, atol=0.03)
+
+
 def test_parts_are_joined_as_they_were_split(model):
     latents = draw_latents(model, 3, np.random.default_rng(2))
     states, noise = split(model, latents)

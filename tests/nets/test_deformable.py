@@ -10,6 +10,7 @@ from mindspore import nn, ops
 from dgn import config as cfg
 from dgn import device
 from dgn.checks.reference import numpy_warp
+from dgn.evaluation.displacement import canonical_frame
 from dgn.nets import deformable, stack
 from dgn.nets.deconv import NativeDeconv, StockDeconv, SymmetricDeconv
 from dgn.nets.deformable import DeformableGenerator, spline_weights
@@ -207,13 +208,19 @@ def test_bfloat16_is_the_same_model_to_two_digits(monkeypatch, rng):
         assert a.dtype == np.float32 and 1e-4 * scale < np.abs(a - b).max() < 0.1 * scale
 
 
-def test_the_sampling_grid_is_an_option(rng):
+def test_the_sampling_grid_of_the_authors_is_part_of_the_displacement(rng):
+    """Without it pixel x is sampled at x 32 / 31, and every measure of the displacement sees that."""
     z = latents(2, rng)
     integer, authors = (decode(build(32, width=16, grid=grid), *z) for grid in ("integer", "authors"))
     np.testing.assert_array_equal(authors.appearance, integer.appearance)
-    expected, _, _ = numpy_warp(authors.appearance, authors.displacement, np.zeros_like(authors.appearance), "authors")
+    added = np.arange(32) * 32 / 31 - np.arange(32)
+    for axis, by_pixel in ((0, added), (1, added[:, None])):
+        found = authors.displacement[:, axis] - integer.displacement[:, axis]
+        np.testing.assert_allclose(found, np.broadcast_to(by_pixel, found.shape), atol=1e-5)
+    expected, _, _ = numpy_warp(authors.appearance, authors.displacement, np.zeros_like(authors.appearance))
     np.testing.assert_allclose(authors.image, expected, atol=1e-5)
-    assert np.abs(authors.image - integer.image).max() > 0.01
+    sampled_outside = canonical_frame(deformable.authors_grid(32))["outside"]
+    assert sampled_outside == pytest.approx(1 - (31 / 32) ** 2)  # the last row and column
 
 
 @pytest.mark.parametrize("options", [{}, {"refine": True, "control_grid": 8}, {"network": "table5", "min_channels": 10},

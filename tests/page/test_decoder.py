@@ -72,7 +72,7 @@ def decoded(name: str) -> tuple[Model, list[np.ndarray], list[np.ndarray]]:
 def largest_differences(name: str, quantised: bool) -> list[float]:
     """Of image, appearance and displacement."""
     (model, latents, expected), packer = decoded(name), Packer(quantised)
-    description = describe(model, MODELS[name].get("model.grid", "integer"), packer)
+    description = describe(model, packer)
     script = JavaScript(description, packer.base64())
     largest = [0.0] * len(expected)
     for k in range(COUNT):

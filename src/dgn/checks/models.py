@@ -36,7 +36,7 @@ def decoder(setup: Setup) -> Iterator[Check]:
     """The decoder against NumPy."""
     model = _model(setup.config)
     geometry = model.branches[1]
-    if geometry.has_basis or geometry.affine is not None or model.refine is not None:
+    if geometry.has_basis or any(part is not None for part in (geometry.affine, geometry.offset, model.refine)):
         return  # not in the definition in NumPy
     weights = {name: p.asnumpy().astype(np.float64) for name, p in cells.fold(model).parameters_and_names()}
     latents = _latents(model)

@@ -10,13 +10,11 @@ from dgn.nets.model import Arrays
 from dgn.nets.stack import Architecture
 
 
-def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray, grid: str = "integer") -> Arrays:
+def numpy_warp(image: np.ndarray, displacement: np.ndarray, dout: np.ndarray) -> Arrays:
     """Eq. 2-4 as a sum over all pixels (i, j): the warped image, and the gradients of sum(dout * warped) with respect
-    to image and displacement. grid "authors": positions without displacement are x W / (W - 1) and y H / (H - 1)."""
+    to image and displacement."""
     _, _, height, width = image.shape
     y, x = np.mgrid[:height, :width].astype(np.float64)
-    if grid == "authors":
-        x, y = x * width / (width - 1), y * height / (height - 1)
     u_weights, u_derivatives = _interpolation(x + displacement[:, 0], width)
     v_weights, v_derivatives = _interpolation(y + displacement[:, 1], height)
     image, dout = image.astype(np.float64), dout.astype(np.float64)

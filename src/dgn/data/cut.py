@@ -72,9 +72,10 @@ def in_colour(pixels: np.ndarray) -> np.ndarray:
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """An image (H, W) or (H, W, C) as size x size pixels: averaged over areas if it shrinks, bicubic if it grows."""
-    height, width = pixels.shape[:2]
-    if height == width == size:
-        return pixels
-    shrinks = min(height, width) > size
-    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    """An image (H, W) or (H, W, C) as size x size pixels: an axis that shrinks is averaged over areas, one that grows is
+    interpolated (bicubic)."""
+    for height, width, method in ((min(pixels.shape[0], size), min(pixels.shape[1], size), cv2.INTER_AREA),
+                                  (size, size, cv2.INTER_CUBIC)):
+        if pixels.shape[:2] != (height, width):
+            pixels = cv2.resize(pixels, (width, height), interpolation=method)
+    return pixels

@@ -20,7 +20,7 @@ from dgn.data.face_factors import EXPRESSIONS, Factors, sample_factors, subject_
 from dgn.data.face_paint import paint
 from dgn.data.face_surface import Window, place_landmarks
 from dgn.data.images import write_image
-from dgn.data.pixels import GREY, PixelCache, to_bytes, to_unit
+from dgn.data.pixels import PixelCache, to_bytes, to_grey, to_unit
 from dgn.data.source import Source
 from dgn.files import disk_errors, new_folder
 
@@ -56,7 +56,7 @@ def draw(factors: Factors, size: int, grey: bool, window: Window | None = None) 
     if fine > 1:
         image = image.reshape(3, window.side, fine, window.side, fine).mean((2, 4))
     if grey:
-        image = np.tensordot(np.array(GREY, np.float32), image, 1)[None]
+        image = to_grey(image)
     return to_bytes(image)
 
 

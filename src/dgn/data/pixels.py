@@ -20,6 +20,11 @@ def to_unit(pixels: np.ndarray) -> np.ndarray:
     return np.divide(pixels, np.float32(255), dtype=np.float32)
 
 
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """Converts an image (3, H, W) to (1, H, W)."""
+    return np.tensordot(np.array(GREY, np.float32), image, 1)[None]
+
+
 class PixelCache:
     """Pixels by sample index: of the samples that are read first, up to a limit in megabytes. Threads may share it."""
 

@@ -11,9 +11,11 @@ images at the same size; it cannot be compared with an FID. The distance of two 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from dgn.evaluation.ratios import SMALLEST, ratio
+from dgn.evaluation.ratios import ratio
 from dgn.randomness import generator
 
 FILTERS = 16  # in each layer; the two signs double the number of channels
@@ -62,7 +64,8 @@ def gaussian_distance(a: np.ndarray, b: np.ndarray) -> float:
     first, second = np.cov(a.T), np.cov(b.T)
     root = _root(first)
     cross = np.linalg.eigvalsh(root @ second @ root)
-    return float(mean @ mean + np.trace(first) + np.trace(second) - 2 * np.sqrt(np.maximum(cross, 0)).sum())
+    distance = mean @ mean + np.trace(first) + np.trace(second) - 2 * np.sqrt(np.maximum(cross, 0)).sum()
+    return max(float(distance), 0.0)  # rounding may give a negative one for equal statistics
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
@@ -71,12 +74,14 @@ def _root(matrix: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
 
 
-def frechet_distance(images: np.ndarray, real: np.ndarray) -> float:
+def frechet_distance(images: np.ndarray, real: np.ndarray) -> float | None:
     """Frechet distance of two sets of images in the space of random features.
 
     images: (N, C, H, W), real: (M, C, H, W), in [0, 1]; height and width of the images are multiples of 4. 0: equal
-    statistics.
+    statistics; None for fewer than two images in a set, which have no covariance.
     """
+    if min(len(images), len(real)) < 2:
+        return None
     return gaussian_distance(features(images), features(real))
 
 
@@ -107,9 +112,12 @@ def relative_variety(images: np.ndarray, real: np.ndarray) -> float | None:
     """Root mean squared distance of two images, relative to the same distance of two real images: it
     decreases when a generator collapses to few images.
 
-    images: (N, C, H, W), real: (M, C, H, W), N and M at least 2. 1: the images differ as much as real ones; 0: they are
-    all equal; None if the real images are all equal.
+    images: (N, C, H, W), real: (M, C, H, W). 1: the images differ as much as real ones; 0: they are all equal; None if
+    the real images are all equal, or for fewer than two images in a set.
     """
+    if min(len(images), len(real)) < 2:
+        return None
     # for independent pairs the mean squared distance is twice the variance summed over pixels
-    variance = real.var(0, ddof=1).sum()
-    return float(np.sqrt(images.var(0, ddof=1).sum() / variance)) if variance > SMALLEST else None
+    variance, of_real = (each.var(0, ddof=1, dtype=np.float64).sum() for each in (images, real))
+    squared = ratio(variance, of_real)
+    return None if squared is None else math.sqrt(squared)

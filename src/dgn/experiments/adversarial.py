@@ -140,8 +140,8 @@ def summary(result: dict[str, Any]) -> str:
         **error_rows(),
         "sharpness of reconstructions (1: real)": lambda r: formatted(r["sharpness_reconstruction"]),
         "sharpness of samples": lambda r: formatted(r["sharpness_samples"]),
-        "Frechet distance of reconstructions": lambda r: f"{r['frechet_reconstruction']:.4f}",
-        "Frechet distance of samples": lambda r: f"{r['frechet_samples']:.4f}",
+        "Frechet distance of reconstructions": lambda r: formatted(r["frechet_reconstruction"], ".4f"),
+        "Frechet distance of samples": lambda r: formatted(r["frechet_samples"], ".4f"),
         "  of one half of the real images to the other": lambda r: formatted(r["frechet_of_halves"], ".4f"),
         "variety of samples (1: real)": lambda r: formatted(r["variety_samples"]),
     }

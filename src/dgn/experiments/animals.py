@@ -81,7 +81,7 @@ def animal_faces(data: Data, folder: str | None, labels: str | None = None,
     if folder is None:
         if labels is not None:
             raise UserError(f"the labels {labels} are about images of a folder, and none is given")
-        return {name: image.mean(0, keepdims=True) if data.grey else image
+        return {name: to_grey(image) if data.grey else image
                 for name, image in draw(data.size).items()}
     root = expanded(folder)
     file = expanded(labels) if labels else next((root / name for name in LABELS if (root / name).is_file()), None)

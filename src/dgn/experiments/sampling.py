@@ -71,7 +71,7 @@ def summary(result: dict[str, Any]) -> str:
     """The result as text."""
     if "frames" not in result:
         return "Frechet distance to training images: " + ", ".join(
-            f"samples of {NAMES[name]} {result[name]['frechet']:.4f}" for name in PRIORS) + (
+            f"samples of {NAMES[name]} {formatted(result[name]['frechet'], '.4f')}" for name in PRIORS) + (
             f"; of one half of these to the other {formatted(result['frechet_of_halves'], '.4f')}")
 
     def mean(measured: dict[str, float | None], where: str) -> str:

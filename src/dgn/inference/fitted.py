@@ -9,8 +9,9 @@ correlates over time. Prior samples therefore look less like the data, and clips
 Estimation of the noise: xi is whitened. The directions are the eigenvectors of the symmetrized lag-1 autocovariance, c1
 its eigenvalues, c2 the lag-2 autocovariances along these directions. Then r = c2 / c1, and c1 / r is the variance
 without the white noise of Langevin dynamics, which contributes only at lag 0. In its training clip the other latents
-compensate for this noise; in a new clip it would appear as motion. If |c1| is below twice its sampling error, r = c1
-and the variance is 1.
+compensate for this noise; in a new clip it would appear as motion. A variance up to 1 needs |c1| <= |r| <= 1 and the
+sign of c1, so r is limited to this range: at |r| = |c1| the variance is 1, and there is no white noise. If |c1| is
+below twice its sampling error, r = c1 and the variance is 1.
 
 Covariances are shrunk towards the prior by d pseudo-observations, so that they are positive definite for few samples.
 """
@@ -74,9 +75,9 @@ class FittedPrior(NamedTuple):
             c2 = np.diagonal(directions.T @ _lagged(white, have, 2) @ directions)
             # if frames are independent, as under the prior, c1 and c2 are about 0 and their ratio is meaningless
             clear = np.abs(c1) > 2 * math.sqrt(len(c1) / have[:, 1:].sum())
-            correlation[clear] = np.clip(c2[clear] / c1[clear], -1, 1)
-            slow = clear & (correlation != 0)
-            variance[slow] = np.clip(c1[slow] / correlation[slow], 0, 1)
+            size = np.minimum(np.abs(c1[clear]), 1)
+            correlation[clear] = np.sign(c1[clear]) * np.clip(c2[clear] / np.abs(c1[clear]), size, 1)
+            variance[clear] = size / np.abs(correlation[clear])
         return cls(*_gaussian(states), noise_mean, root @ directions * np.sqrt(variance), correlation)
 
     def transform(self, states: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

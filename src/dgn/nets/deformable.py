@@ -12,7 +12,7 @@ from dgn import config as cfg
 from dgn.nets.layers import Dense
 from dgn.nets.model import LatentGroup, Model
 from dgn.nets.stack import NETWORKS, Architecture, DeconvStack, ImageGenerator, StackOptions
-from dgn.nets.warp import make_warp
+from dgn.nets.warp import coordinates, make_warp
 from dgn.randomness import generator
 
 REFINE_KERNEL = 3  # kernel size of the refining layer
@@ -32,15 +32,17 @@ class FieldBasis(NamedTuple):
 class GeometryGenerator(nn.Cell):
     """F_g: Z^g (N, d_g) -> displacement (N, 2, H, W) in pixels.
 
-    It is scale times the stack's output in [-1, 1], mapped by the basis, plus the affine part.
+    It is scale times the stack's output in [-1, 1], mapped by the basis, plus the affine part and the offset.
 
     basis (beyond the paper): see `make_field_basis`; None: the stack outputs the displacement of every pixel.
     affine: the affine part of a monotone field, else None.
+    offset: a constant displacement (1, 2, H, W), see `authors_grid`.
     """
 
     def __init__(self, stack: DeconvStack, scale: float, basis: FieldBasis | None = None,
-                 affine: AffineField | None = None) -> None:
+                 affine: AffineField | None = None, offset: np.ndarray | None = None) -> None:
         super().__init__()
+        self.offset = None if offset is None else Tensor(offset)
         self.stack, self.scale, self.affine, self.has_basis = stack, scale, affine, basis is not None
         if basis is not None:
             self.left, self.right = Tensor(basis.left), Tensor(np.swapaxes(basis.right, -1, -2).copy())
@@ -57,7 +59,9 @@ class GeometryGenerator(nn.Cell):
     def finish(self, x: Tensor) -> Tensor:
         """Maps the stack's output in [-1, 1] to a displacement in pixels, without the affine part."""
         field = self.scale * x  # (N, 2, points, points), or (N, 2, H, W)
-        return ops.matmul(ops.matmul(self.left, field), self.right) if self.has_basis else field
+        if self.has_basis:
+            field = ops.matmul(ops.matmul(self.left, field), self.right)
+        return field if self.offset is None else field + self.offset
 
 
 class AffineField(nn.Cell):
@@ -82,6 +86,17 @@ class AffineField(nn.Cell):
     def finish(self, coefficients: Tensor) -> Tensor:
         """The displacement for six coefficients."""
         return self.matmul(coefficients, self.fields).reshape(self.shape)
+
+
+def authors_grid(size: int) -> np.ndarray:
+    """The sampling grid of the authors' code (model.grid: authors) as a displacement (1, 2, size, size) from integer
+    positions.
+
+    It has x size / (size - 1) instead of x, and the same for y. So without further displacement the sampled x is an
+    integer only in column 0, and y only in row 0; other pixels average their neighbours; the last column and row are
+    clamped.
+    """
+    return coordinates(size, size) / np.float32(size - 1)
 
 
 def make_field_basis(kind: str, size: int, points: int) -> FieldBasis | None:
@@ -162,8 +177,9 @@ class DeformableGenerator(Model):
         self.branches = nn.CellList([
             ImageGenerator(appearance_stack),
             GeometryGenerator(geometry_stack, 1.0 if monotone else max_pixels,
-                              make_field_basis(model.field, size, grid), affine)])
-        self.warp = make_warp(model.warp, size, size, model.grid)
+                              make_field_basis(model.field, size, grid), affine,
+                              authors_grid(size) if model.grid == "authors" else None)])
+        self.warp = make_warp(model.warp, size, size)
         self.refine = nn.Conv2d(channels, channels, REFINE_KERNEL, pad_mode="same", has_bias=True, weight_init="zeros",
                                 bias_init="zeros") if model.refine else None
 

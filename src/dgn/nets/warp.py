@@ -4,10 +4,6 @@ All take an image (N, C, H, W) and a displacement (N, 2, H, W) in pixels, channe
 (dy), and return (N, C, H, W): X(x, y) = X_a(x + dx, y + dy), bilinear, with coordinates clamped to the image. The
 derivative with respect to a clamped coordinate is 0. (Eq. 4 as printed gives 0 outside of the image.)
 
-The grid of the authors' code has x W / (W - 1) instead of x, and y H / (H - 1) instead of y. Without displacement, the
-sampled x is then an integer only in column 0, and y only in row 0, so that other pixels average their neighbours; the
-last column and row are clamped.
-
   reference    gather and elementwise operators, for all devices and for export
   grid_sample  one operator, for Ascend and GPU
   native       C++ kernels with their own gradients, for CPU
@@ -23,24 +19,19 @@ from dgn.nets import choice
 from dgn.nets.native import operator
 
 
-def coordinates(height: int, width: int, grid: str = "integer") -> np.ndarray:
-    """The sampling positions for zero displacement, (1, 2, height, width) float32: x in channel 0, y in channel 1.
-
-    grid: model.grid, see above.
-    """
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    if grid == "authors":
-        x, y = x * width / (width - 1), y * height / (height - 1)
-    return np.stack([x, y])[None].astype(np.float32)
+def coordinates(height: int, width: int) -> np.ndarray:
+    """The sampling positions for zero displacement, (1, 2, height, width) float32: x in channel 0, y in channel 1."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return np.stack([x, y])[None]
 
 
 class ReferenceWarp(nn.Cell):
     """The definition, with gather operators. The other implementations are compared with it, and it is exported."""
 
-    def __init__(self, height: int, width: int, grid: str = "integer") -> None:
+    def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.height, self.width = height, width
-        self.grid = ms.Tensor(coordinates(height, width, grid))
+        self.grid = ms.Tensor(coordinates(height, width))
         self.steps = (0, 1, width, width + 1)  # index offsets from the upper left neighbour to each of the four
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
@@ -93,10 +84,10 @@ class ReferenceWarp(nn.Cell):
 class GridSampleWarp(nn.Cell):
     """ops.grid_sample on normalized coordinates; with align_corners, -1 and 1 are the centres of border pixels."""
 
-    def __init__(self, height: int, width: int, grid: str = "integer") -> None:
+    def __init__(self, height: int, width: int) -> None:
         super().__init__()
         half = np.array([(width - 1) / 2, (height - 1) / 2]).reshape(1, 2, 1, 1)
-        positions = (coordinates(height, width, grid) - half) / half  # without displacement
+        positions = (coordinates(height, width) - half) / half  # without displacement
         self.positions, self.scale = (ms.Tensor(values.astype(np.float32)) for values in (positions, 1 / half))
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
@@ -105,33 +96,25 @@ class GridSampleWarp(nn.Cell):
 
 
 class NativeWarp(nn.Cell):
-    """The kernels of warp_cpu.cc, which add the displacement to integer positions. The two gradients are separate
-    operators, so that an unused gradient is not computed."""
+    """The kernels of warp_cpu.cc. The two gradients are separate operators, so that an unused gradient is not
+    computed."""
 
-    def __init__(self, height: int, width: int, grid: str = "integer") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        offset = coordinates(height, width, grid) - coordinates(height, width)
-        self.offset = ms.Tensor(offset) if offset.any() else None
         self.forward = operator("warp_cpu.cc", "WarpForward", lambda image, displacement: image)
         self.image_gradient = operator("warp_cpu.cc", "WarpImageGradient", lambda displacement, dout: dout)
         self.displacement_gradient = operator("warp_cpu.cc", "WarpDisplacementGradient",
                                               lambda image, displacement, dout: displacement)
 
     def construct(self, image: ms.Tensor, displacement: ms.Tensor) -> ms.Tensor:
-        return self.forward(image, self.from_integers(displacement))
+        return self.forward(image, displacement)
 
     def bprop(self, image, displacement, out, dout):
-        displacement = self.from_integers(displacement)
         return self.image_gradient(displacement, dout), self.displacement_gradient(image, displacement, dout)
 
-    def from_integers(self, displacement: ms.Tensor) -> ms.Tensor:
-        """The displacement relative to integer positions."""
-        return displacement if self.offset is None else displacement + self.offset
 
-
-def make_warp(kind: str, height: int, width: int, grid: str = "integer") -> nn.Cell:
-    """The warp for `kind`, a value of model.warp. grid: model.grid. Raises UserError, see choice.make."""
-    sizes = height, width, grid
-    makers = {"reference": lambda: ReferenceWarp(*sizes), "native": lambda: NativeWarp(*sizes),
-              "grid_sample": lambda: GridSampleWarp(*sizes)}
+def make_warp(kind: str, height: int, width: int) -> nn.Cell:
+    """The warp for `kind`, a value of model.warp. Raises UserError, see choice.make."""
+    makers = {"reference": lambda: ReferenceWarp(height, width), "native": NativeWarp,
+              "grid_sample": lambda: GridSampleWarp(height, width)}
     return choice.make("model.warp", kind, makers, accelerator="grid_sample", cpu_fallback="reference")

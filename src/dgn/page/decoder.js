@@ -10,9 +10,8 @@
  *   appearance   = 0.5 + 0.5 tanh(stack(Z^a))              branch
  *   displacement = S (max tanh(stack(Z^g))) S^T            branch, S: weights of a B-spline, if the model has one;
  *                                                          of a monotone field L_c .. R_c^T for each component c and
- *                                                          an affine part
- *   image(x, y)  = appearance(x + dx, y + dy)              warp, bilinear, coordinates clamped (Eq. 2 to 4); step x
- *                                                          instead of x on the sampling grid of the authors' code
+ *                                                          an affine part; with an offset on the authors' grid
+ *   image(x, y)  = appearance(x + dx, y + dy)              warp, bilinear, coordinates clamped (Eq. 2 to 4)
  *   image       += conv3x3(image)                          refine, if the model has it
  *
  * A stack is a dense layer and transposed convolutions, ReLU after all but the last.
@@ -150,13 +149,13 @@ const DgnDecoder = (() => {
     return field;
   }
 
-  /** image(x, y) = appearance(step x + dx, step y + dy), bilinear; coordinates beyond the border are clamped to it. */
-  function warp(appearance, displacement, channels, size, step) {
+  /** image(x, y) = appearance(x + dx, y + dy), bilinear; coordinates beyond the border are clamped to it. */
+  function warp(appearance, displacement, channels, size) {
     const out = new Float32Array(channels * size * size), plane = size * size, last = size - 1;
     for (let y = 0, i = 0; y < size; y++) {
       for (let x = 0; x < size; x++, i++) {
-        const u = Math.min(Math.max(step * x + displacement[i], 0), last);
-        const v = Math.min(Math.max(step * y + displacement[plane + i], 0), last);
+        const u = Math.min(Math.max(x + displacement[i], 0), last);
+        const v = Math.min(Math.max(y + displacement[plane + i], 0), last);
         const left = Math.min(Math.floor(u), last - 1), top = Math.min(Math.floor(v), last - 1);
         const a = u - left, b = v - top;
         for (let c = 0, at = top * size + left; c < channels; c++, at += plane) {
@@ -206,7 +205,7 @@ const DgnDecoder = (() => {
 
   /** A decoder of the description; bytes: its arrays. */
   function create(description, bytes) {
-    const { size, channels, frames, step } = description;
+    const { size, channels, frames } = description;
     const groups = description.groups.map((group) => ({
       ...group,
       layers: group.layers.map((layer) => layerOf(layer, bytes)),
@@ -215,6 +214,7 @@ const DgnDecoder = (() => {
       points: group.basis && group.basis.left[0].shape[1],
       affine: group.affine && { ...layerOf(group.affine, bytes), ramp: arrayOf(group.affine.ramp, bytes),
                                 shift: group.affine.shift },
+      offset: group.offset && arrayOf(group.offset, bytes),
       transition: group.transition && {
         noise: group.transition.noise, layers: group.transition.layers.map((layer) => layerOf(layer, bytes)) },
     }));
@@ -242,7 +242,7 @@ const DgnDecoder = (() => {
 
     /** What a group's generator makes of the latents of one image: appearance, or displacement. */
     function branch(g, z) {
-      const { layers, scale, shift, basis, points, affine } = groups[g];
+      const { layers, scale, shift, basis, points, affine, offset } = groups[g];
       let side = groups[g].side, x = relu(dense(z, layers[0].weight, layers[0].bias));
       for (const layer of layers.slice(1)) {
         x = layer.activation(deconv(x, side, layer));
@@ -250,13 +250,14 @@ const DgnDecoder = (() => {
       }
       for (let i = 0; i < x.length; i++) x[i] = scale * x[i] + shift;
       if (basis) x = fromBasis(x, basis, points, size);
-      return affine ? addAffine(x, z, affine, size) : x;
+      if (affine) x = addAffine(x, z, affine, size);
+      return offset ? x.map((value, i) => value + offset[i]) : x;
     }
 
     /** The image of the branches' outputs: warped and refined, if the model does so. */
     function compose(appearance, displacement) {
       if (!displacement) return appearance;
-      const image = warp(appearance, displacement, channels, size, step);
+      const image = warp(appearance, displacement, channels, size);
       return refining ? refine(image, refining.weight, refining.bias, channels, size) : image;
     }
 

@@ -1,11 +1,10 @@
 """A JSON description of a generator, from which decoder.js rebuilds it.
 
-  {"size", "channels", "frames", "groups": [branch of each latent group], "step": pixels between the positions that are
-   sampled without displacement (see dgn.nets.warp), "refine": null or {"weight", "bias"}}
+  {"size", "channels", "frames", "groups": [branch of each latent group], "refine": null or {"weight", "bias"}}
 
-A branch is {"states", "length", "transition", "layers", "scale", "shift", "basis", "affine"}: latents (Z_0, xi_1 ..
+A branch is {"states", "length", "transition", "layers", "scale", "shift", "basis", "affine", "offset"}: latents (Z_0, xi_1 ..
 xi_T) of `length` values, of which the first `states` are Z_0; the layers' tanh is multiplied by `scale` and `shift` is
-added; a field of control points is multiplied by the matrices of `basis`; `affine` is added. Weights are those that
+added; a field of control points is multiplied by the matrices of `basis`; `affine` and `offset` are added. Weights are those that
 the layers use: He's scale and the smoothing of a kernel are folded into them.
 """
 
@@ -20,14 +19,13 @@ from dgn.nets.deformable import AffineField, GeometryGenerator
 from dgn.nets.dynamic import DynamicGenerator, Transition
 from dgn.nets.layers import ScaledLayer
 from dgn.nets.model import Model
-from dgn.nets.warp import coordinates
 from dgn.page.arrays import Packer
 
 Json = dict[str, Any]
 
 
-def describe(model: Model, grid: str, packer: Packer) -> Json:
-    """The description of a model; its arrays are added to `packer`. grid: model.grid of its config."""
+def describe(model: Model, packer: Packer) -> Json:
+    """The description of a model; its arrays are added to `packer`."""
     over_time = isinstance(model, DynamicGenerator)
     groups = []
     for group, branch in zip(model.groups, model.branches):
@@ -36,9 +34,7 @@ def describe(model: Model, grid: str, packer: Packer) -> Json:
         groups.append({"states": states, "length": group.shape[0], "transition": _transition(transition, packer),
                        **_generator(generator, packer)})
     refine = getattr(model, "refine", None)
-    last = coordinates(model.size, model.size, grid).max()
     return {"size": model.size, "channels": model.channels, "frames": model.frames, "groups": groups,
-            "step": float(last) / (model.size - 1),
             "refine": refine and {"weight": packer.add(refine.weight.asnumpy()),
                                   "bias": packer.add(refine.bias.asnumpy())}}
 
@@ -51,9 +47,10 @@ def _generator(generator: nn.Cell, packer: Packer) -> Json:
               {**_layer(stack.last, packer), "stride": stack.last.stride, "activation": "tanh"}]
     if not isinstance(generator, GeometryGenerator):
         return {"side": stack.architecture.side, "layers": layers, "scale": 0.5, "shift": 0.5, "basis": None,
-                "affine": None}
+                "affine": None, "offset": None}
     return {"side": stack.architecture.side, "layers": layers, "scale": float(generator.scale), "shift": 0.0,
-            "basis": _basis(generator, packer), "affine": _affine(generator.affine, packer)}
+            "basis": _basis(generator, packer), "affine": _affine(generator.affine, packer),
+            "offset": None if generator.offset is None else packer.add(generator.offset.asnumpy())}
 
 
 def _basis(generator: GeometryGenerator, packer: Packer) -> Json | None:

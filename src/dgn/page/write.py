@@ -67,7 +67,7 @@ def _contents(run: Run, packer: Packer, finished: bool) -> dict[str, Any]:
     metrics, records = run.folder.read_results(), run.folder.read_metrics_log()
     return {
         "run": _name(run), "noun": singular, "nouns": plural,
-        "model": describe(run.model, run.config.model.grid, packer), "groups": _groups(run, samples, packer),
+        "model": describe(run.model, packer), "groups": _groups(run, samples, packer),
         "samples": [{"unseen": chosen.unseen, "count": len(chosen.images), "sprite": images.sprite(chosen.images),
                      "latents": [packer.add(z) for z in chosen.latents]} for chosen in samples],
         "pair": first_pair(samples),
