@@ -53,7 +53,7 @@ def test_an_axis_that_shrinks_is_averaged_also_if_the_other_grows():
     for pixels in (lines, np.ascontiguousarray(lines.T)):
         sample = Cut(64, (0, 0, *pixels.shape[::-1]), grey=True).apply(pixels)[0]
         assert sample.shape == (64, 64) and np.abs(sample.astype(int) - 25.5).max() <= 1
-    ramp = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None] * 4, (60, 640))  # the axis that grows keeps its values
+    ramp = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None] * 4, (60, 640))  # along the axis that grows
     grown = Cut(64, (0, 0, 640, 60), grey=True).apply(np.ascontiguousarray(ramp))[0, 2:-2, 0]
     np.testing.assert_allclose(grown, 4 * ((np.arange(64) + 0.5) * 60 / 64 - 0.5)[2:-2], atol=1)
 

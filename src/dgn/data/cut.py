@@ -72,8 +72,8 @@ def in_colour(pixels: np.ndarray) -> np.ndarray:
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """An image (H, W) or (H, W, C) as size x size pixels: an axis that shrinks is averaged over areas, one that grows is
-    interpolated (bicubic)."""
+    """An image (H, W) or (H, W, C) as size x size pixels. An axis that shrinks is averaged over areas; one that grows
+    is interpolated (bicubic)."""
     for height, width, method in ((min(pixels.shape[0], size), min(pixels.shape[1], size), cv2.INTER_AREA),
                                   (size, size, cv2.INTER_CUBIC)):
         if pixels.shape[:2] != (height, width):

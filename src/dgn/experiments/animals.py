@@ -26,7 +26,7 @@ from dgn.data.decoding import decode
 from dgn.data.images import ImageFolder
 from dgn.data.labels import read_eyes
 from dgn.data.open import generated_faces
-from dgn.data.pixels import to_unit
+from dgn.data.pixels import to_grey, to_unit
 from dgn.errors import UserError
 from dgn.experiments.common import check_deformable
 from dgn.figures import bases, pictures

@@ -2,10 +2,10 @@
 
   {"size", "channels", "frames", "groups": [branch of each latent group], "refine": null or {"weight", "bias"}}
 
-A branch is {"states", "length", "transition", "layers", "scale", "shift", "basis", "affine", "offset"}: latents (Z_0, xi_1 ..
-xi_T) of `length` values, of which the first `states` are Z_0; the layers' tanh is multiplied by `scale` and `shift` is
-added; a field of control points is multiplied by the matrices of `basis`; `affine` and `offset` are added. Weights are those that
-the layers use: He's scale and the smoothing of a kernel are folded into them.
+A branch is {"states", "length", "transition", "layers", "scale", "shift", "basis", "affine", "offset"}: latents (Z_0,
+xi_1 .. xi_T) of `length` values, of which the first `states` are Z_0; the layers' tanh is multiplied by `scale` and
+`shift` is added; a field of control points is multiplied by the matrices of `basis`; `affine` and `offset` are added.
+Weights are those that the layers use: He's scale and the smoothing of a kernel are folded into them.
 """
 
 from __future__ import annotations
