@@ -192,7 +192,7 @@ MindSpore, which fits CANN 9.1; for an older CANN add mindspore==VERSION to the 
         "(first run only; downloads packages, takes a few minutes)"
     PYTHON=$ROOT/.venv/bin/python
     ( # two launchers at once would install into one folder: the second one waits, and finds it made
-        ! command -v flock >/dev/null || flock 9
+        ! command -v flock >/dev/null || flock 9 || echo "start no other launcher until this one is done" >&2
         fits "$PYTHON" || make_venv "$base" ${packages[@]+"${packages[@]}"}
     ) 9>"$ROOT/.venv.lock"
     fits "$PYTHON" && return

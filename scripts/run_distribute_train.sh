@@ -178,13 +178,25 @@ children() {
     done
 }
 
-# Prints the ids of the training processes of this host.
-# shellcheck disable=SC2317 # called by the trap
-workers() {
+# Asks the training processes of this host to save and exit, each once: a second signal ends them at once. Sets WORKERS
+# to their number.
+stop_workers() {
     local pid
+    WORKERS=0
     for pid in $(children); do
-        ! tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx 'MS_ROLE=MS_WORKER' || echo "$pid"
+        grep -zqx 'MS_ROLE=MS_WORKER' "/proc/$pid/environ" 2>/dev/null || continue
+        WORKERS=$((WORKERS + 1))
+        case " $ASKED " in *" $pid "*) continue ;; esac
+        ASKED="$ASKED $pid"
+        kill -TERM "$pid" 2>/dev/null || true
     done
+}
+
+# shellcheck disable=SC2317 # called by the trap
+interrupted() {
+    INTERRUPTED=1
+    ASKED=
+    stop_workers
 }
 
 # Prints the output of the first process of this host; sets TAIL to the process that does.
@@ -202,12 +214,19 @@ show_output() {
 # launcher of that host creates the file `failed`. The processes of this host are then ended, and FAILED_HOST is the
 # folder of that file.
 watch_hosts() {
-    local flag
+    local flag idle=0
     STATUS=0
     FAILED_HOST=
     while kill -0 "$LAUNCHER" 2>/dev/null; do
         sleep 1 & # in the background, since a signal interrupts wait but not sleep
         wait $! || true
+        if [ -n "$INTERRUPTED" ]; then
+            stop_workers # those that started since
+            [ "$WORKERS" -eq 0 ] && idle=$((idle + 1)) || idle=0
+            # MindSpore's scheduler waits for minutes for processes that ended before they had connected
+            # shellcheck disable=SC2046
+            [ "$idle" -lt 10 ] || kill -KILL $(children) 2>/dev/null || true
+        fi
         if [ "$TOTAL" -eq "$LOCAL" ] || [ -n "$FAILED_HOST" ]; then continue; fi
         for flag in "$OUTPUT.logs"/node_*/failed; do
             if [ "$flag" -nt "$LOGS/started" ]; then FAILED_HOST=$(dirname -- "$flag"); fi
@@ -231,6 +250,10 @@ report_failure() {
     fi
     code=$(grep -o 'Error code: [0-9]*' "$LOGS/msrun.log" | head -n 1 | grep -o '[0-9]*$' || true)
     STATUS=${code:-$STATUS}
+    if [ -n "$INTERRUPTED" ] && ! grep -q '^dgn: ' "$LOGS"/worker_*.log 2>/dev/null; then
+        [ "$STATUS" -eq 130 ] || echo "interrupted before the training began" >&2
+        STATUS=130
+    fi
     for log in "$LOGS"/worker_*.log; do
         message=$(grep -h '^dgn: ' "$log" | tail -n 1 || true)
         [ "$message" = "$said" ] || echo "$(basename -- "$log" .log): $message" >&2 # the same mistake is named once
@@ -257,10 +280,12 @@ LOGS=$OUTPUT.logs
 check_output
 rotate_logs
 export_environment
-start_msrun
 # An interrupted msrun kills its processes before they can save. SIGTERM makes them save and exit.
-# shellcheck disable=SC2046 # one argument per process id
-trap 'kill -TERM $(workers) 2>/dev/null || true' INT TERM HUP
+INTERRUPTED=
+ASKED=
+LAUNCHER=none
+trap interrupted INT TERM HUP
+start_msrun
 show_output
 watch_hosts
 sleep 0.5

@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,19 @@ def test_two_processes_save_when_they_are_interrupted(project, recipe, tmp_path)
         epoch = int(newest.name.split("_")[1])
         assert epoch > checkpoints
         checkpoints = epoch
+
+
+def test_an_interrupt_before_the_processes_train_ends_them(project, recipe, tmp_path):
+    running = subprocess.Popen(
+        ["bash", str(project / "scripts" / "run_distribute_train.sh"), "CPU", "2", "small.yaml", "images",
+         str(tmp_path / "early")], cwd=recipe, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=environment(DGN_OPTIONS="--train-only --set training.epochs=100000"))
+    while not (tmp_path / "early.logs" / "msrun.log").exists():
+        assert running.poll() is None
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    said, _ = running.communicate(timeout=100)
+    assert running.returncode == 130 and "interrupted before the training began" in said, said
 
 
 def test_exit_codes(project, recipe, tmp_path):

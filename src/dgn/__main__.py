@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
 import os
@@ -34,6 +35,8 @@ COMMANDS = {  # name, also of the module in dgn.cli: help
 
 WITHOUT_MINDSPORE = ("doctor", "results")
 TRAININGS = ("train", "experiment")
+WRONG_PATH = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+DISK_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOENT)  # ENOENT: removed since
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -130,6 +133,11 @@ def main(argv: list[str] | None = None) -> int:
         return failed(error, f"not enough memory{advice if command in TRAININGS else ''}", RunFailed.exit_code)
     except BrokenPipeError:  # of standard output: nobody reads it any more
         return 141
+    except OSError as error:
+        if error.errno not in WRONG_PATH and error.errno not in DISK_FAILED:
+            raise
+        code = UserError.exit_code if error.errno in WRONG_PATH else RunFailed.exit_code
+        return failed(error, f"{error.filename or 'standard output'}: {error.strerror}", code)
     finally:
         console.finish()
 

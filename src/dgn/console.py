@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -16,7 +17,13 @@ _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 
 
 def prepare() -> None:
-    """Characters that the terminal cannot show are printed as escapes from now on."""
+    """Characters that the terminal cannot show are printed as escapes from now on. Standard streams that are closed
+    become /dev/null: a file opened later would get their number, and what is printed would be written to it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -14,7 +14,7 @@ import resource
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import ParamSpec, TypeVar
 
@@ -145,8 +145,13 @@ def _select(name: str) -> None:
 
 
 def import_mindspore() -> None:
-    """Imports MindSpore. Raises UserError if its version is unsupported or it cannot be imported."""
+    """Imports MindSpore. Raises UserError if its version is unsupported, if it cannot be imported, or if the working
+    directory's name is not UTF-8, with which it fails later."""
+    from dgn.files import check_utf8  # not at the top: doctor runs without NumPy
+
     check_versions()
+    with suppress(FileNotFoundError):  # the folder was removed
+        check_utf8(os.getcwd())
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
     if 0 <= space < ADDRESS_SPACE:
         raise UserError(f"ulimit -v limits this process to {space / 1e9:.1f} GB of address space, but MindSpore needs "
@@ -192,8 +197,9 @@ def preferred() -> str:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Discards everything that is written to standard output and standard error within the block, also by MindSpore."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for output in (sys.stdout, sys.stderr):
+        if output is not None:  # None: it was closed before the program started
+            output.flush()
     saved = os.dup(1), os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)

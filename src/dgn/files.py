@@ -9,9 +9,9 @@ import json
 import logging
 import os
 import platform
+import secrets
 import sys
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,14 +43,13 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises RunFailed naming the path if it cannot be written; an existing file is then unchanged.
     """
     name = path.name[-32:]  # with the suffix, by which writers choose a format; the whole may be as long as possible
-    temporary = path.with_name(f".{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}-{name}")
+    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}-{name}")  # of one writer among all hosts
     try:
         with disk_errors(path):
             if path.exists() and not path.is_file():  # root could even replace a device such as /dev/null
                 raise OSError("it is no regular file")
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.unlink(missing_ok=True)
-            temporary.touch(exist_ok=False)  # writers would follow a link of this name
+            temporary.touch(exist_ok=False)
             yield temporary
             sync(temporary)
             os.replace(temporary, path)
@@ -195,7 +194,7 @@ def open_log(path: Path) -> TextIO:
         if path.is_symlink():
             raise OSError("it is a symbolic link to another file; remove it")
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        return open(handle, "a+", encoding="utf-8")
+        return open(handle, "a+", encoding="utf-8", errors="backslashreplace")  # paths need not be UTF-8
 
 
 @contextmanager
@@ -217,6 +216,18 @@ def locked(path: Path, resource: Path) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
             file.flush()
+        yield
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Locks the file `path` within the block; waits while another process has the lock. Without an effect on file
+    systems without locks."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with open_log(path) as file:
+        with suppress(OSError):
+            fcntl.lockf(file, fcntl.LOCK_EX)
         yield
 
 

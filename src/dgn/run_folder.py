@@ -14,7 +14,7 @@
   page.html       the interactive page: the weights, some samples with their latents, results, pictures
   encoder/        the encoder of `dgn encoder`, if there is one, and the digest of the weights for which it was trained
   start.sha256    digest of the checkpoint that the run was initialized from (experiments only)
-  .lock           lock of the process that trains the run
+  .lock           lock of the process that trains the run; .results.lock: of the one that writes metrics.json
 """
 
 from __future__ import annotations
@@ -31,7 +31,17 @@ from typing import Any
 from dgn import console, recipe
 from dgn.config import Config
 from dgn.errors import RunFailed, UserError, first_line
-from dgn.files import append_line, check_new_folder, disk_errors, locked, new_folder, retire, write_json, write_text
+from dgn.files import (
+    append_line,
+    check_new_folder,
+    disk_errors,
+    in_turn,
+    locked,
+    new_folder,
+    retire,
+    write_json,
+    write_text,
+)
 from dgn.provenance import origin
 from dgn.reading import is_finite, read_json
 
@@ -80,8 +90,18 @@ class RunFolder:
         cls.check_free(path)
         run = cls(new_folder(path), config)
         try:
+            run.checkpoints.mkdir()  # of two processes that create one run, only one succeeds
+        except FileExistsError:
+            raise UserError(f"another process is creating a run in {path}; choose another output folder "
+                            "(--output)") from None
+        except OSError as error:
+            raise UserError(f"cannot create {run.checkpoints}: {first_line(error)}; choose another output folder "
+                            "(--output)") from None
+        try:
             run.change_config(config)
         except RunFailed as error:  # nothing has run yet, so the user chose an unusable folder
+            with suppress(OSError):
+                run.checkpoints.rmdir()
             raise UserError(f"{error}; choose another output folder (--output)") from None
         return run
 
@@ -161,7 +181,8 @@ class RunFolder:
         """Writes sections of metrics.json and keeps the others; a damaged file is renamed to metrics_damaged.json. If
         the file cannot be written, prints the sections, so that they are not lost, and raises RunFailed."""
         try:
-            write_json(self.results_path, {**self.read_results(keep_damaged=True), **sections})
+            with in_turn(self.output / ".results.lock"):
+                write_json(self.results_path, {**self.read_results(keep_damaged=True), **sections})
         except RunFailed:
             console.say(f"result: {json.dumps(sections)}")
             raise

@@ -145,6 +145,7 @@ def test_output_folders_that_are_taken_or_closed(tmp_path, images, trained, caps
         closed.mkdir()
         closed.chmod(stat.S_IRUSR | stat.S_IXUSR)
     check(arguments(images, closed, 1), 2, capsys, "cannot create the output folder", closed)
+    check(arguments("x" * 300, tmp_path / "run", 1), 2, capsys, "xxx: File name too long")
 
 
 def test_nothing_to_resume_or_evaluate(tmp_path, capsys):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from dgn import console, recipe
 from dgn.__main__ import main
 from dgn.cli.train import default_output
+from dgn.errors import UserError
 from dgn.run_folder import RunFolder
 from dgn.training.progress import Progress
 from tests.training.tiny import SETTINGS, arguments
@@ -46,6 +50,20 @@ def test_a_training_goes_on_when_nobody_reads_its_output(kind, images, tmp_path)
     assert process.returncode == 0 and "Traceback" not in errors, errors
     assert "epoch: 3 step: 2" in (tmp_path / "run" / "train.log").read_text()
     assert (tmp_path / "run" / "checkpoints" / "epoch_00003").is_dir()
+
+
+def test_closed_standard_streams_become_dev_null():
+    """A file that is opened later must not get the number of one, or what MindSpore prints is written to it."""
+    program = ("import os, sys; from dgn import console, device; console.prepare(); file = open(sys.argv[1], 'w');"
+               "file.write(' '.join(os.readlink(f'/proc/self/fd/{k}') for k in range(3)))\n"
+               "with device.silenced(): os.write(1, b'lost')")
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", program, f"/proc/self/fd/{write}"], env=ENVIRONMENT,
+                               pass_fds=[write], preexec_fn=lambda: [os.close(k) for k in range(3)])
+    os.close(write)
+    with open(read) as told:
+        assert told.read() == "/dev/null /dev/null /dev/null"
+    assert process.wait(timeout=60) == 0
 
 
 def test_progress_without_a_standard_output(monkeypatch, tmp_path):
@@ -115,6 +133,34 @@ def test_the_default_output_is_a_new_folder(tmp_path, monkeypatch):
     for name in ("faces_demo", "faces_demo-2"):
         (Path("runs") / name).mkdir(parents=True)
     assert default_output("config/faces_demo.yaml") == "runs/faces_demo-3"
+
+
+def test_of_two_processes_one_creates_a_run(tmp_path):
+    """The other one is refused, before it writes anything into the folder."""
+    config, both = recipe.load(None, SETTINGS), threading.Barrier(2)
+
+    def create(path: Path) -> bool:
+        both.wait()
+        try:
+            return bool(RunFolder.create(path, config))
+        except UserError as refused:
+            assert re.search("another process is creating a run|already holds a run|is not empty", str(refused))
+            return False
+
+    with ThreadPoolExecutor(2) as threads:
+        for k in range(20):
+            assert sorted(threads.map(create, [tmp_path / f"run{k}"] * 2)) == [False, True]
+
+
+def test_results_of_two_processes_are_kept(tmp_path):
+    run = RunFolder.create(tmp_path / "run", recipe.load(None, SETTINGS))
+    program = ("import sys; from pathlib import Path; from dgn.run_folder import RunFolder\n"
+               "run = RunFolder.open(Path(sys.argv[1]))\n"
+               "for k in range(40): run.add_results(**{f'{sys.argv[2]}{k}': k})")
+    processes = [subprocess.Popen([sys.executable, "-c", program, str(run.path), name], env=ENVIRONMENT)
+                 for name in "ab"]
+    assert [process.wait(timeout=100) for process in processes] == [0, 0]
+    assert run.read_results() == {f"{name}{k}": k for name in "ab" for k in range(40)}
 
 
 def test_a_run_with_an_empty_or_newer_config_is_refused(tmp_path, capsys):

@@ -152,6 +152,7 @@ def test_a_run_without_results_or_pictures_has_a_page(tmp_path):
 def test_unreadable_pictures_are_left_out(tmp_path):
     cv2.imwrite(str(tmp_path / "samples.png"), np.zeros((40, 60, 3), np.uint8))
     (tmp_path / "reconstruction.png").write_bytes(b"cut")
+    (tmp_path / ".12-ab-bases.png").write_bytes((tmp_path / "samples.png").read_bytes())  # of a killed process
     assert [picture["name"] for picture in run_pictures(tmp_path, 10_000)] == ["samples.png"]
     assert run_pictures(tmp_path / "nowhere", 10_000) == []
     (tmp_path / os.fsdecode(b"own_\xff.png")).write_bytes((tmp_path / "samples.png").read_bytes())

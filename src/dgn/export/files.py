@@ -13,6 +13,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from dgn import device
 from dgn.errors import RunFailed, first_line
 from dgn.files import disk_errors, replacing
 
@@ -21,6 +22,7 @@ _PLAIN = re.compile(r"[0-9a-zA-Z@_\-.:/]+")  # paths that mindspore.export accep
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 
 
+@device.one_at_a_time
 def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, expected: Sequence[np.ndarray],
           free: Sequence[int] = (), rewrite: Callable[[Path, Path], None] | None = None) -> float:
     """Writes a cell to `path` (.mindir or .onnx), loads the file again and runs it on `inputs`. Returns the largest

@@ -40,7 +40,8 @@ def sprite(images: np.ndarray) -> str:
 def run_pictures(folder: Path, budget: int) -> list[dict[str, str]]:
     """The PNG files of a figures folder, downscaled so that they need at most `budget` bytes in total: {name, caption,
     source}. If they do not fit at the smallest width, the last ones are left out."""
-    paths = [path for path in folder.glob("*.png") if path.stem not in SKIPPED] if folder.is_dir() else []
+    # [!.]: not a temporary file that a killed process left
+    paths = [path for path in folder.glob("[!.]*.png") if path.stem not in SKIPPED] if folder.is_dir() else []
     known = list(CAPTIONS)
     paths.sort(key=lambda path: (known.index(path.stem) if path.stem in known else len(known), path.name))
     pictures = [(path, picture) for path in paths if (picture := _picture(path)) is not None]

@@ -51,6 +51,9 @@ def load(folder: Path, cells: Mapping[str, nn.Cell], conversion: Conversion = Co
 
 
 def _load_parameters(path: Path, cell: nn.Cell, conversion: Conversion) -> None:
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent} is no longer there: a training that is running has replaced it by a newer "
+                        "checkpoint; run the command again")
     if not path.is_file():
         raise UserError(f"{path.parent} holds no {path.name}: it belongs to another training method, or to a packaged "
                         "model, which has no optimizer and cannot be resumed")
