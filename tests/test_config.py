@@ -156,10 +156,31 @@ def test_a_field_and_its_control_points_go_together(field, grid):
     assert cfg.changed(cfg.Config(), model={"field": field, "control_grid": 8 - grid}).model.field == field
 
 
+@pytest.mark.parametrize("settings, message", [
+    ("model.control_grid=4", "it must be 0, or 8, 16, 32"),
+    ("model.control_grid=24", "it must be 0, or 8, 16, 32"),
+    ("model.control_grid=128", "up to data.size"),
+    ("model.network=table5 model.control_grid=8", "multiples of 16"),
+    ("model.network=table5 model.control_grid=80", "the grid 0, or up to data.size"),
+    ("training.batch_size=8 training.shards=3", "must divide training.batch_size, 8"),
+    ("training.batch_size=8 training.shards=4 training.micro_batches=4", "must divide .* / training.shards, 2"),
+    ("inference.steps=10 inference.steps_per_graph=4", "must divide inference.steps, 10")])
+def test_sizes_and_parts_that_do_not_fit(settings, message):
+    with pytest.raises(UserError, match=message):
+        recipe.load(None, settings.split())
+
+
 @pytest.mark.parametrize("data", [{}, {"frames": 4, "format": "frames", "path": "clips"}])
 def test_only_generated_clips_have_a_changing_light(data):
     with pytest.raises(UserError, match="data.changing_light is for generated clips"):
         cfg.changed(cfg.Config(), data={**data, "changing_light": True})
+
+
+def test_the_last_values_of_schedules_are_those_of_the_last_epoch():
+    """Epochs are counted from 0: of 5 epochs the last one is 4."""
+    config = recipe.load(None, ["training.epochs=5", "inference.sigma=[[0, 1.0], [4, 0.5], [5, 0.1]]",
+                                "inference.smoothness=[[0, 0.1], [4, 0.2], [5, 0.3]]"])
+    assert (cfg.last_sigma(config), cfg.last_smoothness(config)) == (0.5, 0.2)
 
 
 def test_values_are_read_by_the_type_of_their_field(tmp_path):

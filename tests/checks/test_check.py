@@ -105,6 +105,13 @@ def test_a_wrong_operator_fails():
         assert [check.passed for check in operators.compare(case, setup.tolerance, rng)] == expected
 
 
+def test_a_failed_check_ends_the_command_with_1(monkeypatch, tmp_path, capsys):
+    results = suite.Results({"operators": [Check("first", 0.0, 1e-4), Check("second", 1.0, 1e-4)]})
+    monkeypatch.setattr(suite, "run", lambda *_: results)
+    assert main(["check", "--device", "CPU", "--quick", "--output", str(tmp_path / "out")]) == 1
+    assert "1 of 2 checks failed" in capsys.readouterr().out
+
+
 def test_errors_are_relative_and_what_is_not_finite_fails():
     a = np.array([3.0, 4.0])
     assert relative_error(a * 1.01, a) == pytest.approx(0.01) and relative_error(a[:1], a) == float("inf")

@@ -66,6 +66,16 @@ def test_closed_standard_streams_become_dev_null():
     assert process.wait(timeout=60) == 0
 
 
+def test_a_command_whose_reader_has_gone_ends_with_141(monkeypatch):
+    """Such as `dgn results faces | true`: with the code of a program that SIGPIPE ends."""
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    assert main(["results", "faces"]) == 141
+
+
 def test_progress_without_a_standard_output(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdout", None)
     progress = Progress(0, 1, tmp_path / "log")

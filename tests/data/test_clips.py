@@ -237,6 +237,8 @@ def test_a_changing_light_moves_from_side_to_side_and_changes_nothing_else():
     assert np.ptp(still.factor_table(everyone, ["light"]), 1).max() == 0
     light = lit.factor_table(everyone, ["light"])[..., 0]
     assert -1 <= light.min() < -0.7 < 0.7 < light.max() <= 1 and np.ptp(light, 1).min() > 0.4
+    ends = np.abs(light[:, -1] - light[:, 0])  # half a period to one, of which the whole alone comes back
+    assert np.median(ends) > 0.3
     course = light - light.mean(1, keepdims=True)
     mouth = lit.factor_table(everyone, ["mouth_open"])[..., 0]
     assert abs(np.corrcoef(course.ravel(), np.roll(course, 1, 0).ravel())[0, 1]) < 0.3  # of two clips

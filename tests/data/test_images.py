@@ -163,10 +163,11 @@ def test_the_cache_is_bounded_and_changes_nothing(tmp_path):
     for k in range(12):
         write(tmp_path / f"{k:02d}.png", picture(300, 300, k))
     bounded = ImageFolder(tmp_path, Cut(256), Reading(cache_mb=1))  # 1 MiB holds 5 of 192 KiB
-    assert bounded._cache.nbytes <= 2 ** 20
     free = ImageFolder(tmp_path, Cut(256), Reading(cache_mb=0))
     for _ in range(2):
         np.testing.assert_array_equal(bounded.read(np.arange(12)), free.read(np.arange(12)))
+    cached = [[source._cache.get(k) is not None for k in range(12)] for source in (bounded, free)]
+    assert cached == [[True] * 5 + [False] * 7, [False] * 12]
 
 
 def test_written_images_come_back(tmp_path):

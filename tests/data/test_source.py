@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from dgn import recipe
 from dgn.data.arrays import checked_images
 from dgn.data.source import Check, Mirrored, Source, Subset
+from dgn.distributed import ProcessGroup
 from dgn.errors import UserError
 from dgn.evaluation.uncertainty import clusters
+from dgn.nets.model import LatentGroup
 from dgn.randomness import generator
-from dgn.training.batches import epoch_order, prefetch
+from dgn.training.batches import batches, epoch_order, order_of_epoch, prefetch
+from dgn.training.build import TrainingState
+from dgn.training.checkpoint import Position
 
 
 def draw(*shard: int) -> np.random.Generator:
@@ -50,6 +57,22 @@ def test_batches_come_in_order_with_the_next_one_read_ahead():
         assert number == len(seen)
         seen.append(x[:, 0].tolist())
     assert seen == [[3, 1], [0, 8], [5, 5]] == source.asked
+
+
+def test_a_batch_has_the_sigma_the_learning_rate_and_the_noise_of_its_place():
+    config = recipe.load(None, ["inference.sigma=[[0, 2.0], [3, 1.0]]", "training.learning_rate=[[0, 0.1], [3, 0.01]]",
+                                "training.batch_size=2"])
+    trainer = SimpleNamespace(model=SimpleNamespace(groups=(LatentGroup("z", (3,)),)), draws=1)
+    state, noise, orders = TrainingState(trainer, None, Numbers(8), ProcessGroup()), set(), set()
+    for epoch, sigma, rate in ((2, 2.0, 0.1), (3, 1.0, 0.01)):
+        order = order_of_epoch(config.training, state, epoch)
+        given = [batch for _, batch in batches(config, state, order, Position(epoch, 1))]  # the first batch is done
+        assert [batch.x[:, 0].tolist() for batch in given] == order[1:].tolist()
+        assert {(batch.sigma, batch.learning_rate) for batch in given} == {(sigma, rate)}
+        assert [batch.iteration for batch in given] == [4 * epoch + step for step in (1, 2, 3)]
+        noise.update(value for batch in given for value in batch.noise[0].ravel().tolist())
+        orders.add(tuple(order.ravel()))
+    assert len(noise) == 2 * 3 * 2 * 3 and len(orders) == 2  # of epochs, batches, samples, dimensions
 
 
 def test_an_error_arrives_with_its_batch():

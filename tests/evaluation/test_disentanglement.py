@@ -90,6 +90,12 @@ def test_a_model_without_information_on_geometry_scores_low(factors, rng):
     assert all(scores[score] < 0.6 for score in SCORES), scores
 
 
+def test_dimensions_are_not_judged_by_a_factor_that_no_latent_predicts(factors, rng):
+    """Whose importances are those of a forest that fits noise, spread over all dimensions."""
+    latents = np.concatenate([factors[:, :4], rng.standard_normal((600, 1))], 1)
+    assert disentanglement_scores(latents, factors, KINDS, BLOCKS)["dci_disentanglement"] > 0.9
+
+
 def test_constant_factors_are_not_predicted(factors):
     still = factors.copy()
     still[:, 4] = 0.3
@@ -128,6 +134,17 @@ def test_without_displacement_the_error_is_the_size_of_the_motion():
     assert still["without_displacement"] == pytest.approx(0, abs=1e-9) and still["endpoint_ratio"] is None
 
 
+@pytest.mark.parametrize("tolerance, columns", [(1.5, 5), (3.5, 6)])
+def test_points_that_are_hidden_in_the_other_image_are_not_counted(tolerance, columns):
+    """The same plane twice, of which the second image shows columns 4 to 11 alone: every second column from 4 to 18 is
+    looked for there, and 12 and 14 are 1 and 3 pixels from the last one."""
+    y, x = np.mgrid[:24, :24]
+    material = np.stack([np.stack([x, y, 0 * x], -1) * 2 / 24] * 2)
+    mask = np.stack([(x >= 4) & (x < end) for end in (20, 12)])
+    errors = endpoint_errors(np.zeros((2, 2, 24, 24), np.float32), material, mask, tolerance)
+    assert errors["counted"] == pytest.approx((columns / 8 + 1) / 2)
+
+
 def test_covariance_with_view_follows_eq_21(rng):
     views = (-30, -15, 0, 15, 30)
     z_geo, z_app = 0.1 * rng.standard_normal((5, 400, 3)), 0.1 * rng.standard_normal((5, 400, 4))
@@ -138,6 +155,8 @@ def test_covariance_with_view_follows_eq_21(rng):
     assert geometry["dimension"] == 2 and geometry["largest"] == pytest.approx(0.02 * norm, rel=0.03)
     assert geometry["r"][0] == pytest.approx(abs(np.array(views) @ z_geo[:, :, 0].mean(1)) / norm)
     assert 0 < result["ratio_stderr"] < 0.5 * result["ratio"]
+    noise = 0.1 / np.sqrt(400) * np.sqrt(2 * np.log([3, 4]))  # of 400 people, the largest of 3 and of 4 dimensions
+    assert [result["groups"][name]["noise"] for name in ("z_geo", "z_app")] == pytest.approx(list(noise), rel=0.1)
     assert result["ratio"] > 20 and result["groups"]["z_app"]["largest"] < 2 * result["groups"]["z_app"]["noise"]
 
 

@@ -17,7 +17,8 @@ from dgn.data.faces import draw
 from dgn.data.open import open_sources
 from dgn.data.pixels import to_unit
 from dgn.evaluation import chain_encoder
-from dgn.evaluation.evaluate import evaluate, is_outdated, summary
+from dgn.evaluation.correspondence import endpoint_errors
+from dgn.evaluation.evaluate import evaluate, is_outdated, known_faces, summary, true_correspondence
 from dgn.files import sha256, write_json
 from dgn.nets.model import Decoded
 from dgn.run_folder import RunFolder
@@ -36,6 +37,7 @@ class TrueModel:
         self.checkpoint, self.bank, self.chain_encoder = path / "checkpoints" / "epoch_00001", self, None
         self.faces = self.sources.train.source
         self.image = functools.cache(self._image)  # the same pairs are decoded in each evaluation
+        self.probed = []  # seeds of the faces that probes were fitted to
 
     def __len__(self):
         return len(self.sources.train)
@@ -51,6 +53,8 @@ class TrueModel:
 
     def infer_batch(self, images, chains, given):
         assert chains.steps == 0 and chains.descent_steps > 0 and not chains.use_encoder
+        for z, inferred in zip(given.values(), self.infer(images)):  # the descent goes on from them
+            np.testing.assert_array_equal(z, inferred)
         return tuple(given.values())
 
     def chain_settings(self, steps, descent_steps=0, use_encoder=True):
@@ -78,8 +82,13 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(run):
+    def note_seed(data, names, count, seed):
+        run.probed.append(seed)
+        return known_faces(data, names, count, seed)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dgn.evaluation.evaluate.PROBE_FACES", 300)
+        patch.setattr("dgn.evaluation.evaluate.known_faces", note_seed)
         return evaluate(run)
 
 
@@ -101,13 +110,16 @@ def test_factors_follow_their_donor_in_training_and_unseen_faces(result, people)
         assert donors["own"] > 0.8 and donors[own] > 0.8 and abs(donors[other]) < 0.1, name
 
 
-def test_unseen_faces_are_not_those_of_the_training(result):
+def test_unseen_faces_and_those_of_the_probe_are_not_those_of_the_training(run, result):
     assert result["exchange"]["yaw"]["own"] != result["exchange_unseen"]["yaw"]["own"]
+    assert run.probed == [run.config.data.seed + 1]
 
 
-def test_registration_without_displacement_is_no_better_than_nothing(result):
+def test_registration_without_displacement_is_the_motion_of_the_unseen_faces(run, result):
     assert result["registration"]["endpoint_ratio"] == pytest.approx(1, abs=0.02)
     assert result["registration"]["endpoint_error"] > 0.5
+    truth = true_correspondence(run.faces, TRAINING + np.arange(UNSEEN))
+    assert result["registration"] == endpoint_errors(np.zeros((UNSEEN, 2, SIZE, SIZE), np.float32), *truth)
 
 
 def test_the_results_are_written_with_their_provenance(run, result):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dgn.evaluation.correspondence import interpolate_scattered
 from dgn.evaluation.landmarks import canonical_landmarks, carried_landmarks, landmark_distances, landmark_errors
 
 SHAPE = np.array([[8, 8], [16, 8], [12, 13], [9, 17], [15, 17]], np.float64)  # eyes 8 pixels apart
@@ -34,6 +35,13 @@ def test_errors_relative_to_the_mean_shape():
     assert result["mean_shape"] == pytest.approx(100 * 8 ** 0.5 / 8)
     assert result["half"] == pytest.approx(result["mean_shape"] / 2)
     assert result["relative_to_mean_shape"] == pytest.approx({"exact": 0, "half": 0.5})
+
+
+def test_an_interpolated_place_is_within_a_pixel_of_that_of_the_nearest_key():
+    pixels = np.indices((5, 5)).reshape(2, -1).T.astype(np.float64)
+    distance, place = interpolate_scattered(pixels, pixels, np.array([[20.0, 2.0], [1.5, 2.25]]))
+    np.testing.assert_allclose(distance, [16, np.hypot(0.5, 0.25)])
+    np.testing.assert_allclose(place, [[5, 2], [1.5, 2.25]], atol=1e-9)
 
 
 def test_landmarks_are_carried_by_the_displacement_and_back(rng):

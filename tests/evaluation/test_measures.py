@@ -72,6 +72,10 @@ def test_displacement_measures_of_shifts_stretches_and_folds():
     assert result["displacement_rms"] == 0 and result["stretch_rms"] == pytest.approx(0.5 / 2)
     ramp[:, 0] = -2.0 * np.arange(8)  # u = x - 2 x: the image is mirrored
     assert displacement_statistics(ramp)["folded"] == 1
+    x, y = np.arange(8), np.arange(8)[:, None]
+    turned = np.stack([-y - x, x - y])[None]  # (u, v) = (-y, x): a quarter turn, whose determinant is 1
+    assert displacement_statistics(turned)["folded"] == 0
+    assert displacement_statistics(np.stack([y - x, x - y])[None])["folded"] == 1  # (u, v) = (y, x): a reflection
 
 
 def test_a_drifted_canonical_frame_shows_in_the_mean_field_and_outside_the_canvas():

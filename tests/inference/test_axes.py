@@ -11,8 +11,9 @@ from dgn.config import Config, changed
 from dgn.inference.axes import along_axes, group_axes, principal_axes, rotate
 from dgn.inference.energy import make_energy
 from dgn.inference.langevin import make_sampler
+from dgn.inference.preconditioner import Preconditioner
 from dgn.nets.build import make_model
-from dgn.nets.model import decode
+from dgn.nets.model import LatentGroup, decode
 
 STRENGTHS = np.array([3.0, 2.0, 0.5])
 
@@ -23,6 +24,7 @@ def test_axes_are_those_of_a_linear_map_rotated_at_random(rng):
     axes = group_axes(lambda z: z @ outputs, rng.standard_normal((20, 3)))
     np.testing.assert_allclose(np.abs(axes.directions.T @ rotation), np.eye(3), atol=1e-4)
     np.testing.assert_allclose(axes.share, STRENGTHS ** 2 / 13.25, rtol=1e-4)
+    assert (axes.directions.max(0) == np.abs(axes.directions).max(0)).all()  # the largest component is positive
     np.testing.assert_allclose(np.linalg.norm(axes.directions.T @ outputs, axis=1), STRENGTHS, rtol=1e-4)
 
 
@@ -69,3 +71,15 @@ def test_a_preconditioned_step_commutes_with_the_rotation(config, rng):
     for group, first, now in zip(model.groups, before, steps(turned)):
         for a, b in zip(first, now):
             np.testing.assert_allclose(b.asnumpy(), a @ rotations[group.name], rtol=1e-3, atol=1e-3)
+
+
+def test_a_rotated_preconditioner_is_adapted_as_that_of_the_rotated_latents(rng):
+    groups, half = (LatentGroup("z_app", (3,)),), rng.standard_normal((3, 3))
+    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0].astype(np.float32)
+    rotated, expected = Preconditioner(groups), Preconditioner(groups)
+    rotated.update([half @ half.T], [0.5])
+    rotated.rotate({"z_app": turn})
+    rotated.adapt([0.2])
+    expected.update([turn.T @ half @ half.T @ turn], [0.2])
+    for own, wanted in zip((*rotated.inverses, *rotated.roots), (*expected.inverses, *expected.roots)):
+        np.testing.assert_allclose(own.asnumpy(), wanted.asnumpy(), rtol=1e-3, atol=1e-5)

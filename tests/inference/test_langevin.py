@@ -163,14 +163,20 @@ def test_chains_with_momentum_reach_the_exact_posterior_whatever_the_step_size(r
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_a_descent_takes_the_first_steps_of_a_schedule_and_never_larger_ones_than_the_step_size(rng, momentum):
-    sampler = langevin.Langevin(Energy(LinearModel(rng.standard_normal((2, 4)), rng.standard_normal((1, 4)))), 0.2, 2,
+    a = rng.standard_normal((2, 4))
+    sampler = langevin.Langevin(Energy(LinearModel(a, np.zeros((1, 4)))), 0.2, 2,
                                 langevin.Options(momentum=momentum, variable_step=True))
     x = rng.standard_normal((1, 4)).astype(np.float32)
     settings = {factor: ChainSettings(0, 1.0, seed=1, descent_steps=2, step_factor=((0, factor), (50, 0.1)))
                 for factor in (0.5, 1.0, 1.3)}
     ends = {factor: infer(sampler, x, chains)[0] for factor, chains in settings.items()}
     np.testing.assert_array_equal(ends[1.3], ends[1.0])
-    assert 0 < np.linalg.norm(ends[0.5]) < np.linalg.norm(ends[1.0])  # both on the way from 0
+    for factor in (0.5, 1.0):  # both on the way from 0
+        h, z, v = 0.2 * factor, np.zeros((1, 2)), np.zeros((1, 2))
+        for _ in range(2):
+            v = v + h * ((x - z @ a) @ a.T - z)
+            z, v = (z + h / 2 * (1 + momentum) * v, momentum * v)  # without momentum: Eq. 7 without noise
+        np.testing.assert_allclose(ends[factor], z, rtol=1e-4, atol=1e-6)
 
 
 def test_factors_follow_the_calls_of_the_graph_and_the_last_call_has_the_last_one():
@@ -197,17 +203,20 @@ def test_the_gauss_newton_matrix_of_a_linear_decoder_is_its_square(rng):
 
 
 def test_a_sigma_factor_weakens_the_likelihood_of_one_group(rng):
-    """With factor c the group samples the posterior of c sigma, the other one held fixed by zero weights."""
-    a, b, sigma = rng.standard_normal((2, 5)), np.zeros((2, 5)), 0.5
+    """With factor c the group follows the gradient of the energy at c sigma, the other one that at sigma."""
+    a, b, sigma = rng.standard_normal((2, 5)), rng.standard_normal((2, 5)), 0.5
     x, model = rng.standard_normal((1, 5)).astype(np.float32), LinearModel(a, b)
-    z = rng.standard_normal((1, 2)).astype(np.float32)
+    z, y = rng.standard_normal((2, 1, 2)).astype(np.float32)
     zeros = tuple(np.zeros((1, 1, 2), np.float32) for _ in range(2))
-    sampler = langevin.Langevin(Energy(model), 0.2, 1, langevin.Options(variable_sigma=True))
-    for factor in (1.0, 4.0):  # a second value, after the graph is compiled
-        sampler.set_sigma_factor(0, factor)
-        (new, _), _ = run_arrays(sampler, x, None, sigma, (z, z), zeros)
-        gradient = -(x - z @ a) @ a.T / (factor * sigma) ** 2 + z
-        np.testing.assert_allclose(new, z - 0.02 * gradient, rtol=1e-4, atol=1e-6)
+    sampler = langevin.Langevin(Energy(model), 0.2, 1, langevin.Options("simultaneous", variable_sigma=True))
+    residual = x - z @ a - y @ b
+    for both in ((1.0, 1.0), (4.0, 1.0), (4.0, 0.5)):  # further values, after the graph is compiled
+        for g, factor in enumerate(both):
+            sampler.set_sigma_factor(g, factor)
+        found, _ = run_arrays(sampler, x, None, sigma, (z, y), zeros)
+        for own, new, w, factor in zip((z, y), found, (a, b), both):
+            gradient = -residual @ w.T / (factor * sigma) ** 2 + own
+            np.testing.assert_allclose(new, own - 0.02 * gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_gradient_descent_without_noise_finds_the_posterior_mean(rng):
@@ -385,6 +394,17 @@ def test_only_real_images_are_checked_and_they_are_named(rng, monkeypatch):
     with pytest.raises(RunFailed, match=r"1 of 2 chains diverged.*\(b.png\). Lower evaluation.step_factor") as failed:
         broken(1)
     assert "learning_rate" not in str(failed.value)
+
+
+def test_the_noise_of_an_image_is_that_of_its_position(rng):
+    """Images that are alike have different chains, also in different batches; they are found again from a later
+    start."""
+    sampler = langevin.Langevin(Energy(LinearModel(np.eye(2, 5), np.eye(1, 5))), 0.1, 1)
+    x, settings = np.zeros((5, 5), np.float32), ChainSettings(2, 1.0, seed=1)
+    z = np.concatenate(infer(sampler, x, settings, batch_size=2), 1)
+    assert len(np.unique(z)) == z.size
+    later = infer(sampler, x[2:], replace(settings, first=2), batch_size=2)
+    np.testing.assert_array_equal(np.concatenate(later, 1), z[2:])
 
 
 def test_an_energy_above_that_of_correct_samples_is_warned_of(rng, caplog):

@@ -22,6 +22,8 @@ def test_chains_start_from_the_prior_and_do_not_depend_on_how_many_there_are(tmp
     for sums in many.power_sums().values():
         mean, std = mean_and_deviation(*sums)
         assert mean == pytest.approx(0, abs=0.02) and std == pytest.approx(1, abs=0.02)
+    values = np.concatenate([z.ravel() for z in many.read(np.arange(9000))])
+    assert len(np.unique(values)) > 0.99 * len(values)  # no group and no sample has the latents of another
     other = LatentBank.create(tmp_path / "other", GROUPS, 10, seed=2)
     assert np.abs(other.read(np.arange(10))[0] - few.read(np.arange(10))[0]).max() > 0.1
 
@@ -35,6 +37,16 @@ def test_what_is_written_is_read_and_survives(tmp_path):
     again = LatentBank.open(tmp_path, GROUPS)
     np.testing.assert_array_equal(again.read(np.array([2, 5]))[1], values[1])
     np.testing.assert_array_equal(again.read(np.array([0]))[0], before[0])
+
+
+def test_chains_restart_at_the_mean_of_the_prior_and_labels_stay(tmp_path):
+    groups = (LatentGroup("z_app", (4,), sampled=False), LatentGroup("z_geo", (3,)))
+    labels = np.eye(4, dtype=np.float32)[[2, 0, 3]]
+    bank = LatentBank.create(tmp_path, groups, 3, seed=1, given={"z_app": labels})
+    assert bank.read(np.arange(3))[1].all()
+    bank.restart(groups)
+    np.testing.assert_array_equal(bank.read(np.arange(3))[0], labels)
+    assert not bank.read(np.arange(3))[1].any()
 
 
 def test_files_of_another_model_and_missing_files_are_named(tmp_path):

@@ -95,6 +95,23 @@ def test_hes_constant_has_a_fan_in_of_inputs_times_kernel_squared_whatever_the_s
             assert layer.scale == pytest.approx(gain * np.sqrt(2 / (inputs * kernel ** 2))), layer.stride
 
 
+def test_geometry_init_scales_the_initial_last_layer_of_the_geometry_alone():
+    """In scheme 1 also its bias: at 0 there is no displacement at first."""
+    for scaling, scales in (("none", {"weight": 0.2, "bias": 0.2}), ("he", {"weight": 0.2})):
+        model, full = (build(16, width=8, scaling=scaling, geometry_init=init) for init in (0.2, 1.0))
+        for (name, p), (_, q) in zip(model.parameters_and_names(), full.parameters_and_names()):
+            layer, _, kind = name.rpartition(".")
+            scale = scales.get(kind, 1) if layer == "branches.1.stack.last" else 1
+            np.testing.assert_allclose(p.asnumpy(), scale * q.asnumpy(), rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_smooth_appearance_smooths_the_last_layer_of_the_appearance_alone(smooth):
+    cells = build(16, width=8, smooth_appearance=smooth).cells_and_names()
+    smoothed = [name for name, cell in cells if isinstance(cell, Deconv) and cell.spread is not None]
+    assert smoothed == (["branches.0.stack.last"] if smooth else [])
+
+
 def test_alpha_is_the_ratio_of_channels():
     shapes = layer_shapes(build(alpha=0.25).branches[0])
     assert shapes[1:] == [(32, 16, 3, 3), (16, 8, 3, 3), (8, 4, 5, 5), (4, 3, 5, 5)]

@@ -181,10 +181,11 @@ def sampler_of():
 
 
 class Reference:
-    """Eq. 17 in float64."""
+    """Eq. 17 in float64, with the smoothness energy."""
 
-    def __init__(self, case: Case, sigma: float) -> None:
+    def __init__(self, case: Case, sigma: float, smoothness: float = 0.0) -> None:
         self.x, self.mask, self.sigma, self.scale = case.x, case.mask, sigma, scales(case.model)
+        self.smoothness = smoothness
         self.weights, self.z = float64(case.model), [z.astype(np.float64) for z in case.z]
 
     def energy(self, z_app, z_geo, weights=None, prior=True):
@@ -195,10 +196,12 @@ class Reference:
                                                        (z_geo, table5_geometry(8, SIZE, 2), 3))):
             frames = numpy_frame_latents(used, f"branches.{k}", states, 2, z)
             outputs.append(numpy_stack(used, f"branches.{k}.emission.stack", architecture, frames.reshape(-1, states)))
-        appearance = 0.5 * outputs[0] + 0.5
-        image = numpy_warp(appearance, 0.3125 * SIZE * outputs[1], np.zeros_like(appearance))[0].reshape(self.x.shape)
-        error = (np.square(self.x - image) * self.mask[:, :, None, None, None]).sum((1, 2, 3, 4))
-        energy = error / (2 * self.sigma ** 2)
+        appearance, displacement = 0.5 * outputs[0] + 0.5, 0.3125 * SIZE * outputs[1]
+        image = numpy_warp(appearance, displacement, np.zeros_like(appearance))[0].reshape(self.x.shape)
+        present, field = self.mask[:, :, None, None, None], displacement.reshape(*self.x.shape[:2], 2, SIZE, SIZE)
+        error = (np.square(self.x - image) * present).sum((1, 2, 3, 4))
+        roughness = sum((np.square(np.diff(field, axis=axis)) * present).sum((1, 2, 3, 4)) for axis in (3, 4))
+        energy = error / (2 * self.sigma ** 2) + 0.5 * self.smoothness * roughness
         return energy + (np.square(z_app).sum(1) + np.square(z_geo).sum(1)) / 2 if prior else energy
 
 
@@ -279,7 +282,7 @@ def test_step_sizes_by_the_frames_that_a_latent_affects(case, sampler_of):
         np.testing.assert_allclose(diffusions[1], diffusions[0] / np.sqrt(frames), rtol=2e-3, atol=1e-5)
 
 
-def test_steps_per_graph_change_nothing(case, sampler_of):
+def test_steps_per_graph_change_nothing_and_the_energy_is_recorded_with_the_smoothness(case, sampler_of):
     model, x, mask, z = case
     noise = draw_noise(model, 2, 2, 1, "test")
     samplers = langevin.Langevin(Energy(model, 0.3), 0.1, 2), sampler_of(model, 0.3, 0.1, langevin.Options())
@@ -287,3 +290,5 @@ def test_steps_per_graph_change_nothing(case, sampler_of):
     for a, b in zip(results[0][0], results[1][0]):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(results[0][1].energy, results[1][1].energy, rtol=1e-6)
+    reference = Reference(case, 0.6, 0.3)
+    np.testing.assert_allclose(results[0][1].energy[0], reference.energy(*reference.z), rtol=1e-4)

@@ -173,20 +173,26 @@ def test_a_step_of_alternating_back_propagation(rng):
 
 @pytest.mark.slow
 def test_a_step_with_a_critic_of_frames_and_one_of_clips(rng):
-    """The means of the logged scores are those of the initial networks for a frame and for the whole of each clip."""
+    """The means of the logged scores are those of the initial networks for a frame and for the whole of each clip. The
+    actor's loss is that of other samples, for the critics after their update."""
     trainer, batch, z = make_step(CRITICS, rng)
     place = trainer.langevin_steps
-    fake = decode(trainer.model, *(noise[place] for noise in batch.noise)).image * batch.mask[:, :, None, None, None]
+    fake, of_actor = (decode(trainer.model, *(noise[place + draw] for noise in batch.noise)).image
+                      * batch.mask[:, :, None, None, None] for draw in (0, 1))
     chosen = np.where(batch.mask > 0, batch.noise[1][place + 2][:, :FRAMES], -np.inf).argmax(1)
     critics = trainer.critic_with_r1.objective.discriminators
-    expected = {f"{prefix}{key}": critic(ms.Tensor(np.ascontiguousarray(images))).asnumpy().mean()
-                for key, x in (("score_real", batch.x), ("score_fake", fake))
-                for prefix, critic, images in zip(("", "clip_"), critics, (x[np.arange(2), chosen],
-                                                                           x.reshape(2, -1, SIZE, SIZE)))}
 
+    def scores(x):
+        inputs = x[np.arange(2), chosen], x.reshape(2, -1, SIZE, SIZE)
+        return [critic(ms.Tensor(np.ascontiguousarray(images))).asnumpy() for critic, images in zip(critics, inputs)]
+
+    expected = {f"{prefix}{key}": score.mean() for key, x in (("score_real", batch.x), ("score_fake", fake))
+                for prefix, score in zip(("", "clip_"), scores(x))}
     unchanged, metrics = unchanged_by_step(trainer, batch, z)
     scalars = metrics.scalars
     assert metrics.loss == pytest.approx(scalars["actor"])  # without a likelihood term
+    assert scalars["actor"] == pytest.approx(sum(np.log1p(np.exp(-score)).mean() for score in scores(of_actor)),
+                                             rel=1e-5)
     assert set(trainer.networks) == {"weights", "critic", "clip_critic"} and unchanged == []
     assert scalars["r1"] > 0 and scalars["clip_r1"] > 0 and scalars["r1"] != scalars["clip_r1"]
     assert {key: scalars[key] for key in expected} == pytest.approx(expected, rel=1e-3, abs=1e-5)

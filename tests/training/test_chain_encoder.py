@@ -14,12 +14,15 @@ from dgn import config as cfg
 from dgn.checks.linear import LinearModel, linear_posterior
 from dgn.data.source import Source
 from dgn.errors import UserError
+from dgn.inference.chains import as_tensors
 from dgn.inference.energy import Energy
 from dgn.nets.build import make_chain_encoder, make_model
+from dgn.nets.encoder import ERROR_GAIN, ChainEncoder
 from dgn.run_folder import RunFolder
 from dgn.run_training import fit_encoder
 from dgn.training import chain_encoder
 from dgn.training.chain_encoder import (
+    EncoderLoss,
     EncoderOptions,
     Pairs,
     augmented,
@@ -44,21 +47,37 @@ class LinearImages(LinearModel):
 class LinearEncoder(nn.Cell):
     """Images -> latents of both groups, by one matrix each."""
 
-    def __init__(self, groups) -> None:
+    def __init__(self, groups, channels: int = 1) -> None:
         super().__init__()
-        self.weights = ms.ParameterTuple([ms.Parameter(ms.Tensor(np.zeros((SIDE ** 2, g.shape[0]), np.float32)), g.name)
-                                          for g in groups])
+        self.inputs = channels * SIDE ** 2
+        self.weights = ms.ParameterTuple([
+            ms.Parameter(ms.Tensor(np.zeros((self.inputs, g.shape[0]), np.float32)), g.name) for g in groups])
+
+    def set_maps(self, maps) -> None:
+        """Sets the matrices of both groups, side by side in `maps`."""
+        for weight, values in zip(self.weights, np.split(maps.astype(np.float32), [self.weights[0].shape[1]], 1)):
+            weight.set_data(ms.Tensor(values))
 
     @property
     def networks(self):
         return self
 
     def construct(self, x):
-        flat = x.reshape(-1, SIDE ** 2)
+        flat = x.reshape(-1, self.inputs)
         return ms.ops.matmul(flat, self.weights[0]), ms.ops.matmul(flat, self.weights[1])
 
     def refinements(self, x):
         return (self.construct(x),)
+
+
+class Warped(LinearModel):
+    """As a model with a warp: images, and as their appearances the output of the first branch."""
+
+    branch_names = ("appearance", "geometry")
+
+    def construct(self, z_app, z_geo):
+        appearance, shape = self.branches[0](z_app), (-1, 1, SIDE, SIDE)
+        return (appearance + self.branches[1](z_geo)).reshape(shape), appearance.reshape(shape)
 
 
 class Images(Source):
@@ -88,6 +107,47 @@ def test_the_encoder_comes_to_give_the_mean_of_the_posterior(rng, monkeypatch):
     encoded = np.concatenate([z.asnumpy() for z in encoder(ms.Tensor(images[60:]))], 1)
     error = np.square(encoded - mean[60:]).mean() / np.square(mean[60:]).mean()
     assert error < 0.02 < 0.3 * covariance.trace()  # far below the posterior's own spread
+
+
+def test_the_loss_is_that_of_known_latents_and_of_the_energy(rng):
+    """The first two of three images have known latents; the targets of the third do not count."""
+    a, b, x = 0.4 * rng.standard_normal((2, SIDE ** 2)), 0.4 * rng.standard_normal((1, SIDE ** 2)), rng.random((3, 16))
+    model, known, maps = LinearImages(a, b), np.array([1, 1, 0]), 0.3 * rng.standard_normal((SIDE ** 2, 3))
+    encoder, targets = LinearEncoder(model.groups), rng.standard_normal((3, 3))
+    encoder.set_maps(maps)
+    inputs = x.reshape(-1, 1, SIDE, SIDE), SIGMA, [0.7, 0.2], known, targets[:, :2], targets[:, 2:]
+    loss, energies, errors = (value.asnumpy() for value in EncoderLoss(encoder, Energy(model), 3)(
+        *as_tensors([np.float32(value) for value in inputs])))
+    z = x @ maps
+    energy = np.square(x - z @ np.concatenate([a, b])).sum(1) / (2 * SIGMA ** 2) + np.square(z).sum(1) / 2
+    squared = np.square(z - targets).sum(1)
+    np.testing.assert_allclose(energies, energy, rtol=1e-4)
+    np.testing.assert_allclose(errors, squared, rtol=1e-4)
+    assert loss == pytest.approx(0.7 * (known * squared).mean() + 0.2 * energy.mean(), rel=1e-4)
+
+
+def test_latents_are_refined_by_the_error_and_the_appearance(rng):
+    a, b, x = 0.4 * rng.standard_normal((2, SIDE ** 2)), 0.4 * rng.standard_normal((1, SIDE ** 2)), rng.random((3, 16))
+    model, maps = Warped(a, b), [0.3 * rng.standard_normal((channels * SIDE ** 2, 3)) for channels in (1, 3)]
+    networks = [LinearEncoder(model.groups, channels) for channels in (1, 3)]
+    for network, own in zip(networks, maps):
+        network.set_maps(own)
+    found = ChainEncoder(model, networks, 1)(ms.Tensor(np.float32(x.reshape(-1, 1, SIDE, SIDE))))
+    z = x @ maps[0]
+    z = z + np.concatenate([x, ERROR_GAIN * (x - z @ np.concatenate([a, b])), z[:, :2] @ a], 1) @ maps[1]
+    np.testing.assert_allclose(np.concatenate([part.asnumpy() for part in found], 1), z, rtol=1e-3, atol=1e-4)
+
+
+def test_generated_images_have_the_residuals_of_training_images(rng):
+    a, b, z = 0.4 * rng.standard_normal((2, SIDE ** 2)), 0.4 * rng.standard_normal((1, SIDE ** 2)), rng.random((6, 3))
+    images = rng.random((6, SIDE ** 2))
+    pairs = Pairs(np.float32(images.reshape(-1, 1, SIDE, SIDE)), (np.float32(z[:, :2]), np.float32(z[:, 2:])))
+    batches = chain_encoder._batches(LinearImages(a, b), Images(pairs.images), pairs, 8, EncoderOptions(steps=2))
+    for x, known, latents in batches:
+        assert known.tolist() == [1] * 6 + [0] * 2  # four are generated, two of the pairs
+        added = x.reshape(8, -1)[:4] - np.concatenate(latents, 1)[:4] @ np.concatenate([a, b])
+        distances = np.abs(added[:, None] - (images - z @ np.concatenate([a, b]))).max(2)
+        np.testing.assert_allclose(distances.min(1), 0, atol=1e-5)
 
 
 def test_images_are_changed_by_little(rng):

@@ -257,6 +257,29 @@ def test_the_reason_why_a_checkpoint_is_not_written_is_the_only_message(state, m
     assert capfd.readouterr().err == ""
 
 
+def test_every_file_is_flushed_before_the_checkpoint_appears_and_its_folder_after(state, monkeypatch):
+    """A file that was renamed but not flushed may be empty after a power failure."""
+    (_, _, folder), fsync, replace, events = state, os.fsync, os.replace, []
+
+    def note_flush(handle):
+        events.append(os.path.realpath(f"/proc/self/fd/{handle}"))
+        fsync(handle)
+
+    def note_rename(source, target):
+        if os.path.isdir(source):
+            unflushed.extend({str(source), *(entry.path for entry in os.scandir(source))} - {*events})
+            events.clear()
+        else:
+            unflushed.extend({str(source)} - {*events})
+        replace(source, target)
+
+    unflushed: list[str] = []
+    monkeypatch.setattr(os, "fsync", note_flush)
+    monkeypatch.setattr(os, "replace", note_rename)
+    save(state, 1)
+    assert unflushed == [] and events == [str(folder)]
+
+
 @pytest.mark.parametrize("room", [1000, 200_000])  # bytes a file: not enough for the weights, and for the latents
 def test_a_full_disk_is_an_error_and_the_older_checkpoint_stays(state, room, tmp_path):
     model, _, folder = state

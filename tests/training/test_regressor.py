@@ -7,6 +7,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from dgn.evaluation.landmarks import landmark_distances
+from dgn.training.optim import cosine
 from dgn.training.regressor import LandmarkRegressor, RidgeRegressor
 
 SHAPE = np.array([[8, 8], [16, 8], [12, 13], [9, 17], [15, 17]], np.float64)  # eyes 8 pixels apart
@@ -53,6 +54,18 @@ def test_the_seed_determines_the_regressor(rng):
 
     np.testing.assert_array_equal(predicted(1), predicted(1))
     assert not np.array_equal(predicted(1), predicted(2))
+
+
+def test_the_learning_rate_falls_along_a_cosine():
+    assert [cosine(2.0, done) for done in (0, 1 / 3, 0.5, 1)] == pytest.approx([2, 1.5, 1, 0], abs=2e-6)
+
+
+def test_the_epoch_with_the_smallest_error_is_kept(rng, monkeypatch):
+    """Here the first one: the second has a learning rate that spoils the weights."""
+    monkeypatch.setattr("dgn.training.regressor.cosine", lambda rate, done: rate if done < 0.5 else 100.0)
+    features, truth = rng.standard_normal((30, 8)), rng.uniform(0, 16, (30, 5, 2))
+    one, two = (LandmarkRegressor(1, epochs).fit(features, truth).predict(features) for epochs in (1, 2))
+    np.testing.assert_array_equal(one, two)
 
 
 def test_prediction_before_the_training_is_refused():

@@ -8,6 +8,8 @@ import pytest
 from mindspore import ops
 
 from dgn.__main__ import main
+from dgn.nets.build import make_model
+from dgn.run_folder import RunFolder
 from dgn.training.optim import adam, reset_adam
 from tests.training.tiny import arguments, as_it_was, final_state, resume
 
@@ -60,6 +62,22 @@ def test_geometry_is_kept_and_appearance_is_new(reinitialized):
     for name in before:
         change = np.abs(after[name] - before[name]).max()
         assert change < 0.05 if name.startswith("branches.1.") else change > 0.05, (name, change)
+
+
+def test_each_renewal_has_weights_of_its_own(reinitialized):
+    """Neither the initial ones nor those of the renewal before; two Adam steps change a weight by 0.02 at most."""
+    initial = {name: p.asnumpy() for name, p in make_model(RunFolder.open(reinitialized).config).parameters_and_names()}
+    first, second = (weights(reinitialized / "checkpoints" / f"epoch_{epoch:05d}") for epoch in (60, 62))
+    for one, other in ((initial, first), (first, second)):
+        changes = np.concatenate([(other[name] - one[name]).ravel() for name in one if name.startswith("branches.0.")])
+        assert np.sqrt(np.square(changes).mean()) > 0.1  # of independent weights: 0.12
+
+
+def test_the_optimizer_begins_anew(reinitialized):
+    """The bias correction counts its steps: two in an epoch."""
+    path = reinitialized / "checkpoints" / "epoch_00060" / "optimizer.ckpt"
+    powers = {name: float(p.asnumpy().item()) for name, p in ms.load_checkpoint(str(path)).items() if "power" in name}
+    assert powers == pytest.approx({"beta1_power": 0.9 ** 2, "beta2_power": 0.999 ** 2}, rel=1e-4)
 
 
 def test_a_resumed_run_reinitializes_alike(reinitialized, tmp_path):
