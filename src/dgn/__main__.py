@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         if error.errno not in WRONG_PATH and error.errno not in DISK_FAILED:
             raise
         code = UserError.exit_code if error.errno in WRONG_PATH else RunFailed.exit_code
-        return failed(error, f"{error.filename or 'standard output'}: {error.strerror}", code)
+        return failed(error, ": ".join(filter(None, (error.filename, error.strerror))), code)
     finally:
         console.finish()
 
