@@ -220,15 +220,18 @@ def locked(path: Path, resource: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_turn(path: Path) -> Iterator[None]:
-    """Locks the file `path` within the block; waits while another process has the lock. Without an effect on file
-    systems without locks."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with open_log(path) as file:
+def in_turn(folder: Path) -> Iterator[None]:
+    """Only one process at a time is within such a block for a folder, which is created if it is missing; others wait.
+    On file systems without locks on folders it has no effect. Raises RunFailed if the folder cannot be opened."""
+    with disk_errors(folder, "open"):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    try:
         with suppress(OSError):
-            fcntl.lockf(file, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -14,7 +14,7 @@
   page.html       the interactive page: the weights, some samples with their latents, results, pictures
   encoder/        the encoder of `dgn encoder`, if there is one, and the digest of the weights for which it was trained
   start.sha256    digest of the checkpoint that the run was initialized from (experiments only)
-  .lock           lock of the process that trains the run; .results.lock: of the one that writes metrics.json
+  .lock           lock of the process that trains the run
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class RunFolder:
         """Writes sections of metrics.json and keeps the others; a damaged file is renamed to metrics_damaged.json. If
         the file cannot be written, prints the sections, so that they are not lost, and raises RunFailed."""
         try:
-            with in_turn(self.output / ".results.lock"):
+            with in_turn(self.output):
                 write_json(self.results_path, {**self.read_results(keep_damaged=True), **sections})
         except RunFailed:
             console.say(f"result: {json.dumps(sections)}")
