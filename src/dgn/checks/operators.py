@@ -15,6 +15,7 @@ from dgn import device
 from dgn.checks.check import Check, Setup, guarded, largest_error
 from dgn.checks.reference import numpy_conv, numpy_deconv, numpy_warp
 from dgn.config import changed
+from dgn.errors import UserError
 from dgn.inference.energy import squared_norm
 from dgn.nets.build import make_critics, make_model
 from dgn.nets.conv import StockConv
@@ -23,9 +24,8 @@ from dgn.nets.discriminator import Conv, Discriminator, activation, halve
 from dgn.nets.gradients import Gradients
 from dgn.nets.layers import Deconv
 from dgn.nets.model import Arrays, Model
-from dgn.nets.native import BuildError
 from dgn.nets.stack import stacks
-from dgn.nets.warp import GridSampleWarp, NativeWarp, ReferenceWarp
+from dgn.nets.warp import make_warp
 
 SLICE = 10  # images whose warp NumPy computes at once
 
@@ -144,11 +144,12 @@ def warps(model: Model, batch: int, rng: np.random.Generator) -> Iterator[Case]:
     side = model.size
     image = rng.random((batch, model.channels, side, side), np.float32)
     displacement = 0.1 * side * _normal(rng, batch, 2, side, side)
-    for kind in (GridSampleWarp, ReferenceWarp, *([NativeWarp] if device.current() == "CPU" else [])):
+    for kind in ("grid_sample", "reference", *(["native"] if device.current() == "CPU" else [])):
         try:
-            yield Case(kind.__name__, kind(side, side), (image, displacement), reference)
-        except BuildError:
-            continue  # without a compiler the program does not use it either
+            net = make_warp(kind, side, side)
+        except UserError:  # without a compiler the program does not use the C++ kernels either
+            continue
+        yield Case(type(net).__name__, net, (image, displacement), reference)
 
 
 Derivative = Callable[[np.ndarray], np.ndarray]
