@@ -250,7 +250,8 @@ report_failure() {
     fi
     code=$(grep -o 'Error code: [0-9]*' "$LOGS/msrun.log" | head -n 1 | grep -o '[0-9]*$' || true)
     STATUS=${code:-$STATUS}
-    if [ -n "$INTERRUPTED" ] && ! grep -q '^dgn: ' "$LOGS"/worker_*.log 2>/dev/null; then
+    # no process failed: those that were still starting ended without a message, or with this one
+    if [ -n "$INTERRUPTED" ] && ! grep -hs '^dgn: ' "$LOGS"/worker_*.log | grep -vx 'dgn: interrupted' >/dev/null; then
         [ "$STATUS" -eq 130 ] || echo "interrupted before the training began" >&2
         STATUS=130
     fi
